@@ -1,0 +1,97 @@
+/* A growing byte buffer with a hard cap from birth. */
+#include "base/buffer.h"
+
+#include <json-c/json.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { FIRST_CAPACITY = 512 };
+
+void buffer_init(struct buffer *buffer, size_t max)
+{
+    *buffer = (struct buffer){.max = max};
+}
+
+void buffer_free(struct buffer *buffer)
+{
+    size_t max = buffer->max;
+
+    free(buffer->data);
+    buffer_init(buffer, max);
+}
+
+void buffer_reset(struct buffer *buffer, size_t keep)
+{
+    if (buffer->capacity > keep) {
+        buffer_free(buffer);
+        return;
+    }
+    buffer->len = 0;
+    buffer->failed = false;
+    if (buffer->data != NULL) {
+        buffer->data[0] = '\0';
+    }
+}
+
+bool buffer_reserve(struct buffer *buffer, size_t more)
+{
+    size_t capacity = buffer->capacity == 0 ? FIRST_CAPACITY : buffer->capacity;
+    char *grown;
+
+    if (buffer->failed || more > buffer->max - buffer->len) {
+        buffer->failed = true;
+        return false;
+    }
+    while (capacity <= buffer->len + more) { /* <=: one byte is for the NUL */
+        capacity *= 2;
+    }
+    if (capacity == buffer->capacity) {
+        return true;
+    }
+    grown = realloc(buffer->data, capacity);
+    if (grown == NULL) {
+        buffer->failed = true;
+        return false;
+    }
+    buffer->data = grown;
+    buffer->capacity = capacity;
+    return true;
+}
+
+void buffer_append(struct buffer *buffer, const void *data, size_t len)
+{
+    if (buffer_reserve(buffer, len)) {
+        if (len > 0) {
+            memcpy(buffer->data + buffer->len, data, len);
+        }
+        buffer->len += len;
+        buffer->data[buffer->len] = '\0';
+    }
+}
+
+void buffer_append_text(struct buffer *buffer, const char *text)
+{
+    buffer_append(buffer, text, strlen(text));
+}
+
+void buffer_append_slice(struct buffer *buffer, struct slice slice)
+{
+    buffer_append(buffer, slice.data, slice.len);
+}
+
+void buffer_append_json_string(struct buffer *buffer, const char *data, size_t len)
+{
+    struct json_object *string = json_object_new_string_len(data, (int)len);
+    size_t quoted_len = 0;
+    const char *quoted = NULL;
+
+    if (string != NULL) {
+        quoted = json_object_to_json_string_length(string, JSON_C_TO_STRING_NOSLASHESCAPE, &quoted_len);
+    }
+    if (quoted == NULL) {
+        buffer->failed = true;
+    } else {
+        buffer_append(buffer, quoted, quoted_len);
+    }
+    json_object_put(string);
+}

@@ -1,0 +1,34 @@
+/* The one error type, from the bottom of the program to the HTTP answer. */
+#ifndef INCIDENTS_BASE_ERROR_H
+#define INCIDENTS_BASE_ERROR_H
+
+#include <stdbool.h>
+
+/* Every error code that the HTTP contract knows. api/answer.c turns it into a status and a code string. */
+enum error_code {
+    ERROR_NONE = 0,
+    ERROR_NOT_AUTHED,
+    ERROR_NOT_PERMITTED,
+    ERROR_INVALID_JSON,
+    ERROR_INVALID_ARGUMENTS,
+    ERROR_INVALID_TIMESTAMP,
+    ERROR_METADATA_INVALID,
+    ERROR_UNKNOWN_METHOD,
+    ERROR_METHOD_NOT_ALLOWED,
+    ERROR_REQUEST_TOO_LARGE,
+    ERROR_SERVICE_UNAVAILABLE,
+    ERROR_INTERNAL,
+};
+
+/* An error and its sentence. The sentence names the argument and echoes nothing else that came from outside. */
+struct error {
+    enum error_code code;
+    char message[200];
+};
+
+/* Fills *error and returns false, so that a check can end with `return error_set(...)`. A sentence that is too
+ * long is cut, never overrun. */
+bool error_set(struct error *error, enum error_code code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+#endif

@@ -1,0 +1,235 @@
+/* The settings: libpq's own, and a few of ours. */
+#include "base/settings.h"
+
+#include <errno.h>
+#include <libpq-fe.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#ifndef SETTINGS_FILE
+#error "the Makefile gives SETTINGS_FILE"
+#endif
+
+enum { LINE_BYTES_MAX = 4096 };
+
+/* The numbers: name, bounds, default. */
+enum number { BODY_LIMIT, DEADLINE_MS, THREADS, CONNECTIONS, BATCH_MAX, QUEUE_MAX, NUMBER_COUNT };
+
+static const struct {
+    const char *name;
+    long min;
+    long max;
+    long otherwise;
+} numbers[NUMBER_COUNT] = {
+    [BODY_LIMIT] = {"INCIDENTS_BODY_LIMIT", 1024, 64L * 1024 * 1024, 1024L * 1024},
+    [DEADLINE_MS] = {"INCIDENTS_DEADLINE_MS", 100, 600000, 8000},
+    [THREADS] = {"INCIDENTS_THREADS", 1, 1024, 32},
+    [CONNECTIONS] = {"INCIDENTS_CONNECTIONS", 1, 64, 2},
+    [BATCH_MAX] = {"INCIDENTS_BATCH_MAX", 1, 1000, 64},
+    [QUEUE_MAX] = {"INCIDENTS_QUEUE_MAX", 1, 100000, 1000},
+};
+
+static bool is_known_name(const char *name)
+{
+    for (size_t i = 0; i < NUMBER_COUNT; i++) {
+        if (strcmp(name, numbers[i].name) == 0) {
+            return true;
+        }
+    }
+    return strcmp(name, "DATABASE_URL") == 0 || (strncmp(name, "PG", 2) == 0 && name[2] != '\0');
+}
+
+static bool is_name(const char *name)
+{
+    return *name != '\0' && strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == strlen(name);
+}
+
+/* Takes one line of the file: blank, a comment, or NAME=value, the value in double or single quotes where it has
+ * them. NULL, or why it is no good. */
+static const char *take_line(char *line)
+{
+    char *name = line + strspn(line, " \t");
+    char *value = strchr(name, '=');
+    size_t len;
+
+    if (*name == '\0' || *name == '#') {
+        return NULL;
+    }
+    if (value == NULL) {
+        return "is not of the form NAME=value";
+    }
+    *value++ = '\0';
+    if (!is_name(name)) {
+        return "has a name that is not made of capital letters, digits and underscores";
+    }
+    if (!is_known_name(name)) {
+        return "names a setting that does not exist";
+    }
+    len = strlen(value);
+    if (len >= 2 && (value[0] == '"' || value[0] == '\'') && value[len - 1] == value[0]) {
+        value[len - 1] = '\0';
+        value++;
+    }
+    return setenv(name, value, 0) == 0 ? NULL : "could not be kept: out of memory"; /* the environment wins */
+}
+
+static void strip_end(char *line)
+{
+    size_t len = strlen(line);
+
+    while (len > 0 && strchr(" \t\r\n", line[len - 1]) != NULL) {
+        line[--len] = '\0';
+    }
+}
+
+static bool read_file(const char *path, FILE *file, char *error, size_t error_size)
+{
+    char line[LINE_BYTES_MAX];
+
+    for (int number = 1; fgets(line, sizeof line, file) != NULL; number++) {
+        const char *fault;
+
+        fault = strchr(line, '\n') == NULL && !feof(file) ? "is too long" : NULL;
+        strip_end(line);
+        if (fault == NULL) {
+            fault = take_line(line);
+        }
+        if (fault != NULL) {
+            (void)snprintf(error, error_size, "%s: line %d %s", path, number, fault);
+            return false;
+        }
+    }
+    if (ferror(file)) {
+        (void)snprintf(error, error_size, "unable to read %s: %s", path, strerror(errno));
+        return false;
+    }
+    return true;
+}
+
+/* A misspelt setting in the environment would otherwise be passed over in silence. The last two belong to clients:
+ * `make run` writes them for scripts, which may well start a worker too. */
+static bool check_environment(char *error, size_t error_size)
+{
+    static const char prefix[] = "INCIDENTS_";
+    static const char *const others[] = {"INCIDENTS_SETTINGS", "INCIDENTS_URL", "INCIDENTS_TOKEN"};
+
+    for (char **entry = environ; *entry != NULL; entry++) {
+        size_t len = strcspn(*entry, "=");
+        bool known = strncmp(*entry, prefix, sizeof prefix - 1) != 0;
+
+        for (size_t i = 0; i < NUMBER_COUNT; i++) {
+            known = known || (strlen(numbers[i].name) == len && strncmp(*entry, numbers[i].name, len) == 0);
+        }
+        for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+            known = known || (strlen(others[i]) == len && strncmp(*entry, others[i], len) == 0);
+        }
+        if (!known) {
+            (void)snprintf(error, error_size, "%.*s is not a setting", (int)len, *entry);
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool read_settings_file(struct settings *settings, char *error, size_t error_size)
+{
+    const char *named = getenv("INCIDENTS_SETTINGS");
+    const char *path = named != NULL && *named != '\0' ? named : SETTINGS_FILE;
+    FILE *file = fopen(path, "re");
+    bool ok;
+
+    if (file == NULL) {
+        if (path != named && errno == ENOENT) {
+            return true;
+        }
+        (void)snprintf(error, error_size, "%s: unable to open %s: %s",
+                       path == named ? "INCIDENTS_SETTINGS" : "settings file", path, strerror(errno));
+        return false;
+    }
+    ok = read_file(path, file, error, error_size);
+    (void)fclose(file);
+    (void)snprintf(settings->file, sizeof settings->file, "%s", path);
+    return ok;
+}
+
+static bool read_number(enum number which, long *value, char *error, size_t error_size)
+{
+    const char *text = getenv(numbers[which].name);
+    char *end;
+
+    *value = numbers[which].otherwise;
+    if (text == NULL || *text == '\0') {
+        return true;
+    }
+    errno = 0;
+    *value = strtol(text, &end, 10);
+    if (strspn(text, "0123456789") != strlen(text) || errno != 0 || *value < numbers[which].min ||
+        *value > numbers[which].max) {
+        (void)snprintf(error, error_size, "%s must be a whole number from %ld to %ld", numbers[which].name,
+                       numbers[which].min, numbers[which].max);
+        return false;
+    }
+    return true;
+}
+
+static bool read_database_url(struct settings *settings, char *error, size_t error_size)
+{
+    const char *url = getenv("DATABASE_URL");
+    PQconninfoOption *options;
+
+    settings->database_url[0] = '\0';
+    if (url == NULL || *url == '\0') {
+        return true;
+    }
+    if (strlen(url) >= sizeof settings->database_url) {
+        (void)snprintf(error, error_size, "DATABASE_URL is too long");
+        return false;
+    }
+    options = PQconninfoParse(url, NULL); /* its message could repeat a password, so ours stands alone */
+    if (options == NULL) {
+        (void)snprintf(error, error_size, "DATABASE_URL is not a PostgreSQL connection string or URI");
+        return false;
+    }
+    PQconninfoFree(options);
+    (void)snprintf(settings->database_url, sizeof settings->database_url, "%s", url);
+    return true;
+}
+
+bool settings_load(struct settings *settings, char *error, size_t error_size)
+{
+    long values[NUMBER_COUNT];
+
+    *settings = (struct settings){0};
+    if (!check_environment(error, error_size) || !read_settings_file(settings, error, error_size) ||
+ !read_database_url(settings, error, error_size)) {
+        return false;
+    }
+    for (size_t i = 0; i < NUMBER_COUNT; i++) {
+        if (!read_number((enum number)i, &values[i], error, error_size)) {
+            return false;
+        }
+    }
+    settings->body_limit = (size_t)values[BODY_LIMIT];
+    settings->deadline_ms = (int)values[DEADLINE_MS];
+    settings->threads = (int)values[THREADS];
+    settings->connections = (int)values[CONNECTIONS];
+    settings->batch_max = (int)values[BATCH_MAX];
+    settings->queue_max = (int)values[QUEUE_MAX];
+    return true;
+}
+
+void settings_print(const struct settings *settings, FILE *stream)
+{
+    const long values[NUMBER_COUNT] = {
+        [BODY_LIMIT] = (long)settings->body_limit, [DEADLINE_MS] = settings->deadline_ms,
+        [THREADS] = settings->threads,             [CONNECTIONS] = settings->connections,
+        [BATCH_MAX] = settings->batch_max,         [QUEUE_MAX] = settings->queue_max,
+    };
+
+    (void)fprintf(stream, "settings file: %s\n", settings->file[0] == '\0' ? "none" : settings->file);
+    (void)fprintf(stream, "DATABASE_URL: %s\n", settings->database_url[0] == '\0' ? "not set" : "set");
+    for (size_t i = 0; i < NUMBER_COUNT; i++) {
+        (void)fprintf(stream, "%s=%ld\n", numbers[i].name, values[i]);
+    }
+}

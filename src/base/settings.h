@@ -1,0 +1,33 @@
+/* The settings: libpq's own, and a few of ours. docs/settings.md is their documentation.
+ *
+ * Every setting is an environment variable. One that the environment lacks may stand in the settings file, as
+ * NAME=value, one a line: the file that INCIDENTS_SETTINGS names, else SETTINGS_FILE where that exists. */
+#ifndef INCIDENTS_BASE_SETTINGS_H
+#define INCIDENTS_BASE_SETTINGS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+enum { SETTINGS_URL_MAX = 2048, SETTINGS_PATH_MAX = 4096 };
+
+struct settings {
+    char database_url[SETTINGS_URL_MAX]; /* empty: libpq's own PGHOST, PGSERVICE ... decide */
+    char file[SETTINGS_PATH_MAX];        /* the settings file that was read; empty where none was */
+    size_t body_limit;                   /* bytes */
+    int deadline_ms;                     /* from a request's arrival to its answer */
+    int threads;                         /* requests in hand at once */
+    int connections;                     /* to Postgres */
+    int batch_max;                       /* requests that share a transaction, at most */
+    int queue_max;                       /* requests that wait for the database, at most */
+};
+
+/* Reads and judges all settings; libpq's that stand in the file are put into the environment, where libpq looks for
+ * them. Call it before there is a second thread. On false, error (error_size bytes) names the setting and says what is
+ * wrong; a value that may hold a password is never part of it. */
+bool settings_load(struct settings *settings, char *error, size_t error_size);
+
+/* Writes every setting of ours with its value, one a line; of DATABASE_URL only whether it is set. */
+void settings_print(const struct settings *settings, FILE *stream);
+
+#endif

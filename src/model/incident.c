@@ -1,0 +1,390 @@
+/* Reading and judging the arguments of the incident methods. */
+#include "model/incident.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "model/json.h"
+#include "model/metadata.h"
+#include "model/timestamp.h"
+
+/* The arguments that are known, in the order in which they are judged. */
+enum argument {
+    ARGUMENT_REFERENCE_ID,
+    ARGUMENT_STARTED_AT,
+    ARGUMENT_NAME,
+    ARGUMENT_PRIORITY,
+    ARGUMENT_SOURCE_URL,
+    ARGUMENT_SERVICES,
+    ARGUMENT_RESOLVED_AT,
+    ARGUMENT_METADATA,
+    ARGUMENT_COUNT
+};
+
+static const char *const argument_names[ARGUMENT_COUNT] = {
+    [ARGUMENT_REFERENCE_ID] = "reference_id", [ARGUMENT_STARTED_AT] = "started_at",
+    [ARGUMENT_NAME] = "name",                 [ARGUMENT_PRIORITY] = "priority",
+    [ARGUMENT_SOURCE_URL] = "source_url",     [ARGUMENT_SERVICES] = "services",
+    [ARGUMENT_RESOLVED_AT] = "resolved_at",   [ARGUMENT_METADATA] = "metadata",
+};
+
+static bool out_of_memory(struct error *error)
+{
+    return error_set(error, ERROR_INTERNAL, "out of memory");
+}
+
+/* Has json-c parse one value of a text that json_find_members has judged. The caller owns the result; NULL when out
+ * of memory. */
+static struct json_object *parse_value(struct slice value)
+{
+    struct json_tokener *tokener = json_tokener_new_ex(JSON_DEPTH_MAX + 1);
+    struct json_object *parsed;
+
+    if (tokener == NULL) {
+        return NULL;
+    }
+    parsed = json_tokener_parse_ex(tokener, value.data, (int)value.len);
+    json_tokener_free(tokener);
+    return parsed;
+}
+
+/* The length of the white space (Unicode's White_Space property) at the start of valid UTF-8; 0 where none is. */
+static size_t whitespace_length(const unsigned char *text)
+{
+    static const char *const spaces[] = {
+        "\t", "\n", "\v", "\f", "\r", " ", "\xC2\x85", "\u00A0", "\u1680", "\u2000", "\u2001", "\u2002", "\u2003",
+        "\u2004", "\u2005", "\u2006", "\u2007", "\u2008", "\u2009", "\u200A", "\u2028", "\u2029", "\u202F", "\u205F",
+        "\u3000",
+    };
+
+    for (size_t i = 0; i < sizeof spaces / sizeof spaces[0]; i++) {
+        size_t len = strlen(spaces[i]);
+
+        if (strncmp((const char *)text, spaces[i], len) == 0) {
+            return len;
+        }
+    }
+    return 0;
+}
+
+static bool is_blank(const char *text)
+{
+    size_t len;
+
+    while ((len = whitespace_length((const unsigned char *)text)) > 0) {
+        text += len;
+    }
+    return *text == '\0';
+}
+
+/* Judges an identifier: a reference_id or a service's. `what` names it in the error. */
+static bool check_identifier(struct json_object *value, const char *what, struct error *error)
+{
+    if (!json_object_is_type(value, json_type_string) || is_blank(json_object_get_string(value))) {
+        return error_set(error, ERROR_INVALID_ARGUMENTS, "%s must be a non-empty string", what);
+    }
+    if (json_object_get_string_len(value) > IDENTIFIER_BYTES_MAX) {
+        return error_set(error, ERROR_INVALID_ARGUMENTS, "%s must be at most %d bytes long", what,
+                         IDENTIFIER_BYTES_MAX);
+    }
+    return true;
+}
+
+/* An integer as JSON writes it, without sign of a zero. */
+static bool copy_integer(struct slice number, char **copy)
+{
+    if (number.len == 2 && memcmp(number.data, "-0", 2) == 0) {
+        number = (struct slice){.data = "0", .len = 1};
+    }
+    *copy = strndup(number.data, number.len);
+    return *copy != NULL;
+}
+
+static bool is_integer(const struct json_member *member)
+{
+    return member->type == JSON_NUMBER && memchr(member->value.data, '.', member->value.len) == NULL &&
+           memchr(member->value.data, 'e', member->value.len) == NULL &&
+           memchr(member->value.data, 'E', member->value.len) == NULL;
+}
+
+static bool read_reference_id(const struct json_member *member, bool integer_allowed, char **reference_id,
+                              struct error *error)
+{
+    const char *name = member->name;
+    struct json_object *value;
+    bool ok;
+
+    if (member->type == JSON_INVALID || member->type == JSON_NULL) {
+        return error_set(error, ERROR_INVALID_ARGUMENTS, "%s is required", name);
+    }
+    if (integer_allowed && is_integer(member)) {
+        if (member->value.len > IDENTIFIER_BYTES_MAX) {
+            return error_set(error, ERROR_INVALID_ARGUMENTS, "%s must be at most %d bytes long", name,
+                             IDENTIFIER_BYTES_MAX);
+        }
+        return copy_integer(member->value, reference_id) || out_of_memory(error);
+    }
+    if (member->type != JSON_STRING) {
+        return error_set(error, ERROR_INVALID_ARGUMENTS, "%s must be a non-empty string%s", name,
+                         integer_allowed ? " or an integer" : "");
+    }
+    if (member->has_nul) {
+        return error_set(error, ERROR_INVALID_ARGUMENTS, "%s must not contain \\u0000", name);
+    }
+    value = parse_value(member->value);
+    if (value == NULL) {
+        return out_of_memory(error);
+    }
+    ok = check_identifier(value, name, error);
+    if (ok) {
+        *reference_id = strdup(json_object_get_string(value));
+        ok = *reference_id != NULL || out_of_memory(error);
+    }
+    json_object_put(value);
+    return ok;
+}
+
+static bool read_text(const struct json_member *member, struct text_argument *argument, struct error *error)
+{
+    switch (member->type) {
+    case JSON_INVALID:
+        argument->presence = PRESENCE_ABSENT;
+        return true;
+    case JSON_NULL:
+        argument->presence = PRESENCE_CLEARED;
+        return true;
+    case JSON_STRING:
+        argument->presence = PRESENCE_GIVEN;
+        argument->json = member->value;
+        return true;
+    default:
+        return error_set(error, ERROR_INVALID_ARGUMENTS, "%s must be a string or null", member->name);
+    }
+}
+
+/* One element of services: its identifier, and the name where it says anything of one. A name that is absent leaves
+ * the one of an earlier link to the same service, null clears it. */
+struct service {
+    struct json_object *identifier; /* owned */
+    struct json_object *name;       /* owned; NULL where it is null or absent */
+    bool names_it;
+};
+
+static bool read_service(const struct json_member *element, size_t index, enum dialect dialect,
+                         struct service *service, struct error *error)
+{
+    enum { IDENTIFIER, NAME, COUNT };
+    struct json_member members[COUNT] = {[IDENTIFIER] = {.name = "identifier"}, [NAME] = {.name = "name"}};
+    bool stray_nul;
+    char what[64];
+
+    if (dialect == DIALECT_SYNC) {
+        members[IDENTIFIER] = *element;
+        (void)snprintf(what, sizeof what, "services[%zu]", index);
+    } else if (element->type == JSON_OBJECT_BEGIN) {
+        (void)snprintf(what, sizeof what, "services[%zu].identifier", index);
+        if (!json_find_members(element->value, members, COUNT, &stray_nul, error)) {
+            return false;
+        }
+    } else {
+        return error_set(error, ERROR_INVALID_ARGUMENTS, "services[%zu] must be an object", index);
+    }
+    if (members[IDENTIFIER].type == JSON_STRING) {
+        service->identifier = parse_value(members[IDENTIFIER].value);
+        if (service->identifier == NULL) {
+            return out_of_memory(error);
+        }
+    }
+    if (!check_identifier(service->identifier, what, error)) {
+        return false;
+    }
+    service->names_it = members[NAME].type != JSON_INVALID;
+    if (members[NAME].type == JSON_STRING) {
+        service->name = parse_value(members[NAME].value);
+        return service->name != NULL || out_of_memory(error);
+    }
+    if (service->names_it && members[NAME].type != JSON_NULL) {
+        return error_set(error, ERROR_INVALID_ARGUMENTS, "services[%zu].name must be a string or null", index);
+    }
+    return true;
+}
+
+/* Adds a service to the links, or its name to the link that is there. `by_identifier` finds the latter. */
+static bool link_service(const struct service *service, struct json_object *links, struct json_object *by_identifier,
+                         struct error *error)
+{
+    const char *identifier = json_object_get_string(service->identifier);
+    struct json_object *link = NULL;
+
+    if (json_object_object_get_ex(by_identifier, identifier, &link)) {
+        return !service->names_it || json_object_array_put_idx(link, 1, json_object_get(service->name)) == 0 ||
+               out_of_memory(error);
+    }
+    link = json_object_new_array_ext(2);
+    if (link == NULL || json_object_array_add(links, link) != 0) {
+        json_object_put(link);
+        return out_of_memory(error);
+    }
+    if (json_object_array_add(link, json_object_get(service->identifier)) != 0 ||
+        json_object_array_add(link, json_object_get(service->name)) != 0 ||
+        json_object_object_add(by_identifier, identifier, json_object_get(link)) != 0) {
+        return out_of_memory(error);
+    }
+    return true;
+}
+
+static bool link_services(struct slice array, enum dialect dialect, struct json_object *links,
+                          struct json_object *by_identifier, struct error *error)
+{
+    struct json_reader reader;
+    struct json_member element;
+
+    json_reader_init(&reader, array);
+    for (size_t i = 0; json_next_element(&reader, &element); i++) {
+        struct service service = {0};
+        bool ok;
+
+        if (i == SERVICES_MAX) {
+            return error_set(error, ERROR_INVALID_ARGUMENTS, "services must have at most %d elements", SERVICES_MAX);
+        }
+        ok = read_service(&element, i, dialect, &service, error) &&
+             link_service(&service, links, by_identifier, error);
+        json_object_put(service.identifier);
+        json_object_put(service.name);
+        if (!ok) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool read_services(const struct json_member *member, enum dialect dialect, struct services_argument *services,
+                          struct error *error)
+{
+    struct json_object *by_identifier;
+    bool ok;
+
+    if (dialect == DIALECT_SYNC && (member->type == JSON_INVALID || member->type == JSON_NULL)) {
+        return error_set(error, ERROR_INVALID_ARGUMENTS, "services is required");
+    }
+    if (member->type == JSON_INVALID || member->type == JSON_NULL) {
+        services->presence = member->type == JSON_NULL ? PRESENCE_CLEARED : PRESENCE_ABSENT;
+        return true;
+    }
+    if (member->type != JSON_ARRAY_BEGIN) {
+        return error_set(error, ERROR_INVALID_ARGUMENTS, "services must be an array%s",
+                         dialect == DIALECT_UPSERT ? " or null" : "");
+    }
+    services->links = json_object_new_array();
+    by_identifier = json_object_new_object();
+    ok = services->links != NULL && by_identifier != NULL
+             ? link_services(member->value, dialect, services->links, by_identifier, error)
+             : out_of_memory(error);
+    json_object_put(by_identifier);
+    if (ok) {
+        services->presence = json_object_array_length(services->links) > 0 ? PRESENCE_GIVEN : PRESENCE_CLEARED;
+    }
+    return ok;
+}
+
+static bool read_timestamp(const struct json_member *member, struct timestamp_argument *argument,
+                           struct error *error)
+{
+    argument->presence = PRESENCE_ABSENT;
+    if (member->type == JSON_INVALID) {
+        return true;
+    }
+    if (member->type == JSON_NULL) {
+        argument->presence = PRESENCE_CLEARED;
+        return true;
+    }
+    if (member->type == JSON_STRING) {
+        struct json_object *text = parse_value(member->value);
+        bool readable;
+
+        if (text == NULL) {
+            return out_of_memory(error);
+        }
+        readable = timestamp_parse(json_object_get_string(text), (size_t)json_object_get_string_len(text),
+                                   &argument->micros);
+        json_object_put(text);
+        if (readable) {
+            argument->presence = PRESENCE_GIVEN;
+            return true;
+        }
+    }
+    return error_set(error, ERROR_INVALID_TIMESTAMP, "%s must be an ISO-8601 timestamp", member->name);
+}
+
+static bool read_metadata(const struct json_member *member, struct text_argument *metadata, struct error *error)
+{
+    bool is_empty;
+
+    if (member->type == JSON_INVALID) {
+        metadata->presence = PRESENCE_ABSENT;
+        return true;
+    }
+    if (!metadata_check(member, &is_empty, error)) {
+        return false;
+    }
+    metadata->presence = is_empty ? PRESENCE_CLEARED : PRESENCE_GIVEN;
+    metadata->json = member->value;
+    return true;
+}
+
+/* A \u0000 outside metadata, wherever it stands, cannot be kept and is no mistake to pass over in silence. */
+static bool check_no_nul(const struct json_member *members, bool stray_nul, struct error *error)
+{
+    for (size_t i = 0; i < ARGUMENT_METADATA; i++) {
+        if (members[i].has_nul) {
+            return error_set(error, ERROR_INVALID_ARGUMENTS, "%s must not contain \\u0000", members[i].name);
+        }
+    }
+    return !stray_nul || error_set(error, ERROR_INVALID_ARGUMENTS, "the body must not contain \\u0000");
+}
+
+bool incident_read(struct slice body, enum dialect dialect, struct incident *incident, struct error *error)
+{
+    struct json_member members[ARGUMENT_COUNT];
+    bool stray_nul;
+
+    *incident = (struct incident){0};
+    for (size_t i = 0; i < ARGUMENT_COUNT; i++) {
+        members[i].name = argument_names[i];
+    }
+    if (!json_find_members(body, members, ARGUMENT_COUNT, &stray_nul, error)) {
+        return false;
+    }
+    if (!read_reference_id(&members[ARGUMENT_REFERENCE_ID], false, &incident->reference_id, error)) {
+        return false;
+    }
+    if (members[ARGUMENT_STARTED_AT].type == JSON_INVALID || members[ARGUMENT_STARTED_AT].type == JSON_NULL) {
+        return error_set(error, ERROR_INVALID_ARGUMENTS, "started_at is required");
+    }
+    return check_no_nul(members, stray_nul, error) && read_text(&members[ARGUMENT_NAME], &incident->name, error) &&
+           read_text(&members[ARGUMENT_PRIORITY], &incident->priority, error) &&
+           read_text(&members[ARGUMENT_SOURCE_URL], &incident->source_url, error) &&
+           read_services(&members[ARGUMENT_SERVICES], dialect, &incident->services, error) &&
+           read_timestamp(&members[ARGUMENT_STARTED_AT], &incident->started_at, error) &&
+           read_timestamp(&members[ARGUMENT_RESOLVED_AT], &incident->resolved_at, error) &&
+           read_metadata(&members[ARGUMENT_METADATA], &incident->metadata, error);
+}
+
+bool incident_read_reference(struct slice body, struct incident *incident, struct error *error)
+{
+    struct json_member member = {.name = argument_names[ARGUMENT_REFERENCE_ID]};
+    bool stray_nul;
+
+    *incident = (struct incident){0};
+    return json_find_members(body, &member, 1, &stray_nul, error) &&
+           read_reference_id(&member, true, &incident->reference_id, error) &&
+           (!stray_nul || error_set(error, ERROR_INVALID_ARGUMENTS, "the body must not contain \\u0000"));
+}
+
+void incident_free(struct incident *incident)
+{
+    free(incident->reference_id);
+    json_object_put(incident->services.links);
+    *incident = (struct incident){0};
+}

@@ -1,0 +1,498 @@
+/* A strict reader of JSON text (RFC 8259). */
+#include "model/json.h"
+
+#include <string.h>
+
+/* What may come next in the text. */
+enum expectation {
+    EXPECT_VALUE,          /* a value */
+    EXPECT_VALUE_OR_END,   /* just behind '[' */
+    EXPECT_KEY,            /* behind ',' in an object */
+    EXPECT_KEY_OR_END,     /* just behind '{' */
+    EXPECT_COMMA_OR_END,   /* behind a value in a container */
+    EXPECT_END_OF_TEXT,    /* behind the outermost value */
+};
+
+void json_reader_init(struct json_reader *reader, struct slice text)
+{
+    reader->text = text.data;
+    reader->len = text.len;
+    reader->at = 0;
+    reader->depth = 0;
+    reader->expects = EXPECT_VALUE;
+    reader->fault = NULL;
+}
+
+static enum json_event invalid(struct json_reader *reader, const char *why)
+{
+    reader->fault = why;
+    return JSON_INVALID;
+}
+
+/* The byte at the reader, or -1 at the end of the text. */
+static int peek(const struct json_reader *reader)
+{
+    return reader->at < reader->len ? (unsigned char)reader->text[reader->at] : -1;
+}
+
+static bool is_digit(int byte)
+{
+    return byte >= '0' && byte <= '9';
+}
+
+/* RFC 8259 section 2: these four and no others. */
+static void skip_whitespace(struct json_reader *reader)
+{
+    while (reader->at < reader->len) {
+        char byte = reader->text[reader->at];
+
+        if (byte != ' ' && byte != '\t' && byte != '\n' && byte != '\r') {
+            return;
+        }
+        reader->at++;
+    }
+}
+
+/* The length of the well-formed UTF-8 sequence at data, 0 where there is none (Unicode 15, table 3-7). */
+static size_t utf8_length(const unsigned char *data, size_t left)
+{
+    unsigned char lead = data[0];
+    unsigned char low = 0x80, high = 0xBF; /* the bounds of the second byte */
+    size_t length;
+
+    if (lead < 0x80) {
+        return 1;
+    }
+    if (lead >= 0xC2 && lead <= 0xDF) {
+        length = 2;
+    } else if (lead >= 0xE0 && lead <= 0xEF) {
+        length = 3;
+        low = lead == 0xE0 ? 0xA0 : 0x80;  /* no overlong form */
+        high = lead == 0xED ? 0x9F : 0xBF; /* no surrogate */
+    } else if (lead >= 0xF0 && lead <= 0xF4) {
+        length = 4;
+        low = lead == 0xF0 ? 0x90 : 0x80;  /* no overlong form */
+        high = lead == 0xF4 ? 0x8F : 0xBF; /* nothing past U+10FFFF */
+    } else {
+        return 0;
+    }
+    if (left < length || data[1] < low || data[1] > high) {
+        return 0;
+    }
+    for (size_t i = 2; i < length; i++) {
+        if ((data[i] & 0xC0) != 0x80) {
+            return 0;
+        }
+    }
+    return length;
+}
+
+/* Four hexadecimal digits at data, -1 where they are not. */
+static int hex4(const char *data, size_t left)
+{
+    int value = 0;
+
+    if (left < 4) {
+        return -1;
+    }
+    for (size_t i = 0; i < 4; i++) {
+        char c = data[i];
+        int digit;
+
+        if (c >= '0' && c <= '9') {
+            digit = c - '0';
+        } else if (c >= 'a' && c <= 'f') {
+            digit = c - 'a' + 10;
+        } else if (c >= 'A' && c <= 'F') {
+            digit = c - 'A' + 10;
+        } else {
+            return -1;
+        }
+        value = value * 16 + digit;
+    }
+    return value;
+}
+
+static bool is_high_surrogate(int unit)
+{
+    return unit >= 0xD800 && unit <= 0xDBFF;
+}
+
+static bool is_low_surrogate(int unit)
+{
+    return unit >= 0xDC00 && unit <= 0xDFFF;
+}
+
+/* Reads the rest of a \u escape; the reader stands behind the 'u'. NULL, or why it is no good. */
+static const char *read_unicode_escape(struct json_reader *reader, bool *is_nul)
+{
+    int unit = hex4(reader->text + reader->at, reader->len - reader->at);
+
+    if (unit < 0) {
+        return "\\u must be followed by four hexadecimal digits";
+    }
+    reader->at += 4;
+    *is_nul = unit == 0;
+    if (is_low_surrogate(unit)) {
+        return "unpaired surrogate escape";
+    }
+    if (is_high_surrogate(unit)) {
+        size_t left = reader->len - reader->at;
+        const char *next = reader->text + reader->at;
+
+        if (left < 6 || next[0] != '\\' || next[1] != 'u' || !is_low_surrogate(hex4(next + 2, left - 2))) {
+            return "unpaired surrogate escape";
+        }
+        reader->at += 6;
+    }
+    return NULL;
+}
+
+/* Reads a string from its opening quote on. NULL, or why it is no good. */
+static const char *read_string(struct json_reader *reader, bool *has_nul)
+{
+    *has_nul = false;
+    reader->at++;
+    while (reader->at < reader->len) {
+        unsigned char byte = (unsigned char)reader->text[reader->at];
+
+        if (byte == '"') {
+            reader->at++;
+            return NULL;
+        }
+        if (byte < 0x20) {
+            return "control character in a string";
+        }
+        if (byte == '\\') {
+            int escape;
+
+            reader->at++;
+            escape = peek(reader);
+            if (escape == 'u') {
+                bool is_nul = false;
+                const char *fault;
+
+                reader->at++;
+                fault = read_unicode_escape(reader, &is_nul);
+                if (fault != NULL) {
+                    return fault;
+                }
+                *has_nul = *has_nul || is_nul;
+            } else if (escape > 0 && strchr("\"\\/bfnrt", escape) != NULL) {
+                reader->at++;
+            } else {
+                return "unknown escape in a string";
+            }
+        } else if (byte < 0x80) {
+            reader->at++;
+        } else {
+            size_t length = utf8_length((const unsigned char *)reader->text + reader->at, reader->len - reader->at);
+
+            if (length == 0) {
+                return "not UTF-8";
+            }
+            reader->at += length;
+        }
+    }
+    return "unterminated string";
+}
+
+static void skip_digits(struct json_reader *reader)
+{
+    while (is_digit(peek(reader))) {
+        reader->at++;
+    }
+}
+
+/* Reads a number, RFC 8259 section 6. NULL, or why it is no good. */
+static const char *read_number(struct json_reader *reader)
+{
+    if (peek(reader) == '-') {
+        reader->at++;
+    }
+    if (!is_digit(peek(reader))) {
+        return "a number must have a digit here";
+    }
+    if (peek(reader) == '0') {
+        reader->at++;
+        if (is_digit(peek(reader))) {
+            return "a number must not start with 0";
+        }
+    } else {
+        skip_digits(reader);
+    }
+    if (peek(reader) == '.') {
+        reader->at++;
+        if (!is_digit(peek(reader))) {
+            return "a number must have a digit here";
+        }
+        skip_digits(reader);
+    }
+    if (peek(reader) == 'e' || peek(reader) == 'E') {
+        reader->at++;
+        if (peek(reader) == '+' || peek(reader) == '-') {
+            reader->at++;
+        }
+        if (!is_digit(peek(reader))) {
+            return "a number must have a digit here";
+        }
+        skip_digits(reader);
+    }
+    return NULL;
+}
+
+static bool read_literal(struct json_reader *reader, const char *literal)
+{
+    size_t len = strlen(literal);
+
+    if (reader->len - reader->at < len || memcmp(reader->text + reader->at, literal, len) != 0) {
+        return false;
+    }
+    reader->at += len;
+    return true;
+}
+
+/* After a value: what may follow depends on what it stands in. */
+static void value_is_done(struct json_reader *reader)
+{
+    reader->expects = reader->depth == 0 ? EXPECT_END_OF_TEXT : EXPECT_COMMA_OR_END;
+}
+
+static enum json_event open_container(struct json_reader *reader, bool is_object)
+{
+    if (reader->depth == JSON_DEPTH_MAX) {
+        return invalid(reader, "nested too deeply");
+    }
+    reader->at++;
+    reader->in_object[reader->depth++] = is_object;
+    reader->expects = is_object ? EXPECT_KEY_OR_END : EXPECT_VALUE_OR_END;
+    return is_object ? JSON_OBJECT_BEGIN : JSON_ARRAY_BEGIN;
+}
+
+static enum json_event close_container(struct json_reader *reader, struct json_token *token)
+{
+    bool is_object = reader->in_object[reader->depth - 1];
+
+    reader->at++;
+    token->depth = --reader->depth;
+    value_is_done(reader);
+    return is_object ? JSON_OBJECT_END : JSON_ARRAY_END;
+}
+
+static enum json_event read_value(struct json_reader *reader, struct json_token *token)
+{
+    const char *fault;
+    enum json_event event;
+
+    switch (peek(reader)) {
+    case '{':
+        return open_container(reader, true);
+    case '[':
+        return open_container(reader, false);
+    case '"':
+        fault = read_string(reader, &token->has_nul);
+        event = JSON_STRING;
+        break;
+    case 't':
+        fault = read_literal(reader, "true") ? NULL : "not a JSON value";
+        event = JSON_TRUE;
+        break;
+    case 'f':
+        fault = read_literal(reader, "false") ? NULL : "not a JSON value";
+        event = JSON_FALSE;
+        break;
+    case 'n':
+        fault = read_literal(reader, "null") ? NULL : "not a JSON value";
+        event = JSON_NULL;
+        break;
+    case -1:
+        return invalid(reader, "the text ends too early");
+    default:
+        if (peek(reader) != '-' && !is_digit(peek(reader))) {
+            return invalid(reader, "not a JSON value");
+        }
+        fault = read_number(reader);
+        event = JSON_NUMBER;
+        break;
+    }
+    if (fault != NULL) {
+        return invalid(reader, fault);
+    }
+    value_is_done(reader);
+    return event;
+}
+
+static enum json_event read_key(struct json_reader *reader, struct json_token *token)
+{
+    const char *fault;
+    size_t end;
+
+    if (peek(reader) != '"') {
+        return invalid(reader, "a key must be a string");
+    }
+    fault = read_string(reader, &token->has_nul);
+    if (fault != NULL) {
+        return invalid(reader, fault);
+    }
+    end = reader->at;
+    skip_whitespace(reader);
+    if (peek(reader) != ':') {
+        return invalid(reader, "a key must be followed by a colon");
+    }
+    reader->at++;
+    token->text.len = end; /* made a length by json_next, which knows the start */
+    reader->expects = EXPECT_VALUE;
+    return JSON_KEY;
+}
+
+enum json_event json_next(struct json_reader *reader, struct json_token *token)
+{
+    size_t start;
+    bool is_object = reader->depth > 0 && reader->in_object[reader->depth - 1];
+    int closing = is_object ? '}' : ']';
+
+    skip_whitespace(reader);
+    if (reader->expects == EXPECT_COMMA_OR_END && peek(reader) == ',') {
+        reader->at++;
+        reader->expects = is_object ? EXPECT_KEY : EXPECT_VALUE;
+        skip_whitespace(reader);
+    } else if (reader->expects == EXPECT_COMMA_OR_END && peek(reader) != closing) {
+        token->event = invalid(reader, peek(reader) < 0 ? "the text ends too early" : "a comma must stand here");
+        return token->event;
+    }
+
+    start = reader->at;
+    *token = (struct json_token){.depth = reader->depth};
+    switch ((enum expectation)reader->expects) {
+    case EXPECT_END_OF_TEXT:
+        token->event = reader->at == reader->len ? JSON_END_OF_TEXT
+                                                 : invalid(reader, "something follows the JSON value");
+        break;
+    case EXPECT_COMMA_OR_END:
+        token->event = close_container(reader, token);
+        break;
+    case EXPECT_KEY_OR_END:
+    case EXPECT_KEY:
+        token->event = reader->expects == EXPECT_KEY_OR_END && peek(reader) == '}'
+                           ? close_container(reader, token)
+                           : read_key(reader, token);
+        break;
+    case EXPECT_VALUE_OR_END:
+    case EXPECT_VALUE:
+        token->event = reader->expects == EXPECT_VALUE_OR_END && peek(reader) == ']'
+                           ? close_container(reader, token)
+                           : read_value(reader, token);
+        break;
+    }
+    token->text.data = reader->text + start;
+    token->text.len = (token->event == JSON_KEY ? token->text.len : reader->at) - start;
+    return token->event;
+}
+
+bool json_string_equals(struct slice quoted, const char *ascii)
+{
+    const char *at = quoted.data + 1;
+    const char *end = quoted.data + quoted.len - 1;
+
+    for (; *ascii != '\0'; ascii++) {
+        int unit;
+
+        if (at == end) {
+            return false;
+        }
+        if (*at != '\\') {
+            unit = (unsigned char)*at++;
+        } else if (at[1] == 'u') {
+            unit = hex4(at + 2, 4);
+            at += 6;
+        } else {
+            return false; /* the short escapes spell no character that stands in a name */
+        }
+        if (unit != *ascii) {
+            return false;
+        }
+    }
+    return at == end;
+}
+
+static struct json_member *find_member(struct json_member *members, size_t count, struct slice key)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (json_string_equals(key, members[i].name)) {
+            return &members[i];
+        }
+    }
+    return NULL;
+}
+
+/* Adds a token to the value that a member or an element is made of. */
+static void extend_value(struct json_member *member, const struct json_token *token)
+{
+    member->has_nul = member->has_nul || token->has_nul;
+    if (token->depth != 1) {
+        return;
+    }
+    if (member->type == JSON_INVALID) {
+        member->type = token->event;
+        member->value.data = token->text.data;
+    }
+    member->value.len = (size_t)(token->text.data + token->text.len - member->value.data);
+}
+
+bool json_next_element(struct json_reader *reader, struct json_member *element)
+{
+    struct json_token token;
+
+    *element = (struct json_member){0};
+    while (json_next(reader, &token) != JSON_END_OF_TEXT && token.event != JSON_INVALID) {
+        if (token.depth == 0) { /* the array's own begin or end */
+            continue;
+        }
+        extend_value(element, &token);
+        if (token.depth == 1 && token.event != JSON_OBJECT_BEGIN && token.event != JSON_ARRAY_BEGIN) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool json_find_members(struct slice text, struct json_member *members, size_t count, bool *stray_nul,
+                       struct error *error)
+{
+    struct json_reader reader;
+    struct json_token token;
+    struct json_member *member = NULL;
+    enum json_event outermost = JSON_INVALID;
+
+    *stray_nul = false;
+    for (size_t i = 0; i < count; i++) {
+        members[i] = (struct json_member){.name = members[i].name};
+    }
+    json_reader_init(&reader, text);
+    while (json_next(&reader, &token) != JSON_END_OF_TEXT) {
+        if (token.event == JSON_INVALID) {
+            return error_set(error, ERROR_INVALID_JSON, "the body is not valid JSON: %s (byte %zu)", reader.fault,
+                             reader.at);
+        }
+        if (outermost == JSON_INVALID) {
+            outermost = token.event;
+        }
+        if (token.depth == 1 && token.event == JSON_KEY) {
+            member = find_member(members, count, token.text);
+            if (member != NULL) { /* a repeated key: the last one counts */
+                *member = (struct json_member){.name = member->name};
+            }
+            *stray_nul = *stray_nul || token.has_nul;
+            continue;
+        }
+        if (member == NULL) {
+            *stray_nul = *stray_nul || token.has_nul;
+            continue;
+        }
+        extend_value(member, &token);
+    }
+    if (outermost != JSON_OBJECT_BEGIN) {
+        return error_set(error, ERROR_INVALID_ARGUMENTS, "the body must be a JSON object");
+    }
+    return true;
+}

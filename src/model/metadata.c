@@ -1,0 +1,133 @@
+/* Judging an incident's metadata on its raw text. */
+#include "model/metadata.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Postgres keeps at most this many digits behind the decimal point (manual, 8.1.2 "Arbitrary Precision Numbers"). */
+enum { NUMERIC_SCALE_MAX = 16383 };
+
+/* No double needs a decimal exponent beyond this, but for the digits that the mantissa itself is written with. */
+enum { DOUBLE_EXPONENT_MAX = 400, EXPONENT_MAX = 100000000 };
+
+static bool is_key_byte(char byte)
+{
+    return (byte >= 'A' && byte <= 'Z') || (byte >= 'a' && byte <= 'z') || (byte >= '0' && byte <= '9') ||
+           byte == '_' || byte == '-';
+}
+
+/* Whether a key, its escapes read, matches [A-Za-z0-9_-]+. An escape can only spell such a character as \u00xx. */
+static bool is_good_key(struct slice quoted)
+{
+    const char *at = quoted.data + 1;
+    const char *end = quoted.data + quoted.len - 1;
+
+    if (at == end) {
+        return false;
+    }
+    while (at < end) {
+        char byte = *at++;
+
+        if (byte == '\\') {
+            char digits[3];
+
+            if (*at != 'u' || at[1] != '0' || at[2] != '0') {
+                return false;
+            }
+            memcpy(digits, at + 3, 2);
+            digits[2] = '\0';
+            byte = (char)strtol(digits, NULL, 16);
+            at += 5;
+        }
+        if (!is_key_byte(byte)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* A number's parts: digits in all and behind the point as written, whether one is not 0, the exponent's value. */
+struct number_parts {
+    long digits;
+    long fraction_digits;
+    bool is_zero;
+    long exponent;
+};
+
+static struct number_parts take_apart(struct slice text)
+{
+    struct number_parts parts = {.is_zero = true};
+    size_t i = 0;
+    bool behind_point = false, negative;
+
+    for (; i < text.len && text.data[i] != 'e' && text.data[i] != 'E'; i++) {
+        char byte = text.data[i];
+
+        if (byte == '.') {
+            behind_point = true;
+        } else if (byte != '-') {
+            parts.digits++;
+            parts.fraction_digits += behind_point;
+            parts.is_zero = parts.is_zero && byte == '0';
+        }
+    }
+    negative = i + 1 < text.len && text.data[i + 1] == '-';
+    for (i++; i < text.len; i++) {
+        if (text.data[i] >= '0' && text.data[i] <= '9' && parts.exponent < EXPONENT_MAX) {
+            parts.exponent = parts.exponent * 10 + (text.data[i] - '0');
+        }
+    }
+    parts.exponent = negative ? -parts.exponent : parts.exponent;
+    return parts;
+}
+
+/* Whether a JSON number is one that a double can hold at least roughly, and numeric exactly. One that a double would
+ * round to infinity or to nothing is beyond its range, and so is a 0 with such an exponent: `0e-16383` would be
+ * sixteen thousand digits in every answer of the database. */
+static bool is_storable_number(struct slice text)
+{
+    struct number_parts parts = take_apart(text);
+    double value;
+
+    if (labs(parts.exponent) > DOUBLE_EXPONENT_MAX + parts.digits) {
+        return false;
+    }
+    if (parts.fraction_digits - parts.exponent > NUMERIC_SCALE_MAX) {
+        return false;
+    }
+    /* strtod reads on to the first byte that is no part of a number: there is one, because the value stands in an
+     * object. The program never leaves the C locale. */
+    value = strtod(text.data, NULL);
+    return isfinite(value) && (parts.is_zero || value != 0.0);
+}
+
+bool metadata_check(const struct json_member *member, bool *is_empty, struct error *error)
+{
+    struct json_reader reader;
+    struct json_token token;
+    size_t tokens = 0;
+
+    if (member->has_nul) {
+        return error_set(error, ERROR_METADATA_INVALID, "metadata must not contain \\u0000");
+    }
+    json_reader_init(&reader, member->value);
+    while (json_next(&reader, &token) != JSON_END_OF_TEXT) {
+        tokens++;
+        if (token.event == JSON_INVALID) { /* the whole text was judged before, so this cannot happen */
+            return error_set(error, ERROR_INTERNAL, "metadata could not be read");
+        }
+        if (token.event == JSON_KEY && !is_good_key(token.text)) {
+            return error_set(error, ERROR_METADATA_INVALID,
+                             "metadata keys must consist of letters, digits, underscores and hyphens");
+        }
+        if (token.event == JSON_NUMBER && !is_storable_number(token.text)) {
+            return error_set(error, ERROR_METADATA_INVALID, "metadata holds a number that is out of range");
+        }
+    }
+    *is_empty = member->type == JSON_NULL || tokens == 2; /* a container's begin and end, nothing between */
+    if (member->type == JSON_OBJECT_BEGIN || *is_empty) {
+        return true;
+    }
+    return error_set(error, ERROR_METADATA_INVALID, "metadata must be an object");
+}
