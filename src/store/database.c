@@ -1,0 +1,261 @@
+/* One connection to Postgres, and the one call that the worker makes on it. */
+#include "store/database.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "schema_version.h"
+#include "store/sqlstate.h"
+
+enum { BATCH_KEEP_BYTES = 256 * 1024, COMPLAIN_EVERY_MS = 10000 };
+
+/* jsonb holds at most 256 MB (PostgreSQL manual, 8.14), so a batch over this is refused there anyway. */
+static const size_t BATCH_MAX = (size_t)256 * 1024 * 1024;
+
+void database_init(struct database *database, const char *url)
+{
+    *database = (struct database){.url = url};
+    buffer_init(&database->batch, BATCH_MAX);
+}
+
+static void disconnect(struct database *database)
+{
+    PQfinish(database->connection);
+    database->connection = NULL;
+}
+
+void database_close(struct database *database)
+{
+    disconnect(database);
+    buffer_free(&database->batch);
+}
+
+/* Says that the database fails, at once the first time and then now and again. */
+static void complain(struct database *database, const char *what, const char *why)
+{
+    int64_t now = clock_now_ms();
+
+    if (database->failing_since_ms == 0) {
+        database->failing_since_ms = now;
+        database->last_complaint_ms = now - COMPLAIN_EVERY_MS;
+    }
+    if (now - database->last_complaint_ms >= COMPLAIN_EVERY_MS) {
+        database->last_complaint_ms = now;
+        log_error("unable to %s: %s", what, why);
+    }
+}
+
+static void went_well(struct database *database)
+{
+    if (database->failing_since_ms != 0) {
+        log_info("the database answers again, after %lld ms",
+                 (long long)(clock_now_ms() - database->failing_since_ms));
+        database->failing_since_ms = 0;
+    }
+}
+
+/* Waits until the connection's socket is ready for events; false once the deadline has passed. */
+static bool wait_for_socket(const struct database *database, short events, int64_t deadline_ms)
+{
+    struct pollfd socket = {.fd = PQsocket(database->connection), .events = events};
+
+    for (;;) {
+        int64_t left = deadline_ms - clock_now_ms();
+        int ready;
+
+        if (left <= 0 || socket.fd < 0) {
+            return false;
+        }
+        ready = poll(&socket, 1, left > 60000 ? 60000 : (int)left);
+        if (ready > 0) {
+            return true;
+        }
+        if (ready < 0 && errno != EINTR) {
+            return false;
+        }
+    }
+}
+
+static void log_notice(void *unused, const char *message)
+{
+    (void)unused;
+    log_warning("the database says: %s", message);
+}
+
+/* libpq's asynchronous way, because its blocking one knows whole seconds only. Defaults stand before dbname, so that
+ * what the url says wins over them; behind it stands what we cannot do without. tcp_user_timeout bounds the attempt
+ * at a host that does not answer at all, and lets libpq go on to the next one of several. */
+static bool connect_by(struct database *database, int64_t deadline_ms)
+{
+    static const char *const keywords[] = {"fallback_application_name", "tcp_user_timeout", "dbname",
+                                           "client_encoding", NULL};
+    const char *const values[] = {"incidents.fcgi", "3000", database->url[0] == '\0' ? NULL : database->url, "UTF8",
+                                  NULL};
+    PostgresPollingStatusType status = PGRES_POLLING_WRITING;
+
+    database->connection = PQconnectStartParams(keywords, values, 1);
+    if (database->connection == NULL) {
+        complain(database, "connect to the database", "out of memory");
+        return false;
+    }
+    if (PQstatus(database->connection) == CONNECTION_BAD) {
+        status = PGRES_POLLING_FAILED;
+    }
+    while (status == PGRES_POLLING_READING || status == PGRES_POLLING_WRITING) {
+        if (!wait_for_socket(database, status == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline_ms)) {
+            complain(database, "connect to the database", "no answer in time");
+            disconnect(database);
+            return false;
+        }
+        status = PQconnectPoll(database->connection);
+    }
+    if (status != PGRES_POLLING_OK || PQsetnonblocking(database->connection, 1) != 0) {
+        complain(database, "connect to the database", PQerrorMessage(database->connection));
+        disconnect(database);
+        return false;
+    }
+    (void)PQsetNoticeProcessor(database->connection, log_notice, NULL);
+    return true;
+}
+
+static bool encode_batch(struct database *database, struct item *const *items, size_t count)
+{
+    buffer_reset(&database->batch, BATCH_KEEP_BYTES);
+    buffer_append_text(&database->batch, "[");
+    for (size_t i = 0; i < count; i++) {
+        buffer_append_text(&database->batch, i == 0 ? "" : ",");
+        buffer_append(&database->batch, items[i]->json.data, items[i]->json.len);
+    }
+    buffer_append_text(&database->batch, "]");
+    return !database->batch.failed;
+}
+
+static bool send_batch(struct database *database, int64_t deadline_ms)
+{
+    static const char query[] = "SELECT outcome, token_label FROM intake.apply_batch($1::integer, $2::jsonb)";
+    char version[16];
+    const char *const values[] = {version, database->batch.data};
+    int unsent;
+
+    (void)snprintf(version, sizeof version, "%d", SCHEMA_VERSION);
+    if (PQsendQueryParams(database->connection, query, 2, NULL, values, NULL, NULL, 0) == 0) {
+        return false;
+    }
+    while ((unsent = PQflush(database->connection)) == 1) {
+        /* The server may have something to say before it reads on; not to listen would be a deadlock. */
+        if (!wait_for_socket(database, POLLIN | POLLOUT, deadline_ms) ||
+            PQconsumeInput(database->connection) == 0) {
+            return false;
+        }
+    }
+    return unsent == 0;
+}
+
+/* The next result of the query, NULL with *in_time false once the deadline has passed or the connection is lost. */
+static PGresult *next_result(struct database *database, int64_t deadline_ms, bool *in_time)
+{
+    *in_time = true;
+    while (PQisBusy(database->connection)) {
+        if (!wait_for_socket(database, POLLIN, deadline_ms) || PQconsumeInput(database->connection) == 0) {
+            *in_time = false;
+            return NULL;
+        }
+    }
+    return PQgetResult(database->connection);
+}
+
+static enum database_result read_outcomes(const PGresult *result, struct item *const *items, size_t count)
+{
+    if ((size_t)PQntuples(result) != count || PQnfields(result) != 2) {
+        log_error("intake.apply_batch gave %d rows for %zu items", PQntuples(result), count);
+        return DATABASE_FAILED;
+    }
+    for (size_t i = 0; i < count; i++) {
+        items[i]->outcome = item_outcome_from_text(PQgetvalue(result, (int)i, 0));
+        (void)snprintf(items[i]->token_label, sizeof items[i]->token_label, "%s", PQgetvalue(result, (int)i, 1));
+    }
+    return DATABASE_DONE;
+}
+
+/* Turns an error of the server into what is to be done about it. */
+static enum database_result judge_error(struct database *database, const PGresult *result)
+{
+    const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+
+    if (message == NULL) {
+        message = PQresultErrorMessage(result);
+    }
+    switch (sqlstate_action(sqlstate)) {
+    case SQLSTATE_RECONNECT:
+        complain(database, "store", message);
+        disconnect(database);
+        return DATABASE_UNREACHABLE;
+    case SQLSTATE_RETRY:
+        log_warning("unable to store, will try again: %s (SQLSTATE %s)", message, sqlstate);
+        return DATABASE_CONFLICT;
+    case SQLSTATE_SCHEMA:
+        complain(database, "store: the database's schema is not the one this program needs", message);
+        return DATABASE_UNAVAILABLE;
+    case SQLSTATE_UNAVAILABLE:
+        complain(database, "store", message);
+        return DATABASE_UNAVAILABLE;
+    case SQLSTATE_DATA:
+        log_warning("the database refused a value: %s (SQLSTATE %s)", message, sqlstate);
+        return DATABASE_UNSTORABLE;
+    case SQLSTATE_DEFECT:
+        break;
+    }
+    log_error("unable to store: %s (SQLSTATE %s)", message, sqlstate);
+    return DATABASE_FAILED;
+}
+
+enum database_result database_apply(struct database *database, struct item *const *items, size_t count,
+                                    int64_t deadline_ms)
+{
+    enum database_result verdict = DATABASE_UNREACHABLE;
+    PGresult *result;
+    bool in_time;
+
+    if (!encode_batch(database, items, count)) {
+        log_error("unable to store: out of memory for a batch of %zu", count);
+        return DATABASE_FAILED;
+    }
+    if (database->connection == NULL && !connect_by(database, deadline_ms)) {
+        return DATABASE_UNREACHABLE;
+    }
+    if (!send_batch(database, deadline_ms)) {
+        complain(database, "send to the database", PQerrorMessage(database->connection));
+        disconnect(database);
+        return DATABASE_UNREACHABLE;
+    }
+
+    while ((result = next_result(database, deadline_ms, &in_time)) != NULL) {
+        if (PQresultStatus(result) == PGRES_TUPLES_OK) {
+            verdict = read_outcomes(result, items, count);
+        } else {
+            verdict = judge_error(database, result);
+        }
+        PQclear(result);
+        if (database->connection == NULL) {
+            return verdict;
+        }
+    }
+    if (!in_time || PQstatus(database->connection) == CONNECTION_BAD) {
+        /* Whether it was committed is not known. Items that have an outcome all the same have it from a complete
+         * result, which Postgres sends before it commits: not enough for a promise. */
+        complain(database, "hear from the database",
+                 PQstatus(database->connection) == CONNECTION_BAD ? PQerrorMessage(database->connection)
+                                                                  : "no answer in time");
+        disconnect(database);
+        return DATABASE_UNREACHABLE;
+    }
+    if (verdict == DATABASE_DONE) {
+        went_well(database);
+    }
+    return verdict;
+}

@@ -1,0 +1,43 @@
+/* One connection to Postgres, and the one call that the worker makes on it. */
+#ifndef INCIDENTS_STORE_DATABASE_H
+#define INCIDENTS_STORE_DATABASE_H
+
+#include <libpq-fe.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buffer.h"
+#include "store/item.h"
+
+/* Not for several threads at once. Set it up with database_init. */
+struct database {
+    const char *url;     /* borrowed; empty means libpq's own environment and files */
+    PGconn *connection;  /* NULL while there is none */
+    struct buffer batch; /* the encoded batch, kept for the next */
+    int64_t failing_since_ms; /* 0 while the last attempt went well */
+    int64_t last_complaint_ms;
+};
+
+/* What became of a call. */
+enum database_result {
+    DATABASE_DONE,        /* committed; every item has its outcome */
+    DATABASE_UNREACHABLE, /* no connection, or it broke and the outcome is not known: try again */
+    DATABASE_CONFLICT,    /* the transaction lost against another, nothing was stored: try again */
+    DATABASE_UNAVAILABLE, /* nothing was stored and trying again at once is of no use */
+    DATABASE_UNSTORABLE,  /* nothing was stored: a value of some item cannot be kept */
+    DATABASE_FAILED,      /* nothing was stored: a defect, which may be one item's */
+};
+
+/* Connects at the first use. The url must outlive the database. */
+void database_init(struct database *database, const char *url);
+
+/* Applies the items, in their order, in one transaction: connects where there is no connection, and gives up at
+ * deadline_ms (of clock_now_ms). Items get their outcome with DATABASE_DONE only. Errors are logged here. */
+enum database_result database_apply(struct database *database, struct item *const *items, size_t count,
+                                    int64_t deadline_ms);
+
+/* Closes the connection, if any, and frees the memory. */
+void database_close(struct database *database);
+
+#endif

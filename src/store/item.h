@@ -1,0 +1,57 @@
+/* One request to the database: what it asks, as intake.apply_batch reads it, and what became of it. */
+#ifndef INCIDENTS_STORE_ITEM_H
+#define INCIDENTS_STORE_ITEM_H
+
+#include <stdint.h>
+
+#include "base/buffer.h"
+#include "model/incident.h"
+
+enum item_operation { ITEM_UPSERT, ITEM_DELETE, ITEM_AUTHORIZE, ITEM_PING };
+
+/* What a token may do. */
+enum scope { SCOPE_UPSERT, SCOPE_DELETE };
+
+/* What intake.apply_batch said of the item, or why it was not asked. */
+enum item_outcome {
+    ITEM_PENDING,
+    ITEM_CREATED,
+    ITEM_UPDATED,
+    ITEM_UNCHANGED,
+    ITEM_DELETED,
+    ITEM_NOT_FOUND,
+    ITEM_AUTHORIZED,
+    ITEM_READY,
+    ITEM_NOT_AUTHED,
+    ITEM_NOT_PERMITTED,
+    ITEM_UNAVAILABLE,  /* not stored, or not known to be: sending it again is safe */
+    ITEM_UNSTORABLE,   /* the database refused a value of it */
+    ITEM_FAILED,       /* a defect, logged where it happened */
+};
+
+enum { TOKEN_HASH_HEX = 65, TOKEN_LABEL_MAX = 64 };
+
+struct item {
+    const char *reference_id; /* borrowed, NULL where the operation has none; what a batch is sorted by */
+    struct buffer json;       /* the element of apply_batch's array */
+    int64_t deadline_ms;      /* clock_now_ms() after which nobody waits any more */
+    enum item_outcome outcome;
+    char token_label[TOKEN_LABEL_MAX]; /* empty where the token is not known; cut where longer */
+};
+
+/* Each sets the item up and encodes what is asked; false when out of memory. token_hash is the hexadecimal SHA-256 of
+ * the bearer token. The incident must outlive the item. Call item_free in either case. */
+bool item_upsert(struct item *item, const char *token_hash, const struct incident *incident);
+bool item_delete(struct item *item, const char *token_hash, const struct incident *incident);
+bool item_authorize(struct item *item, const char *token_hash, enum scope scope);
+bool item_ping(struct item *item);
+
+void item_free(struct item *item);
+
+/* The outcome that apply_batch's word stands for; ITEM_FAILED for one that is unknown. */
+enum item_outcome item_outcome_from_text(const char *text);
+
+/* The word for an outcome that is one of apply_batch's; NULL for the others. */
+const char *item_outcome_text(enum item_outcome outcome);
+
+#endif

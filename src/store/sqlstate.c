@@ -1,0 +1,46 @@
+/* What to do about an error of the database: the one table from SQLSTATE to action. */
+#include "store/sqlstate.h"
+
+#include <stddef.h>
+#include <string.h>
+
+/* The first row whose prefix fits decides. */
+static const struct {
+    const char *prefix;
+    enum sqlstate_action action;
+} actions[] = {
+    {"08", SQLSTATE_RECONNECT},      /* connection exceptions */
+    {"57P01", SQLSTATE_RECONNECT},   /* admin_shutdown, pg_terminate_backend */
+    {"57P02", SQLSTATE_RECONNECT},   /* crash_shutdown */
+    {"57P03", SQLSTATE_RECONNECT},   /* cannot_connect_now */
+    {"57P05", SQLSTATE_RECONNECT},   /* idle_session_timeout */
+    {"25006", SQLSTATE_RECONNECT},   /* read_only_sql_transaction: a standby, the primary is elsewhere now */
+    {"25P03", SQLSTATE_RECONNECT},   /* idle_in_transaction_session_timeout */
+    {"53300", SQLSTATE_RECONNECT},   /* too_many_connections */
+    {"40001", SQLSTATE_RETRY},       /* serialization_failure */
+    {"40P01", SQLSTATE_RETRY},       /* deadlock_detected */
+    {"55P03", SQLSTATE_RETRY},       /* lock_not_available: apply_batch's lock_timeout */
+    {"57014", SQLSTATE_UNAVAILABLE}, /* query_canceled: somebody meant it */
+    {"IS001", SQLSTATE_SCHEMA},      /* raised by apply_batch */
+    {"3F000", SQLSTATE_SCHEMA},      /* no schema intake */
+    {"42883", SQLSTATE_SCHEMA},      /* no such function */
+    {"42P01", SQLSTATE_SCHEMA},      /* no such table */
+    {"42501", SQLSTATE_UNAVAILABLE}, /* insufficient_privilege: the administrator's to mend */
+    {"53", SQLSTATE_UNAVAILABLE},    /* insufficient resources: disk_full, out_of_memory */
+    {"58", SQLSTATE_UNAVAILABLE},    /* system errors: io_error */
+    {"22", SQLSTATE_DATA},           /* data exceptions */
+    {"54000", SQLSTATE_DATA},        /* program_limit_exceeded: a jsonb that is too large */
+};
+
+enum sqlstate_action sqlstate_action(const char *sqlstate)
+{
+    if (sqlstate == NULL) {
+        return SQLSTATE_RECONNECT;
+    }
+    for (size_t i = 0; i < sizeof actions / sizeof actions[0]; i++) {
+        if (strncmp(sqlstate, actions[i].prefix, strlen(actions[i].prefix)) == 0) {
+            return actions[i].action;
+        }
+    }
+    return SQLSTATE_DEFECT;
+}

@@ -1,0 +1,18 @@
+/* What to do about an error of the database: the one table from SQLSTATE to action. */
+#ifndef INCIDENTS_STORE_SQLSTATE_H
+#define INCIDENTS_STORE_SQLSTATE_H
+
+enum sqlstate_action {
+    SQLSTATE_RECONNECT,   /* the connection or the server is gone or useless: try again on a new connection */
+    SQLSTATE_RETRY,       /* the transaction lost against another: try again */
+    SQLSTATE_SCHEMA,      /* the schema is not the one this build needs: answer 503 until it is */
+    SQLSTATE_UNAVAILABLE, /* trying again at once is of no use: answer 503 */
+    SQLSTATE_DATA,        /* a value that the database cannot keep: the item's own fault */
+    SQLSTATE_DEFECT,      /* ours */
+};
+
+/* The action for a SQLSTATE of five characters (PostgreSQL manual, appendix A). NULL, as libpq gives it for errors of
+ * its own, is a lost connection. */
+enum sqlstate_action sqlstate_action(const char *sqlstate);
+
+#endif
