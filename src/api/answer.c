@@ -1,0 +1,83 @@
+/* The answers' JSON, and the one table from error to code and HTTP status. */
+#include <string.h>
+
+#include "api/method.h"
+
+static const struct {
+    const char *code;
+    int status;
+} errors[] = {
+    [ERROR_NONE] = {"none", 200},
+    [ERROR_NOT_AUTHED] = {"not_authed", 401},
+    [ERROR_NOT_PERMITTED] = {"not_permitted", 403},
+    [ERROR_INVALID_JSON] = {"invalid_json", 422},
+    [ERROR_INVALID_ARGUMENTS] = {"invalid_arguments", 422},
+    [ERROR_INVALID_TIMESTAMP] = {"invalid_timestamp", 422},
+    [ERROR_METADATA_INVALID] = {"metadata_invalid", 422},
+    [ERROR_UNKNOWN_METHOD] = {"unknown_method", 404},
+    [ERROR_METHOD_NOT_ALLOWED] = {"method_not_allowed", 405},
+    [ERROR_REQUEST_TOO_LARGE] = {"request_too_large", 413},
+    [ERROR_SERVICE_UNAVAILABLE] = {"service_unavailable", 503},
+    [ERROR_INTERNAL] = {"internal_error", 500},
+};
+
+const char *error_code_text(enum error_code code)
+{
+    return errors[code].code;
+}
+
+static void append_member(struct buffer *body, const char *name, const char *value)
+{
+    buffer_append_text(body, ",\"");
+    buffer_append_text(body, name);
+    buffer_append_text(body, "\":");
+    buffer_append_json_string(body, value, strlen(value));
+}
+
+bool answer_ok(struct response *response, const char *action, const char *reference_id)
+{
+    response->status = 200;
+    buffer_append_text(&response->body, "{\"ok\":true");
+    if (action != NULL) {
+        append_member(&response->body, "action", action);
+        append_member(&response->body, "reference_id", reference_id);
+    }
+    buffer_append_text(&response->body, "}");
+    return true;
+}
+
+void answer_error(struct response *response, const struct error *error)
+{
+    response->status = errors[error->code].status;
+    buffer_append_text(&response->body, "{\"ok\":false");
+    append_member(&response->body, "error", errors[error->code].code);
+    append_member(&response->body, "message", error->message);
+    buffer_append_text(&response->body, "}");
+}
+
+bool check_outcome(enum item_outcome outcome, struct error *error)
+{
+    switch (outcome) {
+    case ITEM_CREATED:
+    case ITEM_UPDATED:
+    case ITEM_UNCHANGED:
+    case ITEM_DELETED:
+    case ITEM_NOT_FOUND:
+    case ITEM_AUTHORIZED:
+    case ITEM_READY:
+        return true;
+    case ITEM_NOT_AUTHED:
+        return error_set(error, ERROR_NOT_AUTHED, "a valid bearer token is required");
+    case ITEM_NOT_PERMITTED:
+        return error_set(error, ERROR_NOT_PERMITTED, "the token lacks the scope that this method needs");
+    case ITEM_UNAVAILABLE:
+        return error_set(error, ERROR_SERVICE_UNAVAILABLE,
+                         "the database cannot be reached in time; it is safe to send the request again");
+    case ITEM_UNSTORABLE:
+        return error_set(error, ERROR_METADATA_INVALID, "metadata holds a value that cannot be stored");
+    case ITEM_PENDING:
+    case ITEM_FAILED:
+        break;
+    }
+    return error_set(error, ERROR_INTERNAL, "an internal error occurred; the log has it under the request id");
+}

@@ -1,0 +1,113 @@
+/* Plain CGI: one request, from the environment and standard input (RFC 3875). */
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "api/method.h"
+#include "base/log.h"
+#include "gateway/exchange.h"
+#include "gateway/gateway.h"
+
+enum { READ_TIMEOUT_MS = 30000 };
+
+bool gateway_is_cgi(void)
+{
+    return getenv("GATEWAY_INTERFACE") != NULL || getenv("REQUEST_METHOD") != NULL;
+}
+
+static const char *read_variable(void *context, const char *name)
+{
+    (void)context;
+    return getenv(name);
+}
+
+static long read_stdin(void *context, char *data, size_t len)
+{
+    struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
+
+    (void)context;
+    for (;;) {
+        int ready = poll(&input, 1, READ_TIMEOUT_MS);
+        ssize_t got;
+
+        if (ready == 0) {
+            return -1;
+        }
+        got = ready < 0 ? -1 : read(STDIN_FILENO, data, len);
+        if (got >= 0 || errno != EINTR) {
+            return got;
+        }
+    }
+}
+
+static bool write_stdout(const struct buffer *answer)
+{
+    size_t written = 0;
+
+    while (written < answer->len) {
+        ssize_t n = write(STDOUT_FILENO, answer->data + written, answer->len - written);
+
+        if (n < 0 && errno != EINTR) {
+            log_error("unable to write the answer: %s", strerror(errno));
+            return false;
+        }
+        written += n > 0 ? (size_t)n : 0;
+    }
+    return true;
+}
+
+/* RFC 3875 section 4.2: no more than CONTENT_LENGTH bytes may be read. Where a server gives none (a chunked body), the
+ * body ends with the input, but only a POST has one at all. */
+static struct body_source body_of_stdin(void)
+{
+    const char *length = getenv("CONTENT_LENGTH");
+    const char *verb = getenv("REQUEST_METHOD");
+    bool is_post = verb != NULL && strcmp(verb, "POST") == 0;
+
+    if (length == NULL || *length == '\0') {
+        length = is_post ? "" : "0";
+    }
+    return (struct body_source){.read = read_stdin, .content_length = length, .ends_by_itself = *length == '\0'};
+}
+
+int gateway_serve_cgi(const struct settings *settings)
+{
+    struct store *store = store_start_single(settings);
+    struct body_source source = body_of_stdin();
+    struct buffer body, answer;
+    bool ok;
+
+    if (store == NULL) {
+        gateway_refuse_cgi();
+        return EXIT_FAILURE;
+    }
+    buffer_init(&body, settings->body_limit);
+    buffer_init(&answer, 64 * 1024);
+    (void)exchange_run(store, settings->body_limit, read_variable, NULL, &source, &body, &answer);
+    ok = write_stdout(&answer);
+    buffer_free(&answer);
+    buffer_free(&body);
+    store_stop(store);
+    return ok ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+void gateway_refuse_cgi(void)
+{
+    struct request request;
+    struct response response;
+    struct buffer answer;
+    struct error error;
+
+    request_init(&request, read_variable, NULL);
+    log_error("unable to answer request_id=\"%s\": the worker cannot start", request.id);
+    response_init(&response);
+    (void)check_outcome(ITEM_FAILED, &error);
+    answer_error(&response, &error);
+    buffer_init(&answer, 64 * 1024);
+    response_serialize(&response, request.id, &answer);
+    (void)write_stdout(&answer);
+    buffer_free(&answer);
+    response_free(&response);
+}

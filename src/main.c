@@ -1,0 +1,87 @@
+/* incidents.fcgi: a FastCGI application, a CGI program, or a person's question, told apart by how it was started. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/settings.h"
+#include "gateway/gateway.h"
+#include "schema_version.h"
+#include "store/store.h"
+
+/* Says what the worker would find: its settings, and whether the database is ready. */
+static int check(void)
+{
+    char error[512];
+    struct settings settings;
+    struct store *store;
+    struct item ping;
+    bool ready;
+
+    if (!settings_load(&settings, error, sizeof error)) {
+        (void)fprintf(stderr, "incidents.fcgi: %s\n", error);
+        return EXIT_FAILURE;
+    }
+    settings_print(&settings, stdout);
+    store = store_start_single(&settings);
+    if (store == NULL || !item_ping(&ping)) {
+        (void)fprintf(stderr, "incidents.fcgi: out of memory\n");
+        return EXIT_FAILURE;
+    }
+    store_submit(store, &ping);
+    ready = ping.outcome == ITEM_READY;
+    (void)printf("database: %s (schema version %d is needed)\n", ready ? "ready" : "NOT ready, see above why",
+                 SCHEMA_VERSION);
+    item_free(&ping);
+    store_stop(store);
+    return ready ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+static int usage(FILE *stream, int status)
+{
+    (void)fputs("Usage: incidents.fcgi --check | --version | --help\n"
+                "A web server starts this program, as FastCGI or CGI; see docs/ for how.\n"
+                "  --check    show the settings and whether the database is ready\n",
+                stream);
+    return status;
+}
+
+static int serve(int (*gateway)(const struct settings *settings), void (*refuse)(void))
+{
+    char error[512];
+    struct settings settings;
+
+    if (!settings_load(&settings, error, sizeof error)) {
+        log_error("unable to start: %s", error);
+        refuse();
+        return EXIT_FAILURE;
+    }
+    return gateway(&settings);
+}
+
+static void refuse_nobody(void)
+{
+}
+
+/* A CGI server passes the words of a query string as arguments (RFC 3875 section 4.4), so arguments count only where no
+ * web server is at work. */
+int main(int argc, char **argv)
+{
+    if (gateway_is_fastcgi()) {
+        return serve(gateway_serve_fastcgi, refuse_nobody);
+    }
+    if (gateway_is_cgi()) {
+        return serve(gateway_serve_cgi, gateway_refuse_cgi);
+    }
+    if (argc == 2 && strcmp(argv[1], "--check") == 0) {
+        return check();
+    }
+    if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+        (void)printf("incidents.fcgi %s\n", VERSION);
+        return EXIT_SUCCESS;
+    }
+    if (argc == 2 && strcmp(argv[1], "--help") == 0) {
+        return usage(stdout, EXIT_SUCCESS);
+    }
+    return usage(stderr, 2);
+}
