@@ -1,0 +1,56 @@
+/* incidentctl: the administrator's tool. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "admin/command.h"
+
+static const struct {
+    const char *name;
+    command_function *run;
+    const char *help;
+} commands[] = {
+    {"migrate", command_migrate,
+     "  migrate [--status [--json] | --dry-run]\n"
+     "      bring the database's schema up to date, or say how it stands\n"},
+    {"token", command_token,
+     "  token create --label LABEL [--scope upsert,delete] [--expires WHEN]\n"
+     "      make a token and print it, this once\n"
+     "  token import --label LABEL [--scope upsert,delete] [--expires WHEN]\n"
+     "      take over a token that clients already hold, from standard input\n"
+     "  token list [--json]\n"
+     "  token revoke LABEL | --id ID\n"
+     "      end every token with that label, or one, at once\n"
+     "  token rotate LABEL --grace DURATION [--expires WHEN]\n"
+     "      make a token in the place of the present one, which stays good for DURATION\n"},
+};
+
+static int usage(FILE *stream, int status)
+{
+    (void)fputs("Usage: incidentctl COMMAND ...\n", stream);
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        (void)fputs(commands[i].help, stream);
+    }
+    (void)fputs("  --version | --help\n"
+                "WHEN is an ISO-8601 timestamp, a duration from now, or never; a DURATION is like 90d, 12h, 30m, 0s.\n"
+                "The database is the one that DATABASE_URL, or libpq's PGHOST, PGSERVICE ... name.\n",
+                stream);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+        (void)printf("incidentctl %s\n", VERSION);
+        return EXIT_SUCCESS;
+    }
+    if (argc == 2 && strcmp(argv[1], "--help") == 0) {
+        return usage(stdout, EXIT_SUCCESS);
+    }
+    for (size_t i = 0; argc >= 2 && i < sizeof commands / sizeof commands[0]; i++) {
+        if (strcmp(argv[1], commands[i].name) == 0) {
+            return commands[i].run(argc - 1, argv + 1);
+        }
+    }
+    return usage(stderr, EXIT_USAGE);
+}

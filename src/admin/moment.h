@@ -1,0 +1,17 @@
+/* Durations and moments as people write them on a command line. */
+#ifndef INCIDENTS_ADMIN_MOMENT_H
+#define INCIDENTS_ADMIN_MOMENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { MOMENT_TEXT_MAX = 64 };
+
+/* Reads a whole number and a unit: s, m, h, d or w. At most 100 years. False where it is not one. */
+bool duration_parse(const char *text, int64_t *seconds);
+
+/* Reads an ISO-8601 timestamp or a duration from now into what Postgres reads as a timestamptz. False where it is
+ * neither. */
+bool moment_parse(const char *text, char moment[MOMENT_TEXT_MAX]);
+
+#endif

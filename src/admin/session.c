@@ -1,0 +1,84 @@
+/* The administrator's connection to Postgres, as the schema's owner. */
+#include "admin/session.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/settings.h"
+
+static void complain(const char *what, const char *why)
+{
+    (void)fprintf(stderr, "incidentctl: unable to %s: %s%s", what, why,
+                  *why != '\0' && why[strlen(why) - 1] == '\n' ? "" : "\n");
+}
+
+static void print_notice(void *unused, const char *message)
+{
+    (void)unused;
+    (void)fputs(message, stderr);
+}
+
+/* Text is stored as UTF-8; a database in another encoding would refuse or mangle some of it. */
+static bool check_encoding(PGconn *session)
+{
+    const char *encoding = PQparameterStatus(session, "server_encoding");
+
+    if (encoding == NULL || strcmp(encoding, "UTF8") != 0) {
+        (void)fprintf(stderr, "incidentctl: the database's encoding is %s, it must be UTF8\n",
+                      encoding == NULL ? "unknown" : encoding);
+        return false;
+    }
+    return true;
+}
+
+PGconn *session_open(void)
+{
+    static const char *const keywords[] = {"fallback_application_name", "dbname", "client_encoding", NULL};
+    const char *values[] = {"incidentctl", NULL, "UTF8", NULL};
+    char error[512];
+    struct settings settings;
+    PGconn *session;
+
+    if (!settings_load(&settings, error, sizeof error)) {
+        (void)fprintf(stderr, "incidentctl: %s\n", error);
+        return NULL;
+    }
+    if (settings.database_url[0] != '\0') {
+        values[1] = settings.database_url;
+    }
+    session = PQconnectdbParams(keywords, values, 1);
+    if (session == NULL || PQstatus(session) != CONNECTION_OK) {
+        complain("connect to the database", session == NULL ? "out of memory" : PQerrorMessage(session));
+        PQfinish(session);
+        return NULL;
+    }
+    (void)PQsetNoticeProcessor(session, print_notice, NULL);
+    if (!check_encoding(session) || !session_run(session, "SET client_min_messages = warning")) {
+        PQfinish(session);
+        return NULL;
+    }
+    return session;
+}
+
+PGresult *session_query(PGconn *session, const char *sql, int count, const char *const *values)
+{
+    PGresult *result = PQexecParams(session, sql, count, NULL, values, NULL, NULL, 0);
+    ExecStatusType status = PQresultStatus(result);
+
+    if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK) {
+        const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+
+        complain("do that in the database", message != NULL ? message : PQerrorMessage(session));
+        PQclear(result);
+        return NULL;
+    }
+    return result;
+}
+
+bool session_run(PGconn *session, const char *sql)
+{
+    PGresult *result = session_query(session, sql, 0, NULL);
+
+    PQclear(result);
+    return result != NULL;
+}
