@@ -1,0 +1,134 @@
+# incidents.fcgi: `make help` lists the targets.
+
+VERSION  := 0.1.0
+PREFIX   ?= /usr/local
+DESTDIR  ?=
+STATE    ?= var
+PORT     ?= 8080
+CC       ?= cc
+SANITIZE ?=
+
+bindir     := $(PREFIX)/bin
+cgidir     := $(PREFIX)/lib/cgi-bin
+datadir    := $(PREFIX)/share/incidents
+docdir     := $(PREFIX)/share/doc/incidents
+settings   := $(if $(filter /usr /usr/local,$(PREFIX)),/etc,$(PREFIX)/etc)/incidents/settings
+
+# One build directory a variant, so that a debug build does not undo the other: `make SANITIZE=address,undefined`.
+comma    := ,
+BUILD    := build/$(if $(SANITIZE),$(subst $(comma),-,$(SANITIZE)),release)
+
+WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wvla -Wformat=2 -Wstrict-prototypes -Werror
+HARDEN   := -fstack-protector-strong -fPIE $(if $(SANITIZE),,-O2 -D_FORTIFY_SOURCE=2 -fcf-protection)
+DEBUG    := -g $(if $(SANITIZE),-O1 -fno-omit-frame-pointer -fsanitize=$(SANITIZE) -fno-sanitize-recover=all)
+PACKAGES := fcgi json-c libpq libcrypto
+CFLAGS   ?=
+CPPFLAGS += -D_GNU_SOURCE -Isrc -I$(BUILD)/gen -DVERSION='"$(VERSION)"' -DSETTINGS_FILE='"$(settings)"' \
+            $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
+ALL_CFLAGS  = -std=c11 $(WARNINGS) $(HARDEN) $(DEBUG) -pthread -MMD -MP $(CFLAGS)
+ALL_LDFLAGS = -pie -Wl,--as-needed -Wl,-z,relro,-z,now -pthread $(if $(SANITIZE),-fsanitize=$(SANITIZE)) $(LDFLAGS)
+LDLIBS   := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lm
+TESTLIBS := $(shell pkg-config --libs cmocka libcurl 2>/dev/null)
+
+MIGRATIONS := $(sort $(wildcard migrations/[0-9]*.sql))
+BASE   := $(wildcard src/base/*.c)
+MODEL  := $(wildcard src/model/*.c)
+WORKER := src/main.c $(wildcard src/gateway/*.c src/api/*.c src/store/*.c) $(MODEL) $(BASE)
+ADMIN  := $(wildcard src/admin/*.c) src/api/bearer.c $(MODEL) $(BASE)
+UNIT   := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/*_test.c))
+INTEGRATION := $(patsubst tests/integration/%.c,%,$(wildcard tests/integration/*_test.c))
+
+objects   = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+UNIT_CODE := $(filter-out src/main.c,$(sort $(WORKER) $(ADMIN))) 
+UNIT_LIBRARY_OBJECTS := $(call objects,$(filter-out src/admin/main.c,$(UNIT_CODE))) $(BUILD)/obj/gen/migrations.o
+
+.DELETE_ON_ERROR:
+.SECONDARY:
+.PHONY: all setup run test check-build tests format clean install uninstall help
+
+all: ## build incidents.fcgi and incidentctl
+	@scripts/setup --check build
+	@$(MAKE) --no-print-directory $(BUILD)/incidents.fcgi $(BUILD)/incidentctl
+
+$(BUILD)/incidents.fcgi: $(call objects,$(WORKER))
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(BUILD)/incidentctl: $(call objects,$(ADMIN)) $(BUILD)/obj/gen/migrations.o
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(BUILD)/obj/%.o: %.c $(BUILD)/flags | $(BUILD)/gen/schema_version.h
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -c -o $@ $<
+
+$(BUILD)/obj/tests/%.o: CPPFLAGS += -Itests $(shell pkg-config --cflags cmocka libcurl 2>/dev/null)
+
+$(BUILD)/obj/gen/migrations.o: $(BUILD)/gen/migrations.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -c -o $@ $<
+
+$(BUILD)/gen/migrations.c: $(MIGRATIONS) scripts/embed-migrations
+	@mkdir -p $(@D)
+	scripts/embed-migrations $(MIGRATIONS) >$@
+
+$(BUILD)/gen/schema_version.h: $(MIGRATIONS) scripts/embed-migrations
+	@mkdir -p $(@D)
+	scripts/embed-migrations --version $(MIGRATIONS) >$@
+
+# Changes when the compiler or its flags do, and then everything is built anew.
+$(BUILD)/flags: force
+	@mkdir -p $(@D)
+	@echo '$(subst ','\'',$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(ALL_LDFLAGS))' | cmp -s - $@ || \
+	 echo '$(subst ','\'',$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(ALL_LDFLAGS))' >$@
+.PHONY: force
+force:
+
+setup: ## install the Debian packages that run and test need
+	@scripts/setup run test
+
+run: ## serve on 127.0.0.1:$PORT with a private Postgres in $STATE, until Ctrl-C
+	@scripts/setup run
+	@$(MAKE) --no-print-directory $(BUILD)/incidents.fcgi $(BUILD)/incidentctl
+	@STATE='$(subst ','\'',$(STATE))' PORT='$(PORT)' BUILD='$(BUILD)' exec env --default-signal=INT,HUP scripts/run
+
+test: ## everything that must hold, against real servers, under the sanitizers
+	@scripts/setup run test
+	@$(MAKE) --no-print-directory $(BUILD)/incidents.fcgi $(BUILD)/incidentctl
+	@$(MAKE) --no-print-directory SANITIZE=address,undefined tests
+	@scripts/test build/address-undefined
+
+# What scripts/test runs, built.
+tests: $(BUILD)/incidents.fcgi $(BUILD)/incidentctl $(UNIT:%=$(BUILD)/tests/unit/%) \
+       $(INTEGRATION:%=$(BUILD)/tests/integration/%)
+
+$(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(call objects,$(wildcard tests/cases/*.c)) $(UNIT_LIBRARY_OBJECTS)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS) $(TESTLIBS)
+
+$(BUILD)/tests/integration/%: $(BUILD)/obj/tests/integration/%.o $(call objects,$(wildcard tests/cases/*.c)) \
+                              $(call objects,$(wildcard tests/harness/*.c)) $(UNIT_LIBRARY_OBJECTS)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS) $(TESTLIBS)
+
+format: ## lay the sources out with clang-format
+	clang-format -i $$(git ls-files '*.c' '*.h')
+
+install: all ## install below PREFIX (and DESTDIR)
+	install -d "$(DESTDIR)$(bindir)" "$(DESTDIR)$(cgidir)" "$(DESTDIR)$(datadir)/migrations" \
+	  "$(DESTDIR)$(datadir)/nginx" "$(DESTDIR)$(docdir)"
+	install -m 755 $(BUILD)/incidentctl "$(DESTDIR)$(bindir)/"
+	install -m 755 $(BUILD)/incidents.fcgi "$(DESTDIR)$(cgidir)/"
+	install -m 644 migrations/*.sql "$(DESTDIR)$(datadir)/migrations/"
+	install -m 644 nginx/* "$(DESTDIR)$(datadir)/nginx/"
+	install -m 644 README.md LICENSE docs/*.md "$(DESTDIR)$(docdir)/"
+
+uninstall: ## remove what install put there
+	rm -f "$(DESTDIR)$(bindir)/incidentctl" "$(DESTDIR)$(cgidir)/incidents.fcgi"
+	rm -rf "$(DESTDIR)$(datadir)" "$(DESTDIR)$(docdir)"
+
+clean: ## remove what the build made
+	rm -rf build
+
+help: ## list the targets
+	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F"|" '{printf "%-18s %s\n", $$1, $$2}'
+
+-include $(patsubst %.o,%.d,$(shell find $(BUILD)/obj -name '*.o' 2>/dev/null))
