@@ -22,9 +22,9 @@ WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wvla -Wformat=2 -Wst
 HARDEN   := -fstack-protector-strong -fPIE $(if $(SANITIZE),,-O2 -D_FORTIFY_SOURCE=2 -fcf-protection)
 DEBUG    := -g $(if $(SANITIZE),-O1 -fno-omit-frame-pointer -fsanitize=$(SANITIZE) -fno-sanitize-recover=all)
 PACKAGES := fcgi json-c libpq libcrypto
-CFLAGS   ?=
-CPPFLAGS += -D_GNU_SOURCE -Isrc -I$(BUILD)/gen -DVERSION='"$(VERSION)"' -DSETTINGS_FILE='"$(settings)"' \
+DEFINES  := -D_GNU_SOURCE -Isrc -I$(BUILD)/gen -DVERSION='"$(VERSION)"' -DSETTINGS_FILE='"$(settings)"' \
             $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
+ALL_CPPFLAGS = $(DEFINES) $(CPPFLAGS)
 ALL_CFLAGS  = -std=c11 $(WARNINGS) $(HARDEN) $(DEBUG) -pthread -MMD -MP $(CFLAGS)
 ALL_LDFLAGS = -pie -Wl,--as-needed -Wl,-z,relro,-z,now -pthread $(if $(SANITIZE),-fsanitize=$(SANITIZE)) $(LDFLAGS)
 LDLIBS   := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lm
@@ -37,6 +37,10 @@ WORKER := src/main.c $(wildcard src/gateway/*.c src/api/*.c src/store/*.c) $(MOD
 ADMIN  := $(wildcard src/admin/*.c) src/api/bearer.c $(MODEL) $(BASE)
 UNIT   := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/*_test.c))
 INTEGRATION := $(patsubst tests/integration/%.c,%,$(wildcard tests/integration/*_test.c))
+
+# V=1 shows the whole command lines.
+Q        := $(if $(V),,@)
+SAY      := @$(if $(V),:,echo)
 
 objects   = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 UNIT_CODE := $(filter-out src/main.c,$(sort $(WORKER) $(ADMIN))) 
@@ -51,34 +55,38 @@ all: ## build incidents.fcgi and incidentctl
 	@$(MAKE) --no-print-directory $(BUILD)/incidents.fcgi $(BUILD)/incidentctl
 
 $(BUILD)/incidents.fcgi: $(call objects,$(WORKER))
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(SAY) LD $@
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
 
 $(BUILD)/incidentctl: $(call objects,$(ADMIN)) $(BUILD)/obj/gen/migrations.o
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(SAY) LD $@
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
 
 $(BUILD)/obj/%.o: %.c $(BUILD)/flags | $(BUILD)/gen/schema_version.h
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -c -o $@ $<
+	$(SAY) CC $<
+	$(Q)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -c -o $@ $<
 
-$(BUILD)/obj/tests/%.o: CPPFLAGS += -Itests $(shell pkg-config --cflags cmocka libcurl 2>/dev/null)
+$(BUILD)/obj/tests/%.o: DEFINES += -Itests $(shell pkg-config --cflags cmocka libcurl 2>/dev/null)
 
 $(BUILD)/obj/gen/migrations.o: $(BUILD)/gen/migrations.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -c -o $@ $<
+	$(SAY) CC $<
+	$(Q)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -c -o $@ $<
 
 $(BUILD)/gen/migrations.c: $(MIGRATIONS) scripts/embed-migrations
 	@mkdir -p $(@D)
-	scripts/embed-migrations $(MIGRATIONS) >$@
+	$(Q)scripts/embed-migrations $(MIGRATIONS) >$@
 
 $(BUILD)/gen/schema_version.h: $(MIGRATIONS) scripts/embed-migrations
 	@mkdir -p $(@D)
-	scripts/embed-migrations --version $(MIGRATIONS) >$@
+	$(Q)scripts/embed-migrations --version $(MIGRATIONS) >$@
 
 # Changes when the compiler or its flags do, and then everything is built anew.
 $(BUILD)/flags: force
 	@mkdir -p $(@D)
-	@echo '$(subst ','\'',$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(ALL_LDFLAGS))' | cmp -s - $@ || \
-	 echo '$(subst ','\'',$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(ALL_LDFLAGS))' >$@
+	@echo '$(subst ','\'',$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(ALL_LDFLAGS))' | cmp -s - $@ || \
+	 echo '$(subst ','\'',$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(ALL_LDFLAGS))' >$@
 .PHONY: force
 force:
 
@@ -102,12 +110,14 @@ tests: $(BUILD)/incidents.fcgi $(BUILD)/incidentctl $(UNIT:%=$(BUILD)/tests/unit
 
 $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(call objects,$(wildcard tests/cases/*.c)) $(UNIT_LIBRARY_OBJECTS)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS) $(TESTLIBS)
+	$(SAY) LD $@
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS) $(TESTLIBS)
 
 $(BUILD)/tests/integration/%: $(BUILD)/obj/tests/integration/%.o $(call objects,$(wildcard tests/cases/*.c)) \
                               $(call objects,$(wildcard tests/harness/*.c)) $(UNIT_LIBRARY_OBJECTS)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS) $(TESTLIBS)
+	$(SAY) LD $@
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS) $(TESTLIBS)
 
 format: ## lay the sources out with clang-format
 	clang-format -i $$(git ls-files '*.c' '*.h')
