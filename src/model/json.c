@@ -15,7 +15,7 @@ enum expectation {
 
 void json_reader_init(struct json_reader *reader, struct slice text)
 {
-    reader->text = text.data;
+    reader->text = text.data == NULL ? "" : text.data;
     reader->len = text.len;
     reader->at = 0;
     reader->depth = 0;
@@ -389,26 +389,34 @@ enum json_event json_next(struct json_reader *reader, struct json_token *token)
     return token->event;
 }
 
+/* The UTF-16 unit or the byte that the next character of a valid string's inside spells, and moves behind it. */
+static int read_unit(const char **at)
+{
+    static const char escapes[] = "bfnrt", spelt[] = "\b\f\n\r\t";
+    const char *escape;
+    int unit;
+
+    if (**at != '\\') {
+        return (unsigned char)*(*at)++;
+    }
+    if ((*at)[1] == 'u') {
+        unit = hex4(*at + 2, 4);
+        *at += 6;
+        return unit;
+    }
+    escape = strchr(escapes, (*at)[1]);
+    unit = escape != NULL ? spelt[escape - escapes] : (*at)[1];
+    *at += 2;
+    return unit;
+}
+
 bool json_string_equals(struct slice quoted, const char *ascii)
 {
     const char *at = quoted.data + 1;
     const char *end = quoted.data + quoted.len - 1;
 
     for (; *ascii != '\0'; ascii++) {
-        int unit;
-
-        if (at == end) {
-            return false;
-        }
-        if (*at != '\\') {
-            unit = (unsigned char)*at++;
-        } else if (at[1] == 'u') {
-            unit = hex4(at + 2, 4);
-            at += 6;
-        } else {
-            return false; /* the short escapes spell no character that stands in a name */
-        }
-        if (unit != *ascii) {
+        if (at == end || read_unit(&at) != *ascii) {
             return false;
         }
     }

@@ -8,8 +8,12 @@
 /* Postgres keeps at most this many digits behind the decimal point (manual, 8.1.2 "Arbitrary Precision Numbers"). */
 enum { NUMERIC_SCALE_MAX = 16383 };
 
-/* No double needs a decimal exponent beyond this, but for the digits that the mantissa itself is written with. */
-enum { DOUBLE_EXPONENT_MAX = 400, EXPONENT_MAX = 100000000 };
+/* Postgres reads no exponent beyond this, not even of 0. */
+enum { EXPONENT_MAX = 1000000000 };
+
+/* Postgres writes numbers out without exponents: `0e-16383` is sixteen thousand digits in every answer. So many may all
+ * numbers of one metadata come to; what people send stays far below. */
+enum { DIGITS_MAX = 64 * 1024 * 1024 };
 
 static bool is_key_byte(char byte)
 {
@@ -82,20 +86,18 @@ static struct number_parts take_apart(struct slice text)
     return parts;
 }
 
-/* Whether a JSON number is one that a double can hold at least roughly, and numeric exactly. One that a double would
- * round to infinity or to nothing is beyond its range, and so is a 0 with such an exponent: `0e-16383` would be
- * sixteen thousand digits in every answer of the database. */
-static bool is_storable_number(struct slice text)
+/* Whether a JSON number is one that a double can hold at least roughly, and numeric exactly: one that a double would
+ * round to infinity or to nothing is beyond its range. Adds the digits that Postgres will write to *digits. */
+static bool is_storable_number(struct slice text, long *digits)
 {
     struct number_parts parts = take_apart(text);
+    long scale = parts.fraction_digits - parts.exponent;
     double value;
 
-    if (labs(parts.exponent) > DOUBLE_EXPONENT_MAX + parts.digits) {
+    if (labs(parts.exponent) >= EXPONENT_MAX || scale > NUMERIC_SCALE_MAX) {
         return false;
     }
-    if (parts.fraction_digits - parts.exponent > NUMERIC_SCALE_MAX) {
-        return false;
-    }
+    *digits += parts.digits + (scale > 0 ? scale : 0);
     /* strtod reads on to the first byte that is no part of a number: there is one, because the value stands in an
      * object. The program never leaves the C locale. */
     value = strtod(text.data, NULL);
@@ -107,6 +109,7 @@ bool metadata_check(const struct json_member *member, bool *is_empty, struct err
     struct json_reader reader;
     struct json_token token;
     size_t tokens = 0;
+    long digits = 0;
 
     if (member->has_nul) {
         return error_set(error, ERROR_METADATA_INVALID, "metadata must not contain \\u0000");
@@ -121,7 +124,7 @@ bool metadata_check(const struct json_member *member, bool *is_empty, struct err
             return error_set(error, ERROR_METADATA_INVALID,
                              "metadata keys must consist of letters, digits, underscores and hyphens");
         }
-        if (token.event == JSON_NUMBER && !is_storable_number(token.text)) {
+        if (token.event == JSON_NUMBER && (!is_storable_number(token.text, &digits) || digits > DIGITS_MAX)) {
             return error_set(error, ERROR_METADATA_INVALID, "metadata holds a number that is out of range");
         }
     }

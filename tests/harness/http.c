@@ -1,0 +1,264 @@
+/* Sending a request over HTTP through nginx, or as a CGI server does, and taking the answer apart. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <ctype.h>
+#include <curl/curl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "harness/http.h"
+
+static _Thread_local CURL *curl;
+
+bool http_is_listening(const char *socket_path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool listening;
+
+    (void)snprintf(address.sun_path, sizeof address.sun_path, "%s", socket_path);
+    listening = connect(fd, (const struct sockaddr *)&address, sizeof address) == 0;
+    (void)close(fd);
+    return listening;
+}
+
+static void append(char *text, size_t size, const char *data, size_t len)
+{
+    size_t used = strlen(text);
+
+    if (len > size - used - 1) {
+        len = size - used - 1;
+    }
+    memcpy(text + used, data, len);
+    text[used + len] = '\0';
+}
+
+static size_t take_header(char *data, size_t size, size_t count, void *context)
+{
+    struct answer *answer = context;
+
+    if (strncmp(data, "HTTP/", 5) == 0) {
+        answer->head[0] = '\0'; /* an interim answer (100 Continue) came before */
+    } else {
+        append(answer->head, sizeof answer->head, data, size * count);
+    }
+    return size * count;
+}
+
+static size_t take_body(char *data, size_t size, size_t count, void *context)
+{
+    struct answer *answer = context;
+
+    append(answer->body, sizeof answer->body, data, size * count);
+    return size * count;
+}
+
+static size_t body_length(const struct call *call)
+{
+    if (call->body == NULL) {
+        return 0;
+    }
+    return call->body_len > 0 ? call->body_len : strlen(call->body);
+}
+
+static const char *authorization_of(const struct site *site, const struct call *call, char *buffer, size_t size)
+{
+    if (call->authorization != NULL) {
+        return call->authorization;
+    }
+    (void)snprintf(buffer, size, "Bearer %s", site->token);
+    return buffer;
+}
+
+static struct curl_slist *make_headers(const struct site *site, const struct call *call)
+{
+    struct curl_slist *headers = curl_slist_append(NULL, "Expect:");
+    char value[8192], line[8192 + 32];
+    const char *authorization = authorization_of(site, call, value, sizeof value);
+
+    if (*authorization != '\0') {
+        (void)snprintf(line, sizeof line, "Authorization: %s", authorization);
+        headers = curl_slist_append(headers, line);
+    }
+    for (size_t i = 0; i < HTTP_HEADERS_MAX && call->headers[i] != NULL; i++) {
+        headers = curl_slist_append(headers, call->headers[i]);
+    }
+    return headers;
+}
+
+static void parse_body(struct answer *answer)
+{
+    answer->json = answer->body[0] == '\0' ? NULL : json_tokener_parse(answer->body);
+}
+
+void http_through_nginx(struct site *site, const struct call *call, struct answer *answer)
+{
+    const char *verb = call->verb == NULL ? "POST" : call->verb;
+    struct curl_slist *headers = make_headers(site, call);
+    char url[1024];
+    long status = 0;
+    CURLcode code;
+
+    *answer = (struct answer){0};
+    if (curl == NULL) {
+        curl = curl_easy_init();
+        assert_non_null(curl);
+    }
+    curl_easy_reset(curl);
+    (void)snprintf(url, sizeof url, "http://localhost/api/%s%s%s", call->path, call->query == NULL ? "" : "?",
+                   call->query == NULL ? "" : call->query);
+    (void)curl_easy_setopt(curl, CURLOPT_URL, url);
+    (void)curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, site->nginx_socket);
+    (void)curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    (void)curl_easy_setopt(curl, CURLOPT_TIMEOUT, 60L);
+    (void)curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L);
+    (void)curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+    (void)curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, take_header);
+    (void)curl_easy_setopt(curl, CURLOPT_HEADERDATA, answer);
+    (void)curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_body);
+    (void)curl_easy_setopt(curl, CURLOPT_WRITEDATA, answer);
+    if (call->body != NULL || strcmp(verb, "POST") == 0) {
+        (void)curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE, (long)body_length(call));
+        (void)curl_easy_setopt(curl, CURLOPT_POSTFIELDS, call->body == NULL ? "" : call->body);
+    }
+    (void)curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, verb);
+    code = curl_easy_perform(curl);
+    if (code == CURLE_OK) {
+        (void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+    }
+    answer->status = (int)status; /* 0: no answer came */
+    curl_slist_free_all(headers);
+    parse_body(answer);
+}
+
+void http_close(void)
+{
+    if (curl != NULL) {
+        curl_easy_cleanup(curl);
+        curl = NULL;
+    }
+}
+
+enum { VARIABLES_MAX = 32, VARIABLE_SIZE = 8192 };
+
+/* The environment of a CGI program, RFC 3875 section 4.1. */
+struct cgi_environment {
+    char text[VARIABLES_MAX][VARIABLE_SIZE];
+    const char *entries[VARIABLES_MAX + 1];
+    size_t count;
+};
+
+static void set_variable(struct cgi_environment *environment, const char *name, const char *value)
+{
+    assert_true(environment->count < VARIABLES_MAX);
+    (void)snprintf(environment->text[environment->count], VARIABLE_SIZE, "%s=%s", name, value);
+    environment->entries[environment->count] = environment->text[environment->count];
+    environment->count++;
+}
+
+/* A header becomes HTTP_NAME, in capitals, '-' as '_'. */
+static void set_header(struct cgi_environment *environment, const char *header)
+{
+    char name[128] = "HTTP_";
+    size_t len = 5;
+
+    for (; *header != ':' && *header != '\0'; header++) {
+        name[len++] = *header == '-' ? '_' : (char)toupper((unsigned char)*header);
+    }
+    name[len] = '\0';
+    set_variable(environment, name, *header == '\0' ? "" : header + 1 + strspn(header + 1, " "));
+}
+
+/* Splits CGI's answer (RFC 3875 section 6) into status, head and body. */
+static void split_answer(const struct outcome *outcome, struct answer *answer)
+{
+    const char *blank = strstr(outcome->out, "\r\n\r\n");
+
+    if (blank != NULL && strncmp(outcome->out, "Status: ", 8) == 0) {
+        answer->status = atoi(outcome->out + 8);
+        append(answer->head, sizeof answer->head, outcome->out, (size_t)(blank - outcome->out) + 2);
+        append(answer->body, sizeof answer->body, blank + 4, strlen(blank + 4));
+    }
+}
+
+void http_as_cgi(struct site *site, const struct call *call, struct answer *answer)
+{
+    static struct cgi_environment environment;
+    const char *const argv[] = {site->program, NULL};
+    const struct outcome *outcome;
+    char value[VARIABLE_SIZE - 64];
+    const char *authorization = authorization_of(site, call, value, sizeof value);
+
+    environment = (struct cgi_environment){.count = 0};
+    set_variable(&environment, "GATEWAY_INTERFACE", "CGI/1.1");
+    set_variable(&environment, "SERVER_PROTOCOL", "HTTP/1.1");
+    set_variable(&environment, "REQUEST_METHOD", call->verb == NULL ? "POST" : call->verb);
+    set_variable(&environment, "QUERY_STRING", call->query == NULL ? "" : call->query);
+    set_variable(&environment, "SCRIPT_NAME", "/cgi-bin/incidents.fcgi");
+    set_variable(&environment, "DATABASE_URL", site->worker_url);
+    if (*authorization != '\0') {
+        set_variable(&environment, "HTTP_AUTHORIZATION", authorization);
+    }
+    for (size_t i = 0; i < HTTP_HEADERS_MAX && call->headers[i] != NULL; i++) {
+        set_header(&environment, call->headers[i]);
+    }
+    (void)snprintf(value, sizeof value, "/%s", call->path);
+    set_variable(&environment, "PATH_INFO", value);
+    (void)snprintf(value, sizeof value, "%zu", body_length(call));
+    set_variable(&environment, "CONTENT_LENGTH", value);
+
+    *answer = (struct answer){0};
+    outcome = process_run_bare(argv, environment.entries, call->body, body_length(call));
+    if (outcome->status != 0) { /* a leak that the sanitizer found, among others */
+        fail_msg("the CGI program ended with status %d: %s", outcome->status, outcome->err);
+    }
+    split_answer(outcome, answer);
+    parse_body(answer);
+}
+
+void answer_free(struct answer *answer)
+{
+    json_object_put(answer->json);
+    answer->json = NULL;
+}
+
+const char *answer_header(const struct answer *answer, const char *name, char *buffer, size_t size)
+{
+    size_t len = strlen(name);
+
+    for (const char *line = answer->head; *line != '\0';) {
+        const char *end = strpbrk(line, "\r\n");
+
+        if (end == NULL) {
+            end = line + strlen(line);
+        }
+        if (strncasecmp(line, name, len) == 0 && line[len] == ':') {
+            const char *value = line + len + 1 + strspn(line + len + 1, " ");
+
+            (void)snprintf(buffer, size, "%.*s", (int)(end - value), value);
+            return buffer;
+        }
+        line = end + strspn(end, "\r\n");
+    }
+    return NULL;
+}
+
+const char *answer_text(const struct answer *answer, const char *member)
+{
+    struct json_object *value;
+
+    if (!json_object_is_type(answer->json, json_type_object) ||
+        !json_object_object_get_ex(answer->json, member, &value)) {
+        return "";
+    }
+    return json_object_get_string(value);
+}

@@ -1,0 +1,54 @@
+/* Sending a request the way a client does, over HTTP through nginx, or as a CGI server does, and taking the answer
+ * apart. */
+#ifndef INCIDENTS_TESTS_HTTP_H
+#define INCIDENTS_TESTS_HTTP_H
+
+#include <json-c/json.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "harness/site.h"
+
+enum { HTTP_HEAD_MAX = 4096, HTTP_BODY_MAX = 16384, HTTP_HEADERS_MAX = 8 };
+
+/* What to send. Only path and, with POST, body need be set. */
+struct call {
+    const char *verb;          /* "POST" where NULL */
+    const char *path;          /* the method's name: incidents.upsert */
+    const char *body;          /* NULL: none */
+    size_t body_len;           /* 0: strlen(body) */
+    const char *authorization; /* NULL: the site's good token; "": no such header; else the header's value */
+    const char *headers[HTTP_HEADERS_MAX]; /* more of them, "Name: value" */
+    const char *query;         /* behind a '?'; NULL: none */
+};
+
+struct answer {
+    int status;
+    char head[HTTP_HEAD_MAX]; /* the header lines, each with its line end */
+    char body[HTTP_BODY_MAX];
+    struct json_object *json; /* the body; NULL where it is not JSON. Owned: answer_free */
+};
+
+/* How to send it. */
+typedef void http_transport(struct site *site, const struct call *call, struct answer *answer);
+
+/* Over HTTP/1.1 through nginx, on a connection of the calling thread that is kept. */
+http_transport http_through_nginx;
+
+/* As plain CGI: the worker's program runs for this request alone. Not for several threads at once. */
+http_transport http_as_cgi;
+
+void answer_free(struct answer *answer);
+
+/* A header's value in buffer (size bytes); NULL where there is no such header. Names are compared in any case. */
+const char *answer_header(const struct answer *answer, const char *name, char *buffer, size_t size);
+
+/* A string member of the body; "" where there is none. */
+const char *answer_text(const struct answer *answer, const char *member);
+
+/* Closes the calling thread's connection. */
+void http_close(void);
+
+bool http_is_listening(const char *socket_path);
+
+#endif

@@ -1,0 +1,277 @@
+/* A whole installation for a test: its own Postgres, worker and nginx, on sockets in its own directory. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <ftw.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "harness/http.h"
+#include "harness/site.h"
+
+enum { START_TIMEOUT_MS = 60000, ARGUMENTS_MAX = 16 };
+
+static const char service[] = "scripts/service";
+
+/* scripts/test says where the programs are, and starts every test in the project's directory. */
+static const char *build_directory(void)
+{
+    const char *build = getenv("BUILD");
+
+    if (build == NULL) {
+        fail_msg("BUILD must name the directory with the programs, such as build/release");
+    }
+    return build;
+}
+
+static void make_directory(struct site *site)
+{
+    (void)snprintf(site->directory, sizeof site->directory, "/tmp/incidents-test.XXXXXX");
+    assert_non_null(mkdtemp(site->directory));
+    if (geteuid() == 0) { /* servers run as postgres then: scripts/service */
+        struct passwd *user = getpwnam("postgres");
+
+        assert_non_null(user);
+        assert_int_equal(chown(site->directory, user->pw_uid, user->pw_gid), 0);
+    }
+}
+
+void site_start_postgres(struct site *site, const char *arguments)
+{
+    char data[128], log[128], url[SITE_PATH_MAX], setting[256];
+    const char *const argv[] = {service, "postgres", data, site->directory, NULL};
+    const char *const environment[] = {setting, NULL};
+    int64_t deadline = clock_now_ms() + START_TIMEOUT_MS;
+
+    (void)snprintf(data, sizeof data, "%s/data", site->directory);
+    (void)snprintf(log, sizeof log, "%s/postgres.log", site->directory);
+    (void)snprintf(url, sizeof url, "postgresql:///postgres?host=%s&user=postgres", site->directory);
+    (void)snprintf(setting, sizeof setting, "PG_ARGUMENTS=%s", arguments == NULL ? "" : arguments);
+    site->postgres = process_start(argv, environment, log);
+    while (PQping(url) != PQPING_OK) {
+        if (clock_now_ms() > deadline || process_wait(site->postgres, 20) >= 0) {
+            fail_msg("Postgres does not start: see %s", log);
+        }
+    }
+}
+
+void site_stop_postgres(struct site *site, int signal_number)
+{
+    (void)process_stop(site->postgres, signal_number);
+    site->postgres = 0;
+}
+
+static void run_as_superuser(const struct site *site, const char *sql)
+{
+    char url[SITE_PATH_MAX];
+    PGconn *connection;
+    PGresult *result;
+
+    (void)snprintf(url, sizeof url, "postgresql:///postgres?host=%s&user=postgres", site->directory);
+    connection = PQconnectdb(url);
+    result = PQexec(connection, sql);
+    if (PQresultStatus(result) != PGRES_COMMAND_OK) {
+        fail_msg("%s: %s", sql, PQerrorMessage(connection));
+    }
+    PQclear(result);
+    PQfinish(connection);
+}
+
+static void fill_in(struct site *site)
+{
+    const char *build = build_directory();
+    char *here = getcwd(NULL, 0);
+
+    assert_non_null(here);
+    (void)snprintf(site->program, sizeof site->program, "%s/%s/incidents.fcgi", here, build);
+    (void)snprintf(site->control, sizeof site->control, "%s/%s/incidentctl", here, build);
+    free(here);
+    (void)snprintf(site->owner_url, sizeof site->owner_url, "postgresql:///incidents?host=%s&user=incidents_owner",
+                   site->directory);
+    (void)snprintf(site->worker_url, sizeof site->worker_url, "postgresql:///incidents?host=%s&user=incidents_fcgi",
+                   site->directory);
+    (void)snprintf(site->nginx_socket, sizeof site->nginx_socket, "%s/nginx.sock", site->directory);
+    (void)snprintf(site->worker_socket, sizeof site->worker_socket, "%s/worker.sock", site->directory);
+    (void)snprintf(site->worker_log, sizeof site->worker_log, "%s/worker.log", site->directory);
+}
+
+void site_start_empty(struct site *site)
+{
+    *site = (struct site){0};
+    make_directory(site);
+    fill_in(site);
+    /* A crash of the test machine loses nothing that matters; durability is not what most tests are about. */
+    site_start_postgres(site, "-c fsync=off");
+    run_as_superuser(site, "CREATE ROLE incidents_owner LOGIN CREATEROLE");
+    run_as_superuser(site, "CREATE DATABASE incidents OWNER incidents_owner");
+    site->owner = PQconnectdb(site->owner_url);
+    assert_int_equal(PQstatus(site->owner), CONNECTION_OK);
+}
+
+void site_start_worker(struct site *site, const char *const settings[])
+{
+    const char *const argv[] = {service, "worker", site->worker_socket, site->program, NULL};
+    const char *environment[ARGUMENTS_MAX] = {0};
+    char url[SITE_PATH_MAX + 16];
+    int64_t deadline = clock_now_ms() + START_TIMEOUT_MS;
+    size_t count = 0;
+
+    (void)snprintf(url, sizeof url, "DATABASE_URL=%s", site->worker_url);
+    environment[count++] = url;
+    for (size_t i = 0; settings != NULL && settings[i] != NULL; i++) {
+        assert_true(count < ARGUMENTS_MAX - 1);
+        environment[count++] = settings[i];
+    }
+    site->worker = process_start(argv, environment, site->worker_log);
+    while (access(site->worker_socket, F_OK) != 0) {
+        if (clock_now_ms() > deadline || process_wait(site->worker, 5) >= 0) {
+            fail_msg("the worker does not start: see %s", site->worker_log);
+        }
+    }
+}
+
+void site_stop_worker(struct site *site)
+{
+    int status = process_stop(site->worker, SIGTERM);
+
+    site->worker = 0;
+    if (status != 0) {
+        char *log = read_whole_file(site->worker_log);
+
+        (void)fprintf(stderr, "%s\n", log);
+        free(log);
+        fail_msg("the worker ended with status %d", status);
+    }
+    (void)unlink(site->worker_socket);
+}
+
+void site_start_nginx(struct site *site)
+{
+    char listen[160], log[128];
+    const char *const argv[] = {service, "nginx", site->directory, listen, site->worker_socket, NULL};
+    int64_t deadline = clock_now_ms() + START_TIMEOUT_MS;
+
+    (void)snprintf(listen, sizeof listen, "unix:%s", site->nginx_socket);
+    (void)snprintf(log, sizeof log, "%s/nginx.log", site->directory);
+    site->nginx = process_start(argv, NULL, log);
+    while (!http_is_listening(site->nginx_socket)) {
+        if (clock_now_ms() > deadline || process_wait(site->nginx, 10) >= 0) {
+            fail_msg("nginx does not start: see %s", log);
+        }
+    }
+}
+
+void site_start(struct site *site, const char *const settings[])
+{
+    site_start_empty(site);
+    assert_int_equal(site_control(site, NULL, "migrate", NULL)->status, 0);
+    (void)site_query(site, "CREATE ROLE incidents_fcgi LOGIN IN ROLE incidents_worker");
+    site_create_token(site, "good", "upsert,delete", site->token);
+    site_start_worker(site, settings);
+    site_start_nginx(site);
+}
+
+static int remove_entry(const char *path, const struct stat *status, int type, struct FTW *walk)
+{
+    (void)status;
+    (void)type;
+    (void)walk;
+    return remove(path);
+}
+
+void site_stop(struct site *site)
+{
+    PQfinish(site->owner);
+    if (site->nginx != 0) {
+        assert_int_equal(process_stop(site->nginx, SIGQUIT), 0);
+    }
+    if (site->worker != 0) {
+        site_stop_worker(site);
+    }
+    if (site->postgres != 0) {
+        assert_int_equal(process_stop(site->postgres, SIGINT), 0);
+    }
+    (void)nftw(site->directory, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+const struct outcome *site_control(struct site *site, const char *input, const char *first, ...)
+{
+    const char *argv[ARGUMENTS_MAX] = {site->control, first};
+    char url[SITE_PATH_MAX + 16];
+    const char *const environment[] = {url, NULL};
+    size_t count = 2;
+    va_list arguments;
+
+    va_start(arguments, first);
+    while (count < ARGUMENTS_MAX - 1 && (argv[count] = va_arg(arguments, const char *)) != NULL) {
+        count++;
+    }
+    va_end(arguments);
+    (void)snprintf(url, sizeof url, "DATABASE_URL=%s", site->owner_url);
+    return process_run(argv, environment, input, input == NULL ? 0 : strlen(input));
+}
+
+void site_create_token(struct site *site, const char *label, const char *scope, char token[SITE_TOKEN_MAX])
+{
+    const struct outcome *outcome =
+        site_control(site, NULL, "token", "create", "--label", label, "--scope", scope, NULL);
+
+    if (outcome->status != 0) {
+        fail_msg("token create: %s", outcome->err);
+    }
+    assert_true(outcome->out_len > 1 && outcome->out_len < SITE_TOKEN_MAX);
+    memcpy(token, outcome->out, outcome->out_len);
+    token[outcome->out_len - 1] = '\0'; /* the newline */
+}
+
+const char *site_query_for(struct site *site, const char *sql, const char *value)
+{
+    static char *text;
+    PGresult *result;
+    ExecStatusType status;
+
+    if (PQstatus(site->owner) != CONNECTION_OK) {
+        PQreset(site->owner); /* the test has stopped Postgres in between */
+    }
+    result = PQexecParams(site->owner, sql, value == NULL ? 0 : 1, NULL, &value, NULL, NULL, 0);
+    status = PQresultStatus(result);
+    if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK) {
+        fail_msg("%s: %s", sql, PQerrorMessage(site->owner));
+    }
+    free(text);
+    text = strdup(PQntuples(result) > 0 ? PQgetvalue(result, 0, 0) : "");
+    assert_non_null(text);
+    PQclear(result);
+    return text;
+}
+
+const char *site_query(struct site *site, const char *sql)
+{
+    return site_query_for(site, sql, NULL);
+}
+
+char *read_whole_file(const char *path)
+{
+    FILE *file = fopen(path, "re");
+    char *text = NULL;
+    size_t size = 0;
+
+    if (file == NULL) {
+        return strdup("");
+    }
+    if (getdelim(&text, &size, '\0', file) < 0) {
+        free(text);
+        text = strdup("");
+    }
+    (void)fclose(file);
+    return text;
+}

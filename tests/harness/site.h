@@ -1,0 +1,60 @@
+/* A whole installation for a test: its own Postgres, worker and nginx, on sockets in its own directory. */
+#ifndef INCIDENTS_TESTS_SITE_H
+#define INCIDENTS_TESTS_SITE_H
+
+#include <libpq-fe.h>
+#include <sys/types.h>
+
+#include "harness/process.h"
+
+enum { SITE_PATH_MAX = 512, SITE_TOKEN_MAX = 128 };
+
+struct site {
+    char directory[64];             /* below /tmp, removed at the end */
+    char program[SITE_PATH_MAX];    /* incidents.fcgi */
+    char control[SITE_PATH_MAX];    /* incidentctl */
+    char owner_url[SITE_PATH_MAX];  /* of the schema's owner, who may create roles */
+    char worker_url[SITE_PATH_MAX]; /* of a member of incidents_worker */
+    char nginx_socket[128];         /* where nginx listens */
+    char worker_socket[128];        /* where the worker does */
+    char worker_log[128];
+    char token[SITE_TOKEN_MAX];     /* label "good", every scope */
+    pid_t postgres;
+    pid_t worker;
+    pid_t nginx;
+    PGconn *owner; /* for looking at the rows */
+};
+
+/* Starts Postgres, makes owner and database, and nothing else. */
+void site_start_empty(struct site *site);
+
+/* Starts everything: migrated, with a token, the worker behind nginx. settings (NAME=value, NULL at the end, or NULL) are
+ * the worker's. */
+void site_start(struct site *site, const char *const settings[]);
+
+/* Stops what runs, and removes the directory. The worker must end cleanly, which under a sanitizer means: no leak. */
+void site_stop(struct site *site);
+
+void site_start_postgres(struct site *site, const char *arguments);
+void site_stop_postgres(struct site *site, int signal_number);
+void site_start_worker(struct site *site, const char *const settings[]);
+void site_stop_worker(struct site *site);
+void site_start_nginx(struct site *site);
+
+/* Runs incidentctl as the owner with those arguments, NULL at the end, and that text as standard input. */
+const struct outcome *site_control(struct site *site, const char *input, const char *first, ...);
+
+/* Makes a token and copies it. arguments as for site_control, behind "token create --label LABEL". */
+void site_create_token(struct site *site, const char *label, const char *scope, char token[SITE_TOKEN_MAX]);
+
+/* Runs a statement as the owner and returns its first value, "" for null or no row. It must succeed. The text is good
+ * until the next call. */
+const char *site_query(struct site *site, const char *sql);
+
+/* The same with one text parameter. */
+const char *site_query_for(struct site *site, const char *sql, const char *value);
+
+/* The whole of a file, NUL-terminated; free it. */
+char *read_whole_file(const char *path);
+
+#endif

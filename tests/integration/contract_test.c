@@ -1,0 +1,748 @@
+/* The HTTP contract, row by row, through nginx and as plain CGI: the same cases both ways. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cases/json_texts.h"
+#include "cases/timestamps.h"
+#include "harness/http.h"
+
+/* What every test of this program gets. */
+struct fixture {
+    struct site site;
+    http_transport *send;
+    char upsert_only[SITE_TOKEN_MAX + 8]; /* "Bearer ..." of a token with that scope alone */
+    char delete_only[SITE_TOKEN_MAX + 8];
+};
+
+static struct fixture fixture;
+
+/* A request and what must come back. Fields that are NULL or 0 are not looked at. */
+struct contract_case {
+    const char *what;
+    const char *path;
+    const char *body;
+    const char *verb;
+    const char *authorization;
+    int status;
+    const char *error;
+    const char *names; /* what the message must contain */
+    const char *action;
+    const char *reference_id;
+};
+
+/* Checks what every answer must be, whatever it says (contract: Errors, Headers). */
+static void check_form(const char *what, const struct answer *answer)
+{
+    char value[256];
+    struct json_object *ok = NULL;
+
+    if (!json_object_is_type(answer->json, json_type_object) || !json_object_object_get_ex(answer->json, "ok", &ok) ||
+        json_object_get_boolean(ok) != (answer->status == 200)) {
+        fail_msg("%s: the body is no JSON object with the right ok: %d %s", what, answer->status, answer->body);
+    }
+    if (answer->status != 200 && (*answer_text(answer, "error") == '\0' || *answer_text(answer, "message") == '\0')) {
+        fail_msg("%s: error and message are missing: %s", what, answer->body);
+    }
+    if (answer_header(answer, "Content-Type", value, sizeof value) == NULL || strcmp(value, "application/json") != 0) {
+        fail_msg("%s: Content-Type is wrong: %s", what, answer->head);
+    }
+    if (answer_header(answer, "Cache-Control", value, sizeof value) == NULL || strcmp(value, "no-store") != 0) {
+        fail_msg("%s: Cache-Control is wrong: %s", what, answer->head);
+    }
+    if (answer_header(answer, "X-Request-Id", value, sizeof value) == NULL || *value == '\0') {
+        fail_msg("%s: there is no X-Request-Id: %s", what, answer->head);
+    }
+    if (answer->status == 401 && (answer_header(answer, "WWW-Authenticate", value, sizeof value) == NULL ||
+                                  strcmp(value, "Bearer") != 0)) {
+        fail_msg("%s: 401 without WWW-Authenticate: Bearer", what);
+    }
+    if (answer->status == 503 && answer_header(answer, "Retry-After", value, sizeof value) == NULL) {
+        fail_msg("%s: 503 without Retry-After", what);
+    }
+}
+
+static void check_text(const char *what, const struct answer *answer, const char *member, const char *wanted)
+{
+    if (wanted != NULL && strcmp(answer_text(answer, member), wanted) != 0) {
+        fail_msg("%s: %s should be %s: %d %s", what, member, wanted, answer->status, answer->body);
+    }
+}
+
+static void run_case(const struct contract_case *c)
+{
+    struct call call = {.verb = c->verb, .path = c->path, .body = c->body, .authorization = c->authorization};
+    struct answer answer;
+
+    fixture.send(&fixture.site, &call, &answer);
+    if (answer.status != c->status) {
+        fail_msg("%s: status should be %d, is %d: %s", c->what, c->status, answer.status, answer.body);
+    }
+    check_form(c->what, &answer);
+    check_text(c->what, &answer, "error", c->error);
+    check_text(c->what, &answer, "action", c->action);
+    check_text(c->what, &answer, "reference_id", c->reference_id);
+    if (c->names != NULL && strstr(answer_text(&answer, "message"), c->names) == NULL) {
+        fail_msg("%s: the message should name %s: %s", c->what, c->names, answer.body);
+    }
+    answer_free(&answer);
+}
+
+static void run_cases(const struct contract_case *cases, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        run_case(&cases[i]);
+    }
+}
+
+#define RUN(cases) run_cases(cases, sizeof cases / sizeof cases[0])
+
+/* Sends an upsert, which must succeed with that action. */
+static void upsert(const char *body, const char *action)
+{
+    struct contract_case c = {
+        .what = body, .path = "incidents.upsert", .body = body, .status = 200, .action = action};
+
+    run_case(&c);
+}
+
+#define BODY(rest) "{\"reference_id\":\"r\",\"started_at\":\"2024-01-01\"" rest "}"
+
+static void each_method_answers_as_the_contract_says(void **state)
+{
+    /* clang-format off */
+    static const struct contract_case cases[] = {
+        {.what = "upsert creates", .path = "incidents.upsert", .body = "{\"reference_id\":\"m1\",\"started_at\":\"2024-01-01\"}", .status = 200, .action = "created", .reference_id = "m1"},
+        {.what = "upsert again", .path = "incidents.upsert", .body = "{\"reference_id\":\"m1\",\"started_at\":\"2024-01-01\"}", .status = 200, .action = "unchanged", .reference_id = "m1"},
+        {.what = "upsert changes", .path = "incidents.upsert", .body = "{\"reference_id\":\"m1\",\"started_at\":\"2024-01-02\"}", .status = 200, .action = "updated", .reference_id = "m1"},
+        {.what = "sync is an upsert", .path = "incidents.sync", .body = "{\"reference_id\":\"m1\",\"started_at\":\"2024-01-02\",\"services\":[\"a\",\"b\"]}", .status = 200, .action = "updated", .reference_id = "m1"},
+        {.what = "sync again", .path = "incidents.sync", .body = "{\"reference_id\":\"m1\",\"started_at\":\"2024-01-02\",\"services\":[\"a\",\"b\"]}", .status = 200, .action = "unchanged"},
+        {.what = "sync with no service", .path = "incidents.sync", .body = "{\"reference_id\":\"m1\",\"started_at\":\"2024-01-02\",\"services\":[]}", .status = 200, .action = "updated"},
+        {.what = "sync without services", .path = "incidents.sync", .body = "{\"reference_id\":\"m1\",\"started_at\":\"2024-01-02\"}", .status = 422, .error = "invalid_arguments", .names = "services"},
+        {.what = "sync with null services", .path = "incidents.sync", .body = "{\"reference_id\":\"m1\",\"started_at\":\"2024-01-02\",\"services\":null}", .status = 422, .error = "invalid_arguments", .names = "services"},
+        {.what = "sync with objects", .path = "incidents.sync", .body = "{\"reference_id\":\"m1\",\"started_at\":\"2024-01-02\",\"services\":[\"a\",{\"identifier\":\"b\"}]}", .status = 422, .error = "invalid_arguments", .names = "services[1]"},
+        {.what = "delete", .path = "incidents.delete", .body = "{\"reference_id\":\"m1\"}", .status = 200, .action = "deleted", .reference_id = "m1"},
+        {.what = "delete again", .path = "incidents.delete", .body = "{\"reference_id\":\"m1\"}", .status = 200, .action = "not_found", .reference_id = "m1"},
+        {.what = "delete an integer", .path = "incidents.delete", .body = "{\"reference_id\":12345678901234567890123}", .status = 200, .action = "not_found", .reference_id = "12345678901234567890123"},
+        {.what = "delete with other arguments", .path = "incidents.delete", .body = "{\"reference_id\":\"m1\",\"source\":[1,{}]}", .status = 200, .action = "not_found"},
+        {.what = "created anew", .path = "incidents.upsert", .body = "{\"reference_id\":\"m1\",\"started_at\":\"2024-01-01\"}", .status = 200, .action = "created"},
+        {.what = "healthz", .path = "healthz", .verb = "GET", .authorization = "", .status = 200},
+        {.what = "readyz", .path = "readyz", .verb = "GET", .authorization = "", .status = 200},
+    };
+    /* clang-format on */
+
+    (void)state;
+    RUN(cases);
+}
+
+static void each_error_has_its_code_and_status(void **state)
+{
+    /* clang-format off */
+    const struct contract_case cases[] = {
+        {.what = "no token", .path = "incidents.upsert", .body = BODY(""), .authorization = "", .status = 401, .error = "not_authed"},
+        {.what = "another scheme", .path = "incidents.upsert", .body = BODY(""), .authorization = "Basic YTpi", .status = 401, .error = "not_authed"},
+        {.what = "no token behind the scheme", .path = "incidents.upsert", .body = BODY(""), .authorization = "Bearer ", .status = 401, .error = "not_authed"},
+        {.what = "a token in two words", .path = "incidents.upsert", .body = BODY(""), .authorization = "Bearer a b", .status = 401, .error = "not_authed"},
+        {.what = "an unknown token", .path = "incidents.upsert", .body = BODY(""), .authorization = "Bearer inct_0000000000000000000000000000000000000000000", .status = 401, .error = "not_authed"},
+        {.what = "upsert without its scope", .path = "incidents.upsert", .body = BODY(""), .authorization = fixture.delete_only, .status = 403, .error = "not_permitted"},
+        {.what = "sync without its scope", .path = "incidents.sync", .body = BODY(""), .authorization = fixture.delete_only, .status = 403, .error = "not_permitted"},
+        {.what = "delete without its scope", .path = "incidents.delete", .body = BODY(""), .authorization = fixture.upsert_only, .status = 403, .error = "not_permitted"},
+        {.what = "delete with its scope", .path = "incidents.delete", .body = "{\"reference_id\":\"none\"}", .authorization = fixture.delete_only, .status = 200, .action = "not_found"},
+        {.what = "not JSON", .path = "incidents.upsert", .body = "{", .status = 422, .error = "invalid_json"},
+        {.what = "no body", .path = "incidents.upsert", .status = 422, .error = "invalid_json"},
+        {.what = "not an object", .path = "incidents.upsert", .body = "[]", .status = 422, .error = "invalid_arguments"},
+        {.what = "null", .path = "incidents.delete", .body = "null", .status = 422, .error = "invalid_arguments"},
+        {.what = "a wrong type", .path = "incidents.upsert", .body = BODY(",\"name\":1"), .status = 422, .error = "invalid_arguments", .names = "name"},
+        {.what = "a wrong timestamp", .path = "incidents.upsert", .body = BODY(",\"resolved_at\":\"soon\""), .status = 422, .error = "invalid_timestamp", .names = "resolved_at"},
+        {.what = "wrong metadata", .path = "incidents.upsert", .body = BODY(",\"metadata\":{\"a.b\":1}"), .status = 422, .error = "metadata_invalid", .names = "metadata"},
+        {.what = "no such method", .path = "incidents.merge", .body = BODY(""), .status = 404, .error = "unknown_method"},
+        {.what = "a method in capitals", .path = "Incidents.Upsert", .body = BODY(""), .status = 404, .error = "unknown_method"},
+        {.what = "an empty method", .path = "", .body = BODY(""), .status = 404, .error = "unknown_method"},
+        {.what = "a method and a slash", .path = "incidents.upsert/", .body = BODY(""), .status = 404, .error = "unknown_method"},
+        {.what = "the wrong verb", .path = "incidents.upsert", .verb = "GET", .status = 405, .error = "method_not_allowed"},
+        {.what = "PUT", .path = "incidents.upsert", .verb = "PUT", .body = BODY(""), .status = 405, .error = "method_not_allowed"},
+        {.what = "DELETE", .path = "incidents.delete", .verb = "DELETE", .status = 405, .error = "method_not_allowed"},
+        {.what = "POST to healthz", .path = "healthz", .body = "", .status = 405, .error = "method_not_allowed"},
+        {.what = "POST to readyz", .path = "readyz", .body = "", .status = 405, .error = "method_not_allowed"},
+    };
+    /* clang-format on */
+
+    (void)state;
+    RUN(cases);
+}
+
+static void a_405_names_the_verb_that_is_allowed(void **state)
+{
+    static const struct {
+        const char *path;
+        const char *verb;
+        const char *allow;
+    } cases[] = {{"incidents.upsert", "GET", "POST"}, {"incidents.delete", "PATCH", "POST"},
+                 {"incidents.sync", "PUT", "POST"},   {"healthz", "POST", "GET"},
+                 {"readyz", "PUT", "GET"}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct call call = {.path = cases[i].path, .verb = cases[i].verb, .body = ""};
+        struct answer answer;
+        char allow[64];
+
+        fixture.send(&fixture.site, &call, &answer);
+        assert_int_equal(answer.status, 405);
+        assert_non_null(answer_header(&answer, "Allow", allow, sizeof allow));
+        assert_string_equal(allow, cases[i].allow);
+        answer_free(&answer);
+    }
+}
+
+/* Each row has the fault of its step and those of all later ones: only the first may be reported. */
+static void checks_run_in_the_order_of_the_contract(void **state)
+{
+#define LATER_METADATA   "\"metadata\":{\"a b\":1}"
+#define LATER_TIMESTAMPS "\"resolved_at\":1," LATER_METADATA
+#define LATER_TYPES      "\"services\":{}," LATER_TIMESTAMPS
+    /* clang-format off */
+    const struct contract_case cases[] = {
+        {.what = "method before verb", .path = "nothing", .verb = "PUT", .body = "{", .authorization = "", .status = 404, .error = "unknown_method"},
+        {.what = "verb before token", .path = "incidents.upsert", .verb = "PUT", .body = "{", .authorization = "", .status = 405, .error = "method_not_allowed"},
+        {.what = "token before JSON", .path = "incidents.upsert", .body = "{", .authorization = "", .status = 401, .error = "not_authed"},
+        {.what = "unknown token before JSON", .path = "incidents.upsert", .body = "{", .authorization = "Bearer unknown-token", .status = 401, .error = "not_authed"},
+        {.what = "scope before JSON", .path = "incidents.upsert", .body = "{", .authorization = fixture.delete_only, .status = 403, .error = "not_permitted"},
+        {.what = "scope before JSON, delete", .path = "incidents.delete", .body = "{", .authorization = fixture.upsert_only, .status = 403, .error = "not_permitted"},
+        {.what = "JSON before reference_id", .path = "incidents.upsert", .body = "{\"reference_id\":1," LATER_TYPES "}}", .status = 422, .error = "invalid_json"},
+        {.what = "reference_id before started_at", .path = "incidents.upsert", .body = "{\"reference_id\":1," LATER_TYPES "}", .status = 422, .error = "invalid_arguments", .names = "reference_id"},
+        {.what = "started_at's presence before types", .path = "incidents.upsert", .body = "{\"reference_id\":\"o\",\"name\":1," LATER_TYPES "}", .status = 422, .error = "invalid_arguments", .names = "started_at"},
+        {.what = "name first", .path = "incidents.upsert", .body = "{\"reference_id\":\"o\",\"started_at\":\"x\",\"source_url\":1,\"priority\":1,\"name\":1," LATER_TYPES "}", .status = 422, .error = "invalid_arguments", .names = "name"},
+        {.what = "then priority", .path = "incidents.upsert", .body = "{\"reference_id\":\"o\",\"started_at\":\"x\",\"source_url\":1,\"priority\":1," LATER_TYPES "}", .status = 422, .error = "invalid_arguments", .names = "priority"},
+        {.what = "then source_url", .path = "incidents.upsert", .body = "{\"reference_id\":\"o\",\"started_at\":\"x\",\"source_url\":1," LATER_TYPES "}", .status = 422, .error = "invalid_arguments", .names = "source_url"},
+        {.what = "then services", .path = "incidents.upsert", .body = "{\"reference_id\":\"o\",\"started_at\":\"x\"," LATER_TYPES "}", .status = 422, .error = "invalid_arguments", .names = "services"},
+        {.what = "then started_at", .path = "incidents.upsert", .body = "{\"reference_id\":\"o\",\"started_at\":\"x\"," LATER_TIMESTAMPS "}", .status = 422, .error = "invalid_timestamp", .names = "started_at"},
+        {.what = "then resolved_at", .path = "incidents.upsert", .body = "{\"reference_id\":\"o\",\"started_at\":\"2024-01-01\"," LATER_TIMESTAMPS "}", .status = 422, .error = "invalid_timestamp", .names = "resolved_at"},
+        {.what = "then metadata", .path = "incidents.upsert", .body = "{\"reference_id\":\"o\",\"started_at\":\"2024-01-01\"," LATER_METADATA "}", .status = 422, .error = "metadata_invalid", .names = "metadata"},
+    };
+    /* clang-format on */
+
+    (void)state;
+    RUN(cases);
+}
+
+static char *filled(const char *before, char byte, size_t count, const char *after)
+{
+    size_t before_len = strlen(before), after_len = strlen(after);
+    char *text = malloc(before_len + count + after_len + 1);
+
+    assert_non_null(text);
+    memcpy(text, before, before_len);
+    memset(text + before_len, byte, count);
+    memcpy(text + before_len + count, after, after_len + 1);
+    return text;
+}
+
+static void a_body_at_the_limit_is_read_and_one_byte_more_is_refused(void **state)
+{
+    static const char good[] = "{\"reference_id\":\"size\",\"started_at\":\"2024-01-01\"}";
+    char *at_limit = filled(good, ' ', 1024 * 1024 - strlen(good), "");
+    char *over = filled(good, ' ', 1024 * 1024 + 1 - strlen(good), "");
+    const struct contract_case cases[] = {
+        {.what = "at the limit", .path = "incidents.upsert", .body = at_limit, .status = 200, .action = "created"},
+        {.what = "one byte more", .path = "incidents.upsert", .body = over, .status = 413, .error = "request_too_large"},
+    };
+
+    (void)state;
+    RUN(cases);
+    free(at_limit);
+    free(over);
+}
+
+/* nginx refuses a body that is too large before anybody looks at the token; the worker by itself does not. */
+static void the_token_comes_before_the_size(void **state)
+{
+    char *over = filled("", 'x', 1024 * 1024 + 1, "");
+    struct contract_case c = {.what = "too large without a token",
+                              .path = "incidents.upsert",
+                              .body = over,
+                              .authorization = "Bearer unknown-token",
+                              .status = 401,
+                              .error = "not_authed"};
+
+    (void)state;
+    run_case(&c);
+    free(over);
+}
+
+static void reference_id_is_kept_byte_for_byte(void **state)
+{
+    static const char *const ids[] = {"plain", " blanks around ", "\xC3\xA9\xF0\x9F\x94\xA5", "e\xCC\x81", "a/b?c=d&e#f",
+                                      "'; DROP TABLE intake.incident; --", "%s%n", "\\", "quote\"d", "\x7f"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof ids / sizeof ids[0]; i++) {
+        struct json_object *body = json_object_new_object();
+        struct contract_case c = {.what = ids[i], .path = "incidents.upsert", .status = 200, .action = "created"};
+
+        (void)json_object_object_add(body, "reference_id", json_object_new_string(ids[i]));
+        (void)json_object_object_add(body, "started_at", json_object_new_string("2024-01-01"));
+        c.body = json_object_to_json_string(body);
+        c.reference_id = ids[i];
+        run_case(&c);
+        assert_string_equal(
+            site_query_for(&fixture.site, "SELECT count(*) FROM intake.incident WHERE reference_id = $1", ids[i]), "1");
+        c.path = "incidents.delete";
+        c.action = "deleted";
+        run_case(&c);
+        json_object_put(body);
+    }
+}
+
+static void identifiers_may_have_1024_bytes_and_no_more(void **state)
+{
+    char *fits = filled("{\"started_at\":\"2024-01-01\",\"reference_id\":\"", 'i', 1024,
+                        "\",\"services\":[{\"identifier\":\"s\"}]}");
+    char *long_id = filled("{\"started_at\":\"2024-01-01\",\"reference_id\":\"", 'i', 1025, "\"}");
+    char *long_service = filled("{\"started_at\":\"2024-01-01\",\"reference_id\":\"l\",\"services\":[{\"identifier\":\"s\"},"
+                                "{\"identifier\":\"",
+                                's', 1025, "\"}]}");
+    const struct contract_case cases[] = {
+        {.what = "1024", .path = "incidents.upsert", .body = fits, .status = 200, .action = "created"},
+        {.what = "1025", .path = "incidents.upsert", .body = long_id, .status = 422, .error = "invalid_arguments",
+         .names = "reference_id"},
+        {.what = "1025 in a service", .path = "incidents.upsert", .body = long_service, .status = 422,
+         .error = "invalid_arguments", .names = "services[1].identifier"},
+    };
+
+    (void)state;
+    RUN(cases);
+    free(fits);
+    free(long_id);
+    free(long_service);
+}
+
+static void each_argument_is_judged_by_its_rule(void **state)
+{
+    /* clang-format off */
+    static const struct contract_case cases[] = {
+        {.what = "no reference_id", .path = "incidents.upsert", .body = "{\"started_at\":\"2024-01-01\"}", .status = 422, .error = "invalid_arguments", .names = "reference_id"},
+        {.what = "blank reference_id", .path = "incidents.upsert", .body = "{\"reference_id\":\" \\t\",\"started_at\":\"2024-01-01\"}", .status = 422, .error = "invalid_arguments", .names = "reference_id"},
+        {.what = "integer reference_id", .path = "incidents.upsert", .body = "{\"reference_id\":1,\"started_at\":\"2024-01-01\"}", .status = 422, .error = "invalid_arguments", .names = "reference_id"},
+        {.what = "null started_at", .path = "incidents.upsert", .body = "{\"reference_id\":\"r\",\"started_at\":null}", .status = 422, .error = "invalid_arguments", .names = "started_at"},
+        {.what = "number started_at", .path = "incidents.upsert", .body = "{\"reference_id\":\"r\",\"started_at\":1704108153}", .status = 422, .error = "invalid_timestamp", .names = "started_at"},
+        {.what = "empty resolved_at", .path = "incidents.upsert", .body = BODY(",\"resolved_at\":\"\""), .status = 422, .error = "invalid_timestamp", .names = "resolved_at"},
+        {.what = "false resolved_at", .path = "incidents.upsert", .body = BODY(",\"resolved_at\":false"), .status = 422, .error = "invalid_timestamp", .names = "resolved_at"},
+        {.what = "array priority", .path = "incidents.upsert", .body = BODY(",\"priority\":[]"), .status = 422, .error = "invalid_arguments", .names = "priority"},
+        {.what = "object source_url", .path = "incidents.upsert", .body = BODY(",\"source_url\":{}"), .status = 422, .error = "invalid_arguments", .names = "source_url"},
+        {.what = "true name", .path = "incidents.upsert", .body = BODY(",\"name\":true"), .status = 422, .error = "invalid_arguments", .names = "name"},
+        {.what = "string services", .path = "incidents.upsert", .body = BODY(",\"services\":\"a\""), .status = 422, .error = "invalid_arguments", .names = "services"},
+        {.what = "strings in services", .path = "incidents.upsert", .body = BODY(",\"services\":[\"a\"]"), .status = 422, .error = "invalid_arguments", .names = "services[0]"},
+        {.what = "no identifier", .path = "incidents.upsert", .body = BODY(",\"services\":[{\"identifier\":\"a\"},{\"name\":\"b\"}]"), .status = 422, .error = "invalid_arguments", .names = "services[1].identifier"},
+        {.what = "blank identifier", .path = "incidents.upsert", .body = BODY(",\"services\":[{\"identifier\":\"\"}]"), .status = 422, .error = "invalid_arguments", .names = "services[0].identifier"},
+        {.what = "number as a service's name", .path = "incidents.upsert", .body = BODY(",\"services\":[{\"identifier\":\"a\",\"name\":1}]"), .status = 422, .error = "invalid_arguments", .names = "services[0].name"},
+        {.what = "string metadata", .path = "incidents.upsert", .body = BODY(",\"metadata\":\"a\""), .status = 422, .error = "metadata_invalid", .names = "metadata"},
+        {.what = "array metadata", .path = "incidents.upsert", .body = BODY(",\"metadata\":[1]"), .status = 422, .error = "metadata_invalid", .names = "metadata"},
+        {.what = "empty key", .path = "incidents.upsert", .body = BODY(",\"metadata\":{\"\":1}"), .status = 422, .error = "metadata_invalid", .names = "metadata"},
+        {.what = "dotted key far down", .path = "incidents.upsert", .body = BODY(",\"metadata\":{\"a\":[{\"b.c\":1}]}"), .status = 422, .error = "metadata_invalid", .names = "metadata"},
+        {.what = "number beyond a double", .path = "incidents.upsert", .body = BODY(",\"metadata\":{\"a\":1e400}"), .status = 422, .error = "metadata_invalid", .names = "metadata"},
+        {.what = "\\u0000 in metadata", .path = "incidents.upsert", .body = BODY(",\"metadata\":{\"a\":\"\\u0000\"}"), .status = 422, .error = "metadata_invalid", .names = "metadata"},
+        {.what = "\\u0000 in a metadata key", .path = "incidents.upsert", .body = BODY(",\"metadata\":{\"\\u0000\":1}"), .status = 422, .error = "metadata_invalid", .names = "metadata"},
+        {.what = "\\u0000 in name", .path = "incidents.upsert", .body = BODY(",\"name\":\"a\\u0000\""), .status = 422, .error = "invalid_arguments", .names = "name"},
+        {.what = "\\u0000 in an ignored key", .path = "incidents.upsert", .body = BODY(",\"a\\u0000\":1"), .status = 422, .error = "invalid_arguments"},
+        {.what = "\\u0000 in reference_id", .path = "incidents.delete", .body = "{\"reference_id\":\"a\\u0000\"}", .status = 422, .error = "invalid_arguments", .names = "reference_id"},
+        {.what = "delete without reference_id", .path = "incidents.delete", .body = "{}", .status = 422, .error = "invalid_arguments", .names = "reference_id"},
+        {.what = "delete a fraction", .path = "incidents.delete", .body = "{\"reference_id\":1.5}", .status = 422, .error = "invalid_arguments", .names = "reference_id"},
+        {.what = "unknown arguments are ignored", .path = "incidents.upsert", .body = BODY(",\"source_name\":\"pagerduty\",\"x\":[{}]"), .status = 200},
+        {.what = "empty strings are kept", .path = "incidents.upsert", .body = "{\"reference_id\":\"empty\",\"started_at\":\"2024-01-01\",\"name\":\"\",\"priority\":\"\",\"source_url\":\"\"}", .status = 200, .action = "created"},
+        {.what = "a repeated key: the last counts", .path = "incidents.upsert", .body = "{\"reference_id\":1,\"reference_id\":\"last\",\"started_at\":\"x\",\"started_at\":\"2024-01-01\"}", .status = 200, .action = "created", .reference_id = "last"},
+        {.what = "resolved before started", .path = "incidents.upsert", .body = "{\"reference_id\":\"early\",\"started_at\":\"2024-01-02\",\"resolved_at\":\"2024-01-01\"}", .status = 200, .action = "created"},
+    };
+    /* clang-format on */
+
+    (void)state;
+    RUN(cases);
+    assert_string_equal(site_query(&fixture.site, "SELECT name = '' AND priority = '' AND source_url = '' FROM "
+                                                  "intake.incident WHERE reference_id = 'empty'"),
+                        "t");
+}
+
+static void services_are_stored_in_the_order_sent_and_each_once(void **state)
+{
+    (void)state;
+    upsert("{\"reference_id\":\"svc\",\"started_at\":\"2024-01-01\",\"services\":[{\"identifier\":\"z\",\"name\":\"Z\"},"
+           "{\"identifier\":\"a\",\"name\":null,\"extra\":{}},{\"identifier\":\"z\",\"name\":\"later\"},"
+           "{\"identifier\":\"m\"}]}",
+           "created");
+    assert_string_equal(site_query(&fixture.site,
+                                   "SELECT string_agg(format('%s:%s=%s', position, identifier, name), ' ' ORDER BY "
+                                   "position) FROM intake.incident_service WHERE reference_id = 'svc'"),
+                        "1:z=later 2:a= 3:m=");
+}
+
+/* The arguments that may be absent or null, and what each of three values looks like in a request and in SQL. */
+struct optional_argument {
+    const char *name;
+    const char *first;  /* JSON */
+    const char *second; /* JSON, different */
+    const char *empty;  /* JSON besides null that clears, or NULL */
+    const char *sql;    /* an expression over intake.incident i */
+    const char *first_sql;
+    const char *second_sql;
+    const char *cleared_sql;
+};
+
+#define SERVICES_SQL                                                                                                   \
+    "(SELECT string_agg(s.identifier || '=' || coalesce(s.name, ''), ',' ORDER BY s.position) "                        \
+    "FROM intake.incident_service s WHERE s.reference_id = i.reference_id)"
+
+static const struct optional_argument optional_arguments[] = {
+    {"name", "\"one\"", "\"two\"", NULL, "i.name", "one", "two", ""},
+    {"priority", "\"P1\"", "\"P2\"", NULL, "i.priority", "P1", "P2", ""},
+    {"source_url", "\"u:1\"", "\"u:2\"", NULL, "i.source_url", "u:1", "u:2", ""},
+    {"resolved_at", "\"2024-02-01\"", "\"2024-03-01T01:00+01:00\"", NULL, "i.resolved_at AT TIME ZONE 'UTC'",
+     "2024-02-01 00:00:00", "2024-03-01 00:00:00", ""},
+    {"services", "[{\"identifier\":\"a\",\"name\":\"A\"},{\"identifier\":\"b\"}]", "[{\"identifier\":\"b\"}]", "[]",
+     SERVICES_SQL, "a=A,b=", "b=", ""},
+    {"metadata", "{\"k\":{\"x\":1.10}}", "{\"l\":[]}", "{}", "i.metadata", "{\"k\": {\"x\": 1.10}}", "{\"l\": []}", ""},
+    {"metadata", "{\"k\":1}", "{\"k\":2}", "[]", "i.metadata", "{\"k\": 1}", "{\"k\": 2}", ""},
+};
+
+/* Sends started_at and, unless NULL, the argument; checks the action and what is then stored. */
+static void step(const struct optional_argument *argument, const char *json, const char *action, const char *stored)
+{
+    char body[512], sql[512];
+
+    (void)snprintf(body, sizeof body, "{\"reference_id\":\"grid\",\"started_at\":\"2024-01-01\"%s%s%s%s}",
+                   json == NULL ? "" : ",\"", json == NULL ? "" : argument->name, json == NULL ? "" : "\":",
+                   json == NULL ? "" : json);
+    upsert(body, action);
+    (void)snprintf(sql, sizeof sql, "SELECT %s FROM intake.incident i WHERE reference_id = 'grid'", argument->sql);
+    if (strcmp(site_query(&fixture.site, sql), stored) != 0) {
+        fail_msg("after %s: %s should be %s, is %s", body, argument->name, stored, site_query(&fixture.site, sql));
+    }
+}
+
+static void forget(void)
+{
+    (void)site_query(&fixture.site, "DELETE FROM intake.incident WHERE reference_id = 'grid'");
+}
+
+static void absent_keeps_null_clears_and_a_value_replaces(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof optional_arguments / sizeof optional_arguments[0]; i++) {
+        const struct optional_argument *a = &optional_arguments[i];
+
+        /* the first call */
+        forget();
+        step(a, NULL, "created", a->cleared_sql);
+        forget();
+        step(a, "null", "created", a->cleared_sql);
+        if (a->empty != NULL) {
+            forget();
+            step(a, a->empty, "created", a->cleared_sql);
+        }
+        forget();
+        step(a, a->first, "created", a->first_sql);
+
+        /* a later call, on a value */
+        step(a, NULL, "unchanged", a->first_sql);
+        step(a, a->first, "unchanged", a->first_sql);
+        step(a, a->second, "updated", a->second_sql);
+        step(a, "null", "updated", a->cleared_sql);
+
+        /* a later call, on nothing */
+        step(a, NULL, "unchanged", a->cleared_sql);
+        step(a, "null", "unchanged", a->cleared_sql);
+        step(a, a->second, "updated", a->second_sql);
+        if (a->empty != NULL) {
+            step(a, a->empty, "updated", a->cleared_sql);
+            step(a, a->empty, "unchanged", a->cleared_sql);
+        }
+    }
+    forget();
+}
+
+/* started_at, the seventh argument, must be there on every call and is replaced by it. */
+static void started_at_is_required_on_later_calls_too(void **state)
+{
+    static const struct contract_case missing = {.what = "a later call without started_at",
+                                                 .path = "incidents.upsert",
+                                                 .body = "{\"reference_id\":\"again\",\"name\":\"n\"}",
+                                                 .status = 422,
+                                                 .error = "invalid_arguments",
+                                                 .names = "started_at"};
+
+    (void)state;
+    upsert("{\"reference_id\":\"again\",\"started_at\":\"2024-01-01\"}", "created");
+    run_case(&missing);
+    upsert("{\"reference_id\":\"again\",\"started_at\":\"2024-01-01T00:00:00+00:00\"}", "unchanged");
+    upsert("{\"reference_id\":\"again\",\"started_at\":\"2024-01-03\"}", "updated");
+    assert_string_equal(site_query(&fixture.site, "SELECT started_at AT TIME ZONE 'UTC' FROM intake.incident WHERE "
+                                                  "reference_id = 'again'"),
+                        "2024-01-03 00:00:00");
+}
+
+/* jsonb calls 1.1 and 1.10 equal; the contract keeps every digit. */
+static void a_number_with_other_digits_is_a_change(void **state)
+{
+    (void)state;
+    upsert("{\"reference_id\":\"digits\",\"started_at\":\"2024-01-01\",\"metadata\":{\"n\":1.1}}", "created");
+    upsert("{\"reference_id\":\"digits\",\"started_at\":\"2024-01-01\",\"metadata\":{\"n\":1.10}}", "updated");
+    assert_string_equal(
+        site_query(&fixture.site, "SELECT metadata->>'n' FROM intake.incident WHERE reference_id = 'digits'"), "1.10");
+}
+
+static void updated_at_moves_with_a_change_and_created_at_never(void **state)
+{
+    char before[64];
+
+    (void)state;
+    upsert("{\"reference_id\":\"times\",\"started_at\":\"2024-01-01\"}", "created");
+    assert_string_equal(
+        site_query(&fixture.site, "SELECT created_at = updated_at FROM intake.incident WHERE reference_id = 'times'"),
+        "t");
+    (void)snprintf(before, sizeof before, "%s",
+                   site_query(&fixture.site, "SELECT created_at FROM intake.incident WHERE reference_id = 'times'"));
+    upsert("{\"reference_id\":\"times\",\"started_at\":\"2024-01-01\",\"services\":[{\"identifier\":\"a\"}]}", "updated");
+    assert_string_equal(
+        site_query_for(&fixture.site,
+                       "SELECT updated_at > created_at AND created_at = $1::timestamptz FROM intake.incident WHERE "
+                       "reference_id = 'times'",
+                       before),
+        "t");
+}
+
+static void every_json_text_is_judged_as_a_whole_body(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < json_text_count; i++) {
+        const struct json_text *text = &json_texts[i];
+        struct call call = {.path = "incidents.upsert", .body = text->text, .body_len = text->len};
+        struct answer answer;
+        const char *error;
+
+        fixture.send(&fixture.site, &call, &answer);
+        error = answer_text(&answer, "error");
+        if (answer.status != 422 || (strcmp(error, "invalid_json") == 0) != (text->verdict == TEXT_INVALID)) {
+            fail_msg("%s: %d %s", text->what, answer.status, answer.body);
+        }
+        answer_free(&answer);
+    }
+}
+
+static void every_accepted_metadata_value_comes_back_equal(void **state)
+{
+    static const char before[] = "{\"reference_id\":\"texts\",\"started_at\":\"2024-01-01\",\"metadata\":{\"v\":";
+    static const char *const errors[] = {
+        [IN_METADATA_ACCEPTED] = "", [IN_METADATA_METADATA_INVALID] = "metadata_invalid",
+        [IN_METADATA_INVALID_JSON] = "invalid_json"};
+
+    (void)state;
+    for (size_t i = 0; i < json_text_count; i++) {
+        const struct json_text *text = &json_texts[i];
+        size_t before_len = strlen(before);
+        char *body = malloc(before_len + text->len + 3);
+        struct call call = {.path = "incidents.upsert", .body_len = before_len + text->len + 2};
+        struct answer answer;
+
+        assert_non_null(body);
+        memcpy(body, before, before_len);
+        memcpy(body + before_len, text->text, text->len);
+        memcpy(body + before_len + text->len, "}}", 3);
+        call.body = body;
+        fixture.send(&fixture.site, &call, &answer);
+        if (answer.status != (text->in_metadata == IN_METADATA_ACCEPTED ? 200 : 422) ||
+            strcmp(answer_text(&answer, "error"), errors[text->in_metadata]) != 0) {
+            fail_msg("%s in metadata: %d %s", text->what, answer.status, answer.body);
+        }
+        if (text->in_metadata == IN_METADATA_ACCEPTED) {
+            char *value = strndup(text->text, text->len);
+
+            /* As text, not as jsonb: every digit counts. */
+            if (strcmp(site_query_for(&fixture.site,
+                                      "SELECT (metadata->'v')::text = ($1::jsonb)::text FROM intake.incident "
+                                      "WHERE reference_id = 'texts'",
+                                      value),
+                       "t") != 0) {
+                fail_msg("%s came back different: %s", text->what,
+                         site_query(&fixture.site, "SELECT metadata FROM intake.incident WHERE reference_id = 'texts'"));
+            }
+            free(value);
+        }
+        free(body);
+        answer_free(&answer);
+    }
+}
+
+static void every_readable_timestamp_is_stored_exactly(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < timestamp_case_count; i++) {
+        const struct timestamp_case *c = &timestamp_cases[i];
+        struct json_object *body = json_object_new_object();
+        struct call call = {.path = "incidents.upsert"};
+        struct answer answer;
+
+        (void)json_object_object_add(body, "reference_id", json_object_new_string("timestamps"));
+        (void)json_object_object_add(body, "started_at", json_object_new_string(c->text));
+        (void)json_object_object_add(body, "resolved_at", json_object_new_string(c->text));
+        call.body = json_object_to_json_string(body);
+        fixture.send(&fixture.site, &call, &answer);
+        if (answer.status != (c->utc == NULL ? 422 : 200) ||
+            strcmp(answer_text(&answer, "error"), c->utc == NULL ? "invalid_timestamp" : "") != 0) {
+            fail_msg("timestamp \"%s\": %d %s", c->text, answer.status, answer.body);
+        }
+        if (c->utc != NULL &&
+            strcmp(site_query_for(&fixture.site,
+                                  "SELECT started_at = $1::timestamptz AND resolved_at = $1::timestamptz "
+                                  "FROM intake.incident WHERE reference_id = 'timestamps'",
+                                  c->utc),
+                   "t") != 0) {
+            fail_msg("timestamp \"%s\" should be %s, is %s", c->text, c->utc,
+                     site_query(&fixture.site,
+                                "SELECT started_at FROM intake.incident WHERE reference_id = 'timestamps'"));
+        }
+        json_object_put(body);
+        answer_free(&answer);
+    }
+}
+
+static void the_request_id_is_the_clients_where_it_can_be(void **state)
+{
+    static const struct {
+        const char *sent;
+        bool kept;
+    } cases[] = {{"abc-123", true}, {"with blanks \"and\" quotes", true}, {"\xC3\xA9", false}, {"tab\there", false}};
+    char *longest = filled("", 'x', 128, ""), *too_long = filled("", 'x', 129, "");
+
+    (void)state;
+    for (size_t i = 0; i < 2 + sizeof cases / sizeof cases[0]; i++) {
+        const char *sent = i == 0 ? longest : i == 1 ? too_long : cases[i - 2].sent;
+        bool kept = i == 0 || (i > 1 && cases[i - 2].kept);
+        char header[256], received[256];
+        struct call call = {.path = "healthz", .verb = "GET", .headers = {header}};
+        struct answer answer;
+
+        (void)snprintf(header, sizeof header, "X-Request-Id: %s", sent);
+        fixture.send(&fixture.site, &call, &answer);
+        assert_int_equal(answer.status, 200);
+        assert_non_null(answer_header(&answer, "X-Request-Id", received, sizeof received));
+        if ((strcmp(received, sent) == 0) != kept) {
+            fail_msg("X-Request-Id %s was answered with %s", sent, received);
+        }
+        answer_free(&answer);
+    }
+    free(longest);
+    free(too_long);
+}
+
+static void the_content_type_does_not_matter(void **state)
+{
+    static const char *const types[] = {"Content-Type: application/x-www-form-urlencoded", "Content-Type: text/plain",
+                                        "Content-Type: application/json; charset=latin1", "Content-Type:"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        struct call call = {.path = "incidents.upsert", .body = BODY(""), .headers = {types[i]}};
+        struct answer answer;
+
+        fixture.send(&fixture.site, &call, &answer);
+        if (answer.status != 200) {
+            fail_msg("%s: %d %s", types[i], answer.status, answer.body);
+        }
+        answer_free(&answer);
+    }
+}
+
+static void an_error_echoes_nothing_of_the_request(void **state)
+{
+    static const char *const bodies[] = {
+        "{\"sEcReT", "{\"reference_id\":\"r\",\"started_at\":\"sEcReT\"}",
+        BODY(",\"metadata\":{\"sEcReT.x\":1}"), BODY(",\"services\":[{\"identifier\":7,\"sEcReT\":1}]"), "\"sEcReT\""};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {
+        struct call call = {.path = "incidents.upsert", .body = bodies[i]};
+        struct answer answer;
+
+        fixture.send(&fixture.site, &call, &answer);
+        assert_int_equal(answer.status, 422);
+        assert_null(strstr(answer.body, "sEcReT"));
+        answer_free(&answer);
+    }
+}
+
+static void arguments_in_the_query_string_change_nothing(void **state)
+{
+    static const char *const queries[] = {"--check", "token+create", "--version", "reference_id=x", "-d+allow_url_include"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof queries / sizeof queries[0]; i++) {
+        struct call call = {.path = "incidents.upsert", .body = "{}", .query = queries[i]};
+        struct answer answer;
+
+        fixture.send(&fixture.site, &call, &answer);
+        assert_int_equal(answer.status, 422);
+        assert_string_equal(answer_text(&answer, "error"), "invalid_arguments");
+        answer_free(&answer);
+    }
+}
+
+static int start(void **state)
+{
+    char token[SITE_TOKEN_MAX];
+
+    (void)state;
+    site_start(&fixture.site, NULL);
+    site_create_token(&fixture.site, "upsert only", "upsert", token);
+    (void)snprintf(fixture.upsert_only, sizeof fixture.upsert_only, "Bearer %s", token);
+    site_create_token(&fixture.site, "delete only", "delete", token);
+    (void)snprintf(fixture.delete_only, sizeof fixture.delete_only, "Bearer %s", token);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    http_close();
+    site_stop(&fixture.site);
+    return 0;
+}
+
+/* Every test begins with an empty database. */
+static int empty(void **state)
+{
+    (void)state;
+    (void)site_query(&fixture.site, "TRUNCATE intake.incident, intake.incident_service");
+    return 0;
+}
+
+#define CASE(test) cmocka_unit_test_setup(test, empty)
+#define CASES                                                                                                          \
+    CASE(each_method_answers_as_the_contract_says), CASE(each_error_has_its_code_and_status),                          \
+        CASE(a_405_names_the_verb_that_is_allowed), CASE(checks_run_in_the_order_of_the_contract),                     \
+        CASE(a_body_at_the_limit_is_read_and_one_byte_more_is_refused), CASE(reference_id_is_kept_byte_for_byte),      \
+        CASE(identifiers_may_have_1024_bytes_and_no_more), CASE(each_argument_is_judged_by_its_rule),                  \
+        CASE(services_are_stored_in_the_order_sent_and_each_once),                                                     \
+        CASE(absent_keeps_null_clears_and_a_value_replaces), CASE(started_at_is_required_on_later_calls_too),          \
+        CASE(a_number_with_other_digits_is_a_change), CASE(updated_at_moves_with_a_change_and_created_at_never),       \
+        CASE(every_json_text_is_judged_as_a_whole_body), CASE(every_accepted_metadata_value_comes_back_equal),         \
+        CASE(every_readable_timestamp_is_stored_exactly), CASE(the_request_id_is_the_clients_where_it_can_be),         \
+        CASE(the_content_type_does_not_matter), CASE(an_error_echoes_nothing_of_the_request),                          \
+        CASE(arguments_in_the_query_string_change_nothing)
+
+int main(void)
+{
+    const struct CMUnitTest through_nginx[] = {CASES};
+    const struct CMUnitTest as_cgi[] = {CASES, CASE(the_token_comes_before_the_size)};
+    int failed;
+
+    fixture.send = http_through_nginx;
+    failed = cmocka_run_group_tests_name("the contract through nginx", through_nginx, start, stop);
+    fixture.send = http_as_cgi;
+    failed += cmocka_run_group_tests_name("the contract as plain CGI", as_cgi, start, stop);
+    return failed == 0 ? 0 : 1;
+}
