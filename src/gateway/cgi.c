@@ -10,7 +10,7 @@
 #include "gateway/exchange.h"
 #include "gateway/gateway.h"
 
-enum { READ_TIMEOUT_MS = 30000 };
+enum { READ_TIMEOUT_MS = 30000, ANSWER_MAX = 64 * 1024 };
 
 bool gateway_is_cgi(void)
 {
@@ -42,12 +42,12 @@ static long read_stdin(void *context, char *data, size_t len)
     }
 }
 
-static bool write_stdout(const struct buffer *answer)
+static bool write_stdout(struct slice answer)
 {
     size_t written = 0;
 
-    while (written < answer->len) {
-        ssize_t n = write(STDOUT_FILENO, answer->data + written, answer->len - written);
+    while (written < answer.len) {
+        ssize_t n = write(STDOUT_FILENO, answer.data + written, answer.len - written);
 
         if (n < 0 && errno != EINTR) {
             log_error("unable to write the answer: %s", strerror(errno));
@@ -76,7 +76,8 @@ int gateway_serve_cgi(const struct settings *settings)
 {
     struct store *store = store_start_single(settings);
     struct body_source source = body_of_stdin();
-    struct buffer body, answer;
+    struct buffer body, written;
+    struct slice answer;
     bool ok;
 
     if (store == NULL) {
@@ -84,10 +85,10 @@ int gateway_serve_cgi(const struct settings *settings)
         return EXIT_FAILURE;
     }
     buffer_init(&body, settings->body_limit);
-    buffer_init(&answer, 64 * 1024);
-    (void)exchange_run(store, settings->body_limit, read_variable, NULL, &source, &body, &answer);
-    ok = write_stdout(&answer);
-    buffer_free(&answer);
+    buffer_init(&written, ANSWER_MAX);
+    (void)exchange_run(store, settings->body_limit, read_variable, NULL, &source, &body, &written, &answer);
+    ok = write_stdout(answer);
+    buffer_free(&written);
     buffer_free(&body);
     store_stop(store);
     return ok ? EXIT_SUCCESS : EXIT_FAILURE;
@@ -97,7 +98,7 @@ void gateway_refuse_cgi(void)
 {
     struct request request;
     struct response response;
-    struct buffer answer;
+    struct buffer written;
     struct error error;
 
     request_init(&request, read_variable, NULL);
@@ -105,9 +106,9 @@ void gateway_refuse_cgi(void)
     response_init(&response);
     (void)check_outcome(ITEM_FAILED, &error);
     answer_error(&response, &error);
-    buffer_init(&answer, 64 * 1024);
-    response_serialize(&response, request.id, &answer);
-    (void)write_stdout(&answer);
-    buffer_free(&answer);
+    buffer_init(&written, ANSWER_MAX);
+    response_serialize(&response, request.id, &written);
+    (void)write_stdout((struct slice){.data = written.data, .len = written.len});
+    buffer_free(&written);
     response_free(&response);
 }

@@ -44,7 +44,7 @@ struct worker {
     pthread_t thread;
     int epoll; /* watches the listener, exclusively, and the stop event */
     struct buffer body;
-    struct buffer answer;
+    struct buffer written;
 };
 
 bool gateway_is_fastcgi(void)
@@ -85,13 +85,15 @@ static void answer_request(struct worker *worker, FCGX_Request *request)
                                  .content_length = FCGX_GetParam("CONTENT_LENGTH", request->envp),
                                  .ends_by_itself = true};
 
+    struct slice answer;
+
     buffer_reset(&worker->body, BUFFER_KEEP_BYTES);
-    buffer_reset(&worker->answer, BUFFER_KEEP_BYTES);
+    buffer_reset(&worker->written, BUFFER_KEEP_BYTES);
     if (!exchange_run(server->store, server->settings->body_limit, read_variable, request, &source, &worker->body,
-                      &worker->answer)) {
+                      &worker->written, &answer)) {
         request->keepConnection = 0; /* what is left of the body must not be read as the next request */
     }
-    (void)FCGX_PutStr(worker->answer.data, (int)worker->answer.len, request->out);
+    (void)FCGX_PutStr(answer.data, (int)answer.len, request->out);
     FCGX_Finish_r(request); /* closes the connection unless the web server asked to keep it */
 }
 
@@ -199,7 +201,7 @@ static bool start_worker(struct worker *worker, struct server *server, const pth
 
     *worker = (struct worker){.server = server, .epoll = -1};
     buffer_init(&worker->body, server->settings->body_limit);
-    buffer_init(&worker->answer, ANSWER_MAX);
+    buffer_init(&worker->written, ANSWER_MAX);
     failure = watch(worker) ? pthread_create(&worker->thread, attributes, serve, worker) : errno;
     if (failure != 0) {
         log_error("unable to start a request thread: %s", strerror(failure));
@@ -215,7 +217,7 @@ static void join_worker(struct worker *worker)
     (void)pthread_join(worker->thread, NULL);
     (void)close(worker->epoll);
     buffer_free(&worker->body);
-    buffer_free(&worker->answer);
+    buffer_free(&worker->written);
 }
 
 static void request_stop(const struct server *server)
