@@ -179,7 +179,7 @@ CREATE FUNCTION intake.apply_batch(expected_version integer, items jsonb)
     RETURNS TABLE (outcome text, token_label text)
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
-    SET lock_timeout = '2s'
+    SET lock_timeout = '500ms'
 AS $$
 DECLARE
     item         jsonb;

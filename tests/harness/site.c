@@ -131,6 +131,7 @@ void site_start_worker(struct site *site, const char *const settings[])
         assert_true(count < ARGUMENTS_MAX - 1);
         environment[count++] = settings[i];
     }
+    (void)unlink(site->worker_socket); /* the one that appears must be the new worker's */
     site->worker = process_start(argv, environment, site->worker_log);
     while (access(site->worker_socket, F_OK) != 0) {
         if (clock_now_ms() > deadline || process_wait(site->worker, 5) >= 0) {
@@ -151,7 +152,6 @@ void site_stop_worker(struct site *site)
         free(log);
         fail_msg("the worker ended with status %d", status);
     }
-    (void)unlink(site->worker_socket);
 }
 
 void site_start_nginx(struct site *site)
@@ -239,12 +239,15 @@ const char *site_query_for(struct site *site, const char *sql, const char *value
     PGresult *result;
     ExecStatusType status;
 
-    if (PQstatus(site->owner) != CONNECTION_OK) {
-        PQreset(site->owner); /* the test has stopped Postgres in between */
-    }
     result = PQexecParams(site->owner, sql, value == NULL ? 0 : 1, NULL, &value, NULL, NULL, 0);
+    if (PQstatus(site->owner) != CONNECTION_OK) { /* the test has stopped Postgres in between */
+        PQclear(result);
+        PQreset(site->owner);
+        result = PQexecParams(site->owner, sql, value == NULL ? 0 : 1, NULL, &value, NULL, NULL, 0);
+    }
     status = PQresultStatus(result);
     if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK) {
+        PQclear(result);
         fail_msg("%s: %s", sql, PQerrorMessage(site->owner));
     }
     free(text);

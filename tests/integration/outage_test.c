@@ -1,0 +1,368 @@
+/* The database away, late, locked or refusing, and the worker stopped: what clients see, and that nothing is
+ * lost. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "harness/crowd.h"
+
+static struct site site;
+
+static const char *const short_deadline[] = {"INCIDENTS_DEADLINE_MS=1500", NULL};
+
+/* Sends an upsert of that incident; the status. */
+static int upsert(const char *id)
+{
+    char body[256];
+    struct call call = {.path = "incidents.upsert", .body = body};
+    struct answer answer;
+    char retry_after[16];
+    int status;
+
+    (void)snprintf(body, sizeof body, "{\"reference_id\":\"%s\",\"started_at\":\"2024-01-01\"}", id);
+    http_through_nginx(&site, &call, &answer);
+    status = answer.status;
+    if (status == 503) {
+        assert_string_equal(answer_text(&answer, "error"), "service_unavailable");
+        assert_non_null(answer_header(&answer, "Retry-After", retry_after, sizeof retry_after));
+    }
+    answer_free(&answer);
+    return status;
+}
+
+static int get(const char *path)
+{
+    struct call call = {.path = path, .verb = "GET", .authorization = ""};
+    struct answer answer;
+
+    http_through_nginx(&site, &call, &answer);
+    answer_free(&answer);
+    return answer.status;
+}
+
+static void await_200(void)
+{
+    int64_t deadline = clock_now_ms() + 10000;
+
+    while (upsert("back") != 200) {
+        assert_true(clock_now_ms() < deadline);
+        clock_sleep_ms(50);
+    }
+}
+
+static void postgres_stopped_means_503_and_started_again_means_200(void **state)
+{
+    int64_t before;
+
+    (void)state;
+    assert_int_equal(upsert("stop"), 200);
+    assert_int_equal(get("readyz"), 200);
+    site_stop_postgres(&site, SIGINT);
+    before = clock_now_ms();
+    assert_int_equal(upsert("stop"), 503);
+    assert_true(clock_now_ms() - before < 4000); /* the deadline is 1.5 s */
+    assert_int_equal(get("readyz"), 503);
+    assert_int_equal(get("healthz"), 200);
+    before = clock_now_ms();
+    assert_int_equal(upsert("stop"), 503); /* away for longer than a deadline: refused at once */
+    assert_true(clock_now_ms() - before < 1400);
+    site_start_postgres(&site, "-c fsync=off");
+    await_200();
+    assert_int_equal(get("readyz"), 200);
+}
+
+/* The postmaster and the server's processes with those numbers: as if its machine stood still. */
+static void signal_backends(const char *pids, int signal_number)
+{
+    assert_int_equal(kill(site.postgres, signal_number), 0);
+    for (char *end; *pids != '\0'; pids = *end == ' ' ? end + 1 : end) {
+        (void)kill((pid_t)strtol(pids, &end, 10), signal_number);
+    }
+}
+
+static void a_paused_postgres_is_given_up_in_time(void **state)
+{
+    char pids[256];
+    int64_t before;
+
+    (void)state;
+    assert_int_equal(upsert("pause"), 200);
+    (void)snprintf(pids, sizeof pids, "%s",
+                   site_query(&site, "SELECT string_agg(pid::text, ' ') FROM pg_stat_activity "
+                                     "WHERE usename = 'incidents_fcgi'"));
+    signal_backends(pids, SIGSTOP);
+    before = clock_now_ms();
+    assert_int_equal(upsert("pause"), 503);
+    assert_true(clock_now_ms() - before < 4000);
+    signal_backends(pids, SIGCONT);
+    await_200();
+}
+
+/* What the clients of a crowd were promised. */
+struct ledger {
+    atomic_int sent;
+    atomic_int kept[20000]; /* 1 where number n was answered 200 */
+    int allowed;            /* a status besides 200 that may be answered; 0: none */
+};
+
+static void write_ledger(struct crowd_member *member)
+{
+    struct ledger *ledger = member->context;
+
+    while (!crowd_is_stopping(member)) {
+        int number = atomic_fetch_add(&ledger->sent, 1);
+        char body[128];
+        struct call call = {.path = "incidents.upsert", .body = body};
+        struct answer answer;
+
+        if (number >= 20000) {
+            return;
+        }
+        (void)snprintf(body, sizeof body, "{\"reference_id\":\"n%d\",\"started_at\":\"2024-01-01\"}", number);
+        http_through_nginx(member->site, &call, &answer);
+        if (answer.status == 200) {
+            atomic_store(&ledger->kept[number], 1);
+        } else if (answer.status != ledger->allowed) {
+            crowd_fail(member, "n%d was answered %d %s", number, answer.status, answer.body);
+        }
+        answer_free(&answer);
+    }
+}
+
+static void check_ledger(struct ledger *ledger)
+{
+    int kept = 0;
+
+    for (int i = 0; i < 20000; i++) {
+        if (atomic_load(&ledger->kept[i])) {
+            char id[16];
+
+            (void)snprintf(id, sizeof id, "n%d", i);
+            kept++;
+            if (strcmp(
+                    site_query_for(&site, "SELECT count(*) FROM intake.incident WHERE reference_id = $1", id),
+                    "1") != 0) {
+                fail_msg("%s was answered 200 and is lost", id);
+            }
+        }
+    }
+    assert_true(kept > 0);
+}
+
+static void nothing_answered_200_is_lost_when_postgres_is_killed(void **state)
+{
+    static struct ledger ledger;
+    struct crowd *crowd;
+
+    (void)state;
+    ledger.allowed = 503;
+    crowd = crowd_start(&site, 8, write_ledger, &ledger);
+    for (int i = 0; i < 3; i++) {
+        clock_sleep_ms(300);
+        site_stop_postgres(&site, SIGKILL);
+        site_start_postgres(&site, "-c fsync=off");
+    }
+    clock_sleep_ms(300);
+    crowd_stop(crowd);
+    crowd_join(crowd);
+    check_ledger(&ledger);
+}
+
+static void a_terminated_connection_fails_no_request(void **state)
+{
+    static struct ledger ledger;
+    struct crowd *crowd = crowd_start(&site, 8, write_ledger, &ledger);
+
+    (void)state;
+    (void)site_query(&site, "GRANT incidents_fcgi TO incidents_owner"); /* who may then end its connections */
+    for (int i = 0; i < 10; i++) {
+        clock_sleep_ms(100);
+        (void)site_query(
+            &site, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'incidents_fcgi'");
+    }
+    crowd_stop(crowd);
+    crowd_join(crowd);
+    check_ledger(&ledger);
+}
+
+static void one_refused_item_fails_by_itself(void **state)
+{
+    static struct ledger ledger;
+    struct crowd *crowd;
+
+    (void)state;
+    (void)site_query(&site,
+                     "ALTER TABLE intake.incident ADD CONSTRAINT poison CHECK (reference_id <> 'poison')");
+    crowd = crowd_start(&site, 16, write_ledger, &ledger);
+    for (int i = 0; i < 20; i++) {
+        assert_int_equal(upsert("poison"), 500);
+    }
+    crowd_stop(crowd);
+    crowd_join(crowd);
+    (void)site_query(&site, "ALTER TABLE intake.incident DROP CONSTRAINT poison");
+    check_ledger(&ledger);
+}
+
+static void a_locked_incident_delays_itself_alone(void **state)
+{
+    static struct ledger ledger;
+    PGconn *locker = PQconnectdb(site.owner_url);
+    struct crowd *crowd;
+
+    (void)state;
+    assert_int_equal(upsert("locked"), 200);
+    PQclear(PQexec(locker, "BEGIN"));
+    PQclear(PQexec(locker, "UPDATE intake.incident SET name = 'held' WHERE reference_id = 'locked'"));
+    ledger.allowed = 0;
+    crowd = crowd_start(&site, 4, write_ledger, &ledger);
+    /* Nothing of it differs from what is stored, so it takes no lock; another date does. */
+    assert_int_equal(upsert("locked"), 200);
+    {
+        struct call call = {.path = "incidents.upsert",
+                            .body = "{\"reference_id\":\"locked\",\"started_at\":\"2024-01-05\"}"};
+        struct answer answer;
+
+        http_through_nginx(&site, &call, &answer);
+        assert_int_equal(answer.status, 503);
+        answer_free(&answer);
+    }
+    PQclear(PQexec(locker, "ROLLBACK"));
+    PQfinish(locker);
+    crowd_stop(crowd);
+    crowd_join(crowd);
+    check_ledger(&ledger);
+}
+
+static void send_in_hand(struct crowd_member *member)
+{
+    char body[128];
+    struct call call = {.path = "incidents.upsert", .body = body};
+    struct answer answer;
+
+    (void)snprintf(body, sizeof body, "{\"reference_id\":\"hand%zu\",\"started_at\":\"2024-01-05\"}",
+                   member->number);
+    (void)crowd_send(member, &call, 200, &answer);
+    answer_free(&answer);
+}
+
+static void a_stop_answers_the_requests_in_hand(int signal_number)
+{
+    PGconn *locker = PQconnectdb(site.owner_url);
+    struct crowd *crowd;
+
+    PQclear(PQexec(locker, "BEGIN"));
+    PQclear(PQexec(locker, "LOCK TABLE intake.incident IN EXCLUSIVE MODE"));
+    crowd = crowd_start(&site, 8, send_in_hand, NULL);
+    clock_sleep_ms(400);
+    assert_int_equal(kill(site.worker, signal_number), 0);
+    clock_sleep_ms(100);
+    assert_int_equal(kill(site.worker, signal_number), 0); /* a second one is harmless */
+    clock_sleep_ms(100);
+    PQclear(PQexec(locker, "ROLLBACK"));
+    PQfinish(locker);
+    crowd_join(crowd);
+    assert_int_equal(process_wait(site.worker, 10000), 0);
+    site_start_worker(&site, short_deadline);
+    assert_string_equal(
+        site_query(&site, "SELECT count(*) FROM intake.incident WHERE reference_id LIKE 'hand%'"), "8");
+    (void)site_query(&site, "DELETE FROM intake.incident");
+}
+
+static void sigterm_answers_the_requests_in_hand(void **state)
+{
+    (void)state;
+    a_stop_answers_the_requests_in_hand(SIGTERM);
+}
+
+static void sigint_answers_the_requests_in_hand(void **state)
+{
+    (void)state;
+    a_stop_answers_the_requests_in_hand(SIGINT);
+}
+
+static void an_unchanged_resend_writes_no_row_version(void **state)
+{
+    static const char body[] =
+        "{\"reference_id\":\"same\",\"started_at\":\"2024-01-01\",\"name\":\"n\",\"metadata\":{\"a\":1},"
+        "\"services\":[{\"identifier\":\"a\",\"name\":\"A\"},{\"identifier\":\"b\"}]}";
+    static const char versions[] =
+        "SELECT format('%s %s %s', i.xmin, i.updated_at, (SELECT string_agg(s.xmin::text, ',' ORDER BY "
+        "position) "
+        "FROM intake.incident_service s WHERE s.reference_id = i.reference_id)) FROM intake.incident i "
+        "WHERE reference_id = 'same'";
+    static const char counters[] = "SELECT string_agg(format('%s %s %s %s', relname, n_tup_ins, n_tup_upd, "
+                                   "n_tup_del), ',' ORDER BY relname) "
+                                   "FROM pg_stat_user_tables WHERE relname LIKE 'incident%'";
+    struct call call = {.path = "incidents.upsert", .body = body};
+    struct answer answer;
+    char before[256], counted[256];
+
+    (void)state;
+    /* As CGI, because a session reports its counters when it ends. */
+    http_as_cgi(&site, &call, &answer);
+    assert_string_equal(answer_text(&answer, "action"), "created");
+    answer_free(&answer);
+    clock_sleep_ms(300);
+    (void)snprintf(before, sizeof before, "%s", site_query(&site, versions));
+    (void)snprintf(counted, sizeof counted, "%s", site_query(&site, counters));
+    assert_string_equal(counted, "incident 1 0 0,incident_service 2 0 0");
+    for (int i = 0; i < 20; i++) {
+        http_as_cgi(&site, &call, &answer);
+        assert_string_equal(answer_text(&answer, "action"), "unchanged");
+        answer_free(&answer);
+    }
+    clock_sleep_ms(300);
+    assert_string_equal(site_query(&site, versions), before);
+    assert_string_equal(site_query(&site, counters), counted);
+}
+
+static int start(void **state)
+{
+    (void)state;
+    site_start(&site, short_deadline);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    http_close();
+    site_stop(&site);
+    return 0;
+}
+
+static int clean(void **state)
+{
+    (void)state;
+    crowd_abandon_all();
+    (void)site_query(&site, "DELETE FROM intake.incident");
+    return 0;
+}
+
+#define CASE(test) cmocka_unit_test_teardown(test, clean)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(an_unchanged_resend_writes_no_row_version),
+        CASE(postgres_stopped_means_503_and_started_again_means_200),
+        CASE(a_paused_postgres_is_given_up_in_time),
+        CASE(nothing_answered_200_is_lost_when_postgres_is_killed),
+        CASE(a_terminated_connection_fails_no_request),
+        CASE(one_refused_item_fails_by_itself),
+        CASE(a_locked_incident_delays_itself_alone),
+        CASE(sigterm_answers_the_requests_in_hand),
+        CASE(sigint_answers_the_requests_in_hand),
+    };
+
+    return cmocka_run_group_tests(tests, start, stop);
+}

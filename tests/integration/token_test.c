@@ -1,0 +1,301 @@
+/* Tokens: made, taken over, limited, ended and renewed, each with effect on the very next request, and never
+ * in the clear. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "harness/http.h"
+
+static struct site site;
+
+/* Sends a harmless request with that token; the answer's status, its body in the static buffer. */
+static char last_body[HTTP_BODY_MAX];
+
+static int status_with(const char *token, const char *path)
+{
+    char authorization[5000];
+    struct call call = {.path = path,
+                        .body = "{\"reference_id\":\"t\",\"started_at\":\"2024-01-01\"}",
+                        .authorization = authorization};
+    struct answer answer;
+    int status;
+
+    (void)snprintf(authorization, sizeof authorization, "Bearer %s", token);
+    http_through_nginx(&site, &call, &answer);
+    status = answer.status;
+    (void)snprintf(last_body, sizeof last_body, "%s", answer.body);
+    answer_free(&answer);
+    return status;
+}
+
+static void a_scope_lets_through_its_own_methods_alone(void **state)
+{
+    char upsert[SITE_TOKEN_MAX], delete[SITE_TOKEN_MAX];
+
+    (void)state;
+    site_create_token(&site, "scope u", "upsert", upsert);
+    site_create_token(&site, "scope d", "delete", delete);
+    assert_int_equal(status_with(upsert, "incidents.upsert"), 200);
+    assert_int_equal(status_with(upsert, "incidents.delete"), 403);
+    assert_int_equal(status_with(delete, "incidents.upsert"), 403);
+    assert_int_equal(status_with(delete, "incidents.delete"), 200);
+}
+
+static void revoking_takes_effect_on_the_next_request(void **state)
+{
+    char token[SITE_TOKEN_MAX], id[32];
+
+    (void)state;
+    site_create_token(&site, "revoked", "upsert", token);
+    assert_int_equal(status_with(token, "incidents.upsert"), 200);
+    assert_int_equal(site_control(&site, NULL, "token", "revoke", "revoked", NULL)->status, 0);
+    assert_int_equal(status_with(token, "incidents.upsert"), 401);
+    assert_int_equal(site_control(&site, NULL, "token", "revoke", "revoked", NULL)->status, 1);
+
+    site_create_token(&site, "revoked", "upsert", token); /* the label is free again */
+    (void)snprintf(id, sizeof id, "%s", site_query(&site, "SELECT max(token_id) FROM intake.api_token"));
+    assert_int_equal(status_with(token, "incidents.upsert"), 200);
+    assert_int_equal(site_control(&site, NULL, "token", "revoke", "--id", id, NULL)->status, 0);
+    assert_int_equal(status_with(token, "incidents.upsert"), 401);
+}
+
+static void an_expired_token_is_as_good_as_unknown(void **state)
+{
+    const struct outcome *outcome;
+    char token[SITE_TOKEN_MAX], expired[HTTP_BODY_MAX];
+
+    (void)state;
+    outcome = site_control(&site, NULL, "token", "create", "--label", "short", "--expires", "2s", NULL);
+    assert_int_equal(outcome->status, 0);
+    (void)snprintf(token, sizeof token, "%.*s", (int)outcome->out_len - 1, outcome->out);
+    assert_int_equal(status_with(token, "incidents.upsert"), 200);
+    clock_sleep_ms(2500);
+    assert_int_equal(status_with(token, "incidents.upsert"), 401);
+    (void)snprintf(expired, sizeof expired, "%s", last_body);
+    assert_int_equal(status_with("nobody-has-this-token", "incidents.upsert"), 401);
+    assert_string_equal(last_body, expired);
+}
+
+static void rotating_keeps_the_old_token_good_for_the_grace_period(void **state)
+{
+    const struct outcome *outcome;
+    char old[SITE_TOKEN_MAX], renewed[SITE_TOKEN_MAX];
+
+    (void)state;
+    site_create_token(&site, "rotated", "upsert", old);
+    outcome = site_control(&site, NULL, "token", "rotate", "rotated", "--grace", "2s", NULL);
+    assert_int_equal(outcome->status, 0);
+    (void)snprintf(renewed, sizeof renewed, "%.*s", (int)outcome->out_len - 1, outcome->out);
+    assert_string_not_equal(old, renewed);
+    assert_int_equal(status_with(old, "incidents.upsert"), 200);
+    assert_int_equal(status_with(renewed, "incidents.upsert"), 200);
+    assert_int_equal(status_with(renewed, "incidents.delete"), 403); /* the scopes stay */
+    clock_sleep_ms(2500);
+    assert_int_equal(status_with(old, "incidents.upsert"), 401);
+    assert_int_equal(status_with(renewed, "incidents.upsert"), 200);
+    assert_int_equal(site_control(&site, NULL, "token", "rotate", "rotated", "--grace", "0s", NULL)->status,
+                     0);
+    assert_int_equal(status_with(renewed, "incidents.upsert"), 401);
+}
+
+static void a_token_that_clients_hold_is_taken_over_from_standard_input(void **state)
+{
+    static const char held[] = "dx_held-by.clients~for/years+=!";
+    static const char *const refused[] = {"",
+                                          "\n",
+                                          "short",
+                                          "has a space in the middle",
+                                          "control\x01"
+                                          "character-here",
+                                          "\xC3\xA9-not-ascii-at-all-here"};
+
+    (void)state;
+    assert_int_equal(status_with(held, "incidents.upsert"), 401);
+    assert_int_equal(
+        site_control(&site, "dx_held-by.clients~for/years+=!\n", "token", "import", "--label", "held", NULL)
+            ->status,
+        0);
+    assert_int_equal(status_with(held, "incidents.upsert"), 200);
+    assert_int_equal(site_control(&site, held, "token", "import", "--label", "held again", NULL)->status, 1);
+    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
+        const struct outcome *outcome =
+            site_control(&site, refused[i], "token", "import", "--label", "bad", NULL);
+
+        if (outcome->status == 0 || strstr(outcome->err, "standard input") == NULL) {
+            fail_msg("\"%s\" was taken over, or the error does not name it: %s", refused[i], outcome->err);
+        }
+    }
+}
+
+static void wrong_arguments_are_refused_by_name(void **state)
+{
+    static const struct {
+        const char *arguments[6];
+        const char *names;
+    } cases[] = {
+        {{"create", NULL}, "--label"},
+        {{"create", "--label", "x", "--scope", "admin", NULL}, "--scope"},
+        {{"create", "--label", "x", "--scope", "", NULL}, "--scope"},
+        {{"create", "--label", "x", "--scope", "upsert,", NULL}, "--scope"},
+        {{"create", "--label", "x", "--expires", "soon", NULL}, "--expires"},
+        {{"create", "--label", "good", NULL}, "label"},
+        {{"create", "--label", "a\nb", NULL}, "--label"},
+        {{"rotate", "good", NULL}, "--grace"},
+        {{"rotate", "nobody", "--grace", "1h", NULL}, "label"},
+        {{"revoke", NULL}, "label"},
+        {{"revoke", "--id", "x", NULL}, "--id"},
+        {{"list", "--grace", "1h", NULL}, "list"},
+        {{"nothing", NULL}, "create"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const char *const *a = cases[i].arguments;
+        const struct outcome *outcome =
+            site_control(&site, "", "token", a[0], a[0] == NULL ? NULL : a[1], a[1] == NULL ? NULL : a[2],
+                         a[1] == NULL || a[2] == NULL ? NULL : a[3],
+                         a[1] == NULL || a[2] == NULL || a[3] == NULL ? NULL : a[4], NULL);
+
+        if (outcome->status == 0 || strstr(outcome->err, cases[i].names) == NULL || outcome->out_len != 0) {
+            fail_msg("case %zu: status %d, error %s", i, outcome->status, outcome->err);
+        }
+    }
+}
+
+static void list_is_a_table_for_people_and_json_for_scripts(void **state)
+{
+    const struct outcome *outcome = site_control(&site, NULL, "token", "list", NULL);
+    struct json_object *rows, *label, *scopes;
+
+    (void)state;
+    assert_int_equal(outcome->status, 0);
+    assert_non_null(strstr(outcome->out, "label"));
+    assert_non_null(strstr(outcome->out, "good"));
+    assert_null(strstr(outcome->out, site.token));
+    outcome = site_control(&site, NULL, "token", "list", "--json", NULL);
+    assert_int_equal(outcome->status, 0);
+    rows = json_tokener_parse(outcome->out);
+    assert_true(json_object_is_type(rows, json_type_array) && json_object_array_length(rows) > 0);
+    assert_true(json_object_object_get_ex(json_object_array_get_idx(rows, 0), "label", &label));
+    assert_string_equal(json_object_get_string(label), "good");
+    assert_true(json_object_object_get_ex(json_object_array_get_idx(rows, 0), "scopes", &scopes));
+    assert_int_equal(json_object_array_length(scopes), 2);
+    json_object_put(rows);
+}
+
+static void a_token_in_the_query_string_or_the_body_is_none(void **state)
+{
+    char query[256], body[512];
+    struct call call = {.path = "incidents.upsert", .authorization = "", .query = query, .body = body};
+    struct answer answer;
+
+    (void)state;
+    (void)snprintf(query, sizeof query, "access_token=%s", site.token);
+    (void)snprintf(body, sizeof body, "{\"token\":\"%s\",\"access_token\":\"%s\"}", site.token, site.token);
+    http_as_cgi(&site, &call, &answer);
+    assert_int_equal(answer.status, 401);
+    answer_free(&answer);
+}
+
+static void the_scheme_is_read_in_any_case(void **state)
+{
+    static const char *const schemes[] = {"bearer", "BEARER", "BeArEr  "};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++) {
+        char authorization[256];
+        struct call call = {
+            .path = "incidents.delete", .body = "{\"reference_id\":1}", .authorization = authorization};
+        struct answer answer;
+
+        (void)snprintf(authorization, sizeof authorization, "%s %s", schemes[i], site.token);
+        http_through_nginx(&site, &call, &answer);
+        assert_int_equal(answer.status, 200);
+        answer_free(&answer);
+    }
+}
+
+static void the_last_use_is_written_at_most_once_a_minute(void **state)
+{
+    static const char query[] = "SELECT last_used_at FROM intake.api_token WHERE label = 'good'";
+    char first[64];
+
+    (void)state;
+    assert_int_equal(status_with(site.token, "incidents.upsert"), 200);
+    (void)snprintf(first, sizeof first, "%s", site_query(&site, query));
+    assert_string_not_equal(first, "");
+    assert_int_equal(status_with(site.token, "incidents.upsert"), 200);
+    assert_string_equal(site_query(&site, query), first);
+}
+
+/* Runs last: everything above has used tokens, good ones and bad ones. */
+static void no_token_stands_in_the_clear_anywhere(void **state)
+{
+    static const char *const logs[] = {"worker.log", "postgres.log", "nginx.log", "nginx/error.log",
+                                       "nginx/access.log"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof logs / sizeof logs[0]; i++) {
+        char path[256], *text;
+
+        (void)snprintf(path, sizeof path, "%s/%s", site.directory, logs[i]);
+        text = read_whole_file(path);
+        if (strstr(text, site.token) != NULL || strstr(text, "dx_held-by.clients") != NULL) {
+            fail_msg("%s has a token in it", path);
+        }
+        free(text);
+    }
+    assert_string_equal(
+        site_query_for(&site,
+                       "SELECT count(*) FROM intake.api_token t WHERE position($1 IN t::text) > 0 "
+                       "OR position(encode(convert_to($1, 'UTF8'), 'hex') IN t::text) > 0",
+                       site.token),
+        "0");
+    assert_string_equal(
+        site_query_for(&site,
+                       "SELECT token_hash = sha256(convert_to($1, 'UTF8')) FROM intake.api_token "
+                       "WHERE label = 'good'",
+                       site.token),
+        "t");
+}
+
+static int start(void **state)
+{
+    (void)state;
+    site_start(&site, NULL);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    http_close();
+    site_stop(&site);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_scope_lets_through_its_own_methods_alone),
+        cmocka_unit_test(revoking_takes_effect_on_the_next_request),
+        cmocka_unit_test(an_expired_token_is_as_good_as_unknown),
+        cmocka_unit_test(rotating_keeps_the_old_token_good_for_the_grace_period),
+        cmocka_unit_test(a_token_that_clients_hold_is_taken_over_from_standard_input),
+        cmocka_unit_test(wrong_arguments_are_refused_by_name),
+        cmocka_unit_test(list_is_a_table_for_people_and_json_for_scripts),
+        cmocka_unit_test(a_token_in_the_query_string_or_the_body_is_none),
+        cmocka_unit_test(the_scheme_is_read_in_any_case),
+        cmocka_unit_test(the_last_use_is_written_at_most_once_a_minute),
+        cmocka_unit_test(no_token_stands_in_the_clear_anywhere),
+    };
+
+    return cmocka_run_group_tests(tests, start, stop);
+}
