@@ -34,18 +34,21 @@ void database_close(struct database *database)
     buffer_free(&database->batch);
 }
 
-/* Says that the database fails, at once the first time and then now and again. */
+/* Says that the database fails: at once where the reason is a new one, and then now and again. */
 static void complain(struct database *database, const char *what, const char *why)
 {
     int64_t now = clock_now_ms();
+    char complaint[sizeof database->last_complaint];
 
+    (void)snprintf(complaint, sizeof complaint, "unable to %s: %s", what, why);
     if (database->failing_since_ms == 0) {
         database->failing_since_ms = now;
-        database->last_complaint_ms = now - COMPLAIN_EVERY_MS;
+        database->last_complaint[0] = '\0';
     }
-    if (now - database->last_complaint_ms >= COMPLAIN_EVERY_MS) {
+    if (strcmp(complaint, database->last_complaint) != 0 || now - database->last_complaint_ms >= COMPLAIN_EVERY_MS) {
         database->last_complaint_ms = now;
-        log_error("unable to %s: %s", what, why);
+        memcpy(database->last_complaint, complaint, sizeof complaint);
+        log_error("%s", complaint);
     }
 }
 

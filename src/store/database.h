@@ -17,6 +17,7 @@ struct database {
     struct buffer batch; /* the encoded batch, kept for the next */
     int64_t failing_since_ms; /* 0 while the last attempt went well */
     int64_t last_complaint_ms;
+    char last_complaint[256];
 };
 
 /* What became of a call. */

@@ -272,6 +272,7 @@ static void a_stop_answers_the_requests_in_hand(int signal_number)
     crowd_join(crowd);
     assert_int_equal(process_wait(site.worker, 10000), 0);
     site_start_worker(&site, short_deadline);
+    await_200();
     assert_string_equal(
         site_query(&site, "SELECT count(*) FROM intake.incident WHERE reference_id LIKE 'hand%'"), "8");
     (void)site_query(&site, "DELETE FROM intake.incident");

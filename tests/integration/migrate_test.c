@@ -1,0 +1,319 @@
+/* incidentctl migrate, the roles, and a worker that meets another schema. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "harness/http.h"
+
+static struct site site;
+
+static const char file[] = "migrations/0001_initial.sql";
+
+static int migrate(void)
+{
+    return site_control(&site, NULL, "migrate", NULL)->status;
+}
+
+/* Runs the file as psql does; its exit status. */
+static int run_with_psql(void)
+{
+    const char *const argv[] = {"/usr/bin/psql", "-q", "-v", "ON_ERROR_STOP=1", "-f", file,
+                                site.owner_url,  NULL};
+
+    return process_run(argv, NULL, NULL, 0)->status;
+}
+
+static bool schema_exists(void)
+{
+    return strcmp(site_query(&site, "SELECT to_regnamespace('intake') IS NOT NULL"), "t") == 0;
+}
+
+static void status_and_dry_run_change_nothing(void **state)
+{
+    const struct outcome *outcome = site_control(&site, NULL, "migrate", "--status", NULL);
+
+    (void)state;
+    assert_int_equal(outcome->status, 0);
+    assert_non_null(strstr(outcome->out, "pending"));
+    outcome = site_control(&site, NULL, "migrate", "--dry-run", NULL);
+    assert_int_equal(outcome->status, 0);
+    assert_non_null(strstr(outcome->out, "would apply migration 1 (initial)"));
+    assert_false(schema_exists());
+}
+
+static void migrating_records_version_and_checksum_and_again_does_nothing(void **state)
+{
+    const struct outcome *outcome;
+    struct json_object *rows, *value;
+
+    (void)state;
+    assert_int_equal(migrate(), 0);
+    assert_string_equal(
+        site_query(&site, "SELECT count(*) FROM intake.migration WHERE version = 1 AND name = 'initial' "
+                          "AND length(checksum) = 64"),
+        "1");
+    outcome = site_control(&site, NULL, "migrate", NULL);
+    assert_int_equal(outcome->status, 0);
+    assert_non_null(strstr(outcome->out, "up to date"));
+    outcome = site_control(&site, NULL, "migrate", "--status", "--json", NULL);
+    rows = json_tokener_parse(outcome->out);
+    assert_true(json_object_is_type(rows, json_type_array));
+    assert_true(json_object_object_get_ex(json_object_array_get_idx(rows, 0), "state", &value));
+    assert_string_equal(json_object_get_string(value), "applied");
+    json_object_put(rows);
+}
+
+static void several_at_once_migrate_once(void **state)
+{
+    char url[SITE_PATH_MAX + 16], log[128];
+    const char *const argv[] = {site.control, "migrate", NULL};
+    const char *const environment[] = {url, NULL};
+    pid_t pids[8];
+
+    (void)state;
+    (void)snprintf(url, sizeof url, "DATABASE_URL=%s", site.owner_url);
+    (void)snprintf(log, sizeof log, "%s/migrate.log", site.directory);
+    for (size_t i = 0; i < 8; i++) {
+        pids[i] = process_start(argv, environment, log);
+    }
+    for (size_t i = 0; i < 8; i++) {
+        assert_int_equal(process_wait(pids[i], 30000), 0);
+    }
+    assert_string_equal(site_query(&site, "SELECT count(*) FROM intake.migration"), "1");
+}
+
+static void psql_may_run_the_file_and_incidentctl_takes_note(void **state)
+{
+    (void)state;
+    assert_int_equal(run_with_psql(), 0);
+    assert_string_equal(site_query(&site, "SELECT checksum IS NULL FROM intake.migration"), "t");
+    assert_int_not_equal(run_with_psql(), 0); /* a second time changes nothing */
+    assert_int_equal(migrate(), 0);
+    assert_string_equal(site_query(&site, "SELECT length(checksum) FROM intake.migration"), "64");
+}
+
+static void a_changed_or_unknown_migration_is_refused(void **state)
+{
+    const struct outcome *outcome;
+
+    (void)state;
+    assert_int_equal(migrate(), 0);
+    (void)site_query(&site, "UPDATE intake.migration SET checksum = repeat('0', 64)");
+    outcome = site_control(&site, NULL, "migrate", NULL);
+    assert_int_equal(outcome->status, 1);
+    assert_non_null(strstr(outcome->err, "migration 1 (initial)"));
+    assert_non_null(strstr(outcome->err, "changed"));
+    (void)site_query(&site, "UPDATE intake.migration SET checksum = NULL");
+    assert_int_equal(migrate(), 0);
+    (void)site_query(&site, "INSERT INTO intake.migration (version, name) VALUES (99, 'from the future')");
+    outcome = site_control(&site, NULL, "migrate", NULL);
+    assert_int_equal(outcome->status, 1);
+    assert_non_null(strstr(outcome->err, "migration 99"));
+    outcome = site_control(&site, NULL, "migrate", "--status", NULL);
+    assert_non_null(strstr(outcome->out, "unknown"));
+}
+
+static void a_migration_that_fails_leaves_nothing_of_itself(void **state)
+{
+    const struct outcome *outcome;
+
+    (void)state;
+    (void)site_query(&site, "CREATE SCHEMA intake");
+    outcome = site_control(&site, NULL, "migrate", NULL);
+    assert_int_equal(outcome->status, 1);
+    assert_non_null(strstr(outcome->err, "nothing of it was kept"));
+    assert_string_equal(
+        site_query(&site, "SELECT count(*) FROM pg_class WHERE relnamespace = 'intake'::regnamespace"), "0");
+    (void)site_query(&site, "DROP SCHEMA intake");
+
+    assert_int_equal(migrate(), 0);
+}
+
+/* Runs a statement as that login role; its SQLSTATE, "00000" where it went well. */
+static const char *sqlstate_as(const char *role, const char *sql)
+{
+    static char sqlstate[6];
+    char url[SITE_PATH_MAX];
+    PGconn *connection;
+    PGresult *result;
+    const char *field;
+
+    (void)snprintf(url, sizeof url, "postgresql:///incidents?host=%s&user=%s", site.directory, role);
+    connection = PQconnectdb(url);
+    result = PQexec(connection, sql);
+    field = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    (void)snprintf(sqlstate, sizeof sqlstate, "%s", field == NULL ? "00000" : field);
+    PQclear(result);
+    PQfinish(connection);
+    return sqlstate;
+}
+
+static void the_worker_may_call_its_functions_and_nothing_else(void **state)
+{
+    static const char *const forbidden[] = {
+        "SELECT * FROM intake.incident",
+        "SELECT * FROM intake.api_token",
+        "SELECT * FROM intake.incident_service",
+        "SELECT * FROM intake.migration",
+        "INSERT INTO intake.api_token (token_hash, prefix, label, scopes) VALUES ('', '', 'x', '{upsert}')",
+        "UPDATE intake.incident SET name = 'x'",
+        "DELETE FROM intake.incident",
+        "TRUNCATE intake.incident CASCADE",
+        "SELECT intake.upsert_incident('{}')",
+        "SELECT intake.replace_services('a', '[]')",
+        "SELECT intake.is_unchanged('{}')",
+        "SELECT intake.grant_roles()",
+        "CREATE TABLE intake.mine ()",
+        "CREATE FUNCTION intake.mine() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+    };
+
+    (void)state;
+    assert_int_equal(migrate(), 0);
+    (void)site_query(&site, "CREATE ROLE w LOGIN IN ROLE incidents_worker");
+    assert_string_equal(sqlstate_as("w", "SELECT intake.schema_version()"), "00000");
+    assert_string_equal(sqlstate_as("w", "SELECT intake.apply_batch(1, '[]')"), "00000");
+    for (size_t i = 0; i < sizeof forbidden / sizeof forbidden[0]; i++) {
+        if (strcmp(sqlstate_as("w", forbidden[i]), "42501") != 0) {
+            fail_msg("the worker's role was not forbidden: %s", forbidden[i]);
+        }
+    }
+    (void)site_query(&site, "DROP ROLE w");
+}
+
+static void the_reader_sees_the_reporting_views_alone(void **state)
+{
+    (void)state;
+    assert_int_equal(migrate(), 0);
+    (void)site_query(&site, "CREATE ROLE r LOGIN IN ROLE incidents_reader");
+    (void)site_query(&site, "CREATE VIEW reporting.later AS SELECT reference_id FROM intake.incident");
+    assert_string_equal(sqlstate_as("r", "SELECT * FROM reporting.later"), "00000");
+    assert_string_equal(sqlstate_as("r", "SELECT * FROM intake.incident"), "42501");
+    assert_string_equal(sqlstate_as("r", "SELECT intake.apply_batch(1, '[]')"), "42501");
+    (void)site_query(&site, "DROP ROLE r");
+}
+
+/* As on shared hosting: the owner may create no role, and the worker is the owner. */
+static void one_role_may_serve_for_all(void **state)
+{
+    char worker_url[SITE_PATH_MAX];
+    struct call call = {.path = "incidents.upsert",
+                        .body = "{\"reference_id\":\"one\",\"started_at\":\"2024-01-01\"}"};
+    struct answer answer;
+
+    (void)state;
+    (void)site_query(&site, "DROP ROLE IF EXISTS incidents_worker, incidents_reader");
+    (void)site_query(&site, "ALTER ROLE incidents_owner NOCREATEROLE");
+    assert_int_equal(migrate(), 0);
+    assert_string_equal(site_query(&site, "SELECT count(*) FROM pg_roles WHERE rolname = 'incidents_worker'"),
+                        "0");
+    site_create_token(&site, "one", "upsert", site.token);
+    (void)snprintf(worker_url, sizeof worker_url, "%s", site.worker_url);
+    (void)snprintf(site.worker_url, sizeof site.worker_url, "%s", site.owner_url);
+    http_as_cgi(&site, &call, &answer);
+    (void)snprintf(site.worker_url, sizeof site.worker_url, "%s", worker_url);
+    assert_int_equal(answer.status, 200);
+    answer_free(&answer);
+}
+
+static int status_of_upsert(void)
+{
+    struct call call = {.path = "incidents.upsert",
+                        .body = "{\"reference_id\":\"v\",\"started_at\":\"2024-01-01\"}"};
+    struct answer answer;
+    char retry_after[16];
+    int status;
+
+    http_through_nginx(&site, &call, &answer);
+    status = answer.status;
+    assert_true(status == 200 ||
+                answer_header(&answer, "Retry-After", retry_after, sizeof retry_after) != NULL);
+    answer_free(&answer);
+    return status;
+}
+
+static void a_worker_that_meets_another_schema_says_so_and_recovers(void **state)
+{
+    char *log;
+
+    (void)state;
+    (void)site_query(&site, "CREATE ROLE incidents_fcgi LOGIN");
+    (void)snprintf(site.token, sizeof site.token, "no-token-yet-at-all");
+    site_start_worker(&site, NULL);
+    site_start_nginx(&site);
+    assert_int_equal(status_of_upsert(), 503); /* older: there is no schema */
+    assert_int_equal(migrate(), 0);
+    (void)site_query(&site, "GRANT incidents_worker TO incidents_fcgi");
+    site_create_token(&site, "schema", "upsert", site.token);
+    assert_int_equal(status_of_upsert(), 200);
+
+    (void)site_query(&site, "INSERT INTO intake.migration (version, name) VALUES (2, 'newer')");
+    assert_int_equal(status_of_upsert(), 503);
+    (void)site_query(&site, "DELETE FROM intake.migration WHERE version = 2");
+    assert_int_equal(status_of_upsert(), 200);
+
+    log = read_whole_file(site.worker_log);
+    assert_non_null(strstr(log, "schema"));
+    assert_non_null(strstr(log, "version 2"));
+    free(log);
+    assert_int_equal(process_stop(site.nginx, SIGQUIT), 0);
+    site.nginx = 0;
+    site_stop_worker(&site);
+}
+
+static int start(void **state)
+{
+    (void)state;
+    site_start_empty(&site);
+    return 0;
+}
+
+/* Back to an empty database with an owner who may create roles. */
+static int empty(void **state)
+{
+    char url[SITE_PATH_MAX];
+    PGconn *superuser;
+
+    (void)state;
+    (void)site_query(&site, "SET client_min_messages = warning");
+    (void)site_query(&site, "DROP SCHEMA IF EXISTS intake, reporting CASCADE");
+    (void)snprintf(url, sizeof url, "postgresql:///incidents?host=%s&user=postgres", site.directory);
+    superuser = PQconnectdb(url);
+    PQclear(PQexec(superuser, "ALTER ROLE incidents_owner CREATEROLE"));
+    PQfinish(superuser);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    http_close();
+    site_stop(&site);
+    return 0;
+}
+
+#define CASE(test) cmocka_unit_test_setup(test, empty)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(status_and_dry_run_change_nothing),
+        CASE(migrating_records_version_and_checksum_and_again_does_nothing),
+        CASE(several_at_once_migrate_once),
+        CASE(psql_may_run_the_file_and_incidentctl_takes_note),
+        CASE(a_changed_or_unknown_migration_is_refused),
+        CASE(a_migration_that_fails_leaves_nothing_of_itself),
+        CASE(the_worker_may_call_its_functions_and_nothing_else),
+        CASE(the_reader_sees_the_reporting_views_alone),
+        CASE(a_worker_that_meets_another_schema_says_so_and_recovers),
+        CASE(one_role_may_serve_for_all),
+    };
+
+    return cmocka_run_group_tests(tests, start, stop);
+}

@@ -1,0 +1,264 @@
+/* The settings: where they may stand, and that a wrong one is an error that names it. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "harness/http.h"
+
+static struct site site;
+
+static const struct outcome *check_with(const char *first, const char *second)
+{
+    const char *const argv[] = {site.program, "--check", NULL};
+    const char *const environment[] = {first, second, NULL};
+
+    return process_run_bare(argv, environment, NULL, 0);
+}
+
+/* Writes the settings file; the setting that names it. */
+static const char *write_file(const char *text)
+{
+    static char setting[256];
+    char path[128];
+    FILE *file;
+
+    (void)snprintf(path, sizeof path, "%s/settings", site.directory);
+    file = fopen(path, "we");
+    assert_non_null(file);
+    assert_true(fputs(text, file) >= 0);
+    assert_int_equal(fclose(file), 0);
+    (void)snprintf(setting, sizeof setting, "INCIDENTS_SETTINGS=%s", path);
+    return setting;
+}
+
+static void a_wrong_setting_is_named(void **state)
+{
+    static const char *const wrong[] = {
+        "INCIDENTS_BODY_LIMIT=1023",   "INCIDENTS_BODY_LIMIT=1m",
+        "INCIDENTS_DEADLINE_MS=-5",    "INCIDENTS_DEADLINE_MS= 5000",
+        "INCIDENTS_THREADS=0",         "INCIDENTS_THREADS=99999999999999999999",
+        "INCIDENTS_CONNECTIONS=two",   "INCIDENTS_BATCH_MAX=1001",
+        "INCIDENTS_QUEUE_MAX=0x10",    "INCIDENTS_THREAD=4",
+        "DATABASE_URL=postgresql://[", "INCIDENTS_SETTINGS=/nonexistent/settings",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        const struct outcome *outcome = check_with(wrong[i], NULL);
+        char name[64];
+
+        (void)snprintf(name, sizeof name, "%.*s", (int)strcspn(wrong[i], "="), wrong[i]);
+        if (outcome->status != 1 || strstr(outcome->err, name) == NULL) {
+            fail_msg("%s: status %d, %s", wrong[i], outcome->status, outcome->err);
+        }
+    }
+}
+
+static void a_wrong_line_of_the_file_is_named(void **state)
+{
+    static const struct {
+        const char *text;
+        const char *names;
+    } cases[] = {
+        {"# fine\n\nINCIDENTS_THREADS=4\nnonsense\n", "line 4"},
+        {"INCIDENTS_COLOUR=red\n", "line 1"},
+        {"PATH=/tmp\n", "line 1"},
+        {"incidents_threads=4\n", "line 1"},
+        {"INCIDENTS_THREADS=many\n", "INCIDENTS_THREADS"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const struct outcome *outcome = check_with(write_file(cases[i].text), NULL);
+
+        if (outcome->status != 1 || strstr(outcome->err, cases[i].names) == NULL) {
+            fail_msg("case %zu: status %d, %s", i, outcome->status, outcome->err);
+        }
+    }
+}
+
+static void check_shows_the_settings_and_whether_the_database_is_ready(void **state)
+{
+    char text[1024];
+    const struct outcome *outcome;
+
+    (void)state;
+    (void)snprintf(text, sizeof text,
+                   "# a comment\r\nPGHOST='%s'\r\nPGDATABASE=\"incidents\"\nPGUSER=incidents_fcgi\n"
+                   "INCIDENTS_THREADS=7\nINCIDENTS_BATCH_MAX=5",
+                   site.directory);
+    outcome = check_with(write_file(text), "INCIDENTS_BATCH_MAX=6"); /* the environment wins */
+    assert_int_equal(outcome->status, 0);
+    assert_non_null(strstr(outcome->out, "INCIDENTS_THREADS=7"));
+    assert_non_null(strstr(outcome->out, "INCIDENTS_BATCH_MAX=6"));
+    assert_non_null(strstr(outcome->out, "database: ready"));
+
+    outcome =
+        check_with("DATABASE_URL=postgresql://u:s3cret@/x?host=/nonexistent", "INCIDENTS_DEADLINE_MS=200");
+    assert_int_equal(outcome->status, 1);
+    assert_non_null(strstr(outcome->out, "NOT ready"));
+    assert_null(strstr(outcome->out, "s3cret"));
+    assert_null(strstr(outcome->err, "s3cret"));
+}
+
+static void a_service_file_of_libpq_serves_too(void **state)
+{
+    char path[128], text[256], service_file[160];
+    FILE *file;
+
+    (void)state;
+    (void)snprintf(path, sizeof path, "%s/services", site.directory);
+    (void)snprintf(text, sizeof text, "[mine]\nhost=%s\ndbname=incidents\nuser=incidents_fcgi\n",
+                   site.directory);
+    file = fopen(path, "we");
+    assert_non_null(file);
+    assert_true(fputs(text, file) >= 0);
+    assert_int_equal(fclose(file), 0);
+    (void)snprintf(service_file, sizeof service_file, "PGSERVICEFILE=%s", path);
+    assert_int_equal(check_with(service_file, "PGSERVICE=mine")->status, 0);
+}
+
+static void a_cgi_program_with_a_wrong_setting_answers_500_and_logs_its_name(void **state)
+{
+    const char *const argv[] = {site.program, NULL};
+    static const char *const environment[] = {"GATEWAY_INTERFACE=CGI/1.1", "REQUEST_METHOD=GET",
+                                              "PATH_INFO=/healthz", "INCIDENTS_THREADS=none", NULL};
+    const struct outcome *outcome = process_run_bare(argv, environment, NULL, 0);
+
+    (void)state;
+    assert_int_equal(strncmp(outcome->out, "Status: 500 ", 12), 0);
+    assert_non_null(strstr(outcome->out, "\"error\":\"internal_error\""));
+    assert_null(strstr(outcome->out, "INCIDENTS_THREADS"));
+    assert_non_null(strstr(outcome->err, "INCIDENTS_THREADS"));
+}
+
+/* RFC 3875 section 4.4: the words of a query string without '=' arrive as arguments. */
+static void a_query_string_cannot_pass_arguments(void **state)
+{
+    static const char *const words[][3] = {{"--check", NULL, NULL},
+                                           {"--version", NULL, NULL},
+                                           {"--help", NULL, NULL},
+                                           {"token", "create", NULL}};
+    static const char *const environment[] = {"GATEWAY_INTERFACE=CGI/1.1", "REQUEST_METHOD=GET",
+                                              "PATH_INFO=/healthz", NULL};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        const char *const argv[] = {site.program, words[i][0], words[i][1], NULL};
+        const struct outcome *outcome = process_run_bare(argv, environment, NULL, 0);
+
+        assert_int_equal(outcome->status, 0);
+        assert_int_equal(strncmp(outcome->out, "Status: 200 ", 12), 0);
+        assert_non_null(strstr(outcome->out, "\r\n\r\n{\"ok\":true}"));
+    }
+}
+
+static void the_method_is_the_last_segment_of_path_info_or_script_name(void **state)
+{
+    static const struct {
+        const char *path_info;
+        const char *script_name;
+    } cases[] = {{"PATH_INFO=/healthz", "SCRIPT_NAME=/cgi-bin/incidents.fcgi"},
+                 {"PATH_INFO=/deep/mount/healthz", "SCRIPT_NAME=/x"},
+                 {"PATH_INFO=", "SCRIPT_NAME=/api/healthz"},
+                 {"UNRELATED=1", "SCRIPT_NAME=/healthz"}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const char *const argv[] = {site.program, NULL};
+        const char *const environment[] = {"GATEWAY_INTERFACE=CGI/1.1", "REQUEST_METHOD=GET",
+                                           cases[i].path_info, cases[i].script_name, NULL};
+
+        assert_int_equal(strncmp(process_run_bare(argv, environment, NULL, 0)->out, "Status: 200 ", 12), 0);
+    }
+}
+
+static void authorization_is_found_where_apache_moves_it(void **state)
+{
+    static const char *const names[] = {"HTTP_AUTHORIZATION", "REDIRECT_HTTP_AUTHORIZATION",
+                                        "REDIRECT_REDIRECT_HTTP_AUTHORIZATION", "HTTP_X_AUTHORIZATION"};
+    static const char body[] = "{\"reference_id\":\"moved\"}";
+
+    (void)state;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        char authorization[256], url[SITE_PATH_MAX + 16];
+        const char *const argv[] = {site.program, NULL};
+        const char *const environment[] = {"GATEWAY_INTERFACE=CGI/1.1",
+                                           "REQUEST_METHOD=POST",
+                                           "PATH_INFO=/incidents.delete",
+                                           "CONTENT_LENGTH=24",
+                                           authorization,
+                                           url,
+                                           NULL};
+
+        (void)snprintf(authorization, sizeof authorization, "%s=Bearer %s", names[i], site.token);
+        (void)snprintf(url, sizeof url, "DATABASE_URL=%s", site.worker_url);
+        assert_int_equal(strncmp(process_run_bare(argv, environment, body, strlen(body))->out,
+                                 i < 3 ? "Status: 200 " : "Status: 401 ", 12),
+                         0);
+    }
+}
+
+static void a_body_that_is_shorter_than_its_length_is_not_processed(void **state)
+{
+    static const char body[] = "{\"reference_id\":\"cut\",\"started_at\":\"2024-01-01\"}";
+    static const char *const lengths[] = {"CONTENT_LENGTH=1000", "CONTENT_LENGTH=-1", "CONTENT_LENGTH=4x",
+                                          "CONTENT_LENGTH=99999999999999999999"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+        char authorization[256], url[SITE_PATH_MAX + 16];
+        const char *const argv[] = {site.program, NULL};
+        const char *const environment[] = {"GATEWAY_INTERFACE=CGI/1.1",
+                                           "REQUEST_METHOD=POST",
+                                           "PATH_INFO=/incidents.upsert",
+                                           lengths[i],
+                                           authorization,
+                                           url,
+                                           NULL};
+
+        (void)snprintf(authorization, sizeof authorization, "HTTP_AUTHORIZATION=Bearer %s", site.token);
+        (void)snprintf(url, sizeof url, "DATABASE_URL=%s", site.worker_url);
+        assert_int_equal(
+            strncmp(process_run_bare(argv, environment, body, strlen(body))->out, "Status: 422 ", 12), 0);
+    }
+    assert_string_equal(site_query(&site, "SELECT count(*) FROM intake.incident WHERE reference_id = 'cut'"),
+                        "0");
+}
+
+static int start(void **state)
+{
+    (void)state;
+    site_start(&site, NULL);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    site_stop(&site);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_wrong_setting_is_named),
+        cmocka_unit_test(a_wrong_line_of_the_file_is_named),
+        cmocka_unit_test(check_shows_the_settings_and_whether_the_database_is_ready),
+        cmocka_unit_test(a_service_file_of_libpq_serves_too),
+        cmocka_unit_test(a_cgi_program_with_a_wrong_setting_answers_500_and_logs_its_name),
+        cmocka_unit_test(a_query_string_cannot_pass_arguments),
+        cmocka_unit_test(the_method_is_the_last_segment_of_path_info_or_script_name),
+        cmocka_unit_test(authorization_is_found_where_apache_moves_it),
+        cmocka_unit_test(a_body_that_is_shorter_than_its_length_is_not_processed),
+    };
+
+    return cmocka_run_group_tests(tests, start, stop);
+}
