@@ -1,4 +1,5 @@
-/* incidents.fcgi: a FastCGI application, a CGI program, or a person's question, told apart by how it was started. */
+/* incidents.fcgi: a FastCGI application, a CGI program, or a person's question, told apart by how it was
+ * started. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,8 +64,8 @@ static void refuse_nobody(void)
 {
 }
 
-/* A CGI server passes the words of a query string as arguments (RFC 3875 section 4.4), so arguments count only where no
- * web server is at work. */
+/* A CGI server passes the words of a query string as arguments (RFC 3875 section 4.4), so arguments count
+ * only where no web server is at work. */
 int main(int argc, char **argv)
 {
     if (gateway_is_fastcgi()) {

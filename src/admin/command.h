@@ -2,8 +2,8 @@
 #ifndef INCIDENTS_ADMIN_COMMAND_H
 #define INCIDENTS_ADMIN_COMMAND_H
 
-/* Each takes its own name as argv[0] and returns the exit status: 0, 1 where it failed, 2 where its arguments are
- * wrong. It has said why on standard error. */
+/* Each takes its own name as argv[0] and returns the exit status: 0, 1 where it failed, 2 where its arguments
+ * are wrong. It has said why on standard error. */
 typedef int command_function(int argc, char **argv);
 
 command_function command_migrate; /* admin/migrate.c */

@@ -160,7 +160,8 @@ static bool print_json(const struct listing *listing, FILE *stream)
                                         cell_to_json(listing->cells[i + c], listing->columns[c].type)) == 0;
         }
     }
-    text = ok ? json_object_to_json_string_ext(rows, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE) : NULL;
+    text = ok ? json_object_to_json_string_ext(rows, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE)
+              : NULL;
     ok = text != NULL && fprintf(stream, "%s\n", text) > 0;
     json_object_put(rows);
     return ok;

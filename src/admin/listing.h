@@ -19,12 +19,12 @@ struct column {
 /* An empty listing; the columns must outlive it. NULL when out of memory. */
 struct listing *listing_new(const struct column *columns, size_t count);
 
-/* Adds a row of as many cells as there are columns, copied; NULL is an empty cell, null in JSON. False when out of
- * memory. */
+/* Adds a row of as many cells as there are columns, copied; NULL is an empty cell, null in JSON. False when
+ * out of memory. */
 bool listing_add(struct listing *listing, const char *const *cells);
 
-/* Prints all rows. In a table, control characters are shown as '?', so that no stored text can command the terminal.
- * False when it could not be written. */
+/* Prints all rows. In a table, control characters are shown as '?', so that no stored text can command the
+ * terminal. False when it could not be written. */
 bool listing_print(const struct listing *listing, bool as_json, FILE *stream);
 
 void listing_free(struct listing *listing);

@@ -32,7 +32,8 @@ static int usage(FILE *stream, int status)
         (void)fputs(commands[i].help, stream);
     }
     (void)fputs("  --version | --help\n"
-                "WHEN is an ISO-8601 timestamp, a duration from now, or never; a DURATION is like 90d, 12h, 30m, 0s.\n"
+                "WHEN is an ISO-8601 timestamp, a duration from now, or never; a DURATION is like 90d, 12h, "
+                "30m, 0s.\n"
                 "The database is the one that DATABASE_URL, or libpq's PGHOST, PGSERVICE ... name.\n",
                 stream);
     return status;

@@ -34,10 +34,11 @@ static PGresult *read_applied(PGconn *session)
     if (exists == NULL) {
         return NULL;
     }
-    return session_query(session,
-                         has_table ? "SELECT version, name, checksum, applied_at FROM intake.migration ORDER BY version"
-                                   : "SELECT NULL, NULL, NULL, NULL WHERE false",
-                         0, NULL);
+    return session_query(
+        session,
+        has_table ? "SELECT version, name, checksum, applied_at FROM intake.migration ORDER BY version"
+                  : "SELECT NULL, NULL, NULL, NULL WHERE false",
+        0, NULL);
 }
 
 /* What is wrong with a migration that the database has seen; NULL where nothing is. */
@@ -63,15 +64,16 @@ static bool check_applied(const PGresult *applied)
         const char *fault = find_fault(applied, row);
 
         if (fault != NULL) {
-            (void)fprintf(stderr,
-                          "incidentctl: refusing to migrate: migration %s (%s), which this database has seen, is %s "
-                          "to this program\n",
-                          PQgetvalue(applied, row, 0), PQgetvalue(applied, row, 1), fault);
+            (void)fprintf(
+                stderr,
+                "incidentctl: refusing to migrate: migration %s (%s), which this database has seen, is %s "
+                "to this program\n",
+                PQgetvalue(applied, row, 0), PQgetvalue(applied, row, 1), fault);
             return false;
         }
         if (atoi(PQgetvalue(applied, row, 0)) != row + 1) {
-            (void)fprintf(stderr, "incidentctl: refusing to migrate: migration %d is missing before %s\n", row + 1,
-                          PQgetvalue(applied, row, 0));
+            (void)fprintf(stderr, "incidentctl: refusing to migrate: migration %d is missing before %s\n",
+                          row + 1, PQgetvalue(applied, row, 0));
             return false;
         }
     }
@@ -80,8 +82,10 @@ static bool check_applied(const PGresult *applied)
 
 static int print_status(const PGresult *applied, bool as_json)
 {
-    static const struct column columns[] = {
-        {"version", COLUMN_NUMBER}, {"name", COLUMN_TEXT}, {"state", COLUMN_TEXT}, {"applied_at", COLUMN_TEXT}};
+    static const struct column columns[] = {{"version", COLUMN_NUMBER},
+                                            {"name", COLUMN_TEXT},
+                                            {"state", COLUMN_TEXT},
+                                            {"applied_at", COLUMN_TEXT}};
     struct listing *listing = listing_new(columns, sizeof columns / sizeof columns[0]);
     bool ok = listing != NULL;
 
@@ -104,7 +108,8 @@ static int print_status(const PGresult *applied, bool as_json)
     return ok ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
-/* Runs one migration, which is one transaction and records itself, with the checksum that it finds in the session. */
+/* Runs one migration, which is one transaction and records itself, with the checksum that it finds in the
+ * session. */
 static bool apply_migration(PGconn *session, const struct migration *migration)
 {
     char checksum[DIGEST_HEX_SIZE];
@@ -115,7 +120,8 @@ static bool apply_migration(PGconn *session, const struct migration *migration)
     if (!checksum_of(migration, checksum)) {
         return false;
     }
-    result = session_query(session, "SELECT set_config('incidents.migration_checksum', $1, false)", 1, values);
+    result =
+        session_query(session, "SELECT set_config('incidents.migration_checksum', $1, false)", 1, values);
     PQclear(result);
     if (result == NULL) {
         return false;
@@ -124,8 +130,8 @@ static bool apply_migration(PGconn *session, const struct migration *migration)
     ok = PQresultStatus(result) == PGRES_COMMAND_OK;
     PQclear(result);
     if (!ok) {
-        (void)fprintf(stderr, "incidentctl: migration %d (%s) failed, nothing of it was kept: %s", migration->version,
-                      migration->name, PQerrorMessage(session));
+        (void)fprintf(stderr, "incidentctl: migration %d (%s) failed, nothing of it was kept: %s",
+                      migration->version, migration->name, PQerrorMessage(session));
         PQclear(PQexec(session, "ROLLBACK"));
         return false;
     }
@@ -144,9 +150,9 @@ static bool record_checksum(PGconn *session, const struct migration *migration)
         return false;
     }
     (void)snprintf(version, sizeof version, "%d", migration->version);
-    result = session_query(session,
-                           "UPDATE intake.migration SET checksum = $1 WHERE version = $2::integer AND checksum IS NULL",
-                           2, values);
+    result = session_query(
+        session, "UPDATE intake.migration SET checksum = $1 WHERE version = $2::integer AND checksum IS NULL",
+        2, values);
     PQclear(result);
     return result != NULL;
 }
@@ -192,8 +198,10 @@ static int migrate(PGconn *session, bool status, bool as_json, bool dry_run)
 
 int command_migrate(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"status", no_argument, NULL, 's'}, {"json", no_argument, NULL, 'j'}, {"dry-run", no_argument, NULL, 'n'}, {0}};
+    static const struct option options[] = {{"status", no_argument, NULL, 's'},
+                                            {"json", no_argument, NULL, 'j'},
+                                            {"dry-run", no_argument, NULL, 'n'},
+                                            {0}};
     bool status = false, as_json = false, dry_run = false;
     PGconn *session;
     int option, exit_status;

@@ -10,8 +10,8 @@ enum { MOMENT_TEXT_MAX = 64 };
 /* Reads a whole number and a unit: s, m, h, d or w. At most 100 years. False where it is not one. */
 bool duration_parse(const char *text, int64_t *seconds);
 
-/* Reads an ISO-8601 timestamp or a duration from now into what Postgres reads as a timestamptz. False where it is
- * neither. */
+/* Reads an ISO-8601 timestamp or a duration from now into what Postgres reads as a timestamptz. False where
+ * it is neither. */
 bool moment_parse(const char *text, char moment[MOMENT_TEXT_MAX]);
 
 #endif

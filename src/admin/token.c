@@ -16,8 +16,8 @@
 enum {
     RANDOM_BYTES = 32, /* 256 bits */
     TOKEN_SIZE = 64,
-    PREFIX_SHOWN = 8,    /* of a token of ours: "inct_" and three characters of the 43 random ones */
-    IMPORTED_MIN = 16,   /* a shorter token could be guessed */
+    PREFIX_SHOWN = 8,  /* of a token of ours: "inct_" and three characters of the 43 random ones */
+    IMPORTED_MIN = 16, /* a shorter token could be guessed */
     IMPORTED_SHOWN = 4,
     LABEL_BYTES_MAX = 63, /* whole in every log line: TOKEN_LABEL_MAX */
 };
@@ -85,7 +85,8 @@ static bool read_scopes(const char *words, char array[64])
     for (const char *word = words; good; word += strcspn(word, ",") + 1) {
         size_t len = strcspn(word, ",");
 
-        good = (len == 6 && strncmp(word, "upsert", len) == 0) || (len == 6 && strncmp(word, "delete", len) == 0);
+        good = (len == 6 && strncmp(word, "upsert", len) == 0) ||
+               (len == 6 && strncmp(word, "delete", len) == 0);
         if (word[len] == '\0') {
             break;
         }
@@ -112,8 +113,8 @@ static bool read_expiry(const char *text, char buffer[MOMENT_TEXT_MAX], const ch
 }
 
 /* Stores a token's hash. Nobody else may make or rotate tokens meanwhile: the caller holds the lock. */
-static bool insert_token(PGconn *session, struct slice token, size_t shown, const char *label, const char *scopes,
-                         const char *expires)
+static bool insert_token(PGconn *session, struct slice token, size_t shown, const char *label,
+                         const char *scopes, const char *expires)
 {
     char hash[DIGEST_HEX_SIZE], prefix[PREFIX_SHOWN + 1];
     const char *const values[] = {hash, prefix, label, scopes, expires};
@@ -155,9 +156,10 @@ static bool label_is_free(PGconn *session, const char *label)
 {
     PGresult *result =
         session_query(session, "SELECT FROM intake.api_token WHERE label = $1 AND " IS_LIVE, 1, &label);
-    bool ok = result != NULL && (PQntuples(result) == 0 ||
-                                 usage_error("a token with this label is in use: rotate or revoke it, or take another "
-                                             "label"));
+    bool ok = result != NULL &&
+              (PQntuples(result) == 0 ||
+               usage_error("a token with this label is in use: rotate or revoke it, or take another "
+                           "label"));
 
     PQclear(result);
     return ok;
@@ -188,9 +190,10 @@ static bool show_token(const char *token, const char *label)
 static bool create(PGconn *session, const struct token_options *options)
 {
     char token[TOKEN_SIZE];
-    bool ok = make_token(token) &&
-              add_token(session, (struct slice){.data = token, .len = strlen(token)}, PREFIX_SHOWN, options) &&
-              show_token(token, options->label);
+    bool ok =
+        make_token(token) &&
+        add_token(session, (struct slice){.data = token, .len = strlen(token)}, PREFIX_SHOWN, options) &&
+        show_token(token, options->label);
 
     OPENSSL_cleanse(token, sizeof token);
     return ok;
@@ -238,7 +241,8 @@ static bool list(PGconn *session, const struct token_options *options)
     PGresult *result = session_query(
         session,
         "SELECT token_id, label, prefix, array_to_string(scopes, ','),"
-        " CASE WHEN revoked_at IS NOT NULL THEN 'revoked' WHEN expires_at <= now() THEN 'expired' ELSE 'good' END,"
+        " CASE WHEN revoked_at IS NOT NULL THEN 'revoked' WHEN expires_at <= now() THEN 'expired' ELSE "
+        "'good' END,"
         " to_char(created_at AT TIME ZONE 'UTC', f), to_char(expires_at AT TIME ZONE 'UTC', f),"
         " to_char(revoked_at AT TIME ZONE 'UTC', f), to_char(last_used_at AT TIME ZONE 'UTC', f)"
         " FROM intake.api_token, (VALUES ('YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')) AS format (f) ORDER BY token_id",
@@ -268,7 +272,8 @@ static bool revoke(PGconn *session, const struct token_options *options)
     if ((options->id == NULL) == (options->label == NULL)) {
         return usage_error("token revoke takes a label, or --id with the id that token list shows");
     }
-    if (options->id != NULL && (strspn(value, "0123456789") != strlen(value) || strlen(value) > 9 || *value == '\0')) {
+    if (options->id != NULL &&
+        (strspn(value, "0123456789") != strlen(value) || strlen(value) > 9 || *value == '\0')) {
         return usage_error("--id must be a number that token list shows");
     }
     result = session_query(session,
@@ -296,7 +301,8 @@ static bool find_predecessor(PGconn *session, const char *label, bool expiry_giv
                                      "SELECT scopes, expires_at IS NOT NULL FROM intake.api_token "
                                      "WHERE label = $1 AND " IS_LIVE " ORDER BY token_id DESC LIMIT 1",
                                      1, &label);
-    bool ok = result != NULL && (PQntuples(result) == 1 || usage_error("there is no good token with this label"));
+    bool ok =
+        result != NULL && (PQntuples(result) == 1 || usage_error("there is no good token with this label"));
 
     if (ok && !expiry_given && *PQgetvalue(result, 0, 1) == 't') {
         ok = usage_error("the present token expires, so say when the new one does: --expires WHEN");
@@ -340,8 +346,8 @@ static bool rotate(PGconn *session, const struct token_options *options)
     ok = begin(session) &&
          end(session, find_predecessor(session, options->label, options->expires != NULL, scopes) &&
                           shorten_predecessors(session, options->label, grace) &&
-                          insert_token(session, (struct slice){.data = token, .len = strlen(token)}, PREFIX_SHOWN,
-                                       options->label, scopes, expires)) &&
+                          insert_token(session, (struct slice){.data = token, .len = strlen(token)},
+                                       PREFIX_SHOWN, options->label, scopes, expires)) &&
          show_token(token, options->label);
     OPENSSL_cleanse(token, sizeof token);
     return ok;
@@ -368,13 +374,16 @@ static const struct subcommand *find_subcommand(const char *name)
     return NULL;
 }
 
-static bool read_options(int argc, char **argv, const struct subcommand *subcommand, struct token_options *options)
+static bool read_options(int argc, char **argv, const struct subcommand *subcommand,
+                         struct token_options *options)
 {
-    static const struct option names[] = {
-        {"label", required_argument, NULL, 'l'},   {"scope", required_argument, NULL, 's'},
-        {"expires", required_argument, NULL, 'e'}, {"grace", required_argument, NULL, 'g'},
-        {"id", required_argument, NULL, 'i'},      {"json", no_argument, NULL, 'j'},
-        {0}};
+    static const struct option names[] = {{"label", required_argument, NULL, 'l'},
+                                          {"scope", required_argument, NULL, 's'},
+                                          {"expires", required_argument, NULL, 'e'},
+                                          {"grace", required_argument, NULL, 'g'},
+                                          {"id", required_argument, NULL, 'i'},
+                                          {"json", no_argument, NULL, 'j'},
+                                          {0}};
     int letter;
 
     *options = (struct token_options){.scopes = "upsert,delete"};
@@ -388,12 +397,24 @@ static bool read_options(int argc, char **argv, const struct subcommand *subcomm
             return false;
         }
         switch (letter) {
-        case 'l': options->label = optarg; break;
-        case 's': options->scopes = optarg; break;
-        case 'e': options->expires = optarg; break;
-        case 'g': options->grace = optarg; break;
-        case 'i': options->id = optarg; break;
-        default: options->as_json = true; break;
+        case 'l':
+            options->label = optarg;
+            break;
+        case 's':
+            options->scopes = optarg;
+            break;
+        case 'e':
+            options->expires = optarg;
+            break;
+        case 'g':
+            options->grace = optarg;
+            break;
+        case 'i':
+            options->id = optarg;
+            break;
+        default:
+            options->as_json = true;
+            break;
         }
     }
     if (subcommand->takes_label && optind < argc) {

@@ -79,5 +79,6 @@ bool check_outcome(enum item_outcome outcome, struct error *error)
     case ITEM_FAILED:
         break;
     }
-    return error_set(error, ERROR_INTERNAL, "an internal error occurred; the log has it under the request id");
+    return error_set(error, ERROR_INTERNAL,
+                     "an internal error occurred; the log has it under the request id");
 }

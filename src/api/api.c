@@ -38,8 +38,8 @@ static bool run_method(const struct method *method, struct exchange *exchange)
     }
     if (strcmp(exchange->request->verb, method->verb) != 0) {
         exchange->response->allow = method->verb;
-        return error_set(&exchange->error, ERROR_METHOD_NOT_ALLOWED, "%s must be called with %s", method->name,
-                         method->verb);
+        return error_set(&exchange->error, ERROR_METHOD_NOT_ALLOWED, "%s must be called with %s",
+                         method->name, method->verb);
     }
     return method->handler(exchange);
 }
@@ -73,7 +73,8 @@ static void log_exchange(const struct method *method, const struct exchange *exc
               "request_id=%s method=%s status=%d outcome=%s token=%s ms=%lld",
               quote(exchange->request->id, id, sizeof id), method == NULL ? "-" : method->name,
               exchange->response->status, outcome == NULL ? "ok" : outcome,
-              quote(exchange->item.token_label, label, sizeof label), (long long)(clock_now_ms() - started_ms));
+              quote(exchange->item.token_label, label, sizeof label),
+              (long long)(clock_now_ms() - started_ms));
 }
 
 void api_answer(struct store *store, const struct request *request, struct response *response)

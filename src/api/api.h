@@ -6,7 +6,8 @@
 #include "gateway/response.h"
 #include "store/store.h"
 
-/* Answers one request, and logs it in one line. The response must be fresh from response_init. From any thread. */
+/* Answers one request, and logs it in one line. The response must be fresh from response_init. From any
+ * thread. */
 void api_answer(struct store *store, const struct request *request, struct response *response);
 
 #endif

@@ -1,4 +1,5 @@
-/* incidents.upsert, incidents.sync and incidents.delete: one way for all three, which differ in what they read. */
+/* incidents.upsert, incidents.sync and incidents.delete: one way for all three, which differ in what they
+ * read. */
 #include "api/bearer.h"
 #include "api/method.h"
 #include "base/digest.h"
@@ -21,8 +22,8 @@ static bool read_sync(struct slice body, struct incident *incident, struct error
     return incident_read(body, DIALECT_SYNC, incident, error);
 }
 
-static bool read_body(const struct request *request, const struct incident_method *method, struct incident *incident,
-                      struct error *error)
+static bool read_body(const struct request *request, const struct incident_method *method,
+                      struct incident *incident, struct error *error)
 {
     switch (request->body_state) {
     case BODY_TOO_LARGE:
@@ -35,8 +36,8 @@ static bool read_body(const struct request *request, const struct incident_metho
     return method->read(request->body, incident, error);
 }
 
-/* The token comes before the body: where the body is no good, the database is asked about the token all the same, so
- * that a caller without a good one learns nothing. Where it is good, one round trip does both. */
+/* The token comes before the body: where the body is no good, the database is asked about the token all the
+ * same, so that a caller without a good one learns nothing. Where it is good, one round trip does both. */
 static bool apply(struct exchange *exchange, const struct incident_method *method, const char *token_hash,
                   struct incident *incident)
 {

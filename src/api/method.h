@@ -12,7 +12,7 @@ struct exchange {
     struct store *store;
     const struct request *request;
     struct response *response;
-    struct item item; /* what was asked of the database, for the log; its json is empty where nothing was */
+    struct item item;   /* what was asked of the database, for the log; its json is empty where nothing was */
     struct error error; /* why not, where the answer is an error */
 };
 
@@ -28,7 +28,8 @@ method_handler incidents_delete;
 method_handler healthz;
 method_handler readyz;
 
-/* Answers 200 with {"ok":true} and, where action is not NULL, what happened to which incident. Always true. */
+/* Answers 200 with {"ok":true} and, where action is not NULL, what happened to which incident. Always true.
+ */
 bool answer_ok(struct response *response, const char *action, const char *reference_id);
 
 /* Answers with the error's code, status and sentence. */
@@ -37,8 +38,8 @@ void answer_error(struct response *response, const struct error *error);
 /* The word for an error's code in an answer and in the log. */
 const char *error_code_text(enum error_code code);
 
-/* The one sentence for each reason that lies in the database, for every method that asks it. Sets the error and returns
- * false, unless the outcome is a good one. */
+/* The one sentence for each reason that lies in the database, for every method that asks it. Sets the error
+ * and returns false, unless the outcome is a good one. */
 bool check_outcome(enum item_outcome outcome, struct error *error);
 
 #endif

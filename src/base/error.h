@@ -20,14 +20,15 @@ enum error_code {
     ERROR_INTERNAL,
 };
 
-/* An error and its sentence. The sentence names the argument and echoes nothing else that came from outside. */
+/* An error and its sentence. The sentence names the argument and echoes nothing else that came from outside.
+ */
 struct error {
     enum error_code code;
     char message[200];
 };
 
-/* Fills *error and returns false, so that a check can end with `return error_set(...)`. A sentence that is too
- * long is cut, never overrun. */
+/* Fills *error and returns false, so that a check can end with `return error_set(...)`. A sentence that is
+ * too long is cut, never overrun. */
 bool error_set(struct error *error, enum error_code code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

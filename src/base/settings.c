@@ -45,8 +45,8 @@ static bool is_name(const char *name)
     return *name != '\0' && strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == strlen(name);
 }
 
-/* Takes one line of the file: blank, a comment, or NAME=value, the value in double or single quotes where it has
- * them. NULL, or why it is no good. */
+/* Takes one line of the file: blank, a comment, or NAME=value, the value in double or single quotes where it
+ * has them. NULL, or why it is no good. */
 static const char *take_line(char *line)
 {
     char *name = line + strspn(line, " \t");
@@ -107,8 +107,8 @@ static bool read_file(const char *path, FILE *file, char *error, size_t error_si
     return true;
 }
 
-/* A misspelt setting in the environment would otherwise be passed over in silence. The last two belong to clients:
- * `make run` writes them for scripts, which may well start a worker too. */
+/* A misspelt setting in the environment would otherwise be passed over in silence. The last two belong to
+ * clients: `make run` writes them for scripts, which may well start a worker too. */
 static bool check_environment(char *error, size_t error_size)
 {
     static const char prefix[] = "INCIDENTS_";
@@ -202,7 +202,7 @@ bool settings_load(struct settings *settings, char *error, size_t error_size)
 
     *settings = (struct settings){0};
     if (!check_environment(error, error_size) || !read_settings_file(settings, error, error_size) ||
- !read_database_url(settings, error, error_size)) {
+        !read_database_url(settings, error, error_size)) {
         return false;
     }
     for (size_t i = 0; i < NUMBER_COUNT; i++) {
@@ -222,9 +222,12 @@ bool settings_load(struct settings *settings, char *error, size_t error_size)
 void settings_print(const struct settings *settings, FILE *stream)
 {
     const long values[NUMBER_COUNT] = {
-        [BODY_LIMIT] = (long)settings->body_limit, [DEADLINE_MS] = settings->deadline_ms,
-        [THREADS] = settings->threads,             [CONNECTIONS] = settings->connections,
-        [BATCH_MAX] = settings->batch_max,         [QUEUE_MAX] = settings->queue_max,
+        [BODY_LIMIT] = (long)settings->body_limit,
+        [DEADLINE_MS] = settings->deadline_ms,
+        [THREADS] = settings->threads,
+        [CONNECTIONS] = settings->connections,
+        [BATCH_MAX] = settings->batch_max,
+        [QUEUE_MAX] = settings->queue_max,
     };
 
     (void)fprintf(stream, "settings file: %s\n", settings->file[0] == '\0' ? "none" : settings->file);

@@ -22,9 +22,9 @@ struct settings {
     int queue_max;                       /* requests that wait for the database, at most */
 };
 
-/* Reads and judges all settings; libpq's that stand in the file are put into the environment, where libpq looks for
- * them. Call it before there is a second thread. On false, error (error_size bytes) names the setting and says what is
- * wrong; a value that may hold a password is never part of it. */
+/* Reads and judges all settings; libpq's that stand in the file are put into the environment, where libpq
+ * looks for them. Call it before there is a second thread. On false, error (error_size bytes) names the
+ * setting and says what is wrong; a value that may hold a password is never part of it. */
 bool settings_load(struct settings *settings, char *error, size_t error_size);
 
 /* Writes every setting of ours with its value, one a line; of DATABASE_URL only whether it is set. */

@@ -58,8 +58,8 @@ static bool write_stdout(struct slice answer)
     return true;
 }
 
-/* RFC 3875 section 4.2: no more than CONTENT_LENGTH bytes may be read. Where a server gives none (a chunked body), the
- * body ends with the input, but only a POST has one at all. */
+/* RFC 3875 section 4.2: no more than CONTENT_LENGTH bytes may be read. Where a server gives none (a chunked
+ * body), the body ends with the input, but only a POST has one at all. */
 static struct body_source body_of_stdin(void)
 {
     const char *length = getenv("CONTENT_LENGTH");
@@ -69,7 +69,8 @@ static struct body_source body_of_stdin(void)
     if (length == NULL || *length == '\0') {
         length = is_post ? "" : "0";
     }
-    return (struct body_source){.read = read_stdin, .content_length = length, .ends_by_itself = *length == '\0'};
+    return (struct body_source){
+        .read = read_stdin, .content_length = length, .ends_by_itself = *length == '\0'};
 }
 
 int gateway_serve_cgi(const struct settings *settings)

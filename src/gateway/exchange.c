@@ -11,7 +11,8 @@ static const char last_resort[] = "Status: 500 Internal Server Error\r\n"
                                   "{\"ok\":false,\"error\":\"internal_error\",\"message\":\"out of memory\"}";
 
 bool exchange_run(struct store *store, size_t body_limit, request_variable *variable, void *context,
-                  const struct body_source *source, struct buffer *body, struct buffer *written, struct slice *answer)
+                  const struct body_source *source, struct buffer *body, struct buffer *written,
+                  struct slice *answer)
 {
     struct request request;
     struct response response;

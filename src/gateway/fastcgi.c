@@ -1,8 +1,8 @@
 /* FastCGI through libfcgi: threads that each accept a connection and answer its requests.
  *
- * The connection is accepted here and handed to libfcgi, not accepted by it: its accept cannot be ended without
- * cutting a request short, gives a silent connection two seconds of a thread (or, on TCP, all of them), and takes
- * EMFILE for a reason to exit. docs/architecture.md has the list of its traps. */
+ * The connection is accepted here and handed to libfcgi, not accepted by it: its accept cannot be ended
+ * without cutting a request short, gives a silent connection two seconds of a thread (or, on TCP, all of
+ * them), and takes EMFILE for a reason to exit. docs/architecture.md has the list of its traps. */
 #include <errno.h>
 #include <fcgiapp.h>
 #include <fcntl.h>
@@ -23,10 +23,10 @@
 #include "gateway/gateway.h"
 
 enum {
-    LISTENER = 0,               /* FCGI_LISTENSOCK_FILENO */
-    CONNECTION_TIMEOUT_S = 10,  /* for the web server to send or take the next bytes */
-    KEPT_IDLE_MS = 30000,       /* for the next request on a kept connection */
-    DRAIN_MS = 2000,            /* after a stop: for what the kernel has accepted already */
+    LISTENER = 0,              /* FCGI_LISTENSOCK_FILENO */
+    CONNECTION_TIMEOUT_S = 10, /* for the web server to send or take the next bytes */
+    KEPT_IDLE_MS = 30000,      /* for the next request on a kept connection */
+    DRAIN_MS = 2000,           /* after a stop: for what the kernel has accepted already */
     BUFFER_KEEP_BYTES = 64 * 1024,
     ANSWER_MAX = 64 * 1024,
     STACK_BYTES = 256 * 1024,
@@ -89,8 +89,8 @@ static void answer_request(struct worker *worker, FCGX_Request *request)
 
     buffer_reset(&worker->body, BUFFER_KEEP_BYTES);
     buffer_reset(&worker->written, BUFFER_KEEP_BYTES);
-    if (!exchange_run(server->store, server->settings->body_limit, read_variable, request, &source, &worker->body,
-                      &worker->written, &answer)) {
+    if (!exchange_run(server->store, server->settings->body_limit, read_variable, request, &source,
+                      &worker->body, &worker->written, &answer)) {
         request->keepConnection = 0; /* what is left of the body must not be read as the next request */
     }
     (void)FCGX_PutStr(answer.data, (int)answer.len, request->out);
@@ -100,7 +100,8 @@ static void answer_request(struct worker *worker, FCGX_Request *request)
 /* Waits for the next request on a kept connection; false when it is time to close it. */
 static bool wait_for_request(const struct server *server, int connection)
 {
-    struct pollfd events[] = {{.fd = connection, .events = POLLIN}, {.fd = server->stop_event, .events = POLLIN}};
+    struct pollfd events[] = {{.fd = connection, .events = POLLIN},
+                              {.fd = server->stop_event, .events = POLLIN}};
 
     if (poll(events, 2, KEPT_IDLE_MS) <= 0) {
         return false;
@@ -254,8 +255,8 @@ static bool run_workers(struct server *server, struct worker *workers, const sig
     return started == wanted;
 }
 
-/* Signals are waited for by the main thread and blocked in all others: one that arrived in libfcgi's read would cut a
- * request short. FCGX_Init installs handlers of its own, which therefore never run. */
+/* Signals are waited for by the main thread and blocked in all others: one that arrived in libfcgi's read
+ * would cut a request short. FCGX_Init installs handlers of its own, which therefore never run. */
 static bool set_up_signals(sigset_t *signals)
 {
     (void)sigemptyset(signals);
@@ -263,7 +264,8 @@ static bool set_up_signals(sigset_t *signals)
     (void)sigaddset(signals, SIGINT);
     (void)sigaddset(signals, SIGHUP);
     (void)sigaddset(signals, SIGUSR1);
-    return pthread_sigmask(SIG_BLOCK, signals, NULL) == 0 && FCGX_Init() == 0 && signal(SIGPIPE, SIG_IGN) != SIG_ERR;
+    return pthread_sigmask(SIG_BLOCK, signals, NULL) == 0 && FCGX_Init() == 0 &&
+           signal(SIGPIPE, SIG_IGN) != SIG_ERR;
 }
 
 /* O_NONBLOCK, because a thread that was woken may find that another process took the connection. */

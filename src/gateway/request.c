@@ -8,7 +8,8 @@
 #include <string.h>
 
 enum {
-    DRAIN_FACTOR = 16, /* a body is thrown away up to so many times the limit; beyond, the connection is closed */
+    DRAIN_FACTOR =
+        16, /* a body is thrown away up to so many times the limit; beyond, the connection is closed */
     CHUNK_BYTES = 16 * 1024,
 };
 
@@ -86,8 +87,8 @@ void request_init(struct request *request, request_variable *variable, void *con
     }
 }
 
-/* Reads CONTENT_LENGTH: digits alone (RFC 9110 section 8.6). SIZE_MAX stands for none given; false where it is no
- * number, or one that no body of ours will ever have. */
+/* Reads CONTENT_LENGTH: digits alone (RFC 9110 section 8.6). SIZE_MAX stands for none given; false where it
+ * is no number, or one that no body of ours will ever have. */
 static bool read_content_length(const char *text, size_t *length)
 {
     *length = SIZE_MAX;
@@ -101,7 +102,8 @@ static bool read_content_length(const char *text, size_t *length)
     return true;
 }
 
-bool request_read_body(struct request *request, const struct body_source *source, size_t limit, struct buffer *body)
+bool request_read_body(struct request *request, const struct body_source *source, size_t limit,
+                       struct buffer *body)
 {
     size_t declared, wanted, total = 0;
     bool well_declared = read_content_length(source->content_length, &declared);

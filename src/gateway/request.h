@@ -14,9 +14,9 @@ enum body_state {
 
 /* Strings are borrowed from the protocol's layer and live as long as the request. */
 struct request {
-    const char *verb;          /* REQUEST_METHOD; empty where the server gave none */
-    const char *method;        /* the last segment of the path; empty where there is none */
-    const char *authorization; /* NULL where there is none */
+    const char *verb;            /* REQUEST_METHOD; empty where the server gave none */
+    const char *method;          /* the last segment of the path; empty where there is none */
+    const char *authorization;   /* NULL where there is none */
     char id[REQUEST_ID_MAX + 1]; /* the client's X-Request-Id where it can be used, else a fresh one */
     struct slice body;
     enum body_state body_state;
@@ -36,9 +36,10 @@ struct body_source {
     bool ends_by_itself;        /* read says where the body ends; else the length alone does (CGI) */
 };
 
-/* Reads the body into `body`, and request->body points there. What is over `limit` bytes is read and thrown away, so
- * that a kept connection stays in step; false where there is so much of it, or the source broke so, that the
- * connection must be closed behind the answer. */
-bool request_read_body(struct request *request, const struct body_source *source, size_t limit, struct buffer *body);
+/* Reads the body into `body`, and request->body points there. What is over `limit` bytes is read and thrown
+ * away, so that a kept connection stays in step; false where there is so much of it, or the source broke so,
+ * that the connection must be closed behind the answer. */
+bool request_read_body(struct request *request, const struct body_source *source, size_t limit,
+                       struct buffer *body);
 
 #endif

@@ -13,8 +13,8 @@ struct response {
 void response_init(struct response *response);
 void response_free(struct response *response);
 
-/* Appends the whole answer in CGI's form (RFC 3875 section 6) to out: Status, headers, body. The status decides on
- * WWW-Authenticate and Retry-After. */
+/* Appends the whole answer in CGI's form (RFC 3875 section 6) to out: Status, headers, body. The status
+ * decides on WWW-Authenticate and Retry-After. */
 void response_serialize(const struct response *response, const char *request_id, struct buffer *out);
 
 #endif

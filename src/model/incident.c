@@ -23,10 +23,14 @@ enum argument {
 };
 
 static const char *const argument_names[ARGUMENT_COUNT] = {
-    [ARGUMENT_REFERENCE_ID] = "reference_id", [ARGUMENT_STARTED_AT] = "started_at",
-    [ARGUMENT_NAME] = "name",                 [ARGUMENT_PRIORITY] = "priority",
-    [ARGUMENT_SOURCE_URL] = "source_url",     [ARGUMENT_SERVICES] = "services",
-    [ARGUMENT_RESOLVED_AT] = "resolved_at",   [ARGUMENT_METADATA] = "metadata",
+    [ARGUMENT_REFERENCE_ID] = "reference_id",
+    [ARGUMENT_STARTED_AT] = "started_at",
+    [ARGUMENT_NAME] = "name",
+    [ARGUMENT_PRIORITY] = "priority",
+    [ARGUMENT_SOURCE_URL] = "source_url",
+    [ARGUMENT_SERVICES] = "services",
+    [ARGUMENT_RESOLVED_AT] = "resolved_at",
+    [ARGUMENT_METADATA] = "metadata",
 };
 
 static bool out_of_memory(struct error *error)
@@ -34,8 +38,8 @@ static bool out_of_memory(struct error *error)
     return error_set(error, ERROR_INTERNAL, "out of memory");
 }
 
-/* Has json-c parse one value of a text that json_find_members has judged. The caller owns the result; NULL when out
- * of memory. */
+/* Has json-c parse one value of a text that json_find_members has judged. The caller owns the result; NULL
+ * when out of memory. */
 static struct json_object *parse_value(struct slice value)
 {
     struct json_tokener *tokener = json_tokener_new_ex(JSON_DEPTH_MAX + 1);
@@ -49,13 +53,14 @@ static struct json_object *parse_value(struct slice value)
     return parsed;
 }
 
-/* The length of the white space (Unicode's White_Space property) at the start of valid UTF-8; 0 where none is. */
+/* The length of the white space (Unicode's White_Space property) at the start of valid UTF-8; 0 where none
+ * is. */
 static size_t whitespace_length(const unsigned char *text)
 {
     static const char *const spaces[] = {
-        "\t", "\n", "\v", "\f", "\r", " ", "\xC2\x85", "\u00A0", "\u1680", "\u2000", "\u2001", "\u2002", "\u2003",
-        "\u2004", "\u2005", "\u2006", "\u2007", "\u2008", "\u2009", "\u200A", "\u2028", "\u2029", "\u202F", "\u205F",
-        "\u3000",
+        "\t",     "\n",     "\v",     "\f",     "\r",     " ",      "\xC2\x85", "\u00A0", "\u1680",
+        "\u2000", "\u2001", "\u2002", "\u2003", "\u2004", "\u2005", "\u2006",   "\u2007", "\u2008",
+        "\u2009", "\u200A", "\u2028", "\u2029", "\u202F", "\u205F", "\u3000",
     };
 
     for (size_t i = 0; i < sizeof spaces / sizeof spaces[0]; i++) {
@@ -163,8 +168,8 @@ static bool read_text(const struct json_member *member, struct text_argument *ar
     }
 }
 
-/* One element of services: its identifier, and the name where it says anything of one. A name that is absent leaves
- * the one of an earlier link to the same service, null clears it. */
+/* One element of services: its identifier, and the name where it says anything of one. A name that is absent
+ * leaves the one of an earlier link to the same service, null clears it. */
 struct service {
     struct json_object *identifier; /* owned */
     struct json_object *name;       /* owned; NULL where it is null or absent */
@@ -205,20 +210,22 @@ static bool read_service(const struct json_member *element, size_t index, enum d
         return service->name != NULL || out_of_memory(error);
     }
     if (service->names_it && members[NAME].type != JSON_NULL) {
-        return error_set(error, ERROR_INVALID_ARGUMENTS, "services[%zu].name must be a string or null", index);
+        return error_set(error, ERROR_INVALID_ARGUMENTS, "services[%zu].name must be a string or null",
+                         index);
     }
     return true;
 }
 
 /* Adds a service to the links, or its name to the link that is there. `by_identifier` finds the latter. */
-static bool link_service(const struct service *service, struct json_object *links, struct json_object *by_identifier,
-                         struct error *error)
+static bool link_service(const struct service *service, struct json_object *links,
+                         struct json_object *by_identifier, struct error *error)
 {
     const char *identifier = json_object_get_string(service->identifier);
     struct json_object *link = NULL;
 
     if (json_object_object_get_ex(by_identifier, identifier, &link)) {
-        return !service->names_it || json_object_array_put_idx(link, 1, json_object_get(service->name)) == 0 ||
+        return !service->names_it ||
+               json_object_array_put_idx(link, 1, json_object_get(service->name)) == 0 ||
                out_of_memory(error);
     }
     link = json_object_new_array_ext(2);
@@ -246,7 +253,8 @@ static bool link_services(struct slice array, enum dialect dialect, struct json_
         bool ok;
 
         if (i == SERVICES_MAX) {
-            return error_set(error, ERROR_INVALID_ARGUMENTS, "services must have at most %d elements", SERVICES_MAX);
+            return error_set(error, ERROR_INVALID_ARGUMENTS, "services must have at most %d elements",
+                             SERVICES_MAX);
         }
         ok = read_service(&element, i, dialect, &service, error) &&
              link_service(&service, links, by_identifier, error);
@@ -259,8 +267,8 @@ static bool link_services(struct slice array, enum dialect dialect, struct json_
     return true;
 }
 
-static bool read_services(const struct json_member *member, enum dialect dialect, struct services_argument *services,
-                          struct error *error)
+static bool read_services(const struct json_member *member, enum dialect dialect,
+                          struct services_argument *services, struct error *error)
 {
     struct json_object *by_identifier;
     bool ok;
@@ -283,7 +291,8 @@ static bool read_services(const struct json_member *member, enum dialect dialect
              : out_of_memory(error);
     json_object_put(by_identifier);
     if (ok) {
-        services->presence = json_object_array_length(services->links) > 0 ? PRESENCE_GIVEN : PRESENCE_CLEARED;
+        services->presence =
+            json_object_array_length(services->links) > 0 ? PRESENCE_GIVEN : PRESENCE_CLEARED;
     }
     return ok;
 }
@@ -317,7 +326,8 @@ static bool read_timestamp(const struct json_member *member, struct timestamp_ar
     return error_set(error, ERROR_INVALID_TIMESTAMP, "%s must be an ISO-8601 timestamp", member->name);
 }
 
-static bool read_metadata(const struct json_member *member, struct text_argument *metadata, struct error *error)
+static bool read_metadata(const struct json_member *member, struct text_argument *metadata,
+                          struct error *error)
 {
     bool is_empty;
 
@@ -362,7 +372,8 @@ bool incident_read(struct slice body, enum dialect dialect, struct incident *inc
     if (members[ARGUMENT_STARTED_AT].type == JSON_INVALID || members[ARGUMENT_STARTED_AT].type == JSON_NULL) {
         return error_set(error, ERROR_INVALID_ARGUMENTS, "started_at is required");
     }
-    return check_no_nul(members, stray_nul, error) && read_text(&members[ARGUMENT_NAME], &incident->name, error) &&
+    return check_no_nul(members, stray_nul, error) &&
+           read_text(&members[ARGUMENT_NAME], &incident->name, error) &&
            read_text(&members[ARGUMENT_PRIORITY], &incident->priority, error) &&
            read_text(&members[ARGUMENT_SOURCE_URL], &incident->source_url, error) &&
            read_services(&members[ARGUMENT_SERVICES], dialect, &incident->services, error) &&

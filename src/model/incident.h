@@ -27,7 +27,8 @@ struct timestamp_argument {
     int64_t micros; /* since 1970-01-01T00:00:00Z */
 };
 
-/* A JSON array of [identifier, name or null] in the order sent, each identifier once, owned by the incident. */
+/* A JSON array of [identifier, name or null] in the order sent, each identifier once, owned by the incident.
+ */
 struct services_argument {
     enum presence presence;
     struct json_object *links;

@@ -5,12 +5,12 @@
 
 /* What may come next in the text. */
 enum expectation {
-    EXPECT_VALUE,          /* a value */
-    EXPECT_VALUE_OR_END,   /* just behind '[' */
-    EXPECT_KEY,            /* behind ',' in an object */
-    EXPECT_KEY_OR_END,     /* just behind '{' */
-    EXPECT_COMMA_OR_END,   /* behind a value in a container */
-    EXPECT_END_OF_TEXT,    /* behind the outermost value */
+    EXPECT_VALUE,        /* a value */
+    EXPECT_VALUE_OR_END, /* just behind '[' */
+    EXPECT_KEY,          /* behind ',' in an object */
+    EXPECT_KEY_OR_END,   /* just behind '{' */
+    EXPECT_COMMA_OR_END, /* behind a value in a container */
+    EXPECT_END_OF_TEXT,  /* behind the outermost value */
 };
 
 void json_reader_init(struct json_reader *reader, struct slice text)
@@ -186,7 +186,8 @@ static const char *read_string(struct json_reader *reader, bool *has_nul)
         } else if (byte < 0x80) {
             reader->at++;
         } else {
-            size_t length = utf8_length((const unsigned char *)reader->text + reader->at, reader->len - reader->at);
+            size_t length =
+                utf8_length((const unsigned char *)reader->text + reader->at, reader->len - reader->at);
 
             if (length == 0) {
                 return "not UTF-8";
@@ -357,7 +358,8 @@ enum json_event json_next(struct json_reader *reader, struct json_token *token)
         reader->expects = is_object ? EXPECT_KEY : EXPECT_VALUE;
         skip_whitespace(reader);
     } else if (reader->expects == EXPECT_COMMA_OR_END && peek(reader) != closing) {
-        token->event = invalid(reader, peek(reader) < 0 ? "the text ends too early" : "a comma must stand here");
+        token->event =
+            invalid(reader, peek(reader) < 0 ? "the text ends too early" : "a comma must stand here");
         return token->event;
     }
 
@@ -389,7 +391,8 @@ enum json_event json_next(struct json_reader *reader, struct json_token *token)
     return token->event;
 }
 
-/* The UTF-16 unit or the byte that the next character of a valid string's inside spells, and moves behind it. */
+/* The UTF-16 unit or the byte that the next character of a valid string's inside spells, and moves behind it.
+ */
 static int read_unit(const char **at)
 {
     static const char escapes[] = "bfnrt", spelt[] = "\b\f\n\r\t";
@@ -479,8 +482,8 @@ bool json_find_members(struct slice text, struct json_member *members, size_t co
     json_reader_init(&reader, text);
     while (json_next(&reader, &token) != JSON_END_OF_TEXT) {
         if (token.event == JSON_INVALID) {
-            return error_set(error, ERROR_INVALID_JSON, "the body is not valid JSON: %s (byte %zu)", reader.fault,
-                             reader.at);
+            return error_set(error, ERROR_INVALID_JSON, "the body is not valid JSON: %s (byte %zu)",
+                             reader.fault, reader.at);
         }
         if (outermost == JSON_INVALID) {
             outermost = token.event;

@@ -1,8 +1,8 @@
 /* A strict reader of JSON text: RFC 8259 to the letter, UTF-8 only, at most JSON_DEPTH_MAX levels.
  *
- * json-c accepts much that RFC 8259 does not (docs/architecture.md lists it), so every text passes through here
- * before json-c sees any part of it. The reader works on the text in place, allocates nothing and does not
- * recurse. */
+ * json-c accepts much that RFC 8259 does not (docs/architecture.md lists it), so every text passes through
+ * here before json-c sees any part of it. The reader works on the text in place, allocates nothing and does
+ * not recurse. */
 #ifndef INCIDENTS_MODEL_JSON_H
 #define INCIDENTS_MODEL_JSON_H
 
@@ -64,14 +64,14 @@ struct json_member {
 };
 
 /* Judges a whole text and finds members of the object that it must be. `members` (count of them) name what is
- * wanted, the other fields are set here; of a repeated key the last one counts. *stray_nul is set where a \u0000
- * stands in a key of the object or in a member that is not wanted. Returns false with ERROR_INVALID_JSON where
- * the text is not valid, and ERROR_INVALID_ARGUMENTS where it is no object. */
+ * wanted, the other fields are set here; of a repeated key the last one counts. *stray_nul is set where a
+ * \u0000 stands in a key of the object or in a member that is not wanted. Returns false with
+ * ERROR_INVALID_JSON where the text is not valid, and ERROR_INVALID_ARGUMENTS where it is no object. */
 bool json_find_members(struct slice text, struct json_member *members, size_t count, bool *stray_nul,
                        struct error *error);
 
-/* Finds the next element of the array that the reader's text is; the reader is fresh at the first call. Returns false
- * behind the last. The text must have been judged before. */
+/* Finds the next element of the array that the reader's text is; the reader is fresh at the first call.
+ * Returns false behind the last. The text must have been judged before. */
 bool json_next_element(struct json_reader *reader, struct json_member *element);
 
 /* Whether a JSON string's own bytes, with quotes, spell that ASCII text once its escapes are read. */

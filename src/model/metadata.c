@@ -5,14 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Postgres keeps at most this many digits behind the decimal point (manual, 8.1.2 "Arbitrary Precision Numbers"). */
+/* Postgres keeps at most this many digits behind the decimal point (manual, 8.1.2 "Arbitrary Precision
+ * Numbers"). */
 enum { NUMERIC_SCALE_MAX = 16383 };
 
 /* Postgres reads no exponent beyond this, not even of 0. */
 enum { EXPONENT_MAX = 1000000000 };
 
-/* Postgres writes numbers out without exponents: `0e-16383` is sixteen thousand digits in every answer. So many may all
- * numbers of one metadata come to; what people send stays far below. */
+/* Postgres writes numbers out without exponents: `0e-16383` is sixteen thousand digits in every answer. So
+ * many may all numbers of one metadata come to; what people send stays far below. */
 enum { DIGITS_MAX = 64 * 1024 * 1024 };
 
 static bool is_key_byte(char byte)
@@ -21,7 +22,8 @@ static bool is_key_byte(char byte)
            byte == '_' || byte == '-';
 }
 
-/* Whether a key, its escapes read, matches [A-Za-z0-9_-]+. An escape can only spell such a character as \u00xx. */
+/* Whether a key, its escapes read, matches [A-Za-z0-9_-]+. An escape can only spell such a character as
+ * \u00xx. */
 static bool is_good_key(struct slice quoted)
 {
     const char *at = quoted.data + 1;
@@ -51,7 +53,8 @@ static bool is_good_key(struct slice quoted)
     return true;
 }
 
-/* A number's parts: digits in all and behind the point as written, whether one is not 0, the exponent's value. */
+/* A number's parts: digits in all and behind the point as written, whether one is not 0, the exponent's
+ * value. */
 struct number_parts {
     long digits;
     long fraction_digits;
@@ -86,8 +89,9 @@ static struct number_parts take_apart(struct slice text)
     return parts;
 }
 
-/* Whether a JSON number is one that a double can hold at least roughly, and numeric exactly: one that a double would
- * round to infinity or to nothing is beyond its range. Adds the digits that Postgres will write to *digits. */
+/* Whether a JSON number is one that a double can hold at least roughly, and numeric exactly: one that a
+ * double would round to infinity or to nothing is beyond its range. Adds the digits that Postgres will write
+ * to *digits. */
 static bool is_storable_number(struct slice text, long *digits)
 {
     struct number_parts parts = take_apart(text);
@@ -98,8 +102,8 @@ static bool is_storable_number(struct slice text, long *digits)
         return false;
     }
     *digits += parts.digits + (scale > 0 ? scale : 0);
-    /* strtod reads on to the first byte that is no part of a number: there is one, because the value stands in an
-     * object. The program never leaves the C locale. */
+    /* strtod reads on to the first byte that is no part of a number: there is one, because the value stands
+     * in an object. The program never leaves the C locale. */
     value = strtod(text.data, NULL);
     return isfinite(value) && (parts.is_zero || value != 0.0);
 }

@@ -128,7 +128,8 @@ static bool read_calendar_date(struct cursor *cursor, int year, enum format form
     if (format == FORMAT_EXTENDED && !accept(cursor, '-')) {
         return false;
     }
-    if (!read_digits(cursor, 2, &day) || month < 1 || month > 12 || day < 1 || day > days_in_month(year, month)) {
+    if (!read_digits(cursor, 2, &day) || month < 1 || month > 12 || day < 1 ||
+        day > days_in_month(year, month)) {
         return false;
     }
     *days = days_to_year(year) + day - 1;
@@ -183,8 +184,8 @@ static bool read_fraction(struct cursor *cursor, int64_t unit_seconds, int64_t *
     return true;
 }
 
-/* Reads a time of day into microseconds since midnight: hours, then minutes, then seconds, the last that stands
- * there with or without a fraction. */
+/* Reads a time of day into microseconds since midnight: hours, then minutes, then seconds, the last that
+ * stands there with or without a fraction. */
 static bool read_time(struct cursor *cursor, enum format format, int64_t *micros)
 {
     int hour, minute = 0, second = 0;
@@ -262,7 +263,8 @@ bool timestamp_parse(const char *text, size_t len, int64_t *micros)
         if (!accept(&cursor, 'T') && !accept(&cursor, 't') && !accept(&cursor, ' ')) {
             return false;
         }
-        if (!read_time(&cursor, format, &time) || !read_zone(&cursor, &shift_seconds) || cursor.at < cursor.end) {
+        if (!read_time(&cursor, format, &time) || !read_zone(&cursor, &shift_seconds) ||
+            cursor.at < cursor.end) {
             return false;
         }
     }
@@ -277,13 +279,14 @@ struct civil_date {
     int day;
 };
 
-/* The date that lies that many days after 1970-01-01. Counts from 1 March 0000, so that the leap day is a year's
- * last, in cycles of 400 years, which are 146,097 days. Good from the year -400 on. */
+/* The date that lies that many days after 1970-01-01. Counts from 1 March 0000, so that the leap day is a
+ * year's last, in cycles of 400 years, which are 146,097 days. Good from the year -400 on. */
 static struct civil_date civil_from_days(int64_t days)
 {
     int64_t shifted = days + 719468 + 146097; /* one cycle earlier keeps every part positive */
     int64_t day_of_cycle = shifted % 146097;
-    int64_t year_of_cycle = (day_of_cycle - day_of_cycle / 1460 + day_of_cycle / 36524 - day_of_cycle / 146096) / 365;
+    int64_t year_of_cycle =
+        (day_of_cycle - day_of_cycle / 1460 + day_of_cycle / 36524 - day_of_cycle / 146096) / 365;
     int64_t day_of_year = day_of_cycle - (365 * year_of_cycle + year_of_cycle / 4 - year_of_cycle / 100);
     int64_t shifted_month = (5 * day_of_year + 2) / 153; /* 0 is March */
     int64_t year = year_of_cycle + (shifted / 146097 - 1) * 400;

@@ -1,8 +1,9 @@
 /* Reading ISO 8601 timestamps into microseconds, and writing them for Postgres.
  *
- * Read are calendar dates (ISO 8601-1:2019 clause 5.2.2), ordinal dates (5.2.3) and week dates (5.2.4), each alone
- * or with a local time of day (5.3) and a shift from UTC (5.3.4), in the basic or the extended format, not mixed. On
- * top, what RFC 3339 section 5.6 allows: 't', 'z' and a space in place of 'T'. docs/api.md shows the table. */
+ * Read are calendar dates (ISO 8601-1:2019 clause 5.2.2), ordinal dates (5.2.3) and week dates (5.2.4), each
+ * alone or with a local time of day (5.3) and a shift from UTC (5.3.4), in the basic or the extended format,
+ * not mixed. On top, what RFC 3339 section 5.6 allows: 't', 'z' and a space in place of 'T'. docs/api.md
+ * shows the table. */
 #ifndef INCIDENTS_MODEL_TIMESTAMP_H
 #define INCIDENTS_MODEL_TIMESTAMP_H
 
@@ -12,12 +13,13 @@
 
 enum { TIMESTAMP_TEXT_MAX = 48 };
 
-/* Reads all of text (len bytes) into *micros: microseconds since 1970-01-01T00:00:00Z, negative before. Digits
- * beyond microseconds are cut off. No zone means UTC. Returns false, *micros untouched, where it is not readable. */
+/* Reads all of text (len bytes) into *micros: microseconds since 1970-01-01T00:00:00Z, negative before.
+ * Digits beyond microseconds are cut off. No zone means UTC. Returns false, *micros untouched, where it is
+ * not readable. */
 bool timestamp_parse(const char *text, size_t len, int64_t *micros);
 
-/* Writes micros as Postgres reads a timestamptz, for example "2024-01-01 09:22:33.000000+00" or, for an instant
- * in year 0 that an offset leads to, "0001-12-31 10:00:00.000000+00 BC". */
+/* Writes micros as Postgres reads a timestamptz, for example "2024-01-01 09:22:33.000000+00" or, for an
+ * instant in year 0 that an offset leads to, "0001-12-31 10:00:00.000000+00 BC". */
 void timestamp_format(int64_t micros, char text[TIMESTAMP_TEXT_MAX]);
 
 #endif

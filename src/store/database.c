@@ -45,7 +45,8 @@ static void complain(struct database *database, const char *what, const char *wh
         database->failing_since_ms = now;
         database->last_complaint[0] = '\0';
     }
-    if (strcmp(complaint, database->last_complaint) != 0 || now - database->last_complaint_ms >= COMPLAIN_EVERY_MS) {
+    if (strcmp(complaint, database->last_complaint) != 0 ||
+        now - database->last_complaint_ms >= COMPLAIN_EVERY_MS) {
         database->last_complaint_ms = now;
         memcpy(database->last_complaint, complaint, sizeof complaint);
         log_error("%s", complaint);
@@ -89,15 +90,16 @@ static void log_notice(void *unused, const char *message)
     log_warning("the database says: %s", message);
 }
 
-/* libpq's asynchronous way, because its blocking one knows whole seconds only. Defaults stand before dbname, so that
- * what the url says wins over them; behind it stands what we cannot do without. tcp_user_timeout bounds the attempt
- * at a host that does not answer at all, and lets libpq go on to the next one of several. */
+/* libpq's asynchronous way, because its blocking one knows whole seconds only. Defaults stand before dbname,
+ * so that what the url says wins over them; behind it stands what we cannot do without. tcp_user_timeout
+ * bounds the attempt at a host that does not answer at all, and lets libpq go on to the next one of several.
+ */
 static bool connect_by(struct database *database, int64_t deadline_ms)
 {
     static const char *const keywords[] = {"fallback_application_name", "tcp_user_timeout", "dbname",
                                            "client_encoding", NULL};
-    const char *const values[] = {"incidents.fcgi", "3000", database->url[0] == '\0' ? NULL : database->url, "UTF8",
-                                  NULL};
+    const char *const values[] = {"incidents.fcgi", "3000", database->url[0] == '\0' ? NULL : database->url,
+                                  "UTF8", NULL};
     PostgresPollingStatusType status = PGRES_POLLING_WRITING;
 
     database->connection = PQconnectStartParams(keywords, values, 1);
@@ -158,7 +160,8 @@ static bool send_batch(struct database *database, int64_t deadline_ms)
     return unsent == 0;
 }
 
-/* The next result of the query, NULL with *in_time false once the deadline has passed or the connection is lost. */
+/* The next result of the query, NULL with *in_time false once the deadline has passed or the connection is
+ * lost. */
 static PGresult *next_result(struct database *database, int64_t deadline_ms, bool *in_time)
 {
     *in_time = true;
@@ -179,7 +182,8 @@ static enum database_result read_outcomes(const PGresult *result, struct item *c
     }
     for (size_t i = 0; i < count; i++) {
         items[i]->outcome = item_outcome_from_text(PQgetvalue(result, (int)i, 0));
-        (void)snprintf(items[i]->token_label, sizeof items[i]->token_label, "%s", PQgetvalue(result, (int)i, 1));
+        (void)snprintf(items[i]->token_label, sizeof items[i]->token_label, "%s",
+                       PQgetvalue(result, (int)i, 1));
     }
     return DATABASE_DONE;
 }
@@ -249,8 +253,8 @@ enum database_result database_apply(struct database *database, struct item *cons
         }
     }
     if (!in_time || PQstatus(database->connection) == CONNECTION_BAD) {
-        /* Whether it was committed is not known. Items that have an outcome all the same have it from a complete
-         * result, which Postgres sends before it commits: not enough for a promise. */
+        /* Whether it was committed is not known. Items that have an outcome all the same have it from a
+         * complete result, which Postgres sends before it commits: not enough for a promise. */
         complain(database, "hear from the database",
                  PQstatus(database->connection) == CONNECTION_BAD ? PQerrorMessage(database->connection)
                                                                   : "no answer in time");

@@ -12,9 +12,9 @@
 
 /* Not for several threads at once. Set it up with database_init. */
 struct database {
-    const char *url;     /* borrowed; empty means libpq's own environment and files */
-    PGconn *connection;  /* NULL while there is none */
-    struct buffer batch; /* the encoded batch, kept for the next */
+    const char *url;          /* borrowed; empty means libpq's own environment and files */
+    PGconn *connection;       /* NULL while there is none */
+    struct buffer batch;      /* the encoded batch, kept for the next */
     int64_t failing_since_ms; /* 0 while the last attempt went well */
     int64_t last_complaint_ms;
     char last_complaint[256];
@@ -33,8 +33,9 @@ enum database_result {
 /* Connects at the first use. The url must outlive the database. */
 void database_init(struct database *database, const char *url);
 
-/* Applies the items, in their order, in one transaction: connects where there is no connection, and gives up at
- * deadline_ms (of clock_now_ms). Items get their outcome with DATABASE_DONE only. Errors are logged here. */
+/* Applies the items, in their order, in one transaction: connects where there is no connection, and gives up
+ * at deadline_ms (of clock_now_ms). Items get their outcome with DATABASE_DONE only. Errors are logged here.
+ */
 enum database_result database_apply(struct database *database, struct item *const *items, size_t count,
                                     int64_t deadline_ms);
 

@@ -17,10 +17,9 @@ static const struct {
     const char *text;
     enum item_outcome outcome;
 } outcomes[] = {
-    {"created", ITEM_CREATED},       {"updated", ITEM_UPDATED},     {"unchanged", ITEM_UNCHANGED},
-    {"deleted", ITEM_DELETED},       {"not_found", ITEM_NOT_FOUND}, {"authorized", ITEM_AUTHORIZED},
-    {"ready", ITEM_READY},           {"not_authed", ITEM_NOT_AUTHED},
-    {"not_permitted", ITEM_NOT_PERMITTED},
+    {"created", ITEM_CREATED}, {"updated", ITEM_UPDATED},       {"unchanged", ITEM_UNCHANGED},
+    {"deleted", ITEM_DELETED}, {"not_found", ITEM_NOT_FOUND},   {"authorized", ITEM_AUTHORIZED},
+    {"ready", ITEM_READY},     {"not_authed", ITEM_NOT_AUTHED}, {"not_permitted", ITEM_NOT_PERMITTED},
 };
 
 enum item_outcome item_outcome_from_text(const char *text)

@@ -24,9 +24,9 @@ enum item_outcome {
     ITEM_READY,
     ITEM_NOT_AUTHED,
     ITEM_NOT_PERMITTED,
-    ITEM_UNAVAILABLE,  /* not stored, or not known to be: sending it again is safe */
-    ITEM_UNSTORABLE,   /* the database refused a value of it */
-    ITEM_FAILED,       /* a defect, logged where it happened */
+    ITEM_UNAVAILABLE, /* not stored, or not known to be: sending it again is safe */
+    ITEM_UNSTORABLE,  /* the database refused a value of it */
+    ITEM_FAILED,      /* a defect, logged where it happened */
 };
 
 enum { TOKEN_HASH_HEX = 65, TOKEN_LABEL_MAX = 64 };
@@ -39,8 +39,8 @@ struct item {
     char token_label[TOKEN_LABEL_MAX]; /* empty where the token is not known; cut where longer */
 };
 
-/* Each sets the item up and encodes what is asked; false when out of memory. token_hash is the hexadecimal SHA-256 of
- * the bearer token. The incident must outlive the item. Call item_free in either case. */
+/* Each sets the item up and encodes what is asked; false when out of memory. token_hash is the hexadecimal
+ * SHA-256 of the bearer token. The incident must outlive the item. Call item_free in either case. */
 bool item_upsert(struct item *item, const char *token_hash, const struct incident *incident);
 bool item_delete(struct item *item, const char *token_hash, const struct incident *incident);
 bool item_authorize(struct item *item, const char *token_hash, enum scope scope);

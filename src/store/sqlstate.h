@@ -11,8 +11,8 @@ enum sqlstate_action {
     SQLSTATE_DEFECT,      /* ours */
 };
 
-/* The action for a SQLSTATE of five characters (PostgreSQL manual, appendix A). NULL, as libpq gives it for errors of
- * its own, is a lost connection. */
+/* The action for a SQLSTATE of five characters (PostgreSQL manual, appendix A). NULL, as libpq gives it for
+ * errors of its own, is a lost connection. */
 enum sqlstate_action sqlstate_action(const char *sqlstate);
 
 #endif

@@ -127,8 +127,8 @@ static enum database_result send(struct writer *writer, struct ticket **batch, s
     return result;
 }
 
-/* Sends each ticket by itself, once: an error that belongs to one must not reach the others. Returns how many must be
- * sent again, moved to the front. */
+/* Sends each ticket by itself, once: an error that belongs to one must not reach the others. Returns how many
+ * must be sent again, moved to the front. */
 static size_t send_one_by_one(struct writer *writer, struct ticket **batch, size_t count, bool *reachable)
 {
     size_t kept = 0;
@@ -148,8 +148,8 @@ static size_t send_one_by_one(struct writer *writer, struct ticket **batch, size
     return kept;
 }
 
-/* Waits before another attempt: not at all before the first, for a connection may just have gone stale; then ever
- * longer, at random, so that not all workers come at once. */
+/* Waits before another attempt: not at all before the first, for a connection may just have gone stale; then
+ * ever longer, at random, so that not all workers come at once. */
 static void back_off(struct writer *writer, int attempt, int64_t deadline_ms)
 {
     int64_t longest, wait, left = deadline_ms - clock_now_ms();
@@ -196,7 +196,8 @@ static void settle(struct writer *writer, struct ticket **batch, size_t count)
     }
 }
 
-/* By reference_id, so that two batches lock their incidents in the same order; of one incident, in order of arrival. */
+/* By reference_id, so that two batches lock their incidents in the same order; of one incident, in order of
+ * arrival. */
 static int compare_tickets(const void *left, const void *right)
 {
     const struct ticket *a = *(struct ticket *const *)left;
@@ -378,7 +379,8 @@ struct store *store_start(const struct settings *settings)
     }
     (void)pthread_attr_setstacksize(&attributes, STACK_BYTES);
     for (size_t i = 0; i < count; i++) {
-        int failure = pthread_create(&store->writers[i].thread, &attributes, write_batches, &store->writers[i]);
+        int failure =
+            pthread_create(&store->writers[i].thread, &attributes, write_batches, &store->writers[i]);
 
         if (failure != 0) {
             log_error("unable to start a writer thread: %s", strerror(failure));
@@ -402,8 +404,8 @@ struct store *store_start_single(const struct settings *settings)
     return store;
 }
 
-/* Whether to refuse at once: the queue is full, or the database has been away for so long that whoever waits now
- * would most likely wait for nothing, and keep others from being answered. The caller holds the mutex. */
+/* Whether to refuse at once: the queue is full, or the database has been away for so long that whoever waits
+ * now would most likely wait for nothing, and keep others from being answered. The caller holds the mutex. */
 static bool is_overloaded(const struct store *store)
 {
     return store->queued >= store->settings->queue_max ||

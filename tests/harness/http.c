@@ -70,7 +70,8 @@ static size_t body_length(const struct call *call)
     return call->body_len > 0 ? call->body_len : strlen(call->body);
 }
 
-static const char *authorization_of(const struct site *site, const struct call *call, char *buffer, size_t size)
+static const char *authorization_of(const struct site *site, const struct call *call, char *buffer,
+                                    size_t size)
 {
     if (call->authorization != NULL) {
         return call->authorization;

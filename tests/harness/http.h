@@ -1,5 +1,5 @@
-/* Sending a request the way a client does, over HTTP through nginx, or as a CGI server does, and taking the answer
- * apart. */
+/* Sending a request the way a client does, over HTTP through nginx, or as a CGI server does, and taking the
+ * answer apart. */
 #ifndef INCIDENTS_TESTS_HTTP_H
 #define INCIDENTS_TESTS_HTTP_H
 
@@ -19,7 +19,7 @@ struct call {
     size_t body_len;           /* 0: strlen(body) */
     const char *authorization; /* NULL: the site's good token; "": no such header; else the header's value */
     const char *headers[HTTP_HEADERS_MAX]; /* more of them, "Name: value" */
-    const char *query;         /* behind a '?'; NULL: none */
+    const char *query;                     /* behind a '?'; NULL: none */
 };
 
 struct answer {
@@ -40,7 +40,8 @@ http_transport http_as_cgi;
 
 void answer_free(struct answer *answer);
 
-/* A header's value in buffer (size bytes); NULL where there is no such header. Names are compared in any case. */
+/* A header's value in buffer (size bytes); NULL where there is no such header. Names are compared in any
+ * case. */
 const char *answer_header(const struct answer *answer, const char *name, char *buffer, size_t size);
 
 /* A string member of the body; "" where there is none. */

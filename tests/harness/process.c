@@ -152,14 +152,14 @@ static const struct outcome *run(const char *const argv[], const char *const env
     return &outcome;
 }
 
-const struct outcome *process_run(const char *const argv[], const char *const environment[], const char *input,
-                                  size_t input_len)
+const struct outcome *process_run(const char *const argv[], const char *const environment[],
+                                  const char *input, size_t input_len)
 {
     return run(argv, environment, false, input, input_len);
 }
 
-const struct outcome *process_run_bare(const char *const argv[], const char *const environment[], const char *input,
-                                       size_t input_len)
+const struct outcome *process_run_bare(const char *const argv[], const char *const environment[],
+                                       const char *input, size_t input_len)
 {
     return run(argv, environment, true, input, input_len);
 }

@@ -17,18 +17,18 @@ struct outcome {
     char err[PROCESS_OUTPUT_MAX];
 };
 
-/* Starts a program in the background, its output appended to log. argv and environment (NAME=value, added to ours; a
- * name without '=' is removed) end with NULL; environment may be NULL. It gets a SIGKILL when this process ends. Aborts
- * the test where it cannot be started. */
+/* Starts a program in the background, its output appended to log. argv and environment (NAME=value, added to
+ * ours; a name without '=' is removed) end with NULL; environment may be NULL. It gets a SIGKILL when this
+ * process ends. Aborts the test where it cannot be started. */
 pid_t process_start(const char *const argv[], const char *const environment[], const char *log);
 
 /* Runs a program to its end with that standard input. The result is static: the next call overwrites it. */
-const struct outcome *process_run(const char *const argv[], const char *const environment[], const char *input,
-                                  size_t input_len);
+const struct outcome *process_run(const char *const argv[], const char *const environment[],
+                                  const char *input, size_t input_len);
 
 /* The same with an environment that has nothing but what is given, as a CGI server makes one. */
-const struct outcome *process_run_bare(const char *const argv[], const char *const environment[], const char *input,
-                                       size_t input_len);
+const struct outcome *process_run_bare(const char *const argv[], const char *const environment[],
+                                       const char *input, size_t input_len);
 
 /* Sends the signal and waits for the end, up to 30 s; returns the exit status as outcome.status. */
 int process_stop(pid_t pid, int signal_number);

@@ -95,10 +95,10 @@ static void fill_in(struct site *site)
     (void)snprintf(site->program, sizeof site->program, "%s/%s/incidents.fcgi", here, build);
     (void)snprintf(site->control, sizeof site->control, "%s/%s/incidentctl", here, build);
     free(here);
-    (void)snprintf(site->owner_url, sizeof site->owner_url, "postgresql:///incidents?host=%s&user=incidents_owner",
-                   site->directory);
-    (void)snprintf(site->worker_url, sizeof site->worker_url, "postgresql:///incidents?host=%s&user=incidents_fcgi",
-                   site->directory);
+    (void)snprintf(site->owner_url, sizeof site->owner_url,
+                   "postgresql:///incidents?host=%s&user=incidents_owner", site->directory);
+    (void)snprintf(site->worker_url, sizeof site->worker_url,
+                   "postgresql:///incidents?host=%s&user=incidents_fcgi", site->directory);
     (void)snprintf(site->nginx_socket, sizeof site->nginx_socket, "%s/nginx.sock", site->directory);
     (void)snprintf(site->worker_socket, sizeof site->worker_socket, "%s/worker.sock", site->directory);
     (void)snprintf(site->worker_log, sizeof site->worker_log, "%s/worker.log", site->directory);

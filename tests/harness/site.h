@@ -18,7 +18,7 @@ struct site {
     char nginx_socket[128];         /* where nginx listens */
     char worker_socket[128];        /* where the worker does */
     char worker_log[128];
-    char token[SITE_TOKEN_MAX];     /* label "good", every scope */
+    char token[SITE_TOKEN_MAX]; /* label "good", every scope */
     pid_t postgres;
     pid_t worker;
     pid_t nginx;
@@ -28,11 +28,12 @@ struct site {
 /* Starts Postgres, makes owner and database, and nothing else. */
 void site_start_empty(struct site *site);
 
-/* Starts everything: migrated, with a token, the worker behind nginx. settings (NAME=value, NULL at the end, or NULL) are
- * the worker's. */
+/* Starts everything: migrated, with a token, the worker behind nginx. settings (NAME=value, NULL at the end,
+ * or NULL) are the worker's. */
 void site_start(struct site *site, const char *const settings[]);
 
-/* Stops what runs, and removes the directory. The worker must end cleanly, which under a sanitizer means: no leak. */
+/* Stops what runs, and removes the directory. The worker must end cleanly, which under a sanitizer means: no
+ * leak. */
 void site_stop(struct site *site);
 
 void site_start_postgres(struct site *site, const char *arguments);
@@ -47,8 +48,8 @@ const struct outcome *site_control(struct site *site, const char *input, const c
 /* Makes a token and copies it. arguments as for site_control, behind "token create --label LABEL". */
 void site_create_token(struct site *site, const char *label, const char *scope, char token[SITE_TOKEN_MAX]);
 
-/* Runs a statement as the owner and returns its first value, "" for null or no row. It must succeed. The text is good
- * until the next call. */
+/* Runs a statement as the owner and returns its first value, "" for null or no row. It must succeed. The text
+ * is good until the next call. */
 const char *site_query(struct site *site, const char *sql);
 
 /* The same with one text parameter. */

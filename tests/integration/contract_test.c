@@ -43,17 +43,22 @@ static void check_form(const char *what, const struct answer *answer)
     char value[256];
     struct json_object *ok = NULL;
 
-    if (!json_object_is_type(answer->json, json_type_object) || !json_object_object_get_ex(answer->json, "ok", &ok) ||
+    if (!json_object_is_type(answer->json, json_type_object) ||
+        !json_object_object_get_ex(answer->json, "ok", &ok) ||
         json_object_get_boolean(ok) != (answer->status == 200)) {
-        fail_msg("%s: the body is no JSON object with the right ok: %d %s", what, answer->status, answer->body);
+        fail_msg("%s: the body is no JSON object with the right ok: %d %s", what, answer->status,
+                 answer->body);
     }
-    if (answer->status != 200 && (*answer_text(answer, "error") == '\0' || *answer_text(answer, "message") == '\0')) {
+    if (answer->status != 200 &&
+        (*answer_text(answer, "error") == '\0' || *answer_text(answer, "message") == '\0')) {
         fail_msg("%s: error and message are missing: %s", what, answer->body);
     }
-    if (answer_header(answer, "Content-Type", value, sizeof value) == NULL || strcmp(value, "application/json") != 0) {
+    if (answer_header(answer, "Content-Type", value, sizeof value) == NULL ||
+        strcmp(value, "application/json") != 0) {
         fail_msg("%s: Content-Type is wrong: %s", what, answer->head);
     }
-    if (answer_header(answer, "Cache-Control", value, sizeof value) == NULL || strcmp(value, "no-store") != 0) {
+    if (answer_header(answer, "Cache-Control", value, sizeof value) == NULL ||
+        strcmp(value, "no-store") != 0) {
         fail_msg("%s: Cache-Control is wrong: %s", what, answer->head);
     }
     if (answer_header(answer, "X-Request-Id", value, sizeof value) == NULL || *value == '\0') {
@@ -183,8 +188,10 @@ static void a_405_names_the_verb_that_is_allowed(void **state)
         const char *path;
         const char *verb;
         const char *allow;
-    } cases[] = {{"incidents.upsert", "GET", "POST"}, {"incidents.delete", "PATCH", "POST"},
-                 {"incidents.sync", "PUT", "POST"},   {"healthz", "POST", "GET"},
+    } cases[] = {{"incidents.upsert", "GET", "POST"},
+                 {"incidents.delete", "PATCH", "POST"},
+                 {"incidents.sync", "PUT", "POST"},
+                 {"healthz", "POST", "GET"},
                  {"readyz", "PUT", "GET"}};
 
     (void)state;
@@ -250,8 +257,16 @@ static void a_body_at_the_limit_is_read_and_one_byte_more_is_refused(void **stat
     char *at_limit = filled(good, ' ', 1024 * 1024 - strlen(good), "");
     char *over = filled(good, ' ', 1024 * 1024 + 1 - strlen(good), "");
     const struct contract_case cases[] = {
-        {.what = "at the limit", .path = "incidents.upsert", .body = at_limit, .status = 200, .action = "created"},
-        {.what = "one byte more", .path = "incidents.upsert", .body = over, .status = 413, .error = "request_too_large"},
+        {.what = "at the limit",
+         .path = "incidents.upsert",
+         .body = at_limit,
+         .status = 200,
+         .action = "created"},
+        {.what = "one byte more",
+         .path = "incidents.upsert",
+         .body = over,
+         .status = 413,
+         .error = "request_too_large"},
     };
 
     (void)state;
@@ -278,21 +293,32 @@ static void the_token_comes_before_the_size(void **state)
 
 static void reference_id_is_kept_byte_for_byte(void **state)
 {
-    static const char *const ids[] = {"plain", " blanks around ", "\xC3\xA9\xF0\x9F\x94\xA5", "e\xCC\x81", "a/b?c=d&e#f",
-                                      "'; DROP TABLE intake.incident; --", "%s%n", "\\", "quote\"d", "\x7f"};
+    static const char *const ids[] = {"plain",
+                                      " blanks around ",
+                                      "\xC3\xA9\xF0\x9F\x94\xA5",
+                                      "e\xCC\x81",
+                                      "a/b?c=d&e#f",
+                                      "'; DROP TABLE intake.incident; --",
+                                      "%s%n",
+                                      "\\",
+                                      "quote\"d",
+                                      "\x7f"};
 
     (void)state;
     for (size_t i = 0; i < sizeof ids / sizeof ids[0]; i++) {
         struct json_object *body = json_object_new_object();
-        struct contract_case c = {.what = ids[i], .path = "incidents.upsert", .status = 200, .action = "created"};
+        struct contract_case c = {
+            .what = ids[i], .path = "incidents.upsert", .status = 200, .action = "created"};
 
         (void)json_object_object_add(body, "reference_id", json_object_new_string(ids[i]));
         (void)json_object_object_add(body, "started_at", json_object_new_string("2024-01-01"));
         c.body = json_object_to_json_string(body);
         c.reference_id = ids[i];
         run_case(&c);
-        assert_string_equal(
-            site_query_for(&fixture.site, "SELECT count(*) FROM intake.incident WHERE reference_id = $1", ids[i]), "1");
+        assert_string_equal(site_query_for(&fixture.site,
+                                           "SELECT count(*) FROM intake.incident WHERE reference_id = $1",
+                                           ids[i]),
+                            "1");
         c.path = "incidents.delete";
         c.action = "deleted";
         run_case(&c);
@@ -305,15 +331,24 @@ static void identifiers_may_have_1024_bytes_and_no_more(void **state)
     char *fits = filled("{\"started_at\":\"2024-01-01\",\"reference_id\":\"", 'i', 1024,
                         "\",\"services\":[{\"identifier\":\"s\"}]}");
     char *long_id = filled("{\"started_at\":\"2024-01-01\",\"reference_id\":\"", 'i', 1025, "\"}");
-    char *long_service = filled("{\"started_at\":\"2024-01-01\",\"reference_id\":\"l\",\"services\":[{\"identifier\":\"s\"},"
-                                "{\"identifier\":\"",
-                                's', 1025, "\"}]}");
+    char *long_service =
+        filled("{\"started_at\":\"2024-01-01\",\"reference_id\":\"l\",\"services\":[{\"identifier\":\"s\"},"
+               "{\"identifier\":\"",
+               's', 1025, "\"}]}");
     const struct contract_case cases[] = {
         {.what = "1024", .path = "incidents.upsert", .body = fits, .status = 200, .action = "created"},
-        {.what = "1025", .path = "incidents.upsert", .body = long_id, .status = 422, .error = "invalid_arguments",
+        {.what = "1025",
+         .path = "incidents.upsert",
+         .body = long_id,
+         .status = 422,
+         .error = "invalid_arguments",
          .names = "reference_id"},
-        {.what = "1025 in a service", .path = "incidents.upsert", .body = long_service, .status = 422,
-         .error = "invalid_arguments", .names = "services[1].identifier"},
+        {.what = "1025 in a service",
+         .path = "incidents.upsert",
+         .body = long_service,
+         .status = 422,
+         .error = "invalid_arguments",
+         .names = "services[1].identifier"},
     };
 
     (void)state;
@@ -363,25 +398,29 @@ static void each_argument_is_judged_by_its_rule(void **state)
 
     (void)state;
     RUN(cases);
-    assert_string_equal(site_query(&fixture.site, "SELECT name = '' AND priority = '' AND source_url = '' FROM "
-                                                  "intake.incident WHERE reference_id = 'empty'"),
+    assert_string_equal(site_query(&fixture.site,
+                                   "SELECT name = '' AND priority = '' AND source_url = '' FROM "
+                                   "intake.incident WHERE reference_id = 'empty'"),
                         "t");
 }
 
 static void services_are_stored_in_the_order_sent_and_each_once(void **state)
 {
     (void)state;
-    upsert("{\"reference_id\":\"svc\",\"started_at\":\"2024-01-01\",\"services\":[{\"identifier\":\"z\",\"name\":\"Z\"},"
+    upsert("{\"reference_id\":\"svc\",\"started_at\":\"2024-01-01\",\"services\":[{\"identifier\":\"z\","
+           "\"name\":\"Z\"},"
            "{\"identifier\":\"a\",\"name\":null,\"extra\":{}},{\"identifier\":\"z\",\"name\":\"later\"},"
            "{\"identifier\":\"m\"}]}",
            "created");
-    assert_string_equal(site_query(&fixture.site,
-                                   "SELECT string_agg(format('%s:%s=%s', position, identifier, name), ' ' ORDER BY "
-                                   "position) FROM intake.incident_service WHERE reference_id = 'svc'"),
-                        "1:z=later 2:a= 3:m=");
+    assert_string_equal(
+        site_query(&fixture.site,
+                   "SELECT string_agg(format('%s:%s=%s', position, identifier, name), ' ' ORDER BY "
+                   "position) FROM intake.incident_service WHERE reference_id = 'svc'"),
+        "1:z=later 2:a= 3:m=");
 }
 
-/* The arguments that may be absent or null, and what each of three values looks like in a request and in SQL. */
+/* The arguments that may be absent or null, and what each of three values looks like in a request and in SQL.
+ */
 struct optional_argument {
     const char *name;
     const char *first;  /* JSON */
@@ -393,8 +432,8 @@ struct optional_argument {
     const char *cleared_sql;
 };
 
-#define SERVICES_SQL                                                                                                   \
-    "(SELECT string_agg(s.identifier || '=' || coalesce(s.name, ''), ',' ORDER BY s.position) "                        \
+#define SERVICES_SQL                                                                                         \
+    "(SELECT string_agg(s.identifier || '=' || coalesce(s.name, ''), ',' ORDER BY s.position) "              \
     "FROM intake.incident_service s WHERE s.reference_id = i.reference_id)"
 
 static const struct optional_argument optional_arguments[] = {
@@ -403,24 +442,28 @@ static const struct optional_argument optional_arguments[] = {
     {"source_url", "\"u:1\"", "\"u:2\"", NULL, "i.source_url", "u:1", "u:2", ""},
     {"resolved_at", "\"2024-02-01\"", "\"2024-03-01T01:00+01:00\"", NULL, "i.resolved_at AT TIME ZONE 'UTC'",
      "2024-02-01 00:00:00", "2024-03-01 00:00:00", ""},
-    {"services", "[{\"identifier\":\"a\",\"name\":\"A\"},{\"identifier\":\"b\"}]", "[{\"identifier\":\"b\"}]", "[]",
-     SERVICES_SQL, "a=A,b=", "b=", ""},
-    {"metadata", "{\"k\":{\"x\":1.10}}", "{\"l\":[]}", "{}", "i.metadata", "{\"k\": {\"x\": 1.10}}", "{\"l\": []}", ""},
+    {"services", "[{\"identifier\":\"a\",\"name\":\"A\"},{\"identifier\":\"b\"}]", "[{\"identifier\":\"b\"}]",
+     "[]", SERVICES_SQL, "a=A,b=", "b=", ""},
+    {"metadata", "{\"k\":{\"x\":1.10}}", "{\"l\":[]}", "{}", "i.metadata", "{\"k\": {\"x\": 1.10}}",
+     "{\"l\": []}", ""},
     {"metadata", "{\"k\":1}", "{\"k\":2}", "[]", "i.metadata", "{\"k\": 1}", "{\"k\": 2}", ""},
 };
 
 /* Sends started_at and, unless NULL, the argument; checks the action and what is then stored. */
-static void step(const struct optional_argument *argument, const char *json, const char *action, const char *stored)
+static void step(const struct optional_argument *argument, const char *json, const char *action,
+                 const char *stored)
 {
     char body[512], sql[512];
 
     (void)snprintf(body, sizeof body, "{\"reference_id\":\"grid\",\"started_at\":\"2024-01-01\"%s%s%s%s}",
-                   json == NULL ? "" : ",\"", json == NULL ? "" : argument->name, json == NULL ? "" : "\":",
-                   json == NULL ? "" : json);
+                   json == NULL ? "" : ",\"", json == NULL ? "" : argument->name,
+                   json == NULL ? "" : "\":", json == NULL ? "" : json);
     upsert(body, action);
-    (void)snprintf(sql, sizeof sql, "SELECT %s FROM intake.incident i WHERE reference_id = 'grid'", argument->sql);
+    (void)snprintf(sql, sizeof sql, "SELECT %s FROM intake.incident i WHERE reference_id = 'grid'",
+                   argument->sql);
     if (strcmp(site_query(&fixture.site, sql), stored) != 0) {
-        fail_msg("after %s: %s should be %s, is %s", body, argument->name, stored, site_query(&fixture.site, sql));
+        fail_msg("after %s: %s should be %s, is %s", body, argument->name, stored,
+                 site_query(&fixture.site, sql));
     }
 }
 
@@ -480,8 +523,9 @@ static void started_at_is_required_on_later_calls_too(void **state)
     run_case(&missing);
     upsert("{\"reference_id\":\"again\",\"started_at\":\"2024-01-01T00:00:00+00:00\"}", "unchanged");
     upsert("{\"reference_id\":\"again\",\"started_at\":\"2024-01-03\"}", "updated");
-    assert_string_equal(site_query(&fixture.site, "SELECT started_at AT TIME ZONE 'UTC' FROM intake.incident WHERE "
-                                                  "reference_id = 'again'"),
+    assert_string_equal(site_query(&fixture.site,
+                                   "SELECT started_at AT TIME ZONE 'UTC' FROM intake.incident WHERE "
+                                   "reference_id = 'again'"),
                         "2024-01-03 00:00:00");
 }
 
@@ -490,9 +534,11 @@ static void a_number_with_other_digits_is_a_change(void **state)
 {
     (void)state;
     upsert("{\"reference_id\":\"digits\",\"started_at\":\"2024-01-01\",\"metadata\":{\"n\":1.1}}", "created");
-    upsert("{\"reference_id\":\"digits\",\"started_at\":\"2024-01-01\",\"metadata\":{\"n\":1.10}}", "updated");
+    upsert("{\"reference_id\":\"digits\",\"started_at\":\"2024-01-01\",\"metadata\":{\"n\":1.10}}",
+           "updated");
     assert_string_equal(
-        site_query(&fixture.site, "SELECT metadata->>'n' FROM intake.incident WHERE reference_id = 'digits'"), "1.10");
+        site_query(&fixture.site, "SELECT metadata->>'n' FROM intake.incident WHERE reference_id = 'digits'"),
+        "1.10");
 }
 
 static void updated_at_moves_with_a_change_and_created_at_never(void **state)
@@ -502,16 +548,20 @@ static void updated_at_moves_with_a_change_and_created_at_never(void **state)
     (void)state;
     upsert("{\"reference_id\":\"times\",\"started_at\":\"2024-01-01\"}", "created");
     assert_string_equal(
-        site_query(&fixture.site, "SELECT created_at = updated_at FROM intake.incident WHERE reference_id = 'times'"),
+        site_query(&fixture.site,
+                   "SELECT created_at = updated_at FROM intake.incident WHERE reference_id = 'times'"),
         "t");
-    (void)snprintf(before, sizeof before, "%s",
-                   site_query(&fixture.site, "SELECT created_at FROM intake.incident WHERE reference_id = 'times'"));
-    upsert("{\"reference_id\":\"times\",\"started_at\":\"2024-01-01\",\"services\":[{\"identifier\":\"a\"}]}", "updated");
+    (void)snprintf(
+        before, sizeof before, "%s",
+        site_query(&fixture.site, "SELECT created_at FROM intake.incident WHERE reference_id = 'times'"));
+    upsert("{\"reference_id\":\"times\",\"started_at\":\"2024-01-01\",\"services\":[{\"identifier\":\"a\"}]}",
+           "updated");
     assert_string_equal(
-        site_query_for(&fixture.site,
-                       "SELECT updated_at > created_at AND created_at = $1::timestamptz FROM intake.incident WHERE "
-                       "reference_id = 'times'",
-                       before),
+        site_query_for(
+            &fixture.site,
+            "SELECT updated_at > created_at AND created_at = $1::timestamptz FROM intake.incident WHERE "
+            "reference_id = 'times'",
+            before),
         "t");
 }
 
@@ -535,10 +585,11 @@ static void every_json_text_is_judged_as_a_whole_body(void **state)
 
 static void every_accepted_metadata_value_comes_back_equal(void **state)
 {
-    static const char before[] = "{\"reference_id\":\"texts\",\"started_at\":\"2024-01-01\",\"metadata\":{\"v\":";
-    static const char *const errors[] = {
-        [IN_METADATA_ACCEPTED] = "", [IN_METADATA_METADATA_INVALID] = "metadata_invalid",
-        [IN_METADATA_INVALID_JSON] = "invalid_json"};
+    static const char before[] =
+        "{\"reference_id\":\"texts\",\"started_at\":\"2024-01-01\",\"metadata\":{\"v\":";
+    static const char *const errors[] = {[IN_METADATA_ACCEPTED] = "",
+                                         [IN_METADATA_METADATA_INVALID] = "metadata_invalid",
+                                         [IN_METADATA_INVALID_JSON] = "invalid_json"};
 
     (void)state;
     for (size_t i = 0; i < json_text_count; i++) {
@@ -568,7 +619,8 @@ static void every_accepted_metadata_value_comes_back_equal(void **state)
                                       value),
                        "t") != 0) {
                 fail_msg("%s came back different: %s", text->what,
-                         site_query(&fixture.site, "SELECT metadata FROM intake.incident WHERE reference_id = 'texts'"));
+                         site_query(&fixture.site,
+                                    "SELECT metadata FROM intake.incident WHERE reference_id = 'texts'"));
             }
             free(value);
         }
@@ -615,7 +667,8 @@ static void the_request_id_is_the_clients_where_it_can_be(void **state)
     static const struct {
         const char *sent;
         bool kept;
-    } cases[] = {{"abc-123", true}, {"with blanks \"and\" quotes", true}, {"\xC3\xA9", false}, {"tab\there", false}};
+    } cases[] = {
+        {"abc-123", true}, {"with blanks \"and\" quotes", true}, {"\xC3\xA9", false}, {"tab\there", false}};
     char *longest = filled("", 'x', 128, ""), *too_long = filled("", 'x', 129, "");
 
     (void)state;
@@ -641,7 +694,8 @@ static void the_request_id_is_the_clients_where_it_can_be(void **state)
 
 static void the_content_type_does_not_matter(void **state)
 {
-    static const char *const types[] = {"Content-Type: application/x-www-form-urlencoded", "Content-Type: text/plain",
+    static const char *const types[] = {"Content-Type: application/x-www-form-urlencoded",
+                                        "Content-Type: text/plain",
                                         "Content-Type: application/json; charset=latin1", "Content-Type:"};
 
     (void)state;
@@ -659,9 +713,10 @@ static void the_content_type_does_not_matter(void **state)
 
 static void an_error_echoes_nothing_of_the_request(void **state)
 {
-    static const char *const bodies[] = {
-        "{\"sEcReT", "{\"reference_id\":\"r\",\"started_at\":\"sEcReT\"}",
-        BODY(",\"metadata\":{\"sEcReT.x\":1}"), BODY(",\"services\":[{\"identifier\":7,\"sEcReT\":1}]"), "\"sEcReT\""};
+    static const char *const bodies[] = {"{\"sEcReT", "{\"reference_id\":\"r\",\"started_at\":\"sEcReT\"}",
+                                         BODY(",\"metadata\":{\"sEcReT.x\":1}"),
+                                         BODY(",\"services\":[{\"identifier\":7,\"sEcReT\":1}]"),
+                                         "\"sEcReT\""};
 
     (void)state;
     for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {
@@ -677,7 +732,8 @@ static void an_error_echoes_nothing_of_the_request(void **state)
 
 static void arguments_in_the_query_string_change_nothing(void **state)
 {
-    static const char *const queries[] = {"--check", "token+create", "--version", "reference_id=x", "-d+allow_url_include"};
+    static const char *const queries[] = {"--check", "token+create", "--version", "reference_id=x",
+                                          "-d+allow_url_include"};
 
     (void)state;
     for (size_t i = 0; i < sizeof queries / sizeof queries[0]; i++) {
@@ -721,18 +777,21 @@ static int empty(void **state)
 }
 
 #define CASE(test) cmocka_unit_test_setup(test, empty)
-#define CASES                                                                                                          \
-    CASE(each_method_answers_as_the_contract_says), CASE(each_error_has_its_code_and_status),                          \
-        CASE(a_405_names_the_verb_that_is_allowed), CASE(checks_run_in_the_order_of_the_contract),                     \
-        CASE(a_body_at_the_limit_is_read_and_one_byte_more_is_refused), CASE(reference_id_is_kept_byte_for_byte),      \
-        CASE(identifiers_may_have_1024_bytes_and_no_more), CASE(each_argument_is_judged_by_its_rule),                  \
-        CASE(services_are_stored_in_the_order_sent_and_each_once),                                                     \
-        CASE(absent_keeps_null_clears_and_a_value_replaces), CASE(started_at_is_required_on_later_calls_too),          \
-        CASE(a_number_with_other_digits_is_a_change), CASE(updated_at_moves_with_a_change_and_created_at_never),       \
-        CASE(every_json_text_is_judged_as_a_whole_body), CASE(every_accepted_metadata_value_comes_back_equal),         \
-        CASE(every_readable_timestamp_is_stored_exactly), CASE(the_request_id_is_the_clients_where_it_can_be),         \
-        CASE(the_content_type_does_not_matter), CASE(an_error_echoes_nothing_of_the_request),                          \
-        CASE(arguments_in_the_query_string_change_nothing)
+#define CASES                                                                                                \
+    CASE(each_method_answers_as_the_contract_says), CASE(each_error_has_its_code_and_status),                \
+        CASE(a_405_names_the_verb_that_is_allowed), CASE(checks_run_in_the_order_of_the_contract),           \
+        CASE(a_body_at_the_limit_is_read_and_one_byte_more_is_refused),                                      \
+        CASE(reference_id_is_kept_byte_for_byte), CASE(identifiers_may_have_1024_bytes_and_no_more),         \
+        CASE(each_argument_is_judged_by_its_rule),                                                           \
+        CASE(services_are_stored_in_the_order_sent_and_each_once),                                           \
+        CASE(absent_keeps_null_clears_and_a_value_replaces),                                                 \
+        CASE(started_at_is_required_on_later_calls_too), CASE(a_number_with_other_digits_is_a_change),       \
+        CASE(updated_at_moves_with_a_change_and_created_at_never),                                           \
+        CASE(every_json_text_is_judged_as_a_whole_body),                                                     \
+        CASE(every_accepted_metadata_value_comes_back_equal),                                                \
+        CASE(every_readable_timestamp_is_stored_exactly),                                                    \
+        CASE(the_request_id_is_the_clients_where_it_can_be), CASE(the_content_type_does_not_matter),         \
+        CASE(an_error_echoes_nothing_of_the_request), CASE(arguments_in_the_query_string_change_nothing)
 
 int main(void)
 {
