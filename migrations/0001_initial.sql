@@ -156,7 +156,7 @@ BEGIN
        OR item ? 'source_url' AND i.source_url IS DISTINCT FROM excluded.source_url
        OR item ? 'resolved_at' AND i.resolved_at IS DISTINCT FROM excluded.resolved_at
        OR item ? 'metadata' AND i.metadata::text IS DISTINCT FROM excluded.metadata::text
-    RETURNING i.created_at = moment INTO is_new;
+    RETURNING i.xmax = 0 INTO is_new; -- a row that DO UPDATE locked and updated has our own transaction there
     differs := FOUND;
 
     IF item ? 'services' AND intake.replace_services(item->>'reference_id', item->'services') AND NOT differs THEN
