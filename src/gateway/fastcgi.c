@@ -1,14 +1,15 @@
-/* FastCGI through libfcgi: threads that each accept a connection and answer its requests.
+/* FastCGI through libfcgi: threads that each take a request from whichever connection has one, and answer it.
  *
- * The connection is accepted here and handed to libfcgi, not accepted by it: its accept cannot be ended
- * without cutting a request short, gives a silent connection two seconds of a thread (or, on TCP, all of
- * them), and takes EMFILE for a reason to exit. docs/architecture.md has the list of its traps. */
+ * Connections are accepted here and lent to libfcgi for the length of a request. Its own accept cannot be
+ * ended without cutting a request short, gives a silent connection two seconds of a thread (or, on TCP, all
+ * of them), and takes EMFILE for a reason to exit; and a connection that the web server keeps open would hold
+ * a thread. docs/architecture.md has the list of its traps. */
 #include <errno.h>
 #include <fcgiapp.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -25,24 +26,24 @@
 enum {
     LISTENER = 0,              /* FCGI_LISTENSOCK_FILENO */
     CONNECTION_TIMEOUT_S = 10, /* for the web server to send or take the next bytes */
-    KEPT_IDLE_MS = 30000,      /* for the next request on a kept connection */
-    DRAIN_MS = 2000,           /* after a stop: for what the kernel has accepted already */
+    DRAIN_MS = 2000,           /* after a stop: for what has arrived already */
     BUFFER_KEEP_BYTES = 64 * 1024,
     ANSWER_MAX = 64 * 1024,
-    STACK_BYTES = 256 * 1024,
+    STACK_BYTES = 512 * 1024, /* libpq connects on it: name resolution, TLS */
 };
 
 struct server {
     const struct settings *settings;
     struct store *store;
-    int stop_event; /* readable once the server is to stop */
+    int epoll; /* the listener and idle connections, each of which wakes one thread; and the stop event */
+    int stop_event; /* readable, and so waking every thread, once the server is to stop */
+    atomic_bool stopping;
 };
 
 /* One request thread and what it keeps between requests. */
 struct worker {
     struct server *server;
     pthread_t thread;
-    int epoll; /* watches the listener, exclusively, and the stop event */
     struct buffer body;
     struct buffer written;
 };
@@ -70,13 +71,6 @@ static long read_stream(void *context, char *data, size_t len)
     return got == 0 && FCGX_GetError(request->in) != 0 ? -1 : got;
 }
 
-static bool is_stopping(const struct server *server)
-{
-    struct pollfd stop = {.fd = server->stop_event, .events = POLLIN};
-
-    return poll(&stop, 1, 0) > 0;
-}
-
 static void answer_request(struct worker *worker, FCGX_Request *request)
 {
     const struct server *server = worker->server;
@@ -97,19 +91,15 @@ static void answer_request(struct worker *worker, FCGX_Request *request)
     FCGX_Finish_r(request); /* closes the connection unless the web server asked to keep it */
 }
 
-/* Waits for the next request on a kept connection; false when it is time to close it. */
-static bool wait_for_request(const struct server *server, int connection)
+/* Lets the next event of a descriptor wake one thread, once. */
+static bool watch(const struct server *server, int descriptor, int operation)
 {
-    struct pollfd events[] = {{.fd = connection, .events = POLLIN},
-                              {.fd = server->stop_event, .events = POLLIN}};
+    struct epoll_event event = {.events = EPOLLIN | EPOLLONESHOT, .data.fd = descriptor};
 
-    if (poll(events, 2, KEPT_IDLE_MS) <= 0) {
-        return false;
-    }
-    return (events[0].revents & POLLIN) != 0; /* a request that has arrived is answered, stop or not */
+    return epoll_ctl(server->epoll, operation, descriptor, &event) == 0;
 }
 
-/* Answers the requests of one connection, and closes it. */
+/* Answers the request that waits on a connection, and closes the connection unless it is kept. */
 static void serve_connection(struct worker *worker, int connection)
 {
     FCGX_Request request;
@@ -121,94 +111,87 @@ static void serve_connection(struct worker *worker, int connection)
     }
     request.ipcFd = connection;
     request.keepConnection = 1; /* FCGX_Accept_r begins with FCGX_Finish_r, which would close it */
-    while (FCGX_Accept_r(&request) == 0) {
+    if (FCGX_Accept_r(&request) == 0) {
         answer_request(worker, &request);
-        if (request.ipcFd < 0) {
-            return;
-        }
-        if (!wait_for_request(worker->server, request.ipcFd)) {
-            break;
+        if (request.ipcFd >= 0 && watch(worker->server, connection, EPOLL_CTL_MOD)) {
+            request.ipcFd = -1; /* it is not this thread's any more */
         }
     }
     FCGX_Free(&request, request.ipcFd >= 0);
 }
 
-/* Takes a connection, if one is there; -1 otherwise. */
-static int accept_connection(void)
+/* Takes a connection, if one is there, and waits for what it will send. */
+static void accept_connection(const struct server *server)
 {
     static const struct timeval timeout = {.tv_sec = CONNECTION_TIMEOUT_S};
     int connection = accept4(LISTENER, NULL, NULL, SOCK_CLOEXEC);
+    int failure = connection < 0 ? errno : 0;
 
-    if (connection < 0) {
-        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-            log_error("unable to accept a connection: %s", strerror(errno));
-            clock_sleep_ms(100); /* others may close theirs meanwhile */
-        }
-        return -1;
+    if (failure == EMFILE || failure == ENFILE || failure == ENOBUFS || failure == ENOMEM) {
+        log_error("unable to accept a connection: %s", strerror(failure));
+        clock_sleep_ms(100); /* others may close theirs meanwhile */
     }
-    /* libfcgi reads and writes without a time limit of its own. */
-    (void)setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
-    (void)setsockopt(connection, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout);
-    return connection;
+    (void)watch(server, LISTENER, EPOLL_CTL_MOD);
+    if (connection >= 0) {
+        /* libfcgi reads and writes without a time limit of its own. */
+        (void)setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
+        (void)setsockopt(connection, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout);
+        if (!watch(server, connection, EPOLL_CTL_ADD)) {
+            log_error("unable to watch a connection: %s", strerror(errno));
+            (void)close(connection);
+        }
+    }
 }
 
-/* Waits until a connection may be there, or the server stops. */
-static void wait_for_connection(const struct worker *worker)
+/* Waits for something to do, and does it; false when there was nothing but the stop event. */
+static bool handle_events(struct worker *worker, bool is_stopping)
 {
-    struct epoll_event event;
+    const struct server *server = worker->server;
+    struct epoll_event events[2]; /* a second one only where the first may be the stop event */
+    int count = epoll_wait(server->epoll, events, is_stopping ? 2 : 1, is_stopping ? 0 : -1);
+    bool did_something = false;
 
-    (void)epoll_wait(worker->epoll, &event, 1, -1);
+    for (int i = 0; i < count; i++) {
+        int descriptor = events[i].data.fd;
+
+        if (descriptor == server->stop_event) {
+            continue;
+        }
+        did_something = true;
+        if (descriptor == LISTENER) {
+            accept_connection(server);
+        } else {
+            serve_connection(worker, descriptor);
+        }
+    }
+    return did_something;
 }
 
 static void *serve(void *argument)
 {
     struct worker *worker = argument;
-    int64_t drain_until_ms = 0;
+    int64_t drain_until_ms;
 
-    for (;;) {
-        int connection = accept_connection();
-
-        if (connection >= 0) {
-            serve_connection(worker, connection);
-        }
-        if (is_stopping(worker->server)) {
-            /* What the kernel has accepted is served still, for a while: under steady load it never ends. */
-            if (drain_until_ms == 0) {
-                drain_until_ms = clock_now_ms() + DRAIN_MS;
-            }
-            if (connection < 0 || clock_now_ms() > drain_until_ms) {
-                return NULL;
-            }
-        } else if (connection < 0) {
-            wait_for_connection(worker);
-        }
+    while (!worker->server->stopping) {
+        (void)handle_events(worker, false);
     }
-}
-
-/* A watch on the listener that wakes one thread a connection, not all of them. */
-static bool watch(struct worker *worker)
-{
-    struct epoll_event listener = {.events = EPOLLIN | EPOLLEXCLUSIVE};
-    struct epoll_event stop = {.events = EPOLLIN};
-
-    worker->epoll = epoll_create1(EPOLL_CLOEXEC);
-    return worker->epoll >= 0 && epoll_ctl(worker->epoll, EPOLL_CTL_ADD, LISTENER, &listener) == 0 &&
-           epoll_ctl(worker->epoll, EPOLL_CTL_ADD, worker->server->stop_event, &stop) == 0;
+    /* What has arrived is served still, for a while: under steady load it never ends. */
+    drain_until_ms = clock_now_ms() + DRAIN_MS;
+    while (handle_events(worker, true) && clock_now_ms() < drain_until_ms) {
+    }
+    return NULL;
 }
 
 static bool start_worker(struct worker *worker, struct server *server, const pthread_attr_t *attributes)
 {
     int failure;
 
-    *worker = (struct worker){.server = server, .epoll = -1};
+    *worker = (struct worker){.server = server};
     buffer_init(&worker->body, server->settings->body_limit);
     buffer_init(&worker->written, ANSWER_MAX);
-    failure = watch(worker) ? pthread_create(&worker->thread, attributes, serve, worker) : errno;
+    failure = pthread_create(&worker->thread, attributes, serve, worker);
     if (failure != 0) {
         log_error("unable to start a request thread: %s", strerror(failure));
-        if (worker->epoll >= 0) {
-            (void)close(worker->epoll);
-        }
     }
     return failure == 0;
 }
@@ -216,16 +199,17 @@ static bool start_worker(struct worker *worker, struct server *server, const pth
 static void join_worker(struct worker *worker)
 {
     (void)pthread_join(worker->thread, NULL);
-    (void)close(worker->epoll);
     buffer_free(&worker->body);
     buffer_free(&worker->written);
 }
 
-static void request_stop(const struct server *server)
+static void request_stop(struct server *server)
 {
     static const uint64_t one = 1;
-    ssize_t written = write(server->stop_event, &one, sizeof one);
+    ssize_t written;
 
+    server->stopping = true;
+    written = write(server->stop_event, &one, sizeof one);
     (void)written; /* eventfd(2): fails only when the counter is full, and then it is readable */
 }
 
@@ -268,30 +252,45 @@ static bool set_up_signals(sigset_t *signals)
            signal(SIGPIPE, SIG_IGN) != SIG_ERR;
 }
 
-/* O_NONBLOCK, because a thread that was woken may find that another process took the connection. */
-static bool set_up_listener(void)
+/* The listener is O_NONBLOCK, because another process may have taken the connection. */
+static bool set_up_events(struct server *server)
 {
     int flags = fcntl(LISTENER, F_GETFL);
+    struct epoll_event stop = {.events = EPOLLIN};
 
-    return flags >= 0 && fcntl(LISTENER, F_SETFL, flags | O_NONBLOCK) == 0;
+    server->epoll = epoll_create1(EPOLL_CLOEXEC);
+    server->stop_event = eventfd(0, EFD_CLOEXEC);
+    stop.data.fd = server->stop_event;
+    return server->epoll >= 0 && server->stop_event >= 0 && flags >= 0 &&
+           fcntl(LISTENER, F_SETFL, flags | O_NONBLOCK) == 0 &&
+           epoll_ctl(server->epoll, EPOLL_CTL_ADD, server->stop_event, &stop) == 0 &&
+           watch(server, LISTENER, EPOLL_CTL_ADD);
+}
+
+static void close_events(const struct server *server)
+{
+    if (server->epoll >= 0) {
+        (void)close(server->epoll);
+    }
+    if (server->stop_event >= 0) {
+        (void)close(server->stop_event);
+    }
 }
 
 int gateway_serve_fastcgi(const struct settings *settings)
 {
-    struct server server = {.settings = settings, .stop_event = eventfd(0, EFD_CLOEXEC)};
+    struct server server = {.settings = settings, .epoll = -1, .stop_event = -1};
     struct worker *workers = calloc((size_t)settings->threads, sizeof *workers);
     sigset_t signals;
     bool ok = false;
 
-    if (server.stop_event < 0 || workers == NULL || !set_up_signals(&signals) || !set_up_listener()) {
+    if (workers == NULL || !set_up_signals(&signals) || !set_up_events(&server)) {
         log_error("unable to start: %s", strerror(errno));
     } else if ((server.store = store_start(settings)) != NULL) {
         ok = run_workers(&server, workers, &signals);
         store_stop(server.store);
     }
     free(workers);
-    if (server.stop_event >= 0) {
-        (void)close(server.stop_event);
-    }
+    close_events(&server);
     return ok ? EXIT_SUCCESS : EXIT_FAILURE;
 }

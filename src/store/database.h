@@ -33,8 +33,9 @@ enum database_result {
 /* Connects at the first use. The url must outlive the database. */
 void database_init(struct database *database, const char *url);
 
-/* Applies the items, in their order, in one transaction: connects where there is no connection, and gives up
- * at deadline_ms (of clock_now_ms). Items get their outcome with DATABASE_DONE only. Errors are logged here.
+/* Applies the items, no two of which may be for the same incident, in one transaction: connects where there
+ * is no connection, and gives up at deadline_ms (of clock_now_ms). Items get their outcome with DATABASE_DONE
+ * only. Errors are logged here.
  */
 enum database_result database_apply(struct database *database, struct item *const *items, size_t count,
                                     int64_t deadline_ms);

@@ -32,9 +32,10 @@ enum item_outcome {
 enum { TOKEN_HASH_HEX = 65, TOKEN_LABEL_MAX = 64 };
 
 struct item {
-    const char *reference_id; /* borrowed, NULL where the operation has none; what a batch is sorted by */
-    struct buffer json;       /* the element of apply_batch's array */
-    int64_t deadline_ms;      /* clock_now_ms() after which nobody waits any more */
+    const char
+        *reference_id;   /* borrowed, NULL where the operation has none; no two items of a batch share it */
+    struct buffer json;  /* the element of apply_batch's array */
+    int64_t deadline_ms; /* clock_now_ms() after which nobody waits any more */
     enum item_outcome outcome;
     char token_label[TOKEN_LABEL_MAX]; /* empty where the token is not known; cut where longer */
 };

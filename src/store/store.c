@@ -1,9 +1,16 @@
-/* The queue of requests, and the writers that send it to Postgres batch by batch. */
+/* The queue of requests, and the connections that carry it to Postgres batch by batch.
+ *
+ * No thread of its own writes. A request's thread that finds a connection idle takes it, and with it the
+ * batch: all that waits, its own request among it. The others sleep until somebody has sent theirs, or until
+ * a connection is idle again and one of them is woken to carry the next batch. */
 #include "store/store.h"
 
 #include <pthread.h>
+#include <semaphore.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 #include <time.h>
 
 #include "base/clock.h"
@@ -14,151 +21,391 @@ enum {
     BATCH_BYTES_MAX = 4 * 1024 * 1024, /* one batch's JSON, but for an item that is larger alone */
     BACKOFF_FIRST_MS = 20,
     BACKOFF_MAX_MS = 500,
+    TOO_LATE_FRACTION =
+        20, /* a request with less than this part of its time left would only end its batch early */
     PROBE_EVERY_MS = 500, /* while the database is away and nobody asks */
     PROBE_DEADLINE_MS = 2000,
     STACK_BYTES = 1024 * 1024, /* name resolution and TLS happen on it */
 };
 
-/* A request in the queue or in a batch. It lies on the stack of the thread that submitted it and waits. */
-struct ticket {
-    struct item *item;
-    struct ticket *next;
-    size_t arrival; /* within its batch */
-    bool done;
-    pthread_cond_t is_done;
+enum ticket_state {
+    TICKET_WAITING,  /* for somebody to send it */
+    TICKET_SENT,     /* in a batch */
+    TICKET_RETURNED, /* its batch came to nothing; its thread decides what next */
+    TICKET_DONE,     /* item->outcome is final, and the ticket in no list any more */
 };
 
-struct writer {
-    struct store *store;
+/* A request on its way. It lies on the stack of the thread that submitted it and waits. */
+struct ticket {
+    TAILQ_ENTRY(ticket) link;
+    struct item *item;
+    uint64_t incident; /* a hash of the reference_id, 0 without one */
+    bool alone;        /* it was in a batch that failed, and goes by itself from now on */
+    _Atomic enum ticket_state state;
+    enum database_result result; /* why it was returned */
+    sem_t wake;
+    atomic_int wakes; /* posts of it that were decided upon; the ticket must outlive them */
+    int awoken;       /* posts of it that its thread has taken */
+};
+
+TAILQ_HEAD(tickets, ticket);
+
+/* One connection and the batch that it carries. */
+struct carrier {
     struct database database;
     struct ticket **batch; /* batch_max of them */
     struct item **items;   /* the same, as database_apply takes them */
-    pthread_t thread;
-    bool probes; /* looks for the database while it is away: one writer does */
-    unsigned random;
+    size_t count;
+    enum database_result result;
+    struct carrier *next; /* of the idle ones */
 };
 
 struct store {
     const struct settings *settings;
-    struct writer *writers;
-    size_t writer_count; /* started; 0 with store_start_single */
+    struct carrier *carriers;
+    size_t carrier_count;
+    bool has_prober;
+    pthread_t prober;
 
-    pthread_mutex_t mutex; /* guards what follows, and every ticket's `next` and `done` */
-    pthread_cond_t has_work;
-    struct ticket *first;
-    struct ticket **last;
-    int queued;
+    pthread_mutex_t mutex;    /* guards what follows, and the state of every ticket */
+    struct tickets tickets;   /* all that are not done, in order of arrival */
+    int waiting;              /* how many of them are in TICKET_WAITING */
+    struct carrier *idle;     /* the last used first: a lone client always finds a warm one */
+    pthread_cond_t is_needed; /* the prober is: the database went away, or the store stops */
     bool stopping;
     int64_t unreachable_since_ms; /* 0 while the last attempt reached the database */
 };
 
-static void finish(struct store *store, struct ticket *ticket, enum item_outcome outcome)
+static void lock(struct store *store)
 {
     (void)pthread_mutex_lock(&store->mutex);
-    ticket->item->outcome = outcome;
-    ticket->done = true;
-    (void)pthread_cond_signal(&ticket->is_done);
+}
+
+static void unlock(struct store *store)
+{
     (void)pthread_mutex_unlock(&store->mutex);
 }
 
-/* Notes whether the database could be reached. */
-static void note_reachable(struct store *store, bool reachable)
+/* FNV-1a. That two incidents share a value costs one of them a wait, no more. */
+static uint64_t hash_reference_id(const char *reference_id)
 {
-    (void)pthread_mutex_lock(&store->mutex);
-    if (reachable) {
-        store->unreachable_since_ms = 0;
-    } else if (store->unreachable_since_ms == 0) {
-        store->unreachable_since_ms = clock_now_ms();
-        (void)pthread_cond_broadcast(&store->has_work); /* one writer begins to probe */
+    uint64_t hash = 0xcbf29ce484222325;
+
+    if (reference_id == NULL) {
+        return 0;
     }
-    (void)pthread_mutex_unlock(&store->mutex);
+    for (const char *byte = reference_id; *byte != '\0'; byte++) {
+        hash = (hash ^ (unsigned char)*byte) * 0x100000001b3;
+    }
+    return hash != 0 ? hash : 1;
 }
 
-/* Ends the tickets that nobody should wait for any longer; returns how many are left, moved to the front. */
-static size_t drop_expired(struct store *store, struct ticket **batch, size_t count)
+static bool is_too_late(const struct store *store, const struct ticket *ticket, int64_t now_ms)
 {
-    int64_t now = clock_now_ms();
-    size_t kept = 0;
+    return ticket->item->deadline_ms - now_ms < store->settings->deadline_ms / TOO_LATE_FRACTION;
+}
 
-    for (size_t i = 0; i < count; i++) {
-        if (batch[i]->item->deadline_ms <= now) {
-            finish(store, batch[i], ITEM_UNAVAILABLE);
-        } else {
-            batch[kept++] = batch[i];
+/* Whether an earlier request for the same incident is not done yet. The caller holds the mutex. */
+static bool is_behind_another(const struct store *store, const struct ticket *ticket)
+{
+    const struct ticket *earlier;
+
+    if (ticket->incident == 0) {
+        return false;
+    }
+    for (earlier = TAILQ_FIRST(&store->tickets); earlier != ticket; earlier = TAILQ_NEXT(earlier, link)) {
+        if (earlier->incident == ticket->incident) {
+            return true;
         }
     }
-    return kept;
+    return false;
 }
 
-static int64_t earliest_deadline(struct ticket *const *batch, size_t count)
+static bool may_be_sent(const struct store *store, const struct ticket *ticket, int64_t now_ms)
 {
-    int64_t earliest = batch[0]->item->deadline_ms;
+    return ticket->state == TICKET_WAITING && !is_too_late(store, ticket, now_ms) &&
+           !is_behind_another(store, ticket);
+}
 
-    for (size_t i = 1; i < count; i++) {
-        if (batch[i]->item->deadline_ms < earliest) {
-            earliest = batch[i]->item->deadline_ms;
+/* Fills the carrier with what waits, in order of arrival, up to the caps. Two requests for one incident never
+ * travel at once, so they take effect in the order in which they came. The caller holds the mutex. */
+static void load(struct store *store, struct carrier *carrier)
+{
+    int64_t now_ms = clock_now_ms();
+    size_t bytes = 0;
+    struct ticket *ticket;
+
+    carrier->count = 0;
+    TAILQ_FOREACH(ticket, &store->tickets, link)
+    {
+        if (carrier->count == (size_t)store->settings->batch_max || bytes > BATCH_BYTES_MAX) {
+            break;
+        }
+        if (!may_be_sent(store, ticket, now_ms) || (ticket->alone && carrier->count > 0)) {
+            continue;
+        }
+        bytes += ticket->item->json.len;
+        if (carrier->count > 0 && bytes > BATCH_BYTES_MAX) {
+            break;
+        }
+        ticket->state = TICKET_SENT;
+        store->waiting--;
+        carrier->batch[carrier->count++] = ticket;
+        if (ticket->alone) {
+            break;
+        }
+    }
+}
+
+/* Takes an idle connection and what it shall carry; NULL when there is no connection, or nothing to carry.
+ * The caller holds the mutex. */
+static struct carrier *set_out(struct store *store)
+{
+    struct carrier *carrier = store->idle;
+
+    if (carrier == NULL) {
+        return NULL;
+    }
+    load(store, carrier);
+    if (carrier->count == 0) {
+        return NULL;
+    }
+    store->idle = carrier->next;
+    return carrier;
+}
+
+static void put_back(struct store *store, struct carrier *carrier)
+{
+    carrier->next = store->idle;
+    store->idle = carrier;
+}
+
+static int64_t earliest_deadline(const struct carrier *carrier)
+{
+    int64_t earliest = carrier->items[0]->deadline_ms;
+
+    for (size_t i = 1; i < carrier->count; i++) {
+        if (carrier->items[i]->deadline_ms < earliest) {
+            earliest = carrier->items[i]->deadline_ms;
         }
     }
     return earliest;
 }
 
-/* Sends tickets as one transaction, and ends those about which there is no more to be done. */
-static enum database_result send(struct writer *writer, struct ticket **batch, size_t count)
+/* One transaction. Nobody else has the carrier, so this is done without the mutex. */
+static void carry(struct carrier *carrier)
 {
-    struct store *store = writer->store;
-    enum database_result result;
-
-    for (size_t i = 0; i < count; i++) {
-        writer->items[i] = batch[i]->item;
+    for (size_t i = 0; i < carrier->count; i++) {
+        carrier->items[i] = carrier->batch[i]->item;
     }
-    result = database_apply(&writer->database, writer->items, count, earliest_deadline(batch, count));
-    note_reachable(store, result != DATABASE_UNREACHABLE);
-    for (size_t i = 0; i < count; i++) {
-        if (result == DATABASE_DONE) {
-            finish(store, batch[i], batch[i]->item->outcome);
-        } else if (count == 1 && result == DATABASE_UNAVAILABLE) {
-            finish(store, batch[i], ITEM_UNAVAILABLE);
-        } else if (count == 1 && result == DATABASE_UNSTORABLE) {
-            finish(store, batch[i], ITEM_UNSTORABLE);
-        } else if (count == 1 && result == DATABASE_FAILED) {
-            finish(store, batch[i], ITEM_FAILED);
-        }
-    }
-    return result;
+    carrier->result =
+        database_apply(&carrier->database, carrier->items, carrier->count, earliest_deadline(carrier));
 }
 
-/* Sends each ticket by itself, once: an error that belongs to one must not reach the others. Returns how many
- * must be sent again, moved to the front. */
-static size_t send_one_by_one(struct writer *writer, struct ticket **batch, size_t count, bool *reachable)
+/* Wakes a ticket's thread: decided with the mutex held, done with or without it. */
+static void decide_wake(struct ticket *ticket)
 {
-    size_t kept = 0;
+    (void)atomic_fetch_add(&ticket->wakes, 1);
+}
 
-    *reachable = true;
-    for (size_t i = 0; i < count; i++) {
-        enum database_result result = DATABASE_UNREACHABLE;
+/* Lets somebody carry the next batch, if there is one and a connection to carry it. The caller holds the
+ * mutex. */
+static void wake_next(struct store *store)
+{
+    int64_t now_ms = clock_now_ms();
+    struct ticket *ticket;
 
-        if (*reachable) {
-            result = send(writer, &batch[i], 1);
-            *reachable = result != DATABASE_UNREACHABLE;
-        }
-        if (result == DATABASE_UNREACHABLE || result == DATABASE_CONFLICT) {
-            batch[kept++] = batch[i];
+    if (store->idle == NULL || store->waiting == 0) {
+        return;
+    }
+    TAILQ_FOREACH(ticket, &store->tickets, link)
+    {
+        if (may_be_sent(store, ticket, now_ms)) {
+            decide_wake(ticket);
+            (void)sem_post(&ticket->wake);
+            return;
         }
     }
-    return kept;
+}
+
+/* Notes whether the database could be reached. The caller holds the mutex. */
+static void note_reachable(struct store *store, bool reachable)
+{
+    if (reachable) {
+        store->unreachable_since_ms = 0;
+    } else if (store->unreachable_since_ms == 0) {
+        store->unreachable_since_ms = clock_now_ms();
+        (void)pthread_cond_signal(&store->is_needed);
+    }
+}
+
+/* What a result means for a request that travelled alone; ITEM_PENDING where it may be tried again. */
+static enum item_outcome outcome_alone(enum database_result result)
+{
+    switch (result) {
+    case DATABASE_UNAVAILABLE:
+        return ITEM_UNAVAILABLE;
+    case DATABASE_UNSTORABLE:
+        return ITEM_UNSTORABLE;
+    case DATABASE_FAILED:
+        return ITEM_FAILED;
+    case DATABASE_DONE:
+    case DATABASE_UNREACHABLE:
+    case DATABASE_CONFLICT:
+        break;
+    }
+    return ITEM_PENDING;
+}
+
+/* The ticket is done, its outcome set. The caller holds the mutex. */
+static void end_ticket(struct store *store, struct ticket *ticket)
+{
+    TAILQ_REMOVE(&store->tickets, ticket, link);
+    ticket->state = TICKET_DONE;
+}
+
+/* Tells a ticket what became of its batch. The caller holds the mutex. */
+static void deliver(struct store *store, const struct carrier *carrier, struct ticket *ticket)
+{
+    enum item_outcome outcome = carrier->count == 1 ? outcome_alone(carrier->result) : ITEM_PENDING;
+
+    if (carrier->result == DATABASE_DONE) {
+        end_ticket(store, ticket); /* with the outcome that database_apply set */
+    } else if (outcome != ITEM_PENDING) {
+        ticket->item->outcome = outcome;
+        end_ticket(store, ticket);
+    } else {
+        ticket->result = carrier->result;
+        ticket->alone = ticket->alone || (carrier->count > 1 && carrier->result != DATABASE_UNREACHABLE);
+        ticket->state = TICKET_RETURNED;
+    }
+}
+
+/* Ends a journey: everybody in the batch learns what became of it, and the next batch sets out. The caller,
+ * whose own ticket needs no waking, holds the mutex; it is released on the way, because to wake is a system
+ * call each. */
+static void arrive(struct store *store, struct carrier *carrier, const struct ticket *own)
+{
+    note_reachable(store, carrier->result != DATABASE_UNREACHABLE);
+    for (size_t i = 0; i < carrier->count; i++) {
+        if (carrier->batch[i] != own) {
+            decide_wake(carrier->batch[i]);
+        }
+        deliver(store, carrier, carrier->batch[i]);
+    }
+    unlock(store);
+    for (size_t i = 0; i < carrier->count; i++) {
+        if (carrier->batch[i] != own) {
+            (void)sem_post(&carrier->batch[i]->wake);
+        }
+    }
+    lock(store);
+    put_back(store, carrier);
+    wake_next(store);
+}
+
+/* Sleeps until the ticket is woken, and, while it waits to be sent, no longer than to its deadline. The
+ * caller holds the mutex; it is released meanwhile, and not taken again where the ticket is done: false then.
+ */
+static bool sleep_on(struct store *store, struct ticket *ticket)
+{
+    const struct timespec until = {.tv_sec = ticket->item->deadline_ms / 1000,
+                                   .tv_nsec = ticket->item->deadline_ms % 1000 * 1000000};
+    bool is_timed = ticket->state == TICKET_WAITING;
+
+    unlock(store);
+    if ((is_timed ? sem_clockwait(&ticket->wake, CLOCK_MONOTONIC, &until) : sem_wait(&ticket->wake)) == 0) {
+        ticket->awoken++;
+    }
+    if (ticket->state == TICKET_DONE) {
+        return false;
+    }
+    lock(store);
+    return true;
+}
+
+/* What the ticket's thread does while the ticket waits: carries a batch, gives up at the deadline, or sleeps.
+ * False where the ticket is done and the mutex released. The caller holds the mutex. */
+static bool wait_to_be_sent(struct store *store, struct ticket *ticket)
+{
+    int64_t now_ms = clock_now_ms();
+    struct carrier *carrier = may_be_sent(store, ticket, now_ms) ? set_out(store) : NULL;
+
+    if (carrier != NULL) {
+        unlock(store);
+        carry(carrier);
+        lock(store);
+        arrive(store, carrier, ticket);
+        return true;
+    }
+    if (now_ms >= ticket->item->deadline_ms) {
+        ticket->item->outcome = ITEM_UNAVAILABLE;
+        store->waiting--;
+        end_ticket(store, ticket);
+        wake_next(store); /* another may have waited for this one to be done */
+        return true;
+    }
+    if (is_too_late(store, ticket, now_ms)) {
+        wake_next(store); /* it may have been woken to carry, and must not any more */
+    }
+    return sleep_on(store, ticket);
+}
+
+/* Gets the ticket sent, by this thread or another. True when it is done; false when it was returned. */
+static bool travel(struct store *store, struct ticket *ticket)
+{
+    bool is_locked = true;
+
+    lock(store);
+    while (is_locked && ticket->state != TICKET_DONE && ticket->state != TICKET_RETURNED) {
+        is_locked =
+            ticket->state == TICKET_WAITING ? wait_to_be_sent(store, ticket) : sleep_on(store, ticket);
+    }
+    if (is_locked) {
+        unlock(store);
+    }
+    return ticket->state == TICKET_DONE;
+}
+
+/* Whether to refuse at once: the queue is full, or the database has been away for so long that whoever waits
+ * now would most likely wait for nothing, and keep others from being answered. The caller holds the mutex. */
+static bool is_overloaded(const struct store *store)
+{
+    return store->waiting >= store->settings->queue_max ||
+           (store->unreachable_since_ms != 0 &&
+            clock_now_ms() - store->unreachable_since_ms > store->settings->deadline_ms);
+}
+
+static bool enter(struct store *store, struct ticket *ticket)
+{
+    bool enters;
+
+    lock(store);
+    enters = !is_overloaded(store);
+    if (enters) {
+        TAILQ_INSERT_TAIL(&store->tickets, ticket, link);
+        store->waiting++;
+    }
+    unlock(store);
+    return enters;
 }
 
 /* Waits before another attempt: not at all before the first, for a connection may just have gone stale; then
- * ever longer, at random, so that not all workers come at once. */
-static void back_off(struct writer *writer, int attempt, int64_t deadline_ms)
+ * ever longer, at random, so that not all come at once. */
+static void back_off(int attempt, int64_t deadline_ms)
 {
+    static _Thread_local unsigned seed;
     int64_t longest, wait, left = deadline_ms - clock_now_ms();
 
     if (attempt == 0) {
         return;
     }
+    if (seed == 0) {
+        seed =
+            (unsigned)(uintptr_t)&longest ^ (unsigned)clock_now_ms(); /* each thread has a stack of its own */
+    }
     longest = attempt < 6 ? (int64_t)BACKOFF_FIRST_MS << (attempt - 1) : BACKOFF_MAX_MS;
-    wait = longest / 2 + rand_r(&writer->random) % (longest / 2 + 1);
+    wait = longest / 2 + rand_r(&seed) % (longest / 2 + 1);
     if (wait > left) {
         wait = left;
     }
@@ -167,163 +414,106 @@ static void back_off(struct writer *writer, int attempt, int64_t deadline_ms)
     }
 }
 
-/* Sends tickets until each is ended: with its outcome, or at its deadline. */
-static void settle(struct writer *writer, struct ticket **batch, size_t count)
+/* Queues a ticket that was returned once more. It keeps its place before later requests for its incident. */
+static void wait_again(struct store *store, struct ticket *ticket)
 {
-    bool together = true;
+    lock(store);
+    ticket->state = TICKET_WAITING;
+    store->waiting++;
+    unlock(store);
+}
 
-    for (int attempt = 0; (count = drop_expired(writer->store, batch, count)) > 0; attempt++) {
-        bool reachable;
+void store_submit(struct store *store, struct item *item)
+{
+    struct ticket ticket = {.item = item, .incident = hash_reference_id(item->reference_id)};
 
-        if (together) {
-            enum database_result result = send(writer, batch, count);
-
-            reachable = result != DATABASE_UNREACHABLE;
-            if (result == DATABASE_DONE || (count == 1 && reachable && result != DATABASE_CONFLICT)) {
-                return;
-            }
-            if (reachable && count > 1) {
-                together = false;
-                continue;
-            }
-        } else {
-            count = send_one_by_one(writer, batch, count, &reachable);
-            if (count == 0) {
-                return;
-            }
+    item->deadline_ms = clock_now_ms() + store->settings->deadline_ms;
+    (void)sem_init(&ticket.wake, 0, 0); /* cannot fail with these arguments */
+    if (!enter(store, &ticket)) {
+        item->outcome = ITEM_UNAVAILABLE;
+    } else {
+        for (int attempt = 0; !travel(store, &ticket); attempt++) {
+            back_off(attempt, item->deadline_ms);
+            wait_again(store, &ticket);
         }
-        back_off(writer, attempt, earliest_deadline(batch, count));
-    }
-}
-
-/* By reference_id, so that two batches lock their incidents in the same order; of one incident, in order of
- * arrival. */
-static int compare_tickets(const void *left, const void *right)
-{
-    const struct ticket *a = *(struct ticket *const *)left;
-    const struct ticket *b = *(struct ticket *const *)right;
-    const char *a_id = a->item->reference_id != NULL ? a->item->reference_id : "";
-    const char *b_id = b->item->reference_id != NULL ? b->item->reference_id : "";
-    int order = strcmp(a_id, b_id);
-
-    if (order != 0) {
-        return order;
-    }
-    return a->arrival < b->arrival ? -1 : 1;
-}
-
-/* Takes what is queued, up to the caps. The caller holds the mutex. */
-static size_t take_batch(struct store *store, struct ticket **batch)
-{
-    size_t count = 0, bytes = 0;
-
-    while (store->first != NULL && count < (size_t)store->settings->batch_max) {
-        struct ticket *ticket = store->first;
-
-        bytes += ticket->item->json.len;
-        if (count > 0 && bytes > BATCH_BYTES_MAX) {
-            break;
-        }
-        store->first = ticket->next;
-        store->queued--;
-        ticket->arrival = count;
-        batch[count++] = ticket;
-    }
-    if (store->first == NULL) {
-        store->last = &store->first;
-    }
-    return count;
-}
-
-/* Waits for something to send; 0 when there is nothing, because the store stops or it is time to probe. */
-static size_t wait_for_batch(struct writer *writer)
-{
-    struct store *store = writer->store;
-    size_t count;
-
-    (void)pthread_mutex_lock(&store->mutex);
-    while (store->first == NULL && !store->stopping) {
-        if (writer->probes && store->unreachable_since_ms != 0) {
-            struct timespec until;
-
-            (void)clock_gettime(CLOCK_MONOTONIC, &until);
-            until.tv_nsec += PROBE_EVERY_MS * 1000000L;
-            until.tv_sec += until.tv_nsec / 1000000000L;
-            until.tv_nsec %= 1000000000L;
-            if (pthread_cond_timedwait(&store->has_work, &store->mutex, &until) != 0) {
-                break;
-            }
-        } else {
-            (void)pthread_cond_wait(&store->has_work, &store->mutex);
+        while (ticket.awoken < ticket.wakes) {
+            ticket.awoken += sem_wait(&ticket.wake) == 0;
         }
     }
-    count = take_batch(store, writer->batch);
-    (void)pthread_mutex_unlock(&store->mutex);
-    return count;
+    (void)sem_destroy(&ticket.wake);
 }
 
-/* Asks the database whether it is back, so that the next request need not find out. */
-static void probe(struct writer *writer)
+/* Asks the database whether it is back, so that the next request need not find out. The caller holds the
+ * mutex. */
+static void probe(struct store *store)
 {
+    struct carrier *carrier = store->idle;
     struct item ping;
     struct item *items[] = {&ping};
 
+    if (carrier == NULL) {
+        return; /* they are all trying */
+    }
+    store->idle = carrier->next;
+    unlock(store);
+    carrier->result = DATABASE_UNREACHABLE;
     if (item_ping(&ping)) {
-        enum database_result result =
-            database_apply(&writer->database, items, 1, clock_now_ms() + PROBE_DEADLINE_MS);
-
-        note_reachable(writer->store, result != DATABASE_UNREACHABLE);
+        carrier->result = database_apply(&carrier->database, items, 1, clock_now_ms() + PROBE_DEADLINE_MS);
     }
     item_free(&ping);
+    lock(store);
+    note_reachable(store, carrier->result != DATABASE_UNREACHABLE);
+    put_back(store, carrier);
+    wake_next(store);
 }
 
-static void *write_batches(void *argument)
+static void *probe_while_away(void *argument)
 {
-    struct writer *writer = argument;
-    struct store *store = writer->store;
-    bool stopping = false;
+    struct store *store = argument;
 
-    while (!stopping) {
-        size_t count = wait_for_batch(writer);
+    lock(store);
+    while (!store->stopping) {
+        struct timespec until;
 
-        if (count > 0) {
-            qsort(writer->batch, count, sizeof writer->batch[0], compare_tickets);
-            settle(writer, writer->batch, count);
-        } else {
-            (void)pthread_mutex_lock(&store->mutex);
-            stopping = store->stopping;
-            (void)pthread_mutex_unlock(&store->mutex);
-            if (!stopping) {
-                probe(writer);
-            }
+        if (store->unreachable_since_ms == 0) {
+            (void)pthread_cond_wait(&store->is_needed, &store->mutex);
+            continue;
+        }
+        (void)clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_nsec += PROBE_EVERY_MS * 1000000L;
+        until.tv_sec += until.tv_nsec / 1000000000L;
+        until.tv_nsec %= 1000000000L;
+        if (pthread_cond_timedwait(&store->is_needed, &store->mutex, &until) != 0 &&
+            store->unreachable_since_ms != 0) {
+            probe(store);
         }
     }
+    unlock(store);
     return NULL;
 }
 
-static bool writer_init(struct writer *writer, struct store *store, size_t batch_max, bool probes)
+static bool carrier_init(struct carrier *carrier, const struct settings *settings)
 {
-    *writer = (struct writer){.store = store, .probes = probes, .random = (unsigned)clock_now_ms()};
-    database_init(&writer->database, store->settings->database_url);
-    writer->batch = calloc(batch_max, sizeof(struct ticket *));
-    writer->items = calloc(batch_max, sizeof(struct item *));
-    return writer->batch != NULL && writer->items != NULL;
+    database_init(&carrier->database, settings->database_url);
+    carrier->batch = calloc((size_t)settings->batch_max, sizeof(struct ticket *));
+    carrier->items = calloc((size_t)settings->batch_max, sizeof(struct item *));
+    return carrier->batch != NULL && carrier->items != NULL;
 }
 
-static void writer_free(struct writer *writer)
+static void carrier_free(struct carrier *carrier)
 {
-    database_close(&writer->database);
-    free(writer->batch);
-    free(writer->items);
+    database_close(&carrier->database);
+    free(carrier->batch);
+    free(carrier->items);
 }
 
-static void store_free(struct store *store, size_t writers)
+static void store_free(struct store *store)
 {
-    for (size_t i = 0; i < writers; i++) {
-        writer_free(&store->writers[i]);
+    for (size_t i = 0; i < store->carrier_count; i++) {
+        carrier_free(&store->carriers[i]);
     }
-    free(store->writers);
-    (void)pthread_cond_destroy(&store->has_work);
+    free(store->carriers);
+    (void)pthread_cond_destroy(&store->is_needed);
     (void)pthread_mutex_destroy(&store->mutex);
     free(store);
 }
@@ -339,121 +529,78 @@ static bool init_monotonic_condition(pthread_cond_t *condition)
     return ok;
 }
 
-/* A store with memory for that many writers and no thread yet; NULL when out of memory. */
-static struct store *store_new(const struct settings *settings, size_t writers, size_t batch_max)
+/* A store with that many connections, none of them open yet; NULL (logged) when out of memory. */
+static struct store *store_new(const struct settings *settings, size_t connections)
 {
     struct store *store = calloc(1, sizeof *store);
 
     if (store == NULL) {
+        log_error("unable to start the store: out of memory");
         return NULL;
     }
     store->settings = settings;
-    store->last = &store->first;
+    TAILQ_INIT(&store->tickets);
     (void)pthread_mutex_init(&store->mutex, NULL); /* cannot fail without attributes on Linux */
-    store->writers = calloc(writers, sizeof store->writers[0]);
-    if (!init_monotonic_condition(&store->has_work) || store->writers == NULL) {
-        store_free(store, 0);
+    store->carriers = calloc(connections, sizeof store->carriers[0]);
+    if (!init_monotonic_condition(&store->is_needed) || store->carriers == NULL) {
+        log_error("unable to start the store: out of memory");
+        store_free(store);
         return NULL;
     }
-    for (size_t i = 0; i < writers; i++) {
-        if (!writer_init(&store->writers[i], store, batch_max, i == 0)) {
-            store_free(store, i + 1);
+    while (store->carrier_count < connections) {
+        struct carrier *carrier = &store->carriers[store->carrier_count++];
+
+        if (!carrier_init(carrier, settings)) {
+            log_error("unable to start the store: out of memory");
+            store_free(store);
             return NULL;
         }
+        put_back(store, carrier);
     }
     return store;
 }
 
+static bool start_prober(struct store *store)
+{
+    pthread_attr_t attributes;
+    int failure = pthread_attr_init(&attributes);
+
+    if (failure == 0) {
+        (void)pthread_attr_setstacksize(&attributes, STACK_BYTES);
+        failure = pthread_create(&store->prober, &attributes, probe_while_away, store);
+        (void)pthread_attr_destroy(&attributes);
+    }
+    store->has_prober = failure == 0;
+    if (!store->has_prober) {
+        log_error("unable to start a thread of the store: %s", strerror(failure));
+    }
+    return store->has_prober;
+}
+
 struct store *store_start(const struct settings *settings)
 {
-    size_t count = (size_t)settings->connections;
-    struct store *store = store_new(settings, count, (size_t)settings->batch_max);
-    pthread_attr_t attributes;
+    struct store *store = store_new(settings, (size_t)settings->connections);
 
-    if (store == NULL || pthread_attr_init(&attributes) != 0) {
-        log_error("unable to start the store: out of memory");
-        if (store != NULL) {
-            store_free(store, count);
-        }
+    if (store != NULL && !start_prober(store)) {
+        store_free(store);
         return NULL;
     }
-    (void)pthread_attr_setstacksize(&attributes, STACK_BYTES);
-    for (size_t i = 0; i < count; i++) {
-        int failure =
-            pthread_create(&store->writers[i].thread, &attributes, write_batches, &store->writers[i]);
-
-        if (failure != 0) {
-            log_error("unable to start a writer thread: %s", strerror(failure));
-            store_stop(store);
-            store = NULL;
-            break;
-        }
-        store->writer_count++;
-    }
-    (void)pthread_attr_destroy(&attributes);
     return store;
 }
 
 struct store *store_start_single(const struct settings *settings)
 {
-    struct store *store = store_new(settings, 1, 1);
-
-    if (store == NULL) {
-        log_error("unable to start the store: out of memory");
-    }
-    return store;
-}
-
-/* Whether to refuse at once: the queue is full, or the database has been away for so long that whoever waits
- * now would most likely wait for nothing, and keep others from being answered. The caller holds the mutex. */
-static bool is_overloaded(const struct store *store)
-{
-    return store->queued >= store->settings->queue_max ||
-           (store->unreachable_since_ms != 0 &&
-            clock_now_ms() - store->unreachable_since_ms > store->settings->deadline_ms);
-}
-
-static void enqueue_and_wait(struct store *store, struct ticket *ticket)
-{
-    (void)pthread_mutex_lock(&store->mutex);
-    if (is_overloaded(store)) {
-        ticket->item->outcome = ITEM_UNAVAILABLE;
-    } else {
-        *store->last = ticket;
-        store->last = &ticket->next;
-        store->queued++;
-        (void)pthread_cond_signal(&store->has_work);
-        while (!ticket->done) {
-            (void)pthread_cond_wait(&ticket->is_done, &store->mutex);
-        }
-    }
-    (void)pthread_mutex_unlock(&store->mutex);
-}
-
-void store_submit(struct store *store, struct item *item)
-{
-    struct ticket ticket = {.item = item, .is_done = PTHREAD_COND_INITIALIZER};
-    struct ticket *batch[] = {&ticket};
-
-    item->deadline_ms = clock_now_ms() + store->settings->deadline_ms;
-    if (store->writer_count == 0) {
-        settle(&store->writers[0], batch, 1);
-    } else {
-        enqueue_and_wait(store, &ticket);
-    }
-    (void)pthread_cond_destroy(&ticket.is_done);
+    return store_new(settings, 1);
 }
 
 void store_stop(struct store *store)
 {
-    size_t writers = store->writer_count == 0 ? 1 : (size_t)store->settings->connections;
-
-    (void)pthread_mutex_lock(&store->mutex);
+    lock(store);
     store->stopping = true;
-    (void)pthread_cond_broadcast(&store->has_work);
-    (void)pthread_mutex_unlock(&store->mutex);
-    for (size_t i = 0; i < store->writer_count; i++) {
-        (void)pthread_join(store->writers[i].thread, NULL);
+    (void)pthread_cond_signal(&store->is_needed);
+    unlock(store);
+    if (store->has_prober) {
+        (void)pthread_join(store->prober, NULL);
     }
-    store_free(store, writers);
+    store_free(store);
 }

@@ -803,14 +803,29 @@ static void two_hundred_silent_connections_harm_nobody_once_they_are_gone(void *
     }
 }
 
-static void a_silent_connection_is_closed_in_time(void **state)
+static void idle_connections_hold_no_thread(void **state)
+{
+    int fds[100]; /* three times the threads */
+
+    (void)state;
+    for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++) {
+        fds[i] = fastcgi_connect(site.worker_socket);
+    }
+    check_the_worker_serves("beside 100 connections on which nothing comes");
+    for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++) {
+        (void)close(fds[i]);
+    }
+}
+
+static void a_request_that_stops_in_its_middle_is_given_up_in_time(void **state)
 {
     int fd = fastcgi_connect(site.worker_socket);
     struct answer answer;
 
     (void)state;
+    assert_true(fastcgi_send(fd, "\1\1\0", 3)); /* less than a record's header */
     if (fastcgi_receive(fd, PATIENCE_MS, &answer) != FASTCGI_CLOSED) {
-        fail_msg("a connection on which nothing comes still holds a thread after %d ms", PATIENCE_MS);
+        fail_msg("a request that does not go on still holds a thread after %d ms", PATIENCE_MS);
     }
     (void)close(fd);
 }
@@ -1092,9 +1107,8 @@ static pid_t start_other_nginx(const char *directory, struct site *other)
 static pid_t derive_nginx(const char *name, const struct replacement *replacements, size_t count,
                           struct site *other)
 {
-    char directory[96], listen[160], include[160], old_listen[160], old_include[160], upstream[512];
-    const struct replacement main_replacements[] = {
-        {old_listen, listen}, {old_include, include}, {"    server {\n", upstream}};
+    char directory[96], listen[160], include[160], old_listen[160], old_include[160];
+    const struct replacement main_replacements[] = {{old_listen, listen}, {old_include, include}};
 
     (void)snprintf(directory, sizeof directory, "%s/%s", site.directory, name);
     assert_int_equal(mkdir(directory, 0700), 0);
@@ -1108,11 +1122,7 @@ static pid_t derive_nginx(const char *name, const struct replacement *replacemen
     (void)snprintf(listen, sizeof listen, "listen unix:%s/nginx.sock;", directory);
     (void)snprintf(old_include, sizeof old_include, "include %s/nginx/incidents.conf;", site.directory);
     (void)snprintf(include, sizeof include, "include %s/incidents.conf;", directory);
-    (void)snprintf(
-        upstream, sizeof upstream,
-        "    upstream kept_worker {\n        server unix:%s;\n        keepalive 8;\n    }\n    server {\n",
-        site.worker_socket);
-    derive_file("nginx.conf", directory, main_replacements, 3);
+    derive_file("nginx.conf", directory, main_replacements, 2);
     derive_file("incidents.conf", directory, replacements, count);
     return start_other_nginx(directory, other);
 }
@@ -1224,18 +1234,29 @@ static void send_all_sorts(struct crowd_member *member)
     free(over);
 }
 
-static void with_kept_connections_each_of_200_mixed_requests_gets_its_own_answer(void **state)
+static void without_kept_connections_each_of_200_mixed_requests_gets_its_own_answer(void **state)
 {
-    char pass[160];
-    const struct replacement replacements[] = {{pass, "fastcgi_pass kept_worker;\n    fastcgi_keep_conn on;"},
-                                               {"client_max_body_size 1m;", "client_max_body_size 8m;"}};
+    static const struct replacement replacements[] = {
+        {"fastcgi_keep_conn on;", "fastcgi_keep_conn off;"},
+        {"client_max_body_size 1m;", "client_max_body_size 8m;"}};
     struct site other;
-    size_t kept;
-    pid_t pid;
+    pid_t pid = derive_nginx("unkept", replacements, 2, &other);
 
     (void)state;
-    (void)snprintf(pass, sizeof pass, "fastcgi_pass unix:%s;", site.worker_socket);
-    pid = derive_nginx("kept", replacements, 2, &other);
+    crowd_run(&other, 8, send_all_sorts, NULL);
+    assert_int_equal(process_stop(pid, SIGQUIT), 0);
+    check_the_worker_serves("after connections that are not kept");
+}
+
+static void with_kept_connections_each_of_200_mixed_requests_gets_its_own_answer(void **state)
+{
+    static const struct replacement replacements[] = {
+        {"client_max_body_size 1m;", "client_max_body_size 8m;"}};
+    struct site other;
+    pid_t pid = derive_nginx("kept", replacements, 1, &other);
+    size_t kept;
+
+    (void)state;
     crowd_run(&other, 8, send_all_sorts, NULL);
     kept = open_connections();
     assert_int_equal(process_stop(pid, SIGQUIT), 0);
@@ -1303,7 +1324,8 @@ int main(void)
         CASE(a_management_record_is_answered_and_the_request_behind_it_too),
         CASE(an_aborted_request_is_not_processed),
         CASE(two_hundred_silent_connections_harm_nobody_once_they_are_gone),
-        CASE(a_silent_connection_is_closed_in_time),
+        CASE(idle_connections_hold_no_thread),
+        CASE(a_request_that_stops_in_its_middle_is_given_up_in_time),
         CASE(peers_that_never_read_their_answer_harm_nobody),
         CASE(a_peer_that_sends_on_and_on_and_never_reads_harms_nobody),
         CASE(a_usable_request_id_is_echoed_and_logged),
@@ -1312,6 +1334,7 @@ int main(void)
         CASE(nothing_of_a_request_becomes_a_log_line),
         CASE(a_chunked_body_is_read_whole),
         CASE(a_chunked_body_that_nginx_does_not_buffer_is_read_whole),
+        CASE(without_kept_connections_each_of_200_mixed_requests_gets_its_own_answer),
         CASE(with_kept_connections_each_of_200_mixed_requests_gets_its_own_answer),
         CASE(the_worker_ends_cleanly_and_without_a_leak),
     };

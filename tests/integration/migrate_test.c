@@ -86,7 +86,7 @@ static void several_at_once_migrate_once(void **state)
     for (size_t i = 0; i < 8; i++) {
         assert_int_equal(process_wait(pids[i], 30000), 0);
     }
-    assert_string_equal(site_query(&site, "SELECT count(*) FROM intake.migration"), "1");
+    assert_string_equal(site_query(&site, "SELECT count(*) = max(version) FROM intake.migration"), "t");
 }
 
 static void psql_may_run_the_file_and_incidentctl_takes_note(void **state)
@@ -166,10 +166,6 @@ static void the_worker_may_call_its_functions_and_nothing_else(void **state)
         "UPDATE intake.incident SET name = 'x'",
         "DELETE FROM intake.incident",
         "TRUNCATE intake.incident CASCADE",
-        "SELECT intake.upsert_incident('{}')",
-        "SELECT intake.replace_services('a', '[]')",
-        "SELECT intake.is_unchanged('{}')",
-        "SELECT intake.grant_roles()",
         "CREATE TABLE intake.mine ()",
         "CREATE FUNCTION intake.mine() RETURNS int LANGUAGE sql AS 'SELECT 1'",
     };
@@ -178,12 +174,19 @@ static void the_worker_may_call_its_functions_and_nothing_else(void **state)
     assert_int_equal(migrate(), 0);
     (void)site_query(&site, "CREATE ROLE w LOGIN IN ROLE incidents_worker");
     assert_string_equal(sqlstate_as("w", "SELECT intake.schema_version()"), "00000");
-    assert_string_equal(sqlstate_as("w", "SELECT intake.apply_batch(1, '[]')"), "00000");
+    assert_string_equal(sqlstate_as("w", "SELECT intake.apply_batch(intake.schema_version(), '[]')"),
+                        "00000");
     for (size_t i = 0; i < sizeof forbidden / sizeof forbidden[0]; i++) {
         if (strcmp(sqlstate_as("w", forbidden[i]), "42501") != 0) {
             fail_msg("the worker's role was not forbidden: %s", forbidden[i]);
         }
     }
+    assert_string_equal(
+        site_query(
+            &site,
+            "SELECT string_agg(proname, ' ' ORDER BY proname) FROM pg_proc "
+            "WHERE pronamespace = 'intake'::regnamespace AND has_function_privilege('w', oid, 'EXECUTE')"),
+        "apply_batch schema_version");
     (void)site_query(&site, "DROP ROLE w");
 }
 
@@ -195,7 +198,8 @@ static void the_reader_sees_the_reporting_views_alone(void **state)
     (void)site_query(&site, "CREATE VIEW reporting.later AS SELECT reference_id FROM intake.incident");
     assert_string_equal(sqlstate_as("r", "SELECT * FROM reporting.later"), "00000");
     assert_string_equal(sqlstate_as("r", "SELECT * FROM intake.incident"), "42501");
-    assert_string_equal(sqlstate_as("r", "SELECT intake.apply_batch(1, '[]')"), "42501");
+    assert_string_equal(sqlstate_as("r", "SELECT intake.apply_batch(intake.schema_version(), '[]')"),
+                        "42501");
     (void)site_query(&site, "DROP ROLE r");
 }
 
@@ -253,14 +257,14 @@ static void a_worker_that_meets_another_schema_says_so_and_recovers(void **state
     site_create_token(&site, "schema", "upsert", site.token);
     assert_int_equal(status_of_upsert(), 200);
 
-    (void)site_query(&site, "INSERT INTO intake.migration (version, name) VALUES (2, 'newer')");
+    (void)site_query(&site, "INSERT INTO intake.migration (version, name) VALUES (98, 'newer')");
     assert_int_equal(status_of_upsert(), 503);
-    (void)site_query(&site, "DELETE FROM intake.migration WHERE version = 2");
+    (void)site_query(&site, "DELETE FROM intake.migration WHERE version = 98");
     assert_int_equal(status_of_upsert(), 200);
 
     log = read_whole_file(site.worker_log);
     assert_non_null(strstr(log, "schema"));
-    assert_non_null(strstr(log, "version 2"));
+    assert_non_null(strstr(log, "version 98"));
     free(log);
     assert_int_equal(process_stop(site.nginx, SIGQUIT), 0);
     site.nginx = 0;
