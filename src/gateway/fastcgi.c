@@ -120,27 +120,34 @@ static void serve_connection(struct worker *worker, int connection)
     FCGX_Free(&request, request.ipcFd >= 0);
 }
 
-/* Takes a connection, if one is there, and waits for what it will send. */
-static void accept_connection(const struct server *server)
+/* Has a new connection wait for its first request. */
+static void take_in(const struct server *server, int connection)
 {
     static const struct timeval timeout = {.tv_sec = CONNECTION_TIMEOUT_S};
-    int connection = accept4(LISTENER, NULL, NULL, SOCK_CLOEXEC);
-    int failure = connection < 0 ? errno : 0;
 
-    if (failure == EMFILE || failure == ENFILE || failure == ENOBUFS || failure == ENOMEM) {
-        log_error("unable to accept a connection: %s", strerror(failure));
+    /* libfcgi reads and writes without a time limit of its own. */
+    (void)setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
+    (void)setsockopt(connection, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout);
+    if (!watch(server, connection, EPOLL_CTL_ADD)) {
+        log_error("unable to watch a connection: %s", strerror(errno));
+        (void)close(connection);
+    }
+}
+
+/* Accepts every connection that is there: one at a time, they would queue behind the kept ones' requests
+ * again and again. */
+static void accept_connections(const struct server *server)
+{
+    int connection;
+
+    while ((connection = accept4(LISTENER, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
+        take_in(server, connection);
+    }
+    if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+        log_error("unable to accept a connection: %s", strerror(errno));
         clock_sleep_ms(100); /* others may close theirs meanwhile */
     }
     (void)watch(server, LISTENER, EPOLL_CTL_MOD);
-    if (connection >= 0) {
-        /* libfcgi reads and writes without a time limit of its own. */
-        (void)setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
-        (void)setsockopt(connection, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout);
-        if (!watch(server, connection, EPOLL_CTL_ADD)) {
-            log_error("unable to watch a connection: %s", strerror(errno));
-            (void)close(connection);
-        }
-    }
 }
 
 /* Waits for something to do, and does it; false when there was nothing but the stop event. */
@@ -159,7 +166,7 @@ static bool handle_events(struct worker *worker, bool is_stopping)
         }
         did_something = true;
         if (descriptor == LISTENER) {
-            accept_connection(server);
+            accept_connections(server);
         } else {
             serve_connection(worker, descriptor);
         }

@@ -3,9 +3,10 @@
 
 #include <openssl/rand.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/hex.h"
 
 enum {
     DRAIN_FACTOR =
@@ -66,9 +67,7 @@ static void make_id(char id[REQUEST_ID_MAX + 1])
     if (RAND_bytes(random, sizeof random) != 1) {
         memset(random, 0, sizeof random); /* an id is no secret: better one that repeats than no answer */
     }
-    for (size_t i = 0; i < sizeof random; i++) {
-        (void)snprintf(id + 2 * i, 3, "%02x", random[i]);
-    }
+    hex_encode(random, sizeof random, id);
 }
 
 void request_init(struct request *request, request_variable *variable, void *context)
