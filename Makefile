@@ -102,7 +102,9 @@ test: ## everything that must hold, against real servers, under the sanitizers
 	@scripts/setup run test
 	@$(MAKE) --no-print-directory $(BUILD)/incidents.fcgi $(BUILD)/incidentctl
 	@$(MAKE) --no-print-directory SANITIZE=address,undefined tests
+	@$(MAKE) --no-print-directory SANITIZE=thread tests
 	@scripts/test build/address-undefined
+	@scripts/test build/thread store_test concurrency_test outage_test fastcgi_test
 
 # What scripts/test runs, built.
 tests: $(BUILD)/incidents.fcgi $(BUILD)/incidentctl $(UNIT:%=$(BUILD)/tests/unit/%) \

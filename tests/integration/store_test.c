@@ -1,0 +1,581 @@
+/* The store by itself: what a batch is made of, and what its requests do to one another. Requests are made to
+ * gather by a gate, an incident whose row a trigger holds back until the test lets it pass. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/digest.h"
+#include "harness/site.h"
+#include "store/store.h"
+
+enum { REQUESTS_MAX = 128, GATE_TIMEOUT_MS = 20000, QUEUEING_MS = 15 };
+
+static struct site site;
+static char token_hash[DIGEST_HEX_SIZE];
+
+/* An upsert on its way, in a thread of its own. */
+struct request {
+    struct store *store;
+    struct incident incident;
+    struct item item;
+    char body[256];
+    int64_t took_ms;
+    pthread_t thread;
+    bool is_joined;
+};
+
+static struct request requests[REQUESTS_MAX];
+static size_t sent;
+
+static void *submit(void *argument)
+{
+    struct request *request = argument;
+    int64_t before = clock_now_ms();
+
+    store_submit(request->store, &request->item);
+    request->took_ms = clock_now_ms() - before;
+    return NULL;
+}
+
+static void encode(struct request *request, const char *id, const char *name)
+{
+    struct error error;
+
+    *request = (struct request){0};
+    (void)snprintf(request->body, sizeof request->body,
+                   "{\"reference_id\":\"%s\",\"started_at\":\"2024-01-01\",\"name\":\"%s\","
+                   "\"services\":[{\"identifier\":\"%s\"}]}",
+                   id, name, name);
+    assert_true(incident_read((struct slice){.data = request->body, .len = strlen(request->body)},
+                              DIALECT_UPSERT, &request->incident, &error));
+    assert_true(item_upsert(&request->item, token_hash, &request->incident));
+}
+
+/* Sends an upsert without waiting for its outcome. */
+static struct request *send_upsert(struct store *store, const char *id, const char *name)
+{
+    struct request *request = &requests[sent];
+
+    assert_true(sent < REQUESTS_MAX);
+    encode(request, id, name);
+    request->store = store;
+    assert_int_equal(pthread_create(&request->thread, NULL, submit, request), 0);
+    sent++;
+    return request;
+}
+
+/* The same for incidents prefix0, prefix1, ... */
+static void send_upserts(struct store *store, const char *prefix, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        char id[32];
+
+        (void)snprintf(id, sizeof id, "%s%zu", prefix, i);
+        (void)send_upsert(store, id, "n");
+    }
+    clock_sleep_ms((int64_t)count + QUEUEING_MS); /* until all of them wait */
+}
+
+/* Waits for the outcome; which it is. */
+static enum item_outcome await(struct request *request)
+{
+    if (!request->is_joined) {
+        (void)pthread_join(request->thread, NULL);
+        request->is_joined = true;
+    }
+    return request->item.outcome;
+}
+
+static void await_all(void)
+{
+    for (size_t i = 0; i < sent; i++) {
+        (void)await(&requests[i]);
+    }
+}
+
+/* Frees the requests. Their outcomes are gone then. */
+static void forget_all(void)
+{
+    for (size_t i = 0; i < sent; i++) {
+        item_free(&requests[i].item);
+        incident_free(&requests[i].incident);
+    }
+    sent = 0;
+}
+
+static void check_all_but(const struct request *exception, enum item_outcome expected)
+{
+    for (size_t i = 0; i < sent; i++) {
+        if (&requests[i] != exception && requests[i].item.outcome != expected) {
+            fail_msg("%s came to outcome %d", requests[i].incident.reference_id, requests[i].item.outcome);
+        }
+    }
+}
+
+static void make_gates(void)
+{
+    (void)site_query(&site, "CREATE SCHEMA test");
+    (void)site_query(&site, "CREATE TABLE test.closed (gate text PRIMARY KEY)");
+    (void)site_query(&site, "CREATE TABLE test.passed (place serial, reference_id text, name text)");
+    (void)site_query(
+        &site,
+        "CREATE FUNCTION test.wait_and_note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "INSERT INTO test.passed (reference_id, name) VALUES (NEW.reference_id, NEW.name);"
+        "WHILE EXISTS (SELECT FROM test.closed WHERE gate = NEW.reference_id) LOOP PERFORM pg_sleep(0.005); "
+        "END LOOP; RETURN NEW; END $$");
+    (void)site_query(&site, "CREATE TRIGGER gate BEFORE INSERT OR UPDATE ON intake.incident "
+                            "FOR EACH ROW EXECUTE FUNCTION test.wait_and_note()");
+}
+
+static void close_gate(const char *gate)
+{
+    (void)site_query_for(&site, "INSERT INTO test.closed VALUES ($1)", gate);
+}
+
+static void open_gate(const char *gate)
+{
+    (void)site_query_for(&site, "DELETE FROM test.closed WHERE gate = $1", gate);
+}
+
+static void await_result(const char *sql, const char *expected)
+{
+    int64_t deadline = clock_now_ms() + GATE_TIMEOUT_MS;
+
+    while (strcmp(site_query(&site, sql), expected) != 0) {
+        assert_true(clock_now_ms() < deadline);
+        clock_sleep_ms(2);
+    }
+}
+
+/* Waits until that many of the store's connections are in the middle of something. */
+static void await_busy(const char *count)
+{
+    await_result(
+        "SELECT count(*) FROM pg_stat_activity WHERE usename = 'incidents_fcgi' AND state = 'active'", count);
+}
+
+static void await_no_connection(void)
+{
+    await_result("SELECT count(*) FROM pg_stat_activity WHERE usename = 'incidents_fcgi'", "0");
+}
+
+static struct settings settings_for(int connections)
+{
+    struct settings settings = {
+        .deadline_ms = 20000, .threads = 32, .connections = connections, .batch_max = 64, .queue_max = 1000};
+
+    (void)snprintf(settings.database_url, sizeof settings.database_url, "%s", site.worker_url);
+    return settings;
+}
+
+/* A store with one connection, which carries an upsert of gate0 that the closed gate holds back. */
+static struct store *start_behind_gate(const struct settings *settings)
+{
+    struct store *store = store_start(settings);
+
+    assert_non_null(store);
+    close_gate("gate0");
+    (void)send_upsert(store, "gate0", "n");
+    await_busy("1");
+    return store;
+}
+
+static const char *count_transactions(const char *prefix)
+{
+    return site_query_for(
+        &site, "SELECT count(DISTINCT xmin::text) FROM intake.incident WHERE reference_id LIKE $1 || '%'",
+        prefix);
+}
+
+static const char *count_stored(const char *prefix)
+{
+    return site_query_for(&site,
+                          "SELECT count(*) FROM intake.incident i JOIN intake.incident_service USING "
+                          "(reference_id) WHERE reference_id LIKE $1 || '%'",
+                          prefix);
+}
+
+static void requests_that_wait_share_a_transaction(void **state)
+{
+    struct settings settings = settings_for(1);
+    struct store *store = start_behind_gate(&settings);
+
+    (void)state;
+    send_upserts(store, "together", 64);
+    open_gate("gate0");
+    await_all();
+    check_all_but(NULL, ITEM_CREATED);
+    assert_string_equal(count_stored("together"), "64");
+    assert_string_equal(count_transactions("together"), "1");
+    store_stop(store);
+}
+
+static void a_transaction_holds_no_more_than_the_setting_allows(void **state)
+{
+    struct settings settings = settings_for(1);
+    struct store *store;
+
+    (void)state;
+    settings.batch_max = 10;
+    store = start_behind_gate(&settings);
+    send_upserts(store, "capped", 40);
+    open_gate("gate0");
+    await_all();
+    check_all_but(NULL, ITEM_CREATED);
+    assert_string_equal(count_transactions("capped"), "4");
+    store_stop(store);
+}
+
+static void requests_on_two_connections_travel_side_by_side(void **state)
+{
+    struct settings settings = settings_for(2);
+    struct store *store = start_behind_gate(&settings);
+
+    (void)state;
+    send_upserts(store, "beside", 8); /* while gate0 is held back */
+    for (size_t i = 1; i < sent; i++) {
+        assert_int_equal(await(&requests[i]), ITEM_CREATED);
+    }
+    open_gate("gate0");
+    assert_int_equal(await(&requests[0]), ITEM_CREATED);
+    store_stop(store);
+}
+
+static void a_poisoned_item_among_63_good_ones_fails_alone(void **state)
+{
+    struct settings settings = settings_for(1);
+    const struct request *poisoned;
+    struct store *store;
+
+    (void)state;
+    (void)site_query(&site,
+                     "ALTER TABLE intake.incident ADD CONSTRAINT poison CHECK (reference_id <> 'poison')");
+    store = start_behind_gate(&settings);
+    send_upserts(store, "before", 30);
+    poisoned = send_upsert(store, "poison", "n");
+    send_upserts(store, "behind", 33);
+    open_gate("gate0");
+    await_all();
+    (void)site_query(&site, "ALTER TABLE intake.incident DROP CONSTRAINT poison");
+    assert_int_equal(poisoned->item.outcome, ITEM_FAILED);
+    check_all_but(poisoned, ITEM_CREATED);
+    assert_string_equal(count_stored("be"), "63");
+    assert_string_equal(count_stored("poison"), "0");
+    store_stop(store);
+}
+
+static void a_value_that_the_database_refuses_is_its_own_requests_error(void **state)
+{
+    struct settings settings = settings_for(1);
+    const struct request *refused;
+    struct store *store;
+
+    (void)state;
+    (void)site_query(&site, "CREATE FUNCTION test.refuse() RETURNS trigger LANGUAGE plpgsql AS "
+                            "$$ BEGIN RAISE 'no' USING ERRCODE = '22003'; END $$");
+    (void)site_query(&site, "CREATE TRIGGER refuse BEFORE INSERT ON intake.incident FOR EACH ROW "
+                            "WHEN (NEW.reference_id = 'out of range') EXECUTE FUNCTION test.refuse()");
+    store = start_behind_gate(&settings);
+    refused = send_upsert(store, "out of range", "n");
+    send_upserts(store, "good", 20);
+    open_gate("gate0");
+    await_all();
+    (void)site_query(&site, "DROP FUNCTION test.refuse() CASCADE");
+    assert_int_equal(refused->item.outcome, ITEM_UNSTORABLE);
+    check_all_but(refused, ITEM_CREATED);
+    assert_string_equal(count_stored("good"), "20");
+    store_stop(store);
+}
+
+/* Names of the incident "one", in the order in which they came to be. */
+static const char *passed_names(void)
+{
+    return site_query(
+        &site, "SELECT string_agg(name, ' ' ORDER BY place) FROM test.passed WHERE reference_id = 'one'");
+}
+
+static void requests_for_one_incident_take_effect_in_their_order(void **state)
+{
+    struct settings settings = settings_for(2);
+    struct store *store = store_start(&settings);
+    char expected[256] = "";
+
+    (void)state;
+    assert_non_null(store);
+    close_gate("gate0");
+    close_gate("gate1");
+    (void)send_upsert(store, "gate0", "n"); /* two connections, and both are held back */
+    await_busy("1");
+    (void)send_upsert(store, "gate1", "n");
+    await_busy("2");
+    for (size_t i = 0; i < 24; i++) {
+        char name[8], other[16];
+
+        (void)snprintf(name, sizeof name, "v%zu", i);
+        (void)snprintf(other, sizeof other, "other%zu", i);
+        (void)send_upsert(store, "one", name);
+        (void)send_upsert(store, other, "n");
+        clock_sleep_ms(QUEUEING_MS);
+        (void)snprintf(expected + strlen(expected), sizeof expected - strlen(expected), "%s%s",
+                       i == 0 ? "" : " ", name);
+    }
+    open_gate("gate0");
+    open_gate("gate1");
+    await_all();
+    /* Each was a transaction by itself: none was skipped, none overtaken. */
+    assert_string_equal(passed_names(), expected);
+    assert_string_equal(site_query(&site, "SELECT name || ' ' || (SELECT string_agg(identifier, ' ') FROM "
+                                          "intake.incident_service WHERE reference_id = 'one') "
+                                          "FROM intake.incident WHERE reference_id = 'one'"),
+                        "v23 v23");
+    for (size_t i = 0; i < sent; i++) {
+        bool is_later = strcmp(requests[i].incident.reference_id, "one") == 0 && i > 2;
+
+        assert_int_equal(requests[i].item.outcome, is_later ? ITEM_UPDATED : ITEM_CREATED);
+    }
+    store_stop(store);
+}
+
+static void a_connection_killed_in_the_middle_of_a_batch_costs_its_requests_nothing(void **state)
+{
+    struct settings settings = settings_for(1);
+    struct store *store = start_behind_gate(&settings);
+
+    (void)state;
+    close_gate("gate1");
+    send_upserts(store, "before", 31); /* rows are written in this order */
+    (void)send_upsert(store, "gate1", "n");
+    send_upserts(store, "then", 31);
+    open_gate("gate0");
+    assert_int_equal(await(&requests[0]), ITEM_CREATED);
+    for (int killed = 0; killed < 3;) { /* the batch, and whatever tries again */
+        killed += strcmp(site_query(&site, "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+                                           "WHERE usename = 'incidents_fcgi' AND wait_event = 'PgSleep'"),
+                         "t") == 0;
+        clock_sleep_ms(2);
+    }
+    open_gate("gate1");
+    await_all();
+    check_all_but(NULL, ITEM_CREATED);
+    assert_string_equal(count_stored(""), "64");
+    store_stop(store);
+}
+
+/* Whether the request is a refusal that came at once, without a wait for its deadline. */
+static bool was_refused_at_once(const struct request *request, const struct settings *settings)
+{
+    return request->item.outcome == ITEM_UNAVAILABLE && request->took_ms < settings->deadline_ms / 4;
+}
+
+static void a_full_queue_refuses_at_once_and_keeps_what_it_has(void **state)
+{
+    struct settings settings = settings_for(1);
+    struct request *refused;
+    struct store *store;
+
+    (void)state;
+    settings.queue_max = 4;
+    store = start_behind_gate(&settings);
+    send_upserts(store, "queued", 4);
+    refused = send_upsert(store, "refused", "n");
+    (void)await(refused); /* the gate is still closed */
+    assert_true(was_refused_at_once(refused, &settings));
+    open_gate("gate0");
+    await_all();
+    check_all_but(refused, ITEM_CREATED);
+    assert_string_equal(count_stored("queued"), "4");
+    assert_string_equal(count_stored("refused"), "0");
+    store_stop(store);
+}
+
+static void whoever_waits_past_the_deadline_is_not_stored_later(void **state)
+{
+    struct settings settings = settings_for(1);
+    struct store *store;
+
+    (void)state;
+    settings.deadline_ms = 400;
+    store = start_behind_gate(&settings);
+    send_upserts(store, "late", 8);
+    await_all();
+    for (size_t i = 0; i < sent; i++) {
+        assert_int_equal(requests[i].item.outcome, ITEM_UNAVAILABLE);
+        assert_true(requests[i].took_ms < 3000); /* 400, and much time for a busy machine */
+    }
+    open_gate("gate0");
+    store_stop(store);
+    assert_string_equal(count_stored("late"), "0");
+}
+
+static void one_slow_item_does_not_take_the_others_along(void **state)
+{
+    struct settings settings = settings_for(1);
+    PGconn *locker = PQconnectdb(site.owner_url);
+    const struct request *slow;
+    struct store *store;
+
+    (void)state;
+    settings.deadline_ms = 3000;
+    store = start_behind_gate(&settings);
+    open_gate("gate0");
+    await_all();
+    forget_all();
+    PQclear(PQexec(locker, "BEGIN"));
+    PQclear(PQexec(locker, "UPDATE intake.incident SET name = 'held' WHERE reference_id = 'gate0'"));
+    close_gate("gate1");
+    (void)send_upsert(store, "gate1", "n");
+    await_busy("1");
+    slow = send_upsert(store, "gate0", "another name");
+    send_upserts(store, "quick", 40);
+    open_gate("gate1");
+    await_all();
+    PQclear(PQexec(locker, "ROLLBACK"));
+    PQfinish(locker);
+    assert_int_equal(slow->item.outcome, ITEM_UNAVAILABLE);
+    check_all_but(slow, ITEM_CREATED);
+    assert_string_equal(count_stored("quick"), "40");
+    store_stop(store);
+}
+
+/* A client that sends one upsert after another. */
+struct client {
+    struct store *store;
+    size_t number;
+    size_t failed;
+    pthread_t thread;
+};
+
+enum { CLIENTS = 32, ROUNDS = 40, SHARED_INCIDENTS = 8 };
+
+static void *send_many(void *argument)
+{
+    struct client *client = argument;
+
+    for (size_t round = 0; round < ROUNDS; round++) {
+        struct request request;
+        char id[32], name[32];
+
+        if (round % 2 == 0) {
+            (void)snprintf(id, sizeof id, "own%zu-%zu", client->number, round);
+        } else {
+            (void)snprintf(id, sizeof id, "shared%zu", (client->number + round) % SHARED_INCIDENTS);
+        }
+        (void)snprintf(name, sizeof name, "c%zu-%zu", client->number, round);
+        encode(&request, id, name);
+        store_submit(client->store, &request.item);
+        client->failed += request.item.outcome != ITEM_CREATED && request.item.outcome != ITEM_UPDATED;
+        item_free(&request.item);
+        incident_free(&request.incident);
+    }
+    return NULL;
+}
+
+static void run_clients(struct store *store, const char *connections_allowed)
+{
+    static struct client clients[CLIENTS];
+    char stored[16];
+
+    for (size_t i = 0; i < CLIENTS; i++) {
+        clients[i] = (struct client){.store = store, .number = i};
+        assert_int_equal(pthread_create(&clients[i].thread, NULL, send_many, &clients[i]), 0);
+    }
+    for (int i = 0; i < 20; i++) {
+        const char *open =
+            site_query(&site, "SELECT count(*) FROM pg_stat_activity WHERE usename = 'incidents_fcgi'");
+
+        assert_true(strtol(open, NULL, 10) <= strtol(connections_allowed, NULL, 10));
+        clock_sleep_ms(5);
+    }
+    for (size_t i = 0; i < CLIENTS; i++) {
+        assert_int_equal(pthread_join(clients[i].thread, NULL), 0);
+        assert_int_equal(clients[i].failed, 0);
+    }
+    (void)snprintf(stored, sizeof stored, "%d", CLIENTS * ROUNDS / 2);
+    assert_string_equal(count_stored("own"), stored);
+    (void)snprintf(stored, sizeof stored, "%d", SHARED_INCIDENTS);
+    assert_string_equal(count_stored("shared"), stored); /* one service each: never a union */
+}
+
+static void one_connection_is_enough_for_all(void **state)
+{
+    struct settings settings = settings_for(1);
+    struct store *store = store_start(&settings);
+
+    (void)state;
+    assert_non_null(store);
+    run_clients(store, "1");
+    store_stop(store);
+}
+
+static void several_connections_keep_every_request(void **state)
+{
+    struct settings settings = settings_for(4);
+    struct store *store = store_start(&settings);
+
+    (void)state;
+    assert_non_null(store);
+    run_clients(store, "4");
+    store_stop(store);
+}
+
+static int start(void **state)
+{
+    (void)state;
+    site_start_empty(&site);
+    assert_int_equal(site_control(&site, NULL, "migrate", NULL)->status, 0);
+    (void)site_query(&site, "CREATE ROLE incidents_fcgi LOGIN IN ROLE incidents_worker");
+    (void)site_query(&site, "GRANT incidents_fcgi TO incidents_owner"); /* who may then end its connections */
+    site_create_token(&site, "good", "upsert,delete", site.token);
+    assert_true(digest_sha256((struct slice){.data = site.token, .len = strlen(site.token)}, token_hash));
+    make_gates();
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    site_stop(&site);
+    return 0;
+}
+
+static int clean(void **state)
+{
+    (void)state;
+    (void)site_query(&site, "DELETE FROM test.closed");
+    await_all(); /* where a test failed, some still wait */
+    forget_all();
+    await_no_connection(); /* a closed one takes a moment to end */
+    (void)site_query(&site, "DELETE FROM intake.incident");
+    (void)site_query(&site, "DELETE FROM test.passed");
+    return 0;
+}
+
+#define CASE(test) cmocka_unit_test_teardown(test, clean)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(requests_that_wait_share_a_transaction),
+        CASE(a_transaction_holds_no_more_than_the_setting_allows),
+        CASE(requests_on_two_connections_travel_side_by_side),
+        CASE(a_poisoned_item_among_63_good_ones_fails_alone),
+        CASE(a_value_that_the_database_refuses_is_its_own_requests_error),
+        CASE(requests_for_one_incident_take_effect_in_their_order),
+        CASE(a_connection_killed_in_the_middle_of_a_batch_costs_its_requests_nothing),
+        CASE(a_full_queue_refuses_at_once_and_keeps_what_it_has),
+        CASE(whoever_waits_past_the_deadline_is_not_stored_later),
+        CASE(one_slow_item_does_not_take_the_others_along),
+        CASE(one_connection_is_enough_for_all),
+        CASE(several_connections_keep_every_request),
+    };
+
+    return cmocka_run_group_tests(tests, start, stop);
+}
