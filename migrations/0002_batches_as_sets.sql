@@ -61,13 +61,14 @@ $$;
 -- source_url, resolved_at, metadata, services ([[identifier, name or null], ...]) that the request holds. JSON null
 -- clears, an empty array the services. An incident that is in neither result is unchanged.
 --
--- Rows are created, then locked, in the order of reference_id, so that two such calls do not wait for one another in a
--- circle.
+-- Rows are created, then locked, in the order of reference_id, so that two such calls seldom wait for one another in a
+-- circle. Where they do all the same, in a second round or with deletes between, Postgres ends one of them and its
+-- requests are tried again.
 CREATE FUNCTION intake.upsert_incidents(items jsonb[], OUT created text[], OUT updated text[])
     LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
-    moment       timestamptz := clock_timestamp();
+    moment       timestamptz;
     absent       jsonb[];
     differing    jsonb[];
     now_created  text[];
@@ -89,6 +90,7 @@ BEGIN
                 FROM intake.incident_service s
                 WHERE s.reference_id = i.reference_id);
         EXIT WHEN absent IS NULL AND differing IS NULL;
+        moment := clock_timestamp();
         now_created := '{}';
         now_locked := '{}';
         now_updated := '{}';
@@ -122,6 +124,7 @@ BEGIN
             ARRAY(SELECT item FROM unnest(differing) item WHERE item->>'reference_id' = ANY (now_locked)));
 
         IF now_locked <> '{}' THEN
+            moment := clock_timestamp(); -- after the wait for the locks: updated_at must not go back
             WITH changed AS (
                 UPDATE intake.incident i SET
                     name        = CASE WHEN item ? 'name' THEN item->>'name' ELSE i.name END,
@@ -130,7 +133,7 @@ BEGIN
                     started_at  = (item->>'started_at')::timestamptz,
                     resolved_at = CASE WHEN item ? 'resolved_at' THEN (item->>'resolved_at')::timestamptz ELSE i.resolved_at END,
                     metadata    = CASE WHEN item ? 'metadata' THEN nullif(item->'metadata', 'null') ELSE i.metadata END,
-                    updated_at  = moment
+                    updated_at  = greatest(moment, i.updated_at)
                 FROM unnest(differing) item
                 WHERE i.reference_id = item->>'reference_id'
                   AND i.reference_id = ANY (now_locked)
@@ -160,9 +163,14 @@ $$;
 -- Raises IS001 where the schema is not the one that the caller was built for, before anything is looked at, and 21000
 -- where two elements name the same incident: in a set neither comes first.
 --
+-- The caller waits patience_ms, null for ever, counted here from the arrival of the statement. Later than that nothing is
+-- stored: 55P03. The caller has told its client that the request failed, or has sent it once more, and something newer may
+-- have been stored since. The check comes when all rows are locked, so that nothing newer can slip in behind it.
+--
 -- The planner's settings: plans that hold whatever the arrays are and however the tables grow. Without them the plans of
 -- a session that began on empty tables scan them whole, later on too.
-CREATE OR REPLACE FUNCTION intake.apply_batch(expected_version integer, items jsonb)
+DROP FUNCTION intake.apply_batch(integer, jsonb);
+CREATE FUNCTION intake.apply_batch(expected_version integer, items jsonb, patience_ms integer DEFAULT NULL)
     RETURNS TABLE (outcome text, token_label text)
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
@@ -234,6 +242,10 @@ BEGIN
         WHERE t.token_id = free.token_id;
     END IF;
 
+    IF clock_timestamp() > statement_timestamp() + patience_ms * interval '1 millisecond' THEN
+        RAISE EXCEPTION 'the batch took longer than its % ms', patience_ms USING ERRCODE = 'lock_not_available';
+    END IF;
+
     RETURN QUERY
     SELECT CASE verdict
                WHEN 'upsert' THEN CASE WHEN reference_id = ANY (created) THEN 'created'
@@ -244,6 +256,24 @@ BEGIN
            END, label
     FROM ROWS FROM (jsonb_array_elements(items), unnest(verdicts), unnest(labels)) AS _(item, verdict, label)
     CROSS JOIN LATERAL (SELECT item->>'reference_id' AS reference_id) incident;
+END
+$$;
+
+-- As 0001 has it, but for the arguments of apply_batch.
+CREATE OR REPLACE FUNCTION intake.grant_roles() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'incidents_worker') THEN
+        GRANT USAGE ON SCHEMA intake TO incidents_worker;
+        GRANT EXECUTE ON FUNCTION intake.schema_version(), intake.apply_batch(integer, jsonb, integer) TO incidents_worker;
+    END IF;
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'incidents_reader') THEN
+        GRANT USAGE ON SCHEMA reporting TO incidents_reader;
+        GRANT SELECT ON ALL TABLES IN SCHEMA reporting TO incidents_reader;
+        ALTER DEFAULT PRIVILEGES IN SCHEMA reporting GRANT SELECT ON TABLES TO incidents_reader;
+    END IF;
 END
 $$;
 

@@ -30,6 +30,8 @@ static bool read_body(const struct request *request, const struct incident_metho
         return error_set(error, ERROR_REQUEST_TOO_LARGE, "the body is over the size limit");
     case BODY_CUT_SHORT:
         return error_set(error, ERROR_INVALID_JSON, "the body is not as long as its Content-Length says");
+    case BODY_NO_MEMORY:
+        return error_set(error, ERROR_INTERNAL, "out of memory");
     case BODY_COMPLETE:
         break;
     }

@@ -26,7 +26,9 @@
 enum {
     LISTENER = 0,              /* FCGI_LISTENSOCK_FILENO */
     CONNECTION_TIMEOUT_S = 10, /* for the web server to send or take the next bytes */
-    DRAIN_MS = 2000,           /* after a stop: for what has arrived already */
+    DRAIN_MS = 2000,           /* after a stop, at most: for what has arrived already */
+    DRAIN_QUIET_MS = 100,      /* less, once nothing has arrived for that long */
+    DRAIN_LOOK_MS = 10,
     BUFFER_KEEP_BYTES = 64 * 1024,
     ANSWER_MAX = 64 * 1024,
     STACK_BYTES = 512 * 1024, /* libpq connects on it: name resolution, TLS */
@@ -174,18 +176,30 @@ static bool handle_events(struct worker *worker, bool is_stopping)
     return did_something;
 }
 
+/* Serves what has arrived already, and what comes while that is served: the web server may have connected and
+ * not sent its request yet. Under steady load that never ends, so there is a limit. */
+static void drain(struct worker *worker)
+{
+    int64_t now_ms = clock_now_ms(), limit_ms = now_ms + DRAIN_MS, quiet_since_ms = now_ms;
+
+    while (now_ms < limit_ms && now_ms - quiet_since_ms < DRAIN_QUIET_MS) {
+        if (handle_events(worker, true)) {
+            quiet_since_ms = clock_now_ms();
+        } else {
+            clock_sleep_ms(DRAIN_LOOK_MS); /* epoll_wait would not wait: the stop event is there */
+        }
+        now_ms = clock_now_ms();
+    }
+}
+
 static void *serve(void *argument)
 {
     struct worker *worker = argument;
-    int64_t drain_until_ms;
 
     while (!worker->server->stopping) {
         (void)handle_events(worker, false);
     }
-    /* What has arrived is served still, for a while: under steady load it never ends. */
-    drain_until_ms = clock_now_ms() + DRAIN_MS;
-    while (handle_events(worker, true) && clock_now_ms() < drain_until_ms) {
-    }
+    drain(worker);
     return NULL;
 }
 

@@ -136,7 +136,9 @@ bool request_read_body(struct request *request, const struct body_source *source
 
     if (total > limit) {
         request->body_state = BODY_TOO_LARGE;
-    } else if (well_declared && (declared == SIZE_MAX || declared == total) && !body->failed) {
+    } else if (body->failed) {
+        request->body_state = BODY_NO_MEMORY;
+    } else if (well_declared && (declared == SIZE_MAX || declared == total)) {
         request->body_state = BODY_COMPLETE;
         if (body->len > 0) {
             request->body = (struct slice){.data = body->data, .len = body->len};

@@ -10,6 +10,7 @@ enum body_state {
     BODY_COMPLETE,
     BODY_TOO_LARGE, /* over the limit; it was read and thrown away */
     BODY_CUT_SHORT, /* it ended before, or went on behind, its CONTENT_LENGTH */
+    BODY_NO_MEMORY, /* there was no memory to keep it in */
 };
 
 /* Strings are borrowed from the protocol's layer and live as long as the request. */

@@ -141,13 +141,16 @@ static bool encode_batch(struct database *database, struct item *const *items, s
 
 static bool send_batch(struct database *database, int64_t deadline_ms)
 {
-    static const char query[] = "SELECT outcome, token_label FROM intake.apply_batch($1::integer, $2::jsonb)";
-    char version[16];
-    const char *const values[] = {version, database->batch.data};
+    static const char query[] =
+        "SELECT outcome, token_label FROM intake.apply_batch($1::integer, $2::jsonb, $3::integer)";
+    char version[16], patience[16];
+    const char *const values[] = {version, database->batch.data, patience};
+    int64_t left = deadline_ms - clock_now_ms();
     int unsent;
 
     (void)snprintf(version, sizeof version, "%d", SCHEMA_VERSION);
-    if (PQsendQueryParams(database->connection, query, 2, NULL, values, NULL, NULL, 0) == 0) {
+    (void)snprintf(patience, sizeof patience, "%d", left > 0 ? (int)left : 0);
+    if (PQsendQueryParams(database->connection, query, 3, NULL, values, NULL, NULL, 0) == 0) {
         return false;
     }
     while ((unsent = PQflush(database->connection)) == 1) {
@@ -259,7 +262,7 @@ enum database_result database_apply(struct database *database, struct item *cons
                  PQstatus(database->connection) == CONNECTION_BAD ? PQerrorMessage(database->connection)
                                                                   : "no answer in time");
         disconnect(database);
-        return DATABASE_UNREACHABLE;
+        return DATABASE_LOST;
     }
     if (verdict == DATABASE_DONE) {
         went_well(database);

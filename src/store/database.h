@@ -23,7 +23,8 @@ struct database {
 /* What became of a call. */
 enum database_result {
     DATABASE_DONE,        /* committed; every item has its outcome */
-    DATABASE_UNREACHABLE, /* no connection, or it broke and the outcome is not known: try again */
+    DATABASE_UNREACHABLE, /* no connection, or the server ended it: try again */
+    DATABASE_LOST,        /* the answer did not come, and the outcome is not known: try again */
     DATABASE_CONFLICT,    /* the transaction lost against another, nothing was stored: try again */
     DATABASE_UNAVAILABLE, /* nothing was stored and trying again at once is of no use */
     DATABASE_UNSTORABLE,  /* nothing was stored: a value of some item cannot be kept */

@@ -21,9 +21,9 @@ enum {
     BATCH_BYTES_MAX = 4 * 1024 * 1024, /* one batch's JSON, but for an item that is larger alone */
     BACKOFF_FIRST_MS = 20,
     BACKOFF_MAX_MS = 500,
-    TOO_LATE_FRACTION =
-        20, /* a request with less than this part of its time left would only end its batch early */
-    PROBE_EVERY_MS = 500, /* while the database is away and nobody asks */
+    TOO_LATE_FRACTION = 10, /* a request with less than this part of its time left would only end its
+                               batch early */
+    PROBE_EVERY_MS = 500,   /* while the database is away and nobody asks */
     PROBE_DEADLINE_MS = 2000,
     STACK_BYTES = 1024 * 1024, /* name resolution and TLS happen on it */
 };
@@ -42,7 +42,6 @@ struct ticket {
     uint64_t incident; /* a hash of the reference_id, 0 without one */
     bool alone;        /* it was in a batch that failed, and goes by itself from now on */
     _Atomic enum ticket_state state;
-    enum database_result result; /* why it was returned */
     sem_t wake;
     atomic_int wakes; /* posts of it that were decided upon; the ticket must outlive them */
     int awoken;       /* posts of it that its thread has taken */
@@ -229,9 +228,9 @@ static void wake_next(struct store *store)
 }
 
 /* Notes whether the database could be reached. The caller holds the mutex. */
-static void note_reachable(struct store *store, bool reachable)
+static void note_reachable(struct store *store, enum database_result result)
 {
-    if (reachable) {
+    if (result != DATABASE_UNREACHABLE && result != DATABASE_LOST) {
         store->unreachable_since_ms = 0;
     } else if (store->unreachable_since_ms == 0) {
         store->unreachable_since_ms = clock_now_ms();
@@ -251,6 +250,7 @@ static enum item_outcome outcome_alone(enum database_result result)
         return ITEM_FAILED;
     case DATABASE_DONE:
     case DATABASE_UNREACHABLE:
+    case DATABASE_LOST:
     case DATABASE_CONFLICT:
         break;
     }
@@ -275,7 +275,6 @@ static void deliver(struct store *store, const struct carrier *carrier, struct t
         ticket->item->outcome = outcome;
         end_ticket(store, ticket);
     } else {
-        ticket->result = carrier->result;
         ticket->alone = ticket->alone || (carrier->count > 1 && carrier->result != DATABASE_UNREACHABLE);
         ticket->state = TICKET_RETURNED;
     }
@@ -286,7 +285,7 @@ static void deliver(struct store *store, const struct carrier *carrier, struct t
  * call each. */
 static void arrive(struct store *store, struct carrier *carrier, const struct ticket *own)
 {
-    note_reachable(store, carrier->result != DATABASE_UNREACHABLE);
+    note_reachable(store, carrier->result);
     for (size_t i = 0; i < carrier->count; i++) {
         if (carrier->batch[i] != own) {
             decide_wake(carrier->batch[i]);
@@ -332,6 +331,7 @@ static bool wait_to_be_sent(struct store *store, struct ticket *ticket)
     struct carrier *carrier = may_be_sent(store, ticket, now_ms) ? set_out(store) : NULL;
 
     if (carrier != NULL) {
+        wake_next(store); /* there may be another connection idle, and more than one batch to carry */
         unlock(store);
         carry(carrier);
         lock(store);
@@ -462,7 +462,7 @@ static void probe(struct store *store)
     }
     item_free(&ping);
     lock(store);
-    note_reachable(store, carrier->result != DATABASE_UNREACHABLE);
+    note_reachable(store, carrier->result);
     put_back(store, carrier);
     wake_next(store);
 }
