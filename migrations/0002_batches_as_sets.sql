@@ -71,6 +71,7 @@ DECLARE
     moment       timestamptz;
     absent       jsonb[];
     differing    jsonb[];
+    locked       jsonb[];
     now_created  text[];
     now_locked   text[];
     now_relinked text[];
@@ -119,11 +120,11 @@ BEGIN
                 FOR NO KEY UPDATE);
         END IF;
 
+        locked := ARRAY(SELECT item FROM unnest(differing) item WHERE item->>'reference_id' = ANY (now_locked));
         now_relinked := intake.replace_services(
-            ARRAY(SELECT item FROM unnest(absent) item WHERE item->>'reference_id' = ANY (now_created)),
-            ARRAY(SELECT item FROM unnest(differing) item WHERE item->>'reference_id' = ANY (now_locked)));
+            ARRAY(SELECT item FROM unnest(absent) item WHERE item->>'reference_id' = ANY (now_created)), locked);
 
-        IF now_locked <> '{}' THEN
+        IF locked <> '{}' THEN
             moment := clock_timestamp(); -- after the wait for the locks: updated_at must not go back
             WITH changed AS (
                 UPDATE intake.incident i SET
@@ -134,9 +135,8 @@ BEGIN
                     resolved_at = CASE WHEN item ? 'resolved_at' THEN (item->>'resolved_at')::timestamptz ELSE i.resolved_at END,
                     metadata    = CASE WHEN item ? 'metadata' THEN nullif(item->'metadata', 'null') ELSE i.metadata END,
                     updated_at  = greatest(moment, i.updated_at)
-                FROM unnest(differing) item
+                FROM unnest(locked) item
                 WHERE i.reference_id = item->>'reference_id'
-                  AND i.reference_id = ANY (now_locked)
                   AND (intake.would_change(i, item) OR i.reference_id = ANY (now_relinked))
                 RETURNING i.reference_id)
             SELECT coalesce(array_agg(c.reference_id), '{}') INTO now_updated FROM changed c;
@@ -167,8 +167,8 @@ $$;
 -- stored: 55P03. The caller has told its client that the request failed, or has sent it once more, and something newer may
 -- have been stored since. The check comes when all rows are locked, so that nothing newer can slip in behind it.
 --
--- The planner's settings: plans that hold whatever the arrays are and however the tables grow. Without them the plans of
--- a session that began on empty tables scan them whole, later on too.
+-- The planner's settings: plans that hold whatever the arrays are and however the tables grow, one look into an index for
+-- each item. Without them the plans of a session that began on empty tables read them whole, later on too.
 DROP FUNCTION intake.apply_batch(integer, jsonb);
 CREATE FUNCTION intake.apply_batch(expected_version integer, items jsonb, patience_ms integer DEFAULT NULL)
     RETURNS TABLE (outcome text, token_label text)
@@ -179,6 +179,7 @@ CREATE FUNCTION intake.apply_batch(expected_version integer, items jsonb, patien
     SET enable_seqscan = off
     SET enable_hashjoin = off
     SET enable_mergejoin = off
+    SET enable_material = off
 AS $$
 DECLARE
     version   integer := (SELECT max(m.version) FROM intake.migration m);

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "harness/http.h"
 
 static struct site site;
@@ -190,6 +191,43 @@ static void the_worker_may_call_its_functions_and_nothing_else(void **state)
     (void)site_query(&site, "DROP ROLE w");
 }
 
+/* A session plans a statement once, and may do so while the tables are empty and known to be. */
+static void plans_that_were_made_on_empty_tables_hold_as_they_grow(void **state)
+{
+    static const char fill[] =
+        "SELECT count(*) FROM generate_series(1, 40) batch, LATERAL intake.apply_batch("
+        "intake.schema_version(), (SELECT jsonb_agg(jsonb_build_object('op', 'upsert', 'token', repeat('ab', "
+        "32), "
+        "'reference_id', batch % 30 || '-' || i, 'started_at', '2024-01-01', 'name', 'n' || batch, "
+        "'services', jsonb_build_array(jsonb_build_array('s' || batch, null)))) "
+        "FROM generate_series(1, 64) i))";
+    PGconn *session;
+    PGresult *result;
+
+    (void)state;
+    assert_int_equal(migrate(), 0);
+    (void)site_query(&site, "INSERT INTO intake.api_token (token_hash, prefix, label, scopes) "
+                            "VALUES (decode(repeat('ab', 32), 'hex'), 'x', 'x', '{upsert}')");
+    (void)site_query(&site, "VACUUM ANALYZE intake.incident");
+    (void)site_query(&site, "VACUUM ANALYZE intake.incident_service");
+    session = PQconnectdb(site.owner_url);
+    result = PQexec(session, fill);
+    assert_string_equal(PQresultErrorMessage(result), "");
+    assert_string_equal(PQgetvalue(result, 0, 0), "2560");
+    PQclear(result);
+    PQfinish(session); /* which reports its counters */
+    while (strcmp(site_query(&site, "SELECT n_tup_ins FROM pg_stat_user_tables WHERE relname = 'incident'"),
+                  "1920") != 0) {
+        clock_sleep_ms(20);
+    }
+    /* A few entries for each item. Every batch that read the whole index would take 60,000. */
+    assert_true(strtol(site_query(&site, "SELECT max(idx_tup_read) FROM pg_stat_user_indexes "
+                                         "WHERE relname LIKE 'incident%'"),
+                       NULL, 10) < 30000);
+    (void)site_query(&site, "DELETE FROM intake.api_token");
+    (void)site_query(&site, "DELETE FROM intake.incident");
+}
+
 static void the_reader_sees_the_reporting_views_alone(void **state)
 {
     (void)state;
@@ -314,6 +352,7 @@ int main(void)
         CASE(a_changed_or_unknown_migration_is_refused),
         CASE(a_migration_that_fails_leaves_nothing_of_itself),
         CASE(the_worker_may_call_its_functions_and_nothing_else),
+        CASE(plans_that_were_made_on_empty_tables_hold_as_they_grow),
         CASE(the_reader_sees_the_reporting_views_alone),
         CASE(a_worker_that_meets_another_schema_says_so_and_recovers),
         CASE(one_role_may_serve_for_all),
