@@ -48,7 +48,7 @@ UNIT_LIBRARY_OBJECTS := $(call objects,$(filter-out src/admin/main.c,$(UNIT_CODE
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all setup run test check-build tests format clean install uninstall help
+.PHONY: all setup run test tests bench format clean install uninstall help
 
 all: ## build incidents.fcgi and incidentctl
 	@scripts/setup --check build
@@ -120,6 +120,16 @@ $(BUILD)/tests/integration/%: $(BUILD)/obj/tests/integration/%.o $(call objects,
 	@mkdir -p $(@D)
 	$(SAY) LD $@
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS) $(TESTLIBS)
+
+bench: ## measure this program beside pgbench, PHP-FPM and Fastify (twelve minutes)
+	@scripts/setup bench
+	@$(MAKE) --no-print-directory $(BUILD)/incidents.fcgi $(BUILD)/incidentctl $(BUILD)/bench/connect
+	@BUILD='$(BUILD)' bench/run
+
+$(BUILD)/bench/connect: $(BUILD)/obj/bench/connect.o
+	@mkdir -p $(@D)
+	$(SAY) LD $@
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
 
 format: ## lay the sources out with clang-format
 	clang-format -i $$(git ls-files '*.c' '*.h')

@@ -1,0 +1,60 @@
+-- wrk's requests: the README's sample incident in one of five mixes, $MIX:
+--   new        every request an incident that was not there, with an id that falls anywhere in the index
+--   update     $KEPT stored incidents in turn, each request with another name
+--   unchanged  the same, with nothing that differs from what preload.sql stored
+--   services   the same, each request with other services than the one before
+--   growth     half new ones, half updates of incidents anywhere among $KEPT
+-- Prints one line: requests, seconds, 50th and 99th percentile in ms, failures.
+local mix = os.getenv("MIX")
+local kept = tonumber(os.getenv("KEPT"))
+local body = '{"reference_id":"%s","name":"%s","priority":"P1",' ..
+    '"source_url":"https://status.example.com/incidents/1042","started_at":"2024-01-01T11:22:33+0200",' ..
+    '"resolved_at":"2024-01-01T12:07:00+0200","services":%s,' ..
+    '"metadata":{"cause":{"kind":"deploy","commit":"9f1c2ab"},"customers_affected":412}}'
+local name = "Checkout fails for card payments"
+local services = '[{"identifier":"checkout","name":"Checkout"},{"identifier":"payments-api"}]'
+local count, round = 0, 0
+
+local function new_id()
+    return string.format("INC-%06x%06x-%x", math.random(0, 0xffffff), math.random(0, 0xffffff), count)
+end
+
+local function next_kept()
+    if count % kept == 0 then round = round + 1 end
+    return "KEPT-" .. count % kept + 1
+end
+
+local mixes = {
+    new = function() return body:format(new_id(), name, services) end,
+    unchanged = function() return body:format(next_kept(), name, services) end,
+    update = function()
+        local id = next_kept()
+        return body:format(id, name .. " " .. round .. os.time(), services)
+    end,
+    services = function()
+        local id = next_kept()
+        return body:format(id, name, string.format('[{"identifier":"s%d"},{"identifier":"t%d"}]', round, round))
+    end,
+    growth = function()
+        if count % 2 == 0 then return body:format(new_id(), name, services) end
+        return body:format("KEPT-" .. math.random(kept), name .. " " .. count, services)
+    end
+}
+
+function init()
+    math.randomseed(os.time())
+    wrk.method = "POST"
+    wrk.headers["Authorization"] = "Bearer " .. os.getenv("INCIDENTS_TOKEN")
+end
+
+function request()
+    count = count + 1
+    return wrk.format(nil, nil, nil, mixes[mix]())
+end
+
+function done(summary, latency)
+    local errors = summary.errors
+    print(string.format("%d %.6f %.3f %.3f %d", summary.requests, summary.duration / 1e6,
+        latency:percentile(50) / 1000, latency:percentile(99) / 1000,
+        errors.connect + errors.read + errors.write + errors.status + errors.timeout))
+end
