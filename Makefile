@@ -21,7 +21,7 @@ BUILD    := build/$(if $(SANITIZE),$(subst $(comma),-,$(SANITIZE)),release)
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wvla -Wformat=2 -Wstrict-prototypes -Werror
 HARDEN   := -fstack-protector-strong -fPIE $(if $(SANITIZE),,-O2 -D_FORTIFY_SOURCE=2 -fcf-protection)
 DEBUG    := -g $(if $(SANITIZE),-O1 -fno-omit-frame-pointer -fsanitize=$(SANITIZE) -fno-sanitize-recover=all)
-PACKAGES := fcgi json-c libpq libcrypto
+PACKAGES := fcgi json-c libpq libmd
 DEFINES  := -D_GNU_SOURCE -Isrc -I$(BUILD)/gen -DVERSION='"$(VERSION)"' -DSETTINGS_FILE='"$(settings)"' \
             $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
 ALL_CPPFLAGS = $(DEFINES) $(CPPFLAGS)

@@ -1,10 +1,9 @@
 /* incidentctl token: makes, takes over, lists, ends and renews bearer tokens. */
 #include <getopt.h>
-#include <openssl/crypto.h>
-#include <openssl/rand.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "admin/command.h"
 #include "admin/listing.h"
@@ -47,7 +46,7 @@ static bool make_token(char token[TOKEN_SIZE])
     unsigned char random[RANDOM_BYTES + 1] = {0};
     size_t len = sizeof token_start - 1;
 
-    if (RAND_bytes(random, RANDOM_BYTES) != 1) {
+    if (getrandom(random, RANDOM_BYTES, 0) != RANDOM_BYTES) {
         return usage_error("unable to make a token: no random bytes");
     }
     memcpy(token, token_start, len);
@@ -57,7 +56,7 @@ static bool make_token(char token[TOKEN_SIZE])
         token[len++] = digits[pair >> (10 - bit % 8) & 0x3f];
     }
     token[len] = '\0';
-    OPENSSL_cleanse(random, sizeof random);
+    explicit_bzero(random, sizeof random);
     return true;
 }
 
@@ -121,9 +120,7 @@ static bool insert_token(PGconn *session, struct slice token, size_t shown, cons
     PGresult *result;
     bool ok;
 
-    if (!digest_sha256(token, hash)) {
-        return usage_error("unable to hash the token");
-    }
+    digest_sha256(token, hash);
     (void)snprintf(prefix, sizeof prefix, "%.*s", (int)shown, token.data);
     result = session_query(session,
                            "INSERT INTO intake.api_token (token_hash, prefix, label, scopes, expires_at) "
@@ -195,7 +192,7 @@ static bool create(PGconn *session, const struct token_options *options)
         add_token(session, (struct slice){.data = token, .len = strlen(token)}, PREFIX_SHOWN, options) &&
         show_token(token, options->label);
 
-    OPENSSL_cleanse(token, sizeof token);
+    explicit_bzero(token, sizeof token);
     return ok;
 }
 
@@ -223,7 +220,7 @@ static bool import(PGconn *session, const struct token_options *options)
     struct slice token;
     bool ok = read_token(buffer, &token) && add_token(session, token, IMPORTED_SHOWN, options);
 
-    OPENSSL_cleanse(buffer, sizeof buffer);
+    explicit_bzero(buffer, sizeof buffer);
     if (ok) {
         (void)fprintf(stderr, "The token \"%s\" is good from now on.\n", options->label);
     }
@@ -349,7 +346,7 @@ static bool rotate(PGconn *session, const struct token_options *options)
                           insert_token(session, (struct slice){.data = token, .len = strlen(token)},
                                        PREFIX_SHOWN, options->label, scopes, expires)) &&
          show_token(token, options->label);
-    OPENSSL_cleanse(token, sizeof token);
+    explicit_bzero(token, sizeof token);
     return ok;
 }
 

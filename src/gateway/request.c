@@ -1,10 +1,10 @@
 /* Making a request out of a web server's variables and a stream of bytes. */
 #include "gateway/request.h"
 
-#include <openssl/rand.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "base/hex.h"
 
@@ -64,7 +64,7 @@ static void make_id(char id[REQUEST_ID_MAX + 1])
 {
     unsigned char random[16];
 
-    if (RAND_bytes(random, sizeof random) != 1) {
+    if (getrandom(random, sizeof random, 0) != sizeof random) {
         memset(random, 0, sizeof random); /* an id is no secret: better one that repeats than no answer */
     }
     hex_encode(random, sizeof random, id);

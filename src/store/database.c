@@ -16,6 +16,10 @@ enum { BATCH_KEEP_BYTES = 256 * 1024, COMPLAIN_EVERY_MS = 10000 };
 /* jsonb holds at most 256 MB (PostgreSQL manual, 8.14), so a batch over this is refused there anyway. */
 static const size_t BATCH_MAX = (size_t)256 * 1024 * 1024;
 
+static const char STATEMENT[] = "apply_batch";
+static const char query[] =
+    "SELECT outcome, token_label FROM intake.apply_batch($1::integer, $2::jsonb, $3::integer)";
+
 void database_init(struct database *database, const char *url)
 {
     *database = (struct database){.url = url};
@@ -26,6 +30,8 @@ static void disconnect(struct database *database)
 {
     PQfinish(database->connection);
     database->connection = NULL;
+    database->is_used = false;
+    database->is_prepared = false;
 }
 
 void database_close(struct database *database)
@@ -139,30 +145,6 @@ static bool encode_batch(struct database *database, struct item *const *items, s
     return !database->batch.failed;
 }
 
-static bool send_batch(struct database *database, int64_t deadline_ms)
-{
-    static const char query[] =
-        "SELECT outcome, token_label FROM intake.apply_batch($1::integer, $2::jsonb, $3::integer)";
-    char version[16], patience[16];
-    const char *const values[] = {version, database->batch.data, patience};
-    int64_t left = deadline_ms - clock_now_ms();
-    int unsent;
-
-    (void)snprintf(version, sizeof version, "%d", SCHEMA_VERSION);
-    (void)snprintf(patience, sizeof patience, "%d", left > 0 ? (int)left : 0);
-    if (PQsendQueryParams(database->connection, query, 3, NULL, values, NULL, NULL, 0) == 0) {
-        return false;
-    }
-    while ((unsent = PQflush(database->connection)) == 1) {
-        /* The server may have something to say before it reads on; not to listen would be a deadlock. */
-        if (!wait_for_socket(database, POLLIN | POLLOUT, deadline_ms) ||
-            PQconsumeInput(database->connection) == 0) {
-            return false;
-        }
-    }
-    return unsent == 0;
-}
-
 /* The next result of the query, NULL with *in_time false once the deadline has passed or the connection is
  * lost. */
 static PGresult *next_result(struct database *database, int64_t deadline_ms, bool *in_time)
@@ -175,6 +157,64 @@ static PGresult *next_result(struct database *database, int64_t deadline_ms, boo
         }
     }
     return PQgetResult(database->connection);
+}
+
+/* Waits until all that was sent has left; false once the deadline has passed or the connection is lost. */
+static bool flush(struct database *database, int64_t deadline_ms)
+{
+    int unsent;
+
+    while ((unsent = PQflush(database->connection)) == 1) {
+        /* The server may have something to say before it reads on; not to listen would be a deadlock. */
+        if (!wait_for_socket(database, POLLIN | POLLOUT, deadline_ms) ||
+            PQconsumeInput(database->connection) == 0) {
+            return false;
+        }
+    }
+    return unsent == 0;
+}
+
+/* Has the connection parse the statement once and for all. Where it will not, every batch brings the
+ * statement along. */
+static bool prepare(struct database *database, int64_t deadline_ms)
+{
+    PGresult *result;
+    bool in_time;
+
+    if (PQsendPrepare(database->connection, STATEMENT, query, 3, NULL) == 0 ||
+        !flush(database, deadline_ms)) {
+        return false;
+    }
+    while ((result = next_result(database, deadline_ms, &in_time)) != NULL) {
+        database->is_prepared = PQresultStatus(result) == PGRES_COMMAND_OK;
+        PQclear(result);
+    }
+    database->cannot_prepare = !database->is_prepared;
+    return in_time;
+}
+
+static bool send_batch(struct database *database, int64_t deadline_ms)
+{
+    char version[16], patience[16];
+    const char *const values[] = {version, database->batch.data, patience};
+    int64_t left;
+    int sent;
+
+    /* Not for the first batch: plain CGI sends no other. */
+    if (database->is_used && !database->is_prepared && !database->cannot_prepare &&
+        !prepare(database, deadline_ms)) {
+        return false;
+    }
+    database->is_used = true;
+    left = deadline_ms - clock_now_ms();
+    (void)snprintf(version, sizeof version, "%d", SCHEMA_VERSION);
+    (void)snprintf(patience, sizeof patience, "%d", left > 0 ? (int)left : 0);
+    if (database->is_prepared) {
+        sent = PQsendQueryPrepared(database->connection, STATEMENT, 3, values, NULL, NULL, 0);
+    } else {
+        sent = PQsendQueryParams(database->connection, query, 3, NULL, values, NULL, NULL, 0);
+    }
+    return sent == 1 && flush(database, deadline_ms);
 }
 
 static enum database_result read_outcomes(const PGresult *result, struct item *const *items, size_t count)
@@ -202,6 +242,8 @@ static enum database_result judge_error(struct database *database, const PGresul
     }
     switch (sqlstate_action(sqlstate)) {
     case SQLSTATE_RECONNECT:
+        database->cannot_prepare =
+            database->cannot_prepare || (sqlstate != NULL && strcmp(sqlstate, "26000") == 0);
         complain(database, "store", message);
         disconnect(database);
         return DATABASE_UNREACHABLE;

@@ -14,6 +14,9 @@
 struct database {
     const char *url;          /* borrowed; empty means libpq's own environment and files */
     PGconn *connection;       /* NULL while there is none */
+    bool is_used;             /* a batch has gone over this connection */
+    bool is_prepared;         /* this connection knows the statement by its name */
+    bool cannot_prepare;      /* a pooler hands statements to one server session after another */
     struct buffer batch;      /* the encoded batch, kept for the next */
     int64_t failing_since_ms; /* 0 while the last attempt went well */
     int64_t last_complaint_ms;

@@ -9,17 +9,19 @@ static const struct {
     const char *prefix;
     enum sqlstate_action action;
 } actions[] = {
-    {"08", SQLSTATE_RECONNECT},      /* connection exceptions */
-    {"57P01", SQLSTATE_RECONNECT},   /* admin_shutdown, pg_terminate_backend */
-    {"57P02", SQLSTATE_RECONNECT},   /* crash_shutdown */
-    {"57P03", SQLSTATE_RECONNECT},   /* cannot_connect_now */
-    {"57P05", SQLSTATE_RECONNECT},   /* idle_session_timeout */
-    {"25006", SQLSTATE_RECONNECT},   /* read_only_sql_transaction: a standby, the primary is elsewhere now */
-    {"25P03", SQLSTATE_RECONNECT},   /* idle_in_transaction_session_timeout */
-    {"53300", SQLSTATE_RECONNECT},   /* too_many_connections */
-    {"40001", SQLSTATE_RETRY},       /* serialization_failure */
-    {"40P01", SQLSTATE_RETRY},       /* deadlock_detected */
-    {"55P03", SQLSTATE_RETRY},       /* lock_not_available: apply_batch's lock_timeout */
+    {"08", SQLSTATE_RECONNECT},    /* connection exceptions */
+    {"57P01", SQLSTATE_RECONNECT}, /* admin_shutdown, pg_terminate_backend */
+    {"57P02", SQLSTATE_RECONNECT}, /* crash_shutdown */
+    {"57P03", SQLSTATE_RECONNECT}, /* cannot_connect_now */
+    {"57P05", SQLSTATE_RECONNECT}, /* idle_session_timeout */
+    {"25006", SQLSTATE_RECONNECT}, /* read_only_sql_transaction: a standby, the primary is elsewhere now */
+    {"25P03", SQLSTATE_RECONNECT}, /* idle_in_transaction_session_timeout */
+    {"53300", SQLSTATE_RECONNECT}, /* too_many_connections */
+    {"26000", SQLSTATE_RECONNECT}, /* invalid_sql_statement_name: prepared in another session of a pooler's */
+    {"0A000", SQLSTATE_RECONNECT}, /* feature_not_supported: a prepared statement's result type has changed */
+    {"40001", SQLSTATE_RETRY},     /* serialization_failure */
+    {"40P01", SQLSTATE_RETRY},     /* deadlock_detected */
+    {"55P03", SQLSTATE_RETRY},     /* lock_not_available: apply_batch's lock_timeout */
     {"57014", SQLSTATE_UNAVAILABLE}, /* query_canceled: somebody meant it */
     {"IS001", SQLSTATE_SCHEMA},      /* raised by apply_batch */
     {"3F000", SQLSTATE_SCHEMA},      /* no schema intake */

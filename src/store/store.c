@@ -19,6 +19,8 @@
 
 enum {
     BATCH_BYTES_MAX = 4 * 1024 * 1024, /* one batch's JSON, but for an item that is larger alone */
+    HOLD_MS = 5,                       /* how long a batch is waited for before another sets out beside it, */
+    HOLD_MAX = 32,                     /* unless so many requests wait already */
     BACKOFF_FIRST_MS = 20,
     BACKOFF_MAX_MS = 500,
     TOO_LATE_FRACTION = 10, /* a request with less than this part of its time left would only end its
@@ -56,6 +58,7 @@ struct carrier {
     struct item **items;   /* the same, as database_apply takes them */
     size_t count;
     enum database_result result;
+    int64_t left_at_ms;   /* when it set out; 0 while it is idle */
     struct carrier *next; /* of the idle ones */
 };
 
@@ -156,27 +159,53 @@ static void load(struct store *store, struct carrier *carrier)
     }
 }
 
-/* Takes an idle connection and what it shall carry; NULL when there is no connection, or nothing to carry.
- * The caller holds the mutex. */
-static struct carrier *set_out(struct store *store)
+/* Until when requests wait for the batch under way to come back, though a connection is idle: two small
+ * batches cost more than a large one, and delay each other. A batch that takes long holds nobody back. 0
+ * where there is nothing to wait for. The caller holds the mutex. */
+static int64_t held_until_ms(const struct store *store, int64_t now_ms)
+{
+    int64_t until_ms = 0;
+
+    if (store->idle == NULL || store->waiting >= HOLD_MAX) {
+        return 0;
+    }
+    for (size_t i = 0; i < store->carrier_count; i++) {
+        int64_t left_at_ms = store->carriers[i].left_at_ms;
+
+        if (left_at_ms != 0 && now_ms < left_at_ms + HOLD_MS && until_ms < left_at_ms + HOLD_MS) {
+            until_ms = left_at_ms + HOLD_MS;
+        }
+    }
+    return until_ms;
+}
+
+/* Takes a connection, which is idle then no more. The caller holds the mutex, and has seen that there is one.
+ */
+static struct carrier *take(struct store *store, int64_t now_ms)
 {
     struct carrier *carrier = store->idle;
 
-    if (carrier == NULL) {
-        return NULL;
-    }
-    load(store, carrier);
-    if (carrier->count == 0) {
-        return NULL;
-    }
     store->idle = carrier->next;
+    carrier->left_at_ms = now_ms;
     return carrier;
 }
 
 static void put_back(struct store *store, struct carrier *carrier)
 {
+    carrier->left_at_ms = 0;
     carrier->next = store->idle;
     store->idle = carrier;
+}
+
+/* Takes an idle connection and what it shall carry; NULL when there is no connection, nothing to carry, or a
+ * batch to wait for. The caller holds the mutex. */
+static struct carrier *set_out(struct store *store, int64_t now_ms)
+{
+    if (store->idle == NULL || held_until_ms(store, now_ms) != 0) {
+        return NULL;
+    }
+    load(store, store->idle);
+    return store->idle->count > 0 ? take(store, now_ms) : NULL;
 }
 
 static int64_t earliest_deadline(const struct carrier *carrier)
@@ -303,13 +332,11 @@ static void arrive(struct store *store, struct carrier *carrier, const struct ti
     wake_next(store);
 }
 
-/* Sleeps until the ticket is woken, and, while it waits to be sent, no longer than to its deadline. The
- * caller holds the mutex; it is released meanwhile, and not taken again where the ticket is done: false then.
- */
-static bool sleep_on(struct store *store, struct ticket *ticket)
+/* Sleeps until the ticket is woken, and, while it waits to be sent, no longer than until_ms. The caller holds
+ * the mutex; it is released meanwhile, and not taken again where the ticket is done: false then. */
+static bool sleep_on(struct store *store, struct ticket *ticket, int64_t until_ms)
 {
-    const struct timespec until = {.tv_sec = ticket->item->deadline_ms / 1000,
-                                   .tv_nsec = ticket->item->deadline_ms % 1000 * 1000000};
+    const struct timespec until = {.tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000};
     bool is_timed = ticket->state == TICKET_WAITING;
 
     unlock(store);
@@ -327,11 +354,13 @@ static bool sleep_on(struct store *store, struct ticket *ticket)
  * False where the ticket is done and the mutex released. The caller holds the mutex. */
 static bool wait_to_be_sent(struct store *store, struct ticket *ticket)
 {
-    int64_t now_ms = clock_now_ms();
-    struct carrier *carrier = may_be_sent(store, ticket, now_ms) ? set_out(store) : NULL;
+    int64_t now_ms = clock_now_ms(), held_ms;
+    struct carrier *carrier = may_be_sent(store, ticket, now_ms) ? set_out(store, now_ms) : NULL;
 
     if (carrier != NULL) {
-        wake_next(store); /* there may be another connection idle, and more than one batch to carry */
+        if (store->waiting > 0 && held_until_ms(store, now_ms) == 0) {
+            wake_next(store); /* there may be another connection idle, and more than one batch to carry */
+        }
         unlock(store);
         carry(carrier);
         lock(store);
@@ -348,7 +377,10 @@ static bool wait_to_be_sent(struct store *store, struct ticket *ticket)
     if (is_too_late(store, ticket, now_ms)) {
         wake_next(store); /* it may have been woken to carry, and must not any more */
     }
-    return sleep_on(store, ticket);
+    held_ms = held_until_ms(store, now_ms);
+    return sleep_on(store, ticket,
+                    held_ms != 0 && held_ms < ticket->item->deadline_ms ? held_ms
+                                                                        : ticket->item->deadline_ms);
 }
 
 /* Gets the ticket sent, by this thread or another. True when it is done; false when it was returned. */
@@ -358,8 +390,8 @@ static bool travel(struct store *store, struct ticket *ticket)
 
     lock(store);
     while (is_locked && ticket->state != TICKET_DONE && ticket->state != TICKET_RETURNED) {
-        is_locked =
-            ticket->state == TICKET_WAITING ? wait_to_be_sent(store, ticket) : sleep_on(store, ticket);
+        is_locked = ticket->state == TICKET_WAITING ? wait_to_be_sent(store, ticket)
+                                                    : sleep_on(store, ticket, ticket->item->deadline_ms);
     }
     if (is_locked) {
         unlock(store);
@@ -447,14 +479,14 @@ void store_submit(struct store *store, struct item *item)
  * mutex. */
 static void probe(struct store *store)
 {
-    struct carrier *carrier = store->idle;
+    struct carrier *carrier;
     struct item ping;
     struct item *items[] = {&ping};
 
-    if (carrier == NULL) {
+    if (store->idle == NULL) {
         return; /* they are all trying */
     }
-    store->idle = carrier->next;
+    carrier = take(store, clock_now_ms());
     unlock(store);
     carrier->result = DATABASE_UNREACHABLE;
     if (item_ping(&ping)) {

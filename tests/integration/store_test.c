@@ -369,6 +369,29 @@ static void a_connection_killed_in_the_middle_of_a_batch_costs_its_requests_noth
     store_stop(store);
 }
 
+/* As behind a pooler that gives each transaction another session of the server. */
+static void a_prepared_statement_that_is_gone_costs_no_request(void **state)
+{
+    struct settings settings = settings_for(1);
+    struct store *store = store_start(&settings);
+
+    (void)state;
+    assert_non_null(store);
+    (void)site_query(&site, "CREATE FUNCTION test.forget() RETURNS trigger LANGUAGE plpgsql AS "
+                            "$$ BEGIN EXECUTE 'DEALLOCATE ALL'; RETURN NEW; END $$");
+    (void)site_query(&site, "CREATE TRIGGER forget BEFORE INSERT ON intake.incident FOR EACH ROW "
+                            "EXECUTE FUNCTION test.forget()");
+    for (int i = 0; i < 10; i++) {
+        char id[32];
+
+        (void)snprintf(id, sizeof id, "forgotten%d", i);
+        assert_int_equal(await(send_upsert(store, id, "n")), ITEM_CREATED);
+    }
+    (void)site_query(&site, "DROP FUNCTION test.forget() CASCADE");
+    assert_string_equal(count_stored("forgotten"), "10");
+    store_stop(store);
+}
+
 /* Whether the request is a refusal that came at once, without a wait for its deadline. */
 static bool was_refused_at_once(const struct request *request, const struct settings *settings)
 {
@@ -535,7 +558,7 @@ static int start(void **state)
     (void)site_query(&site, "CREATE ROLE incidents_fcgi LOGIN IN ROLE incidents_worker");
     (void)site_query(&site, "GRANT incidents_fcgi TO incidents_owner"); /* who may then end its connections */
     site_create_token(&site, "good", "upsert,delete", site.token);
-    assert_true(digest_sha256((struct slice){.data = site.token, .len = strlen(site.token)}, token_hash));
+    digest_sha256((struct slice){.data = site.token, .len = strlen(site.token)}, token_hash);
     make_gates();
     return 0;
 }
@@ -571,6 +594,7 @@ int main(void)
         CASE(a_value_that_the_database_refuses_is_its_own_requests_error),
         CASE(requests_for_one_incident_take_effect_in_their_order),
         CASE(a_connection_killed_in_the_middle_of_a_batch_costs_its_requests_nothing),
+        CASE(a_prepared_statement_that_is_gone_costs_no_request),
         CASE(a_full_queue_refuses_at_once_and_keeps_what_it_has),
         CASE(whoever_waits_past_the_deadline_is_not_stored_later),
         CASE(one_slow_item_does_not_take_the_others_along),

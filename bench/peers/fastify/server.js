@@ -112,22 +112,27 @@ function isEmpty (metadata) {
   return metadata === null || Object.keys(metadata).length === 0
 }
 
-// Sends the whole transaction at once. Where a statement fails, Postgres refuses the rest and COMMIT rolls back.
 async function upsert (pool, body) {
   const optional = OPTIONAL_COLUMNS.filter(column => body[column] !== undefined)
   const values = optional.map(column => column === 'metadata' && isEmpty(body.metadata) ? null : body[column])
-  const statements = [{ ...upsertOf(optional), values: [body.reference_id, body.started_at, ...values] }]
-  if (body.services !== undefined) {
-    const services = new Map((body.services ?? []).map(({ identifier, name }) => [identifier, name]))
-    statements.push({ ...replaceServices, values: [body.reference_id, [...services.keys()], [...services.values()]] })
-  }
-
   const client = await pool.connect()
   try {
-    const [, incident, services] = await Promise.all(
-      ['BEGIN', ...statements, 'COMMIT'].map(statement => client.query(statement)))
+    await client.query('BEGIN')
+    const incident = await client.query(
+      { ...upsertOf(optional), values: [body.reference_id, body.started_at, ...values] })
+    let relinked = false
+    if (body.services !== undefined) {
+      const services = new Map((body.services ?? []).map(({ identifier, name }) => [identifier, name]))
+      const { rows: [{ changed }] } = await client.query(
+        { ...replaceServices, values: [body.reference_id, [...services.keys()], [...services.values()]] })
+      relinked = changed
+    }
+    await client.query('COMMIT')
     if (incident.rows[0]?.created) return 'created'
-    return incident.rowCount > 0 || services.rows[0]?.changed ? 'updated' : 'unchanged'
+    return incident.rowCount > 0 || relinked ? 'updated' : 'unchanged'
+  } catch (error) {
+    await client.query('ROLLBACK').catch(() => {})
+    throw error
   } finally {
     client.release()
   }
@@ -211,7 +216,6 @@ if (cluster.isPrimary) {
     max: Math.ceil(CONNECTIONS / availableParallelism()),
     idleTimeoutMillis: 0,
     connectionTimeoutMillis: 2000,
-    pipeline: true,
     options: '-c TimeZone=UTC'
   })
   pool.on('error', error => console.error(`a connection was lost: ${error.message}`))
