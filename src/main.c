@@ -29,7 +29,7 @@ static int check(void)
         (void)fprintf(stderr, "incidents.fcgi: out of memory\n");
         return EXIT_FAILURE;
     }
-    store_submit(store, &ping);
+    store_apply(store, &ping);
     ready = ping.outcome == ITEM_READY;
     (void)printf("database: %s (schema version %d is needed)\n", ready ? "ready" : "NOT ready, see above why",
                  SCHEMA_VERSION);

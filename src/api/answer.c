@@ -34,16 +34,15 @@ static void append_member(struct buffer *body, const char *name, const char *val
     buffer_append_json_string(body, value, strlen(value));
 }
 
-bool answer_ok(struct response *response, const char *action, const char *reference_id)
+void answer_ok(struct response *response, const char *action, const char *reference_id)
 {
     response->status = 200;
     buffer_append_text(&response->body, "{\"ok\":true");
-    if (action != NULL) {
+    if (reference_id != NULL) {
         append_member(&response->body, "action", action);
         append_member(&response->body, "reference_id", reference_id);
     }
     buffer_append_text(&response->body, "}");
-    return true;
 }
 
 void answer_error(struct response *response, const struct error *error)

@@ -31,13 +31,15 @@ static const struct method *find_method(const char *name)
     return NULL;
 }
 
-static bool run_method(const struct method *method, struct exchange *exchange)
+static bool run_method(struct exchange *exchange)
 {
+    const struct method *method = exchange->method;
+
     if (method == NULL) {
         return error_set(&exchange->error, ERROR_UNKNOWN_METHOD, "there is no such method");
     }
-    if (strcmp(exchange->request->verb, method->verb) != 0) {
-        exchange->response->allow = method->verb;
+    if (strcmp(exchange->request.verb, method->verb) != 0) {
+        exchange->response.allow = method->verb;
         return error_set(&exchange->error, ERROR_METHOD_NOT_ALLOWED, "%s must be called with %s",
                          method->name, method->verb);
     }
@@ -61,7 +63,7 @@ static const char *quote(const char *value, char *quoted, size_t size)
     return quoted;
 }
 
-static void log_exchange(const struct method *method, const struct exchange *exchange, int64_t started_ms)
+static void log_exchange(const struct exchange *exchange)
 {
     char id[2 * REQUEST_ID_MAX + 8], label[2 * TOKEN_LABEL_MAX + 8];
     const char *outcome = item_outcome_text(exchange->item.outcome);
@@ -71,21 +73,35 @@ static void log_exchange(const struct method *method, const struct exchange *exc
     }
     log_write(exchange->error.code == ERROR_INTERNAL ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO,
               "request_id=%s method=%s status=%d outcome=%s token=%s ms=%lld",
-              quote(exchange->request->id, id, sizeof id), method == NULL ? "-" : method->name,
-              exchange->response->status, outcome == NULL ? "ok" : outcome,
-              quote(exchange->item.token_label, label, sizeof label),
-              (long long)(clock_now_ms() - started_ms));
+              quote(exchange->request.id, id, sizeof id),
+              exchange->method == NULL ? "-" : exchange->method->name, exchange->response.status,
+              outcome == NULL ? "ok" : outcome, quote(exchange->item.token_label, label, sizeof label),
+              (long long)(clock_now_ms() - exchange->started_ms));
 }
 
-void api_answer(struct store *store, const struct request *request, struct response *response)
+bool api_ask(struct exchange *exchange)
 {
-    int64_t started_ms = clock_now_ms();
-    const struct method *method = find_method(request->method);
-    struct exchange exchange = {.store = store, .request = request, .response = response};
+    exchange->started_ms = clock_now_ms();
+    exchange->method = find_method(exchange->request.method);
+    exchange->asks = run_method(exchange) && exchange->item.json.len > 0;
+    return exchange->asks;
+}
 
-    if (!run_method(method, &exchange)) {
-        answer_error(response, &exchange.error);
+void api_answer(struct exchange *exchange)
+{
+    struct error refusal;
+
+    /* The database's no comes before ours: what is wrong with a body is told only to who has a good token. */
+    if (exchange->asks && !check_outcome(exchange->item.outcome, &refusal)) {
+        exchange->error = refusal;
     }
-    log_exchange(method, &exchange, started_ms);
-    item_free(&exchange.item);
+    if (exchange->error.code != ERROR_NONE) {
+        answer_error(&exchange->response, &exchange->error);
+    } else {
+        answer_ok(&exchange->response, item_outcome_text(exchange->item.outcome),
+                  exchange->incident.reference_id);
+    }
+    log_exchange(exchange);
+    item_free(&exchange->item);
+    incident_free(&exchange->incident);
 }

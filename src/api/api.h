@@ -1,13 +1,32 @@
-/* The HTTP contract: from a request to its answer. */
+/* The HTTP contract: from a request to its answer, in two steps. What lies between them, the database's
+ * answer, is the caller's to get, so that it need not wait for it. */
 #ifndef INCIDENTS_API_API_H
 #define INCIDENTS_API_API_H
 
+#include "base/error.h"
 #include "gateway/request.h"
 #include "gateway/response.h"
-#include "store/store.h"
+#include "model/incident.h"
+#include "store/item.h"
 
-/* Answers one request, and logs it in one line. The response must be fresh from response_init. From any
- * thread. */
-void api_answer(struct store *store, const struct request *request, struct response *response);
+/* A request on its way through a method, and what comes of it. */
+struct exchange {
+    struct request request;
+    struct response response;
+    const struct method *method; /* NULL where there is no such method */
+    int64_t started_ms;
+    struct incident incident; /* which item borrows from */
+    struct item item;         /* what is asked of the database */
+    bool asks;                /* whether anything is */
+    struct error error;       /* why not, where the answer is an error */
+};
+
+/* Reads the exchange's request; request and response are initialized, all else is 0. Returns whether the
+ * database is to be asked: then exchange->item wants its outcome before api_answer. The request's body is not
+ * needed any more. */
+bool api_ask(struct exchange *exchange);
+
+/* Fills in the response, logs the exchange in one line, and frees what api_ask made. From any thread. */
+void api_answer(struct exchange *exchange);
 
 #endif

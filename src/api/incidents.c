@@ -40,65 +40,41 @@ static bool read_body(const struct request *request, const struct incident_metho
 
 /* The token comes before the body: where the body is no good, the database is asked about the token all the
  * same, so that a caller without a good one learns nothing. Where it is good, one round trip does both. */
-static bool apply(struct exchange *exchange, const struct incident_method *method, const char *token_hash,
-                  struct incident *incident)
-{
-    struct error body_error = {.code = ERROR_NONE};
-    bool encoded;
-
-    if (read_body(exchange->request, method, incident, &body_error)) {
-        encoded = method->encode(&exchange->item, token_hash, incident);
-    } else {
-        encoded = item_authorize(&exchange->item, token_hash, method->scope);
-    }
-    if (!encoded) {
-        return error_set(&exchange->error, ERROR_INTERNAL, "out of memory");
-    }
-    store_submit(exchange->store, &exchange->item);
-    if (!check_outcome(exchange->item.outcome, &exchange->error)) {
-        return false;
-    }
-    if (body_error.code != ERROR_NONE) {
-        exchange->error = body_error;
-        return false;
-    }
-    return answer_ok(exchange->response, item_outcome_text(exchange->item.outcome), incident->reference_id);
-}
-
-static bool handle(struct exchange *exchange, const struct incident_method *method)
+static bool ask(struct exchange *exchange, const struct incident_method *method)
 {
     char token_hash[DIGEST_HEX_SIZE];
-    struct incident incident = {0};
     struct slice token;
-    bool ok;
+    bool encoded;
 
-    if (!bearer_token(exchange->request->authorization, &token)) {
+    if (!bearer_token(exchange->request.authorization, &token)) {
         return check_outcome(ITEM_NOT_AUTHED, &exchange->error);
     }
     digest_sha256(token, token_hash);
-    ok = apply(exchange, method, token_hash, &incident);
-    exchange->item.reference_id = NULL; /* it was the incident's */
-    incident_free(&incident);
-    return ok;
+    if (read_body(&exchange->request, method, &exchange->incident, &exchange->error)) {
+        encoded = method->encode(&exchange->item, token_hash, &exchange->incident);
+    } else {
+        encoded = item_authorize(&exchange->item, token_hash, method->scope);
+    }
+    return encoded || error_set(&exchange->error, ERROR_INTERNAL, "out of memory");
 }
 
 bool incidents_upsert(struct exchange *exchange)
 {
     static const struct incident_method method = {SCOPE_UPSERT, read_upsert, item_upsert};
 
-    return handle(exchange, &method);
+    return ask(exchange, &method);
 }
 
 bool incidents_sync(struct exchange *exchange)
 {
     static const struct incident_method method = {SCOPE_UPSERT, read_sync, item_upsert};
 
-    return handle(exchange, &method);
+    return ask(exchange, &method);
 }
 
 bool incidents_delete(struct exchange *exchange)
 {
     static const struct incident_method method = {SCOPE_DELETE, incident_read_reference, item_delete};
 
-    return handle(exchange, &method);
+    return ask(exchange, &method);
 }

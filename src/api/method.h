@@ -2,21 +2,11 @@
 #ifndef INCIDENTS_API_METHOD_H
 #define INCIDENTS_API_METHOD_H
 
-#include "base/error.h"
-#include "gateway/request.h"
-#include "gateway/response.h"
-#include "store/store.h"
+#include "api/api.h"
 
-/* A request on its way through a method. */
-struct exchange {
-    struct store *store;
-    const struct request *request;
-    struct response *response;
-    struct item item;   /* what was asked of the database, for the log; its json is empty where nothing was */
-    struct error error; /* why not, where the answer is an error */
-};
-
-/* Each method answers the exchange: with answer_ok, or by setting the error and returning false. */
+/* Each method reads its request and encodes what is to be asked of the database into exchange->item, which is
+ * left empty where nothing is. False, with the error set, where the answer is known without asking; an error
+ * that is set all the same is the answer unless the database has a reason of its own. */
 typedef bool method_handler(struct exchange *exchange);
 
 /* api/incidents.c */
@@ -28,9 +18,8 @@ method_handler incidents_delete;
 method_handler healthz;
 method_handler readyz;
 
-/* Answers 200 with {"ok":true} and, where action is not NULL, what happened to which incident. Always true.
- */
-bool answer_ok(struct response *response, const char *action, const char *reference_id);
+/* Answers 200 with {"ok":true} and, where reference_id is not NULL, what happened to which incident. */
+void answer_ok(struct response *response, const char *action, const char *reference_id);
 
 /* Answers with the error's code, status and sentence. */
 void answer_error(struct response *response, const struct error *error);

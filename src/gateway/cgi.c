@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "gateway/exchange.h"
 #include "gateway/gateway.h"
+#include "store/store.h"
 
 enum { READ_TIMEOUT_MS = 30000, ANSWER_MAX = 64 * 1024 };
 
@@ -78,8 +79,9 @@ int gateway_serve_cgi(const struct settings *settings)
     struct store *store = store_start_single(settings);
     struct body_source source = body_of_stdin();
     struct buffer body, written;
+    struct exchange exchange;
     struct slice answer;
-    bool ok;
+    bool ok, may_keep;
 
     if (store == NULL) {
         gateway_refuse_cgi();
@@ -87,7 +89,10 @@ int gateway_serve_cgi(const struct settings *settings)
     }
     buffer_init(&body, settings->body_limit);
     buffer_init(&written, ANSWER_MAX);
-    (void)exchange_run(store, settings->body_limit, read_variable, NULL, &source, &body, &written, &answer);
+    if (exchange_begin(&exchange, settings->body_limit, read_variable, NULL, &source, &body, &may_keep)) {
+        store_apply(store, &exchange.item);
+    }
+    exchange_end(&exchange, &written, &answer);
     ok = write_stdout(answer);
     buffer_free(&written);
     buffer_free(&body);

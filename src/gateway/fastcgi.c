@@ -1,4 +1,5 @@
-/* FastCGI through libfcgi: threads that each take a request from whichever connection has one, and answer it.
+/* FastCGI through libfcgi: threads that each read a request from whichever connection has one, and submit it
+ * to the store. The answer goes out from the thread that brings what became of it.
  *
  * Connections are accepted here and lent to libfcgi for the length of a request. Its own accept cannot be
  * ended without cutting a request short, gives a silent connection two seconds of a thread (or, on TCP, all
@@ -22,12 +23,15 @@
 #include "base/log.h"
 #include "gateway/exchange.h"
 #include "gateway/gateway.h"
+#include "store/store.h"
 
 enum {
-    LISTENER = 0,              /* FCGI_LISTENSOCK_FILENO */
-    CONNECTION_TIMEOUT_S = 10, /* for the web server to send or take the next bytes */
-    DRAIN_MS = 2000,           /* after a stop, at most: for what has arrived already */
-    DRAIN_QUIET_MS = 100,      /* less, once nothing has arrived for that long */
+    LISTENER = 0,           /* FCGI_LISTENSOCK_FILENO */
+    RECEIVE_TIMEOUT_S = 10, /* for the web server to send the next bytes */
+    SEND_TIMEOUT_MS = 100, /* for it to take an answer, which an empty socket takes at once: whoever writes it
+                              has others to answer */
+    DRAIN_MS = 2000,       /* after a stop, at most: for what has arrived already */
+    DRAIN_QUIET_MS = 100,  /* less, once nothing has arrived for that long */
     DRAIN_LOOK_MS = 10,
     BUFFER_KEEP_BYTES = 64 * 1024,
     ANSWER_MAX = 64 * 1024,
@@ -40,6 +44,7 @@ struct server {
     int epoll; /* the listener and idle connections, each of which wakes one thread; and the stop event */
     int stop_event; /* readable, and so waking every thread, once the server is to stop */
     atomic_bool stopping;
+    atomic_int in_hand; /* requests that have been read and not answered */
 };
 
 /* One request thread and what it keeps between requests. */
@@ -47,7 +52,14 @@ struct worker {
     struct server *server;
     pthread_t thread;
     struct buffer body;
-    struct buffer written;
+};
+
+/* A request in hand. */
+struct call {
+    struct server *server;
+    FCGX_Request request;
+    struct exchange exchange;
+    struct ticket ticket;
 };
 
 bool gateway_is_fastcgi(void)
@@ -73,26 +85,6 @@ static long read_stream(void *context, char *data, size_t len)
     return got == 0 && FCGX_GetError(request->in) != 0 ? -1 : got;
 }
 
-static void answer_request(struct worker *worker, FCGX_Request *request)
-{
-    const struct server *server = worker->server;
-    struct body_source source = {.read = read_stream,
-                                 .context = request,
-                                 .content_length = FCGX_GetParam("CONTENT_LENGTH", request->envp),
-                                 .ends_by_itself = true};
-
-    struct slice answer;
-
-    buffer_reset(&worker->body, BUFFER_KEEP_BYTES);
-    buffer_reset(&worker->written, BUFFER_KEEP_BYTES);
-    if (!exchange_run(server->store, server->settings->body_limit, read_variable, request, &source,
-                      &worker->body, &worker->written, &answer)) {
-        request->keepConnection = 0; /* what is left of the body must not be read as the next request */
-    }
-    (void)FCGX_PutStr(answer.data, (int)answer.len, request->out);
-    FCGX_Finish_r(request); /* closes the connection unless the web server asked to keep it */
-}
-
 /* Lets the next event of a descriptor wake one thread, once. */
 static bool watch(const struct server *server, int descriptor, int operation)
 {
@@ -101,35 +93,84 @@ static bool watch(const struct server *server, int descriptor, int operation)
     return epoll_ctl(server->epoll, operation, descriptor, &event) == 0;
 }
 
-/* Answers the request that waits on a connection, and closes the connection unless it is kept. */
+/* Answers the call, and closes its connection or has it wait for another. */
+static void answer(void *context)
+{
+    struct call *call = context;
+    struct server *server = call->server;
+    struct buffer written;
+    struct slice text;
+
+    buffer_init(&written, ANSWER_MAX);
+    exchange_end(&call->exchange, &written, &text);
+    (void)FCGX_PutStr(text.data, (int)text.len, call->request.out);
+    buffer_free(&written);
+    FCGX_Finish_r(&call->request); /* closes the connection unless the web server asked to keep it */
+    if (call->request.ipcFd >= 0 && watch(server, call->request.ipcFd, EPOLL_CTL_MOD)) {
+        call->request.ipcFd = -1; /* it is not this thread's any more */
+    }
+    FCGX_Free(&call->request, call->request.ipcFd >= 0);
+    free(call);
+    (void)atomic_fetch_sub(&server->in_hand, 1);
+}
+
+/* Reads what libfcgi has found to be a request, and has it answered. */
+static void take_call(struct worker *worker, struct call *call)
+{
+    struct server *server = worker->server;
+    struct body_source source = {.read = read_stream,
+                                 .context = &call->request,
+                                 .content_length = FCGX_GetParam("CONTENT_LENGTH", call->request.envp),
+                                 .ends_by_itself = true};
+    bool asks, may_keep;
+
+    (void)atomic_fetch_add(&server->in_hand, 1);
+    buffer_reset(&worker->body, BUFFER_KEEP_BYTES);
+    asks = exchange_begin(&call->exchange, server->settings->body_limit, read_variable, &call->request,
+                          &source, &worker->body, &may_keep);
+    if (!may_keep) {
+        call->request.keepConnection = 0; /* what is left of the body must not be read as the next request */
+    }
+    if (asks) {
+        call->ticket = (struct ticket){.item = &call->exchange.item, .done = answer, .context = call};
+        store_submit(server->store, &call->ticket);
+    } else {
+        answer(call);
+    }
+}
+
+/* Takes the request that waits on a connection. */
 static void serve_connection(struct worker *worker, int connection)
 {
-    FCGX_Request request;
+    struct call *call = malloc(sizeof *call);
 
     /* -1: should libfcgi want to accept another connection, it fails and comes back. */
-    if (FCGX_InitRequest(&request, -1, FCGI_FAIL_ACCEPT_ON_INTR) != 0) {
+    if (call == NULL || FCGX_InitRequest(&call->request, -1, FCGI_FAIL_ACCEPT_ON_INTR) != 0) {
+        log_error("unable to take a request: out of memory");
         (void)close(connection);
+        free(call);
         return;
     }
-    request.ipcFd = connection;
-    request.keepConnection = 1; /* FCGX_Accept_r begins with FCGX_Finish_r, which would close it */
-    if (FCGX_Accept_r(&request) == 0) {
-        answer_request(worker, &request);
-        if (request.ipcFd >= 0 && watch(worker->server, connection, EPOLL_CTL_MOD)) {
-            request.ipcFd = -1; /* it is not this thread's any more */
-        }
+    call->server = worker->server;
+    call->request.ipcFd = connection;
+    call->request.keepConnection = 1; /* FCGX_Accept_r begins with FCGX_Finish_r, which would close it */
+    if (FCGX_Accept_r(&call->request) == 0) {
+        take_call(worker, call);
+    } else {
+        FCGX_Free(&call->request, call->request.ipcFd >= 0);
+        free(call);
     }
-    FCGX_Free(&request, request.ipcFd >= 0);
 }
 
 /* Has a new connection wait for its first request. */
 static void take_in(const struct server *server, int connection)
 {
-    static const struct timeval timeout = {.tv_sec = CONNECTION_TIMEOUT_S};
+    static const struct timeval receive = {.tv_sec = RECEIVE_TIMEOUT_S};
+    static const struct timeval send = {.tv_usec = SEND_TIMEOUT_MS * 1000};
 
     /* libfcgi reads and writes without a time limit of its own. */
-    (void)setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
-    (void)setsockopt(connection, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout);
+    (void)setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &receive, sizeof receive);
+    (void)setsockopt(connection, SOL_SOCKET, SO_SNDTIMEO, &send, sizeof send);
     if (!watch(server, connection, EPOLL_CTL_ADD)) {
         log_error("unable to watch a connection: %s", strerror(errno));
         (void)close(connection);
@@ -183,9 +224,12 @@ static void drain(struct worker *worker)
     int64_t now_ms = clock_now_ms(), limit_ms = now_ms + DRAIN_MS, quiet_since_ms = now_ms;
 
     while (now_ms < limit_ms && now_ms - quiet_since_ms < DRAIN_QUIET_MS) {
-        if (handle_events(worker, true)) {
+        bool did_something = handle_events(worker, true);
+
+        if (did_something || worker->server->in_hand > 0) {
             quiet_since_ms = clock_now_ms();
-        } else {
+        }
+        if (!did_something) {
             clock_sleep_ms(DRAIN_LOOK_MS); /* epoll_wait would not wait: the stop event is there */
         }
         now_ms = clock_now_ms();
@@ -209,7 +253,6 @@ static bool start_worker(struct worker *worker, struct server *server, const pth
 
     *worker = (struct worker){.server = server};
     buffer_init(&worker->body, server->settings->body_limit);
-    buffer_init(&worker->written, ANSWER_MAX);
     failure = pthread_create(&worker->thread, attributes, serve, worker);
     if (failure != 0) {
         log_error("unable to start a request thread: %s", strerror(failure));
@@ -221,7 +264,6 @@ static void join_worker(struct worker *worker)
 {
     (void)pthread_join(worker->thread, NULL);
     buffer_free(&worker->body);
-    buffer_free(&worker->written);
 }
 
 static void request_stop(struct server *server)

@@ -1,17 +1,18 @@
 /* The queue of requests, and the connections that carry it to Postgres batch by batch.
  *
- * No thread of its own writes. A request's thread that finds a connection idle takes it, and with it the
- * batch: all that waits, its own request among it. The others sleep until somebody has sent theirs, or until
- * a connection is idle again and one of them is woken to carry the next batch. */
+ * A request that finds a connection idle is sent at once, by the thread that submits it, and with it all that
+ * waits. Else it is left in the queue, and its thread goes on. The attendants, a few threads of the store's
+ * own, do what is then due: carry what waits as soon as a connection is back, try again what failed, give up
+ * what is late. One of them watches the time, and hands the watch on when it has something to do. There is
+ * one more of them than there are connections, so that one is always free to watch. */
 #include "store/store.h"
 
 #include <pthread.h>
 #include <semaphore.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -19,8 +20,8 @@
 
 enum {
     BATCH_BYTES_MAX = 4 * 1024 * 1024, /* one batch's JSON, but for an item that is larger alone */
-    HOLD_MS = 5,                       /* how long a batch is waited for before another sets out beside it, */
-    HOLD_MAX = 32,                     /* unless so many requests wait already */
+    HOLD_MS = 10,                      /* how long a batch is waited for before another sets out beside it, */
+    HOLD_MAX = 64,                     /* unless so many requests wait already */
     BACKOFF_FIRST_MS = 20,
     BACKOFF_MAX_MS = 500,
     TOO_LATE_FRACTION = 10, /* a request with less than this part of its time left would only end its
@@ -28,26 +29,10 @@ enum {
     PROBE_EVERY_MS = 500,   /* while the database is away and nobody asks */
     PROBE_DEADLINE_MS = 2000,
     STACK_BYTES = 1024 * 1024, /* name resolution and TLS happen on it */
+    BUCKETS = 256,
 };
 
-enum ticket_state {
-    TICKET_WAITING,  /* for somebody to send it */
-    TICKET_SENT,     /* in a batch */
-    TICKET_RETURNED, /* its batch came to nothing; its thread decides what next */
-    TICKET_DONE,     /* item->outcome is final, and the ticket in no list any more */
-};
-
-/* A request on its way. It lies on the stack of the thread that submitted it and waits. */
-struct ticket {
-    TAILQ_ENTRY(ticket) link;
-    struct item *item;
-    uint64_t incident; /* a hash of the reference_id, 0 without one */
-    bool alone;        /* it was in a batch that failed, and goes by itself from now on */
-    _Atomic enum ticket_state state;
-    sem_t wake;
-    atomic_int wakes; /* posts of it that were decided upon; the ticket must outlive them */
-    int awoken;       /* posts of it that its thread has taken */
-};
+static const int64_t NEVER = INT64_MAX;
 
 TAILQ_HEAD(tickets, ticket);
 
@@ -62,20 +47,28 @@ struct carrier {
     struct carrier *next; /* of the idle ones */
 };
 
+/* A ticket that is not done is either sent, in the batch of one carrier, or waits. */
 struct store {
     const struct settings *settings;
     struct carrier *carriers;
     size_t carrier_count;
-    bool has_prober;
-    pthread_t prober;
+    pthread_t *attendants;
+    size_t attendant_count;
 
-    pthread_mutex_t mutex;    /* guards what follows, and the state of every ticket */
-    struct tickets tickets;   /* all that are not done, in order of arrival */
-    int waiting;              /* how many of them are in TICKET_WAITING */
-    struct carrier *idle;     /* the last used first: a lone client always finds a warm one */
-    pthread_cond_t is_needed; /* the prober is: the database went away, or the store stops */
+    pthread_mutex_t mutex;           /* guards what follows, and every ticket that is not done */
+    struct tickets tickets;          /* all that are not done, in order of arrival */
+    struct tickets buckets[BUCKETS]; /* the same by incident, linked by namesake */
+    int waiting;                     /* how many of them wait */
+    struct carrier *idle;            /* the last used first: a lone client always finds a warm one */
+    bool has_watcher;                /* an attendant sleeps until watch_until_ms */
+    int64_t watch_until_ms;
+    pthread_cond_t is_needed; /* the watcher is */
+    pthread_cond_t relief;    /* for the other attendants: nobody watches */
+    pthread_cond_t is_empty;  /* for store_stop: no ticket is left */
     bool stopping;
     int64_t unreachable_since_ms; /* 0 while the last attempt reached the database */
+    int64_t next_probe_ms;
+    unsigned seed; /* of the delays between attempts */
 };
 
 static void lock(struct store *store)
@@ -102,20 +95,27 @@ static uint64_t hash_reference_id(const char *reference_id)
     return hash != 0 ? hash : 1;
 }
 
-static bool is_too_late(const struct store *store, const struct ticket *ticket, int64_t now_ms)
+static struct tickets *bucket_of(struct store *store, const struct ticket *ticket)
 {
-    return ticket->item->deadline_ms - now_ms < store->settings->deadline_ms / TOO_LATE_FRACTION;
+    return &store->buckets[ticket->incident % BUCKETS];
+}
+
+/* When a ticket that still waits is given up. */
+static int64_t give_up_at_ms(const struct store *store, const struct ticket *ticket)
+{
+    return ticket->item->deadline_ms - store->settings->deadline_ms / TOO_LATE_FRACTION;
 }
 
 /* Whether an earlier request for the same incident is not done yet. The caller holds the mutex. */
-static bool is_behind_another(const struct store *store, const struct ticket *ticket)
+static bool is_behind_another(struct store *store, const struct ticket *ticket)
 {
     const struct ticket *earlier;
 
     if (ticket->incident == 0) {
         return false;
     }
-    for (earlier = TAILQ_FIRST(&store->tickets); earlier != ticket; earlier = TAILQ_NEXT(earlier, link)) {
+    for (earlier = TAILQ_FIRST(bucket_of(store, ticket)); earlier != ticket;
+         earlier = TAILQ_NEXT(earlier, namesake)) {
         if (earlier->incident == ticket->incident) {
             return true;
         }
@@ -123,17 +123,16 @@ static bool is_behind_another(const struct store *store, const struct ticket *ti
     return false;
 }
 
-static bool may_be_sent(const struct store *store, const struct ticket *ticket, int64_t now_ms)
+static bool may_be_sent(struct store *store, const struct ticket *ticket, int64_t now_ms)
 {
-    return ticket->state == TICKET_WAITING && !is_too_late(store, ticket, now_ms) &&
+    return !ticket->is_sent && ticket->not_before_ms <= now_ms && give_up_at_ms(store, ticket) > now_ms &&
            !is_behind_another(store, ticket);
 }
 
 /* Fills the carrier with what waits, in order of arrival, up to the caps. Two requests for one incident never
  * travel at once, so they take effect in the order in which they came. The caller holds the mutex. */
-static void load(struct store *store, struct carrier *carrier)
+static void load(struct store *store, struct carrier *carrier, int64_t now_ms)
 {
-    int64_t now_ms = clock_now_ms();
     size_t bytes = 0;
     struct ticket *ticket;
 
@@ -143,17 +142,17 @@ static void load(struct store *store, struct carrier *carrier)
         if (carrier->count == (size_t)store->settings->batch_max || bytes > BATCH_BYTES_MAX) {
             break;
         }
-        if (!may_be_sent(store, ticket, now_ms) || (ticket->alone && carrier->count > 0)) {
+        if (!may_be_sent(store, ticket, now_ms) || (ticket->is_alone && carrier->count > 0)) {
             continue;
         }
         bytes += ticket->item->json.len;
         if (carrier->count > 0 && bytes > BATCH_BYTES_MAX) {
             break;
         }
-        ticket->state = TICKET_SENT;
+        ticket->is_sent = true;
         store->waiting--;
         carrier->batch[carrier->count++] = ticket;
-        if (ticket->alone) {
+        if (ticket->is_alone) {
             break;
         }
     }
@@ -201,11 +200,55 @@ static void put_back(struct store *store, struct carrier *carrier)
  * batch to wait for. The caller holds the mutex. */
 static struct carrier *set_out(struct store *store, int64_t now_ms)
 {
-    if (store->idle == NULL || held_until_ms(store, now_ms) != 0) {
+    if (store->idle == NULL || store->waiting == 0 || held_until_ms(store, now_ms) != 0) {
         return NULL;
     }
-    load(store, store->idle);
+    load(store, store->idle, now_ms);
     return store->idle->count > 0 ? take(store, now_ms) : NULL;
+}
+
+static int64_t earlier(int64_t one_ms, int64_t other_ms)
+{
+    return one_ms < other_ms ? one_ms : other_ms;
+}
+
+/* When there is next something to do that nobody else will do; NEVER where nothing waits. The caller holds
+ * the mutex. */
+static int64_t next_due_ms(struct store *store, int64_t now_ms)
+{
+    int64_t due_ms = NEVER, held_ms = held_until_ms(store, now_ms);
+    struct ticket *ticket;
+
+    if (store->unreachable_since_ms != 0 && store->idle != NULL) {
+        due_ms = store->next_probe_ms;
+    }
+    if (store->waiting == 0) {
+        return due_ms;
+    }
+    TAILQ_FOREACH(ticket, &store->tickets, link)
+    {
+        if (ticket->is_sent) {
+            continue;
+        }
+        due_ms = earlier(due_ms, give_up_at_ms(store, ticket));
+        if (store->idle != NULL && !is_behind_another(store, ticket)) {
+            due_ms = earlier(due_ms, ticket->not_before_ms > held_ms ? ticket->not_before_ms : held_ms);
+        }
+        if (due_ms <= now_ms) {
+            break;
+        }
+    }
+    return due_ms;
+}
+
+/* Sees to it that an attendant is awake at that time. Where none watches, one is about to look what is due.
+ * The caller holds the mutex. */
+static void call_attendant(struct store *store, int64_t due_ms)
+{
+    if (store->has_watcher && store->watch_until_ms > due_ms) {
+        store->watch_until_ms = due_ms; /* once is enough */
+        (void)pthread_cond_signal(&store->is_needed);
+    }
 }
 
 static int64_t earliest_deadline(const struct carrier *carrier)
@@ -230,40 +273,16 @@ static void carry(struct carrier *carrier)
         database_apply(&carrier->database, carrier->items, carrier->count, earliest_deadline(carrier));
 }
 
-/* Wakes a ticket's thread: decided with the mutex held, done with or without it. */
-static void decide_wake(struct ticket *ticket)
-{
-    (void)atomic_fetch_add(&ticket->wakes, 1);
-}
-
-/* Lets somebody carry the next batch, if there is one and a connection to carry it. The caller holds the
- * mutex. */
-static void wake_next(struct store *store)
-{
-    int64_t now_ms = clock_now_ms();
-    struct ticket *ticket;
-
-    if (store->idle == NULL || store->waiting == 0) {
-        return;
-    }
-    TAILQ_FOREACH(ticket, &store->tickets, link)
-    {
-        if (may_be_sent(store, ticket, now_ms)) {
-            decide_wake(ticket);
-            (void)sem_post(&ticket->wake);
-            return;
-        }
-    }
-}
-
 /* Notes whether the database could be reached. The caller holds the mutex. */
 static void note_reachable(struct store *store, enum database_result result)
 {
+    int64_t now_ms = clock_now_ms();
+
     if (result != DATABASE_UNREACHABLE && result != DATABASE_LOST) {
         store->unreachable_since_ms = 0;
-    } else if (store->unreachable_since_ms == 0) {
-        store->unreachable_since_ms = clock_now_ms();
-        (void)pthread_cond_signal(&store->is_needed);
+    } else {
+        store->unreachable_since_ms = store->unreachable_since_ms == 0 ? now_ms : store->unreachable_since_ms;
+        store->next_probe_ms = now_ms + PROBE_EVERY_MS;
     }
 }
 
@@ -286,242 +305,240 @@ static enum item_outcome outcome_alone(enum database_result result)
     return ITEM_PENDING;
 }
 
-/* The ticket is done, its outcome set. The caller holds the mutex. */
-static void end_ticket(struct store *store, struct ticket *ticket)
+/* How long to wait before another attempt: not at all before the first, for a connection may just have gone
+ * stale; then ever longer, at random, so that not all come at once. The caller holds the mutex. */
+static int64_t back_off_ms(struct store *store, int attempts)
 {
-    TAILQ_REMOVE(&store->tickets, ticket, link);
-    ticket->state = TICKET_DONE;
+    int64_t longest_ms;
+
+    if (attempts == 0) {
+        return 0;
+    }
+    longest_ms = attempts < 6 ? (int64_t)BACKOFF_FIRST_MS << (attempts - 1) : BACKOFF_MAX_MS;
+    return longest_ms / 2 + rand_r(&store->seed) % (longest_ms / 2 + 1);
 }
 
-/* Tells a ticket what became of its batch. The caller holds the mutex. */
-static void deliver(struct store *store, const struct carrier *carrier, struct ticket *ticket)
+/* The ticket is done with that outcome, and will be told. The caller holds the mutex. */
+static void end_ticket(struct store *store, struct ticket *ticket, enum item_outcome outcome,
+                       struct tickets *finished)
+{
+    ticket->item->outcome = outcome;
+    TAILQ_REMOVE(&store->tickets, ticket, link);
+    TAILQ_REMOVE(bucket_of(store, ticket), ticket, namesake);
+    TAILQ_INSERT_TAIL(finished, ticket, link);
+    if (store->stopping && TAILQ_EMPTY(&store->tickets)) {
+        (void)pthread_cond_signal(&store->is_empty);
+    }
+}
+
+/* Tells those who wait for the tickets, which are theirs again. The caller does not hold the mutex. */
+static void tell(struct tickets *finished)
+{
+    struct ticket *ticket;
+
+    while ((ticket = TAILQ_FIRST(finished)) != NULL) {
+        TAILQ_REMOVE(finished, ticket, link);
+        ticket->done(ticket->context);
+    }
+}
+
+/* Decides what becomes of a ticket whose batch is back: it is done, or waits to be sent once more, in its
+ * place before later requests for its incident. The caller holds the mutex. */
+static void deliver(struct store *store, const struct carrier *carrier, struct ticket *ticket,
+                    struct tickets *finished)
 {
     enum item_outcome outcome = carrier->count == 1 ? outcome_alone(carrier->result) : ITEM_PENDING;
 
     if (carrier->result == DATABASE_DONE) {
-        end_ticket(store, ticket); /* with the outcome that database_apply set */
+        end_ticket(store, ticket, ticket->item->outcome, finished); /* which database_apply set */
     } else if (outcome != ITEM_PENDING) {
-        ticket->item->outcome = outcome;
-        end_ticket(store, ticket);
+        end_ticket(store, ticket, outcome, finished);
     } else {
-        ticket->alone = ticket->alone || (carrier->count > 1 && carrier->result != DATABASE_UNREACHABLE);
-        ticket->state = TICKET_RETURNED;
+        ticket->is_alone =
+            ticket->is_alone || (carrier->count > 1 && carrier->result != DATABASE_UNREACHABLE);
+        ticket->not_before_ms = clock_now_ms() + back_off_ms(store, ticket->attempts++);
+        ticket->is_sent = false;
+        store->waiting++;
     }
 }
 
-/* Ends a journey: everybody in the batch learns what became of it, and the next batch sets out. The caller,
- * whose own ticket needs no waking, holds the mutex; it is released on the way, because to wake is a system
- * call each. */
-static void arrive(struct store *store, struct carrier *carrier, const struct ticket *own)
+/* Carries a batch there and back, and tells everybody in it what became of it. The caller holds the mutex; it
+ * is released on the way. */
+static void travel(struct store *store, struct carrier *carrier)
 {
+    struct tickets finished = TAILQ_HEAD_INITIALIZER(finished);
+
+    unlock(store);
+    carry(carrier);
+    lock(store);
     note_reachable(store, carrier->result);
     for (size_t i = 0; i < carrier->count; i++) {
-        if (carrier->batch[i] != own) {
-            decide_wake(carrier->batch[i]);
-        }
-        deliver(store, carrier, carrier->batch[i]);
+        deliver(store, carrier, carrier->batch[i], &finished);
     }
-    unlock(store);
-    for (size_t i = 0; i < carrier->count; i++) {
-        if (carrier->batch[i] != own) {
-            (void)sem_post(&carrier->batch[i]->wake);
-        }
-    }
-    lock(store);
     put_back(store, carrier);
-    wake_next(store);
-}
-
-/* Sleeps until the ticket is woken, and, while it waits to be sent, no longer than until_ms. The caller holds
- * the mutex; it is released meanwhile, and not taken again where the ticket is done: false then. */
-static bool sleep_on(struct store *store, struct ticket *ticket, int64_t until_ms)
-{
-    const struct timespec until = {.tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000};
-    bool is_timed = ticket->state == TICKET_WAITING;
-
+    if (store->waiting > 0) {
+        call_attendant(store, clock_now_ms());
+    }
     unlock(store);
-    if ((is_timed ? sem_clockwait(&ticket->wake, CLOCK_MONOTONIC, &until) : sem_wait(&ticket->wake)) == 0) {
-        ticket->awoken++;
-    }
-    if (ticket->state == TICKET_DONE) {
-        return false;
-    }
+    tell(&finished);
     lock(store);
-    return true;
 }
 
-/* What the ticket's thread does while the ticket waits: carries a batch, gives up at the deadline, or sleeps.
- * False where the ticket is done and the mutex released. The caller holds the mutex. */
-static bool wait_to_be_sent(struct store *store, struct ticket *ticket)
+/* Ends what has waited for too long. The caller holds the mutex; it may be released meanwhile. */
+static void give_up_late(struct store *store, int64_t now_ms)
 {
-    int64_t now_ms = clock_now_ms(), held_ms;
-    struct carrier *carrier = may_be_sent(store, ticket, now_ms) ? set_out(store, now_ms) : NULL;
+    struct tickets finished = TAILQ_HEAD_INITIALIZER(finished);
+    struct ticket *ticket, *next;
 
-    if (carrier != NULL) {
-        if (store->waiting > 0 && held_until_ms(store, now_ms) == 0) {
-            wake_next(store); /* there may be another connection idle, and more than one batch to carry */
+    for (ticket = TAILQ_FIRST(&store->tickets); ticket != NULL; ticket = next) {
+        next = TAILQ_NEXT(ticket, link);
+        if (!ticket->is_sent && give_up_at_ms(store, ticket) <= now_ms) {
+            store->waiting--;
+            end_ticket(store, ticket, ITEM_UNAVAILABLE, &finished);
         }
+    }
+    if (!TAILQ_EMPTY(&finished)) {
         unlock(store);
-        carry(carrier);
+        tell(&finished);
         lock(store);
-        arrive(store, carrier, ticket);
-        return true;
     }
-    if (now_ms >= ticket->item->deadline_ms) {
-        ticket->item->outcome = ITEM_UNAVAILABLE;
-        store->waiting--;
-        end_ticket(store, ticket);
-        wake_next(store); /* another may have waited for this one to be done */
-        return true;
-    }
-    if (is_too_late(store, ticket, now_ms)) {
-        wake_next(store); /* it may have been woken to carry, and must not any more */
-    }
-    held_ms = held_until_ms(store, now_ms);
-    return sleep_on(store, ticket,
-                    held_ms != 0 && held_ms < ticket->item->deadline_ms ? held_ms
-                                                                        : ticket->item->deadline_ms);
-}
-
-/* Gets the ticket sent, by this thread or another. True when it is done; false when it was returned. */
-static bool travel(struct store *store, struct ticket *ticket)
-{
-    bool is_locked = true;
-
-    lock(store);
-    while (is_locked && ticket->state != TICKET_DONE && ticket->state != TICKET_RETURNED) {
-        is_locked = ticket->state == TICKET_WAITING ? wait_to_be_sent(store, ticket)
-                                                    : sleep_on(store, ticket, ticket->item->deadline_ms);
-    }
-    if (is_locked) {
-        unlock(store);
-    }
-    return ticket->state == TICKET_DONE;
 }
 
 /* Whether to refuse at once: the queue is full, or the database has been away for so long that whoever waits
- * now would most likely wait for nothing, and keep others from being answered. The caller holds the mutex. */
-static bool is_overloaded(const struct store *store)
+ * now would most likely wait for nothing. The caller holds the mutex. */
+static bool is_overloaded(const struct store *store, int64_t now_ms)
 {
     return store->waiting >= store->settings->queue_max ||
            (store->unreachable_since_ms != 0 &&
-            clock_now_ms() - store->unreachable_since_ms > store->settings->deadline_ms);
+            now_ms - store->unreachable_since_ms > store->settings->deadline_ms);
 }
 
-static bool enter(struct store *store, struct ticket *ticket)
+void store_submit(struct store *store, struct ticket *ticket)
 {
-    bool enters;
+    int64_t now_ms = clock_now_ms();
+    struct carrier *carrier;
 
+    ticket->incident = hash_reference_id(ticket->item->reference_id);
+    ticket->item->deadline_ms = now_ms + store->settings->deadline_ms;
     lock(store);
-    enters = !is_overloaded(store);
-    if (enters) {
-        TAILQ_INSERT_TAIL(&store->tickets, ticket, link);
-        store->waiting++;
-    }
-    unlock(store);
-    return enters;
-}
-
-/* Waits before another attempt: not at all before the first, for a connection may just have gone stale; then
- * ever longer, at random, so that not all come at once. */
-static void back_off(int attempt, int64_t deadline_ms)
-{
-    static _Thread_local unsigned seed;
-    int64_t longest, wait, left = deadline_ms - clock_now_ms();
-
-    if (attempt == 0) {
+    if (is_overloaded(store, now_ms)) {
+        unlock(store);
+        ticket->item->outcome = ITEM_UNAVAILABLE;
+        ticket->done(ticket->context);
         return;
     }
-    if (seed == 0) {
-        seed =
-            (unsigned)(uintptr_t)&longest ^ (unsigned)clock_now_ms(); /* each thread has a stack of its own */
-    }
-    longest = attempt < 6 ? (int64_t)BACKOFF_FIRST_MS << (attempt - 1) : BACKOFF_MAX_MS;
-    wait = longest / 2 + rand_r(&seed) % (longest / 2 + 1);
-    if (wait > left) {
-        wait = left;
-    }
-    if (wait > 0) {
-        clock_sleep_ms(wait);
-    }
-}
-
-/* Queues a ticket that was returned once more. It keeps its place before later requests for its incident. */
-static void wait_again(struct store *store, struct ticket *ticket)
-{
-    lock(store);
-    ticket->state = TICKET_WAITING;
+    TAILQ_INSERT_TAIL(&store->tickets, ticket, link);
+    TAILQ_INSERT_TAIL(bucket_of(store, ticket), ticket, namesake);
     store->waiting++;
-    unlock(store);
-}
-
-void store_submit(struct store *store, struct item *item)
-{
-    struct ticket ticket = {.item = item, .incident = hash_reference_id(item->reference_id)};
-
-    item->deadline_ms = clock_now_ms() + store->settings->deadline_ms;
-    (void)sem_init(&ticket.wake, 0, 0); /* cannot fail with these arguments */
-    if (!enter(store, &ticket)) {
-        item->outcome = ITEM_UNAVAILABLE;
+    carrier = set_out(store, now_ms);
+    if (carrier != NULL) {
+        travel(store, carrier);
     } else {
-        for (int attempt = 0; !travel(store, &ticket); attempt++) {
-            back_off(attempt, item->deadline_ms);
-            wait_again(store, &ticket);
-        }
-        while (ticket.awoken < ticket.wakes) {
-            ticket.awoken += sem_wait(&ticket.wake) == 0;
-        }
+        call_attendant(store,
+                       store->idle != NULL ? held_until_ms(store, now_ms) : give_up_at_ms(store, ticket));
     }
-    (void)sem_destroy(&ticket.wake);
+    unlock(store);
 }
 
 /* Asks the database whether it is back, so that the next request need not find out. The caller holds the
- * mutex. */
-static void probe(struct store *store)
+ * mutex; it is released meanwhile. */
+static void probe(struct store *store, int64_t now_ms)
 {
-    struct carrier *carrier;
+    struct carrier *carrier = take(store, now_ms);
     struct item ping;
     struct item *items[] = {&ping};
 
-    if (store->idle == NULL) {
-        return; /* they are all trying */
-    }
-    carrier = take(store, clock_now_ms());
     unlock(store);
     carrier->result = DATABASE_UNREACHABLE;
     if (item_ping(&ping)) {
-        carrier->result = database_apply(&carrier->database, items, 1, clock_now_ms() + PROBE_DEADLINE_MS);
+        carrier->result = database_apply(&carrier->database, items, 1, now_ms + PROBE_DEADLINE_MS);
     }
     item_free(&ping);
     lock(store);
     note_reachable(store, carrier->result);
     put_back(store, carrier);
-    wake_next(store);
 }
 
-static void *probe_while_away(void *argument)
+/* Does what is due; false when nothing was but to give up what is late. The caller holds the mutex; it is
+ * released meanwhile. */
+static bool tend(struct store *store)
+{
+    int64_t now_ms = clock_now_ms();
+    struct carrier *carrier;
+
+    give_up_late(store, now_ms);
+    carrier = set_out(store, now_ms);
+    if (carrier != NULL) {
+        (void)pthread_cond_signal(&store->relief); /* somebody else must watch meanwhile */
+        travel(store, carrier);
+    } else if (store->unreachable_since_ms != 0 && store->next_probe_ms <= now_ms && store->idle != NULL) {
+        (void)pthread_cond_signal(&store->relief);
+        probe(store, now_ms);
+    } else {
+        return false;
+    }
+    return true;
+}
+
+/* Sleeps until something is due, or the condition is signalled. The caller holds the mutex. */
+static void wait_until(struct store *store, pthread_cond_t *condition, int64_t until_ms)
+{
+    const struct timespec until = {.tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000};
+
+    if (until_ms == NEVER) {
+        (void)pthread_cond_wait(condition, &store->mutex);
+    } else {
+        (void)pthread_cond_timedwait(condition, &store->mutex, &until);
+    }
+}
+
+static void watch(struct store *store)
+{
+    store->has_watcher = true;
+    store->watch_until_ms = next_due_ms(store, clock_now_ms());
+    wait_until(store, &store->is_needed, store->watch_until_ms);
+    store->has_watcher = false;
+}
+
+static void *attend(void *argument)
 {
     struct store *store = argument;
 
     lock(store);
-    while (!store->stopping) {
-        struct timespec until;
-
-        if (store->unreachable_since_ms == 0) {
-            (void)pthread_cond_wait(&store->is_needed, &store->mutex);
-            continue;
-        }
-        (void)clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_nsec += PROBE_EVERY_MS * 1000000L;
-        until.tv_sec += until.tv_nsec / 1000000000L;
-        until.tv_nsec %= 1000000000L;
-        if (pthread_cond_timedwait(&store->is_needed, &store->mutex, &until) != 0 &&
-            store->unreachable_since_ms != 0) {
-            probe(store);
+    while (!store->stopping || !TAILQ_EMPTY(&store->tickets)) {
+        if (store->has_watcher) {
+            (void)pthread_cond_wait(&store->relief, &store->mutex);
+        } else if (!tend(store)) {
+            watch(store);
         }
     }
     unlock(store);
     return NULL;
+}
+
+static void post(void *semaphore)
+{
+    (void)sem_post(semaphore);
+}
+
+void store_apply(struct store *store, struct item *item)
+{
+    sem_t is_done;
+    struct ticket ticket = {.item = item, .done = post, .context = &is_done};
+
+    (void)sem_init(&is_done, 0, 0); /* cannot fail with these arguments */
+    store_submit(store, &ticket);
+    lock(store);
+    while (store->attendant_count == 0 && !TAILQ_EMPTY(&store->tickets)) {
+        if (!tend(store)) {
+            watch(store); /* for nobody else is there to do it */
+        }
+    }
+    unlock(store);
+    while (sem_wait(&is_done) != 0) {
+        continue; /* interrupted */
+    }
+    (void)sem_destroy(&is_done);
 }
 
 static bool carrier_init(struct carrier *carrier, const struct settings *settings)
@@ -545,6 +562,9 @@ static void store_free(struct store *store)
         carrier_free(&store->carriers[i]);
     }
     free(store->carriers);
+    free(store->attendants);
+    (void)pthread_cond_destroy(&store->is_empty);
+    (void)pthread_cond_destroy(&store->relief);
     (void)pthread_cond_destroy(&store->is_needed);
     (void)pthread_mutex_destroy(&store->mutex);
     free(store);
@@ -565,56 +585,64 @@ static bool init_monotonic_condition(pthread_cond_t *condition)
 static struct store *store_new(const struct settings *settings, size_t connections)
 {
     struct store *store = calloc(1, sizeof *store);
+    bool ok;
 
     if (store == NULL) {
         log_error("unable to start the store: out of memory");
         return NULL;
     }
     store->settings = settings;
+    store->seed = (unsigned)clock_now_ms() ^ (unsigned)getpid();
     TAILQ_INIT(&store->tickets);
-    (void)pthread_mutex_init(&store->mutex, NULL); /* cannot fail without attributes on Linux */
+    for (size_t i = 0; i < BUCKETS; i++) {
+        TAILQ_INIT(&store->buckets[i]);
+    }
+    (void)pthread_mutex_init(&store->mutex, NULL); /* these cannot fail without attributes on Linux */
+    (void)pthread_cond_init(&store->relief, NULL);
+    (void)pthread_cond_init(&store->is_empty, NULL);
+    ok = init_monotonic_condition(&store->is_needed);
     store->carriers = calloc(connections, sizeof store->carriers[0]);
-    if (!init_monotonic_condition(&store->is_needed) || store->carriers == NULL) {
+    store->attendants = calloc(connections + 1, sizeof store->attendants[0]);
+    ok = ok && store->carriers != NULL && store->attendants != NULL;
+    while (ok && store->carrier_count < connections) {
+        struct carrier *carrier = &store->carriers[store->carrier_count++];
+
+        ok = carrier_init(carrier, settings);
+        put_back(store, carrier);
+    }
+    if (!ok) {
         log_error("unable to start the store: out of memory");
         store_free(store);
         return NULL;
     }
-    while (store->carrier_count < connections) {
-        struct carrier *carrier = &store->carriers[store->carrier_count++];
-
-        if (!carrier_init(carrier, settings)) {
-            log_error("unable to start the store: out of memory");
-            store_free(store);
-            return NULL;
-        }
-        put_back(store, carrier);
-    }
     return store;
 }
 
-static bool start_prober(struct store *store)
+static bool start_attendants(struct store *store)
 {
     pthread_attr_t attributes;
     int failure = pthread_attr_init(&attributes);
 
     if (failure == 0) {
         (void)pthread_attr_setstacksize(&attributes, STACK_BYTES);
-        failure = pthread_create(&store->prober, &attributes, probe_while_away, store);
+        while (failure == 0 && store->attendant_count < store->carrier_count + 1) {
+            failure = pthread_create(&store->attendants[store->attendant_count], &attributes, attend, store);
+            store->attendant_count += failure == 0;
+        }
         (void)pthread_attr_destroy(&attributes);
     }
-    store->has_prober = failure == 0;
-    if (!store->has_prober) {
+    if (failure != 0) {
         log_error("unable to start a thread of the store: %s", strerror(failure));
     }
-    return store->has_prober;
+    return failure == 0;
 }
 
 struct store *store_start(const struct settings *settings)
 {
     struct store *store = store_new(settings, (size_t)settings->connections);
 
-    if (store != NULL && !start_prober(store)) {
-        store_free(store);
+    if (store != NULL && !start_attendants(store)) {
+        store_stop(store);
         return NULL;
     }
     return store;
@@ -629,10 +657,14 @@ void store_stop(struct store *store)
 {
     lock(store);
     store->stopping = true;
-    (void)pthread_cond_signal(&store->is_needed);
+    while (!TAILQ_EMPTY(&store->tickets)) {
+        (void)pthread_cond_wait(&store->is_empty, &store->mutex);
+    }
+    (void)pthread_cond_broadcast(&store->is_needed);
+    (void)pthread_cond_broadcast(&store->relief);
     unlock(store);
-    if (store->has_prober) {
-        (void)pthread_join(store->prober, NULL);
+    for (size_t i = 0; i < store->attendant_count; i++) {
+        (void)pthread_join(store->attendants[i], NULL);
     }
     store_free(store);
 }

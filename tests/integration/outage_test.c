@@ -254,6 +254,8 @@ static void send_in_hand(struct crowd_member *member)
     answer_free(&answer);
 }
 
+enum { IN_HAND = 80 }; /* more than the worker has threads, and more than a batch holds */
+
 static void a_stop_answers_the_requests_in_hand(int signal_number)
 {
     PGconn *locker = PQconnectdb(site.owner_url);
@@ -261,7 +263,7 @@ static void a_stop_answers_the_requests_in_hand(int signal_number)
 
     PQclear(PQexec(locker, "BEGIN"));
     PQclear(PQexec(locker, "LOCK TABLE intake.incident IN EXCLUSIVE MODE"));
-    crowd = crowd_start(&site, 8, send_in_hand, NULL);
+    crowd = crowd_start(&site, IN_HAND, send_in_hand, NULL);
     clock_sleep_ms(400);
     assert_int_equal(kill(site.worker, signal_number), 0);
     clock_sleep_ms(100);
@@ -274,8 +276,29 @@ static void a_stop_answers_the_requests_in_hand(int signal_number)
     site_start_worker(&site, short_deadline);
     await_200();
     assert_string_equal(
-        site_query(&site, "SELECT count(*) FROM intake.incident WHERE reference_id LIKE 'hand%'"), "8");
+        site_query(&site, "SELECT count(*) FROM intake.incident WHERE reference_id LIKE 'hand%'"), "80");
     (void)site_query(&site, "DELETE FROM intake.incident");
+}
+
+static void requests_that_wait_for_the_database_hold_no_thread(void **state)
+{
+    PGconn *locker = PQconnectdb(site.owner_url);
+    struct crowd *crowd;
+    int64_t before;
+
+    (void)state;
+    PQclear(PQexec(locker, "BEGIN"));
+    PQclear(PQexec(locker, "LOCK TABLE intake.incident IN EXCLUSIVE MODE"));
+    crowd = crowd_start(&site, IN_HAND, send_in_hand, NULL);
+    clock_sleep_ms(200);
+    before = clock_now_ms();
+    for (int i = 0; i < 20; i++) {
+        assert_int_equal(get("healthz"), 200);
+    }
+    assert_true(clock_now_ms() - before < 1000);
+    PQclear(PQexec(locker, "ROLLBACK"));
+    PQfinish(locker);
+    crowd_join(crowd);
 }
 
 static void sigterm_answers_the_requests_in_hand(void **state)
@@ -361,6 +384,7 @@ int main(void)
         CASE(a_terminated_connection_fails_no_request),
         CASE(one_refused_item_fails_by_itself),
         CASE(a_locked_incident_delays_itself_alone),
+        CASE(requests_that_wait_for_the_database_hold_no_thread),
         CASE(sigterm_answers_the_requests_in_hand),
         CASE(sigint_answers_the_requests_in_hand),
     };

@@ -40,7 +40,7 @@ static void *submit(void *argument)
     struct request *request = argument;
     int64_t before = clock_now_ms();
 
-    store_submit(request->store, &request->item);
+    store_apply(request->store, &request->item);
     request->took_ms = clock_now_ms() - before;
     return NULL;
 }
@@ -494,7 +494,7 @@ static void *send_many(void *argument)
         }
         (void)snprintf(name, sizeof name, "c%zu-%zu", client->number, round);
         encode(&request, id, name);
-        store_submit(client->store, &request.item);
+        store_apply(client->store, &request.item);
         client->failed += request.item.outcome != ITEM_CREATED && request.item.outcome != ITEM_UPDATED;
         item_free(&request.item);
         incident_free(&request.incident);
