@@ -1,9 +1,8 @@
--- wrk's requests: the README's sample incident in one of five mixes, $MIX:
+-- wrk's requests: the README's sample incident in one of four mixes, $MIX:
 --   new        every request an incident that was not there, with an id that falls anywhere in the index
 --   update     $KEPT stored incidents in turn, each request with another name
 --   unchanged  the same, with nothing that differs from what preload.sql stored
 --   services   the same, each request with other services than the one before
---   growth     half new ones, half updates of incidents anywhere among $KEPT
 -- Prints one line: requests, seconds, 50th and 99th percentile in ms, failures.
 local mix = os.getenv("MIX")
 local kept = tonumber(os.getenv("KEPT"))
@@ -34,10 +33,6 @@ local mixes = {
     services = function()
         local id = next_kept()
         return body:format(id, name, string.format('[{"identifier":"s%d"},{"identifier":"t%d"}]', round, round))
-    end,
-    growth = function()
-        if count % 2 == 0 then return body:format(new_id(), name, services) end
-        return body:format("KEPT-" .. math.random(kept), name .. " " .. count, services)
     end
 }
 
