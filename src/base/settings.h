@@ -16,7 +16,7 @@ struct settings {
     char file[SETTINGS_PATH_MAX];        /* the settings file that was read; empty where none was */
     size_t body_limit;                   /* bytes */
     int deadline_ms;                     /* from a request's arrival to its answer */
-    int threads;                         /* requests in hand at once */
+    int threads;                         /* requests that are read at once */
     int connections;                     /* to Postgres */
     int batch_max;                       /* requests that share a transaction, at most */
     int queue_max;                       /* requests that wait for the database, at most */

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcgiapp.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -15,6 +16,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -28,10 +30,10 @@
 enum {
     LISTENER = 0,           /* FCGI_LISTENSOCK_FILENO */
     RECEIVE_TIMEOUT_S = 10, /* for the web server to send the next bytes */
-    SEND_TIMEOUT_MS = 100, /* for it to take an answer, which an empty socket takes at once: whoever writes it
-                              has others to answer */
-    DRAIN_MS = 2000,       /* after a stop, at most: for what has arrived already */
-    DRAIN_QUIET_MS = 100,  /* less, once nothing has arrived for that long */
+    SEND_TIMEOUT_US = 1,  /* for it to take an answer: none, for a socket that was read has room for one, and
+                             whoever  writes it has others to answer */
+    DRAIN_MS = 2000,      /* after a stop, at most: for what has arrived already */
+    DRAIN_QUIET_MS = 100, /* less, once nothing has arrived for that long */
     DRAIN_LOOK_MS = 10,
     BUFFER_KEEP_BYTES = 64 * 1024,
     ANSWER_MAX = 64 * 1024,
@@ -166,7 +168,7 @@ static void serve_connection(struct worker *worker, int connection)
 static void take_in(const struct server *server, int connection)
 {
     static const struct timeval receive = {.tv_sec = RECEIVE_TIMEOUT_S};
-    static const struct timeval send = {.tv_usec = SEND_TIMEOUT_MS * 1000};
+    static const struct timeval send = {.tv_usec = SEND_TIMEOUT_US};
 
     /* libfcgi reads and writes without a time limit of its own. */
     (void)setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &receive, sizeof receive);
@@ -315,6 +317,18 @@ static bool set_up_signals(sigset_t *signals)
            signal(SIGPIPE, SIG_IGN) != SIG_ERR;
 }
 
+/* Each request in hand has a connection of its own, and the database needs descriptors too: as many as are
+ * allowed. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
 /* The listener is O_NONBLOCK, because another process may have taken the connection. */
 static bool set_up_events(struct server *server)
 {
@@ -347,6 +361,9 @@ int gateway_serve_fastcgi(const struct settings *settings)
     sigset_t signals;
     bool ok = false;
 
+    raise_descriptor_limit();
+    (void)mallopt(M_ARENA_MAX,
+                  1); /* what one thread has read another answers and frees: arenas would only fill up */
     if (workers == NULL || !set_up_signals(&signals) || !set_up_events(&server)) {
         log_error("unable to start: %s", strerror(errno));
     } else if ((server.store = store_start(settings)) != NULL) {

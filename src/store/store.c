@@ -4,7 +4,7 @@
  * waits. Else it is left in the queue, and its thread goes on. The attendants, a few threads of the store's
  * own, do what is then due: carry what waits as soon as a connection is back, try again what failed, give up
  * what is late. One of them watches the time, and hands the watch on when it has something to do. There is
- * one more of them than there are connections, so that one is always free to watch. */
+ * one more of them than there are connections, so that one is free to watch while the others carry. */
 #include "store/store.h"
 
 #include <pthread.h>
@@ -29,6 +29,8 @@ enum {
     PROBE_EVERY_MS = 500,   /* while the database is away and nobody asks */
     PROBE_DEADLINE_MS = 2000,
     STACK_BYTES = 1024 * 1024, /* name resolution and TLS happen on it */
+    HELD_BYTES_MAX =
+        64 * 1024 * 1024, /* of all requests that are not done, but for one that is larger alone */
     BUCKETS = 256,
 };
 
@@ -59,16 +61,19 @@ struct store {
     struct tickets tickets;          /* all that are not done, in order of arrival */
     struct tickets buckets[BUCKETS]; /* the same by incident, linked by namesake */
     int waiting;                     /* how many of them wait */
+    size_t held_bytes;               /* JSON of all that are not done */
     struct carrier *idle;            /* the last used first: a lone client always finds a warm one */
     bool has_watcher;                /* an attendant sleeps until watch_until_ms */
     int64_t watch_until_ms;
-    pthread_cond_t is_needed; /* the watcher is */
-    pthread_cond_t relief;    /* for the other attendants: nobody watches */
-    pthread_cond_t is_empty;  /* for store_stop: no ticket is left */
+    pthread_cond_t watcher;  /* for it: something is due sooner */
+    pthread_cond_t relief;   /* for the other attendants: nobody watches */
+    pthread_cond_t is_empty; /* for store_stop: no ticket is left */
     bool stopping;
     int64_t unreachable_since_ms; /* 0 while the last attempt reached the database */
-    int64_t next_probe_ms;
-    unsigned seed; /* of the delays between attempts */
+    int64_t next_probe_ms;        /* while it is away */
+    int failures;                 /* attempts in a row that did not reach it */
+    int64_t retry_at_ms;          /* no batch sets out before */
+    unsigned seed;                /* of the delays between attempts */
 };
 
 static void lock(struct store *store)
@@ -165,7 +170,7 @@ static int64_t held_until_ms(const struct store *store, int64_t now_ms)
 {
     int64_t until_ms = 0;
 
-    if (store->idle == NULL || store->waiting >= HOLD_MAX) {
+    if (store->idle == NULL || store->waiting >= HOLD_MAX || store->waiting >= store->settings->batch_max) {
         return 0;
     }
     for (size_t i = 0; i < store->carrier_count; i++) {
@@ -200,23 +205,35 @@ static void put_back(struct store *store, struct carrier *carrier)
  * batch to wait for. The caller holds the mutex. */
 static struct carrier *set_out(struct store *store, int64_t now_ms)
 {
-    if (store->idle == NULL || store->waiting == 0 || held_until_ms(store, now_ms) != 0) {
+    if (store->idle == NULL || store->waiting == 0 || store->retry_at_ms > now_ms ||
+        held_until_ms(store, now_ms) != 0) {
         return NULL;
     }
     load(store, store->idle, now_ms);
     return store->idle->count > 0 ? take(store, now_ms) : NULL;
 }
 
-static int64_t earlier(int64_t one_ms, int64_t other_ms)
+static int64_t sooner(int64_t one_ms, int64_t other_ms)
 {
     return one_ms < other_ms ? one_ms : other_ms;
+}
+
+static int64_t later(int64_t one_ms, int64_t other_ms)
+{
+    return one_ms > other_ms ? one_ms : other_ms;
+}
+
+/* When a batch may set out on a connection that is idle. The caller holds the mutex. */
+static int64_t next_set_out_ms(const struct store *store, int64_t now_ms)
+{
+    return later(held_until_ms(store, now_ms), store->retry_at_ms);
 }
 
 /* When there is next something to do that nobody else will do; NEVER where nothing waits. The caller holds
  * the mutex. */
 static int64_t next_due_ms(struct store *store, int64_t now_ms)
 {
-    int64_t due_ms = NEVER, held_ms = held_until_ms(store, now_ms);
+    int64_t due_ms = NEVER, free_ms = next_set_out_ms(store, now_ms);
     struct ticket *ticket;
 
     if (store->unreachable_since_ms != 0 && store->idle != NULL) {
@@ -230,9 +247,9 @@ static int64_t next_due_ms(struct store *store, int64_t now_ms)
         if (ticket->is_sent) {
             continue;
         }
-        due_ms = earlier(due_ms, give_up_at_ms(store, ticket));
+        due_ms = sooner(due_ms, give_up_at_ms(store, ticket));
         if (store->idle != NULL && !is_behind_another(store, ticket)) {
-            due_ms = earlier(due_ms, ticket->not_before_ms > held_ms ? ticket->not_before_ms : held_ms);
+            due_ms = sooner(due_ms, later(ticket->not_before_ms, free_ms));
         }
         if (due_ms <= now_ms) {
             break;
@@ -247,7 +264,7 @@ static void call_attendant(struct store *store, int64_t due_ms)
 {
     if (store->has_watcher && store->watch_until_ms > due_ms) {
         store->watch_until_ms = due_ms; /* once is enough */
-        (void)pthread_cond_signal(&store->is_needed);
+        (void)pthread_cond_signal(&store->watcher);
     }
 }
 
@@ -271,19 +288,6 @@ static void carry(struct carrier *carrier)
     }
     carrier->result =
         database_apply(&carrier->database, carrier->items, carrier->count, earliest_deadline(carrier));
-}
-
-/* Notes whether the database could be reached. The caller holds the mutex. */
-static void note_reachable(struct store *store, enum database_result result)
-{
-    int64_t now_ms = clock_now_ms();
-
-    if (result != DATABASE_UNREACHABLE && result != DATABASE_LOST) {
-        store->unreachable_since_ms = 0;
-    } else {
-        store->unreachable_since_ms = store->unreachable_since_ms == 0 ? now_ms : store->unreachable_since_ms;
-        store->next_probe_ms = now_ms + PROBE_EVERY_MS;
-    }
 }
 
 /* What a result means for a request that travelled alone; ITEM_PENDING where it may be tried again. */
@@ -318,11 +322,38 @@ static int64_t back_off_ms(struct store *store, int attempts)
     return longest_ms / 2 + rand_r(&store->seed) % (longest_ms / 2 + 1);
 }
 
+static bool is_reached(enum database_result result)
+{
+    return result != DATABASE_UNREACHABLE && result != DATABASE_LOST;
+}
+
+/* Puts the carrier back, and notes whether it reached the database: where not, nothing sets out for a while.
+ * The caller holds the mutex. */
+static void bring_back(struct store *store, struct carrier *carrier)
+{
+    int64_t now_ms = clock_now_ms();
+
+    if (is_reached(carrier->result)) {
+        store->unreachable_since_ms = 0;
+        store->failures = 0;
+        store->retry_at_ms = 0;
+    } else {
+        store->unreachable_since_ms = store->unreachable_since_ms == 0 ? now_ms : store->unreachable_since_ms;
+        store->retry_at_ms = now_ms + back_off_ms(store, store->failures++);
+        store->next_probe_ms = now_ms + PROBE_EVERY_MS;
+    }
+    put_back(store, carrier);
+    if (store->waiting > 0 || store->unreachable_since_ms != 0) {
+        call_attendant(store, next_set_out_ms(store, now_ms));
+    }
+}
+
 /* The ticket is done with that outcome, and will be told. The caller holds the mutex. */
 static void end_ticket(struct store *store, struct ticket *ticket, enum item_outcome outcome,
                        struct tickets *finished)
 {
     ticket->item->outcome = outcome;
+    store->held_bytes -= ticket->item->json.len;
     TAILQ_REMOVE(&store->tickets, ticket, link);
     TAILQ_REMOVE(bucket_of(store, ticket), ticket, namesake);
     TAILQ_INSERT_TAIL(finished, ticket, link);
@@ -356,7 +387,9 @@ static void deliver(struct store *store, const struct carrier *carrier, struct t
     } else {
         ticket->is_alone =
             ticket->is_alone || (carrier->count > 1 && carrier->result != DATABASE_UNREACHABLE);
-        ticket->not_before_ms = clock_now_ms() + back_off_ms(store, ticket->attempts++);
+        if (is_reached(carrier->result)) {
+            ticket->not_before_ms = clock_now_ms() + back_off_ms(store, ticket->attempts++);
+        }
         ticket->is_sent = false;
         store->waiting++;
     }
@@ -371,21 +404,18 @@ static void travel(struct store *store, struct carrier *carrier)
     unlock(store);
     carry(carrier);
     lock(store);
-    note_reachable(store, carrier->result);
     for (size_t i = 0; i < carrier->count; i++) {
         deliver(store, carrier, carrier->batch[i], &finished);
     }
-    put_back(store, carrier);
-    if (store->waiting > 0) {
-        call_attendant(store, clock_now_ms());
-    }
+    bring_back(store, carrier);
     unlock(store);
     tell(&finished);
     lock(store);
 }
 
-/* Ends what has waited for too long. The caller holds the mutex; it may be released meanwhile. */
-static void give_up_late(struct store *store, int64_t now_ms)
+/* Ends what has waited for too long; false when there was nothing. The caller holds the mutex; it is released
+ * where there was. */
+static bool give_up_late(struct store *store, int64_t now_ms)
 {
     struct tickets finished = TAILQ_HEAD_INITIALIZER(finished);
     struct ticket *ticket, *next;
@@ -397,18 +427,22 @@ static void give_up_late(struct store *store, int64_t now_ms)
             end_ticket(store, ticket, ITEM_UNAVAILABLE, &finished);
         }
     }
-    if (!TAILQ_EMPTY(&finished)) {
-        unlock(store);
-        tell(&finished);
-        lock(store);
+    if (TAILQ_EMPTY(&finished)) {
+        return false;
     }
+    (void)pthread_cond_signal(&store->relief);
+    unlock(store);
+    tell(&finished);
+    lock(store);
+    return true;
 }
 
-/* Whether to refuse at once: the queue is full, or the database has been away for so long that whoever waits
- * now would most likely wait for nothing. The caller holds the mutex. */
-static bool is_overloaded(const struct store *store, int64_t now_ms)
+/* Whether to refuse a request of so many bytes at once: the queue is full, or the database has been away for
+ * so long that whoever waits now would most likely wait for nothing. The caller holds the mutex. */
+static bool is_overloaded(const struct store *store, size_t bytes, int64_t now_ms)
 {
     return store->waiting >= store->settings->queue_max ||
+           (store->held_bytes > 0 && store->held_bytes + bytes > HELD_BYTES_MAX) ||
            (store->unreachable_since_ms != 0 &&
             now_ms - store->unreachable_since_ms > store->settings->deadline_ms);
 }
@@ -421,7 +455,7 @@ void store_submit(struct store *store, struct ticket *ticket)
     ticket->incident = hash_reference_id(ticket->item->reference_id);
     ticket->item->deadline_ms = now_ms + store->settings->deadline_ms;
     lock(store);
-    if (is_overloaded(store, now_ms)) {
+    if (is_overloaded(store, ticket->item->json.len, now_ms)) {
         unlock(store);
         ticket->item->outcome = ITEM_UNAVAILABLE;
         ticket->done(ticket->context);
@@ -429,13 +463,14 @@ void store_submit(struct store *store, struct ticket *ticket)
     }
     TAILQ_INSERT_TAIL(&store->tickets, ticket, link);
     TAILQ_INSERT_TAIL(bucket_of(store, ticket), ticket, namesake);
+    store->held_bytes += ticket->item->json.len;
     store->waiting++;
     carrier = set_out(store, now_ms);
     if (carrier != NULL) {
         travel(store, carrier);
     } else {
         call_attendant(store,
-                       store->idle != NULL ? held_until_ms(store, now_ms) : give_up_at_ms(store, ticket));
+                       store->idle != NULL ? next_set_out_ms(store, now_ms) : give_up_at_ms(store, ticket));
     }
     unlock(store);
 }
@@ -448,6 +483,7 @@ static void probe(struct store *store, int64_t now_ms)
     struct item ping;
     struct item *items[] = {&ping};
 
+    store->next_probe_ms = NEVER; /* until this one is back */
     unlock(store);
     carrier->result = DATABASE_UNREACHABLE;
     if (item_ping(&ping)) {
@@ -455,29 +491,31 @@ static void probe(struct store *store, int64_t now_ms)
     }
     item_free(&ping);
     lock(store);
-    note_reachable(store, carrier->result);
-    put_back(store, carrier);
+    bring_back(store, carrier);
 }
 
-/* Does what is due; false when nothing was but to give up what is late. The caller holds the mutex; it is
- * released meanwhile. */
+/* Does something that is due, while another attendant takes over the watch; false when nothing was. The
+ * caller holds the mutex; it is released where something was due. */
 static bool tend(struct store *store)
 {
     int64_t now_ms = clock_now_ms();
     struct carrier *carrier;
 
-    give_up_late(store, now_ms);
+    if (give_up_late(store, now_ms)) {
+        return true;
+    }
     carrier = set_out(store, now_ms);
     if (carrier != NULL) {
-        (void)pthread_cond_signal(&store->relief); /* somebody else must watch meanwhile */
+        (void)pthread_cond_signal(&store->relief);
         travel(store, carrier);
-    } else if (store->unreachable_since_ms != 0 && store->next_probe_ms <= now_ms && store->idle != NULL) {
+        return true;
+    }
+    if (store->unreachable_since_ms != 0 && store->next_probe_ms <= now_ms && store->idle != NULL) {
         (void)pthread_cond_signal(&store->relief);
         probe(store, now_ms);
-    } else {
-        return false;
+        return true;
     }
-    return true;
+    return false;
 }
 
 /* Sleeps until something is due, or the condition is signalled. The caller holds the mutex. */
@@ -492,11 +530,11 @@ static void wait_until(struct store *store, pthread_cond_t *condition, int64_t u
     }
 }
 
-static void watch(struct store *store)
+static void keep_watch(struct store *store)
 {
     store->has_watcher = true;
     store->watch_until_ms = next_due_ms(store, clock_now_ms());
-    wait_until(store, &store->is_needed, store->watch_until_ms);
+    wait_until(store, &store->watcher, store->watch_until_ms);
     store->has_watcher = false;
 }
 
@@ -509,7 +547,7 @@ static void *attend(void *argument)
         if (store->has_watcher) {
             (void)pthread_cond_wait(&store->relief, &store->mutex);
         } else if (!tend(store)) {
-            watch(store);
+            keep_watch(store);
         }
     }
     unlock(store);
@@ -531,7 +569,7 @@ void store_apply(struct store *store, struct item *item)
     lock(store);
     while (store->attendant_count == 0 && !TAILQ_EMPTY(&store->tickets)) {
         if (!tend(store)) {
-            watch(store); /* for nobody else is there to do it */
+            keep_watch(store); /* for nobody else is there to do it */
         }
     }
     unlock(store);
@@ -565,7 +603,7 @@ static void store_free(struct store *store)
     free(store->attendants);
     (void)pthread_cond_destroy(&store->is_empty);
     (void)pthread_cond_destroy(&store->relief);
-    (void)pthread_cond_destroy(&store->is_needed);
+    (void)pthread_cond_destroy(&store->watcher);
     (void)pthread_mutex_destroy(&store->mutex);
     free(store);
 }
@@ -600,7 +638,7 @@ static struct store *store_new(const struct settings *settings, size_t connectio
     (void)pthread_mutex_init(&store->mutex, NULL); /* these cannot fail without attributes on Linux */
     (void)pthread_cond_init(&store->relief, NULL);
     (void)pthread_cond_init(&store->is_empty, NULL);
-    ok = init_monotonic_condition(&store->is_needed);
+    ok = init_monotonic_condition(&store->watcher);
     store->carriers = calloc(connections, sizeof store->carriers[0]);
     store->attendants = calloc(connections + 1, sizeof store->attendants[0]);
     ok = ok && store->carriers != NULL && store->attendants != NULL;
@@ -660,7 +698,7 @@ void store_stop(struct store *store)
     while (!TAILQ_EMPTY(&store->tickets)) {
         (void)pthread_cond_wait(&store->is_empty, &store->mutex);
     }
-    (void)pthread_cond_broadcast(&store->is_needed);
+    (void)pthread_cond_broadcast(&store->watcher);
     (void)pthread_cond_broadcast(&store->relief);
     unlock(store);
     for (size_t i = 0; i < store->attendant_count; i++) {

@@ -16,7 +16,7 @@ struct store;
  * from store_submit until done is called, which may free both. */
 struct ticket {
     struct item *item;
-    void (*done)(void *context); /* item->outcome is final. From any thread; it must not wait for anything */
+    void (*done)(void *context); /* item->outcome is final. From any thread, for which others wait */
     void *context;
 
     TAILQ_ENTRY(ticket) link; /* the store's own from here on, see store.c */

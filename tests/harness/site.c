@@ -278,3 +278,40 @@ char *read_whole_file(const char *path)
     (void)fclose(file);
     return text;
 }
+
+static void signal_postgres(const struct site *site, int signal_number)
+{
+    char *end;
+
+    assert_int_equal(kill(site->postgres, signal_number), 0);
+    for (const char *pid = site->paused; *pid != '\0'; pid = *end == ' ' ? end + 1 : end) {
+        (void)kill((pid_t)strtol(pid, &end, 10), signal_number);
+    }
+}
+
+void site_pause_postgres(struct site *site)
+{
+    (void)snprintf(site->paused, sizeof site->paused, "%s",
+                   site_query(site, "SELECT coalesce(string_agg(pid::text, ' '), '') FROM pg_stat_activity "
+                                    "WHERE usename = 'incidents_fcgi'"));
+    signal_postgres(site, SIGSTOP);
+}
+
+void site_resume_postgres(const struct site *site)
+{
+    signal_postgres(site, SIGCONT);
+}
+
+size_t site_count_in_log(const struct site *site, const char *text)
+{
+    char path[SITE_PATH_MAX], *log;
+    size_t count = 0;
+
+    (void)snprintf(path, sizeof path, "%s/postgres.log", site->directory);
+    log = read_whole_file(path);
+    for (const char *found = log; (found = strstr(found, text)) != NULL; found++) {
+        count++;
+    }
+    free(log);
+    return count;
+}

@@ -20,6 +20,7 @@ struct site {
     char worker_log[128];
     char token[SITE_TOKEN_MAX]; /* label "good", every scope */
     pid_t postgres;
+    char paused[256]; /* numbers of processes that site_pause_postgres stopped */
     pid_t worker;
     pid_t nginx;
     PGconn *owner; /* for looking at the rows */
@@ -38,6 +39,12 @@ void site_stop(struct site *site);
 
 void site_start_postgres(struct site *site, const char *arguments);
 void site_stop_postgres(struct site *site, int signal_number);
+/* Stops the postmaster and the worker's sessions where they are, as if its machine stood still; lets them go
+ * on. */
+void site_pause_postgres(struct site *site);
+void site_resume_postgres(const struct site *site);
+/* How often Postgres's log has the text. */
+size_t site_count_in_log(const struct site *site, const char *text);
 void site_start_worker(struct site *site, const char *const settings[]);
 void site_stop_worker(struct site *site);
 void site_start_nginx(struct site *site);

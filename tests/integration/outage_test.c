@@ -80,30 +80,17 @@ static void postgres_stopped_means_503_and_started_again_means_200(void **state)
     assert_int_equal(get("readyz"), 200);
 }
 
-/* The postmaster and the server's processes with those numbers: as if its machine stood still. */
-static void signal_backends(const char *pids, int signal_number)
-{
-    assert_int_equal(kill(site.postgres, signal_number), 0);
-    for (char *end; *pids != '\0'; pids = *end == ' ' ? end + 1 : end) {
-        (void)kill((pid_t)strtol(pids, &end, 10), signal_number);
-    }
-}
-
 static void a_paused_postgres_is_given_up_in_time(void **state)
 {
-    char pids[256];
     int64_t before;
 
     (void)state;
     assert_int_equal(upsert("pause"), 200);
-    (void)snprintf(pids, sizeof pids, "%s",
-                   site_query(&site, "SELECT string_agg(pid::text, ' ') FROM pg_stat_activity "
-                                     "WHERE usename = 'incidents_fcgi'"));
-    signal_backends(pids, SIGSTOP);
+    site_pause_postgres(&site);
     before = clock_now_ms();
     assert_int_equal(upsert("pause"), 503);
     assert_true(clock_now_ms() - before < 4000);
-    signal_backends(pids, SIGCONT);
+    site_resume_postgres(&site);
     await_200();
 }
 

@@ -469,6 +469,121 @@ static void one_slow_item_does_not_take_the_others_along(void **state)
     store_stop(store);
 }
 
+/* A stop, and plain CGI, while an incident is locked for longer than anybody waits. */
+static void whoever_gives_up_at_a_lock_ends(void **state)
+{
+    struct settings settings = settings_for(2);
+    PGconn *locker = PQconnectdb(site.owner_url);
+    struct store *store, *single;
+    struct request *request;
+
+    (void)state;
+    settings.deadline_ms =
+        5500; /* a tenth of it is longer than lock_timeout: the last attempt is no timeout of ours */
+    store = store_start(&settings);
+    single = store_start_single(&settings);
+    assert_int_equal(await(send_upsert(store, "locked", "n")), ITEM_CREATED);
+    PQclear(PQexec(locker, "BEGIN"));
+    PQclear(PQexec(locker, "UPDATE intake.incident SET name = 'held' WHERE reference_id = 'locked'"));
+    request = send_upsert(single, "locked", "another name");
+    for (int i = 0; i < 4; i++) { /* whether it is seen depends on which thread is first */
+        (void)send_upsert(store, "locked", "another name");
+    }
+    clock_sleep_ms(QUEUEING_MS);
+    store_stop(store);
+    await_all();
+    PQclear(PQexec(locker, "ROLLBACK"));
+    PQfinish(locker);
+    check_all_but(&requests[0], ITEM_UNAVAILABLE);
+    assert_int_equal(request->item.outcome, ITEM_UNAVAILABLE);
+    store_stop(single);
+}
+
+/* Asks until the store has the database back, which must not take it long. */
+static void await_return(struct store *store)
+{
+    int64_t deadline = clock_now_ms() + 3000;
+    enum item_outcome outcome = ITEM_UNAVAILABLE;
+
+    for (int i = 0; outcome == ITEM_UNAVAILABLE; i++) {
+        char id[32];
+
+        assert_true(clock_now_ms() < deadline);
+        (void)snprintf(id, sizeof id, "back%d", i);
+        outcome = await(send_upsert(store, id, "n"));
+        clock_sleep_ms(50);
+    }
+    assert_int_equal(outcome, ITEM_CREATED);
+}
+
+/* While it stands still, a probe gets no answer, and lasts for longer than anything else waits. */
+static void a_database_that_stood_still_is_found_again(int connections)
+{
+    struct settings settings = settings_for(connections);
+    struct store *store;
+
+    settings.deadline_ms = 1000;
+    store = store_start(&settings);
+    assert_int_equal(await(send_upsert(store, "before", "n")), ITEM_CREATED);
+    site_pause_postgres(&site);
+    assert_int_equal(await(send_upsert(store, "meanwhile", "n")), ITEM_UNAVAILABLE);
+    clock_sleep_ms(4000);
+    site_resume_postgres(&site);
+    await_return(store);
+    store_stop(store);
+}
+
+static void a_database_that_stood_still_is_found_again_by_one_connection(void **state)
+{
+    (void)state;
+    a_database_that_stood_still_is_found_again(1);
+}
+
+static void a_database_that_stood_still_is_found_again_by_several(void **state)
+{
+    (void)state;
+    a_database_that_stood_still_is_found_again(2);
+}
+
+static void a_request_that_comes_within_a_probe_is_sent_behind_it(void **state)
+{
+    struct settings settings = settings_for(1);
+    struct request *request;
+    struct store *store;
+
+    (void)state;
+    settings.deadline_ms = 4000;
+    store = store_start(&settings);
+    assert_int_equal(await(send_upsert(store, "before", "n")), ITEM_CREATED);
+    site_pause_postgres(&site);
+    assert_int_equal(await(send_upsert(store, "meanwhile", "n")), ITEM_UNAVAILABLE);
+    clock_sleep_ms(800); /* the first probe begins half a second behind it, and gives up after two */
+    request = send_upsert(store, "within", "n");
+    clock_sleep_ms(300);
+    site_resume_postgres(&site);
+    assert_int_equal(await(request), ITEM_CREATED);
+    assert_true(request->took_ms < 2500);
+    store_stop(store);
+}
+
+static void a_database_that_refuses_is_not_stormed(void **state)
+{
+    struct settings settings = settings_for(2);
+    struct store *store;
+
+    (void)state;
+    settings.deadline_ms = 20000;
+    store = store_start(&settings);
+    (void)site_query(&site, "ALTER ROLE incidents_fcgi CONNECTION LIMIT 0"); /* 53300: try again */
+    send_upserts(store, "storm", 100);
+    clock_sleep_ms(2000);
+    (void)site_query(&site, "ALTER ROLE incidents_fcgi CONNECTION LIMIT -1");
+    await_all();
+    check_all_but(NULL, ITEM_CREATED);
+    store_stop(store);
+    assert_in_range(site_count_in_log(&site, "too many connections for role"), 2, 40);
+}
+
 /* A client that sends one upsert after another. */
 struct client {
     struct store *store;
@@ -598,6 +713,11 @@ int main(void)
         CASE(a_full_queue_refuses_at_once_and_keeps_what_it_has),
         CASE(whoever_waits_past_the_deadline_is_not_stored_later),
         CASE(one_slow_item_does_not_take_the_others_along),
+        CASE(whoever_gives_up_at_a_lock_ends),
+        CASE(a_database_that_stood_still_is_found_again_by_one_connection),
+        CASE(a_database_that_stood_still_is_found_again_by_several),
+        CASE(a_request_that_comes_within_a_probe_is_sent_behind_it),
+        CASE(a_database_that_refuses_is_not_stormed),
         CASE(one_connection_is_enough_for_all),
         CASE(several_connections_keep_every_request),
     };
