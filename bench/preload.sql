@@ -1,5 +1,4 @@
--- Stores the incidents KEPT-(:first) to KEPT-(:last) as load.lua sends them. Triggers are off: the foreign key holds.
-SET session_replication_role = replica;
+-- Stores the incidents KEPT-(:first) to KEPT-(:last) as load.lua sends them.
 SET synchronous_commit = off;
 INSERT INTO intake.incident
     (reference_id, name, priority, source_url, started_at, resolved_at, metadata, created_at, updated_at)

@@ -21,6 +21,46 @@ $$;
 CREATE TRIGGER renew_schema_version AFTER INSERT OR UPDATE OR DELETE ON intake.migration
     FOR EACH STATEMENT EXECUTE FUNCTION intake.renew_schema_version();
 
+-- Services go with their incident by a trigger for each statement. A foreign key would do a look-up for each service that is
+-- stored, a fifth of all that an upsert costs (docs/benchmarks.md), to guard against what only apply_batch does: it stores
+-- services of incidents alone that it has created or locked. What an administrator does by hand is looked after here: who
+-- deletes incidents deletes their services, and nobody renames one.
+ALTER TABLE intake.incident_service DROP CONSTRAINT incident_service_reference_id_fkey;
+CREATE FUNCTION intake.remove_services() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    DELETE FROM intake.incident_service s USING gone WHERE s.reference_id = gone.reference_id;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER remove_services AFTER DELETE ON intake.incident
+    REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION intake.remove_services();
+CREATE FUNCTION intake.refuse_orphans() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF EXISTS (SELECT FROM intake.incident_service) THEN
+        RAISE EXCEPTION 'truncate intake.incident_service in the same command' USING ERRCODE = 'restrict_violation';
+    END IF;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER refuse_orphans AFTER TRUNCATE ON intake.incident
+    FOR EACH STATEMENT EXECUTE FUNCTION intake.refuse_orphans();
+
+CREATE FUNCTION intake.refuse_renaming() RETURNS trigger
+    LANGUAGE plpgsql
+AS $$
+BEGIN
+    RAISE EXCEPTION 'an incident keeps its reference_id: its services are stored under it' USING ERRCODE = 'restrict_violation';
+END
+$$;
+CREATE TRIGGER refuse_renaming BEFORE UPDATE OF reference_id ON intake.incident
+    FOR EACH ROW WHEN (OLD.reference_id <> NEW.reference_id) EXECUTE FUNCTION intake.refuse_renaming();
+
 -- The next four functions are called by apply_batch alone, under the settings that it sets; each with its own would cost
 -- a tenth of the rate.
 

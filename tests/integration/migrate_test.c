@@ -264,6 +264,29 @@ static void one_role_may_serve_for_all(void **state)
     answer_free(&answer);
 }
 
+/* What an administrator does by hand, too, leaves no service without its incident. */
+static void services_go_with_their_incident(void **state)
+{
+    static const char identifiers[] =
+        "SELECT coalesce(string_agg(identifier, ' ' ORDER BY identifier), '') FROM intake.incident_service";
+
+    (void)state;
+    assert_int_equal(migrate(), 0);
+    (void)site_query(&site, "INSERT INTO intake.incident (reference_id, started_at, created_at, updated_at) "
+                            "SELECT 'i' || n, now(), now(), now() FROM generate_series(1, 4) n");
+    (void)site_query(&site, "INSERT INTO intake.incident_service (reference_id, identifier, position) "
+                            "SELECT 'i' || n, 's' || n, 1 FROM generate_series(1, 4) n");
+    (void)site_query(&site, "DELETE FROM intake.incident WHERE reference_id IN ('i1', 'i3')");
+    assert_string_equal(site_query(&site, identifiers), "s2 s4");
+    (void)site_query(&site, "DO $$ BEGIN UPDATE intake.incident SET reference_id = 'other'; "
+                            "RAISE 'it was renamed'; EXCEPTION WHEN restrict_violation THEN END $$");
+    (void)site_query(&site, "UPDATE intake.incident SET reference_id = reference_id");
+    (void)site_query(&site, "DO $$ BEGIN TRUNCATE intake.incident; "
+                            "RAISE 'it was emptied'; EXCEPTION WHEN restrict_violation THEN END $$");
+    (void)site_query(&site, "TRUNCATE intake.incident, intake.incident_service");
+    assert_string_equal(site_query(&site, identifiers), "");
+}
+
 static int status_of_upsert(void)
 {
     struct call call = {.path = "incidents.upsert",
@@ -353,6 +376,7 @@ int main(void)
         CASE(a_migration_that_fails_leaves_nothing_of_itself),
         CASE(the_worker_may_call_its_functions_and_nothing_else),
         CASE(plans_that_were_made_on_empty_tables_hold_as_they_grow),
+        CASE(services_go_with_their_incident),
         CASE(the_reader_sees_the_reporting_views_alone),
         CASE(a_worker_that_meets_another_schema_says_so_and_recovers),
         CASE(one_role_may_serve_for_all),
