@@ -141,7 +141,7 @@ install: all ## install below PREFIX (and DESTDIR)
 	install -m 755 $(BUILD)/incidents.fcgi "$(DESTDIR)$(cgidir)/"
 	install -m 644 migrations/*.sql "$(DESTDIR)$(datadir)/migrations/"
 	install -m 644 nginx/* "$(DESTDIR)$(datadir)/nginx/"
-	install -m 644 README.md LICENSE docs/*.md "$(DESTDIR)$(docdir)/"
+	install -m 644 README.md LICENSE docs/*.md docs/*.svg "$(DESTDIR)$(docdir)/"
 
 uninstall: ## remove what install put there
 	rm -f "$(DESTDIR)$(bindir)/incidentctl" "$(DESTDIR)$(cgidir)/incidents.fcgi"
