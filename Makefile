@@ -135,13 +135,14 @@ format: ## lay the sources out with clang-format
 	clang-format -i $$(git ls-files '*.c' '*.h')
 
 install: all ## install below PREFIX (and DESTDIR)
-	install -d "$(DESTDIR)$(bindir)" "$(DESTDIR)$(cgidir)" "$(DESTDIR)$(datadir)/migrations" \
-	  "$(DESTDIR)$(datadir)/nginx" "$(DESTDIR)$(docdir)"
+	install -d "$(DESTDIR)$(bindir)" "$(DESTDIR)$(cgidir)" "$(DESTDIR)$(docdir)/servers"
 	install -m 755 $(BUILD)/incidentctl "$(DESTDIR)$(bindir)/"
 	install -m 755 $(BUILD)/incidents.fcgi "$(DESTDIR)$(cgidir)/"
-	install -m 644 migrations/*.sql "$(DESTDIR)$(datadir)/migrations/"
-	install -m 644 nginx/* "$(DESTDIR)$(datadir)/nginx/"
+	for part in migrations nginx apache lighttpd caddy systemd; do \
+	  install -d "$(DESTDIR)$(datadir)/$$part" && install -m 644 $$part/* "$(DESTDIR)$(datadir)/$$part/" || exit 1; \
+	done
 	install -m 644 README.md LICENSE docs/*.md docs/*.svg "$(DESTDIR)$(docdir)/"
+	install -m 644 docs/servers/*.md "$(DESTDIR)$(docdir)/servers/"
 
 uninstall: ## remove what install put there
 	rm -f "$(DESTDIR)$(bindir)/incidentctl" "$(DESTDIR)$(cgidir)/incidents.fcgi"
