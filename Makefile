@@ -48,7 +48,7 @@ UNIT_LIBRARY_OBJECTS := $(call objects,$(filter-out src/admin/main.c,$(UNIT_CODE
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all setup run test tests bench format clean install uninstall help
+.PHONY: all setup run test tests bundle bench format clean install uninstall help
 
 all: ## build incidents.fcgi and incidentctl
 	@scripts/setup --check build
@@ -120,6 +120,23 @@ $(BUILD)/tests/integration/%: $(BUILD)/obj/tests/integration/%.o $(call objects,
 	@mkdir -p $(@D)
 	$(SAY) LD $@
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS) $(TESTLIBS)
+
+# The programs as the archive for shared hosting has them: they find their libraries beside themselves.
+$(BUILD)/bundle/incidents.fcgi: $(call objects,$(WORKER))
+	@mkdir -p $(@D)
+	$(SAY) LD $@
+	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,-rpath,'$$ORIGIN/../lib' -Wl,--disable-new-dtags -o $@ $^ $(LDLIBS)
+
+$(BUILD)/bundle/incidentctl: $(call objects,$(ADMIN)) $(BUILD)/obj/gen/migrations.o
+	@mkdir -p $(@D)
+	$(SAY) LD $@
+	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,-rpath,'$$ORIGIN/../lib' -Wl,--disable-new-dtags -o $@ $^ $(LDLIBS)
+
+bundle: ## make the archive for shared hosting, build/incidents-VERSION.tar.gz
+	@scripts/setup build
+	@$(MAKE) --no-print-directory $(BUILD)/bundle/incidents.fcgi $(BUILD)/bundle/incidentctl
+	@scripts/bundle $(BUILD) $(VERSION) build/incidents-$(VERSION).tar.gz
+	@echo "build/incidents-$(VERSION).tar.gz: unpack it on the host; INSTALL.txt in it says how to go on"
 
 bench: ## measure this program beside pgbench, PHP-FPM and Fastify (twelve minutes)
 	@scripts/setup bench
