@@ -1,5 +1,6 @@
 /* incidents.fcgi: a FastCGI application, a CGI program, or a person's question, told apart by how it was
  * started. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,6 +55,11 @@ static int serve(int (*gateway)(const struct settings *settings), void (*refuse)
 
     if (!settings_load(&settings, error, sizeof error)) {
         log_error("unable to start: %s", error);
+        refuse();
+        return EXIT_FAILURE;
+    }
+    if (!log_open(settings.log, settings.log_format)) {
+        log_error("unable to start: INCIDENTS_LOG=%s: %s", settings.log, strerror(errno));
         refuse();
         return EXIT_FAILURE;
     }

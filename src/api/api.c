@@ -1,7 +1,6 @@
 /* From a request to its method, and the log line about it. */
 #include "api/api.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "api/method.h"
@@ -46,37 +45,24 @@ static bool run_method(struct exchange *exchange)
     return method->handler(exchange);
 }
 
-/* A value for the log, in quotes, which neither a quote nor a backslash in it can end. */
-static const char *quote(const char *value, char *quoted, size_t size)
-{
-    size_t len = 0;
-
-    quoted[len++] = '"';
-    for (; *value != '\0' && len + 4 < size; value++) {
-        if (*value == '"' || *value == '\\') {
-            quoted[len++] = '\\';
-        }
-        quoted[len++] = *value;
-    }
-    quoted[len++] = '"';
-    quoted[len] = '\0';
-    return quoted;
-}
-
 static void log_exchange(const struct exchange *exchange)
 {
-    char id[2 * REQUEST_ID_MAX + 8], label[2 * TOKEN_LABEL_MAX + 8];
     const char *outcome = item_outcome_text(exchange->item.outcome);
 
     if (exchange->error.code != ERROR_NONE) {
         outcome = error_code_text(exchange->error.code);
     }
-    log_write(exchange->error.code == ERROR_INTERNAL ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO,
-              "request_id=%s method=%s status=%d outcome=%s token=%s ms=%lld",
-              quote(exchange->request.id, id, sizeof id),
-              exchange->method == NULL ? "-" : exchange->method->name, exchange->response.status,
-              outcome == NULL ? "ok" : outcome, quote(exchange->item.token_label, label, sizeof label),
-              (long long)(clock_now_ms() - exchange->started_ms));
+    log_request(&(struct log_request){
+        .level = exchange->error.code == ERROR_INTERNAL ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO,
+        .request_id = exchange->request.id,
+        .method = exchange->method == NULL ? "-" : exchange->method->name,
+        .status = exchange->response.status,
+        .outcome = outcome == NULL ? "ok" : outcome,
+        .token_label = exchange->item.token_label,
+        .total_ms = clock_now_ms() - exchange->started_ms,
+        .queue_ms = exchange->item.queue_ms,
+        .database_ms = exchange->item.database_ms,
+    });
 }
 
 bool api_ask(struct exchange *exchange)

@@ -1,13 +1,39 @@
-/* One line a request and an event, to standard error. */
+/* One line a request and an event, as text for people or JSON for programs. */
 #ifndef INCIDENTS_BASE_LOG_H
 #define INCIDENTS_BASE_LOG_H
 
-enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO };
+#include <stdbool.h>
+#include <stdint.h>
 
-/* Writes one line: UTC time, level, message. Control bytes in the message are written as \xNN, so that
- * nothing from outside can forge a second line; a line over 2,000 bytes is cut. One write(2), so lines of
- * several threads or processes do not mix. Never pass a token. */
+enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO };
+enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
+
+/* What is said of a request. None of the strings may be NULL. */
+struct log_request {
+    enum log_level level;
+    const char *request_id;
+    const char *method;
+    int status; /* HTTP */
+    const char *outcome;
+    const char *token_label; /* never the token */
+    int64_t total_ms;        /* from the last byte of its body to its answer, */
+    int64_t queue_ms;        /* of which it waited for a connection to the database, */
+    int64_t database_ms;     /* and for the database */
+};
+
+/* Sends all lines from now on to "stderr", where they go before that, to "syslog", or to the file of that
+ * name, which is made where it is not there, readable by its owner and group alone, and opened anew once it
+ * was moved away. False, and errno says why, where the file cannot be opened. Before there is a second
+ * thread. */
+bool log_open(const char *target, enum log_format format);
+
+/* Writes one line: UTC time, level, message. Control bytes are written as \xNN or \u00NN, so that nothing
+ * from outside can forge a second line; a message over 2,000 bytes is cut. One write(2), so lines of several
+ * threads or processes do not mix. Never pass a token. */
 void log_write(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* The same for a request. */
+void log_request(const struct log_request *request);
 
 #define log_error(...)   log_write(LOG_LEVEL_ERROR, __VA_ARGS__)
 #define log_warning(...) log_write(LOG_LEVEL_WARNING, __VA_ARGS__)

@@ -30,6 +30,9 @@ static const struct {
     [QUEUE_MAX] = {"INCIDENTS_QUEUE_MAX", 1, 100000, 1000},
 };
 
+/* The words: where the log goes, and how. */
+static const char log_name[] = "INCIDENTS_LOG", log_format_name[] = "INCIDENTS_LOG_FORMAT";
+
 static bool is_known_name(const char *name)
 {
     for (size_t i = 0; i < NUMBER_COUNT; i++) {
@@ -37,7 +40,8 @@ static bool is_known_name(const char *name)
             return true;
         }
     }
-    return strcmp(name, "DATABASE_URL") == 0 || (strncmp(name, "PG", 2) == 0 && name[2] != '\0');
+    return strcmp(name, log_name) == 0 || strcmp(name, log_format_name) == 0 ||
+           strcmp(name, "DATABASE_URL") == 0 || (strncmp(name, "PG", 2) == 0 && name[2] != '\0');
 }
 
 static bool is_name(const char *name)
@@ -107,12 +111,13 @@ static bool read_file(const char *path, FILE *file, char *error, size_t error_si
     return true;
 }
 
-/* A misspelt setting in the environment would otherwise be passed over in silence. The last two belong to
- * clients: `make run` writes them for scripts, which may well start a worker too. */
+/* A misspelt setting in the environment would otherwise be passed over in silence. The last two of them
+ * belong to clients: `make run` writes them for scripts, which may well start a worker too. */
 static bool check_environment(char *error, size_t error_size)
 {
     static const char prefix[] = "INCIDENTS_";
-    static const char *const others[] = {"INCIDENTS_SETTINGS", "INCIDENTS_URL", "INCIDENTS_TOKEN"};
+    const char *const others[] = {log_name, log_format_name, "INCIDENTS_SETTINGS", "INCIDENTS_URL",
+                                  "INCIDENTS_TOKEN"};
 
     for (char **entry = environ; *entry != NULL; entry++) {
         size_t len = strcspn(*entry, "=");
@@ -196,13 +201,33 @@ static bool read_database_url(struct settings *settings, char *error, size_t err
     return true;
 }
 
+static bool read_log(struct settings *settings, char *error, size_t error_size)
+{
+    const char *target = getenv(log_name), *format = getenv(log_format_name);
+
+    target = target == NULL || *target == '\0' ? "stderr" : target;
+    format = format == NULL || *format == '\0' ? "text" : format;
+    if ((strcmp(target, "stderr") != 0 && strcmp(target, "syslog") != 0 && *target != '/') ||
+        strlen(target) >= sizeof settings->log) {
+        (void)snprintf(error, error_size, "%s must be stderr, syslog or a file's full path", log_name);
+        return false;
+    }
+    if (strcmp(format, "text") != 0 && strcmp(format, "json") != 0) {
+        (void)snprintf(error, error_size, "%s must be text or json", log_format_name);
+        return false;
+    }
+    memcpy(settings->log, target, strlen(target) + 1);
+    settings->log_format = strcmp(format, "json") == 0 ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT;
+    return true;
+}
+
 bool settings_load(struct settings *settings, char *error, size_t error_size)
 {
     long values[NUMBER_COUNT];
 
     *settings = (struct settings){0};
     if (!check_environment(error, error_size) || !read_settings_file(settings, error, error_size) ||
-        !read_database_url(settings, error, error_size)) {
+        !read_database_url(settings, error, error_size) || !read_log(settings, error, error_size)) {
         return false;
     }
     for (size_t i = 0; i < NUMBER_COUNT; i++) {
@@ -235,4 +260,7 @@ void settings_print(const struct settings *settings, FILE *stream)
     for (size_t i = 0; i < NUMBER_COUNT; i++) {
         (void)fprintf(stream, "%s=%ld\n", numbers[i].name, values[i]);
     }
+    (void)fprintf(stream, "%s=%s\n", log_name, settings->log);
+    (void)fprintf(stream, "%s=%s\n", log_format_name,
+                  settings->log_format == LOG_FORMAT_JSON ? "json" : "text");
 }

@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdio.h>
 
+#include "base/log.h"
+
 enum { SETTINGS_URL_MAX = 2048, SETTINGS_PATH_MAX = 4096 };
 
 struct settings {
@@ -19,7 +21,9 @@ struct settings {
     int threads;                         /* requests that are read at once */
     int connections;                     /* to Postgres */
     int batch_max;                       /* requests that share a transaction, at most */
-    int queue_max;                       /* requests that wait for the database, at most */
+    char log[SETTINGS_PATH_MAX];         /* where the log goes, as log_open takes it */
+    enum log_format log_format;
+    int queue_max; /* requests that wait for the database, at most */
 };
 
 /* Reads and judges all settings; libpq's that stand in the file are put into the environment, where libpq

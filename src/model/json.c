@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "base/utf8.h"
+
 /* What may come next in the text. */
 enum expectation {
     EXPECT_VALUE,        /* a value */
@@ -51,40 +53,6 @@ static void skip_whitespace(struct json_reader *reader)
         }
         reader->at++;
     }
-}
-
-/* The length of the well-formed UTF-8 sequence at data, 0 where there is none (Unicode 15, table 3-7). */
-static size_t utf8_length(const unsigned char *data, size_t left)
-{
-    unsigned char lead = data[0];
-    unsigned char low = 0x80, high = 0xBF; /* the bounds of the second byte */
-    size_t length;
-
-    if (lead < 0x80) {
-        return 1;
-    }
-    if (lead >= 0xC2 && lead <= 0xDF) {
-        length = 2;
-    } else if (lead >= 0xE0 && lead <= 0xEF) {
-        length = 3;
-        low = lead == 0xE0 ? 0xA0 : 0x80;  /* no overlong form */
-        high = lead == 0xED ? 0x9F : 0xBF; /* no surrogate */
-    } else if (lead >= 0xF0 && lead <= 0xF4) {
-        length = 4;
-        low = lead == 0xF0 ? 0x90 : 0x80;  /* no overlong form */
-        high = lead == 0xF4 ? 0x8F : 0xBF; /* nothing past U+10FFFF */
-    } else {
-        return 0;
-    }
-    if (left < length || data[1] < low || data[1] > high) {
-        return 0;
-    }
-    for (size_t i = 2; i < length; i++) {
-        if ((data[i] & 0xC0) != 0x80) {
-            return 0;
-        }
-    }
-    return length;
 }
 
 /* Four hexadecimal digits at data, -1 where they are not. */
@@ -187,7 +155,7 @@ static const char *read_string(struct json_reader *reader, bool *has_nul)
             reader->at++;
         } else {
             size_t length =
-                utf8_length((const unsigned char *)reader->text + reader->at, reader->len - reader->at);
+                utf8_sequence((const unsigned char *)reader->text + reader->at, reader->len - reader->at);
 
             if (length == 0) {
                 return "not UTF-8";

@@ -37,6 +37,8 @@ struct item {
     struct buffer json;  /* the element of apply_batch's array */
     int64_t deadline_ms; /* clock_now_ms() after which nobody waits any more */
     enum item_outcome outcome;
+    int64_t queue_ms;                  /* how long it waited for a connection, between attempts too, */
+    int64_t database_ms;               /* and how long its batches took */
     char token_label[TOKEN_LABEL_MAX]; /* empty where the token is not known; cut where longer */
 };
 

@@ -155,6 +155,7 @@ static void load(struct store *store, struct carrier *carrier, int64_t now_ms)
             break;
         }
         ticket->is_sent = true;
+        ticket->item->queue_ms += now_ms - ticket->since_ms;
         store->waiting--;
         carrier->batch[carrier->count++] = ticket;
         if (ticket->is_alone) {
@@ -380,6 +381,8 @@ static void deliver(struct store *store, const struct carrier *carrier, struct t
 {
     enum item_outcome outcome = carrier->count == 1 ? outcome_alone(carrier->result) : ITEM_PENDING;
 
+    ticket->since_ms = clock_now_ms();
+    ticket->item->database_ms += ticket->since_ms - carrier->left_at_ms;
     if (carrier->result == DATABASE_DONE) {
         end_ticket(store, ticket, ticket->item->outcome, finished); /* which database_apply set */
     } else if (outcome != ITEM_PENDING) {
@@ -424,6 +427,7 @@ static bool give_up_late(struct store *store, int64_t now_ms)
         next = TAILQ_NEXT(ticket, link);
         if (!ticket->is_sent && give_up_at_ms(store, ticket) <= now_ms) {
             store->waiting--;
+            ticket->item->queue_ms += now_ms - ticket->since_ms;
             end_ticket(store, ticket, ITEM_UNAVAILABLE, &finished);
         }
     }
@@ -453,6 +457,7 @@ void store_submit(struct store *store, struct ticket *ticket)
     struct carrier *carrier;
 
     ticket->incident = hash_reference_id(ticket->item->reference_id);
+    ticket->since_ms = now_ms;
     ticket->item->deadline_ms = now_ms + store->settings->deadline_ms;
     lock(store);
     if (is_overloaded(store, ticket->item->json.len, now_ms)) {

@@ -22,6 +22,7 @@ struct ticket {
     TAILQ_ENTRY(ticket) link; /* the store's own from here on, see store.c */
     TAILQ_ENTRY(ticket) namesake;
     uint64_t incident;
+    int64_t since_ms; /* when it began to wait */
     int64_t not_before_ms;
     int attempts;
     bool is_alone;

@@ -8,7 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
+#include "base/clock.h"
 #include "harness/http.h"
 
 static struct site site;
@@ -45,6 +47,7 @@ static void a_wrong_setting_is_named(void **state)
         "INCIDENTS_THREADS=0",         "INCIDENTS_THREADS=99999999999999999999",
         "INCIDENTS_CONNECTIONS=two",   "INCIDENTS_BATCH_MAX=1001",
         "INCIDENTS_QUEUE_MAX=0x10",    "INCIDENTS_THREAD=4",
+        "INCIDENTS_LOG=log",           "INCIDENTS_LOG_FORMAT=xml",
         "DATABASE_URL=postgresql://[", "INCIDENTS_SETTINGS=/nonexistent/settings",
     };
 
@@ -232,6 +235,92 @@ static void a_body_that_is_shorter_than_its_length_is_not_processed(void **state
                         "0");
 }
 
+/* Sends an upsert with an id that wants quoting, and the wrong token. */
+static void send_odd_request(void)
+{
+    struct call call = {.path = "incidents.upsert",
+                        .body = "{}",
+                        .authorization = "Bearer nobody",
+                        .headers = {"X-Request-Id: a\"b\\\\c"}};
+    struct answer answer;
+
+    http_through_nginx(&site, &call, &answer);
+    assert_int_equal(answer.status, 401);
+    answer_free(&answer);
+}
+
+static const char *member(struct json_object *line, const char *name)
+{
+    struct json_object *value = NULL;
+
+    return json_object_object_get_ex(line, name, &value) ? json_object_get_string(value) : "";
+}
+
+/* How many lines the file has about the odd request; each line must be one JSON object. */
+static int count_odd_requests(const char *path)
+{
+    char *text = read_whole_file(path), *rest = text;
+    int count = 0;
+
+    assert_non_null(text);
+    for (char *line; (line = strtok_r(rest, "\n", &rest)) != NULL;) {
+        struct json_object *parsed = json_tokener_parse(line);
+
+        assert_true(json_object_is_type(parsed, json_type_object));
+        assert_string_not_equal(member(parsed, "time"), "");
+        assert_string_not_equal(member(parsed, "level"), "");
+        if (strcmp(member(parsed, "outcome"), "not_authed") == 0) {
+            assert_string_equal(member(parsed, "request_id"), "a\"b\\\\c");
+            assert_string_equal(member(parsed, "status"), "401");
+            assert_string_equal(member(parsed, "method"), "incidents.upsert");
+            assert_string_not_equal(member(parsed, "queue_ms"), "");
+            assert_string_not_equal(member(parsed, "database_ms"), "");
+            count++;
+        }
+        json_object_put(parsed);
+    }
+    free(text);
+    return count;
+}
+
+static void the_log_goes_to_a_file_as_json_and_follows_its_name(void **state)
+{
+    char setting[192], path[128], moved[160];
+    const char *const settings[] = {setting, "INCIDENTS_LOG_FORMAT=json", NULL};
+    struct stat status;
+
+    (void)state;
+    (void)snprintf(path, sizeof path, "%s/json.log", site.directory);
+    (void)snprintf(moved, sizeof moved, "%s.1", path);
+    (void)snprintf(setting, sizeof setting, "INCIDENTS_LOG=%s", path);
+    site_stop_worker(&site);
+    site_start_worker(&site, settings);
+    send_odd_request();
+    assert_int_equal(count_odd_requests(path), 1);
+    assert_int_equal(stat(path, &status), 0);
+    assert_int_equal(status.st_mode & 0777, 0640);
+    assert_int_equal(rename(path, moved), 0);
+    clock_sleep_ms(1100);
+    send_odd_request();
+    assert_int_equal(count_odd_requests(path), 1);
+    assert_int_equal(count_odd_requests(moved), 1);
+    site_stop_worker(&site);
+    site_start_worker(&site, NULL);
+}
+
+static void a_log_that_cannot_be_opened_is_named(void **state)
+{
+    const char *const argv[] = {site.program, NULL};
+    const char *const environment[] = {"GATEWAY_INTERFACE=CGI/1.1", "REQUEST_METHOD=GET",
+                                       "PATH_INFO=/healthz", "INCIDENTS_LOG=/nonexistent/log", NULL};
+    const struct outcome *outcome = process_run_bare(argv, environment, NULL, 0);
+
+    (void)state;
+    assert_int_equal(outcome->status, 1);
+    assert_int_equal(strncmp(outcome->out, "Status: 500 ", 12), 0);
+    assert_non_null(strstr(outcome->err, "/nonexistent/log"));
+}
+
 static int start(void **state)
 {
     (void)state;
@@ -257,6 +346,8 @@ int main(void)
         cmocka_unit_test(a_query_string_cannot_pass_arguments),
         cmocka_unit_test(the_method_is_the_last_segment_of_path_info_or_script_name),
         cmocka_unit_test(authorization_is_found_where_apache_moves_it),
+        cmocka_unit_test(the_log_goes_to_a_file_as_json_and_follows_its_name),
+        cmocka_unit_test(a_log_that_cannot_be_opened_is_named),
         cmocka_unit_test(a_body_that_is_shorter_than_its_length_is_not_processed),
     };
 

@@ -1,0 +1,35 @@
+/* Well-formed UTF-8. */
+#include "base/utf8.h"
+
+size_t utf8_sequence(const unsigned char *data, size_t left)
+{
+    unsigned char lead = data[0];
+    unsigned char low = 0x80, high = 0xBF; /* the bounds of the second byte */
+    size_t length;
+
+    if (lead < 0x80) {
+        return 1;
+    }
+    if (lead >= 0xC2 && lead <= 0xDF) {
+        length = 2;
+    } else if (lead >= 0xE0 && lead <= 0xEF) {
+        length = 3;
+        low = lead == 0xE0 ? 0xA0 : 0x80;  /* no overlong form */
+        high = lead == 0xED ? 0x9F : 0xBF; /* no surrogate */
+    } else if (lead >= 0xF0 && lead <= 0xF4) {
+        length = 4;
+        low = lead == 0xF0 ? 0x90 : 0x80;  /* no overlong form */
+        high = lead == 0xF4 ? 0x8F : 0xBF; /* nothing past U+10FFFF */
+    } else {
+        return 0;
+    }
+    if (left < length || data[1] < low || data[1] > high) {
+        return 0;
+    }
+    for (size_t i = 2; i < length; i++) {
+        if ((data[i] & 0xC0) != 0x80) {
+            return 0;
+        }
+    }
+    return length;
+}
