@@ -54,13 +54,20 @@ all: ## build incidents.fcgi and incidentctl
 	@scripts/setup --check build
 	@$(MAKE) --no-print-directory $(BUILD)/incidents.fcgi $(BUILD)/incidentctl
 
-$(BUILD)/incidents.fcgi: $(call objects,$(WORKER))
-	$(SAY) LD $@
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
+# Those in bundle/ are for shared hosting: they find their libraries beside themselves.
+$(BUILD)/bundle/%: RUNPATH := -Wl,-rpath,'$$ORIGIN/../lib' -Wl,--disable-new-dtags
 
-$(BUILD)/incidentctl: $(call objects,$(ADMIN)) $(BUILD)/obj/gen/migrations.o
+$(BUILD)/incidents.fcgi $(BUILD)/bundle/incidents.fcgi: $(call objects,$(WORKER))
+	@mkdir -p $(@D)
 	$(SAY) LD $@
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(Q)$(CC) $(ALL_LDFLAGS) $(RUNPATH) -o $@ $^ $(LDLIBS)
+
+
+$(BUILD)/incidentctl $(BUILD)/bundle/incidentctl: $(call objects,$(ADMIN)) $(BUILD)/obj/gen/migrations.o
+	@mkdir -p $(@D)
+	$(SAY) LD $@
+	$(Q)$(CC) $(ALL_LDFLAGS) $(RUNPATH) -o $@ $^ $(LDLIBS)
+
 
 $(BUILD)/obj/%.o: %.c $(BUILD)/flags | $(BUILD)/gen/schema_version.h
 	@mkdir -p $(@D)
@@ -120,17 +127,6 @@ $(BUILD)/tests/integration/%: $(BUILD)/obj/tests/integration/%.o $(call objects,
 	@mkdir -p $(@D)
 	$(SAY) LD $@
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS) $(TESTLIBS)
-
-# The programs as the archive for shared hosting has them: they find their libraries beside themselves.
-$(BUILD)/bundle/incidents.fcgi: $(call objects,$(WORKER))
-	@mkdir -p $(@D)
-	$(SAY) LD $@
-	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,-rpath,'$$ORIGIN/../lib' -Wl,--disable-new-dtags -o $@ $^ $(LDLIBS)
-
-$(BUILD)/bundle/incidentctl: $(call objects,$(ADMIN)) $(BUILD)/obj/gen/migrations.o
-	@mkdir -p $(@D)
-	$(SAY) LD $@
-	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,-rpath,'$$ORIGIN/../lib' -Wl,--disable-new-dtags -o $@ $^ $(LDLIBS)
 
 bundle: ## make the archive for shared hosting, build/incidents-VERSION.tar.gz
 	@scripts/setup build

@@ -61,7 +61,7 @@ $$;
 CREATE TRIGGER refuse_renaming BEFORE UPDATE OF reference_id ON intake.incident
     FOR EACH ROW WHEN (OLD.reference_id <> NEW.reference_id) EXECUTE FUNCTION intake.refuse_renaming();
 
--- The next four functions are called by apply_batch alone, under the settings that it sets; each with its own would cost
+-- The next three functions are called by apply_batch alone, under the settings that it sets; each with its own would cost
 -- a tenth of the rate.
 
 -- Whether the item would change the incident's own row. Simple enough for the planner to inline. Metadata is compared as

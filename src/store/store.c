@@ -184,6 +184,22 @@ static int64_t held_until_ms(const struct store *store, int64_t now_ms)
     return until_ms;
 }
 
+static int64_t sooner(int64_t one_ms, int64_t other_ms)
+{
+    return one_ms < other_ms ? one_ms : other_ms;
+}
+
+static int64_t later(int64_t one_ms, int64_t other_ms)
+{
+    return one_ms > other_ms ? one_ms : other_ms;
+}
+
+/* When a batch may set out on a connection that is idle. The caller holds the mutex. */
+static int64_t next_set_out_ms(const struct store *store, int64_t now_ms)
+{
+    return later(held_until_ms(store, now_ms), store->retry_at_ms);
+}
+
 /* Takes a connection, which is idle then no more. The caller holds the mutex, and has seen that there is one.
  */
 static struct carrier *take(struct store *store, int64_t now_ms)
@@ -206,28 +222,11 @@ static void put_back(struct store *store, struct carrier *carrier)
  * batch to wait for. The caller holds the mutex. */
 static struct carrier *set_out(struct store *store, int64_t now_ms)
 {
-    if (store->idle == NULL || store->waiting == 0 || store->retry_at_ms > now_ms ||
-        held_until_ms(store, now_ms) != 0) {
+    if (store->idle == NULL || store->waiting == 0 || next_set_out_ms(store, now_ms) > now_ms) {
         return NULL;
     }
     load(store, store->idle, now_ms);
     return store->idle->count > 0 ? take(store, now_ms) : NULL;
-}
-
-static int64_t sooner(int64_t one_ms, int64_t other_ms)
-{
-    return one_ms < other_ms ? one_ms : other_ms;
-}
-
-static int64_t later(int64_t one_ms, int64_t other_ms)
-{
-    return one_ms > other_ms ? one_ms : other_ms;
-}
-
-/* When a batch may set out on a connection that is idle. The caller holds the mutex. */
-static int64_t next_set_out_ms(const struct store *store, int64_t now_ms)
-{
-    return later(held_until_ms(store, now_ms), store->retry_at_ms);
 }
 
 /* When there is next something to do that nobody else will do; NEVER where nothing waits. The caller holds
@@ -376,13 +375,13 @@ static void tell(struct tickets *finished)
 
 /* Decides what becomes of a ticket whose batch is back: it is done, or waits to be sent once more, in its
  * place before later requests for its incident. The caller holds the mutex. */
-static void deliver(struct store *store, const struct carrier *carrier, struct ticket *ticket,
+static void deliver(struct store *store, const struct carrier *carrier, struct ticket *ticket, int64_t now_ms,
                     struct tickets *finished)
 {
     enum item_outcome outcome = carrier->count == 1 ? outcome_alone(carrier->result) : ITEM_PENDING;
 
-    ticket->since_ms = clock_now_ms();
-    ticket->item->database_ms += ticket->since_ms - carrier->left_at_ms;
+    ticket->since_ms = now_ms;
+    ticket->item->database_ms += now_ms - carrier->left_at_ms;
     if (carrier->result == DATABASE_DONE) {
         end_ticket(store, ticket, ticket->item->outcome, finished); /* which database_apply set */
     } else if (outcome != ITEM_PENDING) {
@@ -391,7 +390,7 @@ static void deliver(struct store *store, const struct carrier *carrier, struct t
         ticket->is_alone =
             ticket->is_alone || (carrier->count > 1 && carrier->result != DATABASE_UNREACHABLE);
         if (is_reached(carrier->result)) {
-            ticket->not_before_ms = clock_now_ms() + back_off_ms(store, ticket->attempts++);
+            ticket->not_before_ms = now_ms + back_off_ms(store, ticket->attempts++);
         }
         ticket->is_sent = false;
         store->waiting++;
@@ -403,12 +402,14 @@ static void deliver(struct store *store, const struct carrier *carrier, struct t
 static void travel(struct store *store, struct carrier *carrier)
 {
     struct tickets finished = TAILQ_HEAD_INITIALIZER(finished);
+    int64_t now_ms;
 
     unlock(store);
     carry(carrier);
+    now_ms = clock_now_ms();
     lock(store);
     for (size_t i = 0; i < carrier->count; i++) {
-        deliver(store, carrier, carrier->batch[i], &finished);
+        deliver(store, carrier, carrier->batch[i], now_ms, &finished);
     }
     bring_back(store, carrier);
     unlock(store);

@@ -315,3 +315,19 @@ size_t site_count_in_log(const struct site *site, const char *text)
     free(log);
     return count;
 }
+
+PGconn *site_hold(const struct site *site, const char *sql)
+{
+    PGconn *holder = PQconnectdb(site->owner_url);
+
+    PQclear(PQexec(holder, "BEGIN"));
+    PQclear(PQexec(holder, sql));
+    assert_int_equal(PQtransactionStatus(holder), PQTRANS_INTRANS);
+    return holder;
+}
+
+void site_let_go(PGconn *holder)
+{
+    PQclear(PQexec(holder, "ROLLBACK"));
+    PQfinish(holder);
+}

@@ -43,6 +43,10 @@ void site_stop_postgres(struct site *site, int signal_number);
  * on. */
 void site_pause_postgres(struct site *site);
 void site_resume_postgres(const struct site *site);
+/* A session of the owner's that has run the statement in a transaction and stays in it, for others to wait
+ * for; takes it back. */
+PGconn *site_hold(const struct site *site, const char *sql);
+void site_let_go(PGconn *holder);
 /* How often Postgres's log has the text. */
 size_t site_count_in_log(const struct site *site, const char *text);
 void site_start_worker(struct site *site, const char *const settings[]);

@@ -202,13 +202,12 @@ static void one_refused_item_fails_by_itself(void **state)
 static void a_locked_incident_delays_itself_alone(void **state)
 {
     static struct ledger ledger;
-    PGconn *locker = PQconnectdb(site.owner_url);
+    PGconn *locker;
     struct crowd *crowd;
 
     (void)state;
     assert_int_equal(upsert("locked"), 200);
-    PQclear(PQexec(locker, "BEGIN"));
-    PQclear(PQexec(locker, "UPDATE intake.incident SET name = 'held' WHERE reference_id = 'locked'"));
+    locker = site_hold(&site, "UPDATE intake.incident SET name = 'held' WHERE reference_id = 'locked'");
     ledger.allowed = 0;
     crowd = crowd_start(&site, 4, write_ledger, &ledger);
     /* Nothing of it differs from what is stored, so it takes no lock; another date does. */
@@ -222,8 +221,7 @@ static void a_locked_incident_delays_itself_alone(void **state)
         assert_int_equal(answer.status, 503);
         answer_free(&answer);
     }
-    PQclear(PQexec(locker, "ROLLBACK"));
-    PQfinish(locker);
+    site_let_go(locker);
     crowd_stop(crowd);
     crowd_join(crowd);
     check_ledger(&ledger);
@@ -245,19 +243,17 @@ enum { IN_HAND = 80 }; /* more than the worker has threads, and more than a batc
 
 static void a_stop_answers_the_requests_in_hand(int signal_number)
 {
-    PGconn *locker = PQconnectdb(site.owner_url);
+    PGconn *locker;
     struct crowd *crowd;
 
-    PQclear(PQexec(locker, "BEGIN"));
-    PQclear(PQexec(locker, "LOCK TABLE intake.incident IN EXCLUSIVE MODE"));
+    locker = site_hold(&site, "LOCK TABLE intake.incident IN EXCLUSIVE MODE");
     crowd = crowd_start(&site, IN_HAND, send_in_hand, NULL);
     clock_sleep_ms(400);
     assert_int_equal(kill(site.worker, signal_number), 0);
     clock_sleep_ms(100);
     assert_int_equal(kill(site.worker, signal_number), 0); /* a second one is harmless */
     clock_sleep_ms(100);
-    PQclear(PQexec(locker, "ROLLBACK"));
-    PQfinish(locker);
+    site_let_go(locker);
     crowd_join(crowd);
     assert_int_equal(process_wait(site.worker, 10000), 0);
     site_start_worker(&site, short_deadline);
@@ -269,13 +265,12 @@ static void a_stop_answers_the_requests_in_hand(int signal_number)
 
 static void requests_that_wait_for_the_database_hold_no_thread(void **state)
 {
-    PGconn *locker = PQconnectdb(site.owner_url);
+    PGconn *locker;
     struct crowd *crowd;
     int64_t before;
 
     (void)state;
-    PQclear(PQexec(locker, "BEGIN"));
-    PQclear(PQexec(locker, "LOCK TABLE intake.incident IN EXCLUSIVE MODE"));
+    locker = site_hold(&site, "LOCK TABLE intake.incident IN EXCLUSIVE MODE");
     crowd = crowd_start(&site, IN_HAND, send_in_hand, NULL);
     clock_sleep_ms(200);
     before = clock_now_ms();
@@ -283,8 +278,7 @@ static void requests_that_wait_for_the_database_hold_no_thread(void **state)
         assert_int_equal(get("healthz"), 200);
     }
     assert_true(clock_now_ms() - before < 1000);
-    PQclear(PQexec(locker, "ROLLBACK"));
-    PQfinish(locker);
+    site_let_go(locker);
     crowd_join(crowd);
 }
 

@@ -442,7 +442,7 @@ static void whoever_waits_past_the_deadline_is_not_stored_later(void **state)
 static void one_slow_item_does_not_take_the_others_along(void **state)
 {
     struct settings settings = settings_for(1);
-    PGconn *locker = PQconnectdb(site.owner_url);
+    PGconn *locker;
     const struct request *slow;
     struct store *store;
 
@@ -452,8 +452,7 @@ static void one_slow_item_does_not_take_the_others_along(void **state)
     open_gate("gate0");
     await_all();
     forget_all();
-    PQclear(PQexec(locker, "BEGIN"));
-    PQclear(PQexec(locker, "UPDATE intake.incident SET name = 'held' WHERE reference_id = 'gate0'"));
+    locker = site_hold(&site, "UPDATE intake.incident SET name = 'held' WHERE reference_id = 'gate0'");
     close_gate("gate1");
     (void)send_upsert(store, "gate1", "n");
     await_busy("1");
@@ -461,8 +460,7 @@ static void one_slow_item_does_not_take_the_others_along(void **state)
     send_upserts(store, "quick", 40);
     open_gate("gate1");
     await_all();
-    PQclear(PQexec(locker, "ROLLBACK"));
-    PQfinish(locker);
+    site_let_go(locker);
     assert_int_equal(slow->item.outcome, ITEM_UNAVAILABLE);
     check_all_but(slow, ITEM_CREATED);
     assert_string_equal(count_stored("quick"), "40");
@@ -473,7 +471,7 @@ static void one_slow_item_does_not_take_the_others_along(void **state)
 static void whoever_gives_up_at_a_lock_ends(void **state)
 {
     struct settings settings = settings_for(2);
-    PGconn *locker = PQconnectdb(site.owner_url);
+    PGconn *locker;
     struct store *store, *single;
     struct request *request;
 
@@ -483,8 +481,7 @@ static void whoever_gives_up_at_a_lock_ends(void **state)
     store = store_start(&settings);
     single = store_start_single(&settings);
     assert_int_equal(await(send_upsert(store, "locked", "n")), ITEM_CREATED);
-    PQclear(PQexec(locker, "BEGIN"));
-    PQclear(PQexec(locker, "UPDATE intake.incident SET name = 'held' WHERE reference_id = 'locked'"));
+    locker = site_hold(&site, "UPDATE intake.incident SET name = 'held' WHERE reference_id = 'locked'");
     request = send_upsert(single, "locked", "another name");
     for (int i = 0; i < 4; i++) { /* whether it is seen depends on which thread is first */
         (void)send_upsert(store, "locked", "another name");
@@ -492,8 +489,7 @@ static void whoever_gives_up_at_a_lock_ends(void **state)
     clock_sleep_ms(QUEUEING_MS);
     store_stop(store);
     await_all();
-    PQclear(PQexec(locker, "ROLLBACK"));
-    PQfinish(locker);
+    site_let_go(locker);
     check_all_but(&requests[0], ITEM_UNAVAILABLE);
     assert_int_equal(request->item.outcome, ITEM_UNAVAILABLE);
     store_stop(single);
