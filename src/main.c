@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/metrics.h"
 #include "base/settings.h"
 #include "gateway/gateway.h"
 #include "schema_version.h"
@@ -48,7 +49,8 @@ static int usage(FILE *stream, int status)
     return status;
 }
 
-static int serve(int (*gateway)(const struct settings *settings), void (*refuse)(void))
+/* stays: for more than one request */
+static int serve(int (*gateway)(const struct settings *settings), void (*refuse)(void), bool stays)
 {
     char error[512];
     struct settings settings;
@@ -63,6 +65,9 @@ static int serve(int (*gateway)(const struct settings *settings), void (*refuse)
         refuse();
         return EXIT_FAILURE;
     }
+    if (settings.metrics_token[0] != '\0' && !metrics_open(settings.metrics_token, stays)) {
+        log_error("unable to count anything for metrics: %s", strerror(errno));
+    }
     return gateway(&settings);
 }
 
@@ -75,10 +80,10 @@ static void refuse_nobody(void)
 int main(int argc, char **argv)
 {
     if (gateway_is_fastcgi()) {
-        return serve(gateway_serve_fastcgi, refuse_nobody);
+        return serve(gateway_serve_fastcgi, refuse_nobody, true);
     }
     if (gateway_is_cgi()) {
-        return serve(gateway_serve_cgi, gateway_refuse_cgi);
+        return serve(gateway_serve_cgi, gateway_refuse_cgi, false);
     }
     if (argc == 2 && strcmp(argv[1], "--check") == 0) {
         return check();

@@ -21,9 +21,28 @@ static const struct {
     [ERROR_INTERNAL] = {"internal_error", 500},
 };
 
-const char *error_code_text(enum error_code code)
+enum { FIRST_ITEM_OUTCOME = ERROR_INTERNAL + 1 };
+
+size_t outcome_of(const struct exchange *exchange)
 {
-    return errors[code].code;
+    return exchange->error.code != ERROR_NONE ? exchange->error.code
+                                              : FIRST_ITEM_OUTCOME + exchange->item.outcome;
+}
+
+bool outcome_is_error(size_t outcome)
+{
+    return outcome > ERROR_NONE && outcome < FIRST_ITEM_OUTCOME;
+}
+
+const char *outcome_text(size_t outcome)
+{
+    const char *text;
+
+    if (outcome < FIRST_ITEM_OUTCOME) {
+        return errors[outcome].code;
+    }
+    text = item_outcome_text((enum item_outcome)(outcome - FIRST_ITEM_OUTCOME));
+    return text != NULL ? text : "ok"; /* the database had nothing to say */
 }
 
 static void append_member(struct buffer *body, const char *name, const char *value)

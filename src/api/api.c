@@ -1,4 +1,4 @@
-/* From a request to its method, and the log line about it. */
+/* From a request to its method, and what is noted about it. */
 #include "api/api.h"
 
 #include <string.h>
@@ -6,6 +6,7 @@
 #include "api/method.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/metrics.h"
 
 /* The method table. */
 static const struct method {
@@ -18,13 +19,29 @@ static const struct method {
     {"incidents.sync", "POST", incidents_sync},
     {"healthz", "GET", healthz},
     {"readyz", "GET", readyz},
+    {"metrics", "GET", metrics},
 };
+
+enum { METHODS = sizeof methods / sizeof methods[0] };
+
+_Static_assert(METHODS + 1 <= METRICS_METHODS, "one more for what is no method");
+_Static_assert((int)OUTCOMES <= (int)METRICS_OUTCOMES, "each is counted by itself");
+
+const char *method_name(size_t method)
+{
+    static const char none[] = "none";
+
+    if (method < METHODS) {
+        return methods[method].name;
+    }
+    return method == METHODS ? none : NULL;
+}
 
 static const struct method *find_method(const char *name)
 {
-    for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++) {
+    for (size_t i = 0; i < METHODS; i++) {
         if (strcmp(name, methods[i].name) == 0) {
-            return &methods[i];
+            return methods[i].handler == metrics && !metrics_are_wanted() ? NULL : &methods[i];
         }
     }
     return NULL;
@@ -45,21 +62,21 @@ static bool run_method(struct exchange *exchange)
     return method->handler(exchange);
 }
 
-static void log_exchange(const struct exchange *exchange)
+/* In the log and in the metrics. */
+static void note(const struct exchange *exchange)
 {
-    const char *outcome = item_outcome_text(exchange->item.outcome);
+    size_t method = exchange->method == NULL ? METHODS : (size_t)(exchange->method - methods);
+    int64_t total_ms = clock_now_ms() - exchange->started_ms;
 
-    if (exchange->error.code != ERROR_NONE) {
-        outcome = error_code_text(exchange->error.code);
-    }
+    metrics_count_request(method, outcome_of(exchange), total_ms);
     log_request(&(struct log_request){
         .level = exchange->error.code == ERROR_INTERNAL ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO,
         .request_id = exchange->request.id,
         .method = exchange->method == NULL ? "-" : exchange->method->name,
         .status = exchange->response.status,
-        .outcome = outcome == NULL ? "ok" : outcome,
+        .outcome = outcome_text(outcome_of(exchange)),
         .token_label = exchange->item.token_label,
-        .total_ms = clock_now_ms() - exchange->started_ms,
+        .total_ms = total_ms,
         .queue_ms = exchange->item.queue_ms,
         .database_ms = exchange->item.database_ms,
     });
@@ -83,11 +100,11 @@ void api_answer(struct exchange *exchange)
     }
     if (exchange->error.code != ERROR_NONE) {
         answer_error(&exchange->response, &exchange->error);
-    } else {
+    } else if (exchange->response.body.len == 0) {
         answer_ok(&exchange->response, item_outcome_text(exchange->item.outcome),
                   exchange->incident.reference_id);
     }
-    log_exchange(exchange);
+    note(exchange);
     item_free(&exchange->item);
     incident_free(&exchange->incident);
 }

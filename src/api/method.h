@@ -18,14 +18,25 @@ method_handler incidents_delete;
 method_handler healthz;
 method_handler readyz;
 
+/* api/metrics.c */
+method_handler metrics;
+
+/* The name of the method of that number, from 0 on; NULL behind the last, which stands for all that are none.
+ */
+const char *method_name(size_t method);
+
+/* What came of an exchange, as a number below OUTCOMES: the errors' codes, then the items' outcomes. */
+enum { OUTCOMES = ERROR_INTERNAL + 1 + ITEM_FAILED + 1 };
+size_t outcome_of(const struct exchange *exchange);
+bool outcome_is_error(size_t outcome);
+/* The word for it in the log and in the metrics. */
+const char *outcome_text(size_t outcome);
+
 /* Answers 200 with {"ok":true} and, where reference_id is not NULL, what happened to which incident. */
 void answer_ok(struct response *response, const char *action, const char *reference_id);
 
 /* Answers with the error's code, status and sentence. */
 void answer_error(struct response *response, const struct error *error);
-
-/* The word for an error's code in an answer and in the log. */
-const char *error_code_text(enum error_code code);
 
 /* The one sentence for each reason that lies in the database, for every method that asks it. Sets the error
  * and returns false, unless the outcome is a good one. */

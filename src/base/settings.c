@@ -30,18 +30,28 @@ static const struct {
     [QUEUE_MAX] = {"INCIDENTS_QUEUE_MAX", 1, 100000, 1000},
 };
 
-/* The words: where the log goes, and how. */
-static const char log_name[] = "INCIDENTS_LOG", log_format_name[] = "INCIDENTS_LOG_FORMAT";
+/* The words. */
+static const char log_name[] = "INCIDENTS_LOG", log_format_name[] = "INCIDENTS_LOG_FORMAT",
+                  metrics_token_name[] = "INCIDENTS_METRICS_TOKEN";
+static const char *const words[] = {log_name, log_format_name, metrics_token_name};
+enum { WORD_COUNT = sizeof words / sizeof words[0] };
 
-static bool is_known_name(const char *name)
+static bool is_ours(const char *name, size_t len)
 {
-    for (size_t i = 0; i < NUMBER_COUNT; i++) {
-        if (strcmp(name, numbers[i].name) == 0) {
+    for (size_t i = 0; i < NUMBER_COUNT + WORD_COUNT; i++) {
+        const char *known = i < NUMBER_COUNT ? numbers[i].name : words[i - NUMBER_COUNT];
+
+        if (strlen(known) == len && strncmp(name, known, len) == 0) {
             return true;
         }
     }
-    return strcmp(name, log_name) == 0 || strcmp(name, log_format_name) == 0 ||
-           strcmp(name, "DATABASE_URL") == 0 || (strncmp(name, "PG", 2) == 0 && name[2] != '\0');
+    return false;
+}
+
+static bool is_known_name(const char *name)
+{
+    return is_ours(name, strlen(name)) || strcmp(name, "DATABASE_URL") == 0 ||
+           (strncmp(name, "PG", 2) == 0 && name[2] != '\0');
 }
 
 static bool is_name(const char *name)
@@ -116,16 +126,12 @@ static bool read_file(const char *path, FILE *file, char *error, size_t error_si
 static bool check_environment(char *error, size_t error_size)
 {
     static const char prefix[] = "INCIDENTS_";
-    const char *const others[] = {log_name, log_format_name, "INCIDENTS_SETTINGS", "INCIDENTS_URL",
-                                  "INCIDENTS_TOKEN"};
+    static const char *const others[] = {"INCIDENTS_SETTINGS", "INCIDENTS_URL", "INCIDENTS_TOKEN"};
 
     for (char **entry = environ; *entry != NULL; entry++) {
         size_t len = strcspn(*entry, "=");
-        bool known = strncmp(*entry, prefix, sizeof prefix - 1) != 0;
+        bool known = strncmp(*entry, prefix, sizeof prefix - 1) != 0 || is_ours(*entry, len);
 
-        for (size_t i = 0; i < NUMBER_COUNT; i++) {
-            known = known || (strlen(numbers[i].name) == len && strncmp(*entry, numbers[i].name, len) == 0);
-        }
         for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
             known = known || (strlen(others[i]) == len && strncmp(*entry, others[i], len) == 0);
         }
@@ -221,13 +227,35 @@ static bool read_log(struct settings *settings, char *error, size_t error_size)
     return true;
 }
 
+/* The bytes that an Authorization header can bring (see bearer_token), enough of them. */
+static bool read_metrics_token(struct settings *settings, char *error, size_t error_size)
+{
+    const char *token = getenv(metrics_token_name);
+    size_t len = token == NULL ? 0 : strlen(token);
+
+    for (size_t i = 0; i < len; i++) {
+        if (token[i] < 0x21 || token[i] > 0x7e) {
+            (void)snprintf(error, error_size, "%s must be visible ASCII", metrics_token_name);
+            return false;
+        }
+    }
+    if (len > 0 && (len < SETTINGS_TOKEN_MIN || len >= sizeof settings->metrics_token)) {
+        (void)snprintf(error, error_size, "%s must have %d to %zu characters", metrics_token_name,
+                       SETTINGS_TOKEN_MIN, sizeof settings->metrics_token - 1);
+        return false;
+    }
+    memcpy(settings->metrics_token, len > 0 ? token : "", len + 1);
+    return true;
+}
+
 bool settings_load(struct settings *settings, char *error, size_t error_size)
 {
     long values[NUMBER_COUNT];
 
     *settings = (struct settings){0};
     if (!check_environment(error, error_size) || !read_settings_file(settings, error, error_size) ||
-        !read_database_url(settings, error, error_size) || !read_log(settings, error, error_size)) {
+        !read_database_url(settings, error, error_size) || !read_log(settings, error, error_size) ||
+        !read_metrics_token(settings, error, error_size)) {
         return false;
     }
     for (size_t i = 0; i < NUMBER_COUNT; i++) {
@@ -263,4 +291,6 @@ void settings_print(const struct settings *settings, FILE *stream)
     (void)fprintf(stream, "%s=%s\n", log_name, settings->log);
     (void)fprintf(stream, "%s=%s\n", log_format_name,
                   settings->log_format == LOG_FORMAT_JSON ? "json" : "text");
+    (void)fprintf(stream, "%s: %s\n", metrics_token_name,
+                  settings->metrics_token[0] == '\0' ? "not set" : "set");
 }

@@ -11,7 +11,12 @@
 
 #include "base/log.h"
 
-enum { SETTINGS_URL_MAX = 2048, SETTINGS_PATH_MAX = 4096 };
+enum {
+    SETTINGS_URL_MAX = 2048,
+    SETTINGS_PATH_MAX = 4096,
+    SETTINGS_TOKEN_MIN = 16,
+    SETTINGS_TOKEN_SIZE = 512
+};
 
 struct settings {
     char database_url[SETTINGS_URL_MAX]; /* empty: libpq's own PGHOST, PGSERVICE ... decide */
@@ -23,7 +28,8 @@ struct settings {
     int batch_max;                       /* requests that share a transaction, at most */
     char log[SETTINGS_PATH_MAX];         /* where the log goes, as log_open takes it */
     enum log_format log_format;
-    int queue_max; /* requests that wait for the database, at most */
+    int queue_max;                           /* requests that wait for the database, at most */
+    char metrics_token[SETTINGS_TOKEN_SIZE]; /* empty: no metrics */
 };
 
 /* Reads and judges all settings; libpq's that stand in the file are put into the environment, where libpq
@@ -31,7 +37,8 @@ struct settings {
  * setting and says what is wrong; a value that may hold a password is never part of it. */
 bool settings_load(struct settings *settings, char *error, size_t error_size);
 
-/* Writes every setting of ours with its value, one a line; of DATABASE_URL only whether it is set. */
+/* Writes every setting of ours with its value, one a line; of what may hold a secret only whether it is set.
+ */
 void settings_print(const struct settings *settings, FILE *stream);
 
 #endif

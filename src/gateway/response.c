@@ -3,8 +3,9 @@
 
 #include <stdio.h>
 
-/* An answer repeats the reference_id and nothing else, in at most six bytes for one. */
-enum { RESPONSE_BODY_MAX = 16 * 1024 };
+/* An answer repeats the reference_id and nothing else, in at most six bytes for one; metrics are the longest.
+ */
+enum { RESPONSE_BODY_MAX = 48 * 1024 };
 
 /* The statuses that the contract knows (RFC 9110 section 15), and the header that each must carry. */
 static const struct {
@@ -25,7 +26,7 @@ static const struct {
 
 void response_init(struct response *response)
 {
-    *response = (struct response){.status = 500};
+    *response = (struct response){.status = 500, .content_type = "application/json"};
     buffer_init(&response->body, RESPONSE_BODY_MAX);
 }
 
@@ -49,7 +50,9 @@ void response_serialize(const struct response *response, const char *request_id,
         (void)snprintf(head, sizeof head, "Allow: %s\r\n", response->allow);
         buffer_append_text(out, head);
     }
-    buffer_append_text(out, "Content-Type: application/json\r\nCache-Control: no-store\r\nX-Request-Id: ");
+    buffer_append_text(out, "Content-Type: ");
+    buffer_append_text(out, response->content_type);
+    buffer_append_text(out, "\r\nCache-Control: no-store\r\nX-Request-Id: ");
     buffer_append_text(out, request_id);
     (void)snprintf(head, sizeof head, "\r\nContent-Length: %zu\r\n\r\n", response->body.len);
     buffer_append_text(out, head);

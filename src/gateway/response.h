@@ -1,4 +1,4 @@
-/* An answer: a status, a few headers, a JSON body. */
+/* An answer: a status, a few headers, a body. */
 #ifndef INCIDENTS_GATEWAY_RESPONSE_H
 #define INCIDENTS_GATEWAY_RESPONSE_H
 
@@ -6,10 +6,12 @@
 
 struct response {
     int status;
-    const char *allow;  /* the verb for the Allow header, with 405; else NULL */
-    struct buffer body; /* JSON */
+    const char *allow; /* the verb for the Allow header, with 405; else NULL */
+    const char *content_type;
+    struct buffer body;
 };
 
+/* The body will be JSON unless the content_type is set to something else. */
 void response_init(struct response *response);
 void response_free(struct response *response);
 

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "schema_version.h"
 #include "store/sqlstate.h"
 
@@ -28,10 +29,19 @@ void database_init(struct database *database, const char *url)
 
 static void disconnect(struct database *database)
 {
+    metrics_add(METRICS_CONNECTIONS, database->is_connected ? -1 : 0);
     PQfinish(database->connection);
+    database->is_connected = false;
     database->connection = NULL;
     database->is_used = false;
     database->is_prepared = false;
+}
+
+/* Gives up a connection that has ended, or does not answer. */
+static void lose(struct database *database)
+{
+    metrics_count(METRICS_LOST_CONNECTIONS);
+    disconnect(database);
 }
 
 void database_close(struct database *database)
@@ -96,11 +106,13 @@ static void log_notice(void *unused, const char *message)
     log_warning("the database says: %s", message);
 }
 
-/* libpq's asynchronous way, because its blocking one knows whole seconds only. Defaults stand before dbname,
+/* Tries to connect; on false there may be a connection that is good for nothing.
+ *
+ * libpq's asynchronous way, because its blocking one knows whole seconds only. Defaults stand before dbname,
  * so that what the url says wins over them; behind it stands what we cannot do without. tcp_user_timeout
  * bounds the attempt at a host that does not answer at all, and lets libpq go on to the next one of several.
  */
-static bool connect_by(struct database *database, int64_t deadline_ms)
+static bool try_to_connect(struct database *database, int64_t deadline_ms)
 {
     static const char *const keywords[] = {"fallback_application_name", "tcp_user_timeout", "dbname",
                                            "client_encoding", NULL};
@@ -119,17 +131,28 @@ static bool connect_by(struct database *database, int64_t deadline_ms)
     while (status == PGRES_POLLING_READING || status == PGRES_POLLING_WRITING) {
         if (!wait_for_socket(database, status == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline_ms)) {
             complain(database, "connect to the database", "no answer in time");
-            disconnect(database);
             return false;
         }
         status = PQconnectPoll(database->connection);
     }
     if (status != PGRES_POLLING_OK || PQsetnonblocking(database->connection, 1) != 0) {
         complain(database, "connect to the database", PQerrorMessage(database->connection));
-        disconnect(database);
         return false;
     }
     (void)PQsetNoticeProcessor(database->connection, log_notice, NULL);
+    return true;
+}
+
+static bool connect_by(struct database *database, int64_t deadline_ms)
+{
+    database->is_connected = try_to_connect(database, deadline_ms);
+    if (!database->is_connected) {
+        metrics_count(METRICS_CONNECT_FAILURES);
+        disconnect(database);
+        return false;
+    }
+    metrics_count(METRICS_CONNECTS);
+    metrics_add(METRICS_CONNECTIONS, 1);
     return true;
 }
 
@@ -245,7 +268,7 @@ static enum database_result judge_error(struct database *database, const PGresul
         database->cannot_prepare =
             database->cannot_prepare || (sqlstate != NULL && strcmp(sqlstate, "26000") == 0);
         complain(database, "store", message);
-        disconnect(database);
+        lose(database);
         return DATABASE_UNREACHABLE;
     case SQLSTATE_RETRY:
         log_warning("unable to store, will try again: %s (SQLSTATE %s)", message, sqlstate);
@@ -282,7 +305,7 @@ enum database_result database_apply(struct database *database, struct item *cons
     }
     if (!send_batch(database, deadline_ms)) {
         complain(database, "send to the database", PQerrorMessage(database->connection));
-        disconnect(database);
+        lose(database);
         return DATABASE_UNREACHABLE;
     }
 
@@ -303,7 +326,7 @@ enum database_result database_apply(struct database *database, struct item *cons
         complain(database, "hear from the database",
                  PQstatus(database->connection) == CONNECTION_BAD ? PQerrorMessage(database->connection)
                                                                   : "no answer in time");
-        disconnect(database);
+        lose(database);
         return DATABASE_LOST;
     }
     if (verdict == DATABASE_DONE) {

@@ -14,6 +14,7 @@
 struct database {
     const char *url;          /* borrowed; empty means libpq's own environment and files */
     PGconn *connection;       /* NULL while there is none */
+    bool is_connected;        /* the connection was good once, and counts */
     bool is_used;             /* a batch has gone over this connection */
     bool is_prepared;         /* this connection knows the statement by its name */
     bool cannot_prepare;      /* a pooler hands statements to one server session after another */

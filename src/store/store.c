@@ -16,6 +16,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "store/database.h"
 
 enum {
@@ -84,6 +85,13 @@ static void lock(struct store *store)
 static void unlock(struct store *store)
 {
     (void)pthread_mutex_unlock(&store->mutex);
+}
+
+/* The caller holds the mutex. */
+static void add_waiting(struct store *store, int difference)
+{
+    store->waiting += difference;
+    metrics_add(METRICS_QUEUE, difference);
 }
 
 /* FNV-1a. That two incidents share a value costs one of them a wait, no more. */
@@ -156,7 +164,7 @@ static void load(struct store *store, struct carrier *carrier, int64_t now_ms)
         }
         ticket->is_sent = true;
         ticket->item->queue_ms += now_ms - ticket->since_ms;
-        store->waiting--;
+        add_waiting(store, -1);
         carrier->batch[carrier->count++] = ticket;
         if (ticket->is_alone) {
             break;
@@ -286,6 +294,7 @@ static void carry(struct carrier *carrier)
     for (size_t i = 0; i < carrier->count; i++) {
         carrier->items[i] = carrier->batch[i]->item;
     }
+    metrics_count_batch(carrier->count);
     carrier->result =
         database_apply(&carrier->database, carrier->items, carrier->count, earliest_deadline(carrier));
 }
@@ -334,10 +343,12 @@ static void bring_back(struct store *store, struct carrier *carrier)
     int64_t now_ms = clock_now_ms();
 
     if (is_reached(carrier->result)) {
+        metrics_add(METRICS_CUT_OFF, store->unreachable_since_ms != 0 ? -1 : 0);
         store->unreachable_since_ms = 0;
         store->failures = 0;
         store->retry_at_ms = 0;
     } else {
+        metrics_add(METRICS_CUT_OFF, store->unreachable_since_ms == 0 ? 1 : 0);
         store->unreachable_since_ms = store->unreachable_since_ms == 0 ? now_ms : store->unreachable_since_ms;
         store->retry_at_ms = now_ms + back_off_ms(store, store->failures++);
         store->next_probe_ms = now_ms + PROBE_EVERY_MS;
@@ -393,7 +404,7 @@ static void deliver(struct store *store, const struct carrier *carrier, struct t
             ticket->not_before_ms = now_ms + back_off_ms(store, ticket->attempts++);
         }
         ticket->is_sent = false;
-        store->waiting++;
+        add_waiting(store, 1);
     }
 }
 
@@ -427,7 +438,7 @@ static bool give_up_late(struct store *store, int64_t now_ms)
     for (ticket = TAILQ_FIRST(&store->tickets); ticket != NULL; ticket = next) {
         next = TAILQ_NEXT(ticket, link);
         if (!ticket->is_sent && give_up_at_ms(store, ticket) <= now_ms) {
-            store->waiting--;
+            add_waiting(store, -1);
             ticket->item->queue_ms += now_ms - ticket->since_ms;
             end_ticket(store, ticket, ITEM_UNAVAILABLE, &finished);
         }
@@ -470,7 +481,7 @@ void store_submit(struct store *store, struct ticket *ticket)
     TAILQ_INSERT_TAIL(&store->tickets, ticket, link);
     TAILQ_INSERT_TAIL(bucket_of(store, ticket), ticket, namesake);
     store->held_bytes += ticket->item->json.len;
-    store->waiting++;
+    add_waiting(store, 1);
     carrier = set_out(store, now_ms);
     if (carrier != NULL) {
         travel(store, carrier);

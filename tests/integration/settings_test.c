@@ -42,13 +42,22 @@ static const char *write_file(const char *text)
 static void a_wrong_setting_is_named(void **state)
 {
     static const char *const wrong[] = {
-        "INCIDENTS_BODY_LIMIT=1023",   "INCIDENTS_BODY_LIMIT=1m",
-        "INCIDENTS_DEADLINE_MS=-5",    "INCIDENTS_DEADLINE_MS= 5000",
-        "INCIDENTS_THREADS=0",         "INCIDENTS_THREADS=99999999999999999999",
-        "INCIDENTS_CONNECTIONS=two",   "INCIDENTS_BATCH_MAX=1001",
-        "INCIDENTS_QUEUE_MAX=0x10",    "INCIDENTS_THREAD=4",
-        "INCIDENTS_LOG=log",           "INCIDENTS_LOG_FORMAT=xml",
-        "DATABASE_URL=postgresql://[", "INCIDENTS_SETTINGS=/nonexistent/settings",
+        "INCIDENTS_BODY_LIMIT=1023",
+        "INCIDENTS_BODY_LIMIT=1m",
+        "INCIDENTS_DEADLINE_MS=-5",
+        "INCIDENTS_DEADLINE_MS= 5000",
+        "INCIDENTS_THREADS=0",
+        "INCIDENTS_THREADS=99999999999999999999",
+        "INCIDENTS_CONNECTIONS=two",
+        "INCIDENTS_BATCH_MAX=1001",
+        "INCIDENTS_QUEUE_MAX=0x10",
+        "INCIDENTS_THREAD=4",
+        "INCIDENTS_LOG=log",
+        "INCIDENTS_LOG_FORMAT=xml",
+        "INCIDENTS_METRICS_TOKEN=short",
+        "INCIDENTS_METRICS_TOKEN=with a space in it",
+        "DATABASE_URL=postgresql://[",
+        "INCIDENTS_SETTINGS=/nonexistent/settings",
     };
 
     (void)state;

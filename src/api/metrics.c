@@ -1,0 +1,149 @@
+/* metrics: what has been counted, in Prometheus's text format (version 0.0.4).
+ *
+ * It tells how much a service is used, which is not for the world. So the method is there only where
+ * INCIDENTS_METRICS_TOKEN is set, and for whoever sends that token; which is not one of the database's,
+ * because the time when the database is away is the time to look. */
+#include <stdio.h>
+
+#include "api/bearer.h"
+#include "api/method.h"
+#include "base/metrics.h"
+
+static void append_number(struct buffer *text, uint64_t number)
+{
+    char digits[24];
+
+    (void)snprintf(digits, sizeof digits, " %llu\n", (unsigned long long)number);
+    buffer_append_text(text, digits);
+}
+
+static void append_head(struct buffer *text, const char *name, const char *type, const char *help)
+{
+    char head[512];
+
+    (void)snprintf(head, sizeof head, "# HELP incidents_%s %s\n# TYPE incidents_%s %s\n", name, help, name,
+                   type);
+    buffer_append_text(text, head);
+}
+
+/* How many of a method's requests came out how. Errors stand there before they happen: what Prometheus sees
+ * for the first time is no increase to it. */
+static void append_requests(struct buffer *text, size_t method)
+{
+    char series[128];
+
+    for (size_t outcome = 0; outcome < OUTCOMES; outcome++) {
+        uint64_t count = metrics_requests(method, outcome);
+
+        if (count > 0 || outcome_is_error(outcome)) {
+            (void)snprintf(series, sizeof series, "incidents_requests_total{method=\"%s\",outcome=\"%s\"}",
+                           method_name(method), outcome_text(outcome));
+            buffer_append_text(text, series);
+            append_number(text, count);
+        }
+    }
+}
+
+/* One histogram; label is empty or name="value". Bounds and sum are divided by scale. */
+static void append_histogram(struct buffer *text, const char *name, const char *label,
+                             const struct metrics_histogram *histogram, const unsigned *bounds, double scale)
+{
+    const char *comma = *label == '\0' ? "" : ",", *open = *label == '\0' ? "" : "{",
+               *close = *label == '\0' ? "" : "}";
+    uint64_t count = 0;
+    char series[256];
+
+    for (size_t i = 0; i < METRICS_BUCKETS; i++) {
+        char bound[16] = "+Inf";
+
+        if (i < METRICS_BUCKETS - 1) {
+            (void)snprintf(bound, sizeof bound, "%g", bounds[i] / scale);
+        }
+        count += histogram->buckets[i];
+        (void)snprintf(series, sizeof series, "incidents_%s_bucket{%s%sle=\"%s\"}", name, label, comma,
+                       bound);
+        buffer_append_text(text, series);
+        append_number(text, count);
+    }
+    (void)snprintf(series, sizeof series, "incidents_%s_sum%s%s%s %.3f\nincidents_%s_count%s%s%s", name, open,
+                   label, close, (double)histogram->sum / scale, name, open, label, close);
+    buffer_append_text(text, series);
+    append_number(text, count);
+}
+
+static void append_durations(struct buffer *text, size_t method)
+{
+    struct metrics_histogram histogram = metrics_request_ms(method);
+    char label[64];
+
+    (void)snprintf(label, sizeof label, "method=\"%s\"", method_name(method));
+    append_histogram(text, "request_duration_seconds", label, &histogram, metrics_request_bounds_ms, 1000);
+}
+
+static void append_value(struct buffer *text, const char *name, const char *type, const char *help,
+                         uint64_t value)
+{
+    append_head(text, name, type, help);
+    buffer_append_text(text, "incidents_");
+    buffer_append_text(text, name);
+    append_number(text, value);
+}
+
+static void append_counter(struct buffer *text, const char *name, enum metrics_counter counter,
+                           const char *help)
+{
+    append_value(text, name, "counter", help, metrics_counted(counter));
+}
+
+/* A sum that is read while others change it may be off by one, and below zero for a moment. */
+static void append_gauge(struct buffer *text, const char *name, enum metrics_gauge gauge, const char *help)
+{
+    int64_t sum = metrics_sum(gauge);
+
+    append_value(text, name, "gauge", help, sum < 0 ? 0 : (uint64_t)sum);
+}
+
+static void append_all(struct buffer *text)
+{
+    struct metrics_histogram batches = metrics_batch_sizes();
+
+    append_head(text, "build_info", "gauge", "Always 1.");
+    buffer_append_text(text, "incidents_build_info{version=\"" VERSION "\"} 1\n");
+    append_head(text, "requests_total", "counter", "Requests that were answered.");
+    for (size_t method = 0; method_name(method) != NULL; method++) {
+        append_requests(text, method);
+    }
+    append_head(text, "request_duration_seconds", "histogram", "From a request's last byte to its answer.");
+    for (size_t method = 0; method_name(method) != NULL; method++) {
+        append_durations(text, method);
+    }
+    append_head(text, "batch_size", "histogram", "Requests that shared a transaction.");
+    append_histogram(text, "batch_size", "", &batches, metrics_batch_bounds, 1);
+    append_gauge(text, "queue_length", METRICS_QUEUE, "Requests that wait to be sent to the database.");
+    append_gauge(text, "processes", METRICS_PROCESSES, "FastCGI workers that run.");
+    append_gauge(text, "processes_without_database", METRICS_CUT_OFF,
+                 "Workers that do not reach the database.");
+    append_gauge(text, "database_connections", METRICS_CONNECTIONS, "Connections to the database.");
+    append_counter(text, "database_connects_total", METRICS_CONNECTS, "Connections made to the database.");
+    append_counter(text, "database_connect_failures_total", METRICS_CONNECT_FAILURES,
+                   "Attempts to connect to the database that failed.");
+    append_counter(text, "database_connections_lost_total", METRICS_LOST_CONNECTIONS,
+                   "Connections to the database that ended in the middle.");
+}
+
+bool metrics(struct exchange *exchange)
+{
+    struct slice token;
+
+    if (!bearer_token(exchange->request.authorization, &token) || !metrics_token_matches(token)) {
+        return check_outcome(ITEM_NOT_AUTHED, &exchange->error);
+    }
+    if (!metrics_are_open()) {
+        return error_set(&exchange->error, ERROR_SERVICE_UNAVAILABLE,
+                         "nothing is counted; the log says why since the worker's start");
+    }
+    exchange->response.status = 200;
+    exchange->response.content_type = "text/plain; version=0.0.4; charset=utf-8";
+    append_all(&exchange->response.body);
+    return true;
+}

@@ -1,0 +1,238 @@
+/* Counters in shared memory. They are a POSIX shared memory object, named after a hash of the token and the
+ * layout's version, so that a new version never reads an old one's numbers. All zeros is its right beginning,
+ * so nobody need be the first to set it up.
+ *
+ * What a process contributes to a gauge must vanish with it, however it ends. So each has a slot, held by a
+ * lock that the kernel drops, and the sum takes those that are held. */
+#include "base/metrics.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/digest.h"
+
+enum { LAYOUT_VERSION = 1, SLOTS = 256, NO_SLOT = -1 };
+
+struct shared_histogram {
+    atomic_uint_fast64_t buckets[METRICS_BUCKETS];
+    atomic_uint_fast64_t sum;
+};
+
+struct slot {
+    atomic_int_fast64_t gauges[METRICS_GAUGES];
+};
+
+struct shared {
+    atomic_uint_fast64_t requests[METRICS_METHODS][METRICS_OUTCOMES];
+    struct shared_histogram request_ms[METRICS_METHODS];
+    struct shared_histogram batch_size;
+    atomic_uint_fast64_t counters[METRICS_COUNTERS];
+    struct slot slots[SLOTS];
+};
+
+static struct {
+    char token_hash[DIGEST_HEX_SIZE]; /* empty until metrics_open */
+    struct shared *shared;            /* NULL where there is none */
+    int file;
+    int slot;
+} self = {.slot = NO_SLOT};
+
+const unsigned metrics_request_bounds_ms[METRICS_BUCKETS - 1] = {1,   2,   5,    10,   25,   50,   100,
+                                                                 250, 500, 1000, 2500, 5000, 10000};
+const unsigned metrics_batch_bounds[METRICS_BUCKETS - 1] = {1,  2,  4,   8,   16,  24,  32,
+                                                            48, 64, 128, 256, 512, 1000};
+
+static struct flock slot_lock(int slot)
+{
+    return (struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = slot, .l_len = 1};
+}
+
+/* A slot that nobody holds, and what its last holder left is wiped out. Where all are held this process is
+ * missing from the gauges. */
+static int take_slot(void)
+{
+    for (int slot = 0; slot < SLOTS; slot++) {
+        struct flock lock = slot_lock(slot);
+
+        if (fcntl(self.file, F_SETLK, &lock) == 0) {
+            for (size_t i = 0; i < METRICS_GAUGES; i++) {
+                atomic_store(&self.shared->slots[slot].gauges[i], 0);
+            }
+            return slot;
+        }
+    }
+    return NO_SLOT;
+}
+
+static bool is_held(int slot)
+{
+    struct flock lock = slot_lock(slot);
+
+    /* A process is not in its own way. */
+    return slot == self.slot || (fcntl(self.file, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK);
+}
+
+/* Everybody may make a file of that name: one of another's would be theirs to read, and to cut short under
+ * us. Its memory is allotted now, for there is no other way to hear that there is too little than a signal.
+ */
+static bool map_shared(const char *name)
+{
+    struct stat status;
+    void *address;
+
+    self.file = shm_open(name, O_RDWR | O_CREAT, 0600);
+    if (self.file < 0) {
+        return false;
+    }
+    if (fstat(self.file, &status) != 0 || status.st_uid != geteuid()) {
+        errno = EPERM;
+    } else if ((errno = posix_fallocate(self.file, 0, sizeof(struct shared))) == 0) {
+        address = mmap(NULL, sizeof(struct shared), PROT_READ | PROT_WRITE, MAP_SHARED, self.file, 0);
+        if (address != MAP_FAILED) {
+            self.shared = address;
+            return true;
+        }
+    }
+    (void)close(self.file);
+    return false;
+}
+
+/* The name that processes with this token find each other by. Others can see it, so it has a hash of the hash
+ * that tokens are compared with. */
+static void write_name(char *name, size_t size)
+{
+    char hash[DIGEST_HEX_SIZE];
+
+    digest_sha256((struct slice){.data = self.token_hash, .len = strlen(self.token_hash)}, hash);
+    (void)snprintf(name, size, "/incidents-%u-%.16s-%d", (unsigned)geteuid(), hash, LAYOUT_VERSION);
+}
+
+bool metrics_open(const char *token, bool as_worker)
+{
+    char name[64];
+
+    digest_sha256((struct slice){.data = token, .len = strlen(token)}, self.token_hash);
+    write_name(name, sizeof name);
+    if (!map_shared(name)) {
+        return false;
+    }
+    self.slot = as_worker ? take_slot() : NO_SLOT;
+    metrics_add(METRICS_PROCESSES, 1);
+    return true;
+}
+
+bool metrics_are_wanted(void)
+{
+    return self.token_hash[0] != '\0';
+}
+
+bool metrics_are_open(void)
+{
+    return self.shared != NULL;
+}
+
+/* Hashes of both are compared: how long that takes says nothing about the token. */
+bool metrics_token_matches(struct slice token)
+{
+    char hash[DIGEST_HEX_SIZE];
+
+    digest_sha256(token, hash);
+    return metrics_are_wanted() && strcmp(hash, self.token_hash) == 0;
+}
+
+static void increment(atomic_uint_fast64_t *number, uint64_t by)
+{
+    (void)atomic_fetch_add_explicit(number, by, memory_order_relaxed);
+}
+
+static void observe(struct shared_histogram *histogram, const unsigned *bounds, uint64_t value)
+{
+    size_t i = 0;
+
+    while (i < METRICS_BUCKETS - 1 && value > bounds[i]) {
+        i++;
+    }
+    increment(&histogram->buckets[i], 1);
+    increment(&histogram->sum, value);
+}
+
+void metrics_count_request(size_t method, size_t outcome, int64_t ms)
+{
+    if (self.shared != NULL && method < METRICS_METHODS && outcome < METRICS_OUTCOMES) {
+        increment(&self.shared->requests[method][outcome], 1);
+        observe(&self.shared->request_ms[method], metrics_request_bounds_ms, (uint64_t)ms);
+    }
+}
+
+void metrics_count_batch(size_t size)
+{
+    if (self.shared != NULL) {
+        observe(&self.shared->batch_size, metrics_batch_bounds, size);
+    }
+}
+
+void metrics_count(enum metrics_counter counter)
+{
+    if (self.shared != NULL) {
+        increment(&self.shared->counters[counter], 1);
+    }
+}
+
+void metrics_add(enum metrics_gauge gauge, int64_t difference)
+{
+    if (self.slot != NO_SLOT) {
+        (void)atomic_fetch_add_explicit(&self.shared->slots[self.slot].gauges[gauge], difference,
+                                        memory_order_relaxed);
+    }
+}
+
+uint64_t metrics_requests(size_t method, size_t outcome)
+{
+    return self.shared->requests[method][outcome];
+}
+
+static struct metrics_histogram read_histogram(const struct shared_histogram *histogram)
+{
+    struct metrics_histogram copy;
+
+    for (size_t i = 0; i < METRICS_BUCKETS; i++) {
+        copy.buckets[i] = histogram->buckets[i];
+    }
+    copy.sum = histogram->sum;
+    return copy;
+}
+
+struct metrics_histogram metrics_request_ms(size_t method)
+{
+    return read_histogram(&self.shared->request_ms[method]);
+}
+
+struct metrics_histogram metrics_batch_sizes(void)
+{
+    return read_histogram(&self.shared->batch_size);
+}
+
+uint64_t metrics_counted(enum metrics_counter counter)
+{
+    return self.shared->counters[counter];
+}
+
+int64_t metrics_sum(enum metrics_gauge gauge)
+{
+    int64_t sum = 0;
+
+    for (int slot = 0; slot < SLOTS; slot++) {
+        int64_t value = self.shared->slots[slot].gauges[gauge];
+
+        if (value != 0 && is_held(slot)) {
+            sum += value;
+        }
+    }
+    return sum;
+}

@@ -1,0 +1,331 @@
+/* Metrics: for whom they are, that they count what happened, and that they are one for all processes. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <glob.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/digest.h"
+#include "harness/crowd.h"
+
+static struct site site;
+
+#define TOKEN "scraped-by-the-metrics-test"
+static const char setting[] = "INCIDENTS_METRICS_TOKEN=" TOKEN;
+static const char *const settings[] = {setting, "INCIDENTS_DEADLINE_MS=3000", NULL};
+
+static const struct call scrape = {.verb = "GET", .path = "metrics", .authorization = "Bearer " TOKEN};
+
+static int status_of(const char *authorization, const char *verb)
+{
+    struct call call = {.verb = verb, .path = "metrics", .authorization = authorization};
+    struct answer answer;
+
+    http_through_nginx(&site, &call, &answer);
+    answer_free(&answer);
+    return answer.status;
+}
+
+/* The value of a series, as it stands in the text behind its name and labels; -1 where it is not there. */
+static double value_in(const char *text, const char *series)
+{
+    size_t len = strlen(series);
+
+    for (const char *line = text; line != NULL; line = strchr(line, '\n')) {
+        line += *line == '\n';
+        if (strncmp(line, series, len) == 0 && line[len] == ' ') {
+            return strtod(line + len, NULL);
+        }
+    }
+    return -1;
+}
+
+static double value_of(const char *series)
+{
+    struct answer answer;
+    double value;
+
+    http_through_nginx(&site, &scrape, &answer);
+    assert_int_equal(answer.status, 200);
+    value = value_in(answer.body, series);
+    answer_free(&answer);
+    return value;
+}
+
+/* What of the metrics depends on when other processes come and go is waited for. */
+static void await_value(const char *series, double wanted)
+{
+    int64_t limit_ms = clock_now_ms() + 10000;
+    double value;
+
+    while ((value = value_of(series)) != wanted) {
+        if (clock_now_ms() > limit_ms) {
+            fail_msg("%s is %g, not %g", series, value, wanted);
+        }
+        clock_sleep_ms(20);
+    }
+}
+
+static void send_by(http_transport *transport, const char *reference_id, const char *started_at)
+{
+    char body[256];
+    struct call call = {.path = "incidents.upsert", .body = body};
+    struct answer answer;
+
+    (void)snprintf(body, sizeof body, "{\"reference_id\":\"%s\",\"started_at\":\"%s\"}", reference_id,
+                   started_at);
+    transport(&site, &call, &answer);
+    answer_free(&answer);
+}
+
+static void without_a_token_in_the_settings_there_is_no_such_method(void **state)
+{
+    (void)state;
+    site_stop_worker(&site);
+    site_start_worker(&site, NULL);
+    assert_int_equal(status_of("Bearer " TOKEN, "GET"), 404);
+    assert_int_equal(status_of("", "POST"), 404);
+    site_stop_worker(&site);
+    site_start_worker(&site, settings);
+}
+
+static void they_are_for_who_has_their_token(void **state)
+{
+    struct answer answer;
+    char type[128];
+
+    (void)state;
+    assert_int_equal(status_of("", "GET"), 401);
+    assert_int_equal(status_of(NULL, "GET"), 401); /* a good token of the API's */
+    assert_int_equal(status_of("Bearer scraped-by-the-metrics-tesT", "GET"), 401);
+    assert_int_equal(status_of("Bearer " TOKEN, "POST"), 405);
+    http_through_nginx(&site, &scrape, &answer);
+    assert_int_equal(answer.status, 200);
+    assert_string_equal(answer_header(&answer, "Content-Type", type, sizeof type),
+                        "text/plain; version=0.0.4; charset=utf-8");
+    answer_free(&answer);
+}
+
+/* The format: every line is a comment or a series and a number; each has its HELP and TYPE before it; buckets
+ * grow, and the last is the count. */
+static void the_text_is_in_prometheus_format(void **state)
+{
+    struct answer answer;
+    char *line, *rest, type[64] = "";
+    double last = 0;
+    int samples = 0;
+
+    (void)state;
+    http_through_nginx(&site, &scrape, &answer);
+    assert_int_equal(answer.status, 200);
+    for (line = strtok_r(answer.body, "\n", &rest); line != NULL; line = strtok_r(NULL, "\n", &rest)) {
+        char *end, *value = strrchr(line, ' ');
+
+        assert_non_null(value);
+        if (strncmp(line, "# TYPE ", 7) == 0) {
+            (void)snprintf(type, sizeof type, "%.*s", (int)strcspn(line + 7, " "), line + 7);
+        } else if (*line != '#') {
+            double number = strtod(value + 1, &end);
+
+            assert_true(*end == '\0' && number >= 0);
+            assert_int_equal(strncmp(line, type, strlen(type)), 0);
+            if (strstr(line, "_bucket{") != NULL) {
+                last = strstr(line, "le=\"0.001\"") != NULL || strstr(line, "{le=\"1\"}") != NULL ? 0 : last;
+                assert_true(number >= last);
+                last = number;
+            } else if (strstr(line, "_count") != NULL) {
+                assert_true(number == last);
+            }
+            samples++;
+        }
+    }
+    assert_true(samples > 50);
+    answer_free(&answer);
+}
+
+static void requests_are_counted_by_method_and_outcome(void **state)
+{
+    static const char created[] = "incidents_requests_total{method=\"incidents.upsert\",outcome=\"created\"}";
+    static const char timestamp[] =
+        "incidents_requests_total{method=\"incidents.upsert\",outcome=\"invalid_timestamp\"}";
+    static const char count[] = "incidents_request_duration_seconds_count{method=\"incidents.upsert\"}";
+    static const char all[] =
+        "incidents_request_duration_seconds_bucket{method=\"incidents.upsert\",le=\"+Inf\"}";
+    double created_before = value_of(created), count_before = value_of(count);
+
+    (void)state;
+    created_before = created_before < 0 ? 0 : created_before;
+    assert_true(value_of(timestamp) == 0); /* there, before it happens */
+    send_by(http_through_nginx, "counted", "2024-01-01");
+    send_by(http_through_nginx, "counted", "2024-01-01");
+    send_by(http_through_nginx, "counted", "01/02/2024");
+    assert_true(value_of(created) == created_before + 1);
+    assert_true(value_of("incidents_requests_total{method=\"incidents.upsert\",outcome=\"unchanged\"}") == 1);
+    assert_true(value_of(timestamp) == 1);
+    assert_true(value_of(count) == count_before + 3);
+    assert_true(value_of(all) == count_before + 3);
+    assert_true(value_of("incidents_batch_size_sum") >= 3);
+    assert_true(value_of("incidents_requests_total{method=\"none\",outcome=\"unknown_method\"}") == 0);
+}
+
+/* As CGI, by the user who runs the worker, with the metrics' token: a process that is gone when it is looked
+ * at. */
+static void send_by_cgi(const char *reference_id)
+{
+    char program[SITE_PATH_MAX];
+    FILE *wrapper;
+
+    memcpy(program, site.program, sizeof program);
+    (void)snprintf(site.program, sizeof site.program, "%s/cgi", site.directory);
+    wrapper = fopen(site.program, "we");
+    assert_non_null(wrapper);
+    (void)fprintf(wrapper,
+                  "#!/bin/sh\n[ $(id -u) != 0 ] || drop='setpriv --reuid postgres --clear-groups "
+                  "--inh-caps=+dac_override --ambient-caps=+dac_override'\n"
+                  "%s exec $drop '%s'\n",
+                  setting, program);
+    assert_int_equal(fchmod(fileno(wrapper), 0755), 0);
+    assert_int_equal(fclose(wrapper), 0);
+    send_by(http_as_cgi, reference_id, "2024-01-01");
+    memcpy(site.program, program, sizeof program);
+}
+
+static void processes_count_together(void **state)
+{
+    static const char created[] = "incidents_requests_total{method=\"incidents.upsert\",outcome=\"created\"}";
+    double before = value_of(created);
+    char first_socket[sizeof site.worker_socket];
+    pid_t first = site.worker;
+
+    (void)state;
+    before = before < 0 ? 0 : before;
+    send_by_cgi("by cgi");
+    assert_true(value_of(created) == before + 1);
+    assert_true(value_of("incidents_processes") == 1);
+
+    /* A second worker, which then ends without a word. */
+    (void)snprintf(first_socket, sizeof first_socket, "%s", site.worker_socket);
+    (void)snprintf(site.worker_socket, sizeof site.worker_socket, "%s/second.sock", site.directory);
+    site_start_worker(&site, settings);
+    await_value("incidents_processes", 2);
+    (void)process_stop(site.worker, SIGKILL);
+    await_value("incidents_processes", 1);
+    (void)snprintf(site.worker_socket, sizeof site.worker_socket, "%s", first_socket);
+    site.worker = first;
+    assert_true(value_of(created) == before + 1);
+
+    /* Counters outlive the process that counted. */
+    site_stop_worker(&site);
+    site_start_worker(&site, settings);
+    await_value("incidents_processes", 1);
+    assert_true(value_of(created) == before + 1);
+}
+
+/* The time to look. */
+static void they_answer_while_the_database_is_away(void **state)
+{
+    double connects;
+
+    (void)state;
+    send_by(http_through_nginx, "before", "2024-01-01");
+    connects = value_of("incidents_database_connects_total");
+    assert_true(connects >= 1);
+    assert_true(value_of("incidents_database_connections") >= 1);
+    assert_true(value_of("incidents_processes_without_database") == 0);
+    site_stop_postgres(&site, SIGINT);
+    send_by(http_through_nginx, "away", "2024-01-01");
+    await_value("incidents_processes_without_database", 1);
+    assert_true(value_of("incidents_database_connections") == 0);
+    assert_true(value_of("incidents_database_connect_failures_total") >= 1);
+    assert_true(value_of("incidents_database_connections_lost_total") >= 1);
+    assert_true(
+        value_of("incidents_requests_total{method=\"incidents.upsert\",outcome=\"service_unavailable\"}") >=
+        1);
+    assert_true(value_of("incidents_queue_length") == 0);
+    site_start_postgres(&site, "");
+    await_value("incidents_processes_without_database", 0);
+    assert_true(value_of("incidents_database_connects_total") > connects);
+}
+
+static void send_queued(struct crowd_member *member)
+{
+    char body[128];
+    struct call call = {.path = "incidents.upsert", .body = body};
+    struct answer answer;
+
+    (void)snprintf(body, sizeof body, "{\"reference_id\":\"queued %zu\",\"started_at\":\"2024-01-01\"}",
+                   member->number);
+    (void)crowd_send(member, &call, 200, &answer);
+    answer_free(&answer);
+}
+
+static void requests_that_wait_are_the_queue(void **state)
+{
+    int64_t limit_ms = clock_now_ms() + 5000;
+    struct crowd *crowd;
+    PGconn *locker;
+
+    (void)state;
+    locker = site_hold(&site, "LOCK TABLE intake.incident IN EXCLUSIVE MODE");
+    crowd = crowd_start(&site, 12, send_queued, NULL);
+    while (value_of("incidents_queue_length") < 1 && clock_now_ms() < limit_ms) {
+        clock_sleep_ms(5);
+    }
+    site_let_go(locker);
+    crowd_join(crowd);
+    assert_true(clock_now_ms() < limit_ms);
+    await_value("incidents_queue_length", 0);
+}
+
+static int start(void **state)
+{
+    (void)state;
+    site_start(&site, settings);
+    return 0;
+}
+
+/* Removes what the workers shared, so that nothing is left behind: when it is not needed any more, only who
+ * runs them can say. Its name has the hash of the token's hash in it. */
+static int stop(void **state)
+{
+    char token_hash[DIGEST_HEX_SIZE], hash[DIGEST_HEX_SIZE], pattern[64];
+    glob_t found;
+
+    (void)state;
+    crowd_abandon_all();
+    http_close();
+    site_stop(&site);
+    digest_sha256((struct slice){.data = TOKEN, .len = strlen(TOKEN)}, token_hash);
+    digest_sha256((struct slice){.data = token_hash, .len = strlen(token_hash)}, hash);
+    (void)snprintf(pattern, sizeof pattern, "/dev/shm/incidents-*-%.16s-*", hash);
+    assert_int_equal(glob(pattern, 0, NULL, &found), 0);
+    for (size_t i = 0; i < found.gl_pathc; i++) {
+        assert_int_equal(unlink(found.gl_pathv[i]), 0);
+    }
+    globfree(&found);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(they_are_for_who_has_their_token),
+        cmocka_unit_test(the_text_is_in_prometheus_format),
+        cmocka_unit_test(requests_are_counted_by_method_and_outcome),
+        cmocka_unit_test(processes_count_together),
+        cmocka_unit_test(they_answer_while_the_database_is_away),
+        cmocka_unit_test(requests_that_wait_are_the_queue),
+        cmocka_unit_test(without_a_token_in_the_settings_there_is_no_such_method),
+    };
+
+    return cmocka_run_group_tests(tests, start, stop);
+}
