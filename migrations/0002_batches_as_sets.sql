@@ -131,8 +131,13 @@ DECLARE
     now_locked   text[];
     now_relinked text[];
     now_updated  text[];
+    rounds       integer := 0;
 BEGIN
     LOOP
+        rounds := rounds + 1;
+        IF rounds > 20 THEN -- a trigger of somebody else's keeps the row away, or others delete it each time
+            RAISE EXCEPTION 'an incident vanished 20 times while it was stored' USING ERRCODE = 'serialization_failure';
+        END IF;
         -- One statement, so one snapshot: an incident and its services are compared as they stood at one moment.
         SELECT array_agg(item) FILTER (WHERE i.reference_id IS NULL),
                array_agg(item) FILTER (WHERE i.reference_id IS NOT NULL)
@@ -222,10 +227,16 @@ $$;
 -- stored: 55P03. The caller has told its client that the request failed, or has sent it once more, and something newer may
 -- have been stored since. The check comes when all rows are locked, so that nothing newer can slip in behind it.
 --
+-- attempt is a number that no other call has, lost are those of earlier calls with the same item of which the caller has not
+-- heard, as its connection broke: they may still run, and wait for a lock. Each holds its own number as an advisory lock to
+-- its end, and this one waits for theirs (55P03 where that takes long). Else one of them could commit after this one, and
+-- after what the client has sent since.
+--
 -- The planner's settings: plans that hold whatever the arrays are and however the tables grow, one look into an index for
 -- each item. Without them the plans of a session that began on empty tables read them whole, later on too.
 DROP FUNCTION intake.apply_batch(integer, jsonb);
-CREATE FUNCTION intake.apply_batch(expected_version integer, items jsonb, patience_ms integer DEFAULT NULL)
+CREATE FUNCTION intake.apply_batch(expected_version integer, items jsonb, patience_ms integer DEFAULT NULL,
+                                   attempt bigint DEFAULT NULL, lost bigint[] DEFAULT '{}')
     RETURNS TABLE (outcome text, token_label text)
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
@@ -247,6 +258,11 @@ DECLARE
     updated   text[];
     deleted   text[];
 BEGIN
+    IF attempt IS NOT NULL THEN
+        PERFORM pg_advisory_xact_lock(attempt);
+        PERFORM pg_advisory_xact_lock(earlier) FROM unnest(lost) earlier;
+    END IF;
+
     IF intake.schema_version() IS DISTINCT FROM expected_version THEN
         RAISE EXCEPTION 'this database has schema version %, the program needs %', intake.schema_version(), expected_version
             USING ERRCODE = 'IS001';
@@ -255,17 +271,17 @@ BEGIN
         RAISE EXCEPTION 'this database is read-only' USING ERRCODE = 'read_only_sql_transaction';
     END IF;
 
-    -- A verdict is the outcome already, or the operation that is permitted. Aggregates take their rows in the order of the
-    -- sorted subquery (PostgreSQL manual, 9.21).
-    SELECT array_agg(verdict),
-           array_agg(label),
+    -- A verdict is the outcome already, or the operation that is permitted. The order is said in each aggregate: from
+    -- PostgreSQL 16 on, that of the rows is the one which count(DISTINCT) wants.
+    SELECT array_agg(verdict ORDER BY ordinality),
+           array_agg(label ORDER BY ordinality),
            array_agg(token_id) FILTER (WHERE last_used_at IS NULL OR last_used_at < clock_timestamp() - interval '1 minute'),
            array_agg(item) FILTER (WHERE verdict = 'upsert'),
            array_agg(item->>'reference_id') FILTER (WHERE verdict = 'delete'),
            count(item->>'reference_id') > count(DISTINCT item->>'reference_id' COLLATE "C")
     INTO verdicts, labels, stale, upserts, deletes, ambiguous
     FROM (
-        SELECT item, t.token_id, t.label, t.last_used_at,
+        SELECT item, ordinality, t.token_id, t.label, t.last_used_at,
                CASE WHEN item->>'op' = 'ping' THEN 'ready'
                     WHEN t.token_id IS NULL THEN 'not_authed'
                     WHEN coalesce(item->>'scope', item->>'op') = ANY (t.scopes) IS NOT TRUE THEN 'not_permitted'
@@ -276,8 +292,7 @@ BEGIN
         LEFT JOIN intake.api_token t
                ON t.token_hash = decode(item->>'token', 'hex')
               AND t.revoked_at IS NULL
-              AND (t.expires_at IS NULL OR t.expires_at > clock_timestamp())
-        ORDER BY ordinality) AS judged;
+              AND (t.expires_at IS NULL OR t.expires_at > clock_timestamp())) AS judged;
     IF ambiguous THEN
         RAISE EXCEPTION 'two items of a batch name the same incident' USING ERRCODE = 'cardinality_violation';
     END IF;
@@ -324,7 +339,7 @@ AS $$
 BEGIN
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'incidents_worker') THEN
         GRANT USAGE ON SCHEMA intake TO incidents_worker;
-        GRANT EXECUTE ON FUNCTION intake.schema_version(), intake.apply_batch(integer, jsonb, integer) TO incidents_worker;
+        GRANT EXECUTE ON FUNCTION intake.schema_version(), intake.apply_batch(integer, jsonb, integer, bigint, bigint[]) TO incidents_worker;
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'incidents_reader') THEN
         GRANT USAGE ON SCHEMA reporting TO incidents_reader;

@@ -52,6 +52,8 @@ static bool ask(struct exchange *exchange, const struct incident_method *method)
     digest_sha256(token, token_hash);
     if (read_body(&exchange->request, method, &exchange->incident, &exchange->error)) {
         encoded = method->encode(&exchange->item, token_hash, &exchange->incident);
+        incident_trim(
+            &exchange->incident); /* it may wait, and a thousand services are thirty times their JSON */
     } else {
         encoded = item_authorize(&exchange->item, token_hash, method->scope);
     }

@@ -399,9 +399,15 @@ bool incident_read_reference(struct slice body, struct incident *incident, struc
            (!stray_nul || error_set(error, ERROR_INVALID_ARGUMENTS, "the body must not contain \\u0000"));
 }
 
+void incident_trim(struct incident *incident)
+{
+    json_object_put(incident->services.links);
+    incident->services.links = NULL;
+}
+
 void incident_free(struct incident *incident)
 {
     free(incident->reference_id);
-    json_object_put(incident->services.links);
+    incident_trim(incident);
     *incident = (struct incident){0};
 }

@@ -55,6 +55,9 @@ bool incident_read(struct slice body, enum dialect dialect, struct incident *inc
 /* Reads the body of a delete: reference_id alone, a string or an integer. Otherwise as incident_read. */
 bool incident_read_reference(struct slice body, struct incident *incident, struct error *error);
 
+/* Frees what of the incident only its encoding needs: all but the reference_id. */
+void incident_trim(struct incident *incident);
+
 /* Frees what the incident owns. One that is all zero is fine. */
 void incident_free(struct incident *incident);
 

@@ -101,7 +101,7 @@ static bool is_storable_number(struct slice text, long *digits)
     if (labs(parts.exponent) >= EXPONENT_MAX || scale > NUMERIC_SCALE_MAX) {
         return false;
     }
-    *digits += parts.digits + (scale > 0 ? scale : 0);
+    *digits += parts.digits + (scale > 0 ? scale : -scale); /* 1e308 has 308 digits behind the first */
     /* strtod reads on to the first byte that is no part of a number: there is one, because the value stands
      * in an object. The program never leaves the C locale. */
     value = strtod(text.data, NULL);

@@ -19,7 +19,9 @@ static const size_t BATCH_MAX = (size_t)256 * 1024 * 1024;
 
 static const char STATEMENT[] = "apply_batch";
 static const char query[] =
-    "SELECT outcome, token_label FROM intake.apply_batch($1::integer, $2::jsonb, $3::integer)";
+    "SELECT outcome, token_label "
+    "FROM intake.apply_batch($1::integer, $2::jsonb, $3::integer, $4::bigint, $5::bigint[])";
+enum { PARAMETERS = 5 };
 
 void database_init(struct database *database, const char *url)
 {
@@ -204,7 +206,7 @@ static bool prepare(struct database *database, int64_t deadline_ms)
     PGresult *result;
     bool in_time;
 
-    if (PQsendPrepare(database->connection, STATEMENT, query, 3, NULL) == 0 ||
+    if (PQsendPrepare(database->connection, STATEMENT, query, PARAMETERS, NULL) == 0 ||
         !flush(database, deadline_ms)) {
         return false;
     }
@@ -216,28 +218,43 @@ static bool prepare(struct database *database, int64_t deadline_ms)
     return in_time;
 }
 
-static bool send_batch(struct database *database, int64_t deadline_ms)
+/* As Postgres reads an array. */
+static void write_numbers(const int64_t *numbers, size_t count, char *text, size_t size)
 {
-    char version[16], patience[16];
-    const char *const values[] = {version, database->batch.data, patience};
+    size_t used = (size_t)snprintf(text, size, "{");
+
+    for (size_t i = 0; i < count; i++) {
+        used +=
+            (size_t)snprintf(text + used, size - used, "%s%lld", i == 0 ? "" : ",", (long long)numbers[i]);
+    }
+    (void)snprintf(text + used, size - used, "}");
+}
+
+static bool send_batch(struct database *database, const struct attempt *attempt)
+{
+    char version[16], patience[16], number[24], lost[LOST_ATTEMPTS_MAX * 24];
+    const char *const values[PARAMETERS] = {version, database->batch.data, patience,
+                                            attempt->number != 0 ? number : NULL, lost};
     int64_t left;
     int sent;
 
     /* Not for the first batch: plain CGI sends no other. */
     if (database->is_used && !database->is_prepared && !database->cannot_prepare &&
-        !prepare(database, deadline_ms)) {
+        !prepare(database, attempt->deadline_ms)) {
         return false;
     }
     database->is_used = true;
-    left = deadline_ms - clock_now_ms();
+    left = attempt->store_until_ms - clock_now_ms();
     (void)snprintf(version, sizeof version, "%d", SCHEMA_VERSION);
     (void)snprintf(patience, sizeof patience, "%d", left > 0 ? (int)left : 0);
+    (void)snprintf(number, sizeof number, "%lld", (long long)attempt->number);
+    write_numbers(attempt->lost, attempt->lost_count, lost, sizeof lost);
     if (database->is_prepared) {
-        sent = PQsendQueryPrepared(database->connection, STATEMENT, 3, values, NULL, NULL, 0);
+        sent = PQsendQueryPrepared(database->connection, STATEMENT, PARAMETERS, values, NULL, NULL, 0);
     } else {
-        sent = PQsendQueryParams(database->connection, query, 3, NULL, values, NULL, NULL, 0);
+        sent = PQsendQueryParams(database->connection, query, PARAMETERS, NULL, values, NULL, NULL, 0);
     }
-    return sent == 1 && flush(database, deadline_ms);
+    return sent == 1 && flush(database, attempt->deadline_ms);
 }
 
 static enum database_result read_outcomes(const PGresult *result, struct item *const *items, size_t count)
@@ -290,7 +307,7 @@ static enum database_result judge_error(struct database *database, const PGresul
 }
 
 enum database_result database_apply(struct database *database, struct item *const *items, size_t count,
-                                    int64_t deadline_ms)
+                                    const struct attempt *attempt)
 {
     enum database_result verdict = DATABASE_UNREACHABLE;
     PGresult *result;
@@ -300,16 +317,16 @@ enum database_result database_apply(struct database *database, struct item *cons
         log_error("unable to store: out of memory for a batch of %zu", count);
         return DATABASE_FAILED;
     }
-    if (database->connection == NULL && !connect_by(database, deadline_ms)) {
+    if (database->connection == NULL && !connect_by(database, attempt->deadline_ms)) {
         return DATABASE_UNREACHABLE;
     }
-    if (!send_batch(database, deadline_ms)) {
+    if (!send_batch(database, attempt)) {
         complain(database, "send to the database", PQerrorMessage(database->connection));
         lose(database);
         return DATABASE_UNREACHABLE;
     }
 
-    while ((result = next_result(database, deadline_ms, &in_time)) != NULL) {
+    while ((result = next_result(database, attempt->deadline_ms, &in_time)) != NULL) {
         if (PQresultStatus(result) == PGRES_TUPLES_OK) {
             verdict = read_outcomes(result, items, count);
         } else {

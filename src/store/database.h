@@ -10,6 +10,17 @@
 #include "base/buffer.h"
 #include "store/item.h"
 
+enum { LOST_ATTEMPTS_MAX = 8 };
+
+/* One call of apply_batch, and what it must know about calls before it. */
+struct attempt {
+    int64_t deadline_ms;    /* of clock_now_ms(): nobody waits for the answer any longer */
+    int64_t store_until_ms; /* later than this the database shall store nothing */
+    int64_t number;         /* that no other attempt has, anywhere; 0 for none */
+    const int64_t *lost;    /* attempts with the same items that may still run */
+    size_t lost_count;      /* at most LOST_ATTEMPTS_MAX */
+};
+
 /* Not for several threads at once. Set it up with database_init. */
 struct database {
     const char *url;          /* borrowed; empty means libpq's own environment and files */
@@ -39,11 +50,11 @@ enum database_result {
 void database_init(struct database *database, const char *url);
 
 /* Applies the items, no two of which may be for the same incident, in one transaction: connects where there
- * is no connection, and gives up at deadline_ms (of clock_now_ms). Items get their outcome with DATABASE_DONE
+ * is no connection, and gives up at its deadline. Items get their outcome with DATABASE_DONE
  * only. Errors are logged here.
  */
 enum database_result database_apply(struct database *database, struct item *const *items, size_t count,
-                                    int64_t deadline_ms);
+                                    const struct attempt *attempt);
 
 /* Closes the connection, if any, and frees the memory. */
 void database_close(struct database *database);

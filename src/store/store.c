@@ -11,6 +11,7 @@
 #include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -32,7 +33,6 @@ enum {
     STACK_BYTES = 1024 * 1024, /* name resolution and TLS happen on it */
     HELD_BYTES_MAX =
         64 * 1024 * 1024, /* of all requests that are not done, but for one that is larger alone */
-    BUCKETS = 256,
 };
 
 static const int64_t NEVER = INT64_MAX;
@@ -45,6 +45,7 @@ struct carrier {
     struct ticket **batch; /* batch_max of them */
     struct item **items;   /* the same, as database_apply takes them */
     size_t count;
+    int64_t attempt; /* its number */
     enum database_result result;
     int64_t left_at_ms;   /* when it set out; 0 while it is idle */
     struct carrier *next; /* of the idle ones */
@@ -58,13 +59,15 @@ struct store {
     pthread_t *attendants;
     size_t attendant_count;
 
-    pthread_mutex_t mutex;           /* guards what follows, and every ticket that is not done */
-    struct tickets tickets;          /* all that are not done, in order of arrival */
-    struct tickets buckets[BUCKETS]; /* the same by incident, linked by namesake */
-    int waiting;                     /* how many of them wait */
-    size_t held_bytes;               /* JSON of all that are not done */
-    struct carrier *idle;            /* the last used first: a lone client always finds a warm one */
-    bool has_watcher;                /* an attendant sleeps until watch_until_ms */
+    pthread_mutex_t mutex;   /* guards what follows, and every ticket that is not done */
+    struct tickets tickets;  /* all that are not done, in order of arrival */
+    struct tickets *buckets; /* the same by incident, linked by namesake */
+    size_t bucket_count;
+    uint64_t hash_seed;
+    int waiting;          /* how many of them wait */
+    size_t held_bytes;    /* JSON of all that are not done */
+    struct carrier *idle; /* the last used first: a lone client always finds a warm one */
+    bool has_watcher;     /* an attendant sleeps until watch_until_ms */
     int64_t watch_until_ms;
     pthread_cond_t watcher;  /* for it: something is due sooner */
     pthread_cond_t relief;   /* for the other attendants: nobody watches */
@@ -74,6 +77,7 @@ struct store {
     int64_t next_probe_ms;        /* while it is away */
     int failures;                 /* attempts in a row that did not reach it */
     int64_t retry_at_ms;          /* no batch sets out before */
+    uint64_t last_attempt;        /* its number */
     unsigned seed;                /* of the delays between attempts */
 };
 
@@ -94,10 +98,11 @@ static void add_waiting(struct store *store, int difference)
     metrics_add(METRICS_QUEUE, difference);
 }
 
-/* FNV-1a. That two incidents share a value costs one of them a wait, no more. */
-static uint64_t hash_reference_id(const char *reference_id)
+/* FNV-1a, begun at random, so that nobody outside can choose incidents that share a bucket. That two share a
+ * value costs one of them a wait, no more. */
+static uint64_t hash_reference_id(const struct store *store, const char *reference_id)
 {
-    uint64_t hash = 0xcbf29ce484222325;
+    uint64_t hash = store->hash_seed;
 
     if (reference_id == NULL) {
         return 0;
@@ -110,7 +115,7 @@ static uint64_t hash_reference_id(const char *reference_id)
 
 static struct tickets *bucket_of(struct store *store, const struct ticket *ticket)
 {
-    return &store->buckets[ticket->incident % BUCKETS];
+    return &store->buckets[ticket->incident % store->bucket_count];
 }
 
 /* When a ticket that still waits is given up. */
@@ -150,6 +155,7 @@ static void load(struct store *store, struct carrier *carrier, int64_t now_ms)
     struct ticket *ticket;
 
     carrier->count = 0;
+    carrier->attempt = (int64_t)++store->last_attempt;
     TAILQ_FOREACH(ticket, &store->tickets, link)
     {
         if (carrier->count == (size_t)store->settings->batch_max || bytes > BATCH_BYTES_MAX) {
@@ -276,27 +282,25 @@ static void call_attendant(struct store *store, int64_t due_ms)
     }
 }
 
-static int64_t earliest_deadline(const struct carrier *carrier)
+/* One transaction. Nobody else has the carrier, so this is done without the mutex. A request whose batch was
+ * lost is given up a while before its deadline, so nothing may be stored by then. */
+static void carry(const struct store *store, struct carrier *carrier)
 {
-    int64_t earliest = carrier->items[0]->deadline_ms;
+    struct attempt attempt = {.deadline_ms = NEVER, .store_until_ms = NEVER, .number = carrier->attempt};
 
-    for (size_t i = 1; i < carrier->count; i++) {
-        if (carrier->items[i]->deadline_ms < earliest) {
-            earliest = carrier->items[i]->deadline_ms;
+    for (size_t i = 0; i < carrier->count; i++) {
+        const struct ticket *ticket = carrier->batch[i];
+
+        carrier->items[i] = ticket->item;
+        attempt.deadline_ms = sooner(attempt.deadline_ms, ticket->item->deadline_ms);
+        attempt.store_until_ms = sooner(attempt.store_until_ms, give_up_at_ms(store, ticket));
+        if (ticket->lost_count > 0) { /* it travels alone */
+            attempt.lost = ticket->lost;
+            attempt.lost_count = ticket->lost_count;
         }
     }
-    return earliest;
-}
-
-/* One transaction. Nobody else has the carrier, so this is done without the mutex. */
-static void carry(struct carrier *carrier)
-{
-    for (size_t i = 0; i < carrier->count; i++) {
-        carrier->items[i] = carrier->batch[i]->item;
-    }
     metrics_count_batch(carrier->count);
-    carrier->result =
-        database_apply(&carrier->database, carrier->items, carrier->count, earliest_deadline(carrier));
+    carrier->result = database_apply(&carrier->database, carrier->items, carrier->count, &attempt);
 }
 
 /* What a result means for a request that travelled alone; ITEM_PENDING where it may be tried again. */
@@ -364,7 +368,7 @@ static void end_ticket(struct store *store, struct ticket *ticket, enum item_out
                        struct tickets *finished)
 {
     ticket->item->outcome = outcome;
-    store->held_bytes -= ticket->item->json.len;
+    store->held_bytes -= ticket->item->json.capacity;
     TAILQ_REMOVE(&store->tickets, ticket, link);
     TAILQ_REMOVE(bucket_of(store, ticket), ticket, namesake);
     TAILQ_INSERT_TAIL(finished, ticket, link);
@@ -397,7 +401,12 @@ static void deliver(struct store *store, const struct carrier *carrier, struct t
         end_ticket(store, ticket, ticket->item->outcome, finished); /* which database_apply set */
     } else if (outcome != ITEM_PENDING) {
         end_ticket(store, ticket, outcome, finished);
+    } else if (carrier->result == DATABASE_LOST && ticket->lost_count == LOST_ATTEMPTS_MAX) {
+        end_ticket(store, ticket, ITEM_UNAVAILABLE, finished); /* they end by themselves, in time */
     } else {
+        if (carrier->result == DATABASE_LOST) {
+            ticket->lost[ticket->lost_count++] = carrier->attempt;
+        }
         ticket->is_alone =
             ticket->is_alone || (carrier->count > 1 && carrier->result != DATABASE_UNREACHABLE);
         if (is_reached(carrier->result)) {
@@ -416,7 +425,7 @@ static void travel(struct store *store, struct carrier *carrier)
     int64_t now_ms;
 
     unlock(store);
-    carry(carrier);
+    carry(store, carrier);
     now_ms = clock_now_ms();
     lock(store);
     for (size_t i = 0; i < carrier->count; i++) {
@@ -468,11 +477,11 @@ void store_submit(struct store *store, struct ticket *ticket)
     int64_t now_ms = clock_now_ms();
     struct carrier *carrier;
 
-    ticket->incident = hash_reference_id(ticket->item->reference_id);
+    ticket->incident = hash_reference_id(store, ticket->item->reference_id);
     ticket->since_ms = now_ms;
     ticket->item->deadline_ms = now_ms + store->settings->deadline_ms;
     lock(store);
-    if (is_overloaded(store, ticket->item->json.len, now_ms)) {
+    if (is_overloaded(store, ticket->item->json.capacity, now_ms)) {
         unlock(store);
         ticket->item->outcome = ITEM_UNAVAILABLE;
         ticket->done(ticket->context);
@@ -480,7 +489,7 @@ void store_submit(struct store *store, struct ticket *ticket)
     }
     TAILQ_INSERT_TAIL(&store->tickets, ticket, link);
     TAILQ_INSERT_TAIL(bucket_of(store, ticket), ticket, namesake);
-    store->held_bytes += ticket->item->json.len;
+    store->held_bytes += ticket->item->json.capacity;
     add_waiting(store, 1);
     carrier = set_out(store, now_ms);
     if (carrier != NULL) {
@@ -499,12 +508,14 @@ static void probe(struct store *store, int64_t now_ms)
     struct carrier *carrier = take(store, now_ms);
     struct item ping;
     struct item *items[] = {&ping};
+    const struct attempt attempt = {.deadline_ms = now_ms + PROBE_DEADLINE_MS,
+                                    .store_until_ms = now_ms + PROBE_DEADLINE_MS};
 
     store->next_probe_ms = NEVER; /* until this one is back */
     unlock(store);
     carrier->result = DATABASE_UNREACHABLE;
     if (item_ping(&ping)) {
-        carrier->result = database_apply(&carrier->database, items, 1, now_ms + PROBE_DEADLINE_MS);
+        carrier->result = database_apply(&carrier->database, items, 1, &attempt);
     }
     item_free(&ping);
     lock(store);
@@ -618,6 +629,7 @@ static void store_free(struct store *store)
     }
     free(store->carriers);
     free(store->attendants);
+    free(store->buckets);
     (void)pthread_cond_destroy(&store->is_empty);
     (void)pthread_cond_destroy(&store->relief);
     (void)pthread_cond_destroy(&store->watcher);
@@ -640,6 +652,7 @@ static bool init_monotonic_condition(pthread_cond_t *condition)
 static struct store *store_new(const struct settings *settings, size_t connections)
 {
     struct store *store = calloc(1, sizeof *store);
+    uint64_t random[3];
     bool ok;
 
     if (store == NULL) {
@@ -647,18 +660,27 @@ static struct store *store_new(const struct settings *settings, size_t connectio
         return NULL;
     }
     store->settings = settings;
-    store->seed = (unsigned)clock_now_ms() ^ (unsigned)getpid();
-    TAILQ_INIT(&store->tickets);
-    for (size_t i = 0; i < BUCKETS; i++) {
-        TAILQ_INIT(&store->buckets[i]);
+    if (getrandom(random, sizeof random, 0) != sizeof random) {
+        log_error("unable to start the store: no random numbers");
+        free(store);
+        return NULL;
     }
+    store->last_attempt = random[0];
+    store->hash_seed = random[1];
+    store->seed = (unsigned)random[2];
+    TAILQ_INIT(&store->tickets);
     (void)pthread_mutex_init(&store->mutex, NULL); /* these cannot fail without attributes on Linux */
     (void)pthread_cond_init(&store->relief, NULL);
     (void)pthread_cond_init(&store->is_empty, NULL);
     ok = init_monotonic_condition(&store->watcher);
     store->carriers = calloc(connections, sizeof store->carriers[0]);
     store->attendants = calloc(connections + 1, sizeof store->attendants[0]);
-    ok = ok && store->carriers != NULL && store->attendants != NULL;
+    store->bucket_count = (size_t)settings->queue_max + 1;
+    store->buckets = calloc(store->bucket_count, sizeof store->buckets[0]);
+    ok = ok && store->carriers != NULL && store->attendants != NULL && store->buckets != NULL;
+    for (size_t i = 0; ok && i < store->bucket_count; i++) {
+        TAILQ_INIT(&store->buckets[i]);
+    }
     while (ok && store->carrier_count < connections) {
         struct carrier *carrier = &store->carriers[store->carrier_count++];
 

@@ -8,6 +8,7 @@
 #include <sys/queue.h>
 
 #include "base/settings.h"
+#include "store/database.h"
 #include "store/item.h"
 
 struct store;
@@ -25,6 +26,8 @@ struct ticket {
     int64_t since_ms; /* when it began to wait */
     int64_t not_before_ms;
     int attempts;
+    int64_t lost[LOST_ATTEMPTS_MAX]; /* attempts that may still run in the database */
+    size_t lost_count;
     bool is_alone;
     bool is_sent;
 };

@@ -852,6 +852,36 @@ static void peers_that_never_read_their_answer_harm_nobody(void **state)
     }
 }
 
+/* Who does not ask to keep a connection closes it, in its own time. */
+static void peers_that_do_not_close_delay_nobody(void **state)
+{
+    const struct fastcgi_request request = {.verb = "GET", .path = "healthz"};
+    int fds[64];
+    int64_t before;
+    struct buffer bytes;
+
+    (void)state;
+    buffer_init(&bytes, FASTCGI_BYTES_MAX);
+    fastcgi_append_request(&bytes, &site, &request);
+    before = clock_now_ms();
+    for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++) {
+        fds[i] = fastcgi_connect(site.worker_socket);
+        assert_true(fastcgi_send(fds[i], bytes.data, bytes.len));
+    }
+    for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++) {
+        struct answer answer;
+
+        assert_int_equal(fastcgi_receive(fds[i], PATIENCE_MS, &answer), FASTCGI_ANSWERED);
+        answer_free(&answer);
+    }
+    check_the_worker_serves("while 64 peers do not close their connections");
+    assert_true(clock_now_ms() - before < 2000); /* which one of them would take in libfcgi's own way */
+    for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++) {
+        (void)close(fds[i]);
+    }
+    buffer_free(&bytes);
+}
+
 static void a_peer_that_sends_on_and_on_and_never_reads_harms_nobody(void **state)
 {
     static const struct timeval short_timeout = {.tv_sec = 1};
@@ -1327,6 +1357,7 @@ int main(void)
         CASE(idle_connections_hold_no_thread),
         CASE(a_request_that_stops_in_its_middle_is_given_up_in_time),
         CASE(peers_that_never_read_their_answer_harm_nobody),
+        CASE(peers_that_do_not_close_delay_nobody),
         CASE(a_peer_that_sends_on_and_on_and_never_reads_harms_nobody),
         CASE(a_usable_request_id_is_echoed_and_logged),
         CASE(an_unusable_request_id_is_replaced_by_a_fresh_one),

@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
 #include "base/clock.h"
 #include "base/digest.h"
@@ -495,6 +497,64 @@ static void whoever_gives_up_at_a_lock_ends(void **state)
     store_stop(single);
 }
 
+/* Ends the store's connections on this side alone: what runs in the database goes on and hears nothing of it.
+ */
+static void cut_connections(void)
+{
+    for (int fd = 3; fd < 256; fd++) {
+        struct sockaddr_un peer = {0};
+        socklen_t size = sizeof peer;
+
+        if (fd != PQsocket(site.owner) && getpeername(fd, (struct sockaddr *)&peer, &size) == 0 &&
+            peer.sun_family == AF_UNIX && strstr(peer.sun_path, "/.s.PGSQL.") != NULL) {
+            assert_int_equal(shutdown(fd, SHUT_RDWR), 0);
+        }
+    }
+}
+
+/* A batch whose connection is lost still runs: it has no business to come after its own repetition, and after
+ * what was sent since. */
+static void a_batch_that_was_lost_undoes_nothing_newer(void **state)
+{
+    struct settings settings = settings_for(2);
+    struct store *store = start_behind_gate(&settings);
+    struct request *first;
+    int64_t until_ms;
+
+    (void)state;
+    close_gate("gate1");
+    close_gate("a-gate");
+    (void)send_upsert(store, "gate1", "n");
+    await_busy("2");
+    first = send_upsert(store, "behind", "old");
+    clock_sleep_ms(QUEUEING_MS);
+    (void)send_upsert(store, "a-gate", "n"); /* which comes first in the batch */
+    clock_sleep_ms(QUEUEING_MS);
+    open_gate("gate0");
+    (void)await(&requests[0]);
+    await_busy("2");
+    open_gate("gate1");
+    await_busy("1");
+    cut_connections();
+
+    /* Its repetition is answered, if it does not wait for the lost batch. */
+    for (until_ms = clock_now_ms() + 1000;
+         first->item.outcome == ITEM_PENDING && clock_now_ms() < until_ms;) {
+        clock_sleep_ms(5);
+    }
+    if (first->item.outcome == ITEM_PENDING) {
+        open_gate("a-gate");
+    }
+    (void)await(first);
+    assert_int_equal(await(send_upsert(store, "behind", "new")), ITEM_UPDATED);
+    open_gate("a-gate");
+    await_all();
+    await_busy("0");
+    assert_string_equal(site_query(&site, "SELECT name FROM intake.incident WHERE reference_id = 'behind'"),
+                        "new");
+    store_stop(store);
+}
+
 /* Asks until the store has the database back, which must not take it long. */
 static void await_return(struct store *store)
 {
@@ -709,6 +769,7 @@ int main(void)
         CASE(a_full_queue_refuses_at_once_and_keeps_what_it_has),
         CASE(whoever_waits_past_the_deadline_is_not_stored_later),
         CASE(one_slow_item_does_not_take_the_others_along),
+        CASE(a_batch_that_was_lost_undoes_nothing_newer),
         CASE(whoever_gives_up_at_a_lock_ends),
         CASE(a_database_that_stood_still_is_found_again_by_one_connection),
         CASE(a_database_that_stood_still_is_found_again_by_several),
