@@ -12,6 +12,10 @@ bindir     := $(PREFIX)/bin
 cgidir     := $(PREFIX)/lib/cgi-bin
 datadir    := $(PREFIX)/share/incidents
 docdir     := $(PREFIX)/share/doc/incidents
+mandir     := $(PREFIX)/share/man
+# What an administrator includes or copies. The Debian package says elsewhere where each goes.
+PARTS      := nginx apache lighttpd caddy systemd
+$(foreach part,$(PARTS),$(eval $(part)dir := $(datadir)/$(part)))
 settings   := $(if $(filter /usr /usr/local,$(PREFIX)),/etc,$(PREFIX)/etc)/incidents/settings
 
 # One build directory a variant, so that a debug build does not undo the other: `make SANITIZE=address,undefined`.
@@ -19,7 +23,8 @@ comma    := ,
 BUILD    := build/$(if $(SANITIZE),$(subst $(comma),-,$(SANITIZE)),release)
 
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wvla -Wformat=2 -Wstrict-prototypes -Werror
-HARDEN   := -fstack-protector-strong -fPIE $(if $(SANITIZE),,-O2 -D_FORTIFY_SOURCE=2 -fcf-protection)
+FORTIFY  := $(if $(findstring _FORTIFY_SOURCE,$(CPPFLAGS) $(CFLAGS)),,-D_FORTIFY_SOURCE=2)
+HARDEN   := -fstack-protector-strong -fPIE $(if $(SANITIZE),,-O2 $(FORTIFY) -fcf-protection)
 DEBUG    := -g $(if $(SANITIZE),-O1 -fno-omit-frame-pointer -fsanitize=$(SANITIZE) -fno-sanitize-recover=all)
 PACKAGES := fcgi json-c libpq libmd
 DEFINES  := -D_GNU_SOURCE -Isrc -I$(BUILD)/gen -DVERSION='"$(VERSION)"' -DSETTINGS_FILE='"$(settings)"' \
@@ -31,6 +36,7 @@ LDLIBS   := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lm
 TESTLIBS := $(shell pkg-config --libs cmocka libcurl 2>/dev/null)
 
 MIGRATIONS := $(sort $(wildcard migrations/[0-9]*.sql))
+MANUALS := $(wildcard man/*.[158])
 BASE   := $(wildcard src/base/*.c)
 MODEL  := $(wildcard src/model/*.c)
 WORKER := src/main.c $(wildcard src/gateway/*.c src/api/*.c src/store/*.c) $(MODEL) $(BASE)
@@ -48,7 +54,7 @@ UNIT_LIBRARY_OBJECTS := $(call objects,$(filter-out src/admin/main.c,$(UNIT_CODE
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all setup run test tests bundle bench format clean install uninstall help
+.PHONY: all setup run test tests bundle deb bench format clean install uninstall help
 
 all: ## build incidents.fcgi and incidentctl
 	@scripts/setup --check build
@@ -134,6 +140,10 @@ bundle: ## make the archive for shared hosting, build/incidents-VERSION.tar.gz
 	@scripts/bundle $(BUILD) $(VERSION) build/incidents-$(VERSION).tar.gz
 	@echo "build/incidents-$(VERSION).tar.gz: unpack it on the host; INSTALL.txt in it says how to go on"
 
+deb: ## make the Debian package, build/incidents-fcgi_VERSION_ARCHITECTURE.deb
+	@scripts/setup build deb
+	@scripts/deb $(VERSION)
+
 bench: ## measure this program beside pgbench, PHP-FPM and Fastify (twelve minutes)
 	@scripts/setup bench
 	@$(MAKE) --no-print-directory $(BUILD)/incidents.fcgi $(BUILD)/incidentctl $(BUILD)/bench/connect
@@ -147,18 +157,29 @@ $(BUILD)/bench/connect: $(BUILD)/obj/bench/connect.o
 format: ## lay the sources out with clang-format
 	clang-format -i $$(git ls-files '*.c' '*.h')
 
+# Configuration, units, manuals and documents name the default places, and go as they are to PREFIX=/usr/local. Elsewhere
+# each path in them becomes that of the installation. $(call place,FILES,DIRECTORY)
+place = install -d "$(DESTDIR)$(2)" && for file in $(1); do to="$(DESTDIR)$(2)/$${file\#\#*/}"; \
+          sed -e 's|/usr/local/|@PREFIX@/|g' $(foreach part,$(PARTS),-e 's|@PREFIX@/share/incidents/$(part)/|$($(part)dir)/|g') \
+              -e 's|@PREFIX@/share/doc/incidents|$(docdir)|g' -e 's|@PREFIX@/|$(PREFIX)/|g' \
+              -e 's|\(^\|[^[:alnum:]]\)/etc/incidents/settings|\1$(settings)|g' "$$file" >"$$to" && chmod 644 "$$to" || exit 1; \
+        done
+manual = $(mandir)/man$(subst .,,$(suffix $(1)))
+
 install: all ## install below PREFIX (and DESTDIR)
-	install -d "$(DESTDIR)$(bindir)" "$(DESTDIR)$(cgidir)" "$(DESTDIR)$(docdir)/servers"
+	install -d "$(DESTDIR)$(bindir)" "$(DESTDIR)$(cgidir)" "$(DESTDIR)$(datadir)/migrations"
 	install -m 755 $(BUILD)/incidentctl "$(DESTDIR)$(bindir)/"
 	install -m 755 $(BUILD)/incidents.fcgi "$(DESTDIR)$(cgidir)/"
-	for part in migrations nginx apache lighttpd caddy systemd; do \
-	  install -d "$(DESTDIR)$(datadir)/$$part" && install -m 644 $$part/* "$(DESTDIR)$(datadir)/$$part/" || exit 1; \
-	done
-	install -m 644 README.md LICENSE docs/*.md docs/*.svg "$(DESTDIR)$(docdir)/"
-	install -m 644 docs/servers/*.md "$(DESTDIR)$(docdir)/servers/"
+	install -m 644 migrations/* "$(DESTDIR)$(datadir)/migrations/"
+	$(Q)$(foreach part,$(PARTS),$(call place,$(part)/*,$($(part)dir)) && ) :
+	$(Q)$(foreach page,$(MANUALS),$(call place,$(page),$(call manual,$(page))) && ) :
+	$(Q)$(call place,README.md LICENSE docs/*.md docs/*.svg,$(docdir))
+	$(Q)$(call place,docs/servers/*.md,$(docdir)/servers)
 
 uninstall: ## remove what install put there
 	rm -f "$(DESTDIR)$(bindir)/incidentctl" "$(DESTDIR)$(cgidir)/incidents.fcgi"
+	rm -f $(foreach part,$(PARTS),$(patsubst $(part)/%,"$(DESTDIR)$($(part)dir)/%",$(wildcard $(part)/*)))
+	rm -f $(foreach page,$(MANUALS),"$(DESTDIR)$(call manual,$(page))/$(notdir $(page))")
 	rm -rf "$(DESTDIR)$(datadir)" "$(DESTDIR)$(docdir)"
 
 clean: ## remove what the build made
