@@ -160,9 +160,9 @@ format: ## lay the sources out with clang-format
 # Configuration, units, manuals and documents name the default places, and go as they are to PREFIX=/usr/local. Elsewhere
 # each path in them becomes that of the installation. $(call place,FILES,DIRECTORY)
 place = install -d "$(DESTDIR)$(2)" && for file in $(1); do to="$(DESTDIR)$(2)/$${file\#\#*/}"; \
-          sed -e 's|/usr/local/|@PREFIX@/|g' $(foreach part,$(PARTS),-e 's|@PREFIX@/share/incidents/$(part)/|$($(part)dir)/|g') \
+          sed -E -e 's|/usr/local/|@PREFIX@/|g' $(foreach part,$(PARTS),-e 's|@PREFIX@/share/incidents/$(part)/|$($(part)dir)/|g') \
               -e 's|@PREFIX@/share/doc/incidents|$(docdir)|g' -e 's|@PREFIX@/|$(PREFIX)/|g' \
-              -e 's|\(^\|[^[:alnum:]]\)/etc/incidents/settings|\1$(settings)|g' "$$file" >"$$to" && chmod 644 "$$to" || exit 1; \
+              -e 's,(^|[^[:alnum:]])/etc/incidents/settings,\1$(settings),g' "$$file" >"$$to" && chmod 644 "$$to" || exit 1; \
         done
 manual = $(mandir)/man$(subst .,,$(suffix $(1)))
 
