@@ -39,7 +39,7 @@ PGconn *session_open(void)
     struct settings settings;
     PGconn *session;
 
-    if (!settings_load(&settings, error, sizeof error)) {
+    if (!settings_load_for_admin(&settings, error, sizeof error)) {
         (void)fprintf(stderr, "incidentctl: %s\n", error);
         return NULL;
     }

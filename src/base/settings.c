@@ -143,7 +143,7 @@ static bool check_environment(char *error, size_t error_size)
     return true;
 }
 
-static bool read_settings_file(struct settings *settings, char *error, size_t error_size)
+static bool read_settings_file(struct settings *settings, bool may_be_closed, char *error, size_t error_size)
 {
     const char *named = getenv("INCIDENTS_SETTINGS");
     const char *path = named != NULL && *named != '\0' ? named : SETTINGS_FILE;
@@ -151,7 +151,7 @@ static bool read_settings_file(struct settings *settings, char *error, size_t er
     bool ok;
 
     if (file == NULL) {
-        if (path != named && errno == ENOENT) {
+        if (path != named && (errno == ENOENT || (may_be_closed && errno == EACCES))) {
             return true;
         }
         (void)snprintf(error, error_size, "%s: unable to open %s: %s",
@@ -248,12 +248,13 @@ static bool read_metrics_token(struct settings *settings, char *error, size_t er
     return true;
 }
 
-bool settings_load(struct settings *settings, char *error, size_t error_size)
+static bool load(struct settings *settings, bool may_be_closed, char *error, size_t error_size)
 {
     long values[NUMBER_COUNT];
 
     *settings = (struct settings){0};
-    if (!check_environment(error, error_size) || !read_settings_file(settings, error, error_size) ||
+    if (!check_environment(error, error_size) ||
+        !read_settings_file(settings, may_be_closed, error, error_size) ||
         !read_database_url(settings, error, error_size) || !read_log(settings, error, error_size) ||
         !read_metrics_token(settings, error, error_size)) {
         return false;
@@ -270,6 +271,16 @@ bool settings_load(struct settings *settings, char *error, size_t error_size)
     settings->batch_max = (int)values[BATCH_MAX];
     settings->queue_max = (int)values[QUEUE_MAX];
     return true;
+}
+
+bool settings_load(struct settings *settings, char *error, size_t error_size)
+{
+    return load(settings, false, error, error_size);
+}
+
+bool settings_load_for_admin(struct settings *settings, char *error, size_t error_size)
+{
+    return load(settings, getenv("DATABASE_URL") != NULL, error, error_size);
 }
 
 void settings_print(const struct settings *settings, FILE *stream)

@@ -37,6 +37,10 @@ struct settings {
  * setting and says what is wrong; a value that may hold a password is never part of it. */
 bool settings_load(struct settings *settings, char *error, size_t error_size);
 
+/* The same for whoever brings the database along in the environment: a settings file that is the worker's
+ * alone to read is passed over then. */
+bool settings_load_for_admin(struct settings *settings, char *error, size_t error_size);
+
 /* Writes every setting of ours with its value, one a line; of what may hold a secret only whether it is set.
  */
 void settings_print(const struct settings *settings, FILE *stream);
