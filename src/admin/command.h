@@ -6,6 +6,7 @@
  * are wrong. It has said why on standard error. */
 typedef int command_function(int argc, char **argv);
 
+command_function command_doctor;  /* admin/doctor.c */
 command_function command_migrate; /* admin/migrate.c */
 command_function command_token;   /* admin/token.c */
 

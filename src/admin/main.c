@@ -23,6 +23,10 @@ static const struct {
      "      end every token with that label, or one, at once\n"
      "  token rotate LABEL --grace DURATION [--expires WHEN]\n"
      "      make a token in the place of the present one, which stays good for DURATION\n"},
+    {"doctor", command_doctor,
+     "  doctor [--url URL] [--socket PATH]\n"
+     "      find out what is wrong with an installation, and what to do about it; URL is what methods are\n"
+     "      appended to, https://your.host/api/\n"},
 };
 
 static int usage(FILE *stream, int status)

@@ -9,12 +9,12 @@
 #include "admin/listing.h"
 #include "admin/moment.h"
 #include "admin/session.h"
+#include "admin/token.h"
 #include "api/bearer.h"
 #include "base/digest.h"
 
 enum {
     RANDOM_BYTES = 32, /* 256 bits */
-    TOKEN_SIZE = 64,
     PREFIX_SHOWN = 8,  /* of a token of ours: "inct_" and three characters of the 43 random ones */
     IMPORTED_MIN = 16, /* a shorter token could be guessed */
     IMPORTED_SHOWN = 4,
@@ -39,8 +39,7 @@ static bool usage_error(const char *message)
     return false;
 }
 
-/* Makes a token of 256 random bits, in base64url without padding (RFC 4648 section 5). */
-static bool make_token(char token[TOKEN_SIZE])
+bool token_make(char token[TOKEN_SIZE])
 {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     unsigned char random[RANDOM_BYTES + 1] = {0};
@@ -188,7 +187,7 @@ static bool create(PGconn *session, const struct token_options *options)
 {
     char token[TOKEN_SIZE];
     bool ok =
-        make_token(token) &&
+        token_make(token) &&
         add_token(session, (struct slice){.data = token, .len = strlen(token)}, PREFIX_SHOWN, options) &&
         show_token(token, options->label);
 
@@ -336,7 +335,7 @@ static bool rotate(PGconn *session, const struct token_options *options)
     if (options->grace == NULL || !duration_parse(options->grace, &grace_seconds)) {
         return usage_error("--grace must say how long the present token stays good, like 24h or 0s");
     }
-    if (!read_expiry(options->expires, buffer, &expires) || !make_token(token)) {
+    if (!read_expiry(options->expires, buffer, &expires) || !token_make(token)) {
         return false;
     }
     (void)snprintf(grace, sizeof grace, "%lld", (long long)grace_seconds);

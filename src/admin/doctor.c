@@ -1,0 +1,212 @@
+/* incidentctl doctor: looks at an installation from its settings to the web server's answer, and says of each
+ * thing whether it is good, and else what to do. Changes nothing, but for a token that ends with it. */
+#include <errno.h>
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "admin/command.h"
+#include "admin/doctor.h"
+
+static const char default_socket[] = "/run/incidents/incidents.sock";
+
+void doctor_find(struct doctor *doctor, enum finding finding, const char *subject, const char *advice,
+                 const char *format, ...)
+{
+    static const char *const words[] = {[FINDING_OK] = "ok",
+                                        [FINDING_NOTE] = "note",
+                                        [FINDING_WARNING] = "warning",
+                                        [FINDING_PROBLEM] = "PROBLEM"};
+    char text[1024];
+    va_list arguments;
+
+    va_start(arguments, format);
+    (void)vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    text[strcspn(text, "\n")] = '\0'; /* libpq's messages: the first line says it */
+    for (char *c = text; *c != '\0'; c++) {
+        *c = (unsigned char)*c < 0x20 || *c == 0x7f ? '?' : *c;
+    }
+    (void)printf("%-8s %s: %s\n", words[finding], subject, text);
+    if (advice != NULL) {
+        (void)printf("         -> %s\n", advice);
+    }
+    doctor->problems += finding == FINDING_PROBLEM;
+}
+
+/* The worker's settings: the file's, because DATABASE_URL in the environment is most likely the owner's. Only
+ * where the file has none, it is the worker's too. */
+static bool load_settings(struct doctor *doctor, char *error, size_t error_size)
+{
+    static char given[SETTINGS_URL_MAX];
+    const char *url = getenv("DATABASE_URL");
+
+    if (url == NULL || *url == '\0') {
+        return settings_load(&doctor->settings, error, error_size);
+    }
+    (void)snprintf(given, sizeof given, "%s", url);
+    (void)unsetenv("DATABASE_URL");
+    if (!settings_load(&doctor->settings, error, error_size)) {
+        return false;
+    }
+    doctor->owner_url = given;
+    if (doctor->settings.database_url[0] != '\0') {
+        return true;
+    }
+    (void)setenv("DATABASE_URL", given, 1);
+    return settings_load(&doctor->settings, error, error_size);
+}
+
+static bool holds_a_secret(const struct settings *settings)
+{
+    const char *url = settings->database_url;
+    const char *at = strchr(url, '@'), *colon = strstr(url, "://");
+
+    return settings->metrics_token[0] != '\0' || strstr(url, "password=") != NULL ||
+           (at != NULL && colon != NULL &&
+            memchr(colon + 3, ':', (size_t)(at > colon + 3 ? at - colon - 3 : 0)) != NULL);
+}
+
+static bool check_settings(struct doctor *doctor)
+{
+    static const char subject[] = "settings";
+    const struct settings *settings = &doctor->settings;
+    char error[512];
+    struct stat status;
+
+    if (!load_settings(doctor, error, sizeof error)) {
+        doctor_find(doctor, FINDING_PROBLEM, subject,
+                    "mend it; the manual page incidents-settings(5), or docs/settings.md, has them all", "%s",
+                    error);
+        return false;
+    }
+    if (settings->file[0] == '\0') {
+        doctor_find(doctor, FINDING_NOTE, subject,
+                    "where the worker has one elsewhere, name it: INCIDENTS_SETTINGS=file incidentctl doctor",
+                    "there is no settings file, so the environment is looked at");
+    } else if (holds_a_secret(settings) && stat(settings->file, &status) == 0 &&
+               (status.st_mode & S_IROTH) != 0) {
+        doctor_find(doctor, FINDING_WARNING, subject, "chmod o= it, and give it the worker's user or group",
+                    "%s holds a password or a token, and everybody may read it", settings->file);
+    } else {
+        doctor_find(doctor, FINDING_OK, subject, NULL, "%s", settings->file);
+    }
+    return true;
+}
+
+static bool someone_listens(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool listens;
+
+    (void)snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
+    listens = fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof address) == 0;
+    if (fd >= 0) {
+        int reason = errno;
+
+        (void)close(fd);
+        errno = reason;
+    }
+    return listens;
+}
+
+/* FastCGI over a socket has no other guard than its permissions: whoever may write there speaks for the web
+ * server. */
+static void check_socket(struct doctor *doctor)
+{
+    static const char subject[] = "socket";
+    const char *path = doctor->socket != NULL ? doctor->socket : default_socket;
+    struct stat status;
+
+    if (stat(path, &status) != 0) {
+        bool is_meant = doctor->socket != NULL || errno != ENOENT;
+
+        doctor_find(doctor, is_meant ? FINDING_PROBLEM : FINDING_NOTE, subject,
+                    is_meant
+                        ? "systemctl enable --now incidents.socket, or start the worker with spawn-fcgi; see "
+                          "docs/install.md"
+                        : "where it is elsewhere, name it: --socket PATH; where the web server starts the "
+                          "worker, there is none",
+                    "%s: %s", path, strerror(errno));
+    } else if (!S_ISSOCK(status.st_mode)) {
+        doctor_find(doctor, FINDING_PROBLEM, subject, "remove it, and start the worker again",
+                    "%s is no socket", path);
+    } else if (!someone_listens(path)) {
+        doctor_find(doctor, errno == EACCES ? FINDING_NOTE : FINDING_PROBLEM, subject,
+                    errno == EACCES
+                        ? "run incidentctl doctor as root, or as the web server's user"
+                        : "nobody listens: systemctl restart incidents.socket, or start the worker "
+                          "again; its log has its last words",
+                    "%s: %s", path, strerror(errno));
+    } else if ((status.st_mode & S_IWOTH) != 0) {
+        doctor_find(
+            doctor, FINDING_WARNING, subject,
+            "mode 0660 and the web server's group: SocketMode and SocketGroup of incidents.socket, -M and "
+            "-G of spawn-fcgi",
+            "everybody on this machine may write to %s, past the web server", path);
+    } else if ((status.st_mode & S_IWGRP) == 0) {
+        doctor_find(doctor, FINDING_WARNING, subject,
+                    "mode 0660 and the web server's group, unless the web server runs as the socket's owner",
+                    "%s is for its owner alone (mode %03o)", path, (unsigned)status.st_mode & 0777);
+    } else {
+        doctor_find(doctor, FINDING_OK, subject, NULL, "somebody listens at %s", path);
+    }
+}
+
+static bool read_options(int argc, char **argv, struct doctor *doctor)
+{
+    static const struct option names[] = {
+        {"url", required_argument, NULL, 'u'}, {"socket", required_argument, NULL, 's'}, {0}};
+    int letter;
+
+    while ((letter = getopt_long(argc, argv, "", names, NULL)) != -1) {
+        switch (letter) {
+        case 'u':
+            doctor->url = optarg;
+            break;
+        case 's':
+            doctor->socket = optarg;
+            break;
+        default:
+            return false;
+        }
+    }
+    if (doctor->url != NULL && strncmp(doctor->url, "http://", 7) != 0 &&
+        strncmp(doctor->url, "https://", 8) != 0) {
+        (void)fputs("incidentctl: --url must begin with http:// or https://\n", stderr);
+        return false;
+    }
+    if (doctor->url != NULL && strpbrk(doctor->url, "\"\\ \t\r\n") != NULL) {
+        (void)fputs("incidentctl: --url must not contain spaces, quotes or backslashes\n", stderr);
+        return false;
+    }
+    if (optind < argc) {
+        (void)fputs("incidentctl: there is an argument too many; see incidentctl --help\n", stderr);
+    }
+    return optind == argc;
+}
+
+int command_doctor(int argc, char **argv)
+{
+    struct doctor doctor = {0};
+
+    if (!read_options(argc, argv, &doctor)) {
+        return EXIT_USAGE;
+    }
+    if (check_settings(&doctor)) {
+        doctor_check_database(&doctor);
+        check_socket(&doctor);
+        doctor_check_web(&doctor);
+    }
+    PQfinish(doctor.worker);
+    PQfinish(doctor.owner);
+    (void)printf("%d problem%s\n", doctor.problems, doctor.problems == 1 ? "" : "s");
+    return fflush(stdout) == 0 && doctor.problems == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

@@ -1,0 +1,269 @@
+/* The database as incidentctl doctor sees it: as the worker, and as the owner where that is known. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "admin/doctor.h"
+#include "admin/migrations.h"
+
+enum { POSTGRES_NEEDED = 140000 }; /* multiranges, in the reporting views */
+
+static const char subject[] = "database";
+
+/* What libpq and the server say when nobody gets in, and what to do. In English, which is what Debian's
+ * servers speak unless told otherwise; the last line is for all else. */
+static const struct {
+    const char *said;
+    const char *advice;
+} refusals[] = {
+    {"No such file or directory",
+     "Postgres does not run, or its socket is elsewhere: systemctl status postgresql, and "
+     "the host in DATABASE_URL"},
+    {"Connection refused",
+     "Postgres does not run there, or listens elsewhere: host and port in DATABASE_URL, and its "
+     "listen_addresses"},
+    {"Permission denied",
+     "this user may not open Postgres's socket: take host=localhost, or the directory's group"},
+    {"could not translate host name", "the host in DATABASE_URL has no address: misspelt, or no DNS"},
+    {"timeout expired", "nothing answers at that address: a firewall, or the wrong host"},
+    {"password authentication failed", "set it anew: ALTER ROLE ... PASSWORD, and the same in DATABASE_URL"},
+    {"no password supplied", "put it into DATABASE_URL, or into ~/.pgpass of the worker's user"},
+    {"no pg_hba.conf entry", "let it in: a line in pg_hba.conf for this role, database and address, then "
+                             "SELECT pg_reload_conf()"},
+    {"does not exist", "make it: docs/install.md, Database"},
+    {"too many connections",
+     "raise the limit, or lower INCIDENTS_CONNECTIONS (under mod_fcgid, FcgidMaxProcessesPerClass)"},
+    {"remaining connection slots", "raise max_connections, or lower INCIDENTS_CONNECTIONS"},
+    {"not permitted to log in", "ALTER ROLE ... LOGIN"},
+    {"", "docs/install.md, Database"},
+};
+
+static const char *advice_for(const char *message)
+{
+    size_t i = 0;
+
+    while (strstr(message, refusals[i].said) == NULL) {
+        i++;
+    }
+    return refusals[i].advice;
+}
+
+static PGconn *open_session(const char *url)
+{
+    static const char *const keywords[] = {"fallback_application_name", "connect_timeout", "dbname", NULL};
+    const char *const values[] = {"incidentctl doctor", "5", *url == '\0' ? NULL : url, NULL};
+
+    return PQconnectdbParams(keywords, values, 1);
+}
+
+/* The first row of a statement, or NULL, with the reason in *message and sqlstate. */
+static PGresult *ask(PGconn *session, const char *sql, const char *value, char *message, size_t size)
+{
+    PGresult *result = PQexecParams(session, sql, value == NULL ? 0 : 1, NULL, &value, NULL, NULL, 0);
+
+    if (PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1) {
+        return result;
+    }
+    (void)snprintf(message, size, "%s",
+                   PQresultStatus(result) == PGRES_TUPLES_OK ? "no answer" : PQerrorMessage(session));
+    PQclear(result);
+    return NULL;
+}
+
+static bool is_true(const PGresult *result, int column)
+{
+    return *PQgetvalue(result, 0, column) == 't';
+}
+
+/* Whether the server itself is one to trust with incidents. */
+static void check_server(struct doctor *doctor, PGconn *session)
+{
+    char message[512];
+    PGresult *result =
+        ask(session,
+            "SELECT current_setting('server_version_num')::integer, current_setting('server_version'), "
+            "current_setting('server_encoding'), pg_is_in_recovery() OR "
+            "current_setting('default_transaction_read_only')::boolean, current_setting('fsync') = 'off' OR "
+            "current_setting('full_page_writes') = 'off' OR current_setting('synchronous_commit') = 'off'",
+            NULL, message, sizeof message);
+
+    if (result == NULL) {
+        doctor_find(doctor, FINDING_PROBLEM, subject, NULL, "%s", message);
+        return;
+    }
+    if (strtol(PQgetvalue(result, 0, 0), NULL, 10) < POSTGRES_NEEDED) {
+        doctor_find(doctor, FINDING_PROBLEM, subject, "upgrade it to 14 or later", "this is PostgreSQL %s",
+                    PQgetvalue(result, 0, 1));
+    } else if (strcmp(PQgetvalue(result, 0, 2), "UTF8") != 0) {
+        doctor_find(doctor, FINDING_PROBLEM, subject,
+                    "make it anew: createdb --encoding UTF8 --template template0",
+                    "its encoding is %s, it must be UTF8", PQgetvalue(result, 0, 2));
+    } else if (is_true(result, 3)) {
+        doctor_find(doctor, FINDING_PROBLEM, subject,
+                    "name all hosts in DATABASE_URL, with target_session_attrs=read-write",
+                    "it is read-only: a standby, or set to be");
+    } else if (is_true(result, 4)) {
+        doctor_find(doctor, FINDING_WARNING, subject,
+                    "turn fsync, full_page_writes and synchronous_commit on",
+                    "a crash of its machine loses incidents that were answered 200");
+    } else {
+        doctor_find(doctor, FINDING_OK, subject, NULL, "PostgreSQL %s, database %s", PQgetvalue(result, 0, 1),
+                    PQdb(session));
+    }
+    PQclear(result);
+}
+
+static void check_schema(struct doctor *doctor, PGconn *session)
+{
+    static const char what[] = "schema";
+    static const char migrate[] = "incidentctl migrate, with the owner's DATABASE_URL";
+    char message[512];
+    PGresult *result = ask(session, "SELECT intake.schema_version()", NULL, message, sizeof message);
+    long version;
+
+    if (result == NULL) {
+        doctor_find(doctor, FINDING_PROBLEM, what,
+                    strstr(message, "permission denied") != NULL
+                        ? "GRANT incidents_worker TO the worker's role, and incidentctl migrate once more"
+                        : migrate,
+                    "%s", message);
+        return;
+    }
+    version = strtol(PQgetvalue(result, 0, 0), NULL, 10);
+    if (version < (long)migration_count) {
+        doctor_find(doctor, FINDING_PROBLEM, what, migrate, "it has version %ld, this program needs %zu",
+                    version, migration_count);
+    } else if (version > (long)migration_count) {
+        doctor_find(doctor, FINDING_PROBLEM, what, "install the newer program",
+                    "it has version %ld, this program knows %zu", version, migration_count);
+    } else {
+        doctor_find(doctor, FINDING_OK, what, NULL, "version %ld", version);
+    }
+    PQclear(result);
+}
+
+/* What the worker's role may do: call the one function, and no more. The catalogue is everybody's to read. */
+static void check_role(struct doctor *doctor, PGconn *session)
+{
+    static const char what[] = "role";
+    const char *role = PQuser(doctor->worker);
+    char message[512];
+    PGresult *result = ask(session,
+                           "SELECT rolcanlogin, rolsuper, coalesce((SELECT "
+                           "bool_and(has_function_privilege(r.oid, p.oid, 'EXECUTE') AND "
+                           "has_schema_privilege(r.oid, p.pronamespace, 'USAGE')) FROM pg_proc p WHERE "
+                           "proname = 'apply_batch' AND "
+                           "pronamespace = (SELECT oid FROM pg_namespace WHERE nspname = 'intake')), false), "
+                           "coalesce((SELECT bool_or(has_table_privilege(r.oid, c.oid, 'SELECT')) FROM "
+                           "pg_class c WHERE relkind = 'r' AND "
+                           "relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = 'intake')), false), "
+                           "rolconnlimit FROM pg_roles r WHERE rolname = $1",
+                           role, message, sizeof message);
+
+    if (result == NULL) {
+        doctor_find(doctor, FINDING_PROBLEM, what, "CREATE ROLE ... LOGIN IN ROLE incidents_worker",
+                    "the worker's role %s: %s", role, message);
+        return;
+    }
+    if (!is_true(result, 0)) {
+        doctor_find(doctor, FINDING_PROBLEM, what, "ALTER ROLE ... LOGIN", "%s may not log in", role);
+    } else if (!is_true(result, 2)) {
+        doctor_find(
+            doctor, FINDING_PROBLEM, what,
+            "GRANT incidents_worker TO it; where that group is missing, make it and run incidentctl migrate",
+            "%s may not call intake.apply_batch", role);
+    } else if (is_true(result, 1) || is_true(result, 3)) {
+        doctor_find(doctor, FINDING_WARNING, what,
+                    "give the worker a role of its own: CREATE ROLE ... LOGIN IN ROLE incidents_worker",
+                    "%s may read tokens and incidents, and so may whoever takes the worker over", role);
+    } else {
+        doctor_find(doctor, FINDING_OK, what, NULL, "%s may do what the worker needs, and no more", role);
+    }
+    if (strtol(PQgetvalue(result, 0, 4), NULL, 10) >= 0 &&
+        strtol(PQgetvalue(result, 0, 4), NULL, 10) < doctor->settings.connections) {
+        doctor_find(doctor, FINDING_PROBLEM, what,
+                    "lower INCIDENTS_CONNECTIONS, or raise the role's CONNECTION LIMIT",
+                    "%s may have %s connections, the worker wants %d", role, PQgetvalue(result, 0, 4),
+                    doctor->settings.connections);
+    }
+    PQclear(result);
+}
+
+static void check_tokens(struct doctor *doctor)
+{
+    static const char what[] = "token";
+    char message[512];
+    PGresult *result;
+
+    if (doctor->owner == NULL) {
+        doctor_find(doctor, FINDING_NOTE, what, "run it with the owner's DATABASE_URL in the environment",
+                    "only the owner sees the tokens");
+        return;
+    }
+    result =
+        ask(doctor->owner,
+            "SELECT count(*), count(*) FILTER (WHERE expires_at IS NULL OR expires_at > now() + interval '7 "
+            "days') "
+            "FROM intake.api_token WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())",
+            NULL, message, sizeof message);
+    if (result == NULL) {
+        doctor_find(doctor, FINDING_NOTE, what, NULL, "%s", message);
+    } else if (strcmp(PQgetvalue(result, 0, 0), "0") == 0) {
+        doctor_find(doctor, FINDING_PROBLEM, what, "incidentctl token create --label LABEL",
+                    "there is no good token");
+    } else if (strcmp(PQgetvalue(result, 0, 1), "0") == 0) {
+        doctor_find(doctor, FINDING_WARNING, what, "incidentctl token rotate LABEL --grace 7d",
+                    "every good token expires within a week");
+    } else {
+        doctor_find(doctor, FINDING_OK, what, NULL, "%s good", PQgetvalue(result, 0, 0));
+    }
+    PQclear(result);
+}
+
+/* Peer authentication knows the worker by its system user, which nobody else can be. */
+static void check_worker_session(struct doctor *doctor)
+{
+    const char *message = PQerrorMessage(doctor->worker);
+
+    if (PQstatus(doctor->worker) == CONNECTION_OK) {
+        return;
+    }
+    if (strstr(message, "Peer authentication failed") != NULL) {
+        doctor_find(doctor, FINDING_NOTE, subject, "--url tries it by the web server",
+                    "it knows %s by its system user, who has to ask: %s", PQuser(doctor->worker), message);
+    } else {
+        doctor_find(doctor, FINDING_PROBLEM, subject, advice_for(message), "the worker does not get in: %s",
+                    message);
+    }
+}
+
+static PGconn *open_as_owner(const struct doctor *doctor)
+{
+    PGconn *owner = doctor->owner_url == NULL ? NULL : open_session(doctor->owner_url);
+
+    if (owner != NULL && PQstatus(owner) != CONNECTION_OK) {
+        PQfinish(owner);
+        return NULL;
+    }
+    return owner;
+}
+
+void doctor_check_database(struct doctor *doctor)
+{
+    PGconn *session;
+
+    doctor->worker = open_session(doctor->settings.database_url);
+    if (doctor->worker == NULL) {
+        doctor_find(doctor, FINDING_PROBLEM, subject, NULL, "out of memory");
+        return;
+    }
+    doctor->owner = open_as_owner(doctor);
+    check_worker_session(doctor);
+    session = PQstatus(doctor->worker) == CONNECTION_OK ? doctor->worker : doctor->owner;
+    if (session != NULL) {
+        check_server(doctor, session);
+        check_schema(doctor, session);
+        check_role(doctor, session);
+    }
+    check_tokens(doctor);
+}
