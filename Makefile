@@ -14,7 +14,7 @@ datadir    := $(PREFIX)/share/incidents
 docdir     := $(PREFIX)/share/doc/incidents
 mandir     := $(PREFIX)/share/man
 # What an administrator includes or copies. The Debian package says elsewhere where each goes.
-PARTS      := nginx apache lighttpd caddy systemd errors
+PARTS      := nginx apache lighttpd caddy systemd errors grafana
 $(foreach part,$(PARTS),$(eval $(part)dir := $(datadir)/$(part)))
 settings   := $(if $(filter /usr /usr/local,$(PREFIX)),/etc,$(PREFIX)/etc)/incidents/settings
 

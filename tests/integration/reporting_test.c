@@ -1,0 +1,709 @@
+/* What analysts see: the views of schema reporting on small sets of data whose figures were worked out by
+ * hand, and every statement of docs/reporting.md and grafana/incidents.json. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "harness/http.h"
+
+enum { ROWS_MAX = 8192, SQL_MAX = 8192 };
+
+static struct site site;
+static PGconn *analyst; /* a member of incidents_reader, with reporting as its search_path */
+
+/* Runs as the analyst what may be several statements; the last one's result, to clear. */
+static PGresult *run(const char *sql)
+{
+    PGresult *result = PQexec(analyst, sql);
+    ExecStatusType status = PQresultStatus(result);
+
+    if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK) {
+        fail_msg("%s: %s", sql, PQerrorMessage(analyst));
+    }
+    return result;
+}
+
+/* The rows, fields parted by '|', each row's end a newline; NULL is "-". Good until the next call. */
+static const char *rows(const char *sql)
+{
+    static char text[ROWS_MAX];
+    PGresult *result = run(sql);
+    size_t len = 0;
+
+    text[0] = '\0';
+    for (int row = 0; row < PQntuples(result); row++) {
+        for (int column = 0; column < PQnfields(result); column++) {
+            len += (size_t)snprintf(text + len, sizeof text - len, "%s%s", column == 0 ? "" : "|",
+                                    PQgetisnull(result, row, column) ? "-" : PQgetvalue(result, row, column));
+            assert_true(len < sizeof text - 1);
+        }
+        text[len++] = '\n';
+        text[len] = '\0';
+    }
+    PQclear(result);
+    return text;
+}
+
+static void check(const char *sql, const char *expected)
+{
+    const char *found = rows(sql);
+
+    if (strcmp(found, expected) != 0) {
+        fail_msg("%s gave\n%snot\n%s", sql, found, expected);
+    }
+}
+
+/* Stores an incident. Times are SQL: literals or expressions; services are a JSON array as the API takes it.
+ */
+static void store(const char *id, const char *priority, const char *started_at, const char *resolved_at,
+                  const char *services)
+{
+    char sql[SQL_MAX];
+
+    (void)snprintf(
+        sql, sizeof sql,
+        "INSERT INTO intake.incident (reference_id, priority, started_at, resolved_at, created_at, "
+        "updated_at) "
+        "VALUES ('%s', %s%s%s, %s, %s, now(), now())",
+        id, priority == NULL ? "" : "'", priority == NULL ? "NULL" : priority, priority == NULL ? "" : "'",
+        started_at, resolved_at == NULL ? "NULL" : resolved_at);
+    (void)site_query(&site, sql);
+    (void)snprintf(sql, sizeof sql,
+                   "INSERT INTO intake.incident_service (reference_id, identifier, name, position) "
+                   "SELECT '%s', link->>'identifier', link->>'name', ordinality "
+                   "FROM jsonb_array_elements($1) WITH ORDINALITY AS _(link, ordinality)",
+                   id);
+    (void)site_query_for(&site, sql, services == NULL ? "[]" : services);
+}
+
+#define CHECKOUT "[{\"identifier\":\"checkout\",\"name\":\"Checkout\"}]"
+#define SEARCH   "[{\"identifier\":\"search\"}]"
+#define BOTH     "[{\"identifier\":\"search\"},{\"identifier\":\"checkout\",\"name\":\"Checkout\"}]"
+
+static void upsert(const char *body)
+{
+    struct call call = {.path = "incidents.upsert", .body = body};
+    struct answer answer;
+
+    http_as_cgi(&site, &call, &answer);
+    assert_int_equal(answer.status, 200);
+    answer_free(&answer);
+}
+
+static void every_view_and_column_has_a_comment(void **state)
+{
+    (void)state;
+    assert_string_equal(
+        site_query(&site, "SELECT coalesce(string_agg(format('%s.%s', c.relname, a.attname), ' '), '') "
+                          "FROM pg_class c LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum >= 0 "
+                          "WHERE c.relnamespace = 'reporting'::regnamespace AND c.relkind IN ('r', 'v', 'm') "
+                          "AND (obj_description(c.oid) IS NULL OR col_description(c.oid, a.attnum) IS NULL)"),
+        "");
+    assert_string_equal(site_query(&site, "SELECT count(*) > 20 FROM pg_class "
+                                          "WHERE relnamespace = 'reporting'::regnamespace AND relkind IN "
+                                          "('v', 'm')"),
+                        "t");
+}
+
+static void the_shapes_are_those_of_dx(void **state)
+{
+    static const char columns[] =
+        "SELECT string_agg(column_name || ' ' || data_type, ', ' ORDER BY ordinal_position) "
+        "FROM information_schema.columns WHERE table_schema = 'reporting' AND table_name = $1";
+
+    (void)state;
+    assert_string_equal(site_query_for(&site, columns, "incidents"),
+                        "id bigint, name text, priority text, source text, source_id text, source_url text, "
+                        "started_at timestamp with time zone, resolved_at timestamp with time zone, "
+                        "started_to_resolved bigint, deleted boolean");
+    assert_string_equal(site_query_for(&site, columns, "incident_services"),
+                        "id bigint, incident_id bigint, service text, identifier text");
+    assert_string_equal(site_query_for(&site, columns, "incident_metadata"),
+                        "id bigint, incident_id bigint, key text, value text");
+}
+
+/* As DX's customers write it. */
+static void sql_for_dx_runs_unchanged(void **state)
+{
+    (void)state;
+    store("a", "P1", "'2024-01-01 10:00Z'", "'2024-01-01 11:00:00.9Z'", BOTH);
+    store("b", "P1", "'2024-01-01 10:00Z'", "'2024-01-01 13:00Z'", CHECKOUT);
+    store("c", "P2", "'2024-01-08 10:00Z'", NULL, CHECKOUT);
+    check("SELECT AVG(started_to_resolved)/3600 as mttr_hours FROM incidents "
+          "WHERE resolved_at IS NOT NULL AND priority IN ('P1', 'P2') AND deleted = false",
+          "2.0000000000000000\n");
+    check("SELECT DATE_TRUNC('week', started_at)::date as week, COUNT(*) as incidents FROM incidents "
+          "WHERE started_at < NOW() - INTERVAL '6 months' AND deleted = false GROUP BY week ORDER BY week",
+          "2024-01-01|2\n2024-01-08|1\n");
+    check("SELECT s.service, COUNT(DISTINCT i.id), AVG(i.started_to_resolved)::int FROM incidents i "
+          "JOIN incident_services s ON s.incident_id = i.id GROUP BY s.service ORDER BY 1",
+          "Checkout|3|7200\nsearch|1|3600\n");
+    check("SELECT source, source_id, source_url, name, started_to_resolved, deleted FROM incidents "
+          "ORDER BY source_id",
+          "api|a|-|-|3600|f\napi|b|-|-|10800|f\napi|c|-|-|-|f\n");
+}
+
+static void nothing_stored_gives_no_rows_and_no_error(void **state)
+{
+    (void)state;
+    check("SELECT * FROM time_to_resolve", "0|-|-|-\n");
+    check("SELECT * FROM time_to_resolve_by_day", "");
+    check("SELECT * FROM time_to_resolve_by_month", "");
+    check("SELECT * FROM time_to_resolve_by_service", "");
+    check("SELECT * FROM time_to_resolve_by_priority_and_week", "");
+    check("SELECT * FROM opened_and_resolved_by_week", "");
+    check("SELECT * FROM services", "");
+    check("SELECT * FROM open_now", "");
+    check("SELECT * FROM suspicious", "");
+    check("SELECT * FROM incident_metadata", "");
+}
+
+static void ids_outlive_updates(void **state)
+{
+    char before[ROWS_MAX];
+    static const char ids[] = "SELECT 'incident', id, source_id FROM incidents "
+                              "UNION ALL SELECT 'service', id, identifier FROM incident_services "
+                              "WHERE identifier <> 'gone' AND identifier <> 'new' "
+                              "UNION ALL SELECT 'metadata', id, key FROM incident_metadata WHERE key = 'a.b' "
+                              "ORDER BY 1, 3";
+
+    (void)state;
+    upsert("{\"reference_id\":\"one\",\"started_at\":\"2024-01-01\",\"metadata\":{\"a\":{\"b\":1},\"c\":2},"
+           "\"services\":[{\"identifier\":\"gone\"},{\"identifier\":\"stays\"},{\"identifier\":\"too\"}]}");
+    (void)snprintf(before, sizeof before, "%s", rows(ids));
+    assert_int_equal(strncmp(before, "incident|", 9), 0);
+    upsert("{\"reference_id\":\"other\",\"started_at\":\"2024-01-01\"}");
+    upsert("{\"reference_id\":\"one\",\"started_at\":\"2024-01-02\",\"resolved_at\":\"2024-01-03\","
+           "\"name\":\"n\",\"metadata\":{\"a\":{\"b\":\"changed\"},\"d\":2},"
+           "\"services\":[{\"identifier\":\"too\",\"name\":\"Too\"},{\"identifier\":\"new\"},"
+           "{\"identifier\":\"stays\"}]}");
+    (void)site_query(&site, "DELETE FROM intake.incident WHERE reference_id = 'other'");
+    check(ids, before);
+    check("SELECT s.identifier FROM incidents i JOIN incident_services s ON s.incident_id = i.id "
+          "WHERE i.source_id = 'one' ORDER BY 1",
+          "new\nstays\ntoo\n");
+    check("SELECT count(*) = count(DISTINCT id) FROM incident_services", "t\n");
+}
+
+static void metadata_is_flattened(void **state)
+{
+    (void)state;
+    upsert("{\"reference_id\":\"m\",\"started_at\":\"2024-01-01\",\"metadata\":{"
+           "\"cause\":{\"kind\":\"deploy\",\"by\":{\"who\":\"x\"},\"empty\":{}},"
+           "\"cause-kind\":\"other\",\"0\":{\"1\":\"digits\"},\"none\":null,\"yes\":true,"
+           "\"big\":18446744073709551616,\"exact\":1.10,\"list\":[1,{\"a\":null},[]],\"empty\":[],"
+           "\"text\":\"a|b \\\"c\\\" \\u00e9\",\"blank\":\"\"}}");
+    upsert("{\"reference_id\":\"n\",\"started_at\":\"2024-01-01\",\"metadata\":{}}");
+    upsert("{\"reference_id\":\"o\",\"started_at\":\"2024-01-01\"}");
+    check("SELECT key, value FROM incident_metadata ORDER BY key COLLATE \"C\"",
+          "0.1|digits\n"
+          "big|18446744073709551616\n"
+          "blank|\n"
+          "cause-kind|other\n"
+          "cause.by.who|x\n"
+          "cause.empty|{}\n"
+          "cause.kind|deploy\n"
+          "empty|[]\n"
+          "exact|1.10\n"
+          "list|[1, {\"a\": null}, []]\n"
+          "none|-\n"
+          "text|a|b \"c\" \xc3\xa9\n"
+          "yes|true\n");
+    check("SELECT i.source_id FROM incidents i JOIN incident_metadata m ON m.incident_id = i.id "
+          "WHERE m.key = 'cause.kind' AND m.value = 'deploy'",
+          "m\n");
+}
+
+/* The API refuses a key with a period; who writes one by hand gets both values, under the same key. */
+static void keys_that_flatten_to_the_same_both_stay(void **state)
+{
+    (void)state;
+    store("a", NULL, "'2024-01-01Z'", NULL, NULL);
+    (void)site_query(&site, "UPDATE intake.incident SET metadata = '{\"a.b\": 1, \"a\": {\"b\": 2}}'");
+    check("SELECT key, value FROM incident_metadata ORDER BY value", "a.b|1\na.b|2\n");
+    check("SELECT count(DISTINCT id) FROM incident_metadata", "2\n");
+}
+
+static void names_may_hold_anything(void **state)
+{
+    (void)state;
+    upsert(
+        "{\"reference_id\":\"x' OR 1=1 --\",\"started_at\":\"2024-01-01\",\"resolved_at\":\"2024-01-01T01\","
+        "\"priority\":\"P1 \\\"\\u2620\\\"\",\"services\":[{\"identifier\":\"a,b\\n\",\"name\":\"\"},"
+        "{\"identifier\":\"\\ud83d\\ude00\",\"name\":\"O'Neill %s {x}\"}]}");
+    check("SELECT priority, incidents FROM time_to_resolve_by_priority", "P1 \"\xe2\x98\xa0\"|1\n");
+    check("SELECT identifier, service, incidents, minutes FROM services ORDER BY identifier",
+          "a,b\n|a,b\n|1|60\n\xf0\x9f\x98\x80|O'Neill %s {x}|1|60\n");
+    check("SELECT source_id FROM incidents", "x' OR 1=1 --\n");
+}
+
+static void times_to_resolve_are_right(void **state)
+{
+    (void)state;
+    store("one", "P1", "'2024-03-01 10:00Z'", "'2024-03-01 10:01:40Z'", CHECKOUT); /* 100 s */
+    check("SELECT * FROM time_to_resolve", "1|100|100|100\n");
+    store("two", "P2", "'2024-03-02 10:00Z'", "'2024-03-02 10:03:20Z'", BOTH); /* 200 s */
+    /* 100 + 0.5 and 0.9 of the way to 200 */
+    check("SELECT * FROM time_to_resolve", "2|150|150|190\n");
+    store("zero", NULL, "'2024-03-03 10:00Z'", "'2024-03-03 10:00Z'", NULL);
+    check("SELECT * FROM time_to_resolve", "3|100|100|180\n");
+    store("negative", "P1", "'2024-03-04 10:00Z'", "'2024-03-04 09:00Z'", CHECKOUT);
+    store("open", "P1", "'2024-03-04 10:00Z'", NULL, CHECKOUT);
+    check("SELECT * FROM time_to_resolve", "3|100|100|180\n");
+    store("fraction", "P1", "'2024-03-05 10:00Z'", "'2024-03-05 10:00:00.5Z'", SEARCH);
+    check("SELECT * FROM time_to_resolve_by_priority ORDER BY 1", "P1|2|50.25|50.25|90.05\n" /* 0.5 and 100 */
+                                                                  "P2|1|200|200|200\n"
+                                                                  "-|1|0|0|0\n");
+    check("SELECT * FROM time_to_resolve_by_service ORDER BY 1",
+          "checkout|Checkout|2|150|150|190\n"
+          "search|search|2|100.25|100.25|180.05\n"); /* 0.5 and 200 */
+    check("SELECT started_to_resolved FROM incidents WHERE source_id IN ('negative', 'open', 'zero') "
+          "ORDER BY source_id",
+          "-\n-\n0\n");
+}
+
+static void periods_without_incidents_have_rows_of_zero(void **state)
+{
+    (void)state;
+    store("a", "P1", "'2024-01-31 23:59:59.999999Z'", "'2024-03-01 00:00Z'", CHECKOUT);
+    store("b", "P2", "'2024-03-31 12:00Z'", "'2024-03-31 12:10Z'", BOTH);
+    check("SELECT period, opened, resolved FROM opened_and_resolved_by_month WHERE period < '2024-05-01'",
+          "2024-01-01|1|0\n2024-02-01|0|0\n2024-03-01|1|2\n2024-04-01|0|0\n");
+    /* 2024-01-29 is a Monday. */
+    check("SELECT period, opened, resolved FROM opened_and_resolved_by_week WHERE period < '2024-02-12'",
+          "2024-01-29|1|0\n2024-02-05|0|0\n");
+    check("SELECT period, opened, resolved FROM opened_and_resolved_by_day WHERE period BETWEEN '2024-02-29' "
+          "AND '2024-03-01'",
+          "2024-02-29|0|0\n2024-03-01|0|1\n");
+    check("SELECT sum(opened), sum(resolved) FROM opened_and_resolved_by_day", "2|2\n");
+    check(
+        "SELECT period, incidents, median_seconds FROM time_to_resolve_by_month WHERE period < '2024-05-01'",
+        "2024-01-01|1|2505600.000001\n2024-02-01|0|-\n2024-03-01|1|600\n2024-04-01|0|-\n"); /* 29 days */
+    check("SELECT period, incidents FROM time_to_resolve_by_day WHERE incidents > 0",
+          "2024-01-31|1\n2024-03-31|1\n");
+    check("SELECT period, incidents FROM time_to_resolve_by_week WHERE incidents > 0",
+          "2024-01-29|1\n2024-03-25|1\n");
+    check("SELECT period, priority, incidents FROM time_to_resolve_by_priority_and_month ORDER BY 1",
+          "2024-01-01|P1|1\n2024-03-01|P2|1\n");
+    check("SELECT period, identifier, service, incidents, p90_seconds FROM "
+          "time_to_resolve_by_service_and_week ORDER BY 1, 2",
+          "2024-01-29|checkout|Checkout|1|2505600.000001\n2024-03-25|checkout|Checkout|1|600\n"
+          "2024-03-25|search|search|1|600\n");
+    check("SELECT max(period) = date_trunc('month', now() AT TIME ZONE 'UTC') FROM months", "t\n");
+}
+
+static void periods_follow_the_setting_and_not_the_session(void **state)
+{
+    static const char days[] = "SELECT period, starts_at, ends_at - starts_at FROM days "
+                               "WHERE period BETWEEN '2024-03-30' AND '2024-04-01'";
+    static const char opened[] = "SELECT period, opened, resolved FROM opened_and_resolved_by_day "
+                                 "WHERE opened + resolved > 0";
+
+    (void)state;
+    /* Berlin's clocks go from 2:00 to 3:00 on Sunday 2024-03-31, which is 23 hours: 03-30 23:00Z to 03-31
+     * 22:00Z. */
+    store("a", "P", "'2024-03-30 22:59:59Z'", "'2024-03-30 23:00Z'", SEARCH);
+    store("b", "P", "'2024-03-31 21:59:59Z'", "'2024-03-31 22:00Z'", SEARCH);
+    check("SET TimeZone = 'Asia/Tokyo'; SELECT time_zone()", "UTC\n");
+    check(opened, "2024-03-30|1|1\n2024-03-31|1|1\n");
+    check("SET TimeZone = 'UTC'; SET reporting.time_zone = 'Europe/Berlin'; SELECT time_zone()",
+          "Europe/Berlin\n");
+    check(opened, "2024-03-30|1|0\n2024-03-31|1|1\n2024-04-01|0|1\n");
+    check(days, "2024-03-30|2024-03-29 23:00:00+00|24:00:00\n"
+                "2024-03-31|2024-03-30 23:00:00+00|23:00:00\n"
+                "2024-04-01|2024-03-31 22:00:00+00|24:00:00\n");
+    /* The week of the change is an hour shorter, and b resolved in the next one and the next month. */
+    check("SELECT ends_at - starts_at FROM weeks WHERE period = '2024-03-25'", "6 days 23:00:00\n");
+    check("SELECT period, opened, resolved FROM opened_and_resolved_by_week WHERE opened + resolved > 0",
+          "2024-03-25|2|1\n2024-04-01|0|1\n");
+    check("SELECT period, resolved FROM opened_and_resolved_by_month WHERE resolved > 0",
+          "2024-03-01|1\n2024-04-01|1\n");
+    check("SELECT period, incidents FROM time_to_resolve_by_day WHERE incidents > 0",
+          "2024-03-30|1\n2024-03-31|1\n");
+    check("SELECT period, starts_at, incidents FROM time_to_resolve_by_service_and_day ORDER BY 1",
+          "2024-03-30|2024-03-29 23:00:00+00|1\n2024-03-31|2024-03-30 23:00:00+00|1\n");
+    /* Midnight there is 04:00Z in summer. */
+    check("SET reporting.time_zone = 'America/New_York'; SELECT period, starts_at, incidents "
+          "FROM time_to_resolve_by_priority_and_day",
+          "2024-03-30|2024-03-30 04:00:00+00|1\n2024-03-31|2024-03-31 04:00:00+00|1\n");
+    check("RESET reporting.time_zone; SELECT time_zone()", "UTC\n");
+    assert_int_equal(PQresultStatus(PQexec(analyst, "SET reporting.time_zone = 'Mars'")), PGRES_COMMAND_OK);
+    assert_int_equal(PQresultStatus(PQexec(analyst, "SELECT * FROM days")), PGRES_FATAL_ERROR);
+    PQclear(run("RESET reporting.time_zone"));
+}
+
+static void open_incidents_have_an_age(void **state)
+{
+    (void)state;
+    store("old", "P1", "now() - interval '2 days 3 hours'", NULL, BOTH);
+    store("new", NULL, "now() - interval '90 minutes'", NULL, NULL);
+    store("resolved", "P1", "now() - interval '1 day'", "now()", CHECKOUT);
+    store("future", "P1", "now() + interval '1 day'", NULL, CHECKOUT);
+    check("SELECT source_id, priority, services, date_trunc('minute', age), age_seconds / 60 FROM open_now "
+          "ORDER BY age DESC",
+          "old|P1|search, Checkout|2 days 03:00:00|3060\nnew|-|-|01:30:00|90\n");
+}
+
+static void minutes_of_overlapping_incidents_count_once(void **state)
+{
+    (void)state;
+    store("a", NULL, "'2024-01-01 10:00Z'", "'2024-01-01 11:00Z'", CHECKOUT);
+    store("inside", NULL, "'2024-01-01 10:10Z'", "'2024-01-01 10:20Z'", CHECKOUT);
+    store("across", NULL, "'2024-01-01 10:30Z'", "'2024-01-01 11:15Z'", BOTH);
+    store("touches", NULL, "'2024-01-01 11:15Z'", "'2024-01-01 11:20Z'", CHECKOUT);
+    store("apart", NULL, "'2024-01-02 10:00Z'", "'2024-01-02 10:00:30Z'", CHECKOUT);
+    store("zero", NULL, "'2024-01-03 10:00Z'", "'2024-01-03 10:00Z'", CHECKOUT);
+    store("negative", NULL, "'2024-01-04 10:00Z'", "'2024-01-04 09:00Z'",
+          "[{\"identifier\":\"negative\"},{\"identifier\":\"checkout\",\"name\":\"Checkout\"}]");
+    store("future", NULL, "now() + interval '1 day'", NULL, "[{\"identifier\":\"later\"}]");
+    store("open", NULL, "now() - interval '1 hour'", NULL, "[{\"identifier\":\"open\"}]");
+    store("open too", NULL, "now() - interval '30 minutes'", NULL, "[{\"identifier\":\"open\"}]");
+    /* 10:00 to 11:20, and half a minute */
+    check("SELECT identifier, service, incidents, open, trunc(minutes::numeric, 1) FROM services ORDER BY 1",
+          "checkout|Checkout|7|0|80.5\nlater|later|1|0|0.0\nnegative|negative|1|0|0.0\nopen|open|2|2|60.0\n"
+          "search|search|1|0|45.0\n");
+}
+
+static void what_cannot_be_right_is_listed_with_its_reason(void **state)
+{
+    (void)state;
+    store("fine", NULL, "now() - interval '89 days'", NULL, NULL);
+    store("zero", NULL, "'2024-01-03 10:00Z'", "'2024-01-03 10:00Z'", NULL);
+    store("negative", NULL, "'2024-01-04 10:00Z'", "'2024-01-04 09:59:59.999999Z'", NULL);
+    store("future", NULL, "now() + interval '1 hour'", NULL, NULL);
+    store("both", NULL, "now() + interval '1 hour'", "now()", NULL);
+    store("forgotten", NULL, "now() - interval '91 days'", NULL, NULL);
+    store("caesar", NULL, "'0001-01-01Z'", "'0001-01-02Z'", NULL);
+    store("far", NULL, "'9999-12-31Z'", "'9999-12-31Z'", NULL);
+    check("SELECT source_id, reason FROM suspicious ORDER BY 1, 2",
+          "both|resolved before it started\nboth|started in the future\ncaesar|started before 1970\n"
+          "far|started in the future\nforgotten|open for more than 90 days\nfuture|started in the future\n"
+          "negative|resolved before it started\n");
+    /* None of them makes a period, nor overflows. */
+    check("SELECT min(period), max(period) = (now() AT TIME ZONE 'UTC')::date FROM days", "2024-01-03|t\n");
+    check("SELECT sum(opened) FROM opened_and_resolved_by_month",
+          "4\n"); /* fine, zero, negative, forgotten */
+    check("SELECT period FROM time_to_resolve_by_priority_and_day", "2024-01-03\n");
+    check("SELECT sum(started_to_resolved) FROM incidents", "86400\n");
+}
+
+static void a_service_of_several_names_is_one_service(void **state)
+{
+    (void)state;
+    store("a", NULL, "'2024-01-01 10:00Z'", "'2024-01-01 10:01Z'", "[{\"identifier\":\"s\",\"name\":\"A\"}]");
+    store("b", NULL, "'2024-01-02 10:00Z'", "'2024-01-02 10:01Z'", "[{\"identifier\":\"s\",\"name\":\"B\"}]");
+    check("SELECT identifier, service, incidents FROM services", "s|B|2\n");
+    check("SELECT service FROM incident_services ORDER BY 1", "A\nB\n");
+}
+
+static void figures_are_right_at_once_and_snapshots_when_taken(void **state)
+{
+    PGresult *result;
+
+    (void)state;
+    upsert(
+        "{\"reference_id\":\"one\",\"started_at\":\"2024-01-01T10:00\",\"resolved_at\":\"2024-01-01T10:02\","
+        "\"services\":[{\"identifier\":\"s\"}]}");
+    check("SELECT mean_seconds FROM time_to_resolve", "120\n");
+    (void)site_query(&site, "SELECT reporting.refresh_snapshots()");
+    upsert("{\"reference_id\":\"one\",\"started_at\":\"2024-01-01T10:00\",\"resolved_at\":\"2024-01-01T10:"
+           "04\"}");
+    check("SELECT mean_seconds FROM time_to_resolve_by_month WHERE incidents > 0", "240\n");
+    check("SELECT minutes FROM services", "4\n");
+    check("SELECT minutes, taken_at < now() FROM services_snapshot", "2|t\n");
+    check("SELECT mean_seconds FROM time_to_resolve_by_service_snapshot", "120\n");
+    check("SELECT period, mean_seconds FROM time_to_resolve_by_service_and_month_snapshot",
+          "2024-01-01|120\n");
+    (void)site_query(&site, "SELECT reporting.refresh_snapshots()");
+    check("SELECT minutes FROM services_snapshot", "4\n");
+    result = PQexec(analyst, "SELECT refresh_snapshots()");
+    assert_string_equal(PQresultErrorField(result, PG_DIAG_SQLSTATE), "42501");
+    PQclear(result);
+}
+
+/* The SQLSTATE of reading the relation as that login role, "00000" where it may. */
+static const char *reading(const char *role, const char *relation)
+{
+    static char sqlstate[6];
+    char text[SITE_PATH_MAX];
+    PGconn *connection;
+    PGresult *result;
+
+    (void)snprintf(text, sizeof text, "postgresql:///incidents?host=%s&user=%s", site.directory, role);
+    connection = PQconnectdb(text);
+    (void)snprintf(text, sizeof text, "SELECT * FROM %s", relation);
+    result = PQexec(connection, text);
+    (void)snprintf(sqlstate, sizeof sqlstate, "%s",
+                   PQresultStatus(result) == PGRES_TUPLES_OK ? "00000"
+                                                             : PQresultErrorField(result, PG_DIAG_SQLSTATE));
+    PQclear(result);
+    PQfinish(connection);
+    return sqlstate;
+}
+
+static void the_reader_reads_every_view_and_the_worker_none(void **state)
+{
+    PGresult *relations;
+
+    (void)state;
+    (void)site_query(&site, "SELECT reporting.refresh_snapshots()");
+    relations =
+        PQexec(site.owner, "SELECT oid::regclass, relnamespace::regnamespace FROM pg_class "
+                           "WHERE relnamespace IN ('intake'::regnamespace, 'reporting'::regnamespace) "
+                           "AND relkind IN ('r', 'v', 'm')");
+    assert_true(PQntuples(relations) > 24);
+    for (int row = 0; row < PQntuples(relations); row++) {
+        const char *relation = PQgetvalue(relations, row, 0);
+        bool is_report = strcmp(PQgetvalue(relations, row, 1), "reporting") == 0;
+
+        if (strcmp(reading("analyst", relation), is_report ? "00000" : "42501") != 0 ||
+            strcmp(reading("incidents_fcgi", relation), "42501") != 0) {
+            fail_msg("%s may be read by the wrong role, or not by the right one", relation);
+        }
+    }
+    PQclear(relations);
+    assert_string_equal(reading("incidents_fcgi", "reporting.time_zone()"), "42501");
+}
+
+static void joins_use_indexes(void **state)
+{
+    static const char *const joins[][2] = {
+        {"s.service = 'Service 7'", "incident_service_service"},
+        {"s.identifier = 'service-7'", "incident_service_identifier"},
+        {"i.started_at > now() - interval '1 day'", "incident_started_at"},
+        {"i.id = 4711", "incident_id"},
+        {"i.source_id = 'i-4711'", "incident_pkey"},
+    };
+
+    (void)state;
+    (void)site_query(&site, "INSERT INTO intake.incident (reference_id, started_at, created_at, updated_at) "
+                            "SELECT 'i-' || n, now() - interval '1 hour' * n, now(), now() "
+                            "FROM generate_series(1, 20000) n");
+    (void)site_query(&site, "INSERT INTO intake.incident_service (reference_id, identifier, name, position) "
+                            "SELECT 'i-' || n, 'service-' || (n + p) % 5000, 'Service ' || (n + p) % 5000, p "
+                            "FROM generate_series(1, 20000) n, generate_series(1, 2) p");
+    (void)site_query(&site, "ANALYZE intake.incident, intake.incident_service");
+    for (size_t i = 0; i < sizeof joins / sizeof joins[0]; i++) {
+        char sql[SQL_MAX];
+        const char *plan;
+
+        (void)snprintf(sql, sizeof sql,
+                       "EXPLAIN (FORMAT JSON) SELECT * FROM reporting.incidents i "
+                       "JOIN reporting.incident_services s ON s.incident_id = i.id WHERE %s",
+                       joins[i][0]);
+        plan = site_query(&site, sql);
+        if (strstr(plan, joins[i][1]) == NULL || strstr(plan, "Seq Scan") != NULL) {
+            fail_msg("%s: %s", sql, plan);
+        }
+    }
+}
+
+static void resolving_stays_hot(void **state)
+{
+    (void)state;
+    /* No index, its WHERE and its expressions included, knows a column that ordinary updates change. */
+    assert_string_equal(
+        site_query(&site,
+                   "SELECT count(*) FROM pg_depend d JOIN pg_class c ON c.oid = d.objid AND c.relkind = 'i' "
+                   "JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid "
+                   "WHERE d.refobjid = 'intake.incident'::regclass "
+                   "AND a.attname NOT IN ('reference_id', 'id', 'started_at')"),
+        "0");
+    assert_string_equal(
+        site_query(&site, "SELECT reloptions::text FROM pg_class WHERE oid = 'intake.incident'::regclass"),
+        "{fillfactor=90}");
+}
+
+static void fill_with_sample(void)
+{
+    char *sql = read_whole_file("tests/cases/reporting_sample.sql");
+    PGresult *result = PQexec(site.owner, sql);
+
+    assert_string_equal(PQresultErrorMessage(result), "");
+    PQclear(result);
+    free(sql);
+    (void)site_query(&site, "SELECT reporting.refresh_snapshots()");
+}
+
+/* Whether the names of the result's columns are the words of the line, parted by bars. */
+static bool has_columns(const PGresult *result, const char *line)
+{
+    for (int column = 0; column < PQnfields(result); column++) {
+        size_t len = strlen(PQfname(result, column));
+
+        line += strspn(line, " |");
+        if (strncmp(line, PQfname(result, column), len) != 0 || strchr(" |\n", line[len]) == NULL) {
+            return false;
+        }
+        line += len;
+    }
+    return line[strspn(line, " ")] == '\n';
+}
+
+/* Every block of SQL runs; where a result stands below it, there is one, with these columns. */
+static void the_statements_of_the_documentation_run(void **state)
+{
+    static const char opening[] = "```sql\n", answer[] = "\n\n```text\n";
+    char *text = read_whole_file("docs/reporting.md");
+    int statements = 0, answers = 0;
+
+    (void)state;
+    fill_with_sample();
+    for (char *block = strstr(text, opening); block != NULL; block = strstr(block, opening)) {
+        char *sql = block + strlen(opening), *end = strstr(sql, "\n```");
+        PGresult *result;
+
+        assert_non_null(end);
+        *end = '\0';
+        result = run(sql);
+        statements++;
+        block = end + strlen("\n```");
+        if (strncmp(block, answer, strlen(answer)) == 0) {
+            if (PQntuples(result) == 0 || !has_columns(result, block + strlen(answer))) {
+                fail_msg("the documentation shows another result of: %s", sql);
+            }
+            answers++;
+        }
+        PQclear(result);
+    }
+    free(text);
+    assert_true(statements >= 12);
+    assert_true(answers >= 11);
+}
+
+/* Puts the last year for Grafana's $__timeFrom() and $__timeTo(), which it replaces by quoted moments in UTC.
+ */
+static void expand_macros(const char *sql, char expanded[SQL_MAX])
+{
+    static const char *const macros[] = {"$__timeFrom()", "$__timeTo()"};
+    static const char *const moments[] = {"now() - interval '1 year'", "now()"};
+    size_t len = 0;
+
+    while (*sql != '\0') {
+        size_t macro = 0;
+
+        while (macro < 2 && strncmp(sql, macros[macro], strlen(macros[macro])) != 0) {
+            macro++;
+        }
+        if (macro < 2) {
+            char query[128];
+
+            (void)snprintf(query, sizeof query,
+                           "SELECT to_char((%s) AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')",
+                           moments[macro]);
+            len += (size_t)snprintf(expanded + len, SQL_MAX - len, "'%s'", site_query(&site, query));
+            sql += strlen(macros[macro]);
+        } else {
+            expanded[len++] = *sql++;
+        }
+        assert_true(len < SQL_MAX - 1);
+    }
+    expanded[len] = '\0';
+    assert_null(strstr(expanded, "$_")); /* no other macro */
+}
+
+static void the_queries_of_the_dashboard_run(void **state)
+{
+    struct json_object *dashboard = json_object_from_file("grafana/incidents.json"), *panels, *targets,
+                       *value;
+
+    (void)state;
+    fill_with_sample();
+    PQclear(run("SET search_path = public; SET TimeZone = 'Asia/Tokyo'")); /* Grafana's session knows nothing
+                                                                              of ours */
+    assert_true(json_object_object_get_ex(dashboard, "panels", &panels));
+    assert_true(json_object_array_length(panels) >= 6);
+    for (size_t panel = 0; panel < json_object_array_length(panels); panel++) {
+        assert_true(json_object_object_get_ex(json_object_array_get_idx(panels, panel), "targets", &targets));
+        for (size_t target = 0; target < json_object_array_length(targets); target++) {
+            struct json_object *query = json_object_array_get_idx(targets, target);
+            char sql[SQL_MAX];
+            PGresult *result;
+
+            assert_true(json_object_object_get_ex(query, "rawSql", &value));
+            expand_macros(json_object_get_string(value), sql);
+            result = run(sql);
+            if (PQntuples(result) == 0 || PQgetisnull(result, 0, 0)) {
+                fail_msg("nothing came of %s", sql);
+            }
+            assert_true(json_object_object_get_ex(query, "format", &value));
+            if (strcmp(json_object_get_string(value), "time_series") == 0) {
+                assert_string_equal(PQfname(result, 0), "time");
+            }
+            PQclear(result);
+        }
+    }
+    json_object_put(dashboard);
+    PQclear(run("SET search_path = reporting; RESET TimeZone"));
+}
+
+static int start(void **state)
+{
+    char url[SITE_PATH_MAX];
+
+    (void)state;
+    site_start_empty(&site);
+    assert_int_equal(site_control(&site, NULL, "migrate", NULL)->status, 0);
+    (void)site_query(&site, "CREATE ROLE incidents_fcgi LOGIN IN ROLE incidents_worker");
+    (void)site_query(&site, "CREATE ROLE analyst LOGIN IN ROLE incidents_reader");
+    site_create_token(&site, "good", "upsert,delete", site.token);
+    (void)snprintf(url, sizeof url,
+                   "postgresql:///incidents?host=%s&user=analyst&options=-csearch_path%%3Dreporting"
+                   "%%20-cTimeZone%%3DUTC",
+                   site.directory);
+    analyst = PQconnectdb(url);
+    assert_int_equal(PQstatus(analyst), CONNECTION_OK);
+    return 0;
+}
+
+static int empty(void **state)
+{
+    (void)state;
+    (void)site_query(&site, "TRUNCATE intake.incident, intake.incident_service");
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    PQfinish(analyst);
+    site_stop(&site);
+    return 0;
+}
+
+#define CASE(test) cmocka_unit_test_setup(test, empty)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(every_view_and_column_has_a_comment),
+        CASE(the_shapes_are_those_of_dx),
+        CASE(sql_for_dx_runs_unchanged),
+        CASE(nothing_stored_gives_no_rows_and_no_error),
+        CASE(ids_outlive_updates),
+        CASE(metadata_is_flattened),
+        CASE(keys_that_flatten_to_the_same_both_stay),
+        CASE(names_may_hold_anything),
+        CASE(times_to_resolve_are_right),
+        CASE(periods_without_incidents_have_rows_of_zero),
+        CASE(periods_follow_the_setting_and_not_the_session),
+        CASE(open_incidents_have_an_age),
+        CASE(minutes_of_overlapping_incidents_count_once),
+        CASE(what_cannot_be_right_is_listed_with_its_reason),
+        CASE(a_service_of_several_names_is_one_service),
+        CASE(figures_are_right_at_once_and_snapshots_when_taken),
+        CASE(the_reader_reads_every_view_and_the_worker_none),
+        CASE(joins_use_indexes),
+        CASE(resolving_stays_hot),
+        CASE(the_statements_of_the_documentation_run),
+        CASE(the_queries_of_the_dashboard_run),
+    };
+
+    return cmocka_run_group_tests(tests, start, stop);
+}
