@@ -71,6 +71,12 @@ static void complain(struct database *database, const char *what, const char *wh
     }
 }
 
+static const char *why_not(const struct database *database)
+{
+    return PQstatus(database->connection) == CONNECTION_BAD ? PQerrorMessage(database->connection)
+                                                            : "no answer in time";
+}
+
 static void went_well(struct database *database)
 {
     if (database->failing_since_ms != 0) {
@@ -321,7 +327,7 @@ enum database_result database_apply(struct database *database, struct item *cons
         return DATABASE_UNREACHABLE;
     }
     if (!send_batch(database, attempt)) {
-        complain(database, "send to the database", PQerrorMessage(database->connection));
+        complain(database, "send to the database", why_not(database));
         lose(database);
         return DATABASE_UNREACHABLE;
     }
@@ -340,9 +346,7 @@ enum database_result database_apply(struct database *database, struct item *cons
     if (!in_time || PQstatus(database->connection) == CONNECTION_BAD) {
         /* Whether it was committed is not known. Items that have an outcome all the same have it from a
          * complete result, which Postgres sends before it commits: not enough for a promise. */
-        complain(database, "hear from the database",
-                 PQstatus(database->connection) == CONNECTION_BAD ? PQerrorMessage(database->connection)
-                                                                  : "no answer in time");
+        complain(database, "hear from the database", why_not(database));
         lose(database);
         return DATABASE_LOST;
     }

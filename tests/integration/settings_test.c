@@ -8,7 +8,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "harness/http.h"
@@ -317,6 +320,48 @@ static void the_log_goes_to_a_file_as_json_and_follows_its_name(void **state)
     site_start_worker(&site, NULL);
 }
 
+/* In a mount namespace of its own, where /dev has nothing but a log, which is ours. */
+static void the_log_goes_to_syslog(void **state)
+{
+    static const char script[] = "mount --bind \"$1\" /dev && exec \"$2\"";
+    char directory[96], line[512];
+    const char *const argv[] = {"/usr/bin/unshare",
+                                "--mount",
+                                geteuid() == 0 ? "--mount" : "--map-root-user",
+                                "/bin/sh",
+                                "-c",
+                                script,
+                                "sh",
+                                directory,
+                                site.program,
+                                NULL};
+    static const char *const environment[] = {"GATEWAY_INTERFACE=CGI/1.1",  "REQUEST_METHOD=GET",
+                                              "PATH_INFO=/healthz",         "INCIDENTS_LOG=syslog",
+                                              "HTTP_X_REQUEST_ID=sys%slog", NULL};
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    const struct outcome *outcome;
+    ssize_t len;
+
+    (void)state;
+    (void)snprintf(directory, sizeof directory, "%s/dev", site.directory);
+    (void)snprintf(address.sun_path, sizeof address.sun_path, "%s/log", directory);
+    assert_int_equal(mkdir(directory, 0755), 0);
+    assert_int_equal(bind(fd, (const struct sockaddr *)&address, sizeof address), 0);
+    outcome = process_run_bare(argv, environment, NULL, 0);
+    if (strncmp(outcome->out, "Status: 200 ", 12) != 0 || outcome->err_len > 0) {
+        fail_msg("status %d: %s%s", outcome->status, outcome->out, outcome->err);
+    }
+    len = recv(fd, line, sizeof line - 1, 0);
+    assert_true(len > 0);
+    line[len] = '\0';
+    assert_int_equal(strncmp(line, "<30>", 4),
+                     0); /* RFC 5424 section 6.2.1: facility daemon, severity info */
+    assert_non_null(strstr(line, "incidents.fcgi"));
+    assert_non_null(strstr(line, "request_id=\"sys%slog\" method=healthz status=200"));
+    (void)close(fd);
+}
+
 static void a_log_that_cannot_be_opened_is_named(void **state)
 {
     const char *const argv[] = {site.program, NULL};
@@ -356,6 +401,7 @@ int main(void)
         cmocka_unit_test(the_method_is_the_last_segment_of_path_info_or_script_name),
         cmocka_unit_test(authorization_is_found_where_apache_moves_it),
         cmocka_unit_test(the_log_goes_to_a_file_as_json_and_follows_its_name),
+        cmocka_unit_test(the_log_goes_to_syslog),
         cmocka_unit_test(a_log_that_cannot_be_opened_is_named),
         cmocka_unit_test(a_body_that_is_shorter_than_its_length_is_not_processed),
     };
