@@ -481,7 +481,6 @@ static void joins_use_indexes(void **state)
 {
     static const char *const joins[][2] = {
         {"s.service = 'Service 7'", "incident_service_service"},
-        {"s.identifier = 'service-7'", "incident_service_identifier"},
         {"i.started_at > now() - interval '1 day'", "incident_started_at"},
         {"i.id = 4711", "incident_id"},
         {"i.source_id = 'i-4711'", "incident_pkey"},
