@@ -54,7 +54,7 @@ UNIT_LIBRARY_OBJECTS := $(call objects,$(filter-out src/admin/main.c,$(UNIT_CODE
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all setup run test tests bundle deb bench format clean install uninstall help
+.PHONY: all setup run test tests bundle deb newer-postgres bench format clean install uninstall help
 
 all: ## build incidents.fcgi and incidentctl
 	@scripts/setup --check build
@@ -143,6 +143,13 @@ bundle: ## make the archive for shared hosting, build/incidents-VERSION.tar.gz
 deb: ## make the Debian package, build/incidents-fcgi_VERSION_ARCHITECTURE.deb
 	@scripts/setup build deb
 	@scripts/deb $(VERSION)
+
+newer-postgres: ## run the SQL on PostgreSQL 16, 17 and 18, as WebAssembly from the npm registry
+	@scripts/setup newer-postgres
+	@mkdir -p build/newer-postgres
+	@cp tests/newer-postgres/* build/newer-postgres/
+	@cd build/newer-postgres && npm ci --no-audit --no-fund >npm.log 2>&1 || { cat npm.log; exit 1; }
+	@node build/newer-postgres/check.mjs migrations
 
 bench: ## measure this program beside pgbench, PHP-FPM and Fastify (twelve minutes)
 	@scripts/setup bench
