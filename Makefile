@@ -30,7 +30,8 @@ PACKAGES := fcgi json-c libpq libmd
 DEFINES  := -D_GNU_SOURCE -Isrc -I$(BUILD)/gen -DVERSION='"$(VERSION)"' -DSETTINGS_FILE='"$(settings)"' \
             $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
 ALL_CPPFLAGS = $(DEFINES) $(CPPFLAGS)
-ALL_CFLAGS  = -std=c11 $(WARNINGS) $(HARDEN) $(DEBUG) -pthread -MMD -MP $(CFLAGS)
+# The same bytes wherever it is built.
+ALL_CFLAGS  = -std=c11 $(WARNINGS) $(HARDEN) $(DEBUG) -ffile-prefix-map=$(subst $() ,\ ,$(CURDIR))=. -pthread -MMD -MP $(CFLAGS)
 ALL_LDFLAGS = -pie -Wl,--as-needed -Wl,-z,relro,-z,now -pthread $(if $(SANITIZE),-fsanitize=$(SANITIZE)) $(LDFLAGS)
 LDLIBS   := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lm
 TESTLIBS := $(shell pkg-config --libs cmocka libcurl 2>/dev/null)
@@ -54,7 +55,7 @@ UNIT_LIBRARY_OBJECTS := $(call objects,$(filter-out src/admin/main.c,$(UNIT_CODE
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all setup run test tests bundle deb newer-postgres bench format clean install uninstall help
+.PHONY: all setup run test tests check bundle deb newer-postgres bench format clean install uninstall help
 
 all: ## build incidents.fcgi and incidentctl
 	@scripts/setup --check build
@@ -118,6 +119,11 @@ test: ## everything that must hold, against real servers, under the sanitizers
 	@$(MAKE) --no-print-directory SANITIZE=thread tests
 	@scripts/test build/address-undefined
 	@scripts/test build/thread store_test concurrency_test outage_test fastcgi_test
+
+check: ## look at sources and programs without running them: analyzers, banned functions, hardening, the same bytes twice
+	@scripts/setup check
+	@$(MAKE) --no-print-directory $(BUILD)/incidents.fcgi $(BUILD)/incidentctl
+	@DEFINES='$(subst ','\'',$(DEFINES))' scripts/check $(BUILD)
 
 # What scripts/test runs, built.
 tests: $(BUILD)/incidents.fcgi $(BUILD)/incidentctl $(UNIT:%=$(BUILD)/tests/unit/%) \

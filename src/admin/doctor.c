@@ -31,7 +31,9 @@ void doctor_find(struct doctor *doctor, enum finding finding, const char *subjec
     va_end(arguments);
     text[strcspn(text, "\n")] = '\0'; /* libpq's messages: the first line says it */
     for (char *c = text; *c != '\0'; c++) {
-        *c = (unsigned char)*c < 0x20 || *c == 0x7f ? '?' : *c;
+        if ((unsigned char)*c < 0x20 || *c == 0x7f) {
+            *c = '?';
+        }
     }
     (void)printf("%-8s %s: %s\n", words[finding], subject, text);
     if (advice != NULL) {

@@ -41,10 +41,15 @@ static PGresult *read_applied(PGconn *session)
         0, NULL);
 }
 
+static int version_at(const PGresult *applied, int row)
+{
+    return (int)strtol(PQgetvalue(applied, row, 0), NULL, 10); /* a column of type integer */
+}
+
 /* What is wrong with a migration that the database has seen; NULL where nothing is. */
 static const char *find_fault(const PGresult *applied, int row)
 {
-    const struct migration *migration = find_migration(atoi(PQgetvalue(applied, row, 0)));
+    const struct migration *migration = find_migration(version_at(applied, row));
     char checksum[DIGEST_HEX_SIZE];
 
     if (migration == NULL) {
@@ -72,7 +77,7 @@ static bool check_applied(const PGresult *applied)
                 PQgetvalue(applied, row, 0), PQgetvalue(applied, row, 1), fault);
             return false;
         }
-        if (atoi(PQgetvalue(applied, row, 0)) != row + 1) {
+        if (version_at(applied, row) != row + 1) {
             (void)fprintf(stderr, "incidentctl: refusing to migrate: migration %d is missing before %s\n",
                           row + 1, PQgetvalue(applied, row, 0));
             return false;
@@ -157,11 +162,16 @@ static bool record_checksum(PGconn *session, const struct migration *migration)
 static bool apply_pending(PGconn *session, size_t applied, bool dry_run)
 {
     for (size_t i = 0; i < migration_count; i++) {
+        bool ok = true;
+
         if (i >= applied && dry_run) {
             (void)printf("would apply migration %d (%s)\n", migrations[i].version, migrations[i].name);
-        } else if (i >= applied && !apply_migration(session, &migrations[i])) {
-            return false;
-        } else if (i < applied && !dry_run && !record_checksum(session, &migrations[i])) {
+        } else if (i >= applied) {
+            ok = apply_migration(session, &migrations[i]);
+        } else if (!dry_run) {
+            ok = record_checksum(session, &migrations[i]);
+        }
+        if (!ok) {
             return false;
         }
     }

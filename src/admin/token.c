@@ -49,7 +49,7 @@ bool token_make(char token[TOKEN_SIZE])
         return usage_error("unable to make a token: no random bytes");
     }
     memcpy(token, token_start, len);
-    for (size_t bit = 0; bit < RANDOM_BYTES * 8; bit += 6) {
+    for (size_t bit = 0; bit < (size_t)RANDOM_BYTES * 8; bit += 6) {
         unsigned pair = (unsigned)random[bit / 8] << 8 | random[bit / 8 + 1];
 
         token[len++] = digits[pair >> (10 - bit % 8) & 0x3f];

@@ -156,7 +156,7 @@ static void serve_connection(struct worker *worker, int connection)
     call->server = worker->server;
     call->request.ipcFd = connection;
     (void)FCGX_Detach(&call->request); /* else a close waits up to two seconds for the web server's own */
-    call->request.keepConnection = 1; /* FCGX_Accept_r begins with FCGX_Finish_r, which would close it */
+    call->request.keepConnection = 1;  /* FCGX_Accept_r begins with FCGX_Finish_r, which would close it */
     if (FCGX_Accept_r(&call->request) == 0) {
         take_call(worker, call);
     } else {

@@ -216,7 +216,7 @@ static bool read_time(struct cursor *cursor, enum format format, int64_t *micros
     if (hour > 24 || (hour == 24 && (minute > 0 || second > 0 || !fraction_is_zero))) {
         return false; /* 24:00:00 is the next midnight, and nothing lies behind it */
     }
-    *micros = ((int64_t)hour * 3600 + minute * 60 + second) * MICROS_PER_SECOND + fraction;
+    *micros = ((int64_t)hour * 3600 + (int64_t)minute * 60 + second) * MICROS_PER_SECOND + fraction;
     return true;
 }
 
