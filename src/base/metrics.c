@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/digest.h"
 
 enum { LAYOUT_VERSION = 1, SLOTS = 256, NO_SLOT = -1 };
@@ -36,12 +38,19 @@ struct shared {
     struct slot slots[SLOTS];
 };
 
+/* How often is seen to it that others find the same memory by its name. */
+enum { RENEW_EVERY_MS = 1000 };
+
 static struct {
     char token_hash[DIGEST_HEX_SIZE]; /* empty until metrics_open */
-    struct shared *shared;            /* NULL where there is none */
+    bool is_worker;
+    _Atomic(struct shared *) shared; /* NULL where there is none */
+    atomic_int_fast64_t renewed_at_ms;
+    pthread_mutex_t mutex; /* guards what follows */
     int file;
     int slot;
-} self = {.slot = NO_SLOT};
+    int64_t gauges[METRICS_GAUGES]; /* this process's own part of each */
+} self = {.mutex = PTHREAD_MUTEX_INITIALIZER, .file = -1, .slot = NO_SLOT};
 
 const unsigned metrics_request_bounds_ms[METRICS_BUCKETS - 1] = {1,   2,   5,    10,   25,   50,   100,
                                                                  250, 500, 1000, 2500, 5000, 10000};
@@ -53,16 +62,16 @@ static struct flock slot_lock(int slot)
     return (struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = slot, .l_len = 1};
 }
 
-/* A slot that nobody holds, and what its last holder left is wiped out. Where all are held this process is
- * missing from the gauges. */
-static int take_slot(void)
+/* A slot that nobody holds, for what this process has to say. Where all are held it is missing from the
+ * gauges. The caller holds the mutex. */
+static int take_slot(struct shared *shared)
 {
     for (int slot = 0; slot < SLOTS; slot++) {
         struct flock lock = slot_lock(slot);
 
         if (fcntl(self.file, F_SETLK, &lock) == 0) {
             for (size_t i = 0; i < METRICS_GAUGES; i++) {
-                atomic_store(&self.shared->slots[slot].gauges[i], 0);
+                atomic_store(&shared->slots[slot].gauges[i], self.gauges[i]);
             }
             return slot;
         }
@@ -81,26 +90,28 @@ static bool is_held(int slot)
 /* Everybody may make a file of that name: one of another's would be theirs to read, and to cut short under
  * us. Its memory is allotted now, for there is no other way to hear that there is too little than a signal.
  */
-static bool map_shared(const char *name)
+static struct shared *map_shared(const char *name, int *file)
 {
     struct stat status;
-    void *address;
+    void *address = MAP_FAILED;
 
-    self.file = shm_open(name, O_RDWR | O_CREAT, 0600);
-    if (self.file < 0) {
-        return false;
+    *file = shm_open(name, O_RDWR | O_CREAT, 0600);
+    if (*file < 0) {
+        return NULL;
     }
-    if (fstat(self.file, &status) != 0 || status.st_uid != geteuid()) {
+    if (fstat(*file, &status) != 0 || status.st_uid != geteuid()) {
         errno = EPERM;
-    } else if ((errno = posix_fallocate(self.file, 0, sizeof(struct shared))) == 0) {
-        address = mmap(NULL, sizeof(struct shared), PROT_READ | PROT_WRITE, MAP_SHARED, self.file, 0);
-        if (address != MAP_FAILED) {
-            self.shared = address;
-            return true;
-        }
+    } else if ((errno = posix_fallocate(*file, 0, sizeof(struct shared))) == 0) {
+        address = mmap(NULL, sizeof(struct shared), PROT_READ | PROT_WRITE, MAP_SHARED, *file, 0);
     }
-    (void)close(self.file);
-    return false;
+    if (address == MAP_FAILED) {
+        int reason = errno;
+
+        (void)close(*file);
+        errno = reason;
+        return NULL;
+    }
+    return address;
 }
 
 /* The name that processes with this token find each other by. Others can see it, so it has a hash of the hash
@@ -113,18 +124,57 @@ static void write_name(char *name, size_t size)
     (void)snprintf(name, size, "/incidents-%u-%.16s-%d", (unsigned)geteuid(), hash, LAYOUT_VERSION);
 }
 
-bool metrics_open(const char *token, bool as_worker)
+/* Joins the memory of that name. What was joined before stays mapped, for other threads may be counting
+ * there: a few pages, and as rare as somebody removes it. The caller holds the mutex. */
+static bool join(void)
 {
     char name[64];
+    int file;
+    struct shared *shared;
 
-    digest_sha256((struct slice){.data = token, .len = strlen(token)}, self.token_hash);
     write_name(name, sizeof name);
-    if (!map_shared(name)) {
+    shared = map_shared(name, &file);
+    if (shared == NULL) {
         return false;
     }
-    self.slot = as_worker ? take_slot() : NO_SLOT;
-    metrics_add(METRICS_PROCESSES, 1);
+    if (self.file >= 0) {
+        (void)close(self.file);
+    }
+    self.file = file;
+    self.slot = self.is_worker ? take_slot(shared) : NO_SLOT;
+    self.shared = shared;
     return true;
+}
+
+/* Joins anew where somebody has removed the memory from under its name, as systemd and logind do when a
+ * user's last unit or session ends (RemoveIPC): processes that come later would count by themselves. */
+static void renew(int64_t now_ms)
+{
+    int64_t renewed_at_ms = self.renewed_at_ms;
+    struct stat status;
+
+    if (now_ms - renewed_at_ms < RENEW_EVERY_MS ||
+        !atomic_compare_exchange_strong(&self.renewed_at_ms, &renewed_at_ms, now_ms)) {
+        return;
+    }
+    (void)pthread_mutex_lock(&self.mutex);
+    if (fstat(self.file, &status) == 0 && status.st_nlink == 0) {
+        (void)join();
+    }
+    (void)pthread_mutex_unlock(&self.mutex);
+}
+
+bool metrics_open(const char *token, bool as_worker)
+{
+    bool ok;
+
+    digest_sha256((struct slice){.data = token, .len = strlen(token)}, self.token_hash);
+    self.is_worker = as_worker;
+    self.gauges[METRICS_PROCESSES] = 1;
+    (void)pthread_mutex_lock(&self.mutex);
+    ok = join();
+    (void)pthread_mutex_unlock(&self.mutex);
+    return ok;
 }
 
 bool metrics_are_wanted(void)
@@ -165,6 +215,7 @@ static void observe(struct shared_histogram *histogram, const unsigned *bounds, 
 void metrics_count_request(size_t method, size_t outcome, int64_t ms)
 {
     if (self.shared != NULL && method < METRICS_METHODS && outcome < METRICS_OUTCOMES) {
+        renew(clock_now_ms());
         increment(&self.shared->requests[method][outcome], 1);
         observe(&self.shared->request_ms[method], metrics_request_bounds_ms, (uint64_t)ms);
     }
@@ -186,10 +237,15 @@ void metrics_count(enum metrics_counter counter)
 
 void metrics_add(enum metrics_gauge gauge, int64_t difference)
 {
-    if (self.slot != NO_SLOT) {
-        (void)atomic_fetch_add_explicit(&self.shared->slots[self.slot].gauges[gauge], difference,
-                                        memory_order_relaxed);
+    if (self.shared == NULL) {
+        return;
     }
+    (void)pthread_mutex_lock(&self.mutex);
+    self.gauges[gauge] += difference;
+    if (self.slot != NO_SLOT) {
+        atomic_store(&self.shared->slots[self.slot].gauges[gauge], self.gauges[gauge]);
+    }
+    (void)pthread_mutex_unlock(&self.mutex);
 }
 
 uint64_t metrics_requests(size_t method, size_t outcome)
@@ -227,6 +283,7 @@ int64_t metrics_sum(enum metrics_gauge gauge)
 {
     int64_t sum = 0;
 
+    (void)pthread_mutex_lock(&self.mutex);
     for (int slot = 0; slot < SLOTS; slot++) {
         int64_t value = self.shared->slots[slot].gauges[gauge];
 
@@ -234,5 +291,6 @@ int64_t metrics_sum(enum metrics_gauge gauge)
             sum += value;
         }
     }
+    (void)pthread_mutex_unlock(&self.mutex);
     return sum;
 }

@@ -96,6 +96,7 @@ static void without_a_token_in_the_settings_there_is_no_such_method(void **state
     assert_int_equal(status_of("", "POST"), 404);
     site_stop_worker(&site);
     site_start_worker(&site, settings);
+    assert_int_equal(status_of("Bearer " TOKEN, "GET"), 200);
 }
 
 static void they_are_for_who_has_their_token(void **state)
@@ -230,6 +231,35 @@ static void processes_count_together(void **state)
     assert_true(value_of(created) == before + 1);
 }
 
+static void find_shared(glob_t *found)
+{
+    char token_hash[DIGEST_HEX_SIZE], hash[DIGEST_HEX_SIZE], pattern[64];
+
+    digest_sha256((struct slice){.data = TOKEN, .len = strlen(TOKEN)}, token_hash);
+    digest_sha256((struct slice){.data = token_hash, .len = strlen(token_hash)}, hash);
+    (void)snprintf(pattern, sizeof pattern, "/dev/shm/incidents-*-%.16s-*", hash);
+    assert_int_equal(glob(pattern, 0, NULL, found), 0);
+}
+
+/* As logind does at the end of a user's last session. */
+static void processes_find_each_other_again_when_their_memory_was_removed(void **state)
+{
+    static const char created[] = "incidents_requests_total{method=\"incidents.upsert\",outcome=\"created\"}";
+    glob_t found;
+
+    (void)state;
+    send_by(http_through_nginx, "before the removal", "2024-01-01"); /* opens a connection to the database */
+    find_shared(&found);
+    assert_int_equal(found.gl_pathc, 1);
+    assert_int_equal(unlink(found.gl_pathv[0]), 0);
+    globfree(&found);
+    send_by_cgi("after the removal");
+    clock_sleep_ms(1100);
+    await_value("incidents_processes", 1);
+    assert_true(value_of(created) == 1); /* what the other process counted */
+    assert_true(value_of("incidents_database_connections") >= 1);
+}
+
 /* The time to look. */
 static void they_answer_while_the_database_is_away(void **state)
 {
@@ -297,17 +327,13 @@ static int start(void **state)
  * runs them can say. Its name has the hash of the token's hash in it. */
 static int stop(void **state)
 {
-    char token_hash[DIGEST_HEX_SIZE], hash[DIGEST_HEX_SIZE], pattern[64];
     glob_t found;
 
     (void)state;
     crowd_abandon_all();
     http_close();
     site_stop(&site);
-    digest_sha256((struct slice){.data = TOKEN, .len = strlen(TOKEN)}, token_hash);
-    digest_sha256((struct slice){.data = token_hash, .len = strlen(token_hash)}, hash);
-    (void)snprintf(pattern, sizeof pattern, "/dev/shm/incidents-*-%.16s-*", hash);
-    assert_int_equal(glob(pattern, 0, NULL, &found), 0);
+    find_shared(&found);
     for (size_t i = 0; i < found.gl_pathc; i++) {
         assert_int_equal(unlink(found.gl_pathv[i]), 0);
     }
@@ -322,6 +348,7 @@ int main(void)
         cmocka_unit_test(the_text_is_in_prometheus_format),
         cmocka_unit_test(requests_are_counted_by_method_and_outcome),
         cmocka_unit_test(processes_count_together),
+        cmocka_unit_test(processes_find_each_other_again_when_their_memory_was_removed),
         cmocka_unit_test(they_answer_while_the_database_is_away),
         cmocka_unit_test(requests_that_wait_are_the_queue),
         cmocka_unit_test(without_a_token_in_the_settings_there_is_no_such_method),
