@@ -14,6 +14,8 @@
 #include "admin/command.h"
 #include "admin/doctor.h"
 
+enum { VARIABLES_MAX = 64 };
+
 static const char default_socket[] = "/run/incidents/incidents.sock";
 
 void doctor_find(struct doctor *doctor, enum finding finding, const char *subject, const char *advice,
@@ -42,35 +44,91 @@ void doctor_find(struct doctor *doctor, enum finding finding, const char *subjec
     doctor->problems += finding == FINDING_PROBLEM;
 }
 
-/* The worker's settings: the file's, because DATABASE_URL in the environment is most likely the owner's. Only
- * where the file has none, it is the worker's too. */
-static bool load_settings(struct doctor *doctor, char *error, size_t error_size)
-{
-    static char given[SETTINGS_URL_MAX];
-    const char *url = getenv("DATABASE_URL");
+/* Variables that say which database is meant. */
+struct variables {
+    char *entries[VARIABLES_MAX]; /* NAME=value */
+    size_t count;
+};
 
-    if (url == NULL || *url == '\0') {
-        return settings_load(&doctor->settings, error, error_size);
+/* Takes them out of the environment. */
+static void take(struct variables *variables)
+{
+    char **entry = environ;
+
+    variables->count = 0;
+    while (*entry != NULL && variables->count < VARIABLES_MAX) {
+        char name[64];
+
+        if (strncmp(*entry, "PG", 2) != 0 && strncmp(*entry, "DATABASE_URL=", 13) != 0) {
+            entry++;
+            continue;
+        }
+        (void)snprintf(name, sizeof name, "%.*s", (int)strcspn(*entry, "="), *entry);
+        variables->entries[variables->count++] = strdup(*entry);
+        (void)unsetenv(name);
+        entry = environ; /* which unsetenv may have moved */
     }
-    (void)snprintf(given, sizeof given, "%s", url);
-    (void)unsetenv("DATABASE_URL");
-    if (!settings_load(&doctor->settings, error, error_size)) {
-        return false;
-    }
-    doctor->owner_url = given;
-    if (doctor->settings.database_url[0] != '\0') {
-        return true;
-    }
-    (void)setenv("DATABASE_URL", given, 1);
-    return settings_load(&doctor->settings, error, error_size);
 }
 
-static bool holds_a_secret(const struct settings *settings)
+/* Puts them back, and leaves them there. */
+static void put(const struct variables *variables)
 {
+    for (size_t i = 0; i < variables->count; i++) {
+        (void)putenv(variables->entries[i]);
+    }
+}
+
+static void forget(struct variables *variables)
+{
+    for (size_t i = 0; i < variables->count; i++) {
+        free(variables->entries[i]);
+    }
+    variables->count = 0;
+}
+
+/* Loads the worker's settings and opens its session, then the owner's. Which database the worker has is the
+ * settings file's to say, because what the environment says is most likely the owner's; only where the file
+ * says nothing, it is the worker's too. */
+static bool load_settings(struct doctor *doctor, char *error, size_t error_size)
+{
+    struct variables given, of_file;
+    const char *url;
+
+    take(&given);
+    if (!settings_load(&doctor->settings, error, error_size)) {
+        put(&given);
+        return false;
+    }
+    doctor->worker = doctor_connect(doctor->settings.database_url);
+    take(&of_file);
+    put(&given);
+    if (of_file.count == 0 && given.count > 0) {
+        PQfinish(doctor->worker);
+        if (!settings_load(&doctor->settings, error, error_size)) {
+            return false;
+        }
+        doctor->worker = doctor_connect(doctor->settings.database_url);
+    }
+    for (size_t i = 0; i < of_file.count; i++) {
+        doctor->has_password = doctor->has_password || strncmp(of_file.entries[i], "PGPASSWORD=", 11) == 0;
+    }
+    forget(&of_file);
+    url = getenv("DATABASE_URL");
+    doctor->owner = given.count == 0 ? NULL : doctor_connect(url == NULL ? "" : url);
+    if (PQstatus(doctor->owner) != CONNECTION_OK) {
+        PQfinish(doctor->owner);
+        doctor->owner = NULL;
+    }
+    return true;
+}
+
+static bool holds_a_secret(const struct doctor *doctor)
+{
+    const struct settings *settings = &doctor->settings;
     const char *url = settings->database_url;
     const char *at = strchr(url, '@'), *colon = strstr(url, "://");
 
-    return settings->metrics_token[0] != '\0' || strstr(url, "password=") != NULL ||
+    return doctor->has_password || settings->metrics_token[0] != '\0' || strstr(url, "password=") != NULL ||
            (at != NULL && colon != NULL &&
             memchr(colon + 3, ':', (size_t)(at > colon + 3 ? at - colon - 3 : 0)) != NULL);
 }
@@ -92,7 +150,7 @@ static bool check_settings(struct doctor *doctor)
         doctor_find(doctor, FINDING_NOTE, subject,
                     "where the worker has one elsewhere, name it: INCIDENTS_SETTINGS=file incidentctl doctor",
                     "there is no settings file, so the environment is looked at");
-    } else if (holds_a_secret(settings) && stat(settings->file, &status) == 0 &&
+    } else if (holds_a_secret(doctor) && stat(settings->file, &status) == 0 &&
                (status.st_mode & S_IROTH) != 0) {
         doctor_find(doctor, FINDING_WARNING, subject, "chmod o= it, and give it the worker's user or group",
                     "%s holds a password or a token, and everybody may read it", settings->file);

@@ -13,10 +13,10 @@ enum finding { FINDING_OK, FINDING_NOTE, FINDING_WARNING, FINDING_PROBLEM };
 struct doctor {
     const char *url;          /* --url, what methods are appended to; NULL where it was not given */
     const char *socket;       /* --socket; NULL where it was not given */
-    const char *owner_url;    /* of the schema's owner; NULL where it is not known */
     struct settings settings; /* the worker's */
     PGconn *worker;           /* as the worker connects; perhaps not connected */
-    PGconn *owner;            /* as the owner does; NULL where it cannot */
+    PGconn *owner;     /* as the environment says, most likely the schema's owner; NULL where it cannot */
+    bool has_password; /* PGPASSWORD stands in the settings file */
     int problems;
 };
 
@@ -24,6 +24,10 @@ struct doctor {
  * do. What control characters there are, of a server's message, are shown as '?'. */
 void doctor_find(struct doctor *doctor, enum finding finding, const char *subject, const char *advice,
                  const char *format, ...) __attribute__((format(printf, 5, 6)));
+
+/* A session with the database of that url, empty for libpq's environment; perhaps one that failed. PQfinish
+ * it. */
+PGconn *doctor_connect(const char *url); /* admin/doctor_database.c */
 
 /* Each looks at one thing and prints its findings. */
 void doctor_check_database(struct doctor *doctor); /* admin/doctor_database.c */

@@ -48,7 +48,7 @@ static const char *advice_for(const char *message)
     return refusals[i].advice;
 }
 
-static PGconn *open_session(const char *url)
+PGconn *doctor_connect(const char *url)
 {
     static const char *const keywords[] = {"fallback_application_name", "connect_timeout", "dbname", NULL};
     const char *const values[] = {"incidentctl doctor", "5", *url == '\0' ? NULL : url, NULL};
@@ -134,7 +134,7 @@ static void check_schema(struct doctor *doctor, PGconn *session)
         doctor_find(doctor, FINDING_PROBLEM, what, migrate, "it has version %ld, this program needs %zu",
                     version, migration_count);
     } else if (version > (long)migration_count) {
-        doctor_find(doctor, FINDING_PROBLEM, what, "install the newer program",
+        doctor_find(doctor, FINDING_WARNING, what, "install the newer program, and restart the worker",
                     "it has version %ld, this program knows %zu", version, migration_count);
     } else {
         doctor_find(doctor, FINDING_OK, what, NULL, "version %ld", version);
@@ -237,27 +237,10 @@ static void check_worker_session(struct doctor *doctor)
     }
 }
 
-static PGconn *open_as_owner(const struct doctor *doctor)
-{
-    PGconn *owner = doctor->owner_url == NULL ? NULL : open_session(doctor->owner_url);
-
-    if (owner != NULL && PQstatus(owner) != CONNECTION_OK) {
-        PQfinish(owner);
-        return NULL;
-    }
-    return owner;
-}
-
 void doctor_check_database(struct doctor *doctor)
 {
     PGconn *session;
 
-    doctor->worker = open_session(doctor->settings.database_url);
-    if (doctor->worker == NULL) {
-        doctor_find(doctor, FINDING_PROBLEM, subject, NULL, "out of memory");
-        return;
-    }
-    doctor->owner = open_as_owner(doctor);
     check_worker_session(doctor);
     session = PQstatus(doctor->worker) == CONNECTION_OK ? doctor->worker : doctor->owner;
     if (session != NULL) {

@@ -28,12 +28,12 @@ struct answer {
 
 /* In the child: curl with its configuration, the token in it, from a descriptor; the token must not stand in
  * the list of processes. */
-static void run_curl(int configuration, int output)
+static void run_curl(int configuration, int output, int said)
 {
     static char *const arguments[] = {"curl", "--disable", "--config", "-", NULL};
 
     if (dup2(configuration, STDIN_FILENO) >= 0 && dup2(output, STDOUT_FILENO) >= 0 &&
-        dup2(output, STDERR_FILENO) >= 0) {
+        dup2(said, STDERR_FILENO) >= 0) {
         (void)execvp(arguments[0], arguments);
     }
     _exit(NO_CURL);
@@ -44,17 +44,29 @@ static int temporary_file(const char *name)
     return memfd_create(name, 0);
 }
 
-/* Takes apart what curl wrote: body or error message, and behind the last line end the HTTP status. */
-static void read_answer(int output, struct answer *answer)
+static void read_text(int file, char *text, size_t size)
 {
-    ssize_t len = pread(output, answer->body, sizeof answer->body - 1, 0);
+    ssize_t len = pread(file, text, size - 1, 0);
+
+    text[len < 0 ? 0 : len] = '\0';
+}
+
+/* Takes the HTTP status from the last line of what curl said; before it stands why it failed, where it did.
+ */
+static void read_answer(int output, int said, struct answer *answer)
+{
+    char text[ANSWER_MAX];
     char *last;
 
-    answer->body[len < 0 ? 0 : len] = '\0';
-    last = strrchr(answer->body, '\n');
+    read_text(said, text, sizeof text);
+    last = strrchr(text, '\n');
     if (last != NULL) {
         answer->status = (int)strtol(last + 1, NULL, 10);
         *last = '\0';
+    }
+    read_text(output, answer->body, sizeof answer->body);
+    if (answer->curl != 0 && answer->body[0] == '\0') {
+        (void)snprintf(answer->body, sizeof answer->body, "%s", text);
     }
 }
 
@@ -73,16 +85,17 @@ static struct answer send_request(const struct doctor *doctor, const char *metho
                                   int body)
 {
     struct answer answer = {.curl = NO_CURL};
-    int configuration = temporary_file("configuration"), output = temporary_file("output"), status = 0;
+    int configuration = temporary_file("configuration"), output = temporary_file("output"),
+        said = temporary_file("said"), status = 0;
     const char *slash = doctor->url[strlen(doctor->url) - 1] == '/' ? "" : "/";
     pid_t child;
 
-    if (configuration < 0 || output < 0) {
+    if (configuration < 0 || output < 0 || said < 0) {
         return answer;
     }
     (void)dprintf(configuration,
                   "url = \"%s%s%s\"\nsilent\nshow-error\nmax-time = 20\ngloboff\nmax-filesize = 1000000\n"
-                  "write-out = \"\\n%%{http_code}\"\n",
+                  "write-out = \"%%{stderr}\\n%%{http_code}\"\n",
                   doctor->url, slash, method);
     if (token != NULL) {
         write_authorization(configuration, token);
@@ -93,15 +106,16 @@ static struct answer send_request(const struct doctor *doctor, const char *metho
     (void)lseek(configuration, 0, SEEK_SET);
     child = fork();
     if (child == 0) {
-        run_curl(configuration, output);
+        run_curl(configuration, output, said);
     }
     while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR) {
         continue;
     }
     answer.curl = child > 0 && WIFEXITED(status) ? WEXITSTATUS(status) : NO_CURL;
-    read_answer(output, &answer);
+    read_answer(output, said, &answer);
     (void)close(configuration);
     (void)close(output);
+    (void)close(said);
     return answer;
 }
 
@@ -124,6 +138,10 @@ static bool check_health(struct doctor *doctor)
     } else if (answer.status == 200 && is_ours(&answer)) {
         doctor_find(doctor, FINDING_OK, subject, NULL, "hands requests on to the worker");
         return true;
+    } else if (answer.status >= 300 && answer.status < 400) {
+        doctor_find(doctor, FINDING_PROBLEM, subject,
+                    "give the URL that it leads to, most likely with https://; clients need it as well",
+                    "healthz is answered %d, a redirect", answer.status);
     } else if (is_ours(&answer) || answer.status == 502 || answer.status == 503 || answer.status == 504) {
         doctor_find(
             doctor, FINDING_PROBLEM, subject,
@@ -188,9 +206,9 @@ static void take_token_back(struct doctor *doctor, const char *token)
                          1, NULL, &value, NULL, NULL, 0));
 }
 
-/* A request whose body is no incident, so that nothing is stored: with the token it is refused for its body,
- * without for the token. */
-static void check_authorization(struct doctor *doctor, const char *token)
+/* Looks at the answer to a request whose body is no incident, so that nothing is stored: with a good token it
+ * is refused for its body, or for the token's scope, without one for the token. */
+static void check_authorization(struct doctor *doctor, const char *token, bool is_lent)
 {
     int body = temporary_file("body");
     struct answer answer;
@@ -198,9 +216,7 @@ static void check_authorization(struct doctor *doctor, const char *token)
     (void)dprintf(body, "{}");
     answer = send_request(doctor, "incidents.upsert", token, body);
     (void)close(body);
-    if (answer.curl != 0) {
-        doctor_find(doctor, FINDING_PROBLEM, subject, NULL, "%s", answer.body);
-    } else if (answer.status == 422 && is_ours(&answer)) {
+    if ((answer.status == 422 || answer.status == 403) && is_ours(&answer)) {
         doctor_find(doctor, FINDING_OK, subject, NULL, "hands the Authorization header on");
     } else if (answer.status == 401 && is_ours(&answer)) {
         doctor_find(
@@ -208,10 +224,12 @@ static void check_authorization(struct doctor *doctor, const char *token)
             "under Apache, CGIPassAuth On or the SetEnvIf line; elsewhere, auth_basic off, and no proxy "
             "before "
             "it that takes the header for itself. Or the worker has another database than this one",
-            "a good token does not arrive at the worker: the Authorization header is lost on the way");
+            is_lent
+                ? "a good token does not arrive at the worker: the Authorization header is lost on the way"
+                : "the token of INCIDENTS_TOKEN is no good, or does not arrive at the worker");
     } else {
-        doctor_find(doctor, FINDING_PROBLEM, subject, NULL, "incidents.upsert is answered %d: %s",
-                    answer.status, answer.body);
+        doctor_find(doctor, FINDING_PROBLEM, subject, "the worker's log has the reason",
+                    "incidents.upsert is answered %d: %s", answer.status, answer.body);
     }
 }
 
@@ -225,16 +243,28 @@ static void check_large_body(struct doctor *doctor, const char *token)
     }
     answer = send_request(doctor, "incidents.upsert", token, body);
     (void)close(body);
-    if (answer.status == 413) {
+    if (answer.status == 413 || answer.status == 500) {
         doctor_find(doctor, FINDING_WARNING, subject,
-                    "client_max_body_size of nginx, LimitRequestBody or FcgidMaxRequestLen of Apache, "
-                    "INCIDENTS_BODY_LIMIT",
-                    "a body of a megabyte is refused as too large");
-    } else if (answer.curl == 0 && answer.status == 422) {
+                    "client_max_body_size of nginx, LimitRequestBody of Apache, FcgidMaxRequestLen of "
+                    "mod_fcgid (which "
+                    "answers 500), INCIDENTS_BODY_LIMIT of the worker",
+                    "a body of a megabyte is answered %d", answer.status);
+    } else if (answer.status == 422 && is_ours(&answer)) {
         doctor_find(doctor, FINDING_OK, subject, NULL, "lets a body of a megabyte through");
     } else {
-        doctor_find(doctor, FINDING_PROBLEM, subject, NULL, "a body of a megabyte is answered %d: %s",
-                    answer.status, answer.body);
+        doctor_find(doctor, FINDING_PROBLEM, subject, "the worker's log has the reason",
+                    "a body of a megabyte is answered %d: %s", answer.status, answer.body);
+    }
+}
+
+/* Both, with a token. A large body is of no use where the small one did not come through. */
+static void check_with(struct doctor *doctor, const char *token, bool is_lent)
+{
+    int problems = doctor->problems;
+
+    check_authorization(doctor, token, is_lent);
+    if (doctor->problems == problems) {
+        check_large_body(doctor, token);
     }
 }
 
@@ -253,11 +283,9 @@ void doctor_check_web(struct doctor *doctor)
     }
     check_readiness(doctor);
     if (given != NULL && bearer_token_is_valid((struct slice){.data = given, .len = strlen(given)})) {
-        check_authorization(doctor, given);
-        check_large_body(doctor, given);
+        check_with(doctor, given, false);
     } else if (lend_token(doctor, lent)) {
-        check_authorization(doctor, lent);
-        check_large_body(doctor, lent);
+        check_with(doctor, lent, true);
         take_token_back(doctor, lent);
     } else {
         doctor_find(doctor, FINDING_NOTE, subject,
