@@ -8,6 +8,7 @@ typedef int command_function(int argc, char **argv);
 
 command_function command_doctor;  /* admin/doctor.c */
 command_function command_migrate; /* admin/migrate.c */
+command_function command_report;  /* admin/report.c */
 command_function command_token;   /* admin/token.c */
 
 enum { EXIT_USAGE = 2 };

@@ -27,6 +27,9 @@ static const struct {
      "  doctor [--url URL] [--socket PATH]\n"
      "      find out what is wrong with an installation, and what to do about it; URL is what methods are\n"
      "      appended to, https://your.host/api/\n"},
+    {"report", command_report,
+     "  report [--html FILE] [--since WHEN] [--time-zone ZONE]\n"
+     "      sum up the incidents that started since then, here or as a page (FILE - is standard output)\n"},
 };
 
 static int usage(FILE *stream, int status)

@@ -30,15 +30,25 @@ bool duration_parse(const char *text, int64_t *seconds)
     return false;
 }
 
-bool moment_parse(const char *text, char moment[MOMENT_TEXT_MAX])
+static bool parse(const char *text, int direction, char moment[MOMENT_TEXT_MAX])
 {
     int64_t seconds, micros;
 
     if (duration_parse(text, &seconds)) {
-        micros = ((int64_t)time(NULL) + seconds) * 1000000;
+        micros = ((int64_t)time(NULL) + direction * seconds) * 1000000;
     } else if (!timestamp_parse(text, strlen(text), &micros)) {
         return false;
     }
     timestamp_format(micros, moment);
     return true;
+}
+
+bool moment_parse(const char *text, char moment[MOMENT_TEXT_MAX])
+{
+    return parse(text, 1, moment);
+}
+
+bool moment_parse_past(const char *text, char moment[MOMENT_TEXT_MAX])
+{
+    return parse(text, -1, moment);
 }

@@ -14,4 +14,7 @@ bool duration_parse(const char *text, int64_t *seconds);
  * it is neither. */
 bool moment_parse(const char *text, char moment[MOMENT_TEXT_MAX]);
 
+/* The same for a moment in the past: a duration is one that ends now. */
+bool moment_parse_past(const char *text, char moment[MOMENT_TEXT_MAX]);
+
 #endif

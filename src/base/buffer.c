@@ -2,6 +2,8 @@
 #include "base/buffer.h"
 
 #include <json-c/json.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -77,6 +79,24 @@ void buffer_append_text(struct buffer *buffer, const char *text)
 void buffer_append_slice(struct buffer *buffer, struct slice slice)
 {
     buffer_append(buffer, slice.data, slice.len);
+}
+
+void buffer_append_format(struct buffer *buffer, const char *format, ...)
+{
+    va_list arguments, again;
+    int len;
+
+    va_start(arguments, format);
+    va_copy(again, arguments);
+    len = vsnprintf(NULL, 0, format, arguments);
+    if (len < 0) {
+        buffer->failed = true;
+    } else if (buffer_reserve(buffer, (size_t)len)) {
+        (void)vsnprintf(buffer->data + buffer->len, (size_t)len + 1, format, again);
+        buffer->len += (size_t)len;
+    }
+    va_end(again);
+    va_end(arguments);
 }
 
 void buffer_append_json_string(struct buffer *buffer, const char *data, size_t len)

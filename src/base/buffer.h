@@ -37,6 +37,10 @@ void buffer_append(struct buffer *buffer, const void *data, size_t len);
 void buffer_append_text(struct buffer *buffer, const char *text);
 void buffer_append_slice(struct buffer *buffer, struct slice slice);
 
+/* Appends what printf would print. */
+void buffer_append_format(struct buffer *buffer, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
 /* Appends one JSON string: quoted and escaped. data must be UTF-8. */
 void buffer_append_json_string(struct buffer *buffer, const char *data, size_t len);
 

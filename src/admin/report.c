@@ -1,0 +1,128 @@
+/* incidentctl report: the figures that people ask for, in the terminal or as a page. */
+#include <getopt.h>
+#include <langinfo.h>
+#include <locale.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "admin/command.h"
+#include "admin/file.h"
+#include "admin/moment.h"
+#include "admin/report.h"
+#include "admin/session.h"
+
+enum {
+    PAGE_BYTES_MAX = 16 * 1024 * 1024,
+    COLUMNS_DEFAULT = 80,
+    COLUMNS_MIN = 40,
+    COLUMNS_MAX = 120,
+};
+
+struct report_options {
+    const char *file; /* --html; NULL: the terminal */
+    const char *since;
+    const char *time_zone;
+    char moment[MOMENT_TEXT_MAX]; /* what since points to */
+};
+
+static bool usage_error(const char *message)
+{
+    (void)fprintf(stderr, "incidentctl: %s\n", message);
+    return false;
+}
+
+static bool read_options(int argc, char **argv, struct report_options *options)
+{
+    static const struct option names[] = {{"html", required_argument, NULL, 'h'},
+                                          {"since", required_argument, NULL, 's'},
+                                          {"time-zone", required_argument, NULL, 'z'},
+                                          {0}};
+    int letter;
+
+    *options = (struct report_options){0};
+    while ((letter = getopt_long(argc, argv, "", names, NULL)) != -1) {
+        switch (letter) {
+        case 'h':
+            options->file = optarg;
+            break;
+        case 's':
+            if (!moment_parse_past(optarg, options->moment)) {
+                return usage_error("--since must be an ISO-8601 timestamp or a duration up to now, like 90d");
+            }
+            options->since = options->moment;
+            break;
+        case 'z':
+            options->time_zone = optarg;
+            break;
+        default:
+            return false;
+        }
+    }
+    return optind == argc || usage_error("there is an argument too many; see incidentctl --help");
+}
+
+/* Those of the terminal, or what COLUMNS says, within reason. */
+static int terminal_columns(void)
+{
+    const char *given = getenv("COLUMNS");
+    struct winsize size = {0};
+    long columns = COLUMNS_DEFAULT;
+
+    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) {
+        columns = size.ws_col;
+    } else if (given != NULL && strtol(given, NULL, 10) > 0) {
+        columns = strtol(given, NULL, 10);
+    }
+    return columns < COLUMNS_MIN ? COLUMNS_MIN : columns > COLUMNS_MAX ? COLUMNS_MAX : (int)columns;
+}
+
+static bool write_text(const struct report *report)
+{
+    bool knows_utf8 = setlocale(LC_CTYPE, "") != NULL && strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
+
+    report_write_text(report, terminal_columns(), knows_utf8, stdout);
+    return (fflush(stdout) == 0 && !ferror(stdout)) || usage_error("unable to write to standard output");
+}
+
+static bool write_html(const struct report *report, const char *file)
+{
+    struct buffer page;
+    bool ok;
+
+    buffer_init(&page, PAGE_BYTES_MAX);
+    report_write_html(report, &page);
+    if (page.failed) {
+        ok = usage_error("unable to make the page: out of memory");
+    } else if (strcmp(file, "-") == 0) {
+        ok = (fwrite(page.data, 1, page.len, stdout) == page.len && fflush(stdout) == 0) ||
+             usage_error("unable to write to standard output");
+    } else {
+        ok = file_replace(file, page.data, page.len);
+    }
+    buffer_free(&page);
+    return ok;
+}
+
+int command_report(int argc, char **argv)
+{
+    static struct report report; /* too large for a stack frame that stays small */
+    struct report_options options;
+    PGconn *session;
+    bool ok;
+
+    if (!read_options(argc, argv, &options)) {
+        return EXIT_USAGE;
+    }
+    session = session_open();
+    if (session == NULL) {
+        return EXIT_FAILURE;
+    }
+    ok = report_read(session, options.since, options.time_zone, &report);
+    PQfinish(session);
+    ok = ok && (options.file != NULL ? write_html(&report, options.file) : write_text(&report));
+    report_free(&report);
+    return ok ? EXIT_SUCCESS : EXIT_FAILURE;
+}
