@@ -139,18 +139,18 @@ static void draw_time_axis(struct buffer *out, const struct chart_history *chart
     static const char *const months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
                                          "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
     double slot = slot_width(frame, chart->count), free_from = 0;
-    int last_month = 0;
-    long last_year = 0;
+    long last_month = 0, last_year = 0;
 
     for (size_t i = 0; i < chart->count; i++) {
         long year = strtol(chart->periods[i].start, NULL, 10),
              month = strtol(chart->periods[i].start + 5, NULL, 10);
         double x = frame->left + slot * ((double)i + 0.5);
+        bool is_first = month != last_month;
 
-        if (month < 1 || month > 12 || month == last_month || x < free_from || x + 14 > frame->width) {
+        last_month = month;
+        if (!is_first || month < 1 || month > 12 || x < free_from || x + 14 > frame->width) {
             continue;
         }
-        last_month = (int)month;
         free_from = x + 36;
         draw_text(out, x, frame->bottom + 18, "middle", months[month - 1]);
         if (year != last_year) {
@@ -274,8 +274,8 @@ struct grid {
 };
 
 static const struct grid grids[] = {
-    [CHART_WIDE] = {188, {200, 470}, {190, 190}, ROW_HEIGHT, 7, 7},
-    [CHART_NARROW] = {358, {0, 170}, {110, 110}, ROW_HEIGHT + NAME_HEIGHT, NAME_HEIGHT + 4, 4},
+    [CHART_WIDE] = {188, {200, 440}, {170, 140}, ROW_HEIGHT, 7, 7},
+    [CHART_NARROW] = {358, {0, 122}, {62, 74}, ROW_HEIGHT + NAME_HEIGHT, NAME_HEIGHT + 4, 4},
 };
 
 /* Appends as much of a text as so many characters have room for; wide ones count twice. */
@@ -333,6 +333,10 @@ static void draw_cell(struct buffer *out, const struct chart_ranking *chart, con
     }
     buffer_append_format(out, "<text x=\"%.1f\" y=\"%.1f\">", end + 6, middle + 4.5);
     append_value(out, chart->kinds[column], value);
+    if (column == 1 && !isnan(row->reach)) {
+        buffer_append_text(out, " / ");
+        append_value(out, chart->kinds[column], row->reach);
+    }
     buffer_append_text(out, "</text>\n");
 }
 

@@ -20,7 +20,8 @@ static const char style[] =
     "p{margin:.25rem 0 .75rem}\n"
     ".soft{color:var(--soft);font-size:.875rem}\n"
     "a{color:var(--one);text-decoration:underline}\n"
-    "a:focus-visible,summary:focus-visible{outline:3px solid var(--two);outline-offset:2px}\n"
+    "a:focus-visible,summary:focus-visible,.scroll:focus-visible{outline:3px solid "
+    "var(--two);outline-offset:2px}\n"
     "nav ul{display:flex;flex-wrap:wrap;gap:.25rem 1rem;margin:.75rem 0 0;padding:0;list-style:none}\n"
     "nav a{display:inline-block;padding:.2rem 0}\n"
     ".tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(10rem,1fr));gap:.75rem;margin:1.5rem "
@@ -36,14 +37,17 @@ static const char style[] =
     "font-weight:400}\n"
     "thead th{color:var(--soft);vertical-align:bottom;overflow-wrap:normal}\n"
     "th:first-child{text-align:start}\n"
-    "td,data{white-space:nowrap}\n"
-    ".open .text{text-align:start;white-space:normal}\n"
+    "data{white-space:nowrap}\n"
+    "tbody th:not(.text){overflow-wrap:normal}\n"
+    ".scroll{overflow-x:auto}\n"
+    ".text{min-width:6rem;text-align:start}\n.open td.text{min-width:0}\n"
     ".open td,.open th{padding-right:1rem}\n"
-    ".open tr>:last-child{padding-right:0}\n"
+    "tr>:last-child{padding-right:0}\n"
     "summary{cursor:pointer;padding:.35rem 0}\n"
     ".chart{display:block;width:100%;height:auto;margin:.75rem 0}\n"
     ".narrow{display:none}\n"
-    "@media screen and (max-width:43.99rem){.wide{display:none}.narrow{display:block;max-width:28rem}}\n"
+    "@media screen and (max-width:43.99rem){.wide{display:none}.narrow{display:block;max-width:28rem}"
+    "td data{white-space:normal}}\n"
     "@media print{body{max-width:none;padding:0;font-size:.875rem}nav,details:not([open]){display:none}"
     "section,tr{break-inside:avoid}section.open{break-inside:auto}h2{break-after:avoid}}\n";
 
@@ -106,10 +110,14 @@ static void open_section(struct buffer *out, const char *id, const char *class, 
                          heading);
 }
 
-/* A table that stands in for a chart; columns are its headings, parted by bars. */
+/* A table of figures; columns are its headings, parted by bars. Where it is too wide it scrolls by itself,
+ * also by keys. */
 static void open_table(struct buffer *out, const char *caption, const char *columns)
 {
-    buffer_append_format(out, "<table>\n<caption>%s</caption>\n<thead><tr>", caption);
+    buffer_append_format(out,
+                         "<div class=\"scroll\" role=\"region\" aria-label=\"%s\" tabindex=\"0\">\n<table>\n"
+                         "<caption>%s</caption>\n<thead><tr>",
+                         caption, caption);
     while (*columns != '\0') {
         size_t len = strcspn(columns, "|");
 
@@ -121,7 +129,7 @@ static void open_table(struct buffer *out, const char *caption, const char *colu
 
 static void close_table(struct buffer *out)
 {
-    put(out, "</tbody>\n</table>\n");
+    put(out, "</tbody>\n</table>\n</div>\n");
 }
 
 static void put_head(struct buffer *out, const struct report *report)
@@ -200,7 +208,7 @@ static void put_times(struct buffer *out, const struct report *report)
     buffer_append_format(out, "<tr><th scope=\"row\">%s</th>",
                          report->since != NULL ? "Since then" : "At any time");
     put_times_cells(out, &report->times);
-    put(out, "</tr>\n<tr><th scope=\"row\">In the last 3 months</th>");
+    put(out, "</tr>\n<tr><th scope=\"row\">Last 3 months</th>");
     put_times_cells(out, &report->recent);
     put(out, "</tr>\n");
     close_table(out);
@@ -400,7 +408,7 @@ static void put_services(struct buffer *out, const struct report *report)
     for (size_t i = 0; i < report->service_count; i++) {
         const struct report_group *service = &report->services[i];
 
-        put(out, "<tr><th scope=\"row\">");
+        put(out, "<tr><th scope=\"row\" class=\"text\">");
         html_append_isolated(out, name_of(service));
         put(out, "</th>");
         put_number_cell(out, service->incidents);
@@ -423,7 +431,7 @@ static void draw_priorities(struct buffer *out, const struct report *report)
                     .description = "For each priority a bar for its incidents, and one for the median time "
                                    "to resolve with a line "
                                    "up to the 90th percentile. The table below has the figures."},
-        .columns = {"incidents", "median time to resolve"},
+        .columns = {"incidents", "median / 90th percentile"},
         .kinds = {SCALE_COUNT, SCALE_SECONDS},
         .rows = rows,
         .count = report->priority_count};
@@ -448,18 +456,17 @@ static void put_priorities(struct buffer *out, const struct report *report)
         return;
     }
     say_capped(sentence, "most frequent", report->priority_count, report->priority_total, "priorities");
-    buffer_append_format(
-        out,
-        "<p class=\"soft\">%sThe number beside a bar is its own; the thin line goes on to the "
-        "90th percentile.</p>\n",
-        sentence);
+    buffer_append_format(out,
+                         "<p class=\"soft\">%sTimes to resolve: the bar is the median, the thin line goes on "
+                         "to the 90th percentile.</p>\n",
+                         sentence);
     draw_priorities(out, report);
     put(out, "<details><summary>Figures per priority</summary>\n");
     open_table(out, "Priorities", "Priority|Incidents|Open|Resolved|Mean|Median|90th percentile");
     for (size_t i = 0; i < report->priority_count; i++) {
         const struct report_group *priority = &report->priorities[i];
 
-        put(out, "<tr><th scope=\"row\">");
+        put(out, "<tr><th scope=\"row\" class=\"text\">");
         html_append_isolated(out, name_of(priority));
         put(out, "</th>");
         put_number_cell(out, priority->incidents);
@@ -508,8 +515,7 @@ static void put_open(struct buffer *out, const struct report *report)
     for (size_t i = 0; i < report->open_count; i++) {
         put_open_row(out, &report->open[i]);
     }
-    close_table(out);
-    put(out, "</section>\n");
+    put(out, "</tbody>\n</table>\n</section>\n");
 }
 
 static void put_suspicious(struct buffer *out, const struct report *report)
