@@ -55,7 +55,7 @@ UNIT_LIBRARY_OBJECTS := $(call objects,$(filter-out src/admin/main.c,$(UNIT_CODE
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all setup run test tests check bundle deb newer-postgres bench format clean install uninstall help
+.PHONY: all setup run test tests check bundle deb newer-postgres bench pictures format clean install uninstall help
 
 all: ## build incidents.fcgi and incidentctl
 	@scripts/setup --check build
@@ -167,6 +167,11 @@ $(BUILD)/bench/connect: $(BUILD)/obj/bench/connect.o
 	$(SAY) LD $@
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
 
+pictures: ## draw docs/reporting/ anew: charts and the page of the sample data
+	@scripts/setup run test
+	@$(MAKE) --no-print-directory $(BUILD)/incidents.fcgi $(BUILD)/incidentctl
+	@BUILD='$(BUILD)' scripts/pictures
+
 format: ## lay the sources out with clang-format
 	clang-format -i $$(git ls-files '*.c' '*.h')
 
@@ -188,6 +193,8 @@ install: all ## install below PREFIX (and DESTDIR)
 	$(Q)$(foreach page,$(MANUALS),$(call place,$(page),$(call manual,$(page))) && ) :
 	$(Q)$(call place,README.md LICENSE docs/*.md docs/*.svg,$(docdir))
 	$(Q)$(call place,docs/servers/*.md,$(docdir)/servers)
+	$(Q)$(call place,docs/reporting/*.svg,$(docdir)/reporting)
+	install -m 644 docs/reporting/*.png "$(DESTDIR)$(docdir)/reporting/"
 
 uninstall: ## remove what install put there
 	rm -f "$(DESTDIR)$(bindir)/incidentctl" "$(DESTDIR)$(cgidir)/incidents.fcgi"

@@ -29,7 +29,9 @@ static const struct {
      "      appended to, https://your.host/api/\n"},
     {"report", command_report,
      "  report [--html FILE] [--since WHEN] [--time-zone ZONE]\n"
-     "      sum up the incidents that started since then, here or as a page (FILE - is standard output)\n"},
+     "      sum up the incidents that started since WHEN (a duration is one up to now), in the terminal, or "
+     "as a\n"
+     "      page with charts; the FILE - is standard output\n"},
 };
 
 static int usage(FILE *stream, int status)

@@ -43,6 +43,7 @@ static const char style[] =
     ".text{min-width:6rem;text-align:start}\n.open td.text{min-width:0}\n"
     ".open td,.open th{padding-right:1rem}\n"
     "tr>:last-child{padding-right:0}\n"
+    ".open td .soft{white-space:nowrap}\n"
     "summary{cursor:pointer;padding:.35rem 0}\n"
     ".chart{display:block;width:100%;height:auto;margin:.75rem 0}\n"
     ".narrow{display:none}\n"
