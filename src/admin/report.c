@@ -108,8 +108,8 @@ static bool write_html(const struct report *report, const char *file)
 
 int command_report(int argc, char **argv)
 {
-    static struct report report; /* too large for a stack frame that stays small */
     struct report_options options;
+    struct report report;
     PGconn *session;
     bool ok;
 

@@ -43,7 +43,7 @@ static const char style[] =
     ".text{min-width:6rem;text-align:start}\n.open td.text{min-width:0}\n"
     ".open td,.open th{padding-right:1rem}\n"
     "tr>:last-child{padding-right:0}\n"
-    ".open td .soft{white-space:nowrap}\n"
+    ".open span{white-space:nowrap}\n"
     "summary{cursor:pointer;padding:.35rem 0}\n"
     ".chart{display:block;width:100%;height:auto;margin:.75rem 0}\n"
     ".narrow{display:none}\n"
@@ -481,6 +481,8 @@ static void put_priorities(struct buffer *out, const struct report *report)
 
 static void put_open_row(struct buffer *out, const struct report_open *incident)
 {
+    size_t day = strcspn(incident->started, " ");
+
     put(out, "<tr><th scope=\"row\" class=\"text\">");
     html_append_link(out, incident->url,
                      incident->name != NULL && *incident->name != '\0' ? incident->name
@@ -495,7 +497,8 @@ static void put_open_row(struct buffer *out, const struct report_open *incident)
     html_append_isolated(out, incident->priority == NULL ? "–" : incident->priority);
     put(out, "</td><td>");
     put_duration(out, incident->age);
-    buffer_append_format(out, "<div class=\"soft\">%s</div></td></tr>\n", incident->started);
+    buffer_append_format(out, "<div class=\"soft\"><span>%.*s</span>%s</div></td></tr>\n", (int)day,
+                         incident->started, incident->started + day);
 }
 
 static void put_open(struct buffer *out, const struct report *report)

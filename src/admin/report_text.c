@@ -163,7 +163,7 @@ static void print_times(const struct terminal *terminal, const struct report *re
     print_times_row(terminal, "  last 3 months", &report->recent);
 }
 
-/* How wide the names are, up to a third of the line. */
+/* How wide the names are at most, by their bytes, and up to a third of the line. */
 static int names_width(const struct terminal *terminal, const struct report_group *groups, size_t count)
 {
     int most = terminal->columns / 3 < NAME_MAX_COLUMNS ? terminal->columns / 3 : NAME_MAX_COLUMNS,
