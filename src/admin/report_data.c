@@ -211,6 +211,21 @@ static bool read_open_and_suspicious(PGconn *session, struct report *report)
     return true;
 }
 
+static bool has_views(PGconn *session)
+{
+    PGresult *result =
+        session_query(session, "SELECT to_regclass('reporting.open_now') IS NOT NULL", 0, NULL);
+    bool found = result != NULL && *PQgetvalue(result, 0, 0) == 't';
+
+    if (result != NULL && !found) {
+        (void)fputs(
+            "incidentctl: the views that the report reads are not there: incidentctl migrate makes them\n",
+            stderr);
+    }
+    PQclear(result);
+    return found;
+}
+
 /* The time zone is tried before it is set: a setting of ours takes any text. */
 static bool set_time_zone(PGconn *session, const char *time_zone)
 {
@@ -231,7 +246,7 @@ bool report_read(PGconn *session, const char *since, const char *time_zone, stru
     if (!session_run(session, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")) {
         return false;
     }
-    ok = session_run(session, "SET LOCAL search_path = reporting, pg_temp") &&
+    ok = has_views(session) && session_run(session, "SET LOCAL search_path = reporting, pg_temp") &&
          session_run(session, "SET LOCAL jit = off") && session_run(session, "SET LOCAL datestyle = ISO") &&
          (time_zone == NULL || set_time_zone(session, time_zone)) &&
          read_totals(session, from, report, since != NULL) && read_periods(session, from, report) &&

@@ -218,6 +218,19 @@ static void whoever_may_read_the_views_may_make_the_report(void **state)
     assert_int_equal(site_control(&reader, NULL, "report", NULL)->status, 0);
 }
 
+static void a_database_without_the_views_is_named(void **state)
+{
+    struct site other = site;
+    const struct outcome *outcome;
+
+    (void)state;
+    (void)snprintf(other.owner_url, sizeof other.owner_url, "postgresql:///postgres?host=%s&user=analyst",
+                   site.directory);
+    outcome = site_control(&other, NULL, "report", NULL);
+    assert_int_equal(outcome->status, 1);
+    assert_non_null(strstr(outcome->err, "incidentctl migrate"));
+}
+
 /* Long tails are cut, and the page says where. */
 static void a_hundred_thousand_incidents_make_a_report(void **state)
 {
@@ -504,6 +517,7 @@ int main(void)
         CASE(one_incident_makes_a_report),
         CASE(the_figures_are_those_of_the_views),
         CASE(whoever_may_read_the_views_may_make_the_report),
+        CASE(a_database_without_the_views_is_named),
         CASE(a_hundred_thousand_incidents_make_a_report),
         CASE(since_leaves_out_what_started_before),
         CASE(periods_are_those_of_the_time_zone),
