@@ -43,6 +43,7 @@ MODEL  := $(wildcard src/model/*.c)
 WORKER := src/main.c $(wildcard src/gateway/*.c src/api/*.c src/store/*.c) $(MODEL) $(BASE)
 ADMIN  := $(wildcard src/admin/*.c) src/api/bearer.c $(MODEL) $(BASE)
 UNIT   := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/*_test.c))
+FUZZ   := $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))
 INTEGRATION := $(patsubst tests/integration/%.c,%,$(wildcard tests/integration/*_test.c))
 
 # V=1 shows the whole command lines.
@@ -55,7 +56,7 @@ UNIT_LIBRARY_OBJECTS := $(call objects,$(filter-out src/admin/main.c,$(UNIT_CODE
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all setup run test tests check bundle deb newer-postgres bench pictures format clean install uninstall help
+.PHONY: all setup run test tests check fuzz bundle deb newer-postgres bench pictures format clean install uninstall help
 
 all: ## build incidents.fcgi and incidentctl
 	@scripts/setup --check build
@@ -127,7 +128,7 @@ check: ## look at sources and programs without running them: analyzers, banned f
 
 # What scripts/test runs, built.
 tests: $(BUILD)/incidents.fcgi $(BUILD)/incidentctl $(UNIT:%=$(BUILD)/tests/unit/%) \
-       $(INTEGRATION:%=$(BUILD)/tests/integration/%)
+       $(INTEGRATION:%=$(BUILD)/tests/integration/%) $(FUZZ:%=$(BUILD)/tests/fuzz/%)
 
 $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(call objects,$(wildcard tests/cases/*.c)) $(UNIT_LIBRARY_OBJECTS)
 	@mkdir -p $(@D)
@@ -139,6 +140,22 @@ $(BUILD)/tests/integration/%: $(BUILD)/obj/tests/integration/%.o $(call objects,
 	@mkdir -p $(@D)
 	$(SAY) LD $@
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS) $(TESTLIBS)
+
+$(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/%_fuzz.o $(BUILD)/obj/tests/fuzz/replay.o $(UNIT_LIBRARY_OBJECTS)
+	@mkdir -p $(@D)
+	$(SAY) LD $@
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%_fuzz.o $(UNIT_LIBRARY_OBJECTS)
+	@mkdir -p $(@D)
+	$(SAY) LD $@
+	$(Q)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
+
+SECONDS ?= 60
+fuzz: ## search for inputs that break something, SECONDS=n for each target
+	@scripts/setup fuzz
+	@$(MAKE) --no-print-directory CC=clang SANITIZE=fuzzer-no-link,address,undefined $(FUZZ:%=build/fuzzer-no-link-address-undefined/fuzz/%)
+	@scripts/fuzz build/fuzzer-no-link-address-undefined/fuzz '$(SECONDS)'
 
 bundle: ## make the archive for shared hosting, build/incidents-VERSION.tar.gz
 	@scripts/setup build

@@ -1,0 +1,23 @@
+/* The Authorization header: a token that is found lies in the header's value and is visible ASCII. */
+#include <string.h>
+
+#include "api/bearer.h"
+#include "fuzz/fuzz.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    char *header = malloc(size + 1);
+    struct slice token;
+
+    MUST(header != NULL);
+    if (size > 0) {
+        memcpy(header, data, size);
+    }
+    header[size] = '\0';
+    if (bearer_token(header, &token)) {
+        MUST(token.data >= header && token.data + token.len <= header + size);
+        MUST(token.len >= 1 && token.len <= BEARER_TOKEN_MAX && bearer_token_is_valid(token));
+    }
+    free(header);
+    return 0;
+}

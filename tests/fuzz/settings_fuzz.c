@@ -1,0 +1,25 @@
+/* The settings file: whatever stands in it, it is either taken whole or refused with a sentence. */
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/settings.h"
+#include "fuzz/fuzz.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static struct settings settings;
+    char path[64], error[512] = "";
+    int file = memfd_create("settings", MFD_CLOEXEC);
+    bool ok;
+
+    MUST(file >= 0 && write(file, data, size) == (ssize_t)size);
+    (void)snprintf(path, sizeof path, "/proc/self/fd/%d", file);
+    MUST(clearenv() == 0 && setenv("INCIDENTS_SETTINGS", path, 1) == 0);
+    ok = settings_load(&settings, error, sizeof error);
+    MUST(ok || *error != '\0');
+    MUST(!ok || (settings.threads >= 1 && settings.connections >= 1 && settings.batch_max >= 1 &&
+                 settings.queue_max >= 1));
+    (void)close(file);
+    return 0;
+}

@@ -1,0 +1,24 @@
+/* Timestamps: what is read can be written, and what was written is read as the same instant. */
+#include <string.h>
+
+#include "fuzz/fuzz.h"
+#include "model/timestamp.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    char written[TIMESTAMP_TEXT_MAX];
+    int64_t micros = 0, again = 0;
+    size_t len;
+
+    if (!timestamp_parse((const char *)data, size, &micros)) {
+        MUST(micros == 0);
+        return 0;
+    }
+    timestamp_format(micros, written);
+    len = strlen(written);
+    MUST(len < sizeof written);
+    if (strchr(written, 'B') == NULL && len == sizeof "2024-01-01 09:22:33.000000+00" - 1) {
+        MUST(timestamp_parse(written, len, &again) && again == micros);
+    }
+    return 0;
+}
