@@ -23,6 +23,36 @@ struct listing *listing_new(const struct column *columns, size_t count)
     return listing;
 }
 
+bool listing_print_json_rows(const PGresult *result, FILE *stream)
+{
+    int rows = PQntuples(result);
+
+    (void)fputs("[", stream);
+    for (int row = 0; row < rows; row++) {
+        (void)fprintf(stream, "%s\n  %s", row == 0 ? "" : ",", PQgetvalue(result, row, 0));
+    }
+    (void)fputs(rows == 0 ? "]\n" : "\n]\n", stream);
+    return fflush(stream) == 0 && !ferror(stream);
+}
+
+bool listing_print_result(const PGresult *result, int rows, const struct column *columns, FILE *stream)
+{
+    int count = PQnfields(result);
+    struct listing *listing = listing_new(columns, (size_t)count);
+    const char *cells[LISTING_COLUMNS_MAX];
+    bool ok = listing != NULL && count <= LISTING_COLUMNS_MAX;
+
+    for (int row = 0; ok && row < rows; row++) {
+        for (int i = 0; i < count; i++) {
+            cells[i] = PQgetisnull(result, row, i) ? NULL : PQgetvalue(result, row, i);
+        }
+        ok = listing_add(listing, cells);
+    }
+    ok = ok && listing_print(listing, false, stream);
+    listing_free(listing);
+    return ok;
+}
+
 void listing_free(struct listing *listing)
 {
     if (listing == NULL) {
@@ -82,10 +112,8 @@ static size_t column_width(const struct listing *listing, size_t column)
     return width;
 }
 
-static void print_cell(const char *text, size_t width, bool is_last, FILE *stream)
+void listing_print_text(const char *text, FILE *stream)
 {
-    size_t used = width_of(text);
-
     for (; text != NULL && *text != '\0'; text++) {
         unsigned char byte = (unsigned char)*text;
         bool is_c1 = byte == 0xC2 && ((unsigned char)text[1] & 0xE0) == 0x80; /* U+0080 to U+009F */
@@ -97,8 +125,13 @@ static void print_cell(const char *text, size_t width, bool is_last, FILE *strea
             (void)fputc(byte, stream);
         }
     }
+}
+
+static void print_cell(const char *text, size_t width, bool is_last, FILE *stream)
+{
+    listing_print_text(text, stream);
     if (!is_last) {
-        (void)fprintf(stream, "%*s", (int)(width - used) + 2, "");
+        (void)fprintf(stream, "%*s", (int)(width - width_of(text)) + 2, "");
     }
 }
 

@@ -2,6 +2,7 @@
 #ifndef INCIDENTS_ADMIN_LISTING_H
 #define INCIDENTS_ADMIN_LISTING_H
 
+#include <libpq-fe.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -28,5 +29,18 @@ bool listing_add(struct listing *listing, const char *const *cells);
 bool listing_print(const struct listing *listing, bool as_json, FILE *stream);
 
 void listing_free(struct listing *listing);
+
+enum { LISTING_COLUMNS_MAX = 16 };
+
+/* Prints that many rows of a result as a table; it has a field for each of the columns, at most
+ * LISTING_COLUMNS_MAX. False when out of memory, or when it could not be written. */
+bool listing_print_result(const PGresult *result, int rows, const struct column *columns, FILE *stream);
+
+/* Prints a JSON array of a result's rows, each an object that Postgres has written. False when it could not
+ * be written. json-c is not asked: it would not keep every digit of metadata's numbers. */
+bool listing_print_json_rows(const PGresult *result, FILE *stream);
+
+/* Prints a text with its control characters as '?'. */
+void listing_print_text(const char *text, FILE *stream);
 
 #endif

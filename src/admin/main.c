@@ -23,6 +23,26 @@ static const struct {
      "      end every token with that label, or one, at once\n"
      "  token rotate LABEL --grace DURATION [--expires WHEN]\n"
      "      make a token in the place of the present one, which stays good for DURATION\n"},
+    {"list", command_list,
+     "  list [--open] [--since WHEN] [--until WHEN] [--service ID] [--priority P] [--text WORDS]\n"
+     "       [--limit N] [--json]\n"
+     "      show the newest incidents (50), of those that are meant\n"},
+    {"show", command_show,
+     "  show ID [--json]\n"
+     "      show everything about one; ID is its reference_id\n"},
+    {"history", command_history,
+     "  history ID [--json] | --on | --off | --status\n"
+     "      show what became of one incident, or keep that from now on, or no longer\n"},
+    {"delete", command_delete,
+     "  delete ID...\n"
+     "      delete incidents with their services and metadata\n"},
+    {"purge", command_purge,
+     "  purge [--before WHEN] [--token LABEL] [--yes]\n"
+     "      delete the incidents that started before then, that this token wrote last, or both\n"},
+    {"export", command_export,
+     "  export [--format jsonl|csv] [--open] [--since WHEN] [--until WHEN] [--service ID] [--priority P]\n"
+     "         [--text WORDS] [FILE]\n"
+     "      write incidents as JSON Lines, which the API takes back, or as CSV\n"},
     {"doctor", command_doctor,
      "  doctor [--url URL] [--socket PATH]\n"
      "      find out what is wrong with an installation, and what to do about it; URL is what methods are\n"
@@ -40,11 +60,13 @@ static int usage(FILE *stream, int status)
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
         (void)fputs(commands[i].help, stream);
     }
-    (void)fputs("  --version | --help\n"
-                "WHEN is an ISO-8601 timestamp, a duration from now, or never; a DURATION is like 90d, 12h, "
-                "30m, 0s.\n"
-                "The database is the one that DATABASE_URL, or libpq's PGHOST, PGSERVICE ... name.\n",
-                stream);
+    (void)fputs(
+        "  --version | --help\n"
+        "WHEN is an ISO-8601 date or timestamp, or a duration: from now with --expires (or never), ago "
+        "elsewhere.\n"
+        "A DURATION is like 90d, 12h, 30m, 0s.\n"
+        "The database is the one that DATABASE_URL, or libpq's PGHOST, PGSERVICE ... name.\n",
+        stream);
     return status;
 }
 

@@ -30,6 +30,7 @@ bool duration_parse(const char *text, int64_t *seconds)
     return false;
 }
 
+/* Durations count from now in that direction: 1 is ahead, -1 is back. */
 static bool parse(const char *text, int direction, char moment[MOMENT_TEXT_MAX])
 {
     int64_t seconds, micros;

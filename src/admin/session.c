@@ -60,15 +60,20 @@ PGconn *session_open(void)
     return session;
 }
 
+static void complain_of(PGconn *session, const PGresult *result)
+{
+    const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+
+    complain("do that in the database", message != NULL ? message : PQerrorMessage(session));
+}
+
 PGresult *session_query(PGconn *session, const char *sql, int count, const char *const *values)
 {
     PGresult *result = PQexecParams(session, sql, count, NULL, values, NULL, NULL, 0);
     ExecStatusType status = PQresultStatus(result);
 
     if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK) {
-        const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
-
-        complain("do that in the database", message != NULL ? message : PQerrorMessage(session));
+        complain_of(session, result);
         PQclear(result);
         return NULL;
     }
@@ -81,4 +86,29 @@ bool session_run(PGconn *session, const char *sql)
 
     PQclear(result);
     return result != NULL;
+}
+
+bool session_stream(PGconn *session, const char *sql, int count, const char *const *values, bool is_binary,
+                    session_row *row, void *context)
+{
+    PGresult *result;
+    bool ok = true;
+
+    if (!PQsendQueryParams(session, sql, count, NULL, values, NULL, NULL, is_binary) ||
+        !PQsetSingleRowMode(session)) {
+        complain_of(session, NULL);
+        return false;
+    }
+    while (ok && (result = PQgetResult(session)) != NULL) {
+        ExecStatusType status = PQresultStatus(result);
+
+        if (status == PGRES_SINGLE_TUPLE) {
+            ok = row(result, context);
+        } else if (status != PGRES_TUPLES_OK) {
+            complain_of(session, result);
+            ok = false;
+        }
+        PQclear(result);
+    }
+    return ok;
 }

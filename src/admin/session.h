@@ -15,4 +15,14 @@ PGresult *session_query(PGconn *session, const char *sql, int count, const char 
 /* The same for a statement whose result does not matter. */
 bool session_run(PGconn *session, const char *sql);
 
+/* What is done with each row of a long result, in its only row 0. False ends it. */
+typedef bool session_row(const PGresult *row, void *context);
+
+/* Runs one statement as session_query does, and hands its rows on one by one as they come, so that any number
+ * of them takes the memory of one. is_binary asks for the fields in their binary format. False, with a
+ * message on standard error, where the statement fails; false where a row ended it: nothing but PQfinish is
+ * left to do then. */
+bool session_stream(PGconn *session, const char *sql, int count, const char *const *values, bool is_binary,
+                    session_row *row, void *context);
+
 #endif

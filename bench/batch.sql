@@ -1,0 +1,4 @@
+-- pgbench's transaction: a batch of 64 as a busy worker sends it, made in the database. bench/run puts the token's hash in
+-- TOKEN's place, the schema's version in VERSION's, and in KEY's what makes the reference_id of item n.
+\set id random(1, 1000000000000)
+SELECT count(*) FROM intake.apply_batch(VERSION, (SELECT jsonb_agg('{"op":"upsert","token":"TOKEN","started_at":"2024-01-01 09:22:33.000000+00","resolved_at":"2024-01-01 10:07:00.000000+00","priority":"P1","source_url":"https://status.example.com/incidents/1042","services":[["checkout","Checkout"],["payments-api",null]],"metadata":{"cause":{"kind":"deploy","commit":"9f1c2ab"},"customers_affected":412}}'::jsonb || jsonb_build_object('reference_id', KEY, 'name', 'Checkout fails for card payments ' || :id)) FROM generate_series(1, 64) n), 8000);

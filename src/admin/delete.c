@@ -1,0 +1,164 @@
+/* incidentctl delete and purge: deletes incidents, by name or in bulk, with the function that the API deletes
+ * with, so that the history has them. */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "admin/command.h"
+#include "admin/listing.h"
+#include "admin/selection.h"
+#include "admin/session.h"
+
+#define LABEL "'incidentctl'::text" /* in the place of a token's */
+
+static bool delete_one(PGconn *session, const char *id)
+{
+    PGresult *result = session_query(
+        session, "SELECT cardinality(intake.delete_incidents(ARRAY[$1], ARRAY[" LABEL "]))", 1, &id);
+    bool ok = result != NULL, found = ok && strcmp(PQgetvalue(result, 0, 0), "1") == 0;
+
+    if (ok) {
+        (void)fputs(found ? "deleted " : "incidentctl: there is no incident ", found ? stdout : stderr);
+        listing_print_text(id, found ? stdout : stderr);
+        (void)fputc('\n', found ? stdout : stderr);
+    }
+    PQclear(result);
+    return found;
+}
+
+int command_delete(int argc, char **argv)
+{
+    static const struct option options[] = {{0}};
+    PGconn *session;
+    bool ok = true;
+
+    if (getopt_long(argc, argv, "", options, NULL) != -1) {
+        return EXIT_USAGE;
+    }
+    if (optind == argc) {
+        (void)fputs("incidentctl: delete takes the reference_id of one or more incidents\n", stderr);
+        return EXIT_USAGE;
+    }
+    session = session_open();
+    if (session == NULL) {
+        return EXIT_FAILURE;
+    }
+    for (int i = optind; i < argc; i++) {
+        ok = delete_one(session, argv[i]) && ok;
+    }
+    PQfinish(session);
+    return ok ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+/* Counts what is to be deleted and says so; -1 where that fails. */
+static long long announce(PGconn *session, const struct selection *selection)
+{
+    PGresult *result =
+        session_query(session,
+                      "SELECT count(*), count(*) FILTER (WHERE i.resolved_at IS NULL), "
+                      "intake.timestamp_text(min(i.started_at)), intake.timestamp_text(max(i.started_at)) "
+                      "FROM intake.incident i WHERE" SELECTION_SQL,
+                      SELECTION_COUNT, selection->values);
+    long long count = -1;
+
+    if (result != NULL) {
+        count = strtoll(PQgetvalue(result, 0, 0), NULL, 10);
+    }
+    if (count == 0) {
+        (void)fputs("there is nothing to delete\n", stderr);
+    } else if (count > 0) {
+        (void)fprintf(stderr, "to be deleted: %s incidents, %s of them open, which started from %s to %s\n",
+                      PQgetvalue(result, 0, 0), PQgetvalue(result, 0, 1), PQgetvalue(result, 0, 2),
+                      PQgetvalue(result, 0, 3));
+    }
+    PQclear(result);
+    return count;
+}
+
+static bool ask(void)
+{
+    char line[16];
+
+    if (!isatty(STDIN_FILENO)) {
+        (void)fputs("incidentctl: nobody is here to be asked: --yes deletes without asking\n", stderr);
+        return false;
+    }
+    (void)fputs("Type yes to delete them for good: ", stderr);
+    if (fgets(line, sizeof line, stdin) == NULL || strcmp(line, "yes\n") != 0) {
+        (void)fputs("incidentctl: nothing was deleted\n", stderr);
+        return false;
+    }
+    return true;
+}
+
+/* Deletes in the order of the key, each few in a transaction of their own: no request waits for long, and the
+ * condition is looked at again when they are locked. */
+static bool purge(PGconn *session, const struct selection *selection)
+{
+    const char *values[SELECTION_COUNT + 1];
+    char *last = strdup("");
+    long long deleted = 0;
+    bool ok = last != NULL, goes_on = ok;
+
+    memcpy(values, selection->values, sizeof selection->values);
+    while (goes_on) {
+        PGresult *result;
+
+        values[SELECTION_COUNT] = last;
+        result = session_query(session,
+                               "WITH doomed AS MATERIALIZED ("
+                               " SELECT i.reference_id FROM intake.incident i WHERE" SELECTION_SQL
+                               " AND i.reference_id > $8 ORDER BY i.reference_id LIMIT 500 FOR UPDATE)"
+                               " SELECT max(d.reference_id), cardinality(intake.delete_incidents("
+                               "array_agg(d.reference_id::text), array_agg(" LABEL "))) FROM doomed d",
+                               SELECTION_COUNT + 1, values);
+        ok = result != NULL;
+        goes_on = ok && !PQgetisnull(result, 0, 0);
+        if (goes_on) {
+            deleted += strtoll(PQgetvalue(result, 0, 1), NULL, 10);
+            free(last);
+            last = strdup(PQgetvalue(result, 0, 0));
+            ok = goes_on = last != NULL;
+        }
+        PQclear(result);
+    }
+    free(last);
+    (void)printf("deleted %lld incidents\n", deleted);
+    return ok && fflush(stdout) == 0;
+}
+
+int command_purge(int argc, char **argv)
+{
+    static const struct option options[] = {{"before", required_argument, NULL, 'B'},
+                                            {"token", required_argument, NULL, 'T'},
+                                            {"yes", no_argument, NULL, 'y'},
+                                            {0}};
+    struct selection selection = {0};
+    bool is_sure = false, ok;
+    PGconn *session;
+    long long count;
+    int letter;
+
+    while ((letter = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        if (letter == 'y') {
+            is_sure = true;
+        } else if (!selection_take(&selection, letter, optarg)) {
+            return EXIT_USAGE;
+        }
+    }
+    if (optind != argc ||
+        (selection.values[SELECT_UNTIL] == NULL && selection.values[SELECT_WRITER] == NULL)) {
+        (void)fputs("incidentctl: purge takes --before WHEN, --token LABEL, or both, and --yes\n", stderr);
+        return EXIT_USAGE;
+    }
+    session = session_open();
+    if (session == NULL) {
+        return EXIT_FAILURE;
+    }
+    count = announce(session, &selection);
+    ok = count == 0 || (count > 0 && (is_sure || ask()) && purge(session, &selection));
+    PQfinish(session);
+    return ok ? EXIT_SUCCESS : EXIT_FAILURE;
+}

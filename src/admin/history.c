@@ -1,0 +1,145 @@
+/* incidentctl history: what became of an incident, and whether the database keeps that. */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "admin/command.h"
+#include "admin/listing.h"
+#include "admin/session.h"
+
+/* The leaves of an image: metadata by its keys, joined by periods, as reporting.incident_metadata has them.
+ * An incident without metadata has no leaf of that name. */
+#define LEAVES(image)                                                                                        \
+    "(WITH RECURSIVE node (field, value) AS ("                                                               \
+    " SELECT top.key, top.value FROM jsonb_each(" image ") top"                                              \
+    " UNION ALL SELECT node.field || '.' || child.key, child.value FROM node,"                               \
+    " jsonb_each(CASE WHEN jsonb_typeof(node.value) = 'object' THEN node.value END) child)"                  \
+    " SELECT node.field, node.value FROM node WHERE (jsonb_typeof(node.value) <> 'object' OR"                \
+    " node.value = '{}') AND NOT (node.field = 'metadata' AND node.value = 'null'))"
+
+/* What a change c changed, field by field. Compared as text, because every digit counts. Of an incident that
+ * came or went, what it had. */
+#define DIFFERENCES                                                                                          \
+    "(SELECT field, b.value AS old, a.value AS new"                                                          \
+    " FROM " LEAVES("c.before") " b FULL JOIN " LEAVES(                                                      \
+        "c.after") " a USING (field)"                                                                        \
+                   " WHERE b.value::text IS DISTINCT FROM a.value::text"                                     \
+                   " AND (c.action = 'updated' OR field <> 'reference_id'"                                   \
+                   " AND coalesce(b.value, a.value) NOT IN ('null', '[]'))"                                  \
+                   " ORDER BY field)"
+
+static const char table_sql[] =
+    "SELECT CASE WHEN n = 1 THEN changed_at END, CASE WHEN n = 1 THEN token_label END,"
+    " CASE WHEN n = 1 THEN action END, what FROM ("
+    " SELECT c.change_id, intake.timestamp_text(c.changed_at) AS changed_at, c.token_label, c.action, "
+    "d.field,"
+    " row_number() OVER (PARTITION BY c.change_id ORDER BY d.field) AS n,"
+    " d.field || ': ' || CASE WHEN c.action = 'updated'"
+    " THEN coalesce(left(d.old::text, 200), '(none)') || ' -> ' || coalesce(left(d.new::text, 200), '(none)')"
+    " ELSE left(coalesce(d.old, d.new)::text, 200) END AS what"
+    " FROM intake.incident_change c LEFT JOIN LATERAL " DIFFERENCES " d ON true"
+    " WHERE c.reference_id = $1) AS line ORDER BY change_id, n";
+
+static const char json_sql[] =
+    "SELECT row_to_json(one) FROM ("
+    " SELECT c.change_id, intake.timestamp_text(c.changed_at) AS changed_at, c.token_label AS changed_by,"
+    " c.action, coalesce((SELECT array_to_json(array_agg(row_to_json(d))) FROM " DIFFERENCES " d), '[]')"
+    " AS changes, c.before, c.after"
+    " FROM intake.incident_change c WHERE c.reference_id = $1 ORDER BY c.change_id) AS one";
+
+static bool print_history(PGconn *session, const char *id, bool as_json)
+{
+    static const struct column columns[] = {{"changed_at", COLUMN_TEXT},
+                                            {"changed_by", COLUMN_TEXT},
+                                            {"action", COLUMN_TEXT},
+                                            {"what", COLUMN_TEXT}};
+    PGresult *result = session_query(session, as_json ? json_sql : table_sql, 1, &id);
+    bool ok = result != NULL;
+
+    if (ok && as_json) {
+        ok = listing_print_json_rows(result, stdout);
+    } else if (ok && PQntuples(result) > 0) {
+        ok = listing_print_result(result, PQntuples(result), columns, stdout);
+    } else if (ok) {
+        (void)fputs("incidentctl: the history has nothing about this incident\n", stderr);
+    }
+    PQclear(result);
+    return ok;
+}
+
+static bool print_status(PGconn *session)
+{
+    PGresult *result = session_query(session,
+                                     "SELECT intake.keeps_history(), count(*), count(DISTINCT reference_id), "
+                                     "intake.timestamp_text(min(changed_at)), "
+                                     "pg_size_pretty(pg_total_relation_size('intake.incident_change')) "
+                                     "FROM intake.incident_change",
+                                     0, NULL);
+
+    if (result == NULL) {
+        return false;
+    }
+    (void)printf("history is %s\n", *PQgetvalue(result, 0, 0) == 't' ? "on" : "off");
+    (void)printf("%s changes of %s incidents%s%s, %s\n", PQgetvalue(result, 0, 1), PQgetvalue(result, 0, 2),
+                 PQgetisnull(result, 0, 3) ? "" : " since ", PQgetvalue(result, 0, 3),
+                 PQgetvalue(result, 0, 4));
+    PQclear(result);
+    return fflush(stdout) == 0;
+}
+
+static bool turn(PGconn *session, bool on)
+{
+    bool ok =
+        session_run(session, on ? "SELECT intake.keep_history(true)" : "SELECT intake.keep_history(false)");
+
+    if (ok) {
+        (void)printf("history is %s\n", on ? "on" : "off");
+    }
+    return ok;
+}
+
+static bool run(PGconn *session, int mode, const char *id, bool as_json)
+{
+    switch (mode) {
+    case 'y':
+    case 'n':
+        return turn(session, mode == 'y');
+    case 's':
+        return print_status(session);
+    default:
+        return print_history(session, id, as_json);
+    }
+}
+
+int command_history(int argc, char **argv)
+{
+    static const struct option options[] = {{"on", no_argument, NULL, 'y'},
+                                            {"off", no_argument, NULL, 'n'},
+                                            {"status", no_argument, NULL, 's'},
+                                            {"json", no_argument, NULL, 'j'},
+                                            {0}};
+    bool as_json = false, ok;
+    PGconn *session;
+    int letter, mode = 0, modes = 0;
+
+    while ((letter = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        if (letter == '?') {
+            return EXIT_USAGE;
+        }
+        as_json = as_json || letter == 'j';
+        modes += letter != 'j';
+        mode = letter != 'j' ? letter : mode;
+    }
+    if (modes > 1 || argc - optind != (modes == 0) || (modes == 1 && as_json)) {
+        (void)fputs(
+            "incidentctl: history takes the reference_id of one incident, with or without --json, or one "
+            "of --on, --off and --status\n",
+            stderr);
+        return EXIT_USAGE;
+    }
+    session = session_open();
+    ok = session != NULL && run(session, mode, argv[optind], as_json);
+    PQfinish(session);
+    return ok ? EXIT_SUCCESS : EXIT_FAILURE;
+}

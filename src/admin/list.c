@@ -1,0 +1,211 @@
+/* incidentctl list and show: looks at incidents, many or one. */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "admin/command.h"
+#include "admin/listing.h"
+#include "admin/selection.h"
+#include "admin/session.h"
+
+enum { LIMIT_MAX = 1000000 };
+
+/* Said by the database alone. */
+#define STAMPS                                                                                               \
+    "intake.timestamp_text(i.created_at) AS created_at, intake.timestamp_text(i.updated_at) AS updated_at,"  \
+    " i.updated_by"
+
+/* One line each: what is long is cut, and what is longest comes last. */
+static const struct column columns[] = {{"reference_id", COLUMN_TEXT}, {"started_at", COLUMN_TEXT},
+                                        {"resolved_at", COLUMN_TEXT},  {"priority", COLUMN_TEXT},
+                                        {"services", COLUMN_TEXT},     {"name", COLUMN_TEXT}};
+
+#define CUT(text, length)                                                                                    \
+    "CASE WHEN length(" text ") > " #length " THEN left(" text ", " #length " - 1) || '…' ELSE " text " END"
+
+static const char table_sql[] =
+    "SELECT i.reference_id, to_char(i.started_at AT TIME ZONE 'UTC', f), to_char(i.resolved_at AT TIME ZONE "
+    "'UTC', f), " CUT("i.priority", 20) ", " CUT("l.services", 40) ", " CUT(
+        "i.name", 80) " FROM (VALUES ('YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')) AS format (f), intake.incident i"
+                      " CROSS JOIN LATERAL (SELECT string_agg(s.identifier, ', ' ORDER BY s.position) AS "
+                      "services FROM intake.incident_service s WHERE s.reference_id = i.reference_id) l"
+                      " WHERE" SELECTION_SQL "ORDER BY i.started_at DESC, i.id DESC LIMIT $8::bigint + 1";
+
+static const char json_sql[] = "SELECT row_to_json(one) FROM (SELECT " SELECTION_FIELDS ", " STAMPS
+                               " FROM intake.incident i WHERE" SELECTION_SQL
+                               "ORDER BY i.started_at DESC, i.id DESC LIMIT $8::bigint) AS one";
+
+static bool list(PGconn *session, const struct selection *selection, const char *limit, bool as_json)
+{
+    const char *values[SELECTION_COUNT + 1];
+    int wanted = (int)strtol(limit, NULL, 10);
+    PGresult *result;
+    bool ok;
+
+    memcpy(values, selection->values, sizeof selection->values);
+    values[SELECTION_COUNT] = limit;
+    result = session_query(session, as_json ? json_sql : table_sql, SELECTION_COUNT + 1, values);
+    if (result == NULL) {
+        return false;
+    }
+    if (as_json) {
+        ok = listing_print_json_rows(result, stdout);
+    } else {
+        int rows = PQntuples(result);
+
+        ok = listing_print_result(result, rows > wanted ? wanted : rows, columns, stdout);
+        if (rows > wanted) {
+            (void)fprintf(stderr, "incidentctl: these are the newest %d; --limit shows more\n", wanted);
+        }
+    }
+    PQclear(result);
+    return ok;
+}
+
+static bool is_limit(const char *text)
+{
+    return *text != '\0' && strspn(text, "0123456789") == strlen(text) && strlen(text) <= 7 &&
+           strtol(text, NULL, 10) >= 1 && strtol(text, NULL, 10) <= LIMIT_MAX;
+}
+
+int command_list(int argc, char **argv)
+{
+    static const struct option options[] = {
+        SELECTION_OPTIONS, {"limit", required_argument, NULL, 'l'}, {"json", no_argument, NULL, 'j'}, {0}};
+    struct selection selection = {0};
+    const char *limit = "50";
+    bool as_json = false, ok;
+    PGconn *session;
+    int letter;
+
+    while ((letter = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        if (letter == 'l' && is_limit(optarg)) {
+            limit = optarg;
+        } else if (letter == 'l') {
+            (void)fprintf(stderr, "incidentctl: --limit must be a number from 1 to %d\n", LIMIT_MAX);
+            return EXIT_USAGE;
+        } else if (letter == 'j') {
+            as_json = true;
+        } else if (!selection_take(&selection, letter, optarg)) {
+            return EXIT_USAGE;
+        }
+    }
+    if (optind != argc) {
+        (void)fputs("incidentctl: there is an argument too many; see incidentctl --help\n", stderr);
+        return EXIT_USAGE;
+    }
+    session = session_open();
+    ok = session != NULL && list(session, &selection, limit, as_json);
+    PQfinish(session);
+    return ok ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+/* A text of one or more lines, the later ones indented as the first is by what stands before it. */
+static void print_lines(const char *text)
+{
+    while (*text != '\0') {
+        size_t len = strcspn(text, "\n");
+        char *line = strndup(text, len);
+
+        if (line != NULL) {
+            listing_print_text(line, stdout);
+        }
+        free(line);
+        text += len + (text[len] == '\n');
+        (void)fputs(*text == '\0' ? "" : "\n              ", stdout);
+    }
+    (void)fputc('\n', stdout);
+}
+
+/* A name may hold line feeds; only what Postgres has laid out in lines, behind the first of them, is printed
+ * in lines. */
+static void print_one(const PGresult *result, int fields)
+{
+    for (int i = 0; i < fields; i++) {
+        const char *text = PQgetisnull(result, 0, i) ? "-" : PQgetvalue(result, 0, i);
+
+        (void)printf("%-14s", PQfname(result, i));
+        if (strcmp(PQfname(result, i), "metadata") == 0) {
+            print_lines(text);
+        } else {
+            listing_print_text(text, stdout);
+            (void)fputc('\n', stdout);
+        }
+    }
+}
+
+static bool print_services(PGconn *session, const char *id)
+{
+    PGresult *result = session_query(session,
+                                     "SELECT identifier, name FROM intake.incident_service "
+                                     "WHERE reference_id = $1 ORDER BY position",
+                                     1, &id);
+
+    for (int row = 0; row < PQntuples(result); row++) {
+        (void)printf("%-14s", row == 0 ? "services" : "");
+        listing_print_text(PQgetvalue(result, row, 0), stdout);
+        if (!PQgetisnull(result, row, 1)) {
+            (void)fputs(" (", stdout);
+            listing_print_text(PQgetvalue(result, row, 1), stdout);
+            (void)fputc(')', stdout);
+        }
+        (void)fputc('\n', stdout);
+    }
+    PQclear(result);
+    return result != NULL;
+}
+
+static bool show(PGconn *session, const char *id, bool as_json)
+{
+    PGresult *result;
+    bool ok;
+
+    if (!session_run(session, SELECTION_SNAPSHOT)) {
+        return false;
+    }
+    result = session_query(
+        session,
+        as_json ? "SELECT row_to_json(one) FROM (SELECT " SELECTION_FIELDS ", i.metadata, " STAMPS
+                  " FROM intake.incident i WHERE i.reference_id = $1) AS one"
+                : "SELECT i.reference_id, i.name, i.priority, i.source_url, "
+                  "intake.timestamp_text(i.started_at) AS started_at, "
+                  "intake.timestamp_text(i.resolved_at) AS resolved_at, " STAMPS
+                  ", jsonb_pretty(i.metadata) AS metadata FROM intake.incident i WHERE i.reference_id = $1",
+        1, &id);
+    ok = result != NULL;
+    if (ok && PQntuples(result) == 0) {
+        (void)fputs("incidentctl: there is no such incident\n", stderr);
+        ok = false;
+    } else if (ok && as_json) {
+        (void)printf("%s\n", PQgetvalue(result, 0, 0));
+    } else if (ok) {
+        print_one(result, PQnfields(result));
+        ok = print_services(session, id);
+    }
+    PQclear(result);
+    return ok && fflush(stdout) == 0 && !ferror(stdout);
+}
+
+int command_show(int argc, char **argv)
+{
+    static const struct option options[] = {{"json", no_argument, NULL, 'j'}, {0}};
+    bool as_json = false, ok;
+    PGconn *session;
+    int letter;
+
+    while ((letter = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        if (letter == '?') {
+            return EXIT_USAGE;
+        }
+        as_json = true;
+    }
+    if (optind + 1 != argc) {
+        (void)fputs("incidentctl: show takes the reference_id of one incident\n", stderr);
+        return EXIT_USAGE;
+    }
+    session = session_open();
+    ok = session != NULL && show(session, argv[optind], as_json);
+    PQfinish(session);
+    return ok ? EXIT_SUCCESS : EXIT_FAILURE;
+}
