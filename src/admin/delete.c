@@ -69,7 +69,7 @@ static long long announce(PGconn *session, const struct selection *selection)
     if (count == 0) {
         (void)fputs("there is nothing to delete\n", stderr);
     } else if (count > 0) {
-        (void)fprintf(stderr, "to be deleted: %s incidents, %s of them open, which started from %s to %s\n",
+        (void)fprintf(stderr, "incidents to be deleted: %s, of them open: %s; they started from %s to %s\n",
                       PQgetvalue(result, 0, 0), PQgetvalue(result, 0, 1), PQgetvalue(result, 0, 2),
                       PQgetvalue(result, 0, 3));
     }
@@ -110,7 +110,7 @@ static bool purge(PGconn *session, const struct selection *selection)
         result = session_query(session,
                                "WITH doomed AS MATERIALIZED ("
                                " SELECT i.reference_id FROM intake.incident i WHERE" SELECTION_SQL
-                               " AND i.reference_id > $8 ORDER BY i.reference_id LIMIT 500 FOR UPDATE)"
+                               " AND i.reference_id > $8 ORDER BY i.reference_id LIMIT 200 FOR UPDATE)"
                                " SELECT max(d.reference_id), cardinality(intake.delete_incidents("
                                "array_agg(d.reference_id::text), array_agg(" LABEL "))) FROM doomed d",
                                SELECTION_COUNT + 1, values);
@@ -125,7 +125,7 @@ static bool purge(PGconn *session, const struct selection *selection)
         PQclear(result);
     }
     free(last);
-    (void)printf("deleted %lld incidents\n", deleted);
+    (void)printf("incidents deleted: %lld\n", deleted);
     return ok && fflush(stdout) == 0;
 }
 

@@ -40,8 +40,8 @@ static const char cells_sql[] =
 
 /* Where it goes: a file is written beside its place, and put there when it is whole and on the disk. */
 struct output {
-    const char *path; /* NULL: standard output */
-    char *temporary;  /* NULL: what is written to directly */
+    char *path;      /* NULL: standard output */
+    char *temporary; /* NULL: what is written to directly */
     FILE *stream;
     unsigned long long rows;
 };
@@ -57,7 +57,7 @@ static bool is_replaceable(const char *path)
 {
     struct stat status;
 
-    return lstat(path, &status) != 0 || S_ISREG(status.st_mode);
+    return stat(path, &status) != 0 || S_ISREG(status.st_mode);
 }
 
 static bool open_temporary(struct output *output)
@@ -83,14 +83,21 @@ static bool open_temporary(struct output *output)
 
 static bool open_output(struct output *output, const char *path)
 {
-    *output = (struct output){.path = path, .stream = stdout};
+    *output = (struct output){.stream = stdout};
     if (path == NULL) {
         return true;
     }
-    if (is_replaceable(path)) {
+    output->path = realpath(path, NULL); /* where a symbolic link leads to */
+    if (output->path == NULL) {
+        output->path = strdup(path);
+    }
+    if (output->path == NULL) {
+        return fail("write", path);
+    }
+    if (is_replaceable(output->path)) {
         return open_temporary(output);
     }
-    output->stream = fopen(path, "we");
+    output->stream = fopen(output->path, "we");
     return output->stream != NULL || fail("write", path);
 }
 
@@ -216,17 +223,22 @@ static bool export_csv(PGconn *session, const struct selection *selection, struc
 static bool export(PGconn *session, const struct selection *selection, bool as_csv, const char *path)
 {
     struct output output;
-    bool ok = session_run(session, SELECTION_SNAPSHOT) && open_output(&output, path);
+    bool ok;
 
-    if (!ok) {
+    if (!session_run(session, SELECTION_SNAPSHOT)) {
+        return false;
+    }
+    if (!open_output(&output, path)) {
+        free(output.path);
         return false;
     }
     ok = as_csv ? export_csv(session, selection, &output)
                 : session_stream(session, lines_sql, SELECTION_COUNT, selection->values, false, write_line,
                                  &output);
     ok = close_output(&output, ok) && ok;
+    free(output.path);
     if (ok && path != NULL) {
-        (void)fprintf(stderr, "exported %llu incidents\n", output.rows);
+        (void)fprintf(stderr, "incidents exported: %llu\n", output.rows);
     }
     return ok;
 }

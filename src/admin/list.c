@@ -9,7 +9,7 @@
 #include "admin/selection.h"
 #include "admin/session.h"
 
-enum { LIMIT_MAX = 1000000 };
+enum { LIMIT_DEFAULT = 50, LIMIT_MAX = 1000000 };
 
 /* Said by the database alone. */
 #define STAMPS                                                                                               \
@@ -21,30 +21,35 @@ static const struct column columns[] = {{"reference_id", COLUMN_TEXT}, {"started
                                         {"resolved_at", COLUMN_TEXT},  {"priority", COLUMN_TEXT},
                                         {"services", COLUMN_TEXT},     {"name", COLUMN_TEXT}};
 
-#define CUT(text, length)                                                                                    \
-    "CASE WHEN length(" text ") > " #length " THEN left(" text ", " #length " - 1) || '…' ELSE " text " END"
+/* Chosen first: what is shown of an incident costs more than to look at it. */
+#define CHOSEN                                                                                               \
+    "WITH i AS (SELECT * FROM intake.incident i WHERE" SELECTION_SQL                                         \
+    "ORDER BY i.started_at DESC, i.id DESC LIMIT $8::bigint) "
 
 static const char table_sql[] =
-    "SELECT i.reference_id, to_char(i.started_at AT TIME ZONE 'UTC', f), to_char(i.resolved_at AT TIME ZONE "
-    "'UTC', f), " CUT("i.priority", 20) ", " CUT("l.services", 40) ", " CUT(
-        "i.name", 80) " FROM (VALUES ('YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')) AS format (f), intake.incident i"
-                      " CROSS JOIN LATERAL (SELECT string_agg(s.identifier, ', ' ORDER BY s.position) AS "
-                      "services FROM intake.incident_service s WHERE s.reference_id = i.reference_id) l"
-                      " WHERE" SELECTION_SQL "ORDER BY i.started_at DESC, i.id DESC LIMIT $8::bigint + 1";
+    CHOSEN "SELECT i.reference_id, replace(intake.timestamp_text(i.started_at), '.000000', ''),"
+           " replace(intake.timestamp_text(i.resolved_at), '.000000', ''),"
+           " regexp_replace(i.priority, '^(.{19}).{2,}$', '\\1…'),"
+           " regexp_replace(l.services, '^(.{39}).{2,}$', '\\1…'),"
+           " regexp_replace(i.name, '^(.{79}).{2,}$', '\\1…')"
+           " FROM i CROSS JOIN LATERAL (SELECT string_agg(s.identifier, ', ' ORDER BY s.position) AS services"
+           " FROM intake.incident_service s WHERE s.reference_id = i.reference_id) l"
+           " ORDER BY i.started_at DESC, i.id DESC";
 
-static const char json_sql[] = "SELECT row_to_json(one) FROM (SELECT " SELECTION_FIELDS ", " STAMPS
-                               " FROM intake.incident i WHERE" SELECTION_SQL
-                               "ORDER BY i.started_at DESC, i.id DESC LIMIT $8::bigint) AS one";
+static const char json_sql[] = CHOSEN "SELECT row_to_json(one) FROM (SELECT " SELECTION_FIELDS ", " STAMPS
+                                      " FROM i ORDER BY i.started_at DESC, i.id DESC) AS one";
 
-static bool list(PGconn *session, const struct selection *selection, const char *limit, bool as_json)
+static bool list(PGconn *session, const struct selection *selection, int limit, bool as_json)
 {
     const char *values[SELECTION_COUNT + 1];
-    int wanted = (int)strtol(limit, NULL, 10);
+    char text[16];
     PGresult *result;
     bool ok;
 
+    /* One more than the table shows, to tell whether there are more. */
+    (void)snprintf(text, sizeof text, "%d", as_json ? limit : limit + 1);
     memcpy(values, selection->values, sizeof selection->values);
-    values[SELECTION_COUNT] = limit;
+    values[SELECTION_COUNT] = text;
     result = session_query(session, as_json ? json_sql : table_sql, SELECTION_COUNT + 1, values);
     if (result == NULL) {
         return false;
@@ -54,19 +59,25 @@ static bool list(PGconn *session, const struct selection *selection, const char 
     } else {
         int rows = PQntuples(result);
 
-        ok = listing_print_result(result, rows > wanted ? wanted : rows, columns, stdout);
-        if (rows > wanted) {
-            (void)fprintf(stderr, "incidentctl: these are the newest %d; --limit shows more\n", wanted);
+        ok = listing_print_result(result, rows > limit ? limit : rows, columns, stdout);
+        if (rows > limit) {
+            (void)fprintf(stderr, "incidentctl: these are the newest %d; --limit shows more\n", limit);
         }
     }
     PQclear(result);
     return ok;
 }
 
-static bool is_limit(const char *text)
+static bool read_limit(const char *text, int *limit)
 {
-    return *text != '\0' && strspn(text, "0123456789") == strlen(text) && strlen(text) <= 7 &&
-           strtol(text, NULL, 10) >= 1 && strtol(text, NULL, 10) <= LIMIT_MAX;
+    bool is_number = *text != '\0' && strspn(text, "0123456789") == strlen(text) && strlen(text) <= 7;
+
+    *limit = is_number ? (int)strtol(text, NULL, 10) : 0;
+    if (*limit < 1 || *limit > LIMIT_MAX) {
+        (void)fprintf(stderr, "incidentctl: --limit must be a number from 1 to %d\n", LIMIT_MAX);
+        return false;
+    }
+    return true;
 }
 
 int command_list(int argc, char **argv)
@@ -74,20 +85,15 @@ int command_list(int argc, char **argv)
     static const struct option options[] = {
         SELECTION_OPTIONS, {"limit", required_argument, NULL, 'l'}, {"json", no_argument, NULL, 'j'}, {0}};
     struct selection selection = {0};
-    const char *limit = "50";
     bool as_json = false, ok;
     PGconn *session;
-    int letter;
+    int letter, limit = LIMIT_DEFAULT;
 
     while ((letter = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        if (letter == 'l' && is_limit(optarg)) {
-            limit = optarg;
-        } else if (letter == 'l') {
-            (void)fprintf(stderr, "incidentctl: --limit must be a number from 1 to %d\n", LIMIT_MAX);
-            return EXIT_USAGE;
-        } else if (letter == 'j') {
+        if (letter == 'j') {
             as_json = true;
-        } else if (!selection_take(&selection, letter, optarg)) {
+        } else if (letter == 'l' ? !read_limit(optarg, &limit)
+                                 : !selection_take(&selection, letter, optarg)) {
             return EXIT_USAGE;
         }
     }

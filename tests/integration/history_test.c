@@ -1,0 +1,298 @@
+/* The history of incidents: every change is in it, in an order that it could have happened in, and nothing
+ * while it is off. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "harness/crowd.h"
+#include "harness/http.h"
+
+static struct site site;
+
+static void send_to(const char *path, const char *body, const char *action)
+{
+    struct call call = {.path = path, .body = body};
+    struct answer answer;
+
+    http_through_nginx(&site, &call, &answer);
+    if (answer.status != 200 || strcmp(answer_text(&answer, "action"), action) != 0) {
+        fail_msg("%s: %d %s", body, answer.status, answer.body);
+    }
+    answer_free(&answer);
+}
+
+static void turn(const char *how)
+{
+    assert_int_equal(site_control(&site, NULL, "history", how, NULL)->status, 0);
+}
+
+static const char *count(void)
+{
+    return site_query(&site, "SELECT count(*) FROM intake.incident_change");
+}
+
+/* The owner may well empty the history, but has to say so. */
+static int empty(void **state)
+{
+    (void)state;
+    (void)site_query(&site, "ALTER TABLE intake.incident_change DISABLE TRIGGER refuse_rewriting");
+    (void)site_query(&site, "TRUNCATE intake.incident_change, intake.incident, intake.incident_service");
+    (void)site_query(&site, "ALTER TABLE intake.incident_change ENABLE TRIGGER refuse_rewriting");
+    return 0;
+}
+
+static void every_change_is_kept_and_no_resend(void **state)
+{
+    static const char first[] =
+        "{\"reference_id\":\"h\",\"started_at\":\"2024-01-01\",\"name\":\"n\",\"metadata\":{\"d\":1.10,"
+        "\"big\":18446744073709551616},\"services\":[{\"identifier\":\"b\",\"name\":\"B\"},{\"identifier\":"
+        "\"a\"}]}";
+    static const char services[] =
+        "{\"reference_id\":\"h\",\"started_at\":\"2024-01-01\",\"services\":[{\"identifier\":\"c\"}]}";
+
+    (void)state;
+    turn("--on");
+    send_to("incidents.upsert", first, "created");
+    send_to("incidents.upsert", first, "unchanged");
+    send_to("incidents.upsert", services, "updated");
+    send_to("incidents.upsert",
+            "{\"reference_id\":\"h\",\"started_at\":\"2024-01-01\",\"metadata\":{\"d\":1.1}}", "updated");
+    send_to("incidents.delete", "{\"reference_id\":\"h\"}", "deleted");
+    send_to("incidents.delete", "{\"reference_id\":\"h\"}", "not_found");
+    assert_string_equal(site_query(&site,
+                                   "SELECT string_agg(action || ' ' || token_label, ', ' ORDER BY change_id) "
+                                   "FROM intake.incident_change"),
+                        "created good, updated good, updated good, deleted good");
+    assert_string_equal(
+        site_query(&site, "SELECT after FROM intake.incident_change WHERE action = 'created'"),
+        "{\"name\": \"n\", \"metadata\": {\"d\": 1.10, \"big\": 18446744073709551616}, "
+        "\"priority\": null, \"services\": [[\"b\", \"B\"], [\"a\", null]], \"source_url\": null, "
+        "\"started_at\": \"2024-01-01T00:00:00.000000Z\", \"resolved_at\": null, "
+        "\"reference_id\": \"h\"}");
+    assert_string_equal(site_query(&site, "SELECT (before->>'services') || (after->>'services') "
+                                          "FROM intake.incident_change WHERE action = 'updated' LIMIT 1"),
+                        "[[\"b\", \"B\"], [\"a\", null]][[\"c\", null]]");
+    assert_string_equal(site_query(&site,
+                                   "SELECT before IS NOT NULL AND after IS NULL FROM intake.incident_change "
+                                   "WHERE action = 'deleted'"),
+                        "t");
+    turn("--off");
+}
+
+static void nothing_is_written_while_it_is_off(void **state)
+{
+    (void)state;
+    send_to("incidents.upsert", "{\"reference_id\":\"o\",\"started_at\":\"2024-01-01\"}", "created");
+    turn("--on");
+    turn("--off");
+    send_to("incidents.upsert", "{\"reference_id\":\"o\",\"started_at\":\"2024-01-02\"}", "updated");
+    send_to("incidents.delete", "{\"reference_id\":\"o\"}", "deleted");
+    assert_string_equal(count(), "0");
+    assert_non_null(strstr(site_control(&site, NULL, "history", "--status", NULL)->out, "history is off"));
+}
+
+static void what_an_administrator_deletes_is_in_it(void **state)
+{
+    (void)state;
+    turn("--on");
+    for (char body[] = "{\"reference_id\":\"1\",\"started_at\":\"2024-01-01\"}"; body[17] <= '3';
+         body[17]++) {
+        send_to("incidents.upsert", body, "created");
+    }
+    assert_int_equal(site_control(&site, NULL, "delete", "1", NULL)->status, 0);
+    assert_int_equal(site_control(&site, NULL, "purge", "--before", "1d", "--yes", NULL)->status, 0);
+    assert_string_equal(site_query(&site, "SELECT string_agg(reference_id, ' ' ORDER BY change_id) "
+                                          "FROM intake.incident_change "
+                                          "WHERE action = 'deleted' AND token_label = 'incidentctl'"),
+                        "1 2 3");
+    turn("--off");
+}
+
+static void it_is_shown_field_by_field(void **state)
+{
+    static const char *const lines[] = {
+        "  created  name: \"old\"\n",        "  updated  metadata.cause.kind: \"deploy\" -> (none)\n",
+        "metadata.cause.n: 1.10 -> 1.1\n",   "name: \"old\" -> \"new\"\n",
+        "services: [] -> [[\"s\", null]]\n",
+    };
+    const struct outcome *outcome;
+    struct json_object *rows, *changes, *value;
+
+    (void)state;
+    turn("--on");
+    send_to("incidents.upsert", "{\"reference_id\":\"f\",\"started_at\":\"2024-01-01\",\"name\":\"old\"}",
+            "created");
+    send_to("incidents.upsert",
+            "{\"reference_id\":\"f\",\"started_at\":\"2024-01-01\",\"metadata\":{\"cause\":{\"kind\":"
+            "\"deploy\",\"n\":1.10}}}",
+            "updated");
+    send_to("incidents.upsert",
+            "{\"reference_id\":\"f\",\"started_at\":\"2024-01-01\",\"name\":\"new\",\"metadata\":{\"cause\":{"
+            "\"n\":1.1}},\"services\":[{\"identifier\":\"s\"}]}",
+            "updated");
+    outcome = site_control(&site, NULL, "history", "f", NULL);
+    assert_int_equal(outcome->status, 0);
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        if (strstr(outcome->out, lines[i]) == NULL) {
+            fail_msg("the history lacks %s:\n%s", lines[i], outcome->out);
+        }
+    }
+    outcome = site_control(&site, NULL, "history", "f", "--json", NULL);
+    assert_non_null(strstr(outcome->out, "{\"field\":\"metadata.cause.n\",\"old\":1.10,\"new\":1.1}"));
+    rows = json_tokener_parse(outcome->out);
+    assert_int_equal(json_object_array_length(rows), 3);
+    assert_true(json_object_object_get_ex(json_object_array_get_idx(rows, 2), "changes", &changes));
+    assert_int_equal(json_object_array_length(changes), 4);
+    assert_true(json_object_object_get_ex(json_object_array_get_idx(rows, 0), "before", &value));
+    assert_null(value);
+    json_object_put(rows);
+
+    outcome = site_control(&site, NULL, "history", "nobody", NULL);
+    assert_int_equal(outcome->status, 0);
+    assert_non_null(strstr(outcome->err, "nothing"));
+    assert_string_equal(site_control(&site, NULL, "history", "nobody", "--json", NULL)->out, "[]\n");
+    turn("--off");
+}
+
+static void nothing_in_it_can_be_rewritten(void **state)
+{
+    static const char *const statements[] = {"UPDATE intake.incident_change SET after = '{}'",
+                                             "DELETE FROM intake.incident_change",
+                                             "TRUNCATE intake.incident_change",
+                                             "INSERT INTO intake.incident_change (reference_id, changed_at, "
+                                             "action) VALUES ('x', now(), 'updated')"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof statements / sizeof statements[0]; i++) {
+        PGresult *result = PQexec(site.owner, statements[i]);
+
+        assert_int_equal(PQresultStatus(result), PGRES_FATAL_ERROR);
+        assert_true(i == 3 || strstr(PQresultErrorMessage(result), "append-only") != NULL);
+        PQclear(result);
+    }
+}
+
+/* --- concurrency
+ * ---------------------------------------------------------------------------------------------------- */
+
+static atomic_int changes;
+
+/* Upserts and deletes a few incidents, as fast as it can, each time with something new. */
+static void work(struct crowd_member *member)
+{
+    int rounds = *(const int *)member->context;
+
+    for (int i = 0; i < rounds || (rounds == 0 && !crowd_is_stopping(member)); i++) {
+        char body[300];
+        bool is_delete = (i + (int)member->number) % 7 == 6;
+        struct call call = {.path = is_delete ? "incidents.delete" : "incidents.upsert", .body = body};
+        struct answer answer;
+
+        (void)snprintf(
+            body, sizeof body,
+            "{\"reference_id\":\"r%d\",\"started_at\":\"2024-01-01\",\"name\":\"%zu-%d\",\"services\":[{"
+            "\"identifier\":\"s%zu\"},{\"identifier\":\"t%d\"}],\"metadata\":{\"i\":%d}}",
+            i % 3, member->number, i, member->number, i, i);
+        if (!crowd_send(member, &call, 200, &answer)) {
+            answer_free(&answer);
+            return;
+        }
+        changes += strstr("created updated deleted", answer_text(&answer, "action")) != NULL;
+        answer_free(&answer);
+    }
+}
+
+/* Each change begins with what the one before it left, and the last one left what is stored. */
+static void check_chains(void)
+{
+    assert_string_equal(
+        site_query(&site, "SELECT count(*) FROM (SELECT before, lag(after) OVER w AS left_behind, "
+                          "lag(change_id) OVER w AS previous FROM intake.incident_change "
+                          "WINDOW w AS (PARTITION BY reference_id ORDER BY change_id)) chain "
+                          "WHERE previous IS NOT NULL AND before::text IS DISTINCT FROM left_behind::text"),
+        "0");
+    assert_string_equal(
+        site_query(&site, "SELECT count(*) FROM (SELECT DISTINCT ON (reference_id) reference_id, after "
+                          "FROM intake.incident_change ORDER BY reference_id, change_id DESC) newest "
+                          "FULL JOIN intake.incident_image i USING (reference_id) "
+                          "WHERE after::text IS DISTINCT FROM image::text"),
+        "0");
+    assert_string_equal(
+        site_query(&site, "SELECT count(*) FROM (SELECT changed_at < lag(changed_at) OVER w AS back "
+                          "FROM intake.incident_change "
+                          "WINDOW w AS (PARTITION BY reference_id ORDER BY change_id)) t WHERE back"),
+        "0");
+}
+
+static void changes_that_race_leave_a_serial_order(void **state)
+{
+    int rounds = 120;
+
+    (void)state;
+    turn("--on");
+    changes = 0;
+    crowd_run(&site, 8, work, &rounds);
+    check_chains();
+    assert_int_equal(strtol(count(), NULL, 10), changes);
+    assert_true(changes > 8 * 60);
+    turn("--off");
+}
+
+/* When the command has returned, every change is in the history: what was stored after it ends the chains. */
+static void it_can_be_turned_on_under_load(void **state)
+{
+    int rounds = 0;
+    struct crowd *crowd;
+
+    (void)state;
+    for (int i = 0; i < 5; i++) {
+        crowd = crowd_start(&site, 8, work, &rounds);
+        clock_sleep_ms(100);
+        turn("--on");
+        clock_sleep_ms(300);
+        crowd_stop(crowd);
+        crowd_join(crowd);
+        assert_string_not_equal(count(), "0");
+        check_chains();
+        turn("--off");
+        (void)empty(state);
+    }
+}
+
+static int start(void **state)
+{
+    (void)state;
+    site_start(&site, NULL);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    crowd_abandon_all();
+    http_close();
+    site_stop(&site);
+    return 0;
+}
+
+#define CASE(test) cmocka_unit_test_setup(test, empty)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(every_change_is_kept_and_no_resend),     CASE(nothing_is_written_while_it_is_off),
+        CASE(what_an_administrator_deletes_is_in_it), CASE(it_is_shown_field_by_field),
+        CASE(nothing_in_it_can_be_rewritten),         CASE(changes_that_race_leave_a_serial_order),
+        CASE(it_can_be_turned_on_under_load),
+    };
+
+    return cmocka_run_group_tests(tests, start, stop);
+}

@@ -1,0 +1,395 @@
+/* incidentctl list, show, delete and purge: incidents are found, shown without harm to the terminal, and
+ * deleted only by who means it. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "harness/http.h"
+
+static struct site site;
+
+/* Sends an upsert with that token, NULL for the good one; it must be taken. */
+static void upsert_as(const char *token, const char *body)
+{
+    char authorization[256];
+    struct call call = {
+        .path = "incidents.upsert", .body = body, .authorization = token == NULL ? NULL : authorization};
+    struct answer answer;
+
+    if (token != NULL) {
+        (void)snprintf(authorization, sizeof authorization, "Bearer %s", token);
+    }
+    http_through_nginx(&site, &call, &answer);
+    if (answer.status != 200) {
+        fail_msg("%s: %d %s", body, answer.status, answer.body);
+    }
+    answer_free(&answer);
+}
+
+static void upsert(const char *body)
+{
+    upsert_as(NULL, body);
+}
+
+/* Three incidents, with 'a' the oldest and 'c' the newest. */
+static void store_three(void)
+{
+    upsert(
+        "{\"reference_id\":\"a\",\"started_at\":\"2024-01-01\",\"resolved_at\":\"2024-01-02\",\"priority\":"
+        "\"P1\",\"name\":\"Die ÄPFEL sind aus\",\"services\":[{\"identifier\":\"search\"}]}");
+    upsert("{\"reference_id\":\"b\",\"started_at\":\"2024-02-01\",\"priority\":\"P2\",\"name\":\"b's\","
+           "\"services\":[{\"identifier\":\"login\",\"name\":\"Login\"},{\"identifier\":\"search\"}]}");
+    upsert("{\"reference_id\":\"C-3\",\"started_at\":\"2024-03-01T12:00:00.25Z\"}");
+}
+
+/* The reference_ids of list --json with these arguments, with spaces between. */
+static const char *listed(const char *one, const char *two, const char *three, const char *four)
+{
+    static char ids[256];
+    const struct outcome *outcome = site_control(&site, NULL, "list", "--json", one, two, three, four, NULL);
+    struct json_object *rows = json_tokener_parse(outcome->out), *id;
+
+    if (outcome->status != 0 || !json_object_is_type(rows, json_type_array)) {
+        fail_msg("list: status %d, %s%s", outcome->status, outcome->out, outcome->err);
+    }
+    ids[0] = '\0';
+    for (size_t i = 0; i < json_object_array_length(rows); i++) {
+        assert_true(json_object_object_get_ex(json_object_array_get_idx(rows, i), "reference_id", &id));
+        (void)snprintf(ids + strlen(ids), sizeof ids - strlen(ids), "%s%s", i == 0 ? "" : " ",
+                       json_object_get_string(id));
+    }
+    json_object_put(rows);
+    return ids;
+}
+
+static void list_shows_the_newest_first_and_those_that_are_meant(void **state)
+{
+    static const struct {
+        const char *arguments[4];
+        const char *ids;
+    } cases[] = {
+        {{NULL}, "C-3 b a"},
+        {{"--limit", "2"}, "C-3 b"},
+        {{"--open"}, "C-3 b"},
+        {{"--since", "2024-02-01"}, "C-3 b"},
+        {{"--since", "2024-02-01T00:00:00.000001Z"}, "C-3"},
+        {{"--until", "2024-02-01"}, "a"},
+        {{"--until", "1d"}, "C-3 b a"},
+        {{"--since", "1d"}, ""},
+        {{"--since", "2024-01-01", "--until", "2024-02-02"}, "b a"},
+        {{"--service", "search"}, "b a"},
+        {{"--service", "Login"}, ""},
+        {{"--priority", "P1"}, "a"},
+        {{"--text", "äpfel"}, "a"},
+        {{"--text", "c-3"}, "C-3"},
+        {{"--text", "%"}, ""},
+        {{"--text", "'"}, "b"},
+        {{"--text", "b", "--open"}, "b"},
+    };
+
+    (void)state;
+    store_three();
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const char *const *a = cases[i].arguments;
+
+        if (strcmp(listed(a[0], a[1], a[2], a[3]), cases[i].ids) != 0) {
+            fail_msg("case %zu: %s", i, listed(a[0], a[1], a[2], a[3]));
+        }
+    }
+}
+
+static void a_duration_is_that_long_ago(void **state)
+{
+    char body[128];
+
+    (void)state;
+    (void)snprintf(body, sizeof body, "{\"reference_id\":\"recent\",\"started_at\":\"%s\"}",
+                   site_query(&site, "SELECT to_char(now() AT TIME ZONE 'UTC' - interval '3 hours', "
+                                     "'YYYY-MM-DD HH24:MI:SS')"));
+    upsert(body);
+    assert_string_equal(listed("--since", "4h", NULL, NULL), "recent");
+    assert_string_equal(listed("--since", "2h", NULL, NULL), "");
+    assert_string_equal(listed("--until", "2h", NULL, NULL), "recent");
+}
+
+static void the_table_says_where_it_ends_and_cuts_what_is_long(void **state)
+{
+    const struct outcome *outcome;
+    char body[600];
+
+    (void)state;
+    store_three();
+    (void)snprintf(body, sizeof body,
+                   "{\"reference_id\":\"a\",\"started_at\":\"2024-01-01\",\"name\":\"%0200d\"}", 7);
+    upsert(body);
+    outcome = site_control(&site, NULL, "list", NULL);
+    assert_int_equal(outcome->status, 0);
+    assert_string_equal(outcome->err, "");
+    assert_non_null(strstr(outcome->out, "login, search"));
+    assert_non_null(strstr(outcome->out, "2024-03-01T12:00:00.250000Z"));
+    assert_non_null(strstr(outcome->out, "0000…\n"));
+    outcome = site_control(&site, NULL, "list", "--limit", "1", NULL);
+    assert_null(strstr(outcome->out, "2024-02-01"));
+    assert_non_null(strstr(outcome->err, "--limit"));
+}
+
+/* ESC, DEL, U+009B, a line feed: what is stored must not command the terminal. */
+static void nothing_stored_commands_the_terminal(void **state)
+{
+    static const char body[] = "{\"reference_id\":\"e\\u001b[2J\",\"started_at\":\"2024-01-01\",\"name\":"
+                               "\"n\\u001b]0;x\\u0007\\nend\","
+                               "\"priority\":\"p\\u009b31m\",\"source_url\":\"u\\u007f\",\"services\":[{"
+                               "\"identifier\":\"s\\u001b[1m\","
+                               "\"name\":\"t\\u001bc\"}],\"metadata\":{\"k\":\"\\u009b\\u007f\\u001b\"}}";
+    static const char *const commands[][3] = {{"list", NULL},
+                                              {"show", "e\x1b[2J", NULL},
+                                              {"history", "e\x1b[2J", NULL},
+                                              {"delete", "e\x1b[2J", NULL}};
+
+    (void)state;
+    assert_int_equal(site_control(&site, NULL, "history", "--on", NULL)->status, 0);
+    upsert(body);
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        const struct outcome *outcome = site_control(&site, NULL, commands[i][0], commands[i][1], NULL);
+
+        assert_int_equal(outcome->status, 0);
+        assert_true(outcome->out_len > 0);
+        if (strpbrk(outcome->out, "\x1b\x07\x7f") != NULL || strstr(outcome->out, "\xc2\x9b") != NULL ||
+            strstr(outcome->out, "\nend") != NULL) {
+            fail_msg("%s lets control characters through", commands[i][0]);
+        }
+    }
+    assert_int_equal(site_control(&site, NULL, "history", "--off", NULL)->status, 0);
+}
+
+static void show_has_everything(void **state)
+{
+    static const char *const parts[] = {
+        "reference_id  one\n",
+        "name          -\n",
+        "priority      \n",
+        "started_at    2024-01-01T00:00:00.000000Z\n",
+        "updated_by    good\n",
+        "services      z (Z)\n              y\n",
+        "metadata      {\n                  \"n\": 1.10,\n",
+    };
+    const struct outcome *outcome;
+    struct json_object *one;
+
+    (void)state;
+    upsert("{\"reference_id\":\"one\",\"started_at\":\"2024-01-01\",\"priority\":\"\",\"services\":[{"
+           "\"identifier\":"
+           "\"z\",\"name\":\"Z\"},{\"identifier\":\"y\"}],\"metadata\":{\"n\":1.10,\"big\":"
+           "18446744073709551616}}");
+    outcome = site_control(&site, NULL, "show", "one", NULL);
+    assert_int_equal(outcome->status, 0);
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        if (strstr(outcome->out, parts[i]) == NULL) {
+            fail_msg("show lacks %s:\n%s", parts[i], outcome->out);
+        }
+    }
+    outcome = site_control(&site, NULL, "show", "one", "--json", NULL);
+    assert_non_null(strstr(outcome->out, "18446744073709551616"));
+    assert_non_null(strstr(outcome->out, "1.10"));
+    assert_non_null(strstr(outcome->out, "\"updated_by\":\"good\""));
+    one = json_tokener_parse(outcome->out);
+    assert_true(json_object_is_type(one, json_type_object));
+    json_object_put(one);
+    outcome = site_control(&site, NULL, "show", "nobody", NULL);
+    assert_int_equal(outcome->status, 1);
+    assert_string_equal(outcome->out, "");
+    assert_non_null(strstr(outcome->err, "no such incident"));
+}
+
+static const char *writer_of(const char *id)
+{
+    return site_query_for(
+        &site, "SELECT coalesce(updated_by, '-') FROM intake.incident WHERE reference_id = $1", id);
+}
+
+static void an_incident_knows_who_changed_it_last(void **state)
+{
+    static const char first[] = "{\"reference_id\":\"w\",\"started_at\":\"2024-01-01\",\"name\":\"n\"}";
+    static const char second[] =
+        "{\"reference_id\":\"w\",\"started_at\":\"2024-01-01\",\"services\":[{\"identifier\":\"s\"}]}";
+    char token[SITE_TOKEN_MAX];
+    const struct outcome *outcome;
+
+    (void)state;
+    site_create_token(&site, "other", "upsert", token);
+    upsert(first);
+    assert_string_equal(writer_of("w"), "good");
+    upsert_as(token, first); /* which changes nothing */
+    assert_string_equal(writer_of("w"), "good");
+    upsert_as(token, second); /* the services alone */
+    assert_string_equal(writer_of("w"), "other");
+
+    outcome = site_control(&site, NULL, "token", "rotate", "other", "--grace", "0s", NULL);
+    assert_int_equal(outcome->status, 0);
+    assert_true(outcome->out_len > 1 && outcome->out_len < SITE_TOKEN_MAX);
+    memcpy(token, outcome->out, outcome->out_len);
+    token[outcome->out_len - 1] = '\0';
+    upsert(first);
+    upsert_as(token, "{\"reference_id\":\"w\",\"started_at\":\"2024-01-01\",\"name\":\"after\"}");
+    assert_string_equal(writer_of("w"), "other"); /* the successor has the label */
+    (void)site_query(&site, "INSERT INTO intake.incident (reference_id, started_at, created_at, updated_at) "
+                            "VALUES ('old', now(), now(), now())");
+    assert_string_equal(writer_of("old"), "-");
+}
+
+static void delete_deletes_what_it_is_given_and_nothing_else(void **state)
+{
+    const struct outcome *outcome;
+
+    (void)state;
+    store_three();
+    outcome = site_control(&site, NULL, "delete", "a", "nobody", "C-3", NULL);
+    assert_int_equal(outcome->status, 1);
+    assert_string_equal(outcome->out, "deleted a\ndeleted C-3\n");
+    assert_non_null(strstr(outcome->err, "there is no incident nobody"));
+    assert_string_equal(listed(NULL, NULL, NULL, NULL), "b");
+    assert_string_equal(
+        site_query(&site, "SELECT count(*) FROM intake.incident_service WHERE reference_id = 'a'"), "0");
+    assert_int_equal(site_control(&site, NULL, "delete", "b", NULL)->status, 0);
+}
+
+static void purge_takes_what_all_filters_let_through(void **state)
+{
+    const struct outcome *outcome;
+
+    (void)state;
+    store_three();
+    (void)site_query(&site, "UPDATE intake.incident SET updated_by = 'bot' WHERE reference_id <> 'b'");
+    outcome = site_control(&site, NULL, "purge", "--before", "2024-02-15", "--token", "bot", "--yes", NULL);
+    assert_int_equal(outcome->status, 0);
+    assert_non_null(strstr(outcome->err, "incidents to be deleted: 1, of them open: 0;"));
+    assert_string_equal(outcome->out, "incidents deleted: 1\n");
+    assert_string_equal(listed(NULL, NULL, NULL, NULL), "C-3 b");
+    assert_int_equal(site_control(&site, NULL, "purge", "--before", "1d", "--yes", NULL)->status, 0);
+    assert_string_equal(listed(NULL, NULL, NULL, NULL), "");
+    outcome = site_control(&site, NULL, "purge", "--before", "1d", NULL); /* nothing to be asked about */
+    assert_int_equal(outcome->status, 0);
+}
+
+static void purge_goes_through_more_than_one_batch(void **state)
+{
+    (void)state;
+    (void)site_query(&site, "INSERT INTO intake.incident (reference_id, started_at, created_at, updated_at) "
+                            "SELECT 'p' || n, '2020-01-01', now(), now() FROM generate_series(1, 1001) n");
+    upsert("{\"reference_id\":\"stays\",\"started_at\":\"2024-01-01\"}");
+    assert_string_equal(site_control(&site, NULL, "purge", "--before", "2021-01-01", "--yes", NULL)->out,
+                        "incidents deleted: 1001\n");
+    assert_string_equal(listed(NULL, NULL, NULL, NULL), "stays");
+}
+
+/* Runs purge on a terminal of its own, with that typed. */
+static int purge_on_terminal(const char *typed)
+{
+    char command[SITE_PATH_MAX + 64], url[SITE_PATH_MAX + 16];
+    const char *const argv[] = {"/usr/bin/script", "-qec", command, "/dev/null", NULL};
+    const char *const environment[] = {url, NULL};
+
+    (void)snprintf(command, sizeof command, "exec %s purge --before 1d", site.control);
+    (void)snprintf(url, sizeof url, "DATABASE_URL=%s", site.owner_url);
+    return process_run(argv, environment, typed, strlen(typed))->status;
+}
+
+static void purge_asks_and_takes_yes_alone(void **state)
+{
+    const struct outcome *outcome;
+
+    (void)state;
+    store_three();
+    outcome = site_control(&site, "yes\n", "purge", "--before", "1d", NULL); /* no terminal */
+    assert_int_equal(outcome->status, 1);
+    assert_non_null(strstr(outcome->err, "--yes"));
+    assert_int_equal(purge_on_terminal("y\n"), 1);
+    assert_int_equal(purge_on_terminal("\n"), 1);
+    assert_string_equal(listed(NULL, NULL, NULL, NULL), "C-3 b a");
+    assert_int_equal(purge_on_terminal("yes\n"), 0);
+    assert_string_equal(listed(NULL, NULL, NULL, NULL), "");
+}
+
+static void wrong_arguments_are_refused_by_name(void **state)
+{
+    static const struct {
+        const char *arguments[4];
+        const char *names;
+    } cases[] = {
+        {{"list", "--limit", "0"}, "--limit"},
+        {{"list", "--limit", "x"}, "--limit"},
+        {{"list", "--since", "soon"}, "--since"},
+        {{"list", "--until", "2024-13-01"}, "--until"},
+        {{"list", "more"}, "argument"},
+        {{"show"}, "show"},
+        {{"show", "a", "b"}, "show"},
+        {{"delete"}, "delete"},
+        {{"purge"}, "--before"},
+        {{"purge", "--yes"}, "--before"},
+        {{"purge", "--before", "never"}, "before"},
+        {{"history"}, "history"},
+        {{"history", "--on", "a"}, "history"},
+        {{"history", "--on", "--off"}, "history"},
+        {{"export", "--format", "xml"}, "--format"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const char *const *a = cases[i].arguments;
+        const struct outcome *outcome = site_control(&site, "", a[0], a[1], a[2], a[3], NULL);
+
+        if (outcome->status != 2 || strstr(outcome->err, cases[i].names) == NULL || outcome->out_len != 0) {
+            fail_msg("case %zu: status %d, error %s", i, outcome->status, outcome->err);
+        }
+    }
+}
+
+static int start(void **state)
+{
+    (void)state;
+    site_start(&site, NULL);
+    return 0;
+}
+
+static int empty(void **state)
+{
+    (void)state;
+    (void)site_query(&site, "TRUNCATE intake.incident, intake.incident_service");
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    http_close();
+    site_stop(&site);
+    return 0;
+}
+
+#define CASE(test) cmocka_unit_test_setup(test, empty)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(list_shows_the_newest_first_and_those_that_are_meant),
+        CASE(a_duration_is_that_long_ago),
+        CASE(the_table_says_where_it_ends_and_cuts_what_is_long),
+        CASE(nothing_stored_commands_the_terminal),
+        CASE(show_has_everything),
+        CASE(an_incident_knows_who_changed_it_last),
+        CASE(delete_deletes_what_it_is_given_and_nothing_else),
+        CASE(purge_takes_what_all_filters_let_through),
+        CASE(purge_goes_through_more_than_one_batch),
+        CASE(purge_asks_and_takes_yes_alone),
+        CASE(wrong_arguments_are_refused_by_name),
+    };
+
+    return cmocka_run_group_tests(tests, start, stop);
+}
