@@ -163,6 +163,11 @@ static void the_worker_may_call_its_functions_and_nothing_else(void **state)
         "SELECT * FROM intake.api_token",
         "SELECT * FROM intake.incident_service",
         "SELECT * FROM intake.migration",
+        "SELECT * FROM intake.incident_change",
+        "SELECT * FROM intake.incident_image",
+        "SELECT * FROM reporting.incident_history",
+        "SELECT intake.keep_history(true)",
+        "SELECT intake.delete_incidents('{a}', '{b}')",
         "INSERT INTO intake.api_token (token_hash, prefix, label, scopes) VALUES ('', '', 'x', '{upsert}')",
         "UPDATE intake.incident SET name = 'x'",
         "DELETE FROM intake.incident",
@@ -192,7 +197,7 @@ static void the_worker_may_call_its_functions_and_nothing_else(void **state)
 }
 
 /* A session plans a statement once, and may do so while the tables are empty and known to be. */
-static void plans_that_were_made_on_empty_tables_hold_as_they_grow(void **state)
+static void check_plans(bool keeps_history)
 {
     static const char fill[] =
         "SELECT count(*) FROM generate_series(1, 40) batch, LATERAL intake.apply_batch("
@@ -204,8 +209,8 @@ static void plans_that_were_made_on_empty_tables_hold_as_they_grow(void **state)
     PGconn *session;
     PGresult *result;
 
-    (void)state;
     assert_int_equal(migrate(), 0);
+    (void)site_query_for(&site, "SELECT intake.keep_history($1::boolean)", keeps_history ? "on" : "off");
     (void)site_query(&site, "INSERT INTO intake.api_token (token_hash, prefix, label, scopes) "
                             "VALUES (decode(repeat('ab', 32), 'hex'), 'x', 'x', '{upsert}')");
     (void)site_query(&site, "VACUUM ANALYZE intake.incident");
@@ -224,8 +229,20 @@ static void plans_that_were_made_on_empty_tables_hold_as_they_grow(void **state)
     assert_true(strtol(site_query(&site, "SELECT max(idx_tup_read) FROM pg_stat_user_indexes "
                                          "WHERE relname LIKE 'incident%'"),
                        NULL, 10) < 30000);
-    (void)site_query(&site, "DELETE FROM intake.api_token");
-    (void)site_query(&site, "DELETE FROM intake.incident");
+    assert_string_equal(site_query(&site, "SELECT count(*) FROM intake.incident_change"),
+                        keeps_history ? "2560" : "0");
+}
+
+static void plans_that_were_made_on_empty_tables_hold_as_they_grow(void **state)
+{
+    (void)state;
+    check_plans(false);
+}
+
+static void so_do_those_that_keep_history(void **state)
+{
+    (void)state;
+    check_plans(true);
 }
 
 static void the_reader_sees_the_reporting_views_alone(void **state)
@@ -235,7 +252,9 @@ static void the_reader_sees_the_reporting_views_alone(void **state)
     (void)site_query(&site, "CREATE ROLE r LOGIN IN ROLE incidents_reader");
     (void)site_query(&site, "CREATE VIEW reporting.later AS SELECT reference_id FROM intake.incident");
     assert_string_equal(sqlstate_as("r", "SELECT * FROM reporting.later"), "00000");
+    assert_string_equal(sqlstate_as("r", "SELECT * FROM reporting.incident_history"), "00000");
     assert_string_equal(sqlstate_as("r", "SELECT * FROM intake.incident"), "42501");
+    assert_string_equal(sqlstate_as("r", "SELECT * FROM intake.incident_change"), "42501");
     assert_string_equal(sqlstate_as("r", "SELECT intake.apply_batch(intake.schema_version(), '[]')"),
                         "42501");
     (void)site_query(&site, "DROP ROLE r");
@@ -382,6 +401,7 @@ int main(void)
         CASE(a_migration_that_fails_leaves_nothing_of_itself),
         CASE(the_worker_may_call_its_functions_and_nothing_else),
         CASE(plans_that_were_made_on_empty_tables_hold_as_they_grow),
+        CASE(so_do_those_that_keep_history),
         CASE(services_go_with_their_incident),
         CASE(the_reader_sees_the_reporting_views_alone),
         CASE(a_worker_that_meets_another_schema_says_so_and_recovers),
