@@ -252,7 +252,8 @@ $$;
 --   scope         with "authorize", the scope that the token must have; else the op itself is the scope
 --   and the keys that upsert_incidents, or delete (reference_id), takes.
 -- outcome is created, updated, unchanged, deleted, not_found, authorized, ready, not_authed or not_permitted.
--- Raises IS001 where the schema is not the one that the caller was built for, before anything is looked at, and 21000
+-- Raises IS001 where the caller was built for a newer schema than this, or for one so old that it calls otherwise (2 was the
+-- last to change that; a migration that does again has its own number there), before anything is looked at, and 21000
 -- where two elements name the same incident: in a set neither comes first.
 --
 -- The caller waits patience_ms, null for ever, counted here from the arrival of the statement. Later than that nothing is
@@ -296,7 +297,7 @@ BEGIN
         PERFORM pg_advisory_xact_lock(earlier) FROM unnest(lost) earlier;
     END IF;
 
-    IF intake.schema_version() IS DISTINCT FROM expected_version THEN
+    IF expected_version NOT BETWEEN 2 AND intake.schema_version() THEN
         RAISE EXCEPTION 'this database has schema version %, the program needs %', intake.schema_version(), expected_version
             USING ERRCODE = 'IS001';
     END IF;
@@ -310,8 +311,8 @@ BEGIN
            array_agg(label ORDER BY ordinality),
            array_agg(token_id) FILTER (WHERE last_used_at IS NULL OR last_used_at < clock_timestamp() - interval '1 minute'),
            array_agg(item) FILTER (WHERE verdict = 'upsert'),
-           array_agg(item->>'reference_id') FILTER (WHERE verdict = 'delete'),
-           array_agg(label) FILTER (WHERE verdict = 'delete'),
+           array_agg(item->>'reference_id' ORDER BY ordinality) FILTER (WHERE verdict = 'delete'),
+           array_agg(label ORDER BY ordinality) FILTER (WHERE verdict = 'delete'),
            jsonb_object_agg(item->>'token', label) FILTER (WHERE verdict = 'upsert'),
            count(item->>'reference_id') > count(DISTINCT item->>'reference_id' COLLATE "C")
     INTO verdicts, labels, stale, upserts, deletes, deleters, writers, ambiguous
