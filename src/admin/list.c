@@ -124,8 +124,7 @@ static void print_lines(const char *text)
     (void)fputc('\n', stdout);
 }
 
-/* A name may hold line feeds; only what Postgres has laid out in lines, behind the first of them, is printed
- * in lines. */
+/* Metadata alone has lines, which Postgres has laid out; a line feed in a name is the sender's. */
 static void print_one(const PGresult *result, int fields)
 {
     for (int i = 0; i < fields; i++) {
