@@ -46,44 +46,51 @@ void doctor_find(struct doctor *doctor, enum finding finding, const char *subjec
 
 /* Variables that say which database is meant. */
 struct variables {
-    char *entries[VARIABLES_MAX]; /* NAME=value */
+    struct variable {
+        char name[64];
+        char value[SETTINGS_URL_MAX];
+    } entries[VARIABLES_MAX];
     size_t count;
 };
 
-/* Takes them out of the environment. */
+/* Takes them out of the environment; what is longer than any setting may be is left there. */
 static void take(struct variables *variables)
 {
     char **entry = environ;
 
     variables->count = 0;
     while (*entry != NULL && variables->count < VARIABLES_MAX) {
-        char name[64];
+        struct variable *variable = &variables->entries[variables->count];
+        size_t len = strcspn(*entry, "=");
+        bool is_meant = strncmp(*entry, "PG", 2) == 0 || strncmp(*entry, "DATABASE_URL=", 13) == 0;
 
-        if (strncmp(*entry, "PG", 2) != 0 && strncmp(*entry, "DATABASE_URL=", 13) != 0) {
+        if (!is_meant || len >= sizeof variable->name || strlen(*entry) - len >= sizeof variable->value) {
             entry++;
             continue;
         }
-        (void)snprintf(name, sizeof name, "%.*s", (int)strcspn(*entry, "="), *entry);
-        variables->entries[variables->count++] = strdup(*entry);
-        (void)unsetenv(name);
+        (void)snprintf(variable->name, sizeof variable->name, "%.*s", (int)len, *entry);
+        (void)snprintf(variable->value, sizeof variable->value, "%s", *entry + len + 1);
+        variables->count++;
+        (void)unsetenv(variable->name);
         entry = environ; /* which unsetenv may have moved */
     }
 }
 
-/* Puts them back, and leaves them there. */
 static void put(const struct variables *variables)
 {
     for (size_t i = 0; i < variables->count; i++) {
-        (void)putenv(variables->entries[i]);
+        (void)setenv(variables->entries[i].name, variables->entries[i].value, 1);
     }
 }
 
-static void forget(struct variables *variables)
+static bool has(const struct variables *variables, const char *name)
 {
     for (size_t i = 0; i < variables->count; i++) {
-        free(variables->entries[i]);
+        if (strcmp(variables->entries[i].name, name) == 0) {
+            return true;
+        }
     }
-    variables->count = 0;
+    return false;
 }
 
 /* Loads the worker's settings and opens its session, then the owner's. Which database the worker has is the
@@ -91,7 +98,7 @@ static void forget(struct variables *variables)
  * says nothing, it is the worker's too. */
 static bool load_settings(struct doctor *doctor, char *error, size_t error_size)
 {
-    struct variables given, of_file;
+    static struct variables given, of_file;
     const char *url;
 
     take(&given);
@@ -109,10 +116,7 @@ static bool load_settings(struct doctor *doctor, char *error, size_t error_size)
         }
         doctor->worker = doctor_connect(doctor->settings.database_url);
     }
-    for (size_t i = 0; i < of_file.count; i++) {
-        doctor->has_password = doctor->has_password || strncmp(of_file.entries[i], "PGPASSWORD=", 11) == 0;
-    }
-    forget(&of_file);
+    doctor->has_password = has(&of_file, "PGPASSWORD");
     url = getenv("DATABASE_URL");
     doctor->owner = given.count == 0 ? NULL : doctor_connect(url == NULL ? "" : url);
     if (PQstatus(doctor->owner) != CONNECTION_OK) {

@@ -9,8 +9,8 @@
 #include <unistd.h>
 
 #include "admin/command.h"
-#include "admin/file.h"
 #include "admin/moment.h"
+#include "admin/output.h"
 #include "admin/report.h"
 #include "admin/session.h"
 
@@ -89,18 +89,16 @@ static bool write_text(const struct report *report)
 
 static bool write_html(const struct report *report, const char *file)
 {
+    struct output output;
     struct buffer page;
     bool ok;
 
     buffer_init(&page, PAGE_BYTES_MAX);
     report_write_html(report, &page);
-    if (page.failed) {
-        ok = usage_error("unable to make the page: out of memory");
-    } else if (strcmp(file, "-") == 0) {
-        ok = (fwrite(page.data, 1, page.len, stdout) == page.len && fflush(stdout) == 0) ||
-             usage_error("unable to write to standard output");
-    } else {
-        ok = file_replace(file, page.data, page.len);
+    ok = !page.failed || usage_error("unable to make the page: out of memory");
+    if (ok && (ok = output_open(&output, file))) {
+        ok = fwrite(page.data, 1, page.len, output.stream) == page.len;
+        ok = output_close(&output, ok) && ok;
     }
     buffer_free(&page);
     return ok;

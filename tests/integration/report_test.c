@@ -309,7 +309,7 @@ static void wrong_arguments_are_refused_by_name(void **state)
     } cases[] = {
         {"--since", "yesterday", 2, "--since"}, {"--since", "never", 2, "--since"},
         {"--time-zone", "Mars", 1, "Mars"},     {"--html", "/nowhere/at/all.html", 1, "/nowhere/at/all.html"},
-        {"--html", "/dev/null", 1, "regular"},  {"--csv", "x", 2, "csv"},
+        {"--html", "/dev/full", 1, "space"},    {"--csv", "x", 2, "csv"},
         {"all", NULL, 2, "argument"},
     };
 
