@@ -58,8 +58,12 @@ void site_start_postgres(struct site *site, const char *arguments)
     (void)snprintf(setting, sizeof setting, "PG_ARGUMENTS=%s", arguments == NULL ? "" : arguments);
     site->postgres = process_start(argv, environment, log);
     while (PQping(url) != PQPING_OK) {
-        if (clock_now_ms() > deadline || process_wait(site->postgres, 20) >= 0) {
+        if (clock_now_ms() > deadline) {
             fail_msg("Postgres does not start: see %s", log);
+        }
+        /* After a SIGKILL its memory is in use until the last of its sessions has noticed. */
+        if (process_wait(site->postgres, 20) >= 0) {
+            site->postgres = process_start(argv, environment, log);
         }
     }
 }
