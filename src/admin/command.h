@@ -10,6 +10,7 @@ command_function command_delete;  /* admin/delete.c */
 command_function command_doctor;  /* admin/doctor.c */
 command_function command_export;  /* admin/export.c */
 command_function command_history; /* admin/history.c */
+command_function command_import;  /* admin/import.c */
 command_function command_list;    /* admin/list.c */
 command_function command_migrate; /* admin/migrate.c */
 command_function command_purge;   /* admin/delete.c */

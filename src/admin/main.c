@@ -43,6 +43,11 @@ static const struct {
      "  export [--format jsonl|csv] [--open] [--since WHEN] [--until WHEN] [--service ID] [--priority P]\n"
      "         [--text WORDS] [FILE]\n"
      "      write incidents as JSON Lines, which the API takes back, or as CSV\n"},
+    {"import", command_import,
+     "  import [--format FORMAT] [--rejects FILE] [--skip N] [--dry-run] [--separator TEXT]\n"
+     "         [--services FILE] [--metadata FILE] FILE|-\n"
+     "      store the incidents of a file: jsonl, json, csv, or what pagerduty, opsgenie or dx exported;\n"
+     "      it may be repeated\n"},
     {"doctor", command_doctor,
      "  doctor [--url URL] [--socket PATH]\n"
      "      find out what is wrong with an installation, and what to do about it; URL is what methods are\n"

@@ -472,7 +472,8 @@ static bool is_overloaded(const struct store *store, size_t bytes, int64_t now_m
             now_ms - store->unreachable_since_ms > store->settings->deadline_ms);
 }
 
-void store_submit(struct store *store, struct ticket *ticket)
+/* Queues the ticket, and lets the caller carry a batch, or not. */
+static void submit(struct store *store, struct ticket *ticket, bool may_carry)
 {
     int64_t now_ms = clock_now_ms();
     struct carrier *carrier;
@@ -491,7 +492,7 @@ void store_submit(struct store *store, struct ticket *ticket)
     TAILQ_INSERT_TAIL(bucket_of(store, ticket), ticket, namesake);
     store->held_bytes += ticket->item->json.capacity;
     add_waiting(store, 1);
-    carrier = set_out(store, now_ms);
+    carrier = may_carry ? set_out(store, now_ms) : NULL;
     if (carrier != NULL) {
         travel(store, carrier);
     } else {
@@ -499,6 +500,16 @@ void store_submit(struct store *store, struct ticket *ticket)
                        store->idle != NULL ? next_set_out_ms(store, now_ms) : give_up_at_ms(store, ticket));
     }
     unlock(store);
+}
+
+void store_submit(struct store *store, struct ticket *ticket)
+{
+    submit(store, ticket, true);
+}
+
+void store_queue(struct store *store, struct ticket *ticket)
+{
+    submit(store, ticket, false);
 }
 
 /* Asks the database whether it is back, so that the next request need not find out. The caller holds the

@@ -44,7 +44,11 @@ struct store *store_start_single(const struct settings *settings);
  * The caller may be made to carry a batch, its own request in it or not, and to call what is done. */
 void store_submit(struct store *store, struct ticket *ticket);
 
-/* The same, and waits for it. */
+/* The same for a caller that has many to submit and answers to nobody: it never carries a batch, the store's
+ * own threads do. */
+void store_queue(struct store *store, struct ticket *ticket);
+
+/* As store_submit, and waits for it. */
 void store_apply(struct store *store, struct item *item);
 
 /* Waits until all that was submitted is done, ends the threads, closes the connections. Nobody may submit any

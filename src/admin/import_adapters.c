@@ -1,0 +1,509 @@
+/* From what a file holds to the body of an upsert: our own names, and those of the systems that people leave.
+ *
+ * PagerDuty: incidents as the REST API lists them (https://developer.pagerduty.com/api-reference/, GET
+ * /incidents), and as analytics gives them, JSON or CSV (POST /analytics/raw/incidents: description,
+ * service_id, service_name, priority_name); created_on and resolved_on are what older reports call the
+ * moments. Opsgenie: incidents as https://docs.opsgenie.com/docs/incident-api lists them; DX, too, takes
+ * impactEndDate for the resolution (https://docs.getdx.com/schema/opsgenie_incidents). DX:
+ * https://docs.getdx.com/schema/incidents. */
+#include "admin/import_adapters.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { KEEP_BYTES = 256 * 1024 };
+
+static const struct {
+    const char *text;
+    enum import_format format;
+} formats[] = {
+    {"jsonl", FORMAT_JSONL},         {"json", FORMAT_JSON},         {"csv", FORMAT_CSV},
+    {"pagerduty", FORMAT_PAGERDUTY}, {"opsgenie", FORMAT_OPSGENIE}, {"dx", FORMAT_DX},
+};
+
+enum import_format format_from_text(const char *text)
+{
+    for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++) {
+        if (strcmp(text, formats[i].text) == 0) {
+            return formats[i].format;
+        }
+    }
+    return FORMAT_UNKNOWN;
+}
+
+/* Columns, and the member of the JSON form that each stands for. Those with a period come from flattened
+ * JSON. */
+static const struct alias pagerduty_columns[] = {
+    {"id", "id"},
+    {"incident_number", "incident_number"},
+    {"title", "title"},
+    {"description", "description"},
+    {"status", "status"},
+    {"urgency", "urgency"},
+    {"priority_name", "priority_name"},
+    {"priority.summary", "priority_name"},
+    {"html_url", "html_url"},
+    {"created_at", "created_at"},
+    {"created_on", "created_at"},
+    {"resolved_at", "resolved_at"},
+    {"resolved_on", "resolved_at"},
+    {"last_status_change_at", "last_status_change_at"},
+    {"service_id", "service_id"},
+    {"service.id", "service_id"},
+    {"service_name", "service_name"},
+    {"service.summary", "service_name"},
+    {NULL, NULL},
+};
+static const struct alias opsgenie_columns[] = {
+    {"id", "id"},
+    {"tiny_id", "tinyId"},
+    {"message", "message"},
+    {"status", "status"},
+    {"priority", "priority"},
+    {"owner_team", "ownerTeam"},
+    {"links.web", "url"},
+    {"created_at", "createdAt"},
+    {"updated_at", "updatedAt"},
+    {"impact_start_date", "impactStartDate"},
+    {"impact_end_date", "impactEndDate"},
+    {"impacted_services", "impactedServices"},
+    {"service_id", "serviceId"},
+    {NULL, NULL},
+};
+static const struct alias dx_columns[] = {
+    {"id", "id"},
+    {"name", "name"},
+    {"priority", "priority"},
+    {"source_id", "source_id"},
+    {"source_url", "source_url"},
+    {"started_at", "started_at"},
+    {"resolved_at", "resolved_at"},
+    {"deleted", "deleted"},
+    {NULL, NULL},
+};
+
+void adapter_init(struct adapter *adapter, enum import_format format, const char *separator)
+{
+    *adapter = (struct adapter){.format = format};
+    table_init(&adapter->table, separator);
+    buffer_init(&adapter->flat, 8 * SOURCE_RECORD_MAX);
+    buffer_init(&adapter->body, 8 * SOURCE_RECORD_MAX);
+}
+
+void adapter_free(struct adapter *adapter)
+{
+    table_free(&adapter->table);
+    buffer_free(&adapter->flat);
+    buffer_free(&adapter->body);
+    dx_rows_free(&adapter->services);
+    dx_rows_free(&adapter->metadata);
+}
+
+/* What a header is, where that is beyond doubt. */
+static enum import_format guess_format(const struct csv_row *header)
+{
+    if (row_has(header, "reference_id")) {
+        return FORMAT_CSV;
+    }
+    if (row_has(header, "incident_number") && row_has(header, "id")) {
+        return FORMAT_PAGERDUTY;
+    }
+    if (row_has(header, "tinyId") && row_has(header, "message")) {
+        return FORMAT_OPSGENIE;
+    }
+    if (row_has(header, "source_id") && row_has(header, "started_at")) {
+        return FORMAT_DX;
+    }
+    return FORMAT_CSV; /* which says what it lacks */
+}
+
+/* The columns without which no row could be good. */
+static bool check_columns(const struct csv_row *header, const char *one, const char *other,
+                          const char *another)
+{
+    const char *missing = !row_has(header, one)                                  ? one
+                          : !row_has(header, other) && !row_has(header, another) ? other
+                                                                                 : NULL;
+
+    if (missing != NULL) {
+        (void)fprintf(stderr, "incidentctl: the header lacks a column that every incident needs: \"%s\"\n",
+                      missing);
+    }
+    return missing == NULL;
+}
+
+static bool take_columns(struct adapter *adapter, const struct csv_row *header)
+{
+    switch (adapter->format) {
+    case FORMAT_PAGERDUTY:
+        return check_columns(header, "id", "created_at", "created_on") &&
+               table_set_aliases(&adapter->table, header, pagerduty_columns);
+    case FORMAT_OPSGENIE:
+        return check_columns(header, "id", "createdAt", "impactStartDate") &&
+               table_set_aliases(&adapter->table, header, opsgenie_columns);
+    case FORMAT_DX:
+        return check_columns(header, "source_id", "started_at", "started_at") &&
+               check_columns(header, "id", "id", "id") &&
+               table_set_aliases(&adapter->table, header, dx_columns);
+    default:
+        return table_set_arguments(&adapter->table, header);
+    }
+}
+
+bool adapter_take_header(struct adapter *adapter, struct slice text)
+{
+    struct csv_row header;
+    const char *fault;
+    bool ok;
+
+    csv_row_init(&header);
+    fault = csv_split(&header, text);
+    if (fault != NULL) {
+        (void)fprintf(stderr, "incidentctl: the first row, the header, %s\n", fault);
+    }
+    if (adapter->format == FORMAT_UNKNOWN) {
+        adapter->format = guess_format(&header);
+    }
+    ok = fault == NULL && take_columns(adapter, &header);
+    csv_row_free(&header);
+    return ok;
+}
+
+static bool is_given(const struct json_member *member)
+{
+    return member->type != JSON_INVALID && member->type != JSON_NULL;
+}
+
+/* Appends a member with the first value that is given; else null, where the last of them is null. */
+static void append_first(struct buffer *body, const char *name, const struct json_member *one,
+                         const struct json_member *other)
+{
+    const struct json_member *chosen = is_given(one) || other == NULL ? one : other;
+
+    if (chosen->type == JSON_INVALID && one->type == JSON_NULL) {
+        chosen = one;
+    }
+    if (chosen->type != JSON_INVALID) {
+        append_json_member(body, name, chosen->value);
+    }
+}
+
+/* Looks for two members of a value, which is known to be valid; neither is found where it is no object. */
+static void look_into(const struct json_member *value, struct json_member members[static 2])
+{
+    struct error unused;
+    bool stray_nul;
+
+    members[0].type = members[1].type = JSON_INVALID;
+    if (value->type == JSON_OBJECT_BEGIN) {
+        (void)json_find_members(value->value, members, 2, &stray_nul, &unused);
+    }
+}
+
+static void append_service(struct buffer *body, const struct json_member *identifier,
+                           const struct json_member *name)
+{
+    if (is_given(identifier)) {
+        append_member_name(body, "services", 8);
+        buffer_append_text(body, "[{");
+        append_json_member(body, "identifier", identifier->value);
+        append_first(body, "name", name, NULL);
+        buffer_append_text(body, "}]");
+    }
+}
+
+/* Opens the metadata, or closes it again where nothing is in it: it would be taken for {}, which clears. */
+static size_t open_metadata(struct buffer *body)
+{
+    append_member_name(body, "metadata", 8);
+    buffer_append_text(body, "{");
+    return body->len;
+}
+
+static void close_metadata(struct buffer *body, size_t opened)
+{
+    if (body->len == opened && !body->failed) {
+        body->len -= strlen(",\"metadata\":{");
+        body->data[body->len] = '\0';
+    } else {
+        buffer_append_text(body, "}");
+    }
+}
+
+static bool adapt_pagerduty(struct slice record, struct buffer *body, struct error *error)
+{
+    enum {
+        ID,
+        TITLE,
+        DESCRIPTION,
+        STATUS,
+        URGENCY,
+        NUMBER,
+        PRIORITY,
+        PRIORITY_NAME,
+        URL,
+        CREATED,
+        RESOLVED,
+        CHANGED,
+        SERVICE,
+        SERVICE_ID,
+        SERVICE_NAME,
+        COUNT
+    };
+    struct json_member m[COUNT] = {[ID] = {.name = "id"},
+                                   [TITLE] = {.name = "title"},
+                                   [DESCRIPTION] = {.name = "description"},
+                                   [STATUS] = {.name = "status"},
+                                   [URGENCY] = {.name = "urgency"},
+                                   [NUMBER] = {.name = "incident_number"},
+                                   [PRIORITY] = {.name = "priority"},
+                                   [PRIORITY_NAME] = {.name = "priority_name"},
+                                   [URL] = {.name = "html_url"},
+                                   [CREATED] = {.name = "created_at"},
+                                   [RESOLVED] = {.name = "resolved_at"},
+                                   [CHANGED] = {.name = "last_status_change_at"},
+                                   [SERVICE] = {.name = "service"},
+                                   [SERVICE_ID] = {.name = "service_id"},
+                                   [SERVICE_NAME] = {.name = "service_name"}};
+    struct json_member priority[] = {{.name = "summary"}, {.name = "name"}};
+    struct json_member service[] = {{.name = "id"}, {.name = "summary"}};
+    bool stray_nul, is_resolved;
+    size_t opened;
+
+    if (!json_find_members(record, m, COUNT, &stray_nul, error)) {
+        return false;
+    }
+    look_into(&m[PRIORITY], priority);
+    look_into(&m[SERVICE], service);
+    is_resolved = m[STATUS].type == JSON_STRING && json_string_equals(m[STATUS].value, "resolved");
+    append_first(body, "reference_id", &m[ID], NULL);
+    append_first(body, "name", &m[TITLE], &m[DESCRIPTION]);
+    append_first(body, "priority", is_given(&priority[0]) ? &priority[0] : &priority[1], &m[PRIORITY_NAME]);
+    append_first(body, "source_url", &m[URL], NULL);
+    append_first(body, "started_at", &m[CREATED], NULL);
+    append_first(body, "resolved_at", &m[RESOLVED], is_resolved ? &m[CHANGED] : NULL);
+    append_service(body, is_given(&service[0]) ? &service[0] : &m[SERVICE_ID],
+                   is_given(&service[0]) ? &service[1] : &m[SERVICE_NAME]);
+    opened = open_metadata(body);
+    append_first(body, "incident_number", &m[NUMBER], NULL);
+    append_first(body, "urgency", &m[URGENCY], NULL);
+    close_metadata(body, opened);
+    return true;
+}
+
+/* Opsgenie lists services by their ids; in a CSV cell they are separated. */
+static void append_impacted(const struct adapter *adapter, const struct json_member *ids, struct buffer *body)
+{
+    struct json_reader reader;
+    struct json_member id;
+    bool is_first = true;
+
+    append_member_name(body, "services", 8);
+    buffer_append_text(body, "[");
+    json_reader_init(&reader, ids->value);
+    while (ids->type == JSON_ARRAY_BEGIN && json_next_element(&reader, &id)) {
+        buffer_append_text(body, is_first ? "{" : ",{");
+        append_json_member(body, "identifier", id.value);
+        buffer_append_text(body, "}");
+        is_first = false;
+    }
+    for (struct slice rest = {.data = ids->value.data + 1, .len = ids->value.len - 2};
+         ids->type == JSON_STRING && rest.len > 0;) {
+        const char *end =
+            memmem(rest.data, rest.len, adapter->table.separator, strlen(adapter->table.separator));
+        size_t len = end != NULL ? (size_t)(end - rest.data) : rest.len;
+        size_t past = end != NULL ? len + strlen(adapter->table.separator) : len;
+
+        buffer_append_text(body, is_first ? "{\"identifier\":\"" : ",{\"identifier\":\"");
+        buffer_append(body, rest.data, len);
+        buffer_append_text(body, "\"}");
+        rest = (struct slice){.data = rest.data + past, .len = rest.len - past};
+        is_first = false;
+    }
+    buffer_append_text(body, "]");
+}
+
+/* Appends the name of a member, with a '_' for each byte that the keys of metadata may not have. */
+static void append_tamed_name(struct buffer *body, struct slice quoted)
+{
+    buffer_append_text(body, body->data != NULL && body->data[body->len - 1] != '{' ? ",\"" : "\"");
+    for (size_t i = 1; i + 1 < quoted.len; i++) {
+        char byte = quoted.data[i];
+        bool is_kept = (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') ||
+                       (byte >= '0' && byte <= '9') || byte == '-';
+
+        buffer_append(body, is_kept ? &byte : "_", 1);
+    }
+    buffer_append_text(body, quoted.len > 2 ? "\":" : "_\":");
+}
+
+/* Copies the members of an object whose names may be any. */
+static void append_properties(struct buffer *body, const struct json_member *properties)
+{
+    struct json_reader reader;
+    struct json_token token;
+    size_t value = 0;
+
+    json_reader_init(&reader, properties->value);
+    while (properties->type == JSON_OBJECT_BEGIN && json_next(&reader, &token) != JSON_END_OF_TEXT) {
+        if (token.depth != 1) {
+            continue;
+        }
+        if (token.event == JSON_KEY) {
+            append_tamed_name(body, token.text);
+            value = 0;
+            continue;
+        }
+        value = value == 0 ? (size_t)(token.text.data - properties->value.data) : value;
+        if (token.event != JSON_OBJECT_BEGIN && token.event != JSON_ARRAY_BEGIN) {
+            buffer_append(body, properties->value.data + value, reader.at - value);
+        }
+    }
+}
+
+static bool adapt_opsgenie(const struct adapter *adapter, struct slice record, struct buffer *body,
+                           struct error *error)
+{
+    enum {
+        ID,
+        TINY_ID,
+        MESSAGE,
+        STATUS,
+        PRIORITY,
+        OWNER,
+        LINKS,
+        URL,
+        CREATED,
+        UPDATED,
+        STARTED,
+        ENDED,
+        IMPACTED,
+        SERVICE_ID,
+        TAGS,
+        PROPERTIES,
+        COUNT
+    };
+    struct json_member m[COUNT] = {[ID] = {.name = "id"},
+                                   [TINY_ID] = {.name = "tinyId"},
+                                   [MESSAGE] = {.name = "message"},
+                                   [STATUS] = {.name = "status"},
+                                   [PRIORITY] = {.name = "priority"},
+                                   [OWNER] = {.name = "ownerTeam"},
+                                   [LINKS] = {.name = "links"},
+                                   [URL] = {.name = "url"},
+                                   [CREATED] = {.name = "createdAt"},
+                                   [UPDATED] = {.name = "updatedAt"},
+                                   [STARTED] = {.name = "impactStartDate"},
+                                   [ENDED] = {.name = "impactEndDate"},
+                                   [IMPACTED] = {.name = "impactedServices"},
+                                   [SERVICE_ID] = {.name = "serviceId"},
+                                   [TAGS] = {.name = "tags"},
+                                   [PROPERTIES] = {.name = "extraProperties"}};
+    struct json_member links[] = {{.name = "web"}, {.name = "api"}}, none = {.type = JSON_INVALID};
+    bool stray_nul, is_over;
+    size_t opened;
+
+    if (!json_find_members(record, m, COUNT, &stray_nul, error)) {
+        return false;
+    }
+    look_into(&m[LINKS], links);
+    is_over = m[STATUS].type == JSON_STRING && (json_string_equals(m[STATUS].value, "resolved") ||
+                                                json_string_equals(m[STATUS].value, "closed"));
+    append_first(body, "reference_id", &m[ID], NULL);
+    append_first(body, "name", &m[MESSAGE], NULL);
+    append_first(body, "priority", &m[PRIORITY], NULL);
+    append_first(body, "source_url", &links[0], &m[URL]);
+    append_first(body, "started_at", &m[STARTED], &m[CREATED]);
+    append_first(body, "resolved_at", &m[ENDED], is_over ? &m[UPDATED] : NULL);
+    if (is_given(&m[IMPACTED])) {
+        append_impacted(adapter, &m[IMPACTED], body);
+    } else {
+        append_service(body, &m[SERVICE_ID], &none);
+    }
+    opened = open_metadata(body);
+    append_properties(body, &m[PROPERTIES]);
+    append_first(body, "tinyId", &m[TINY_ID], NULL);
+    append_first(body, "ownerTeam", &m[OWNER], NULL);
+    append_first(body, "tags", &m[TAGS], NULL);
+    close_metadata(body, opened);
+    return true;
+}
+
+static enum adapted adapt_dx(struct adapter *adapter, struct slice record, struct buffer *body,
+                             struct error *error)
+{
+    enum { ID, NAME, PRIORITY, SOURCE_ID, URL, STARTED, RESOLVED, DELETED, COUNT };
+    struct json_member m[COUNT] = {[ID] = {.name = "id"},
+                                   [NAME] = {.name = "name"},
+                                   [PRIORITY] = {.name = "priority"},
+                                   [SOURCE_ID] = {.name = "source_id"},
+                                   [URL] = {.name = "source_url"},
+                                   [STARTED] = {.name = "started_at"},
+                                   [RESOLVED] = {.name = "resolved_at"},
+                                   [DELETED] = {.name = "deleted"}};
+    bool stray_nul, ok = true;
+
+    if (!json_find_members(record, m, COUNT, &stray_nul, error)) {
+        return ADAPTED_BAD;
+    }
+    append_first(body, "reference_id", &m[SOURCE_ID], NULL);
+    append_first(body, "name", &m[NAME], NULL);
+    append_first(body, "priority", &m[PRIORITY], NULL);
+    append_first(body, "source_url", &m[URL], NULL);
+    append_first(body, "started_at", &m[STARTED], NULL);
+    append_first(body, "resolved_at", &m[RESOLVED], NULL);
+    if (is_given(&m[ID])) {
+        dx_append_services(&adapter->services, m[ID].value, body);
+        ok = dx_append_metadata(&adapter->metadata, m[ID].value, body, error);
+    }
+    if (m[DELETED].type == JSON_TRUE ||
+        (m[DELETED].type == JSON_STRING &&
+         (json_string_equals(m[DELETED].value, "t") || json_string_equals(m[DELETED].value, "true") ||
+          json_string_equals(m[DELETED].value, "TRUE") || json_string_equals(m[DELETED].value, "1")))) {
+        return ADAPTED_LEFT_OUT;
+    }
+    return ok ? ADAPTED_GOOD : ADAPTED_BAD;
+}
+
+static enum adapted adapt(struct adapter *adapter, struct slice record, struct error *error)
+{
+    enum adapted adapted;
+
+    buffer_reset(&adapter->body, KEEP_BYTES);
+    buffer_append_text(&adapter->body, "{");
+    if (adapter->format == FORMAT_DX) {
+        adapted = adapt_dx(adapter, record, &adapter->body, error);
+    } else if (adapter->format == FORMAT_OPSGENIE) {
+        adapted = adapt_opsgenie(adapter, record, &adapter->body, error) ? ADAPTED_GOOD : ADAPTED_BAD;
+    } else {
+        adapted = adapt_pagerduty(record, &adapter->body, error) ? ADAPTED_GOOD : ADAPTED_BAD;
+    }
+    buffer_append_text(&adapter->body, "}");
+    if (adapted == ADAPTED_GOOD && adapter->body.failed) {
+        (void)error_set(error, ERROR_INTERNAL, "out of memory");
+        return ADAPTED_BAD;
+    }
+    return adapted;
+}
+
+enum adapted adapter_apply(struct adapter *adapter, enum source_kind kind, struct slice record,
+                           struct slice *body, struct error *error)
+{
+    enum adapted adapted;
+
+    *body = record;
+    if (kind == SOURCE_ROWS) {
+        buffer_reset(&adapter->flat, KEEP_BYTES);
+        if (!table_read(&adapter->table, record, &adapter->flat, error)) {
+            return ADAPTED_BAD;
+        }
+        *body = (struct slice){.data = adapter->flat.data, .len = adapter->flat.len};
+    }
+    if (adapter->format != FORMAT_PAGERDUTY && adapter->format != FORMAT_OPSGENIE &&
+        adapter->format != FORMAT_DX) {
+        return ADAPTED_GOOD;
+    }
+    adapted = adapt(adapter, *body, error);
+    *body = (struct slice){.data = adapter->body.data, .len = adapter->body.len};
+    return adapted;
+}

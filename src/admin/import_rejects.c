@@ -1,0 +1,114 @@
+/* The file that takes an import's bad records. */
+#include "admin/import_rejects.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { FILE_MODE = 0600 };
+
+static const char array_end[] = "\n]\n";
+enum { ARRAY_END_BYTES = sizeof array_end - 1 };
+
+static bool complain(const char *path, const char *why)
+{
+    (void)fprintf(stderr, "incidentctl: unable to write %s: %s\n", path, why);
+    return false;
+}
+
+/* Goes to the end, or before the bracket that ends an array. */
+static bool go_to_end(struct rejects *rejects, int fd, off_t size)
+{
+    char end[ARRAY_END_BYTES];
+
+    if (rejects->kind == SOURCE_VALUES && size > 0) {
+        if (size < ARRAY_END_BYTES ||
+            pread(fd, end, ARRAY_END_BYTES, size - ARRAY_END_BYTES) != ARRAY_END_BYTES ||
+            memcmp(end, array_end, ARRAY_END_BYTES) != 0) {
+            return complain(rejects->path, "it does not end as the file that an import was writing");
+        }
+        size -= ARRAY_END_BYTES;
+        if (ftruncate(fd, size) != 0) {
+            return complain(rejects->path, strerror(errno));
+        }
+    }
+    return lseek(fd, size, SEEK_SET) == size || complain(rejects->path, strerror(errno));
+}
+
+bool rejects_open(struct rejects *rejects, const char *path, const struct source *source, bool resumes)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, FILE_MODE);
+    struct stat ours, theirs;
+
+    *rejects = (struct rejects){.path = path, .kind = source->kind};
+    if (fd < 0 || fstat(fd, &ours) != 0 || fstat(source->fd, &theirs) != 0) {
+        return complain(path, strerror(errno));
+    }
+    rejects->is_empty = ours.st_size == 0;
+    if (ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino) {
+        (void)complain(path, "it is what is imported");
+    } else if (!rejects->is_empty && !resumes) {
+        (void)complain(path, "it holds something already; move it away, or name another file");
+    } else if (go_to_end(rejects, fd, ours.st_size)) {
+        rejects->file = fdopen(fd, "r+");
+    }
+    if (rejects->file == NULL) {
+        (void)close(fd);
+    }
+    return rejects->file != NULL;
+}
+
+bool rejects_set_header(struct rejects *rejects, struct slice header)
+{
+    rejects->header = malloc(header.len + 1);
+    if (rejects->header != NULL) {
+        memcpy(rejects->header, header.data, header.len);
+        rejects->header_len = header.len;
+    }
+    return rejects->header != NULL;
+}
+
+static void write_bytes(struct rejects *rejects, const char *data, size_t len)
+{
+    rejects->failed = rejects->failed || (len > 0 && fwrite(data, 1, len, rejects->file) != len);
+}
+
+void rejects_add(struct rejects *rejects, struct slice record)
+{
+    if (rejects->file == NULL) {
+        return;
+    }
+    if (rejects->kind == SOURCE_VALUES) {
+        write_bytes(rejects, rejects->is_empty ? "[\n" : ",\n", 2);
+    } else if (rejects->is_empty && rejects->header != NULL) {
+        write_bytes(rejects, rejects->header, rejects->header_len);
+        write_bytes(rejects, "\n", 1);
+    }
+    write_bytes(rejects, record.data, record.len);
+    if (rejects->kind != SOURCE_VALUES) {
+        write_bytes(rejects, "\n", 1);
+    }
+    rejects->is_empty = false;
+    rejects->failed = fflush(rejects->file) != 0 || rejects->failed;
+}
+
+bool rejects_close(struct rejects *rejects)
+{
+    free(rejects->header);
+    rejects->header = NULL;
+    if (rejects->file == NULL) {
+        return true;
+    }
+    if (rejects->kind == SOURCE_VALUES && !rejects->is_empty) {
+        write_bytes(rejects, array_end, ARRAY_END_BYTES);
+    }
+    rejects->failed = fclose(rejects->file) != 0 || rejects->failed;
+    rejects->file = NULL;
+    if (rejects->is_empty) {
+        (void)unlink(rejects->path);
+    }
+    return !rejects->failed || complain(rejects->path, "the bad records are not all in it");
+}

@@ -1,0 +1,34 @@
+/* The file that takes an import's bad records, verbatim, so that it can be mended and imported itself. */
+#ifndef INCIDENTS_ADMIN_IMPORT_REJECTS_H
+#define INCIDENTS_ADMIN_IMPORT_REJECTS_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "admin/import_source.h"
+
+struct rejects {
+    const char *path; /* borrowed */
+    FILE *file;
+    enum source_kind kind;
+    char *header; /* of rows; written before the first */
+    size_t header_len;
+    bool is_empty;
+    bool failed;
+};
+
+/* Makes the file for records of the source. One that holds something already is added to where `resumes`, and
+ * else refused, as is the source itself. False, with a message on standard error. */
+bool rejects_open(struct rejects *rejects, const char *path, const struct source *source, bool resumes);
+
+/* The header that rows stand below. False when out of memory. */
+bool rejects_set_header(struct rejects *rejects, struct slice header);
+
+/* Adds a record. What goes wrong is said by rejects_close. */
+void rejects_add(struct rejects *rejects, struct slice record);
+
+/* Ends the file, and removes it where it is empty. False, with a message on standard error, where something
+ * in it could not be written. One that is all zero is fine. */
+bool rejects_close(struct rejects *rejects);
+
+#endif

@@ -1,0 +1,279 @@
+/* The records of an import that are read and not done. */
+#include "admin/import_window.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "api/method.h"
+#include "base/clock.h"
+
+enum {
+    RECORDS_MAX = 4000, /* enough that two batches travel and the next is gathered */
+    BYTES_MAX = 32 * 1024 * 1024,
+    WAKE_STEP = 500,
+    WAIT_MS = 200, /* at most, so that whoever waits can look at signals and the clock */
+    RETRY_AFTER_MS = 1000,
+};
+
+bool window_init(struct window *window, struct store *store,
+                 void (*done)(void *context, const struct window_record *record), void *context)
+{
+    pthread_condattr_t attributes;
+    bool ok;
+
+    *window = (struct window){.store = store, .done = done, .context = context};
+    TAILQ_INIT(&window->records);
+    (void)pthread_mutex_init(&window->mutex, NULL); /* cannot fail without attributes on Linux */
+    ok = pthread_condattr_init(&attributes) == 0;
+    ok = ok && pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0 &&
+         pthread_cond_init(&window->progress, &attributes) == 0;
+    (void)pthread_condattr_destroy(&attributes);
+    return ok;
+}
+
+struct window_record *window_record_new(struct slice text)
+{
+    struct window_record *record = calloc(1, sizeof *record);
+    char *copy = record == NULL ? NULL : malloc(text.len + 1);
+
+    if (copy == NULL) {
+        free(record);
+        return NULL;
+    }
+    if (text.len > 0) {
+        memcpy(copy, text.data, text.len);
+    }
+    record->text = (struct slice){.data = copy, .len = text.len};
+    return record;
+}
+
+static void record_free(struct window_record *record)
+{
+    item_free(&record->item);
+    incident_free(&record->incident);
+    free((char *)(uintptr_t)record->text.data);
+    free(record);
+}
+
+void window_free(struct window *window)
+{
+    struct window_record *record;
+
+    while ((record = TAILQ_FIRST(&window->records)) != NULL) {
+        TAILQ_REMOVE(&window->records, record, link);
+        record_free(record);
+    }
+    (void)pthread_cond_destroy(&window->progress);
+    (void)pthread_mutex_destroy(&window->mutex);
+}
+
+/* What an outcome makes of a record. */
+static enum window_state judge(struct window_record *record)
+{
+    switch (record->item.outcome) {
+    case ITEM_UNAVAILABLE:
+        return WINDOW_UNAVAILABLE;
+    case ITEM_NOT_AUTHED:
+    case ITEM_NOT_PERMITTED:
+        return WINDOW_REFUSED;
+    default:
+        return check_outcome(record->item.outcome, &record->error) ? WINDOW_STORED : WINDOW_BAD;
+    }
+}
+
+/* The store is through with a record. From any of its threads. */
+static void take_back(void *context)
+{
+    struct window_record *record = context;
+    struct window *window = record->window;
+
+    (void)pthread_mutex_lock(&window->mutex);
+    record->state = judge(record);
+    if (record->state == WINDOW_STORED && record->outcome == ITEM_PENDING) {
+        record->outcome = record->item.outcome;
+    }
+    window->unavailable += record->state == WINDOW_UNAVAILABLE;
+    window->is_refused = window->is_refused || record->state == WINDOW_REFUSED;
+    window->underway--;
+    if (window->underway <= window->wake_at) {
+        (void)pthread_cond_signal(&window->progress);
+    }
+    (void)pthread_mutex_unlock(&window->mutex);
+}
+
+/* Sends a record that is counted as under way. */
+static void send(struct window *window, struct window_record *record)
+{
+    record->item.outcome = ITEM_PENDING;
+    record->ticket = (struct ticket){.item = &record->item, .done = take_back, .context = record};
+    store_queue(window->store, &record->ticket);
+}
+
+void window_add(struct window *window, struct window_record *record)
+{
+    bool is_underway = record->state == WINDOW_UNDERWAY;
+
+    record->window = window;
+    record->outcome = ITEM_PENDING;
+    record->bytes = record->text.len + record->item.json.capacity;
+    (void)pthread_mutex_lock(&window->mutex);
+    TAILQ_INSERT_TAIL(&window->records, record, link);
+    window->count++;
+    window->bytes += record->bytes;
+    window->underway += is_underway;
+    (void)pthread_mutex_unlock(&window->mutex);
+    if (is_underway) {
+        send(window, record);
+    }
+}
+
+bool window_is_refused(struct window *window)
+{
+    bool is_refused;
+
+    (void)pthread_mutex_lock(&window->mutex);
+    is_refused = window->is_refused;
+    (void)pthread_mutex_unlock(&window->mutex);
+    return is_refused;
+}
+
+/* Reports the records that are done, up to the first that is not. The caller holds the mutex; it is released
+ * meanwhile. */
+static void report(struct window *window)
+{
+    struct window_record *record;
+
+    while ((record = TAILQ_FIRST(&window->records)) != NULL && record->state < WINDOW_UNDERWAY) {
+        TAILQ_REMOVE(&window->records, record, link);
+        window->count--;
+        window->bytes -= record->bytes;
+        (void)pthread_mutex_unlock(&window->mutex);
+        window->done(window->context, record);
+        record_free(record);
+        (void)pthread_mutex_lock(&window->mutex);
+    }
+}
+
+static bool is_for_same_incident(const struct window_record *one, const struct window_record *other)
+{
+    return one->item.reference_id != NULL && other->item.reference_id != NULL &&
+           strcmp(one->item.reference_id, other->item.reference_id) == 0;
+}
+
+/* Whether a record must be sent: it was not stored, or it was, before an earlier one of its incident, which
+ * is stored only now. */
+static bool is_due(const struct window *window, const struct window_record *record)
+{
+    const struct window_record *earlier;
+
+    if (record->state == WINDOW_UNAVAILABLE) {
+        return true;
+    }
+    if (record->state != WINDOW_STORED) {
+        return false;
+    }
+    TAILQ_FOREACH(earlier, &window->records, link)
+    {
+        if (earlier == record) {
+            return false;
+        }
+        if (earlier->state == WINDOW_UNDERWAY && is_for_same_incident(earlier, record)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Sends once more what could not be stored, in order. Nothing is under way, so nobody else looks at the
+ * records but those that were sent. */
+static void retry(struct window *window)
+{
+    struct window_record *record, *first = NULL;
+
+    (void)pthread_mutex_lock(&window->mutex);
+    window->unavailable = 0;
+    TAILQ_FOREACH(record, &window->records, link)
+    {
+        if (is_due(window, record)) {
+            record->state = WINDOW_UNDERWAY;
+            window->underway++;
+            first = first == NULL ? record : first;
+        }
+    }
+    (void)pthread_mutex_unlock(&window->mutex);
+    for (record = first; record != NULL; record = TAILQ_NEXT(record, link)) {
+        bool is_sent_now;
+
+        (void)pthread_mutex_lock(&window->mutex);
+        is_sent_now = record->state == WINDOW_UNDERWAY;
+        (void)pthread_mutex_unlock(&window->mutex);
+        if (is_sent_now) {
+            send(window, record);
+        }
+    }
+}
+
+/* The caller holds the mutex. */
+static void wait_a_moment(struct window *window, size_t wake_at)
+{
+    int64_t until_ms = clock_now_ms() + WAIT_MS;
+    const struct timespec until = {.tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000};
+
+    window->wake_at = wake_at;
+    (void)pthread_cond_timedwait(&window->progress, &window->mutex, &until);
+    window->wake_at = 0;
+}
+
+/* Has all come back, and some in vain? The caller holds the mutex, which is released. */
+static void unlock_and_retry(struct window *window, bool may_retry)
+{
+    bool is_vain = may_retry && window->underway == 0 && window->unavailable > 0;
+    size_t count = window->unavailable;
+
+    (void)pthread_mutex_unlock(&window->mutex);
+    if (is_vain) {
+        (void)fprintf(stderr, "incidentctl: %zu records could not be stored in time, trying again\n", count);
+        clock_sleep_ms(RETRY_AFTER_MS);
+        retry(window);
+    }
+}
+
+static bool has_room(const struct window *window)
+{
+    return window->unavailable == 0 && !window->is_refused && window->count < RECORDS_MAX &&
+           (window->count == 0 || window->bytes < BYTES_MAX);
+}
+
+bool window_wait_for_room(struct window *window, bool may_retry)
+{
+    bool is_room;
+
+    (void)pthread_mutex_lock(&window->mutex);
+    if (!has_room(window)) {
+        report(window);
+        if (!has_room(window) && window->underway > 0) {
+            wait_a_moment(window, window->underway > WAKE_STEP ? window->underway - WAKE_STEP : 0);
+        }
+        report(window);
+    }
+    is_room = has_room(window);
+    unlock_and_retry(window, may_retry);
+    return is_room;
+}
+
+bool window_wait_for_end(struct window *window, bool may_retry)
+{
+    bool is_over;
+
+    (void)pthread_mutex_lock(&window->mutex);
+    report(window);
+    if (window->underway > 0) {
+        wait_a_moment(window, 0);
+        report(window);
+    }
+    is_over = window->underway == 0 && (window->unavailable == 0 || !may_retry);
+    unlock_and_retry(window, may_retry && !window->is_refused);
+    return is_over || window->is_refused;
+}
