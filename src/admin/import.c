@@ -25,7 +25,7 @@
 
 enum {
     CONNECTIONS = 2,
-    BATCH_MAX = 500,
+    BATCH_MAX = 250,     /* larger ones cost Postgres more for each incident: it compares all with all */
     QUEUE_MAX = 10000,   /* more than the window holds */
     DEADLINE_MS = 30000, /* after which the import tries again by itself */
     PREFIX_SHOWN = 8,
@@ -92,7 +92,7 @@ static bool make_token(struct import *import)
 
     if (session != NULL && check_schema(session) && token_make(token)) {
         digest_sha256((struct slice){.data = token, .len = strlen(token)}, import->token_hash);
-        (void)snprintf(prefix, sizeof prefix, "%s", token);
+        (void)snprintf(prefix, sizeof prefix, "%.*s", PREFIX_SHOWN, token);
         explicit_bzero(token, sizeof token);
         result = session_query(
             session,

@@ -1,0 +1,620 @@
+/* incidentctl import: every format, bad records and what becomes of them, interruptions, and that it all adds
+ * up. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "harness/site.h"
+
+enum { MANY = 20000 };
+
+static struct site site;
+
+/* The path of a file in the site's directory, in one of a few static buffers. */
+static const char *path_of(const char *name)
+{
+    static char paths[8][SITE_PATH_MAX];
+    static size_t next;
+    char *path = paths[next++ % 8];
+
+    (void)snprintf(path, SITE_PATH_MAX, "%s/%s", site.directory, name);
+    return path;
+}
+
+static const char *write_file(const char *name, const char *text)
+{
+    const char *path = path_of(name);
+    FILE *file = fopen(path, "we");
+
+    assert_non_null(file);
+    assert_int_equal(fwrite(text, 1, strlen(text), file), strlen(text));
+    assert_int_equal(fclose(file), 0);
+    return path;
+}
+
+static void check_file(const char *path, const char *expected)
+{
+    char *text = read_whole_file(path);
+
+    assert_string_equal(text, expected);
+    free(text);
+}
+
+static void forget_all(void)
+{
+    (void)site_query(&site, "DELETE FROM intake.incident");
+    (void)unlink(path_of("rejects"));
+}
+
+static void check_query(const char *sql, const char *expected)
+{
+    const char *got = site_query(&site, sql);
+
+    if (strcmp(got, expected) != 0) {
+        fail_msg("%s: %s, not %s", sql, got, expected);
+    }
+}
+
+/* The outcome must have that status, and the text on standard output. */
+static void check_outcome_of(const struct outcome *outcome, int status, const char *out)
+{
+    if (outcome->status != status || strstr(outcome->out, out) == NULL) {
+        fail_msg("status %d: %s%s", outcome->status, outcome->out, outcome->err);
+    }
+}
+
+#define EVERY_COLUMN                                                                                         \
+    "SELECT i.name || '|' || i.priority || '|' || i.source_url || '|' || extract(epoch FROM "                \
+    "i.started_at)::bigint "                                                                                 \
+    "|| '|' || extract(epoch FROM i.resolved_at)::bigint || '|' || i.metadata::text || '|' || "              \
+    "(SELECT string_agg(s.identifier, ',' ORDER BY position) FROM intake.incident_service s "                \
+    "WHERE s.reference_id = i.reference_id) FROM intake.incident i WHERE reference_id = 'A'"
+#define ITS_VALUES "Disk full|P1|https://x/1|1704067200|1704070800|{\"cause\": {\"kind\": \"deploy\"}}|db,web"
+#define AS_JSON                                                                                              \
+    "{\"reference_id\":\"A\",\"name\":\"Disk full\",\"priority\":\"P1\",\"source_url\":\"https://x/1\","     \
+    "\"started_at\":\"2024-01-01\",\"resolved_at\":\"2024-01-01T01:00Z\",\"metadata\":{\"cause\":{\"kind\":" \
+    "\"deploy\"}},\"services\":[{\"identifier\":\"db\"},{\"identifier\":\"web\"}]}"
+
+static void every_format_of_our_own_is_known_by_how_it_begins(void **state)
+{
+    static const char *const texts[] = {
+        AS_JSON "\n\n{\"reference_id\":\"B\",\"started_at\":\"2024-01-01\"}",
+        " [" AS_JSON ",\n {\"reference_id\":\"B\",\n \"started_at\":\"2024-01-01\"}\n]\n",
+        "{\n\"reference_id\":\"B\",\n\"started_at\":\"2024-01-01\"}\n" AS_JSON,
+        "reference_id,name,priority,source_url,started_at,resolved_at,metadata.cause.kind,services\n"
+        "A,Disk full,P1,https://x/1,2024-01-01,2024-01-01T01:00Z,deploy,db;web\nB,,,,2024-01-01,,,\n",
+        "\xEF\xBB\xBFservices,metadata,resolved_at,started_at,reference_id,name,priority,source_url\r\n"
+        "\"db;web\",\"{\"\"cause\"\":{\"\"kind\"\":\"\"deploy\"\"}}\",2024-01-01T01:00Z,2024-01-01,A,Disk "
+        "full,P1,"
+        "https://x/1\r\n,,,2024-01-01,B,,,\r\n",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        forget_all();
+        check_outcome_of(site_control(&site, texts[i], "import", "-", NULL), 0,
+                         "read 2: 2 stored (2 created, 0 updated, 0 unchanged), 0 bad\n");
+        check_query(EVERY_COLUMN, ITS_VALUES);
+        check_query("SELECT count(*) FROM intake.incident WHERE reference_id = 'B' AND name IS NULL "
+                    "AND resolved_at IS NULL AND metadata IS NULL",
+                    "1");
+        check_outcome_of(site_control(&site, NULL, "import", write_file("again", texts[i]), NULL), 0,
+                         "read 2: 2 stored (0 created, 0 updated, 2 unchanged), 0 bad\n");
+    }
+    check_query("SELECT count(*) FROM intake.api_token WHERE label LIKE '%import%'", "0");
+}
+
+static void odd_data_arrives_as_it_is(void **state)
+{
+    (void)state;
+    forget_all();
+    check_outcome_of(
+        site_control(
+            &site,
+            "reference_id,started_at,name,metadata.a.x,metadata.b,metadata.a.y,services\n"
+            "\"r,1\",2024-01-01,\"two\nlines, \"\"quoted\"\" \xC3\xA9\xF0\x9F\x94\xA5\",1.10,,\"\",x|y;z\n",
+            "import", "--separator", "|", "-", NULL),
+        0, "read 1: 1 stored (1 created");
+    check_query("SELECT name FROM intake.incident WHERE reference_id = 'r,1'",
+                "two\nlines, \"quoted\" \xC3\xA9\xF0\x9F\x94\xA5");
+    check_query("SELECT metadata::text FROM intake.incident", "{\"a\": {\"x\": \"1.10\", \"y\": \"\"}}");
+    check_query("SELECT string_agg(identifier, ' ' ORDER BY position) FROM intake.incident_service", "x y;z");
+    check_outcome_of(
+        site_control(&site,
+                     "{\"reference_id\":\"n\",\"started_at\":\"2024-01-01\",\"name\":\"]},[{\\\"\","
+                     "\"metadata\":{\"cost\":1.10,\"big\":18446744073709551616}}",
+                     "import", "--format", "json", "-", NULL),
+        0, "1 created");
+    check_query("SELECT metadata::text || name FROM intake.incident WHERE reference_id = 'n'",
+                "{\"big\": 18446744073709551616, \"cost\": 1.10}]},[{\"");
+}
+
+static void bad_lines_are_named_and_can_be_mended(void **state)
+{
+    static const char bad_csv[] =
+        "r-3,yesterday,Bad\nr-4,2024-01-01\n,2024-01-01,None\nr-5,2024-01-01,\"a\"b\n";
+    const char *file, *rejects = path_of("rejects");
+    const struct outcome *outcome;
+    char expected[512];
+
+    (void)state;
+    forget_all();
+    file = write_file("bad.csv",
+                      "reference_id,started_at,name\nr-1,2024-01-01,\"two\nlines\"\nr-2,2024-01-01,Good\n"
+                      "r-3,yesterday,Bad\nr-4,2024-01-01\n,2024-01-01,None\nr-5,2024-01-01,\"a\"b\n"
+                      "r-6,2024-01-01,\"Good\"\n");
+    outcome = site_control(&site, NULL, "import", "--rejects", rejects, file, NULL);
+    check_outcome_of(outcome, 1, "read 7: 3 stored (3 created, 0 updated, 0 unchanged), 4 bad\n");
+    (void)snprintf(expected, sizeof expected,
+                   "%s:5: invalid_timestamp: started_at must be an ISO-8601 timestamp\n"
+                   "%s:6: invalid_arguments: the row has 2 cells where the header has 3\n"
+                   "%s:7: invalid_arguments: reference_id is required\n"
+                   "%s:8: invalid_arguments: the row has text behind a closing quote\n",
+                   file, file, file, file);
+    assert_string_equal(outcome->err, expected);
+    (void)snprintf(expected, sizeof expected, "reference_id,started_at,name\n%s", bad_csv);
+    check_file(rejects, expected);
+
+    outcome = site_control(&site, NULL, "import", "--rejects", rejects, file, NULL);
+    assert_int_equal(outcome->status, 1); /* it may have been mended already */
+    assert_non_null(strstr(outcome->err, "holds something already"));
+    outcome = site_control(&site, NULL, "import", "--rejects", file, file, NULL);
+    assert_non_null(strstr(outcome->err, "what is imported"));
+
+    file = write_file("mended.csv", "reference_id,started_at,name\nr-3,2024-01-01,Bad\nr-4,2024-01-01,\n"
+                                    "r-4b,2024-01-01,None\nr-5,2024-01-01,\"a\"\n");
+    check_outcome_of(site_control(&site, NULL, "import", "--rejects", path_of("none"), file, NULL), 0,
+                     "4 created, 0 updated, 0 unchanged), 0 bad\n");
+    assert_int_not_equal(access(path_of("none"), F_OK), 0);
+}
+
+static void every_format_rejects_what_it_can_read_again(void **state)
+{
+    static const struct {
+        const char *text, *errors[3], *rejects;
+    } cases[] = {
+        {"{\"reference_id\":\"a\",\"started_at\":\"2024-01-01\"}\n{\"reference_id\":\"b\"}\n\n{\"broken\n"
+         "{\"reference_id\":\"c\",\"started_at\":\"2024-01-01\",\"metadata\":{\"a.b\":1}}\n",
+         {"standard input:2: invalid_arguments: started_at is required\n",
+          "standard input:4: invalid_json: ", "standard input:5: metadata_invalid: "},
+         "{\"reference_id\":\"b\"}\n{\"broken\n"
+         "{\"reference_id\":\"c\",\"started_at\":\"2024-01-01\",\"metadata\":{\"a.b\":1}}\n"},
+        {"[{\"reference_id\":\"a\",\"started_at\":\"2024-01-01\"},\n{\"reference_id\":\n\"b\"} , nonsense\n,"
+         "{\"reference_id\":1,\"started_at\":\"2024-01-01\"}]",
+         {"standard input:2: invalid_arguments: started_at is required\n", "standard input:3: invalid_json: ",
+          "standard input:4: invalid_arguments: reference_id must be a non-empty string\n"},
+         "[\n{\"reference_id\":\n\"b\"},\nnonsense,\n{\"reference_id\":1,\"started_at\":\"2024-01-01\"}\n]"
+         "\n"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const struct outcome *outcome;
+        char *rejected;
+
+        forget_all();
+        outcome = site_control(&site, cases[i].text, "import", "--rejects", path_of("rejects"), "-", NULL);
+        check_outcome_of(outcome, 1, "read 4: 1 stored (1 created, 0 updated, 0 unchanged), 3 bad\n");
+        for (size_t j = 0; j < 3; j++) {
+            if (strstr(outcome->err, cases[i].errors[j]) == NULL) {
+                fail_msg("case %zu lacks \"%s\": %s", i, cases[i].errors[j], outcome->err);
+            }
+        }
+        rejected = read_whole_file(path_of("rejects"));
+        assert_string_equal(rejected, cases[i].rejects);
+        check_outcome_of(site_control(&site, rejected, "import", "-", NULL), 1, "read 3: 0 stored");
+        free(rejected);
+        outcome = site_control(&site, cases[i].text, "import", "--skip", "1", "--rejects", path_of("rejects"),
+                               "-", NULL);
+        check_outcome_of(outcome, 1,
+                         "read 3: 0 stored (0 created, 0 updated, 0 unchanged), 3 bad; 1 skipped");
+        rejected = read_whole_file(path_of("rejects"));
+        check_outcome_of(site_control(&site, rejected, "import", "-", NULL), 1, "read 6: 0 stored");
+        free(rejected);
+    }
+}
+
+static void an_input_that_breaks_off_says_so(void **state)
+{
+    const struct outcome *outcome;
+
+    (void)state;
+    forget_all();
+    outcome = site_control(&site, "[{\"reference_id\":\"a\",\"started_at\":\"2024-01-01\"},\n\n", "import",
+                           "-", NULL);
+    check_outcome_of(outcome, 1, "read 1: 1 stored");
+    assert_non_null(strstr(outcome->out, "--skip 1\n"));
+    assert_non_null(strstr(outcome->err, "standard input:3: the rest was not read: the array is not closed"));
+    outcome = site_control(&site, "reference_id,started_at\na,2024-01-01\nb,\"2024-01-01\nc,2024-01-01\n",
+                           "import", "-", NULL);
+    check_outcome_of(outcome, 1, "read 2: 1 stored (0 created, 0 updated, 1 unchanged), 1 bad\n");
+    assert_non_null(
+        strstr(outcome->err, "standard input:3: invalid_arguments: the row has a quote that is not closed"));
+    check_outcome_of(site_control(&site, "", "import", "-", NULL), 0, "read 0: 0 stored");
+}
+
+static void a_record_over_16_mib_is_refused_and_the_next_is_not(void **state)
+{
+    static const char *const ends[][2] = {{"", "\n"}, {"[", ",\n"}};
+    const size_t size = (size_t)17 * 1024 * 1024;
+
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        const char *path = path_of("large");
+        FILE *file = fopen(path, "we");
+        const struct outcome *outcome;
+
+        forget_all();
+        (void)fprintf(file, "%s{\"reference_id\":\"a\",\"name\":\"", ends[i][0]);
+        for (size_t n = 0; n < size; n += 64) {
+            (void)fputs("0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", file);
+        }
+        (void)fprintf(file, "\"}%s{\"reference_id\":\"b\",\"started_at\":\"2024-01-01\"}%s\n", ends[i][1],
+                      i == 1 ? "]" : "");
+        assert_int_equal(fclose(file), 0);
+        outcome = site_control(&site, NULL, "import", path, "--format", i == 0 ? "jsonl" : "json", NULL);
+        check_outcome_of(outcome, 1, "read 2: 1 stored (1 created, 0 updated, 0 unchanged), 1 bad\n");
+        assert_non_null(strstr(outcome->err, "large:1: request_too_large: the record is over 16 MiB"));
+        (void)unlink(path);
+    }
+}
+
+static void a_dry_run_needs_no_database_and_stores_nothing(void **state)
+{
+    const char *const argv[] = {site.control, "import", "--dry-run", "-", NULL};
+    const char *const environment[] = {"DATABASE_URL=postgresql:///nowhere?host=/nowhere", NULL};
+    static const char text[] = AS_JSON "\n{}\n";
+
+    (void)state;
+    forget_all();
+    check_outcome_of(process_run(argv, environment, text, strlen(text)), 1,
+                     "read 2: 1 good, 1 bad; nothing was stored\n");
+    check_outcome_of(site_control(&site, AS_JSON, "import", "--dry-run", "-", NULL), 0,
+                     "read 1: 1 good, 0 bad");
+    check_query("SELECT count(*) FROM intake.incident", "0");
+}
+
+static void the_last_line_of_an_incident_counts(void **state)
+{
+    const char *path = path_of("same");
+    FILE *file = fopen(path, "we");
+
+    (void)state;
+    forget_all();
+    for (int i = 0; i < 300; i++) {
+        (void)fprintf(file, "{\"reference_id\":\"same-%d\",\"started_at\":\"2024-01-01\",\"name\":\"%d\"}\n",
+                      i % 3, i);
+    }
+    assert_int_equal(fclose(file), 0);
+    check_outcome_of(site_control(&site, NULL, "import", path, NULL), 0,
+                     "read 300: 300 stored (3 created, 297 updated, 0 unchanged), 0 bad\n");
+    check_query("SELECT string_agg(name, ' ' ORDER BY reference_id) FROM intake.incident", "297 298 299");
+}
+
+static void what_pagerduty_exports_is_read(void **state)
+{
+    (void)state;
+    forget_all();
+    check_outcome_of(site_control(&site, NULL, "import", "--format", "pagerduty",
+                                  "tests/cases/import/pagerduty.json", NULL),
+                     0, "read 3: 3 stored (3 created");
+    check_query("SELECT concat_ws('|', name, priority, source_url, extract(epoch FROM started_at), "
+                "extract(epoch FROM resolved_at), metadata::text) FROM intake.incident WHERE reference_id = "
+                "'PT4KHLK'",
+                "The server is on fire.|P2|https://acme.pagerduty.com/incidents/PT4KHLK|1601664322.169000|"
+                "1601667922.000000|{\"urgency\": \"high\", \"incident_number\": 1234}");
+    check_query("SELECT string_agg(reference_id || identifier || name, ' ' ORDER BY reference_id) FROM "
+                "intake.incident_service",
+                "PT4KHLKPF9KMXHMy Mail Service PT4KHLLPF9KMXHMy Mail Service");
+    check_query(
+        "SELECT resolved_at IS NULL AND priority IS NULL FROM intake.incident WHERE reference_id = 'PT4KHLL'",
+        "t");
+    check_query("SELECT extract(epoch FROM resolved_at - started_at)::int FROM intake.incident "
+                "WHERE reference_id = 'PT4KHLM'",
+                "3600");
+    forget_all();
+    check_outcome_of(site_control(&site, NULL, "import", "tests/cases/import/pagerduty.csv", NULL), 0,
+                     "2 created");
+    check_query(
+        "SELECT string_agg(concat_ws('|', reference_id, i.name, priority, s.identifier, s.name, resolved_at "
+        "- started_at), ' ' ORDER BY reference_id) FROM intake.incident i "
+        "JOIN intake.incident_service s USING (reference_id)",
+        "PA1|Disk full, again|P1|PS1|Storage|00:30:00 PA2|Cable\ncut|PS2|Network");
+}
+
+static void what_opsgenie_exports_is_read(void **state)
+{
+    (void)state;
+    forget_all();
+    check_outcome_of(
+        site_control(&site, NULL, "import", "--format", "opsgenie", "tests/cases/import/opsgenie.json", NULL),
+        0, "read 3: 3 stored (3 created");
+    check_query(
+        "SELECT concat_ws('|', name, priority, source_url, resolved_at - started_at, metadata::text) "
+        "FROM intake.incident WHERE reference_id = '70413a06-38d6-4c85-92b8-5ebc900d42e2'",
+        "Our servers are in danger|P1|https://app.opsgenie.com/incident/detail/70413a06|01:00:00|"
+        "{\"tags\": [\"OverwriteQuietHours\", \"Critical\"], \"ticket\": \"OPS-1\", \"tinyId\": \"1791\", "
+        "\"ownerTeam\": \"4513b7ea-3b91-438f-b7e4-e3e54af9147c\", \"root_cause\": \"deploy\"}");
+    check_query("SELECT count(*) FROM intake.incident_service", "2");
+    check_query(
+        "SELECT string_agg(reference_id || coalesce((resolved_at - started_at)::text, '-'), ' ' ORDER BY "
+        "reference_id) FROM intake.incident WHERE reference_id LIKE 'og%'",
+        "og-201:00:00 og-3-");
+    forget_all();
+    check_outcome_of(site_control(&site, NULL, "import", "tests/cases/import/opsgenie.csv", NULL), 0,
+                     "2 created");
+    check_query(
+        "SELECT string_agg(concat_ws('|', reference_id, i.name, priority, s.identifier, resolved_at - "
+        "started_at), ' ' ORDER BY reference_id, position) FROM intake.incident i "
+        "LEFT JOIN intake.incident_service s USING (reference_id)",
+        "og-10|Login slow|P2|login|01:10:00 og-10|Login slow|P2|search|01:10:00 og-11|Open|P4");
+}
+
+static void what_dx_exports_is_read(void **state)
+{
+    const struct outcome *outcome;
+
+    (void)state;
+    forget_all();
+    outcome =
+        site_control(&site, NULL, "import", "--services", "tests/cases/import/dx_services.csv", "--metadata",
+                     "tests/cases/import/dx_metadata.csv", "tests/cases/import/dx_incidents.csv", NULL);
+    check_outcome_of(outcome, 0,
+                     "read 3: 2 stored (2 created, 0 updated, 0 unchanged), 0 bad, 1 left out (deleted)\n");
+    assert_non_null(
+        strstr(outcome->err, "1 rows of tests/cases/import/dx_services.csv belong to no incident"));
+    check_query("SELECT concat_ws('|', name, priority, source_url, resolved_at - started_at, metadata::text) "
+                "FROM intake.incident WHERE reference_id = 'DX-1'",
+                "Checkout down|P1|https://status.example.com/1|01:00:00|"
+                "{\"cost\": \"1.10\", \"cause\": {\"kind\": \"deploy\", \"note\": \"said \\\"oops\\\"\"}}");
+    check_query("SELECT string_agg(concat_ws('|', reference_id, identifier, name), ' ' ORDER BY "
+                "reference_id, position) "
+                "FROM intake.incident_service",
+                "DX-1|checkout|Checkout DX-1|payments|Payments DX-2|search");
+    check_query("SELECT metadata::text FROM intake.incident WHERE reference_id = 'DX-2'",
+                "{\"empty\": null}");
+    outcome =
+        site_control(&site, AS_JSON, "import", "--services", "tests/cases/import/dx_services.csv", "-", NULL);
+    assert_int_equal(outcome->status, 1);
+    outcome = site_control(&site, NULL, "import", "--services", "tests/cases/import/dx_metadata.csv",
+                           "tests/cases/import/dx_incidents.csv", NULL);
+    assert_int_equal(outcome->status, 1);
+    assert_non_null(strstr(outcome->err, "not DX's table incident_services"));
+}
+
+static void wrong_arguments_are_refused_by_name(void **state)
+{
+    static const struct {
+        const char *arguments[4];
+        const char *names;
+        int status;
+    } cases[] = {
+        {{NULL}, "one file", 2},
+        {{"-", "-", NULL}, "one file", 2},
+        {{"--format", "xml", "-", NULL}, "--format", 2},
+        {{"--skip", "-1", "-", NULL}, "--skip", 2},
+        {{"--separator", "", "-", NULL}, "--separator", 2},
+        {{"--format=csv", "--services=x", "-", NULL}, "--services", 2},
+        {{"/nowhere/at/all", NULL}, "/nowhere/at/all", 1},
+        {{"--rejects", "/nowhere/at/all", "-", NULL}, "/nowhere/at/all", 1},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const char *const *a = cases[i].arguments;
+        const struct outcome *outcome = site_control(&site, "", "import", a[0], a[0] == NULL ? NULL : a[1],
+                                                     a[0] == NULL || a[1] == NULL ? NULL : a[2], NULL);
+
+        if (outcome->status != cases[i].status || strstr(outcome->err, cases[i].names) == NULL) {
+            fail_msg("case %zu: status %d, error %s", i, outcome->status, outcome->err);
+        }
+    }
+}
+
+static void a_header_must_make_sense(void **state)
+{
+    static const struct {
+        const char *text, *error;
+    } cases[] = {
+        {"name,started_at\n", "\"reference_id\""},
+        {"reference_id,name\n", "\"started_at\""},
+        {"reference_id,started_at,name,name\n", "two columns for \"name\""},
+        {"reference_id,started_at,metadata.a,metadata.a.b\n", "exclude each other"},
+        {"reference_id,started_at,metadata,metadata.a\n", "exclude each other"},
+        {"reference_id,\"started_at\n", "not closed"},
+    };
+    const struct outcome *outcome;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        outcome = site_control(&site, cases[i].text, "import", "--format", "csv", "-", NULL);
+        if (outcome->status != 1 || strstr(outcome->err, cases[i].error) == NULL) {
+            fail_msg("case %zu: status %d, error %s", i, outcome->status, outcome->err);
+        }
+    }
+    outcome = site_control(&site, "reference_id,started_at,severity\n", "import", "-", NULL);
+    assert_int_equal(outcome->status, 0);
+    assert_non_null(strstr(outcome->err, "left out: \"severity\""));
+}
+
+static const char *write_many(void)
+{
+    const char *path = path_of("many");
+    FILE *file = fopen(path, "we");
+
+    assert_non_null(file);
+    for (int i = 0; i < MANY; i++) {
+        (void)fprintf(
+            file,
+            "{\"reference_id\":\"many-%d\",\"started_at\":\"2024-01-01\",\"services\":[{\"identifier\":"
+            "\"s\"}]}\n",
+            i);
+    }
+    assert_int_equal(fclose(file), 0);
+    return path;
+}
+
+/* Starts an import of many, which a row that somebody holds keeps from its end, and waits until some are
+ * stored. */
+static pid_t start_many(const char *path, const char *log, PGconn **holder)
+{
+    char url[SITE_PATH_MAX + 16], hold[128];
+    const char *const argv[] = {site.control, "import", path, NULL};
+    const char *const environment[] = {url, NULL};
+    pid_t pid;
+
+    (void)unlink(log);
+    (void)snprintf(url, sizeof url, "DATABASE_URL=%s", site.owner_url);
+    (void)snprintf(hold, sizeof hold,
+                   "INSERT INTO intake.incident (reference_id, started_at, created_at, updated_at) "
+                   "VALUES ('many-%d', now(), now(), now())",
+                   MANY / 2);
+    *holder = site_hold(&site, hold);
+    pid = process_start(argv, environment, log);
+    for (int i = 0; atoi(site_query(&site, "SELECT count(*) FROM intake.incident")) < MANY / 2; i++) {
+        assert_true(i < 600);
+        clock_sleep_ms(100);
+    }
+    return pid;
+}
+
+static void an_interrupted_import_says_how_to_go_on(void **state)
+{
+    const char *path, *log = path_of("import.log"), *skip;
+    char *text, number[32], expected[128];
+    PGconn *holder;
+    pid_t pid;
+
+    (void)state;
+    forget_all();
+    path = write_many();
+    pid = start_many(path, log, &holder);
+    assert_int_equal(kill(pid, SIGINT), 0);
+    clock_sleep_ms(1000);
+    site_let_go(holder);
+    assert_int_equal(process_wait(pid, 60000), 1);
+    text = read_whole_file(log);
+    skip = strstr(text, "--skip ");
+    if (skip == NULL || strstr(text, "not finished") != NULL) {
+        fail_msg("%s", text);
+    }
+    (void)snprintf(number, sizeof number, "%.*s", (int)strcspn(skip + 7, "\n"), skip + 7);
+    assert_true(atoi(number) > MANY / 2 && atoi(number) < MANY);
+    assert_string_equal(site_query(&site, "SELECT count(*) FROM intake.incident"), number);
+    check_query("SELECT count(*) FROM intake.api_token WHERE label LIKE '%import%'", "0");
+    (void)snprintf(expected, sizeof expected,
+                   "read %d: %d stored (%d created, 0 updated, 0 unchanged), 0 bad; %s skipped",
+                   MANY - atoi(number), MANY - atoi(number), MANY - atoi(number), number);
+    check_outcome_of(site_control(&site, NULL, "import", "--skip", number, path, NULL), 0, expected);
+    free(text);
+}
+
+static void a_database_that_goes_away_is_waited_for(void **state)
+{
+    const char *path, *log = path_of("import.log");
+    char *text, expected[64];
+    PGconn *holder;
+    pid_t pid;
+
+    (void)state;
+    forget_all();
+    path = write_many();
+    pid = start_many(path, log, &holder);
+    site_stop_postgres(&site, SIGINT);
+    PQfinish(holder);
+    clock_sleep_ms(500);
+    site_start_postgres(&site, "-c fsync=off");
+    assert_int_equal(process_wait(pid, 120000), 0);
+    text = read_whole_file(log);
+    (void)snprintf(expected, sizeof expected, "read %d: %d stored", MANY, MANY);
+    assert_non_null(strstr(text, expected));
+    free(text);
+    (void)snprintf(expected, sizeof expected, "%d", MANY);
+    check_query("SELECT count(*) FROM intake.incident", expected);
+    check_query("SELECT count(*) FROM intake.incident_service", expected);
+    check_query("SELECT count(*) FROM intake.api_token WHERE label LIKE '%import%'", "0");
+}
+
+static void a_token_that_is_ended_ends_the_import(void **state)
+{
+    const char *path, *log = path_of("import.log");
+    char *text;
+    PGconn *holder;
+    pid_t pid;
+
+    (void)state;
+    forget_all();
+    path = write_many();
+    pid = start_many(path, log, &holder);
+    (void)site_query(&site,
+                     "UPDATE intake.api_token SET revoked_at = now() WHERE label = 'incidentctl import'");
+    site_let_go(holder);
+    assert_int_equal(process_wait(pid, 60000), 1);
+    text = read_whole_file(log);
+    if (strstr(text, "not finished") == NULL || strstr(text, "--skip ") == NULL ||
+        strstr(text, "was ended") == NULL) {
+        fail_msg("%s", text);
+    }
+    free(text);
+    check_outcome_of(site_control(&site, NULL, "import", path, NULL), 0, "0 bad\n");
+}
+
+static void another_schema_is_refused(void **state)
+{
+    const struct outcome *outcome;
+
+    (void)state;
+    (void)site_query(&site, "INSERT INTO intake.migration (version, name) VALUES (1000, 'later')");
+    outcome = site_control(&site, AS_JSON, "import", "-", NULL);
+    assert_int_equal(outcome->status, 1);
+    assert_non_null(strstr(outcome->err, "incidentctl migrate"));
+    (void)site_query(&site, "DELETE FROM intake.migration WHERE version = 1000");
+}
+
+static int start(void **state)
+{
+    (void)state;
+    site_start_empty(&site);
+    return site_control(&site, NULL, "migrate", NULL)->status;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    site_stop(&site);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_format_of_our_own_is_known_by_how_it_begins),
+        cmocka_unit_test(odd_data_arrives_as_it_is),
+        cmocka_unit_test(bad_lines_are_named_and_can_be_mended),
+        cmocka_unit_test(every_format_rejects_what_it_can_read_again),
+        cmocka_unit_test(an_input_that_breaks_off_says_so),
+        cmocka_unit_test(a_record_over_16_mib_is_refused_and_the_next_is_not),
+        cmocka_unit_test(a_dry_run_needs_no_database_and_stores_nothing),
+        cmocka_unit_test(the_last_line_of_an_incident_counts),
+        cmocka_unit_test(what_pagerduty_exports_is_read),
+        cmocka_unit_test(what_opsgenie_exports_is_read),
+        cmocka_unit_test(what_dx_exports_is_read),
+        cmocka_unit_test(wrong_arguments_are_refused_by_name),
+        cmocka_unit_test(a_header_must_make_sense),
+        cmocka_unit_test(an_interrupted_import_says_how_to_go_on),
+        cmocka_unit_test(a_database_that_goes_away_is_waited_for),
+        cmocka_unit_test(a_token_that_is_ended_ends_the_import),
+        cmocka_unit_test(another_schema_is_refused),
+    };
+
+    return cmocka_run_group_tests(tests, start, stop);
+}
