@@ -119,7 +119,7 @@ test: ## everything that must hold, against real servers, under the sanitizers
 	@$(MAKE) --no-print-directory SANITIZE=address,undefined tests
 	@$(MAKE) --no-print-directory SANITIZE=thread tests
 	@scripts/test build/address-undefined
-	@scripts/test build/thread store_test concurrency_test outage_test fastcgi_test
+	@scripts/test build/thread store_test concurrency_test outage_test fastcgi_test import_test
 
 check: ## look at sources and programs without running them: analyzers, banned functions, hardening, the same bytes twice
 	@scripts/setup check
@@ -174,7 +174,7 @@ newer-postgres: ## run the SQL on PostgreSQL 16, 17 and 18, as WebAssembly from 
 	@cd build/newer-postgres && npm ci --no-audit --no-fund >npm.log 2>&1 || { cat npm.log; exit 1; }
 	@node build/newer-postgres/check.mjs migrations
 
-bench: ## measure this program beside pgbench, PHP-FPM and Fastify (twelve minutes)
+bench: ## measure this program beside pgbench, PHP-FPM and Fastify (a quarter of an hour)
 	@scripts/setup bench
 	@$(MAKE) --no-print-directory $(BUILD)/incidents.fcgi $(BUILD)/incidentctl $(BUILD)/bench/connect
 	@BUILD='$(BUILD)' bench/run

@@ -490,7 +490,7 @@ static pid_t start_many(const char *path, const char *log, PGconn **holder)
 static void an_interrupted_import_says_how_to_go_on(void **state)
 {
     const char *path, *log = path_of("import.log"), *skip;
-    char *text, number[32], expected[128];
+    char *text, number[32], expected[256];
     PGconn *holder;
     pid_t pid;
 
