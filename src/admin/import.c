@@ -25,9 +25,9 @@
 
 enum {
     CONNECTIONS = 2,
-    BATCH_MAX = 250,     /* larger ones cost Postgres more for each incident: it compares all with all */
-    QUEUE_MAX = 10000,   /* more than the window holds */
-    DEADLINE_MS = 30000, /* after which the import tries again by itself */
+    BATCH_MAX = 250,        /* larger ones cost Postgres more for each incident: it compares all with all */
+    QUEUE_MAX = 10000,      /* more than the window holds */
+    DEADLINE_MIN_MS = 1000, /* after the deadline the import tries again by itself */
     PREFIX_SHOWN = 8,
 };
 
@@ -144,7 +144,9 @@ static bool start_store(struct import *import)
     import->settings.connections = CONNECTIONS;
     import->settings.batch_max = BATCH_MAX;
     import->settings.queue_max = QUEUE_MAX;
-    import->settings.deadline_ms = DEADLINE_MS;
+    if (import->settings.deadline_ms < DEADLINE_MIN_MS) {
+        import->settings.deadline_ms = DEADLINE_MIN_MS;
+    }
     import->store = store_start(&import->settings);
     return import->store != NULL;
 }
@@ -503,8 +505,8 @@ static int import_file(const struct import_options *options)
 
     if (import.store != NULL) {
         store_stop(import.store);
-        window_free(&import.window);
-    } else if (import.window.done != NULL) {
+    }
+    if (import.window.done != NULL) {
         window_free(&import.window);
     }
     release_signals(&import);

@@ -188,6 +188,18 @@ static void append_first(struct buffer *body, const char *name, const struct jso
     }
 }
 
+/* Looks for the members of these names in a whole record. */
+static bool find_named(struct slice record, const char *const *names, struct json_member *members,
+                       size_t count, struct error *error)
+{
+    bool stray_nul; /* which incident_read finds, where it is copied */
+
+    for (size_t i = 0; i < count; i++) {
+        members[i].name = names[i];
+    }
+    return json_find_members(record, members, count, &stray_nul, error);
+}
+
 /* Looks for two members of a value, which is known to be valid; neither is found where it is no object. */
 static void look_into(const struct json_member *value, struct json_member members[static 2])
 {
@@ -250,27 +262,28 @@ static bool adapt_pagerduty(struct slice record, struct buffer *body, struct err
         SERVICE_NAME,
         COUNT
     };
-    struct json_member m[COUNT] = {[ID] = {.name = "id"},
-                                   [TITLE] = {.name = "title"},
-                                   [DESCRIPTION] = {.name = "description"},
-                                   [STATUS] = {.name = "status"},
-                                   [URGENCY] = {.name = "urgency"},
-                                   [NUMBER] = {.name = "incident_number"},
-                                   [PRIORITY] = {.name = "priority"},
-                                   [PRIORITY_NAME] = {.name = "priority_name"},
-                                   [URL] = {.name = "html_url"},
-                                   [CREATED] = {.name = "created_at"},
-                                   [RESOLVED] = {.name = "resolved_at"},
-                                   [CHANGED] = {.name = "last_status_change_at"},
-                                   [SERVICE] = {.name = "service"},
-                                   [SERVICE_ID] = {.name = "service_id"},
-                                   [SERVICE_NAME] = {.name = "service_name"}};
+    static const char *const names[COUNT] = {[ID] = "id",
+                                             [TITLE] = "title",
+                                             [DESCRIPTION] = "description",
+                                             [STATUS] = "status",
+                                             [URGENCY] = "urgency",
+                                             [NUMBER] = "incident_number",
+                                             [PRIORITY] = "priority",
+                                             [PRIORITY_NAME] = "priority_name",
+                                             [URL] = "html_url",
+                                             [CREATED] = "created_at",
+                                             [RESOLVED] = "resolved_at",
+                                             [CHANGED] = "last_status_change_at",
+                                             [SERVICE] = "service",
+                                             [SERVICE_ID] = "service_id",
+                                             [SERVICE_NAME] = "service_name"};
+    struct json_member m[COUNT];
     struct json_member priority[] = {{.name = "summary"}, {.name = "name"}};
     struct json_member service[] = {{.name = "id"}, {.name = "summary"}};
-    bool stray_nul, is_resolved;
+    bool is_resolved;
     size_t opened;
 
-    if (!json_find_members(record, m, COUNT, &stray_nul, error)) {
+    if (!find_named(record, names, m, COUNT, error)) {
         return false;
     }
     look_into(&m[PRIORITY], priority);
@@ -383,27 +396,28 @@ static bool adapt_opsgenie(const struct adapter *adapter, struct slice record, s
         PROPERTIES,
         COUNT
     };
-    struct json_member m[COUNT] = {[ID] = {.name = "id"},
-                                   [TINY_ID] = {.name = "tinyId"},
-                                   [MESSAGE] = {.name = "message"},
-                                   [STATUS] = {.name = "status"},
-                                   [PRIORITY] = {.name = "priority"},
-                                   [OWNER] = {.name = "ownerTeam"},
-                                   [LINKS] = {.name = "links"},
-                                   [URL] = {.name = "url"},
-                                   [CREATED] = {.name = "createdAt"},
-                                   [UPDATED] = {.name = "updatedAt"},
-                                   [STARTED] = {.name = "impactStartDate"},
-                                   [ENDED] = {.name = "impactEndDate"},
-                                   [IMPACTED] = {.name = "impactedServices"},
-                                   [SERVICE_ID] = {.name = "serviceId"},
-                                   [TAGS] = {.name = "tags"},
-                                   [PROPERTIES] = {.name = "extraProperties"}};
+    static const char *const names[COUNT] = {[ID] = "id",
+                                             [TINY_ID] = "tinyId",
+                                             [MESSAGE] = "message",
+                                             [STATUS] = "status",
+                                             [PRIORITY] = "priority",
+                                             [OWNER] = "ownerTeam",
+                                             [LINKS] = "links",
+                                             [URL] = "url",
+                                             [CREATED] = "createdAt",
+                                             [UPDATED] = "updatedAt",
+                                             [STARTED] = "impactStartDate",
+                                             [ENDED] = "impactEndDate",
+                                             [IMPACTED] = "impactedServices",
+                                             [SERVICE_ID] = "serviceId",
+                                             [TAGS] = "tags",
+                                             [PROPERTIES] = "extraProperties"};
+    struct json_member m[COUNT];
     struct json_member links[] = {{.name = "web"}, {.name = "api"}}, none = {.type = JSON_INVALID};
-    bool stray_nul, is_over;
+    bool is_over;
     size_t opened;
 
-    if (!json_find_members(record, m, COUNT, &stray_nul, error)) {
+    if (!find_named(record, names, m, COUNT, error)) {
         return false;
     }
     look_into(&m[LINKS], links);
@@ -433,17 +447,13 @@ static enum adapted adapt_dx(struct adapter *adapter, struct slice record, struc
                              struct error *error)
 {
     enum { ID, NAME, PRIORITY, SOURCE_ID, URL, STARTED, RESOLVED, DELETED, COUNT };
-    struct json_member m[COUNT] = {[ID] = {.name = "id"},
-                                   [NAME] = {.name = "name"},
-                                   [PRIORITY] = {.name = "priority"},
-                                   [SOURCE_ID] = {.name = "source_id"},
-                                   [URL] = {.name = "source_url"},
-                                   [STARTED] = {.name = "started_at"},
-                                   [RESOLVED] = {.name = "resolved_at"},
-                                   [DELETED] = {.name = "deleted"}};
-    bool stray_nul, ok = true;
+    static const char *const names[COUNT] = {
+        [ID] = "id",          [NAME] = "name",          [PRIORITY] = "priority",    [SOURCE_ID] = "source_id",
+        [URL] = "source_url", [STARTED] = "started_at", [RESOLVED] = "resolved_at", [DELETED] = "deleted"};
+    struct json_member m[COUNT];
+    bool ok = true;
 
-    if (!json_find_members(record, m, COUNT, &stray_nul, error)) {
+    if (!find_named(record, names, m, COUNT, error)) {
         return ADAPTED_BAD;
     }
     append_first(body, "reference_id", &m[SOURCE_ID], NULL);

@@ -149,6 +149,7 @@ static void report(struct window *window)
         TAILQ_REMOVE(&window->records, record, link);
         window->count--;
         window->bytes -= record->bytes;
+        window->has_complained = window->has_complained && record->state != WINDOW_STORED;
         (void)pthread_mutex_unlock(&window->mutex);
         window->done(window->context, record);
         record_free(record);
@@ -231,10 +232,15 @@ static void unlock_and_retry(struct window *window, bool may_retry)
 {
     bool is_vain = may_retry && window->underway == 0 && window->unavailable > 0;
     size_t count = window->unavailable;
+    bool is_news = is_vain && !window->has_complained;
 
+    window->has_complained = window->has_complained || is_vain;
     (void)pthread_mutex_unlock(&window->mutex);
     if (is_vain) {
-        (void)fprintf(stderr, "incidentctl: %zu records could not be stored in time, trying again\n", count);
+        if (is_news) {
+            (void)fprintf(stderr, "incidentctl: %zu records could not be stored in time, trying again\n",
+                          count);
+        }
         clock_sleep_ms(RETRY_AFTER_MS);
         retry(window);
     }

@@ -51,6 +51,7 @@ struct window {
     size_t underway;
     size_t wake_at; /* whoever waits wants to know when so few are under way */
     size_t unavailable;
+    bool has_complained; /* that something is tried again, since something was stored */
     bool is_refused;
 };
 

@@ -465,11 +465,11 @@ static const char *write_many(void)
 
 /* Starts an import of many, which a row that somebody holds keeps from its end, and waits until some are
  * stored. */
-static pid_t start_many(const char *path, const char *log, PGconn **holder)
+static pid_t start_many(const char *path, const char *log, const char *deadline, PGconn **holder)
 {
     char url[SITE_PATH_MAX + 16], hold[128];
     const char *const argv[] = {site.control, "import", path, NULL};
-    const char *const environment[] = {url, NULL};
+    const char *const environment[] = {url, deadline, NULL};
     pid_t pid;
 
     (void)unlink(log);
@@ -497,7 +497,7 @@ static void an_interrupted_import_says_how_to_go_on(void **state)
     (void)state;
     forget_all();
     path = write_many();
-    pid = start_many(path, log, &holder);
+    pid = start_many(path, log, "INCIDENTS_DEADLINE_MS=60000", &holder);
     assert_int_equal(kill(pid, SIGINT), 0);
     clock_sleep_ms(1000);
     site_let_go(holder);
@@ -528,20 +528,57 @@ static void a_database_that_goes_away_is_waited_for(void **state)
     (void)state;
     forget_all();
     path = write_many();
-    pid = start_many(path, log, &holder);
+    pid = start_many(path, log, "INCIDENTS_DEADLINE_MS=1000", &holder);
     site_stop_postgres(&site, SIGINT);
     PQfinish(holder);
-    clock_sleep_ms(500);
+    clock_sleep_ms(3000); /* longer than a deadline: what was under way has to be sent again */
     site_start_postgres(&site, "-c fsync=off");
     assert_int_equal(process_wait(pid, 120000), 0);
     text = read_whole_file(log);
     (void)snprintf(expected, sizeof expected, "read %d: %d stored", MANY, MANY);
-    assert_non_null(strstr(text, expected));
+    if (strstr(text, expected) == NULL || strstr(text, "trying again") == NULL) {
+        fail_msg("%s", text);
+    }
     free(text);
     (void)snprintf(expected, sizeof expected, "%d", MANY);
     check_query("SELECT count(*) FROM intake.incident", expected);
     check_query("SELECT count(*) FROM intake.incident_service", expected);
     check_query("SELECT count(*) FROM intake.api_token WHERE label LIKE '%import%'", "0");
+}
+
+static void what_is_sent_again_keeps_its_order(void **state)
+{
+    char url[SITE_PATH_MAX + 16];
+    const char *path = path_of("order"), *log = path_of("import.log");
+    const char *const argv[] = {site.control, "import", path, NULL};
+    const char *const environment[] = {url, "INCIDENTS_DEADLINE_MS=1000", NULL};
+    FILE *file = fopen(path, "we");
+    PGconn *holder;
+    char *text;
+    pid_t pid;
+
+    (void)state;
+    forget_all();
+    (void)unlink(log);
+    for (int i = 0; i < 1000; i++) {
+        (void)fprintf(file, "{\"reference_id\":\"%d\",\"started_at\":\"2024-01-01\",\"name\":\"%d\"}\n",
+                      i % 500, i);
+    }
+    assert_int_equal(fclose(file), 0);
+    (void)snprintf(url, sizeof url, "DATABASE_URL=%s", site.owner_url);
+    holder =
+        site_hold(&site, "INSERT INTO intake.incident (reference_id, started_at, created_at, updated_at) "
+                         "VALUES ('7', now(), now(), now())");
+    pid = process_start(argv, environment, log);
+    clock_sleep_ms(4000);
+    site_let_go(holder);
+    assert_int_equal(process_wait(pid, 60000), 0);
+    text = read_whole_file(log);
+    if (strstr(text, "trying again") == NULL || strstr(text, "read 1000: 1000 stored") == NULL) {
+        fail_msg("%s", text);
+    }
+    free(text);
+    check_query("SELECT count(*) FROM intake.incident WHERE name::int = reference_id::int + 500", "500");
 }
 
 static void a_token_that_is_ended_ends_the_import(void **state)
@@ -554,7 +591,7 @@ static void a_token_that_is_ended_ends_the_import(void **state)
     (void)state;
     forget_all();
     path = write_many();
-    pid = start_many(path, log, &holder);
+    pid = start_many(path, log, "INCIDENTS_DEADLINE_MS=60000", &holder);
     (void)site_query(&site,
                      "UPDATE intake.api_token SET revoked_at = now() WHERE label = 'incidentctl import'");
     site_let_go(holder);
@@ -612,6 +649,7 @@ int main(void)
         cmocka_unit_test(a_header_must_make_sense),
         cmocka_unit_test(an_interrupted_import_says_how_to_go_on),
         cmocka_unit_test(a_database_that_goes_away_is_waited_for),
+        cmocka_unit_test(what_is_sent_again_keeps_its_order),
         cmocka_unit_test(a_token_that_is_ended_ends_the_import),
         cmocka_unit_test(another_schema_is_refused),
     };
