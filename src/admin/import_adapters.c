@@ -242,64 +242,69 @@ static void close_metadata(struct buffer *body, size_t opened)
     }
 }
 
+enum {
+    PD_ID,
+    PD_TITLE,
+    PD_DESCRIPTION,
+    PD_STATUS,
+    PD_URGENCY,
+    PD_NUMBER,
+    PD_PRIORITY,
+    PD_PRIORITY_NAME,
+    PD_URL,
+    PD_CREATED,
+    PD_RESOLVED,
+    PD_CHANGED,
+    PD_SERVICE,
+    PD_SERVICE_ID,
+    PD_SERVICE_NAME,
+    PD_COUNT
+};
+
+static const char *const pagerduty_names[PD_COUNT] = {
+    [PD_ID] = "id",
+    [PD_TITLE] = "title",
+    [PD_DESCRIPTION] = "description",
+    [PD_STATUS] = "status",
+    [PD_URGENCY] = "urgency",
+    [PD_NUMBER] = "incident_number",
+    [PD_PRIORITY] = "priority",
+    [PD_PRIORITY_NAME] = "priority_name",
+    [PD_URL] = "html_url",
+    [PD_CREATED] = "created_at",
+    [PD_RESOLVED] = "resolved_at",
+    [PD_CHANGED] = "last_status_change_at",
+    [PD_SERVICE] = "service",
+    [PD_SERVICE_ID] = "service_id",
+    [PD_SERVICE_NAME] = "service_name",
+};
+
 static bool adapt_pagerduty(struct slice record, struct buffer *body, struct error *error)
 {
-    enum {
-        ID,
-        TITLE,
-        DESCRIPTION,
-        STATUS,
-        URGENCY,
-        NUMBER,
-        PRIORITY,
-        PRIORITY_NAME,
-        URL,
-        CREATED,
-        RESOLVED,
-        CHANGED,
-        SERVICE,
-        SERVICE_ID,
-        SERVICE_NAME,
-        COUNT
-    };
-    static const char *const names[COUNT] = {[ID] = "id",
-                                             [TITLE] = "title",
-                                             [DESCRIPTION] = "description",
-                                             [STATUS] = "status",
-                                             [URGENCY] = "urgency",
-                                             [NUMBER] = "incident_number",
-                                             [PRIORITY] = "priority",
-                                             [PRIORITY_NAME] = "priority_name",
-                                             [URL] = "html_url",
-                                             [CREATED] = "created_at",
-                                             [RESOLVED] = "resolved_at",
-                                             [CHANGED] = "last_status_change_at",
-                                             [SERVICE] = "service",
-                                             [SERVICE_ID] = "service_id",
-                                             [SERVICE_NAME] = "service_name"};
-    struct json_member m[COUNT];
+    struct json_member m[PD_COUNT];
     struct json_member priority[] = {{.name = "summary"}, {.name = "name"}};
     struct json_member service[] = {{.name = "id"}, {.name = "summary"}};
     bool is_resolved;
     size_t opened;
 
-    if (!find_named(record, names, m, COUNT, error)) {
+    if (!find_named(record, pagerduty_names, m, PD_COUNT, error)) {
         return false;
     }
-    look_into(&m[PRIORITY], priority);
-    look_into(&m[SERVICE], service);
-    is_resolved = m[STATUS].type == JSON_STRING && json_string_equals(m[STATUS].value, "resolved");
-    append_first(body, "reference_id", &m[ID], NULL);
-    append_first(body, "name", &m[TITLE], &m[DESCRIPTION]);
-    append_first(body, "priority", is_given(&priority[0]) ? &priority[0] : &priority[1], &m[PRIORITY_NAME]);
-    append_first(body, "source_url", &m[URL], NULL);
-    append_first(body, "started_at", &m[CREATED], NULL);
-    append_first(body, "resolved_at", &m[RESOLVED], is_resolved ? &m[CHANGED] : NULL);
-    append_service(body, is_given(&service[0]) ? &service[0] : &m[SERVICE_ID],
-                   is_given(&service[0]) ? &service[1] : &m[SERVICE_NAME]);
+    look_into(&m[PD_PRIORITY], priority);
+    look_into(&m[PD_SERVICE], service);
+    is_resolved = m[PD_STATUS].type == JSON_STRING && json_string_equals(m[PD_STATUS].value, "resolved");
+    append_first(body, "reference_id", &m[PD_ID], NULL);
+    append_first(body, "name", &m[PD_TITLE], &m[PD_DESCRIPTION]);
+    append_first(body, "priority", is_given(&priority[0]) ? &priority[0] : &priority[1],
+                 &m[PD_PRIORITY_NAME]);
+    append_first(body, "source_url", &m[PD_URL], NULL);
+    append_first(body, "started_at", &m[PD_CREATED], NULL);
+    append_first(body, "resolved_at", &m[PD_RESOLVED], is_resolved ? &m[PD_CHANGED] : NULL);
+    append_service(body, is_given(&service[0]) ? &service[0] : &m[PD_SERVICE_ID],
+                   is_given(&service[0]) ? &service[1] : &m[PD_SERVICE_NAME]);
     opened = open_metadata(body);
-    append_first(body, "incident_number", &m[NUMBER], NULL);
-    append_first(body, "urgency", &m[URGENCY], NULL);
+    append_first(body, "incident_number", &m[PD_NUMBER], NULL);
+    append_first(body, "urgency", &m[PD_URGENCY], NULL);
     close_metadata(body, opened);
     return true;
 }
@@ -374,102 +379,126 @@ static void append_properties(struct buffer *body, const struct json_member *pro
     }
 }
 
+enum {
+    OG_ID,
+    OG_TINY_ID,
+    OG_MESSAGE,
+    OG_STATUS,
+    OG_PRIORITY,
+    OG_OWNER,
+    OG_LINKS,
+    OG_URL,
+    OG_CREATED,
+    OG_UPDATED,
+    OG_STARTED,
+    OG_ENDED,
+    OG_IMPACTED,
+    OG_SERVICE_ID,
+    OG_TAGS,
+    OG_PROPERTIES,
+    OG_COUNT
+};
+
+static const char *const opsgenie_names[OG_COUNT] = {
+    [OG_ID] = "id",
+    [OG_TINY_ID] = "tinyId",
+    [OG_MESSAGE] = "message",
+    [OG_STATUS] = "status",
+    [OG_PRIORITY] = "priority",
+    [OG_OWNER] = "ownerTeam",
+    [OG_LINKS] = "links",
+    [OG_URL] = "url",
+    [OG_CREATED] = "createdAt",
+    [OG_UPDATED] = "updatedAt",
+    [OG_STARTED] = "impactStartDate",
+    [OG_ENDED] = "impactEndDate",
+    [OG_IMPACTED] = "impactedServices",
+    [OG_SERVICE_ID] = "serviceId",
+    [OG_TAGS] = "tags",
+    [OG_PROPERTIES] = "extraProperties",
+};
+
 static bool adapt_opsgenie(const struct adapter *adapter, struct slice record, struct buffer *body,
                            struct error *error)
 {
-    enum {
-        ID,
-        TINY_ID,
-        MESSAGE,
-        STATUS,
-        PRIORITY,
-        OWNER,
-        LINKS,
-        URL,
-        CREATED,
-        UPDATED,
-        STARTED,
-        ENDED,
-        IMPACTED,
-        SERVICE_ID,
-        TAGS,
-        PROPERTIES,
-        COUNT
-    };
-    static const char *const names[COUNT] = {[ID] = "id",
-                                             [TINY_ID] = "tinyId",
-                                             [MESSAGE] = "message",
-                                             [STATUS] = "status",
-                                             [PRIORITY] = "priority",
-                                             [OWNER] = "ownerTeam",
-                                             [LINKS] = "links",
-                                             [URL] = "url",
-                                             [CREATED] = "createdAt",
-                                             [UPDATED] = "updatedAt",
-                                             [STARTED] = "impactStartDate",
-                                             [ENDED] = "impactEndDate",
-                                             [IMPACTED] = "impactedServices",
-                                             [SERVICE_ID] = "serviceId",
-                                             [TAGS] = "tags",
-                                             [PROPERTIES] = "extraProperties"};
-    struct json_member m[COUNT];
+    struct json_member m[OG_COUNT];
     struct json_member links[] = {{.name = "web"}, {.name = "api"}}, none = {.type = JSON_INVALID};
     bool is_over;
     size_t opened;
 
-    if (!find_named(record, names, m, COUNT, error)) {
+    if (!find_named(record, opsgenie_names, m, OG_COUNT, error)) {
         return false;
     }
-    look_into(&m[LINKS], links);
-    is_over = m[STATUS].type == JSON_STRING && (json_string_equals(m[STATUS].value, "resolved") ||
-                                                json_string_equals(m[STATUS].value, "closed"));
-    append_first(body, "reference_id", &m[ID], NULL);
-    append_first(body, "name", &m[MESSAGE], NULL);
-    append_first(body, "priority", &m[PRIORITY], NULL);
-    append_first(body, "source_url", &links[0], &m[URL]);
-    append_first(body, "started_at", &m[STARTED], &m[CREATED]);
-    append_first(body, "resolved_at", &m[ENDED], is_over ? &m[UPDATED] : NULL);
-    if (is_given(&m[IMPACTED])) {
-        append_impacted(adapter, &m[IMPACTED], body);
+    look_into(&m[OG_LINKS], links);
+    is_over = m[OG_STATUS].type == JSON_STRING && (json_string_equals(m[OG_STATUS].value, "resolved") ||
+                                                   json_string_equals(m[OG_STATUS].value, "closed"));
+    append_first(body, "reference_id", &m[OG_ID], NULL);
+    append_first(body, "name", &m[OG_MESSAGE], NULL);
+    append_first(body, "priority", &m[OG_PRIORITY], NULL);
+    append_first(body, "source_url", &links[0], &m[OG_URL]);
+    append_first(body, "started_at", &m[OG_STARTED], &m[OG_CREATED]);
+    append_first(body, "resolved_at", &m[OG_ENDED], is_over ? &m[OG_UPDATED] : NULL);
+    if (is_given(&m[OG_IMPACTED])) {
+        append_impacted(adapter, &m[OG_IMPACTED], body);
     } else {
-        append_service(body, &m[SERVICE_ID], &none);
+        append_service(body, &m[OG_SERVICE_ID], &none);
     }
     opened = open_metadata(body);
-    append_properties(body, &m[PROPERTIES]);
-    append_first(body, "tinyId", &m[TINY_ID], NULL);
-    append_first(body, "ownerTeam", &m[OWNER], NULL);
-    append_first(body, "tags", &m[TAGS], NULL);
+    append_properties(body, &m[OG_PROPERTIES]);
+    append_first(body, "tinyId", &m[OG_TINY_ID], NULL);
+    append_first(body, "ownerTeam", &m[OG_OWNER], NULL);
+    append_first(body, "tags", &m[OG_TAGS], NULL);
     close_metadata(body, opened);
     return true;
 }
 
+enum {
+    IN_DX_ID,
+    IN_DX_NAME,
+    IN_DX_PRIORITY,
+    IN_DX_SOURCE_ID,
+    IN_DX_URL,
+    IN_DX_STARTED,
+    IN_DX_RESOLVED,
+    IN_DX_DELETED,
+    IN_DX_COUNT
+};
+
+static const char *const dx_names[IN_DX_COUNT] = {
+    [IN_DX_ID] = "id",
+    [IN_DX_NAME] = "name",
+    [IN_DX_PRIORITY] = "priority",
+    [IN_DX_SOURCE_ID] = "source_id",
+    [IN_DX_URL] = "source_url",
+    [IN_DX_STARTED] = "started_at",
+    [IN_DX_RESOLVED] = "resolved_at",
+    [IN_DX_DELETED] = "deleted",
+};
+
 static enum adapted adapt_dx(struct adapter *adapter, struct slice record, struct buffer *body,
                              struct error *error)
 {
-    enum { ID, NAME, PRIORITY, SOURCE_ID, URL, STARTED, RESOLVED, DELETED, COUNT };
-    static const char *const names[COUNT] = {
-        [ID] = "id",          [NAME] = "name",          [PRIORITY] = "priority",    [SOURCE_ID] = "source_id",
-        [URL] = "source_url", [STARTED] = "started_at", [RESOLVED] = "resolved_at", [DELETED] = "deleted"};
-    struct json_member m[COUNT];
+    struct json_member m[IN_DX_COUNT];
     bool ok = true;
 
-    if (!find_named(record, names, m, COUNT, error)) {
+    if (!find_named(record, dx_names, m, IN_DX_COUNT, error)) {
         return ADAPTED_BAD;
     }
-    append_first(body, "reference_id", &m[SOURCE_ID], NULL);
-    append_first(body, "name", &m[NAME], NULL);
-    append_first(body, "priority", &m[PRIORITY], NULL);
-    append_first(body, "source_url", &m[URL], NULL);
-    append_first(body, "started_at", &m[STARTED], NULL);
-    append_first(body, "resolved_at", &m[RESOLVED], NULL);
-    if (is_given(&m[ID])) {
-        dx_append_services(&adapter->services, m[ID].value, body);
-        ok = dx_append_metadata(&adapter->metadata, m[ID].value, body, error);
+    append_first(body, "reference_id", &m[IN_DX_SOURCE_ID], NULL);
+    append_first(body, "name", &m[IN_DX_NAME], NULL);
+    append_first(body, "priority", &m[IN_DX_PRIORITY], NULL);
+    append_first(body, "source_url", &m[IN_DX_URL], NULL);
+    append_first(body, "started_at", &m[IN_DX_STARTED], NULL);
+    append_first(body, "resolved_at", &m[IN_DX_RESOLVED], NULL);
+    if (is_given(&m[IN_DX_ID])) {
+        dx_append_services(&adapter->services, m[IN_DX_ID].value, body);
+        ok = dx_append_metadata(&adapter->metadata, m[IN_DX_ID].value, body, error);
     }
-    if (m[DELETED].type == JSON_TRUE ||
-        (m[DELETED].type == JSON_STRING &&
-         (json_string_equals(m[DELETED].value, "t") || json_string_equals(m[DELETED].value, "true") ||
-          json_string_equals(m[DELETED].value, "TRUE") || json_string_equals(m[DELETED].value, "1")))) {
+    if (m[IN_DX_DELETED].type == JSON_TRUE ||
+        (m[IN_DX_DELETED].type == JSON_STRING && (json_string_equals(m[IN_DX_DELETED].value, "t") ||
+                                                  json_string_equals(m[IN_DX_DELETED].value, "true") ||
+                                                  json_string_equals(m[IN_DX_DELETED].value, "TRUE") ||
+                                                  json_string_equals(m[IN_DX_DELETED].value, "1")))) {
         return ADAPTED_LEFT_OUT;
     }
     return ok ? ADAPTED_GOOD : ADAPTED_BAD;
