@@ -33,7 +33,7 @@ SELECT i.id,
        i.source_url,
        i.started_at,
        i.resolved_at,
-       CASE WHEN i.resolved_at >= i.started_at
+       CASE WHEN i.resolved_at BETWEEN i.started_at AND now()
             THEN trunc(date_part('epoch', i.resolved_at - i.started_at))::bigint
        END AS started_to_resolved,
        false AS deleted
@@ -48,7 +48,7 @@ COMMENT ON COLUMN reporting.incidents.source_url IS 'Where the incident is found
 COMMENT ON COLUMN reporting.incidents.started_at IS 'A moment (timestamptz): it prints in the session''s TimeZone.';
 COMMENT ON COLUMN reporting.incidents.resolved_at IS 'NULL while the incident is open. May lie before started_at: clocks differ.';
 COMMENT ON COLUMN reporting.incidents.started_to_resolved IS
-    'Whole seconds. NULL while the incident is open, and where it was resolved before it started.';
+    'Whole seconds. NULL while the incident is open, and where it was resolved before it started, or in the future.';
 COMMENT ON COLUMN reporting.incidents.deleted IS 'Always false: a deleted incident is gone.';
 
 CREATE VIEW reporting.incident_services AS
@@ -115,7 +115,7 @@ FROM (
            avg(date_part('epoch', i.resolved_at - i.started_at)) AS mean_seconds,
            percentile_cont(ARRAY[0.5, 0.9]) WITHIN GROUP (ORDER BY date_part('epoch', i.resolved_at - i.started_at)) AS percentiles
     FROM intake.incident i
-    WHERE i.resolved_at >= i.started_at) t;
+    WHERE i.resolved_at BETWEEN i.started_at AND now()) t;
 COMMENT ON VIEW reporting.time_to_resolve IS 'How long incidents took to resolve, all of them.';
 
 CREATE VIEW reporting.time_to_resolve_by_priority AS
@@ -126,7 +126,7 @@ FROM (
            avg(date_part('epoch', i.resolved_at - i.started_at)) AS mean_seconds,
            percentile_cont(ARRAY[0.5, 0.9]) WITHIN GROUP (ORDER BY date_part('epoch', i.resolved_at - i.started_at)) AS percentiles
     FROM intake.incident i
-    WHERE i.resolved_at >= i.started_at
+    WHERE i.resolved_at BETWEEN i.started_at AND now()
     GROUP BY 1) t;
 COMMENT ON VIEW reporting.time_to_resolve_by_priority IS 'How long incidents of each priority took to resolve.';
 
@@ -139,7 +139,7 @@ FROM (
            avg(date_part('epoch', l.resolved_at - l.started_at)) AS mean_seconds,
            percentile_cont(ARRAY[0.5, 0.9]) WITHIN GROUP (ORDER BY date_part('epoch', l.resolved_at - l.started_at)) AS percentiles
     FROM reporting.incident_with_service l
-    WHERE l.resolved_at >= l.started_at
+    WHERE l.resolved_at BETWEEN l.started_at AND now()
     GROUP BY l.identifier) t;
 COMMENT ON VIEW reporting.time_to_resolve_by_service IS
     'How long the incidents of each service took to resolve. One with two services counts for both.';
@@ -175,7 +175,7 @@ BEGIN
                        percentile_cont(ARRAY[0.5, 0.9]) WITHIN GROUP (ORDER BY date_part('epoch', i.resolved_at - i.started_at)) AS percentiles
                 FROM intake.incident i
                 WHERE i.started_at >= p.starts_at AND i.started_at < p.ends_at AND i.started_at <= now()
-                  AND i.resolved_at >= i.started_at) t
+                  AND i.resolved_at BETWEEN i.started_at AND now()) t
         $view$, unit);
         EXECUTE format('COMMENT ON VIEW reporting.time_to_resolve_by_%1$s IS '
                        '''How long incidents took to resolve, by the %1$s in which they started.''', unit);
@@ -191,7 +191,7 @@ BEGIN
                        avg(date_part('epoch', i.resolved_at - i.started_at)) AS mean_seconds,
                        percentile_cont(ARRAY[0.5, 0.9]) WITHIN GROUP (ORDER BY date_part('epoch', i.resolved_at - i.started_at)) AS percentiles
                 FROM intake.incident i
-                WHERE i.resolved_at >= i.started_at AND i.started_at >= '1970-01-01 00:00Z' AND i.started_at <= now()
+                WHERE i.resolved_at BETWEEN i.started_at AND now() AND i.started_at >= '1970-01-01 00:00Z' AND i.started_at <= now()
                 GROUP BY 1, 2) t
         $view$, unit);
         EXECUTE format('COMMENT ON VIEW reporting.time_to_resolve_by_priority_and_%1$s IS '
@@ -209,7 +209,7 @@ BEGIN
                        avg(date_part('epoch', l.resolved_at - l.started_at)) AS mean_seconds,
                        percentile_cont(ARRAY[0.5, 0.9]) WITHIN GROUP (ORDER BY date_part('epoch', l.resolved_at - l.started_at)) AS percentiles
                 FROM reporting.incident_with_service l
-                WHERE l.resolved_at >= l.started_at AND l.started_at >= '1970-01-01 00:00Z' AND l.started_at <= now()
+                WHERE l.resolved_at BETWEEN l.started_at AND now() AND l.started_at >= '1970-01-01 00:00Z' AND l.started_at <= now()
                 GROUP BY 1, 2) t
         $view$, unit);
         EXECUTE format('COMMENT ON VIEW reporting.time_to_resolve_by_service_and_%1$s IS '
@@ -225,7 +225,7 @@ BEGIN
             LEFT JOIN (
                 SELECT date_trunc(%1$L, i.resolved_at AT TIME ZONE reporting.time_zone())::date AS period, count(*) AS resolved
                 FROM intake.incident i
-                WHERE i.resolved_at IS NOT NULL
+                WHERE i.resolved_at <= now()
                 GROUP BY 1) r USING (period)
         $view$, unit);
         EXECUTE format('COMMENT ON VIEW reporting.opened_and_resolved_by_%1$s IS '
@@ -257,8 +257,8 @@ FROM (
            max(l.service) AS service,
            count(*) AS incidents,
            count(*) FILTER (WHERE l.resolved_at IS NULL AND l.started_at <= now()) AS open,
-           range_agg(tstzrange(l.started_at, coalesce(l.resolved_at, now())))
-               FILTER (WHERE l.started_at <= coalesce(l.resolved_at, now())) AS times
+           range_agg(tstzrange(l.started_at, least(l.resolved_at, now())))
+               FILTER (WHERE l.started_at <= least(l.resolved_at, now())) AS times
     FROM reporting.incident_with_service l
     GROUP BY l.identifier) t;
 COMMENT ON VIEW reporting.services IS 'The services, with the number of their incidents and the time that they were under one.';
@@ -269,10 +269,11 @@ FROM intake.incident i
 CROSS JOIN LATERAL (VALUES
     (i.resolved_at < i.started_at, 'resolved before it started'),
     (i.started_at > now(), 'started in the future'),
+    (i.resolved_at > now(), 'resolved in the future'),
     (i.resolved_at IS NULL AND i.started_at < now() - interval '90 days', 'open for more than 90 days'),
     (i.started_at < '1970-01-01 00:00Z', 'started before 1970')) AS r (holds, reason)
 WHERE r.holds
-  AND (i.resolved_at < i.started_at OR i.started_at > now() OR i.started_at < '1970-01-01 00:00Z'
+  AND (i.resolved_at < i.started_at OR i.started_at > now() OR i.resolved_at > now() OR i.started_at < '1970-01-01 00:00Z'
        OR i.resolved_at IS NULL AND i.started_at < now() - interval '90 days');
 COMMENT ON VIEW reporting.suspicious IS 'Incidents whose times cannot be right or want a look: a row for each reason.';
 
@@ -356,7 +357,7 @@ BEGIN
             WHEN 'reason' THEN 'What is wrong with its times.'
             WHEN 'taken_at' THEN 'When the snapshot was taken.'
             WHEN 'incidents' THEN CASE WHEN target.relname LIKE 'services%' THEN 'All incidents of the service.'
-                ELSE 'The number that the figures are of: resolved incidents, without those resolved before they started.' END
+                ELSE 'The number that the figures are of: resolved incidents, without those resolved before they started, or in the future.' END
         END;
         EXECUTE format('COMMENT ON COLUMN reporting.%I.%I IS %L', target.relname, target.attname, meaning);
     END LOOP;

@@ -11,9 +11,10 @@
 #include "admin/selection.h"
 #include "admin/session.h"
 
-/* In the order in which they came, so that who stores them anew gives them the same one. */
-static const char lines_sql[] = "SELECT row_to_json(one) FROM (SELECT " SELECTION_FIELDS ", i.metadata "
-                                "FROM intake.incident i WHERE" SELECTION_SQL "ORDER BY i.id) AS one";
+/* In an order that is the same wherever they are stored, so that two exports can be compared. */
+static const char lines_sql[] =
+    "SELECT row_to_json(one) FROM (SELECT " SELECTION_FIELDS ", i.metadata "
+    "FROM intake.incident i WHERE" SELECTION_SQL "ORDER BY i.reference_id) AS one";
 
 static const char keys_sql[] =
     "SELECT coalesce(array_agg(m.key ORDER BY m.key COLLATE \"C\"), '{}') FROM ("
@@ -21,7 +22,7 @@ static const char keys_sql[] =
     " WHERE" SELECTION_SQL ") m";
 
 static const char head_sql[] =
-    "SELECT ARRAY['reference_id', 'name', 'priority', 'source_url', 'started_at', 'resolved_at', 'services']"
+    "SELECT ARRAY['source_id', 'name', 'priority', 'source_url', 'started_at', 'resolved_at', 'services']"
     " || ARRAY(SELECT 'metadata.' || k.key FROM unnest($1::text[]) WITH ORDINALITY k (key, n) ORDER BY k.n)";
 
 /* A row is one array of text, whatever its columns are. */
@@ -32,7 +33,7 @@ static const char cells_sql[] =
     " || ARRAY(SELECT m.found->>k.key FROM unnest($8::text[]) WITH ORDINALITY k (key, n) ORDER BY k.n)"
     " FROM intake.incident i CROSS JOIN LATERAL (SELECT jsonb_object_agg(m.key, m.value) AS found"
     " FROM reporting.incident_metadata m WHERE m.incident_id = i.id) m"
-    " WHERE" SELECTION_SQL "ORDER BY i.id";
+    " WHERE" SELECTION_SQL "ORDER BY i.reference_id";
 
 /* What is written, and how much of it. */
 struct export

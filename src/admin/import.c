@@ -60,6 +60,7 @@ struct import {
     uint64_t read; /* records behind those skipped */
     uint64_t done; /* of these, how many are, in order */
     uint64_t skipped;
+    bool is_cut; /* the last record is bad, and the input ends in it */
     uint64_t created, updated, unchanged, good, left_out, bad;
     uint64_t bytes_done;
 };
@@ -219,6 +220,7 @@ static void take_done(void *context, const struct window_record *record)
         bool is_lost = record->error.code == ERROR_REQUEST_TOO_LARGE && import->rejects.file != NULL;
 
         import->bad++;
+        import->is_cut = import->is_cut || record->is_last;
         progress_clear(&import->progress);
         (void)fprintf(stderr, "%s:%llu: %s: %s%s\n", import->source.name, (unsigned long long)record->line,
                       outcome_text(record->error.code), record->error.message,
@@ -267,6 +269,7 @@ static bool take_record(struct import *import, const struct source_record *read)
     }
     record->line = read->line;
     record->end = read->end;
+    record->is_last = read->is_last;
     record->state = judge(import, read, record);
     import->read++;
     window_add(&import->window, record);
@@ -469,8 +472,11 @@ static void print_sum(const struct import *import, bool is_all_read)
     }
     (void)printf("%s\n", import->options->is_dry_run ? "; nothing was stored" : "");
     if (!is_all_read || unfinished > 0) {
+        if (import->is_cut) {
+            (void)printf("the input breaks off in its last record, it seems; where there is more of it,\n");
+        }
         (void)printf("not all was imported: go on with --skip %llu\n",
-                     (unsigned long long)(import->skipped + import->done));
+                     (unsigned long long)(import->skipped + import->done - import->is_cut));
     }
 }
 
@@ -493,7 +499,7 @@ static bool run(struct import *import)
         note_unused(import->options->services, &import->adapter.services);
         note_unused(import->options->metadata, &import->adapter.metadata);
     }
-    is_all_read = is_all_read && import->read == import->done;
+    is_all_read = is_all_read && import->read == import->done && !import->is_cut;
     print_sum(import, is_all_read);
     return is_all_read && import->bad == 0 && fflush(stdout) == 0;
 }

@@ -10,6 +10,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 enum { KEEP_BYTES = 256 * 1024 };
 
@@ -300,8 +301,12 @@ static bool adapt_pagerduty(struct slice record, struct buffer *body, struct err
     append_first(body, "source_url", &m[PD_URL], NULL);
     append_first(body, "started_at", &m[PD_CREATED], NULL);
     append_first(body, "resolved_at", &m[PD_RESOLVED], is_resolved ? &m[PD_CHANGED] : NULL);
-    append_service(body, is_given(&service[0]) ? &service[0] : &m[PD_SERVICE_ID],
-                   is_given(&service[0]) ? &service[1] : &m[PD_SERVICE_NAME]);
+    if (is_given(&service[0])) {
+        append_service(body, &service[0], &service[1]);
+    } else { /* a report may have its name alone */
+        append_service(body, is_given(&m[PD_SERVICE_ID]) ? &m[PD_SERVICE_ID] : &m[PD_SERVICE_NAME],
+                       &m[PD_SERVICE_NAME]);
+    }
     opened = open_metadata(body);
     append_first(body, "incident_number", &m[PD_NUMBER], NULL);
     append_first(body, "urgency", &m[PD_URGENCY], NULL);
@@ -475,11 +480,40 @@ static const char *const dx_names[IN_DX_COUNT] = {
     [IN_DX_DELETED] = "deleted",
 };
 
+/* As databases and spreadsheets write a boolean. What is neither must not bring a deleted incident back. */
+static bool read_deleted(const struct json_member *member, bool *is_deleted, struct error *error)
+{
+    static const char *const yes[] = {"t", "true", "y", "yes", "1"}, *const no[] = {"",  "f",  "false",
+                                                                                    "n", "no", "0"};
+    struct slice text = member->value;
+
+    *is_deleted = member->type == JSON_TRUE;
+    if (member->type == JSON_INVALID || member->type == JSON_NULL || member->type == JSON_TRUE ||
+        member->type == JSON_FALSE) {
+        return true;
+    }
+    if (member->type == JSON_STRING) {
+        text = (struct slice){.data = text.data + 1, .len = text.len - 2};
+    }
+    for (size_t i = 0; i < sizeof yes / sizeof yes[0]; i++) {
+        if (strlen(yes[i]) == text.len && strncasecmp(yes[i], text.data, text.len) == 0) {
+            *is_deleted = true;
+            return true;
+        }
+    }
+    for (size_t i = 0; i < sizeof no / sizeof no[0]; i++) {
+        if (strlen(no[i]) == text.len && strncasecmp(no[i], text.data, text.len) == 0) {
+            return true;
+        }
+    }
+    return error_set(error, ERROR_INVALID_ARGUMENTS, "deleted must be true or false");
+}
+
 static enum adapted adapt_dx(struct adapter *adapter, struct slice record, struct buffer *body,
                              struct error *error)
 {
     struct json_member m[IN_DX_COUNT];
-    bool ok = true;
+    bool ok = true, is_deleted;
 
     if (!find_named(record, dx_names, m, IN_DX_COUNT, error)) {
         return ADAPTED_BAD;
@@ -494,11 +528,10 @@ static enum adapted adapt_dx(struct adapter *adapter, struct slice record, struc
         dx_append_services(&adapter->services, m[IN_DX_ID].value, body);
         ok = dx_append_metadata(&adapter->metadata, m[IN_DX_ID].value, body, error);
     }
-    if (m[IN_DX_DELETED].type == JSON_TRUE ||
-        (m[IN_DX_DELETED].type == JSON_STRING && (json_string_equals(m[IN_DX_DELETED].value, "t") ||
-                                                  json_string_equals(m[IN_DX_DELETED].value, "true") ||
-                                                  json_string_equals(m[IN_DX_DELETED].value, "TRUE") ||
-                                                  json_string_equals(m[IN_DX_DELETED].value, "1")))) {
+    if (!read_deleted(&m[IN_DX_DELETED], &is_deleted, error)) {
+        return ADAPTED_BAD;
+    }
+    if (is_deleted) {
         return ADAPTED_LEFT_OUT;
     }
     return ok ? ADAPTED_GOOD : ADAPTED_BAD;

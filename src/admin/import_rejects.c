@@ -40,15 +40,19 @@ static bool go_to_end(struct rejects *rejects, int fd, off_t size)
 
 bool rejects_open(struct rejects *rejects, const char *path, const struct source *source, bool resumes)
 {
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, FILE_MODE);
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, FILE_MODE);
+    bool is_new = fd >= 0;
     struct stat ours, theirs;
 
-    *rejects = (struct rejects){.path = path, .kind = source->kind};
+    *rejects = (struct rejects){.path = path, .kind = source->kind, .is_new = is_new};
+    fd = is_new ? fd : open(path, O_RDWR | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &ours) != 0 || fstat(source->fd, &theirs) != 0) {
         return complain(path, strerror(errno));
     }
     rejects->is_empty = ours.st_size == 0;
-    if (ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino) {
+    if (!S_ISREG(ours.st_mode)) {
+        (void)complain(path, "it is no regular file");
+    } else if (ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino) {
         (void)complain(path, "it is what is imported");
     } else if (!rejects->is_empty && !resumes) {
         (void)complain(path, "it holds something already; move it away, or name another file");
@@ -107,7 +111,7 @@ bool rejects_close(struct rejects *rejects)
     }
     rejects->failed = fclose(rejects->file) != 0 || rejects->failed;
     rejects->file = NULL;
-    if (rejects->is_empty) {
+    if (rejects->is_empty && rejects->is_new) {
         (void)unlink(rejects->path);
     }
     return !rejects->failed || complain(rejects->path, "the bad records are not all in it");

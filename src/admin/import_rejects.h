@@ -13,6 +13,7 @@ struct rejects {
     enum source_kind kind;
     char *header; /* of rows; written before the first */
     size_t header_len;
+    bool is_new; /* this import made the file */
     bool is_empty;
     bool failed;
 };

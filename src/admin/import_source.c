@@ -39,19 +39,6 @@ void source_close(struct source *source)
     *source = (struct source){.fd = -1, .stop_fd = -1};
 }
 
-void source_set_kind(struct source *source, enum source_kind kind, bool looks_into_wrappers)
-{
-    static const char mark[] = "\xEF\xBB\xBF"; /* a byte-order mark, as spreadsheets write it */
-
-    source->kind = kind;
-    source->looks_into_wrappers = looks_into_wrappers;
-    if (kind == SOURCE_ROWS && source->consumed == 0 && source->len - source->start >= 3 &&
-        memcmp(source->data + source->start, mark, 3) == 0) {
-        source->start += 3;
-        source->consumed += 3;
-    }
-}
-
 static enum source_result broken(struct source *source, const char *why)
 {
     source->fault = why;
@@ -119,6 +106,23 @@ static enum source_result fill(struct source *source)
     return got == 0 ? SOURCE_END : SOURCE_RECORD;
 }
 
+void source_set_kind(struct source *source, enum source_kind kind, bool looks_into_wrappers)
+{
+    static const char mark[] = "\xEF\xBB\xBF"; /* a byte-order mark, as spreadsheets write it */
+
+    source->kind = kind;
+    source->looks_into_wrappers = looks_into_wrappers;
+    while (kind == SOURCE_ROWS && source->consumed == 0 && source->len - source->start < 3 &&
+           fill(source) == SOURCE_RECORD) {
+        continue;
+    }
+    if (kind == SOURCE_ROWS && source->consumed == 0 && source->len - source->start >= 3 &&
+        memcmp(source->data + source->start, mark, 3) == 0) {
+        source->start += 3;
+        source->consumed += 3;
+    }
+}
+
 static void consume(struct source *source, size_t len)
 {
     const char *at = source->data + source->start, *end = at + len;
@@ -158,15 +162,16 @@ static bool is_whole(const char *line, size_t len)
 enum source_result source_guess(struct source *source, enum source_kind *kind)
 {
     enum source_result result = SOURCE_RECORD;
-    const char *first, *newline = NULL;
+    const char *first, *newline = NULL, *second = NULL;
     size_t len = 0;
 
-    while (result == SOURCE_RECORD && newline == NULL && source->len < SOURCE_RECORD_MAX) {
+    while (result == SOURCE_RECORD && second == NULL && source->len < SOURCE_RECORD_MAX) {
         result = fill(source);
         for (len = 0; len < source->len && is_space(source->data[len]); len++) {
             continue;
         }
         newline = len < source->len ? memchr(source->data + len, '\n', source->len - len) : NULL;
+        second = newline != NULL && newline + 1 < source->data + source->len ? newline + 1 : NULL;
     }
     if (result == SOURCE_STOPPED || result == SOURCE_BROKEN) {
         return result;
@@ -180,7 +185,7 @@ enum source_result source_guess(struct source *source, enum source_kind *kind)
         *kind = SOURCE_VALUES;
     } else if (*first == '{') {
         len = newline != NULL ? (size_t)(newline - first) : source->len - len;
-        *kind = is_whole(first, len) ? SOURCE_LINES : SOURCE_VALUES;
+        *kind = is_whole(first, len) || (second != NULL && *second == '{') ? SOURCE_LINES : SOURCE_VALUES;
     }
     return SOURCE_RECORD;
 }
@@ -267,6 +272,7 @@ static enum source_result next_line(struct source *source, struct source_record 
                 return result;
             }
         }
+        record->is_last = !is_found;
         hand_out(source, len, record, line);
         source->rows = (struct csv_scanner){0};
         strip_line_end(&record->text);
@@ -464,6 +470,7 @@ static enum source_result next_value(struct source *source, struct source_record
     }
     if (result == SOURCE_END && (source->values.seen > 0 || source->is_oversized)) {
         result = SOURCE_RECORD; /* cut short, which whoever reads it will say */
+        record->is_last = true;
     }
     if (result == SOURCE_RECORD) {
         hand_out(source, source->values.seen, record, line);

@@ -30,6 +30,7 @@ struct source_record {
     uint64_t line;     /* on which it begins, from 1 */
     uint64_t end;      /* bytes of the input up to its end */
     bool is_too_large; /* the text is empty then */
+    bool is_last;      /* the input ends with it, without the end that a record has: perhaps in its middle */
 };
 
 /* Set it up with source_open; the fields are its own, but for those that its functions' comments name. */
@@ -65,7 +66,8 @@ bool source_open(struct source *source, const char *path, int stop_fd);
 void source_close(struct source *source);
 
 /* Guesses the kind by the first bytes, which stay unread: JSON begins with [ or {, and where the first line
- * is a whole object, lines are meant. False where nothing could be read: SOURCE_STOPPED or SOURCE_BROKEN. */
+ * is a whole object, or the second begins with {, lines are meant. False where nothing could be read:
+ * SOURCE_STOPPED or SOURCE_BROKEN. */
 enum source_result source_guess(struct source *source, enum source_kind *kind);
 
 /* Says what a record is, before the first is read. Of JSON objects with an array called "incidents" or "data"

@@ -30,6 +30,7 @@ struct window_record {
     struct item item;
     struct error error; /* where it is bad */
     enum window_state state;
+    bool is_last; /* as source_record has it */
 
     struct window *window;     /* the window's own from here on */
     enum item_outcome outcome; /* the first that was good */

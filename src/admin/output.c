@@ -39,6 +39,7 @@ static bool is_replaceable(const char *path)
 static bool open_beside(struct output *output)
 {
     mode_t mask = umask(0);
+    struct stat status;
     int fd;
 
     (void)umask(mask);
@@ -47,7 +48,10 @@ static bool open_beside(struct output *output)
     if (fd < 0) {
         return false;
     }
-    output->stream = fchmod(fd, 0666 & ~mask) == 0 ? fdopen(fd, "w") : NULL;
+    output->stream =
+        fchmod(fd, stat(output->target, &status) == 0 ? status.st_mode & 0777 : 0666 & ~mask) == 0
+            ? fdopen(fd, "w")
+            : NULL;
     if (output->stream == NULL) {
         (void)close(fd);
         (void)unlink(output->beside);

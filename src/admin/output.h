@@ -15,8 +15,8 @@ struct output {
 
 /* Opens it: NULL or "-" is standard output; a device or a pipe is written to as it is. A file is there whole
  * or not at all: what is written goes into another beside it, which takes its name in the end; a symbolic
- * link is followed, and the mode is what the umask leaves of 0666. False, with a message on standard error,
- * where that fails; then there is nothing to close. */
+ * link is followed, and the mode is that of the file that was there, else what the umask leaves of 0666.
+ * False, with a message on standard error, where that fails; then there is nothing to close. */
 bool output_open(struct output *output, const char *path);
 
 /* Closes it. Where not all is there (is_whole false, or a write that failed), a file stays what it was.

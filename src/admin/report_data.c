@@ -18,7 +18,8 @@
     "count(t.seconds), avg(t.seconds), percentile_cont(0.5) WITHIN GROUP (ORDER BY t.seconds),"              \
     " percentile_cont(0.9) WITHIN GROUP (ORDER BY t.seconds)"
 #define SECONDS                                                                                              \
-    "CASE WHEN i.resolved_at >= i.started_at THEN date_part('epoch', i.resolved_at - i.started_at) END AS "  \
+    "CASE WHEN i.resolved_at BETWEEN i.started_at AND now() THEN date_part('epoch', i.resolved_at - "        \
+    "i.started_at) END AS "                                                                                  \
     "seconds"
 
 /* $1 is the moment since when incidents count, in each of them. */
@@ -47,7 +48,8 @@ static const char weeks_sql[] =
     " AND i.started_at < w.ends_at AND i.started_at <= now()) o"
     " LEFT JOIN (SELECT date_trunc('week', i.resolved_at AT TIME ZONE time_zone())::date AS period, count(*) "
     "AS resolved"
-    " FROM incidents i WHERE i.resolved_at >= (SELECT min(starts_at) FROM shown) AND i.started_at >= $1 "
+    " FROM incidents i WHERE i.resolved_at >= (SELECT min(starts_at) FROM shown) AND i.resolved_at <= now() "
+    "AND i.started_at >= $1 "
     "GROUP BY 1) r"
     " USING (period) ORDER BY 1";
 
@@ -66,8 +68,8 @@ static const char services_sql[] = "SELECT " CUT(
                       " AS minutes, count(*) OVER () AS total FROM ("
                       "SELECT t.identifier, max(t.service), count(*), count(*) FILTER (WHERE t.resolved_at "
                       "IS NULL AND t.started_at <= now()),"
-                      " " TIMES ", range_agg(tstzrange(t.started_at, coalesce(t.resolved_at, now())))"
-                      " FILTER (WHERE t.started_at <= coalesce(t.resolved_at, now()))"
+                      " " TIMES ", range_agg(tstzrange(t.started_at, least(t.resolved_at, now())))"
+                      " FILTER (WHERE t.started_at <= least(t.resolved_at, now()))"
                       " FROM (SELECT i.*, " SECONDS
                       " FROM incident_with_service i WHERE i.started_at >= $1) t GROUP BY t.identifier)"
                       " g (identifier, service, incidents, open, timed, mean, median, p90, times)) s"

@@ -61,7 +61,7 @@ static const char digest[] =
     "coalesce(i.resolved_at::text, 'null'), coalesce(i.metadata::text, 'null'), (SELECT string_agg(s::text, "
     "'' "
     "ORDER BY s.position) FROM (SELECT identifier, name, position FROM intake.incident_service s WHERE "
-    "s.reference_id = i.reference_id) s)), E'\\n' ORDER BY i.id) FROM intake.incident i";
+    "s.reference_id = i.reference_id) s)), E'\\n' ORDER BY i.reference_id) FROM intake.incident i";
 
 static const char *place(const char *name)
 {
@@ -129,15 +129,15 @@ static void csv_has_a_column_for_each_key(void **state)
            0);
     upsert("{\"reference_id\":\"three\",\"started_at\":\"2024-01-03\",\"metadata\":{\"a\":[5,6]}}", 0);
     assert_string_equal(site_control(&site, NULL, "export", "--format", "csv", NULL)->out,
-                        "reference_id,name,priority,source_url,started_at,resolved_at,services,metadata.a,"
+                        "source_id,name,priority,source_url,started_at,resolved_at,services,metadata.a,"
                         "metadata.a.0,metadata.b,"
                         "metadata.b.c,metadata.n\r\n"
                         "one,\"a \"\"b\"\", c\nd\",\"\",,2024-01-01T00:00:00.000000Z,,x;y,1.10,,,=1,\r\n"
-                        "two,,,,2024-01-02T00:00:00.000000Z,,,,deep,\"[\"\"e\"\"]\",,\r\n"
-                        "three,,,,2024-01-03T00:00:00.000000Z,,,\"[5, 6]\",,,,\r\n");
+                        "three,,,,2024-01-03T00:00:00.000000Z,,,\"[5, 6]\",,,,\r\n"
+                        "two,,,,2024-01-02T00:00:00.000000Z,,,,deep,\"[\"\"e\"\"]\",,\r\n");
     assert_string_equal(
         site_control(&site, NULL, "export", "--format", "csv", "--until", "2024-01-01", NULL)->out,
-        "reference_id,name,priority,source_url,started_at,resolved_at,services\r\n");
+        "source_id,name,priority,source_url,started_at,resolved_at,services\r\n");
 }
 
 static size_t entries_like(const char *prefix)

@@ -234,12 +234,56 @@ static void an_input_that_breaks_off_says_so(void **state)
     check_outcome_of(outcome, 1, "read 1: 1 stored");
     assert_non_null(strstr(outcome->out, "--skip 1\n"));
     assert_non_null(strstr(outcome->err, "standard input:3: the rest was not read: the array is not closed"));
+    /* The record in which it breaks off is not done: there may be more of it. */
+    outcome = site_control(
+        &site, "[{\"reference_id\":\"a\",\"started_at\":\"2024-01-01\"},{\"reference_id\":\"b\",\"sta",
+        "import", "-", NULL);
+    check_outcome_of(outcome, 1, "read 2: 1 stored (0 created, 0 updated, 1 unchanged), 1 bad\n");
+    assert_non_null(strstr(outcome->out, "--skip 1\n"));
+    outcome = site_control(
+        &site, "{\"reference_id\":\"a\",\"started_at\":\"2024-01-01\"}\n{\"reference_id\":\"b\",\"sta",
+        "import", "-", NULL);
+    assert_non_null(strstr(outcome->out, "--skip 1\n"));
     outcome = site_control(&site, "reference_id,started_at\na,2024-01-01\nb,\"2024-01-01\nc,2024-01-01\n",
                            "import", "-", NULL);
     check_outcome_of(outcome, 1, "read 2: 1 stored (0 created, 0 updated, 1 unchanged), 1 bad\n");
     assert_non_null(
         strstr(outcome->err, "standard input:3: invalid_arguments: the row has a quote that is not closed"));
     check_outcome_of(site_control(&site, "", "import", "-", NULL), 0, "read 0: 0 stored");
+}
+
+/* A file of rejects begins with a bad line by its nature. */
+static void a_bad_first_line_spoils_no_other(void **state)
+{
+    (void)state;
+    forget_all();
+    check_outcome_of(
+        site_control(&site,
+                     "{\"reference_id\":\"a\"\n{\"reference_id\":\"b\",\"started_at\":\"2024-01-01\"}\n"
+                     "{\"reference_id\":\"c\",\"started_at\":\"2024-01-01\"}\n",
+                     "import", "-", NULL),
+        1, "read 3: 2 stored (2 created, 0 updated, 0 unchanged), 1 bad\n");
+}
+
+static void a_mark_of_a_spreadsheets_is_passed_over(void **state)
+{
+    (void)state;
+    forget_all();
+    check_outcome_of(site_control(&site, "\xEF\xBB\xBFreference_id,started_at\na,2024-01-01\n", "import",
+                                  "--format", "csv", "-", NULL),
+                     0, "read 1: 1 stored");
+}
+
+static void what_dx_calls_deleted_stays_so(void **state)
+{
+    (void)state;
+    forget_all();
+    check_outcome_of(site_control(&site,
+                                  "id,source_id,started_at,deleted\n1,a,2024-01-01,True\n2,b,2024-01-01,YES\n"
+                                  "3,c,2024-01-01,False\n4,d,2024-01-01,perhaps\n",
+                                  "import", "--format", "dx", "-", NULL),
+                     1,
+                     "read 4: 1 stored (1 created, 0 updated, 0 unchanged), 1 bad, 2 left out (deleted)\n");
 }
 
 static void a_record_over_16_mib_is_refused_and_the_next_is_not(void **state)
@@ -406,6 +450,7 @@ static void wrong_arguments_are_refused_by_name(void **state)
         {{"--format=csv", "--services=x", "-", NULL}, "--services", 2},
         {{"/nowhere/at/all", NULL}, "/nowhere/at/all", 1},
         {{"--rejects", "/nowhere/at/all", "-", NULL}, "/nowhere/at/all", 1},
+        {{"--rejects", "/dev/null", "-", NULL}, "no regular file", 1},
     };
 
     (void)state;
@@ -637,6 +682,9 @@ int main(void)
         cmocka_unit_test(every_format_of_our_own_is_known_by_how_it_begins),
         cmocka_unit_test(odd_data_arrives_as_it_is),
         cmocka_unit_test(bad_lines_are_named_and_can_be_mended),
+        cmocka_unit_test(a_bad_first_line_spoils_no_other),
+        cmocka_unit_test(a_mark_of_a_spreadsheets_is_passed_over),
+        cmocka_unit_test(what_dx_calls_deleted_stays_so),
         cmocka_unit_test(every_format_rejects_what_it_can_read_again),
         cmocka_unit_test(an_input_that_breaks_off_says_so),
         cmocka_unit_test(a_record_over_16_mib_is_refused_and_the_next_is_not),

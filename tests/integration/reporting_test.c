@@ -389,8 +389,15 @@ static void what_cannot_be_right_is_listed_with_its_reason(void **state)
     store("far", NULL, "'9999-12-31Z'", "'9999-12-31Z'", NULL);
     check("SELECT source_id, reason FROM suspicious ORDER BY 1, 2",
           "both|resolved before it started\nboth|started in the future\ncaesar|started before 1970\n"
-          "far|started in the future\nforgotten|open for more than 90 days\nfuture|started in the future\n"
+          "far|resolved in the future\nfar|started in the future\nforgotten|open for more than 90 "
+          "days\nfuture|started in the future\n"
           "negative|resolved before it started\n");
+    /* Nor has what is resolved some day a time to resolve yet. */
+    store("sentinel", NULL, "'2024-01-03Z'", "'9999-12-31Z'", NULL);
+    check("SELECT source_id, started_to_resolved FROM incidents WHERE source_id = 'sentinel'", "sentinel|-\n");
+    check("SELECT max(p90_seconds) < 86400 * 400 FROM time_to_resolve_by_day", "t\n");
+    check("SELECT reason FROM suspicious WHERE source_id = 'sentinel'", "resolved in the future\n");
+    (void)site_query(&site, "DELETE FROM intake.incident WHERE reference_id = 'sentinel'");
     /* None of them makes a period, nor overflows. */
     check("SELECT min(period), max(period) = (now() AT TIME ZONE 'UTC')::date FROM days", "2024-01-03|t\n");
     check("SELECT sum(opened) FROM opened_and_resolved_by_month",
