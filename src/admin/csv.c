@@ -112,7 +112,7 @@ const char *csv_split(struct csv_row *row, struct slice text)
     size_t at = 0;
 
     row->count = 0;
-    buffer_reset(&row->unescaped, 64 * 1024);
+    buffer_reset(&row->unescaped, (size_t)64 * 1024);
     text.len -= text.len > 0 && text.data[text.len - 1] == '\n';
     text.len -= text.len > 0 && text.data[text.len - 1] == '\r';
     if (!buffer_reserve(&row->unescaped, text.len + 1)) {

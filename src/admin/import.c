@@ -71,7 +71,7 @@ struct import {
 static bool check_schema(PGconn *session)
 {
     PGresult *result = session_query(session, "SELECT intake.schema_version()", 0, NULL);
-    bool ok = result != NULL && atol(PQgetvalue(result, 0, 0)) == SCHEMA_VERSION;
+    bool ok = result != NULL && strtol(PQgetvalue(result, 0, 0), NULL, 10) >= SCHEMA_VERSION;
 
     if (!ok) {
         (void)fprintf(stderr,

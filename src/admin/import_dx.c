@@ -90,7 +90,7 @@ static bool read_row(struct dx_rows *rows, enum dx_table kind, struct table *tab
     struct json_member members[] = {{.name = "incident_id"}, {.name = "first"}, {.name = "second"}};
     bool stray_nul;
 
-    buffer_reset(json, 64 * 1024);
+    buffer_reset(json, (size_t)64 * 1024);
     if (!table_read(table, text, json, error) ||
         !json_find_members((struct slice){.data = json->data, .len = json->len}, members, 3, &stray_nul,
                            error)) {

@@ -319,9 +319,8 @@ static enum look look_at(struct source *source, char byte)
 
     if (source->values.in_string) {
         look_at_string(source, byte);
-    } else if (source->values.depth == 0 && is_element && (byte == ',' || byte == ']')) {
-        return LOOK_END_BEFORE;
-    } else if (source->values.depth == 0 && !is_element && source->values.seen > 0 && is_space(byte)) {
+    } else if (source->values.depth == 0 &&
+               (is_element ? byte == ',' || byte == ']' : source->values.seen > 0 && is_space(byte))) {
         return LOOK_END_BEFORE;
     } else if (byte == '"') {
         source->values.in_string = true;
@@ -424,7 +423,8 @@ static enum source_result find_value(struct source *source)
         if (result != SOURCE_RECORD) {
             return result == SOURCE_END && is_inside ? broken(source, "the array is not closed") : result;
         }
-        if (!is_inside && byte == '[') {
+        /* A bracket that opens, or a comma: an element lasts to one, or to the bracket that closes. */
+        if (is_inside ? source->values.at == VALUES_BEHIND_ELEMENT && byte != ']' : byte == '[') {
             consume(source, 1);
             source->values.at = VALUES_BEFORE_ELEMENT;
         } else if (is_inside && byte == ']') {
@@ -433,9 +433,6 @@ static enum source_result find_value(struct source *source)
             if (source->values.is_wrapped) {
                 result = pass_over_wrapper(source);
             }
-        } else if (source->values.at == VALUES_BEHIND_ELEMENT) {
-            consume(source, 1); /* a comma: an element lasts to one, or to the bracket */
-            source->values.at = VALUES_BEFORE_ELEMENT;
         } else {
             begin_value(source);
             return SOURCE_RECORD;

@@ -218,7 +218,7 @@ static bool append_metadata(struct table *table, struct buffer *json, struct err
 {
     size_t count = 0, at = 0;
 
-    buffer_reset(&table->texts, 64 * 1024);
+    buffer_reset(&table->texts, (size_t)64 * 1024);
     for (size_t i = 0; i < table->count; i++) {
         const struct csv_cell *cell = &table->row.cells[i];
 

@@ -45,6 +45,7 @@ struct window_record *window_record_new(struct slice text)
     if (text.len > 0) {
         memcpy(copy, text.data, text.len);
     }
+    record->copy = copy;
     record->text = (struct slice){.data = copy, .len = text.len};
     return record;
 }
@@ -53,7 +54,7 @@ static void record_free(struct window_record *record)
 {
     item_free(&record->item);
     incident_free(&record->incident);
-    free((char *)(uintptr_t)record->text.data);
+    free(record->copy);
     free(record);
 }
 

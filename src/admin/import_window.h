@@ -25,13 +25,14 @@ enum window_state {
 struct window_record {
     uint64_t line;     /* of the input, */
     uint64_t end;      /* and its bytes up to the record's end */
-    struct slice text; /* verbatim, owned; too large ones have none */
+    struct slice text; /* verbatim; too large ones have none */
     struct incident incident;
     struct item item;
     struct error error; /* where it is bad */
     enum window_state state;
     bool is_last; /* as source_record has it */
 
+    char *copy;                /* what text points to */
     struct window *window;     /* the window's own from here on */
     enum item_outcome outcome; /* the first that was good */
     struct ticket ticket;
@@ -46,7 +47,7 @@ struct window {
 
     pthread_mutex_t mutex; /* guards what follows, and the state of every record */
     pthread_cond_t progress;
-    TAILQ_HEAD(, window_record) records;
+    TAILQ_HEAD(window_records, window_record) records;
     size_t count;
     size_t bytes;
     size_t underway;

@@ -394,7 +394,8 @@ static void what_cannot_be_right_is_listed_with_its_reason(void **state)
           "negative|resolved before it started\n");
     /* Nor has what is resolved some day a time to resolve yet. */
     store("sentinel", NULL, "'2024-01-03Z'", "'9999-12-31Z'", NULL);
-    check("SELECT source_id, started_to_resolved FROM incidents WHERE source_id = 'sentinel'", "sentinel|-\n");
+    check("SELECT source_id, started_to_resolved FROM incidents WHERE source_id = 'sentinel'",
+          "sentinel|-\n");
     check("SELECT max(p90_seconds) < 86400 * 400 FROM time_to_resolve_by_day", "t\n");
     check("SELECT reason FROM suspicious WHERE source_id = 'sentinel'", "resolved in the future\n");
     (void)site_query(&site, "DELETE FROM intake.incident WHERE reference_id = 'sentinel'");
