@@ -185,7 +185,7 @@ $(BUILD)/bench/connect: $(BUILD)/obj/bench/connect.o
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
 
 pictures: ## draw docs/reporting/ anew: charts and the page of the sample data
-	@scripts/setup run test
+	@scripts/setup run test pictures
 	@$(MAKE) --no-print-directory $(BUILD)/incidents.fcgi $(BUILD)/incidentctl
 	@BUILD='$(BUILD)' scripts/pictures
 
