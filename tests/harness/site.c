@@ -137,7 +137,7 @@ void site_start_worker(struct site *site, const char *const settings[])
     }
     (void)unlink(site->worker_socket); /* the one that appears must be the new worker's */
     site->worker = process_start(argv, environment, site->worker_log);
-    while (access(site->worker_socket, F_OK) != 0) {
+    while (!http_is_listening(site->worker_socket)) { /* it is there a moment before that */
         if (clock_now_ms() > deadline || process_wait(site->worker, 5) >= 0) {
             fail_msg("the worker does not start: see %s", site->worker_log);
         }
