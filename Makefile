@@ -70,12 +70,10 @@ $(BUILD)/incidents.fcgi $(BUILD)/bundle/incidents.fcgi: $(call objects,$(WORKER)
 	$(SAY) LD $@
 	$(Q)$(CC) $(ALL_LDFLAGS) $(RUNPATH) -o $@ $^ $(LDLIBS)
 
-
 $(BUILD)/incidentctl $(BUILD)/bundle/incidentctl: $(call objects,$(ADMIN)) $(BUILD)/obj/gen/migrations.o
 	@mkdir -p $(@D)
 	$(SAY) LD $@
 	$(Q)$(CC) $(ALL_LDFLAGS) $(RUNPATH) -o $@ $^ $(LDLIBS)
-
 
 $(BUILD)/obj/%.o: %.c $(BUILD)/flags | $(BUILD)/gen/schema_version.h
 	@mkdir -p $(@D)

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "admin/command.h"
+#include "admin/complain.h"
 #include "admin/listing.h"
 #include "admin/selection.h"
 #include "admin/session.h"
@@ -38,7 +39,7 @@ int command_delete(int argc, char **argv)
         return EXIT_USAGE;
     }
     if (optind == argc) {
-        (void)fputs("incidentctl: delete takes the reference_id of one or more incidents\n", stderr);
+        (void)complain("delete takes the reference_id of one or more incidents");
         return EXIT_USAGE;
     }
     session = session_open();
@@ -82,12 +83,12 @@ static bool ask(void)
     char line[16];
 
     if (!isatty(STDIN_FILENO)) {
-        (void)fputs("incidentctl: nobody is here to be asked: --yes deletes without asking\n", stderr);
+        (void)complain("nobody is here to be asked: --yes deletes without asking");
         return false;
     }
     (void)fputs("Type yes to delete them for good: ", stderr);
     if (fgets(line, sizeof line, stdin) == NULL || strcmp(line, "yes\n") != 0) {
-        (void)fputs("incidentctl: nothing was deleted\n", stderr);
+        (void)complain("nothing was deleted");
         return false;
     }
     return true;
@@ -150,7 +151,7 @@ int command_purge(int argc, char **argv)
     }
     if (optind != argc ||
         (selection.values[SELECT_UNTIL] == NULL && selection.values[SELECT_WRITER] == NULL)) {
-        (void)fputs("incidentctl: purge takes --before WHEN, --token LABEL, or both, and --yes\n", stderr);
+        (void)complain("purge takes --before WHEN, --token LABEL, or both, and --yes");
         return EXIT_USAGE;
     }
     session = session_open();

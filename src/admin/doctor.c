@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "admin/command.h"
+#include "admin/complain.h"
 #include "admin/doctor.h"
 
 enum { VARIABLES_MAX = 64 };
@@ -244,15 +245,15 @@ static bool read_options(int argc, char **argv, struct doctor *doctor)
     }
     if (doctor->url != NULL && strncmp(doctor->url, "http://", 7) != 0 &&
         strncmp(doctor->url, "https://", 8) != 0) {
-        (void)fputs("incidentctl: --url must begin with http:// or https://\n", stderr);
+        (void)complain("--url must begin with http:// or https://");
         return false;
     }
     if (doctor->url != NULL && strpbrk(doctor->url, "\"\\ \t\r\n") != NULL) {
-        (void)fputs("incidentctl: --url must not contain spaces, quotes or backslashes\n", stderr);
+        (void)complain("--url must not contain spaces, quotes or backslashes");
         return false;
     }
     if (optind < argc) {
-        (void)fputs("incidentctl: there is an argument too many; see incidentctl --help\n", stderr);
+        (void)complain("there is an argument too many; see incidentctl --help");
     }
     return optind == argc;
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "admin/command.h"
+#include "admin/complain.h"
 #include "admin/output.h"
 #include "admin/selection.h"
 #include "admin/session.h"
@@ -162,7 +163,7 @@ int command_export(int argc, char **argv)
         }
     }
     if ((strcmp(format, "jsonl") != 0 && strcmp(format, "csv") != 0) || argc - optind > 1) {
-        (void)fputs("incidentctl: export takes --format jsonl or csv, and one file at most\n", stderr);
+        (void)complain("export takes --format jsonl or csv, and one file at most");
         return EXIT_USAGE;
     }
     if (optind < argc && strcmp(argv[optind], "-") != 0) {

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "admin/command.h"
+#include "admin/complain.h"
 #include "admin/listing.h"
 #include "admin/session.h"
 
@@ -62,7 +63,7 @@ static bool print_history(PGconn *session, const char *id, bool as_json)
     } else if (ok && PQntuples(result) > 0) {
         ok = listing_print_result(result, PQntuples(result), columns, stdout);
     } else if (ok) {
-        (void)fputs("incidentctl: the history has nothing about this incident\n", stderr);
+        (void)complain("the history has nothing about this incident");
     }
     PQclear(result);
     return ok;

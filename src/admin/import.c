@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "admin/command.h"
+#include "admin/complain.h"
 #include "admin/import_adapters.h"
 #include "admin/import_rejects.h"
 #include "admin/import_source.h"
@@ -525,8 +526,7 @@ static int import_file(const struct import_options *options)
 
 static bool usage_error(const char *message)
 {
-    (void)fprintf(stderr, "incidentctl: %s; see incidentctl --help\n", message);
-    return false;
+    return complain("%s; see incidentctl --help", message);
 }
 
 static bool read_skip(const char *text, uint64_t *skip)

@@ -8,16 +8,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "admin/complain.h"
+
 enum { FILE_MODE = 0600 };
 
 static const char array_end[] = "\n]\n";
 enum { ARRAY_END_BYTES = sizeof array_end - 1 };
-
-static bool complain(const char *path, const char *why)
-{
-    (void)fprintf(stderr, "incidentctl: unable to write %s: %s\n", path, why);
-    return false;
-}
 
 /* Goes to the end, or before the bracket that ends an array. */
 static bool go_to_end(struct rejects *rejects, int fd, off_t size)
@@ -28,14 +24,16 @@ static bool go_to_end(struct rejects *rejects, int fd, off_t size)
         if (size < ARRAY_END_BYTES ||
             pread(fd, end, ARRAY_END_BYTES, size - ARRAY_END_BYTES) != ARRAY_END_BYTES ||
             memcmp(end, array_end, ARRAY_END_BYTES) != 0) {
-            return complain(rejects->path, "it does not end as the file that an import was writing");
+            return complain("unable to write %s: %s", rejects->path,
+                            "it does not end as the file that an import was writing");
         }
         size -= ARRAY_END_BYTES;
         if (ftruncate(fd, size) != 0) {
-            return complain(rejects->path, strerror(errno));
+            return complain("unable to write %s: %s", rejects->path, strerror(errno));
         }
     }
-    return lseek(fd, size, SEEK_SET) == size || complain(rejects->path, strerror(errno));
+    return lseek(fd, size, SEEK_SET) == size ||
+           complain("unable to write %s: %s", rejects->path, strerror(errno));
 }
 
 bool rejects_open(struct rejects *rejects, const char *path, const struct source *source, bool resumes)
@@ -47,15 +45,16 @@ bool rejects_open(struct rejects *rejects, const char *path, const struct source
     *rejects = (struct rejects){.path = path, .kind = source->kind, .is_new = is_new};
     fd = is_new ? fd : open(path, O_RDWR | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &ours) != 0 || fstat(source->fd, &theirs) != 0) {
-        return complain(path, strerror(errno));
+        return complain("unable to write %s: %s", path, strerror(errno));
     }
     rejects->is_empty = ours.st_size == 0;
     if (!S_ISREG(ours.st_mode)) {
-        (void)complain(path, "it is no regular file");
+        (void)complain("unable to write %s: %s", path, "it is no regular file");
     } else if (ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino) {
-        (void)complain(path, "it is what is imported");
+        (void)complain("unable to write %s: %s", path, "it is what is imported");
     } else if (!rejects->is_empty && !resumes) {
-        (void)complain(path, "it holds something already; move it away, or name another file");
+        (void)complain("unable to write %s: %s", path,
+                       "it holds something already; move it away, or name another file");
     } else if (go_to_end(rejects, fd, ours.st_size)) {
         rejects->file = fdopen(fd, "r+");
     }
@@ -114,5 +113,6 @@ bool rejects_close(struct rejects *rejects)
     if (rejects->is_empty && rejects->is_new) {
         (void)unlink(rejects->path);
     }
-    return !rejects->failed || complain(rejects->path, "the bad records are not all in it");
+    return !rejects->failed ||
+           complain("unable to write %s: %s", rejects->path, "the bad records are not all in it");
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "admin/command.h"
+#include "admin/complain.h"
 #include "admin/listing.h"
 #include "admin/selection.h"
 #include "admin/session.h"
@@ -61,7 +62,7 @@ static bool list(PGconn *session, const struct selection *selection, int limit, 
 
         ok = listing_print_result(result, rows > limit ? limit : rows, columns, stdout);
         if (rows > limit) {
-            (void)fprintf(stderr, "incidentctl: these are the newest %d; --limit shows more\n", limit);
+            (void)complain("these are the newest %d; --limit shows more", limit);
         }
     }
     PQclear(result);
@@ -74,7 +75,7 @@ static bool read_limit(const char *text, int *limit)
 
     *limit = is_number ? (int)strtol(text, NULL, 10) : 0;
     if (*limit < 1 || *limit > LIMIT_MAX) {
-        (void)fprintf(stderr, "incidentctl: --limit must be a number from 1 to %d\n", LIMIT_MAX);
+        (void)complain("--limit must be a number from 1 to %d", LIMIT_MAX);
         return false;
     }
     return true;
@@ -98,7 +99,7 @@ int command_list(int argc, char **argv)
         }
     }
     if (optind != argc) {
-        (void)fputs("incidentctl: there is an argument too many; see incidentctl --help\n", stderr);
+        (void)complain("there is an argument too many; see incidentctl --help");
         return EXIT_USAGE;
     }
     session = session_open();
@@ -180,7 +181,7 @@ static bool show(PGconn *session, const char *id, bool as_json)
         1, &id);
     ok = result != NULL;
     if (ok && PQntuples(result) == 0) {
-        (void)fputs("incidentctl: there is no such incident\n", stderr);
+        (void)complain("there is no such incident");
         ok = false;
     } else if (ok && as_json) {
         (void)printf("%s\n", PQgetvalue(result, 0, 0));
@@ -206,7 +207,7 @@ int command_show(int argc, char **argv)
         as_json = true;
     }
     if (optind + 1 != argc) {
-        (void)fputs("incidentctl: show takes the reference_id of one incident\n", stderr);
+        (void)complain("show takes the reference_id of one incident");
         return EXIT_USAGE;
     }
     session = session_open();

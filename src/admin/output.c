@@ -9,21 +9,21 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static bool complain(const char *path, const char *why)
+#include "admin/complain.h"
+
+static bool fail(const char *path)
 {
-    (void)fprintf(stderr, "incidentctl: unable to write %s: %s\n",
-                  *path == '\0' ? "to standard output" : path, why);
-    return false;
+    return complain("unable to write %s: %s", *path == '\0' ? "to standard output" : path, strerror(errno));
 }
 
 static bool find_target(struct output *output, const char *path)
 {
     if (strlen(path) >= sizeof output->target) {
-        return complain(path, strerror(ENAMETOOLONG));
+        return complain("unable to write %s: %s", path, strerror(ENAMETOOLONG));
     }
     if (realpath(path, output->target) == NULL) { /* where a symbolic link leads to */
         (void)snprintf(output->target, sizeof output->target, "%s", path);
-        return errno == ENOENT || complain(path, strerror(errno));
+        return errno == ENOENT || fail(path);
     }
     return true;
 }
@@ -76,7 +76,7 @@ bool output_open(struct output *output, const char *path)
         output->stream = fopen(output->target, "we");
         ok = output->stream != NULL;
     }
-    return ok || complain(path, strerror(errno));
+    return ok || fail(path);
 }
 
 /* The name is on the disk once its directory is. Some file systems cannot do that, and need not. */
@@ -105,7 +105,7 @@ bool output_close(struct output *output, bool is_whole)
         ok = rename(output->beside, output->target) == 0;
     }
     if (!ok) {
-        (void)complain(output->target, strerror(errno));
+        (void)fail(output->target);
     }
     if (is_beside && ok && is_whole) {
         sync_directory(output->target);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "admin/command.h"
+#include "admin/complain.h"
 #include "admin/moment.h"
 #include "admin/output.h"
 #include "admin/report.h"
@@ -28,12 +29,6 @@ struct report_options {
     char moment[MOMENT_TEXT_MAX]; /* what since points to */
 };
 
-static bool usage_error(const char *message)
-{
-    (void)fprintf(stderr, "incidentctl: %s\n", message);
-    return false;
-}
-
 static bool read_options(int argc, char **argv, struct report_options *options)
 {
     static const struct option names[] = {{"html", required_argument, NULL, 'h'},
@@ -50,7 +45,7 @@ static bool read_options(int argc, char **argv, struct report_options *options)
             break;
         case 's':
             if (!moment_parse_past(optarg, options->moment)) {
-                return usage_error("--since must be an ISO-8601 timestamp or a duration up to now, like 90d");
+                return complain("--since must be an ISO-8601 timestamp or a duration up to now, like 90d");
             }
             options->since = options->moment;
             break;
@@ -61,7 +56,7 @@ static bool read_options(int argc, char **argv, struct report_options *options)
             return false;
         }
     }
-    return optind == argc || usage_error("there is an argument too many; see incidentctl --help");
+    return optind == argc || complain("there is an argument too many; see incidentctl --help");
 }
 
 /* Those of the terminal, or what COLUMNS says, within reason. */
@@ -84,7 +79,7 @@ static bool write_text(const struct report *report)
     bool knows_utf8 = setlocale(LC_CTYPE, "") != NULL && strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
 
     report_write_text(report, terminal_columns(), knows_utf8, stdout);
-    return (fflush(stdout) == 0 && !ferror(stdout)) || usage_error("unable to write to standard output");
+    return (fflush(stdout) == 0 && !ferror(stdout)) || complain("unable to write to standard output");
 }
 
 static bool write_html(const struct report *report, const char *file)
@@ -95,7 +90,7 @@ static bool write_html(const struct report *report, const char *file)
 
     buffer_init(&page, PAGE_BYTES_MAX);
     report_write_html(report, &page);
-    ok = !page.failed || usage_error("unable to make the page: out of memory");
+    ok = !page.failed || complain("unable to make the page: out of memory");
     if (ok && (ok = output_open(&output, file))) {
         ok = fwrite(page.data, 1, page.len, output.stream) == page.len;
         ok = output_close(&output, ok) && ok;

@@ -6,6 +6,7 @@
 #include <sys/random.h>
 
 #include "admin/command.h"
+#include "admin/complain.h"
 #include "admin/listing.h"
 #include "admin/moment.h"
 #include "admin/session.h"
@@ -33,12 +34,6 @@ struct token_options {
     bool as_json;
 };
 
-static bool usage_error(const char *message)
-{
-    (void)fprintf(stderr, "incidentctl: %s\n", message);
-    return false;
-}
-
 bool token_make(char token[TOKEN_SIZE])
 {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -46,7 +41,7 @@ bool token_make(char token[TOKEN_SIZE])
     size_t len = sizeof token_start - 1;
 
     if (getrandom(random, RANDOM_BYTES, 0) != RANDOM_BYTES) {
-        return usage_error("unable to make a token: no random bytes");
+        return complain("unable to make a token: no random bytes");
     }
     memcpy(token, token_start, len);
     for (size_t bit = 0; bit < (size_t)RANDOM_BYTES * 8; bit += 6) {
@@ -62,14 +57,14 @@ bool token_make(char token[TOKEN_SIZE])
 static bool check_label(const char *label)
 {
     if (label == NULL || *label == '\0') {
-        return usage_error("--label is required");
+        return complain("--label is required");
     }
     if (strlen(label) > LABEL_BYTES_MAX) {
-        return usage_error("--label must be at most 63 bytes long");
+        return complain("--label must be at most 63 bytes long");
     }
     for (const char *c = label; *c != '\0'; c++) {
         if ((unsigned char)*c < 0x20 || *c == 0x7f) {
-            return usage_error("--label must not contain control characters");
+            return complain("--label must not contain control characters");
         }
     }
     return true;
@@ -90,7 +85,7 @@ static bool read_scopes(const char *words, char array[64])
         }
     }
     if (!good) {
-        return usage_error("--scope must be upsert, delete or upsert,delete");
+        return complain("--scope must be upsert, delete or upsert,delete");
     }
     (void)snprintf(array, 64, "{%s}", words);
     return true;
@@ -104,7 +99,7 @@ static bool read_expiry(const char *text, char buffer[MOMENT_TEXT_MAX], const ch
         return true;
     }
     if (!moment_parse(text, buffer)) {
-        return usage_error("--expires must be an ISO-8601 timestamp, a duration like 90d, or never");
+        return complain("--expires must be an ISO-8601 timestamp, a duration like 90d, or never");
     }
     *moment = buffer;
     return true;
@@ -129,7 +124,7 @@ static bool insert_token(PGconn *session, struct slice token, size_t shown, cons
     if (result == NULL) {
         return false;
     }
-    ok = PQntuples(result) == 1 || usage_error("this token is known already, perhaps as a revoked one");
+    ok = PQntuples(result) == 1 || complain("this token is known already, perhaps as a revoked one");
     PQclear(result);
     return ok;
 }
@@ -152,10 +147,10 @@ static bool label_is_free(PGconn *session, const char *label)
 {
     PGresult *result =
         session_query(session, "SELECT FROM intake.api_token WHERE label = $1 AND " IS_LIVE, 1, &label);
-    bool ok = result != NULL &&
-              (PQntuples(result) == 0 ||
-               usage_error("a token with this label is in use: rotate or revoke it, or take another "
-                           "label"));
+    bool ok =
+        result != NULL && (PQntuples(result) == 0 ||
+                           complain("a token with this label is in use: rotate or revoke it, or take another "
+                                    "label"));
 
     PQclear(result);
     return ok;
@@ -205,10 +200,10 @@ static bool read_token(char token[BEARER_TOKEN_MAX + 3], struct slice *read)
     }
     *read = (struct slice){.data = token, .len = len};
     if (!bearer_token_is_valid(*read)) {
-        return usage_error("the token on standard input must be one line of visible ASCII characters");
+        return complain("the token on standard input must be one line of visible ASCII characters");
     }
     if (len < IMPORTED_MIN) {
-        return usage_error("the token on standard input is too short to be safe: 16 characters at least");
+        return complain("the token on standard input is too short to be safe: 16 characters at least");
     }
     return true;
 }
@@ -266,11 +261,11 @@ static bool revoke(PGconn *session, const struct token_options *options)
     bool ok;
 
     if ((options->id == NULL) == (options->label == NULL)) {
-        return usage_error("token revoke takes a label, or --id with the id that token list shows");
+        return complain("token revoke takes a label, or --id with the id that token list shows");
     }
     if (options->id != NULL &&
         (strspn(value, "0123456789") != strlen(value) || strlen(value) > 9 || *value == '\0')) {
-        return usage_error("--id must be a number that token list shows");
+        return complain("--id must be a number that token list shows");
     }
     result = session_query(session,
                            options->id != NULL
@@ -282,7 +277,7 @@ static bool revoke(PGconn *session, const struct token_options *options)
     if (result == NULL) {
         return false;
     }
-    ok = PQntuples(result) > 0 || usage_error("there is no such token that is not revoked already");
+    ok = PQntuples(result) > 0 || complain("there is no such token that is not revoked already");
     for (int row = 0; row < PQntuples(result); row++) {
         (void)printf("revoked token %s\n", PQgetvalue(result, row, 0));
     }
@@ -298,10 +293,10 @@ static bool find_predecessor(PGconn *session, const char *label, bool expiry_giv
                                      "WHERE label = $1 AND " IS_LIVE " ORDER BY token_id DESC LIMIT 1",
                                      1, &label);
     bool ok =
-        result != NULL && (PQntuples(result) == 1 || usage_error("there is no good token with this label"));
+        result != NULL && (PQntuples(result) == 1 || complain("there is no good token with this label"));
 
     if (ok && !expiry_given && *PQgetvalue(result, 0, 1) == 't') {
-        ok = usage_error("the present token expires, so say when the new one does: --expires WHEN");
+        ok = complain("the present token expires, so say when the new one does: --expires WHEN");
     }
     if (ok) {
         (void)snprintf(scopes, 64, "%s", PQgetvalue(result, 0, 0));
@@ -330,10 +325,10 @@ static bool rotate(PGconn *session, const struct token_options *options)
     bool ok;
 
     if (options->label == NULL) {
-        return usage_error("token rotate takes a label");
+        return complain("token rotate takes a label");
     }
     if (options->grace == NULL || !duration_parse(options->grace, &grace_seconds)) {
-        return usage_error("--grace must say how long the present token stays good, like 24h or 0s");
+        return complain("--grace must say how long the present token stays good, like 24h or 0s");
     }
     if (!read_expiry(options->expires, buffer, &expires) || !token_make(token)) {
         return false;
@@ -416,7 +411,7 @@ static bool read_options(int argc, char **argv, const struct subcommand *subcomm
     if (subcommand->takes_label && optind < argc) {
         options->label = argv[optind++];
     }
-    return optind == argc || usage_error("there is an argument too many; see incidentctl --help");
+    return optind == argc || complain("there is an argument too many; see incidentctl --help");
 }
 
 int command_token(int argc, char **argv)
@@ -427,7 +422,7 @@ int command_token(int argc, char **argv)
     bool ok;
 
     if (subcommand == NULL) {
-        (void)usage_error("token takes one of create, import, list, revoke, rotate; see incidentctl --help");
+        (void)complain("token takes one of create, import, list, revoke, rotate; see incidentctl --help");
         return EXIT_USAGE;
     }
     if (!read_options(argc - 1, argv + 1, subcommand, &options)) {

@@ -66,15 +66,16 @@ static bool run_method(struct exchange *exchange)
 static void note(const struct exchange *exchange)
 {
     size_t method = exchange->method == NULL ? METHODS : (size_t)(exchange->method - methods);
+    size_t outcome = outcome_of(exchange);
     int64_t total_ms = clock_now_ms() - exchange->started_ms;
 
-    metrics_count_request(method, outcome_of(exchange), total_ms);
+    metrics_count_request(method, outcome, total_ms);
     log_request(&(struct log_request){
         .level = exchange->error.code == ERROR_INTERNAL ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO,
         .request_id = exchange->request.id,
         .method = exchange->method == NULL ? "-" : exchange->method->name,
         .status = exchange->response.status,
-        .outcome = outcome_text(outcome_of(exchange)),
+        .outcome = outcome_text(outcome),
         .token_label = exchange->item.token_label,
         .total_ms = total_ms,
         .queue_ms = exchange->item.queue_ms,

@@ -31,7 +31,9 @@ void database_init(struct database *database, const char *url)
 
 static void disconnect(struct database *database)
 {
-    metrics_add(METRICS_CONNECTIONS, database->is_connected ? -1 : 0);
+    if (database->is_connected) {
+        metrics_add(METRICS_CONNECTIONS, -1);
+    }
     PQfinish(database->connection);
     database->is_connected = false;
     database->connection = NULL;

@@ -347,13 +347,17 @@ static void bring_back(struct store *store, struct carrier *carrier)
     int64_t now_ms = clock_now_ms();
 
     if (is_reached(carrier->result)) {
-        metrics_add(METRICS_CUT_OFF, store->unreachable_since_ms != 0 ? -1 : 0);
+        if (store->unreachable_since_ms != 0) {
+            metrics_add(METRICS_CUT_OFF, -1);
+        }
         store->unreachable_since_ms = 0;
         store->failures = 0;
         store->retry_at_ms = 0;
     } else {
-        metrics_add(METRICS_CUT_OFF, store->unreachable_since_ms == 0 ? 1 : 0);
-        store->unreachable_since_ms = store->unreachable_since_ms == 0 ? now_ms : store->unreachable_since_ms;
+        if (store->unreachable_since_ms == 0) {
+            metrics_add(METRICS_CUT_OFF, 1);
+            store->unreachable_since_ms = now_ms;
+        }
         store->retry_at_ms = now_ms + back_off_ms(store, store->failures++);
         store->next_probe_ms = now_ms + PROBE_EVERY_MS;
     }
