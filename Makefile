@@ -45,6 +45,7 @@ ADMIN  := $(wildcard src/admin/*.c src/store/*.c) src/api/bearer.c src/api/answe
 UNIT   := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/*_test.c))
 FUZZ   := $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))
 INTEGRATION := $(patsubst tests/integration/%.c,%,$(wildcard tests/integration/*_test.c))
+TORTURE := $(patsubst tests/torture/%.c,%,$(wildcard tests/torture/*_test.c))
 
 # V=1 shows the whole command lines.
 Q        := $(if $(V),,@)
@@ -56,7 +57,7 @@ UNIT_LIBRARY_OBJECTS := $(call objects,$(filter-out src/admin/main.c,$(UNIT_CODE
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all setup run test tests check fuzz bundle deb newer-postgres bench pictures format clean install uninstall help
+.PHONY: all setup run test tests torture check fuzz bundle deb newer-postgres bench pictures format clean install uninstall help
 
 all: ## build incidents.fcgi and incidentctl
 	@scripts/setup --check build
@@ -119,6 +120,11 @@ test: ## everything that must hold, against real servers, under the sanitizers
 	@scripts/test build/address-undefined
 	@scripts/test build/thread store_test concurrency_test outage_test fastcgi_test import_test
 
+torture: ## try to lose something: faults, failover, hostile input, no memory; TRIALS="faults ..." for some (an hour)
+	@scripts/setup run test
+	@$(MAKE) --no-print-directory tests
+	@scripts/torture $(BUILD) $(TRIALS)
+
 check: ## look at sources and programs without running them: analyzers, banned functions, hardening, the same bytes twice
 	@scripts/setup check
 	@$(MAKE) --no-print-directory $(BUILD)/incidents.fcgi $(BUILD)/incidentctl
@@ -126,15 +132,16 @@ check: ## look at sources and programs without running them: analyzers, banned f
 
 # What scripts/test runs, built.
 tests: $(BUILD)/incidents.fcgi $(BUILD)/incidentctl $(UNIT:%=$(BUILD)/tests/unit/%) \
-       $(INTEGRATION:%=$(BUILD)/tests/integration/%) $(FUZZ:%=$(BUILD)/tests/fuzz/%)
+       $(INTEGRATION:%=$(BUILD)/tests/integration/%) $(TORTURE:%=$(BUILD)/tests/torture/%) \
+       $(FUZZ:%=$(BUILD)/tests/fuzz/%)
 
 $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(call objects,$(wildcard tests/cases/*.c)) $(UNIT_LIBRARY_OBJECTS)
 	@mkdir -p $(@D)
 	$(SAY) LD $@
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS) $(TESTLIBS)
 
-$(BUILD)/tests/integration/%: $(BUILD)/obj/tests/integration/%.o $(call objects,$(wildcard tests/cases/*.c)) \
-                              $(call objects,$(wildcard tests/harness/*.c)) $(UNIT_LIBRARY_OBJECTS)
+$(INTEGRATION:%=$(BUILD)/tests/integration/%) $(TORTURE:%=$(BUILD)/tests/torture/%): $(BUILD)/%: $(BUILD)/obj/%.o $(call objects,$(wildcard tests/cases/*.c)) \
+        $(call objects,$(wildcard tests/harness/*.c)) $(UNIT_LIBRARY_OBJECTS)
 	@mkdir -p $(@D)
 	$(SAY) LD $@
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS) $(TESTLIBS)

@@ -1,0 +1,85 @@
+/* The figures of `make torture`: tables in Markdown. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "harness/figures.h"
+
+bool torture_is_long(void)
+{
+    const char *form = getenv("TORTURE");
+
+    return form != NULL && strcmp(form, "long") == 0;
+}
+
+int torture_amount(int in_short, int in_long)
+{
+    return torture_is_long() ? in_long : in_short;
+}
+
+static void write_down(const char *text)
+{
+    const char *path = getenv("FIGURES");
+    FILE *file = path == NULL ? NULL : fopen(path, "ae");
+
+    (void)fputs(text, stdout);
+    (void)fflush(stdout);
+    if (file != NULL) {
+        (void)fputs(text, file);
+        (void)fclose(file);
+    }
+}
+
+/* "a|b" as "| a | b |". */
+static void write_cells(const char *cells)
+{
+    char *line = NULL;
+    size_t size = 0;
+    FILE *memory = open_memstream(&line, &size);
+
+    if (memory == NULL) {
+        return;
+    }
+    (void)fputs("| ", memory);
+    for (; *cells != '\0'; cells++) {
+        if (*cells == '|') {
+            (void)fputs(" | ", memory);
+        } else {
+            (void)fputc(*cells, memory);
+        }
+    }
+    (void)fputs(" |\n", memory);
+    (void)fclose(memory);
+    write_down(line);
+    free(line);
+}
+
+void figures_table(const char *heading, const char *columns)
+{
+    char rule[512] = "---";
+    size_t used = strlen(rule);
+
+    for (const char *next = columns; (next = strchr(next, '|')) != NULL && used + 4 < sizeof rule; next++) {
+        (void)memcpy(rule + used, "|---", sizeof "|---");
+        used += 4;
+    }
+    write_down("\n### ");
+    write_down(heading);
+    write_down("\n\n");
+    write_cells(columns);
+    write_cells(rule);
+}
+
+void figures_row(const char *format, ...)
+{
+    char *cells = NULL;
+    va_list arguments;
+
+    va_start(arguments, format);
+    if (vasprintf(&cells, format, arguments) >= 0) {
+        write_cells(cells);
+        free(cells);
+    }
+    va_end(arguments);
+}
