@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 #include "admin/command.h"
 
@@ -77,6 +78,8 @@ static int usage(FILE *stream, int status)
 
 int main(int argc, char **argv)
 {
+    /* No core dump: the owner's password and bearer tokens are in our memory (prctl(2)). */
+    (void)prctl(PR_SET_DUMPABLE, 0);
     if (argc == 2 && strcmp(argv[1], "--version") == 0) {
         (void)printf("incidentctl %s\n", VERSION);
         return EXIT_SUCCESS;

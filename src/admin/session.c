@@ -53,7 +53,9 @@ PGconn *session_open(void)
         return NULL;
     }
     (void)PQsetNoticeProcessor(session, print_notice, NULL);
-    if (!check_encoding(session) || !session_run(session, "SET client_min_messages = warning")) {
+    /* Nobody else's functions and operators: what this session does it does with the owner's rights. */
+    if (!check_encoding(session) || !session_run(session, "SET client_min_messages = warning") ||
+        !session_run(session, "SET search_path = pg_catalog, pg_temp")) {
         PQfinish(session);
         return NULL;
     }

@@ -1,5 +1,6 @@
-/* The figures of `make torture`. A trial is a cmocka program in tests/torture that `make test` runs in a short
- * form and `make torture` in its long one; either way it writes down what it counted, as tables in Markdown. */
+/* The figures of `make torture`. A trial is a cmocka program in tests/torture that `make test` runs in a
+ * short form and `make torture` in its long one; either way it writes down what it counted, as tables in
+ * Markdown. */
 #ifndef INCIDENTS_TESTS_FIGURES_H
 #define INCIDENTS_TESTS_FIGURES_H
 
@@ -11,8 +12,8 @@ bool torture_is_long(void);
 /* How often, how many or how long: the first in the short form, the second in the long one. */
 int torture_amount(int in_short, int in_long);
 
-/* Begins a table: its heading, and its columns' names with '|' between them. Figures go to standard output, and
- * to the end of the file that FIGURES names where the environment has it. */
+/* Begins a table: its heading, and its columns' names with '|' between them. Figures go to standard output,
+ * and to the end of the file that FIGURES names where the environment has it. */
 void figures_table(const char *heading, const char *columns);
 
 /* A row: its cells, with '|' between them. */
