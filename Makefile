@@ -115,6 +115,7 @@ run: ## serve on 127.0.0.1:$PORT with a private Postgres in $STATE, until Ctrl-C
 test: ## everything that must hold, against real servers, under the sanitizers
 	@scripts/setup run test
 	@$(MAKE) --no-print-directory $(BUILD)/incidents.fcgi $(BUILD)/incidentctl
+	@scripts/check $(BUILD) quick
 	@$(MAKE) --no-print-directory SANITIZE=address,undefined tests
 	@$(MAKE) --no-print-directory SANITIZE=thread tests
 	@scripts/test build/address-undefined

@@ -80,8 +80,8 @@ static void refuse_nobody(void)
  * only where no web server is at work. */
 int main(int argc, char **argv)
 {
-    /* No core dump, and no look into our memory or environment from a process of the same user: the password of
-     * the database and bearer tokens are there (prctl(2)). */
+    /* No core dump, and no look into our memory or environment from a process of the same user: the password
+     * of the database and bearer tokens are there (prctl(2)). */
     (void)prctl(PR_SET_DUMPABLE, 0);
     if (gateway_is_fastcgi()) {
         return serve(gateway_serve_fastcgi, refuse_nobody, true);
