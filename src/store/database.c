@@ -31,14 +31,11 @@ void database_init(struct database *database, const char *url)
 
 static void disconnect(struct database *database)
 {
-    if (database->is_connected) {
-        metrics_add(METRICS_CONNECTIONS, -1);
-    }
     PQfinish(database->connection);
-    database->is_connected = false;
     database->connection = NULL;
     database->is_used = false;
     database->is_prepared = false;
+    metrics_add(METRICS_CONNECTIONS, -1);
 }
 
 /* Gives up a connection that has ended, or does not answer. */
@@ -50,7 +47,9 @@ static void lose(struct database *database)
 
 void database_close(struct database *database)
 {
-    disconnect(database);
+    if (database_is_connected(database)) {
+        disconnect(database);
+    }
     buffer_free(&database->batch);
 }
 
@@ -73,10 +72,9 @@ static void complain(struct database *database, const char *what, const char *wh
     }
 }
 
-static const char *why_not(const struct database *database)
+static const char *why_not(const PGconn *connection)
 {
-    return PQstatus(database->connection) == CONNECTION_BAD ? PQerrorMessage(database->connection)
-                                                            : "no answer in time";
+    return PQstatus(connection) == CONNECTION_BAD ? PQerrorMessage(connection) : "no answer in time";
 }
 
 static void went_well(struct database *database)
@@ -89,9 +87,9 @@ static void went_well(struct database *database)
 }
 
 /* Waits until the connection's socket is ready for events; false once the deadline has passed. */
-static bool wait_for_socket(const struct database *database, short events, int64_t deadline_ms)
+static bool wait_for_socket(const PGconn *connection, short events, int64_t deadline_ms)
 {
-    struct pollfd socket = {.fd = PQsocket(database->connection), .events = events};
+    struct pollfd socket = {.fd = PQsocket(connection), .events = events};
 
     for (;;) {
         int64_t left = deadline_ms - clock_now_ms();
@@ -116,51 +114,46 @@ static void log_notice(void *unused, const char *message)
     log_warning("the database says: %s", message);
 }
 
-/* Tries to connect; on false there may be a connection that is good for nothing.
- *
- * libpq's asynchronous way, because its blocking one knows whole seconds only. Defaults stand before dbname,
+/* Takes the steps of connecting, until it is done. */
+static bool go_through_with_it(PGconn *connection, int64_t deadline_ms)
+{
+    PostgresPollingStatusType status =
+        PQstatus(connection) == CONNECTION_BAD ? PGRES_POLLING_FAILED : PGRES_POLLING_WRITING;
+
+    while (status == PGRES_POLLING_READING || status == PGRES_POLLING_WRITING) {
+        if (!wait_for_socket(connection, status == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline_ms)) {
+            return false;
+        }
+        status = PQconnectPoll(connection);
+    }
+    return status == PGRES_POLLING_OK && PQsetnonblocking(connection, 1) == 0;
+}
+
+/* libpq's asynchronous way, because its blocking one knows whole seconds only. Defaults stand before dbname,
  * so that what the url says wins over them; behind it stands what we cannot do without. tcp_user_timeout
  * bounds the attempt at a host that does not answer at all, and lets libpq go on to the next one of several.
  */
-static bool try_to_connect(struct database *database, int64_t deadline_ms)
+bool database_connect(struct database *database, int64_t deadline_ms)
 {
     static const char *const keywords[] = {"fallback_application_name", "tcp_user_timeout", "dbname",
                                            "client_encoding", NULL};
     const char *const values[] = {"incidents.fcgi", "3000", database->url[0] == '\0' ? NULL : database->url,
                                   "UTF8", NULL};
-    PostgresPollingStatusType status = PGRES_POLLING_WRITING;
+    PGconn *connection;
 
-    database->connection = PQconnectStartParams(keywords, values, 1);
-    if (database->connection == NULL) {
-        complain(database, "connect to the database", "out of memory");
-        return false;
+    if (database_is_connected(database)) {
+        return true;
     }
-    if (PQstatus(database->connection) == CONNECTION_BAD) {
-        status = PGRES_POLLING_FAILED;
-    }
-    while (status == PGRES_POLLING_READING || status == PGRES_POLLING_WRITING) {
-        if (!wait_for_socket(database, status == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline_ms)) {
-            complain(database, "connect to the database", "no answer in time");
-            return false;
-        }
-        status = PQconnectPoll(database->connection);
-    }
-    if (status != PGRES_POLLING_OK || PQsetnonblocking(database->connection, 1) != 0) {
-        complain(database, "connect to the database", PQerrorMessage(database->connection));
-        return false;
-    }
-    (void)PQsetNoticeProcessor(database->connection, log_notice, NULL);
-    return true;
-}
-
-static bool connect_by(struct database *database, int64_t deadline_ms)
-{
-    database->is_connected = try_to_connect(database, deadline_ms);
-    if (!database->is_connected) {
+    connection = PQconnectStartParams(keywords, values, 1);
+    if (connection == NULL || !go_through_with_it(connection, deadline_ms)) {
+        complain(database, "connect to the database",
+                 connection == NULL ? "out of memory" : why_not(connection));
         metrics_count(METRICS_CONNECT_FAILURES);
-        disconnect(database);
+        PQfinish(connection);
         return false;
     }
+    (void)PQsetNoticeProcessor(connection, log_notice, NULL);
+    database->connection = connection;
     metrics_count(METRICS_CONNECTS);
     metrics_add(METRICS_CONNECTIONS, 1);
     return true;
@@ -184,7 +177,8 @@ static PGresult *next_result(struct database *database, int64_t deadline_ms, boo
 {
     *in_time = true;
     while (PQisBusy(database->connection)) {
-        if (!wait_for_socket(database, POLLIN, deadline_ms) || PQconsumeInput(database->connection) == 0) {
+        if (!wait_for_socket(database->connection, POLLIN, deadline_ms) ||
+            PQconsumeInput(database->connection) == 0) {
             *in_time = false;
             return NULL;
         }
@@ -199,7 +193,7 @@ static bool flush(struct database *database, int64_t deadline_ms)
 
     while ((unsent = PQflush(database->connection)) == 1) {
         /* The server may have something to say before it reads on; not to listen would be a deadlock. */
-        if (!wait_for_socket(database, POLLIN | POLLOUT, deadline_ms) ||
+        if (!wait_for_socket(database->connection, POLLIN | POLLOUT, deadline_ms) ||
             PQconsumeInput(database->connection) == 0) {
             return false;
         }
@@ -325,11 +319,8 @@ enum database_result database_apply(struct database *database, struct item *cons
         log_error("unable to store: out of memory for a batch of %zu", count);
         return DATABASE_FAILED;
     }
-    if (database->connection == NULL && !connect_by(database, attempt->deadline_ms)) {
-        return DATABASE_UNREACHABLE;
-    }
     if (!send_batch(database, attempt)) {
-        complain(database, "send to the database", why_not(database));
+        complain(database, "send to the database", why_not(database->connection));
         lose(database);
         return DATABASE_UNREACHABLE;
     }
@@ -341,14 +332,14 @@ enum database_result database_apply(struct database *database, struct item *cons
             verdict = judge_error(database, result);
         }
         PQclear(result);
-        if (database->connection == NULL) {
+        if (!database_is_connected(database)) {
             return verdict;
         }
     }
     if (!in_time || PQstatus(database->connection) == CONNECTION_BAD) {
         /* Whether it was committed is not known. Items that have an outcome all the same have it from a
          * complete result, which Postgres sends before it commits: not enough for a promise. */
-        complain(database, "hear from the database", why_not(database));
+        complain(database, "hear from the database", why_not(database->connection));
         lose(database);
         return DATABASE_LOST;
     }

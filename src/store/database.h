@@ -25,7 +25,6 @@ struct attempt {
 struct database {
     const char *url;          /* borrowed; empty means libpq's own environment and files */
     PGconn *connection;       /* NULL while there is none */
-    bool is_connected;        /* the connection was good once, and counts */
     bool is_used;             /* a batch has gone over this connection */
     bool is_prepared;         /* this connection knows the statement by its name */
     bool cannot_prepare;      /* a pooler hands statements to one server session after another */
@@ -38,7 +37,7 @@ struct database {
 /* What became of a call. */
 enum database_result {
     DATABASE_DONE,        /* committed; every item has its outcome */
-    DATABASE_UNREACHABLE, /* no connection, or the server ended it: try again */
+    DATABASE_UNREACHABLE, /* the connection is no good: try again */
     DATABASE_LOST,        /* the answer did not come, and the outcome is not known: try again */
     DATABASE_CONFLICT,    /* the transaction lost against another, nothing was stored: try again */
     DATABASE_UNAVAILABLE, /* nothing was stored and trying again at once is of no use */
@@ -46,13 +45,22 @@ enum database_result {
     DATABASE_FAILED,      /* nothing was stored: a defect, which may be one item's */
 };
 
-/* Connects at the first use. The url must outlive the database. */
+/* Without a connection yet. The url must outlive the database. */
 void database_init(struct database *database, const char *url);
 
-/* Applies the items, no two of which may be for the same incident, in one transaction: connects where there
- * is no connection, and gives up at its deadline. Items get their outcome with DATABASE_DONE
- * only. Errors are logged here.
- */
+static inline bool database_is_connected(const struct database *database)
+{
+    return database->connection != NULL;
+}
+
+/* Opens the connection where there is none, until deadline_ms at the latest; but the look for a host's
+ * address is the system's resolver's, which takes what time it takes. False (logged) where there is no
+ * connection then. */
+bool database_connect(struct database *database, int64_t deadline_ms);
+
+/* Applies the items, no two of which may be for the same incident, in one transaction over the connection,
+ * which must be there, and gives up at its deadline. Items get their outcome with DATABASE_DONE only. Errors
+ * are logged here; the connection is closed with DATABASE_UNREACHABLE and DATABASE_LOST. */
 enum database_result database_apply(struct database *database, struct item *const *items, size_t count,
                                     const struct attempt *attempt);
 

@@ -2,9 +2,13 @@
  *
  * A request that finds a connection idle is sent at once, by the thread that submits it, and with it all that
  * waits. Else it is left in the queue, and its thread goes on. The attendants, a few threads of the store's
- * own, do what is then due: carry what waits as soon as a connection is back, try again what failed, give up
- * what is late. One of them watches the time, and hands the watch on when it has something to do. There is
- * one more of them than there are connections, so that one is free to watch while the others carry. */
+ * own, do what is then due: open a connection, carry what waits as soon as one is back, try again what
+ * failed, give up what is late. One of them watches the time, and hands the watch on when it has something to
+ * do. There is one more of them than there are connections, so that one is free to watch while the others
+ * carry.
+ *
+ * Requests wait for a connection in the queue, not on it: nobody knows how long opening one takes, as libpq
+ * has the system look up a host's address and cannot be stopped meanwhile. */
 #include "store/store.h"
 
 #include <pthread.h>
@@ -48,7 +52,7 @@ struct carrier {
     int64_t attempt; /* its number */
     enum database_result result;
     int64_t left_at_ms;   /* when it set out; 0 while it is idle */
-    struct carrier *next; /* of the idle ones */
+    struct carrier *next; /* of the idle, or of the unconnected ones */
 };
 
 /* A ticket that is not done is either sent, in the batch of one carrier, or waits. */
@@ -66,8 +70,10 @@ struct store {
     uint64_t hash_seed;
     int waiting;          /* how many of them wait */
     size_t held_bytes;    /* JSON of all that are not done */
-    struct carrier *idle; /* the last used first: a lone client always finds a warm one */
-    bool has_watcher;     /* an attendant sleeps until watch_until_ms */
+    struct carrier *idle; /* and connected. The last used first: a lone client always finds a warm one */
+    struct carrier *unconnected;
+    int callers_away; /* threads that submitted something and carry */
+    bool has_watcher; /* an attendant sleeps until watch_until_ms */
     int64_t watch_until_ms;
     pthread_cond_t watcher;  /* for it: something is due sooner */
     pthread_cond_t relief;   /* for the other attendants: nobody watches */
@@ -178,6 +184,12 @@ static void load(struct store *store, struct carrier *carrier, int64_t now_ms)
     }
 }
 
+/* Whether there is a connection to send something on, or to open. The caller holds the mutex. */
+static bool has_free(const struct store *store)
+{
+    return store->idle != NULL || store->unconnected != NULL;
+}
+
 /* Until when requests wait for the batch under way to come back, though a connection is idle: two small
  * batches cost more than a large one, and delay each other. A batch that takes long holds nobody back. 0
  * where there is nothing to wait for. The caller holds the mutex. */
@@ -185,7 +197,7 @@ static int64_t held_until_ms(const struct store *store, int64_t now_ms)
 {
     int64_t until_ms = 0;
 
-    if (store->idle == NULL || store->waiting >= HOLD_MAX || store->waiting >= store->settings->batch_max) {
+    if (!has_free(store) || store->waiting >= HOLD_MAX || store->waiting >= store->settings->batch_max) {
         return 0;
     }
     for (size_t i = 0; i < store->carrier_count; i++) {
@@ -208,28 +220,29 @@ static int64_t later(int64_t one_ms, int64_t other_ms)
     return one_ms > other_ms ? one_ms : other_ms;
 }
 
-/* When a batch may set out on a connection that is idle. The caller holds the mutex. */
+/* When a batch may set out on a connection that is free. The caller holds the mutex. */
 static int64_t next_set_out_ms(const struct store *store, int64_t now_ms)
 {
     return later(held_until_ms(store, now_ms), store->retry_at_ms);
 }
 
-/* Takes a connection, which is idle then no more. The caller holds the mutex, and has seen that there is one.
- */
-static struct carrier *take(struct store *store, int64_t now_ms)
+/* Takes the first of a list of carriers, which must have one. The caller holds the mutex. */
+static struct carrier *take(struct carrier **list, int64_t now_ms)
 {
-    struct carrier *carrier = store->idle;
+    struct carrier *carrier = *list;
 
-    store->idle = carrier->next;
+    *list = carrier->next;
     carrier->left_at_ms = now_ms;
     return carrier;
 }
 
 static void put_back(struct store *store, struct carrier *carrier)
 {
+    struct carrier **list = database_is_connected(&carrier->database) ? &store->idle : &store->unconnected;
+
     carrier->left_at_ms = 0;
-    carrier->next = store->idle;
-    store->idle = carrier;
+    carrier->next = *list;
+    *list = carrier;
 }
 
 /* Takes an idle connection and what it shall carry; NULL when there is no connection, nothing to carry, or a
@@ -240,7 +253,26 @@ static struct carrier *set_out(struct store *store, int64_t now_ms)
         return NULL;
     }
     load(store, store->idle, now_ms);
-    return store->idle->count > 0 ? take(store, now_ms) : NULL;
+    return store->idle->count > 0 ? take(&store->idle, now_ms) : NULL;
+}
+
+/* Takes a carrier whose connection is to be opened, because something waits for one; NULL where nothing does.
+ * The caller holds the mutex. */
+static struct carrier *set_out_to_connect(struct store *store, int64_t now_ms)
+{
+    struct ticket *ticket;
+
+    if (store->idle != NULL || store->unconnected == NULL || store->waiting == 0 ||
+        next_set_out_ms(store, now_ms) > now_ms) {
+        return NULL;
+    }
+    TAILQ_FOREACH(ticket, &store->tickets, link)
+    {
+        if (may_be_sent(store, ticket, now_ms)) {
+            return take(&store->unconnected, now_ms);
+        }
+    }
+    return NULL;
 }
 
 /* When there is next something to do that nobody else will do; NEVER where nothing waits. The caller holds
@@ -250,7 +282,7 @@ static int64_t next_due_ms(struct store *store, int64_t now_ms)
     int64_t due_ms = NEVER, free_ms = next_set_out_ms(store, now_ms);
     struct ticket *ticket;
 
-    if (store->unreachable_since_ms != 0 && store->idle != NULL) {
+    if (store->unreachable_since_ms != 0 && has_free(store)) {
         due_ms = store->next_probe_ms;
     }
     if (store->waiting == 0) {
@@ -262,7 +294,7 @@ static int64_t next_due_ms(struct store *store, int64_t now_ms)
             continue;
         }
         due_ms = sooner(due_ms, give_up_at_ms(store, ticket));
-        if (store->idle != NULL && !is_behind_another(store, ticket)) {
+        if (has_free(store) && !is_behind_another(store, ticket)) {
             due_ms = sooner(due_ms, later(ticket->not_before_ms, free_ms));
         }
         if (due_ms <= now_ms) {
@@ -486,6 +518,9 @@ static void submit(struct store *store, struct ticket *ticket, bool may_carry)
     ticket->since_ms = now_ms;
     ticket->item->deadline_ms = now_ms + store->settings->deadline_ms;
     lock(store);
+    /* One thread at least is left to read requests, so that they are refused in time whatever the database
+     * does. */
+    may_carry = may_carry && store->callers_away < store->settings->threads - 1;
     if (is_overloaded(store, ticket->item->json.capacity, now_ms)) {
         unlock(store);
         ticket->item->outcome = ITEM_UNAVAILABLE;
@@ -498,10 +533,12 @@ static void submit(struct store *store, struct ticket *ticket, bool may_carry)
     add_waiting(store, 1);
     carrier = may_carry ? set_out(store, now_ms) : NULL;
     if (carrier != NULL) {
+        store->callers_away++;
         travel(store, carrier);
+        store->callers_away--;
     } else {
         call_attendant(store,
-                       store->idle != NULL ? next_set_out_ms(store, now_ms) : give_up_at_ms(store, ticket));
+                       has_free(store) ? next_set_out_ms(store, now_ms) : give_up_at_ms(store, ticket));
     }
     unlock(store);
 }
@@ -516,23 +553,47 @@ void store_queue(struct store *store, struct ticket *ticket)
     submit(store, ticket, false);
 }
 
+/* Opens a connection for what waits. The caller holds the mutex; it is released meanwhile. */
+static void open_connection(struct store *store, struct carrier *carrier)
+{
+    int64_t deadline_ms = TAILQ_LAST(&store->tickets, tickets)->item->deadline_ms;
+    bool connected;
+
+    unlock(store);
+    connected = database_connect(&carrier->database, deadline_ms);
+    lock(store);
+    if (connected) { /* which does not say yet that the database can store anything */
+        put_back(store, carrier);
+        call_attendant(store, clock_now_ms());
+    } else {
+        carrier->result = DATABASE_UNREACHABLE;
+        bring_back(store, carrier);
+    }
+}
+
+static enum database_result ping(struct database *database, int64_t deadline_ms)
+{
+    const struct attempt attempt = {.deadline_ms = deadline_ms, .store_until_ms = deadline_ms};
+    enum database_result result = DATABASE_UNREACHABLE;
+    struct item ping;
+    struct item *items[] = {&ping};
+
+    if (item_ping(&ping) && database_connect(database, deadline_ms)) {
+        result = database_apply(database, items, 1, &attempt);
+    }
+    item_free(&ping);
+    return result;
+}
+
 /* Asks the database whether it is back, so that the next request need not find out. The caller holds the
  * mutex; it is released meanwhile. */
 static void probe(struct store *store, int64_t now_ms)
 {
-    struct carrier *carrier = take(store, now_ms);
-    struct item ping;
-    struct item *items[] = {&ping};
-    const struct attempt attempt = {.deadline_ms = now_ms + PROBE_DEADLINE_MS,
-                                    .store_until_ms = now_ms + PROBE_DEADLINE_MS};
+    struct carrier *carrier = take(store->idle != NULL ? &store->idle : &store->unconnected, now_ms);
 
     store->next_probe_ms = NEVER; /* until this one is back */
     unlock(store);
-    carrier->result = DATABASE_UNREACHABLE;
-    if (item_ping(&ping)) {
-        carrier->result = database_apply(&carrier->database, items, 1, &attempt);
-    }
-    item_free(&ping);
+    carrier->result = ping(&carrier->database, now_ms + PROBE_DEADLINE_MS);
     lock(store);
     bring_back(store, carrier);
 }
@@ -553,7 +614,13 @@ static bool tend(struct store *store)
         travel(store, carrier);
         return true;
     }
-    if (store->unreachable_since_ms != 0 && store->next_probe_ms <= now_ms && store->idle != NULL) {
+    carrier = set_out_to_connect(store, now_ms);
+    if (carrier != NULL) {
+        (void)pthread_cond_signal(&store->relief);
+        open_connection(store, carrier);
+        return true;
+    }
+    if (store->unreachable_since_ms != 0 && store->next_probe_ms <= now_ms && has_free(store)) {
         (void)pthread_cond_signal(&store->relief);
         probe(store, now_ms);
         return true;

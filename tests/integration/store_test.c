@@ -6,7 +6,10 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <dlfcn.h>
+#include <netdb.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -699,6 +702,81 @@ static void run_clients(struct store *store, const char *connections_allowed)
     assert_string_equal(count_stored("shared"), stored); /* one service each: never a union */
 }
 
+/* The name servers do not answer while this is set: libpq's look-ups come here. */
+static atomic_bool names_are_silent;
+
+int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints, struct addrinfo **found)
+{
+    int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+
+    while (atomic_load(&names_are_silent)) {
+        clock_sleep_ms(10);
+    }
+    *(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo");
+    return real(name, service, hints, found);
+}
+
+/* The system's resolver asks for half a minute and cannot be stopped. */
+static void a_name_server_that_is_silent_keeps_nobody_past_the_deadline(void **state)
+{
+    struct settings settings = settings_for(2);
+    struct store *store;
+
+    (void)state;
+    settings.deadline_ms = 1000;
+    (void)snprintf(settings.database_url, sizeof settings.database_url,
+                   "host=localhost port=1 dbname=incidents user=x");
+    atomic_store(&names_are_silent, true);
+    store = store_start(&settings);
+    assert_non_null(store);
+    for (int i = 0; i < 3; i++) { /* more than there are connections to hold up */
+        send_upserts(store, "nameless", 8);
+        await_all();
+        check_all_but(NULL, ITEM_UNAVAILABLE);
+        for (size_t n = 0; n < sent; n++) {
+            assert_in_range(requests[n].took_ms, 0, 4000);
+        }
+        forget_all();
+    }
+    atomic_store(&names_are_silent, false);
+    store_stop(store);
+}
+
+static void is_done_without_a_thread(void *unused)
+{
+    (void)unused;
+}
+
+/* A caller that carried would read no other request meanwhile. */
+static void a_caller_that_is_alone_carries_nothing(void **state)
+{
+    struct settings settings = settings_for(1);
+    struct store *store;
+    struct request *request;
+    struct ticket ticket;
+    int64_t before;
+
+    (void)state;
+    settings.threads = 1;
+    store = store_start(&settings);
+    assert_non_null(store);
+    (void)send_upsert(store, "first", "n"); /* after which the connection is there */
+    (void)await(&requests[0]);
+    close_gate("gate0");
+    request = &requests[sent++];
+    encode(request, "gate0", "n");
+    request->is_joined = true; /* there is no thread */
+    ticket = (struct ticket){.item = &request->item, .done = is_done_without_a_thread};
+    before = clock_now_ms();
+    store_submit(store, &ticket);
+    assert_in_range(clock_now_ms() - before, 0, 5000);
+    assert_int_equal(request->item.outcome, ITEM_PENDING);
+    await_busy("1");
+    open_gate("gate0");
+    store_stop(store);
+    assert_int_equal(request->item.outcome, ITEM_CREATED);
+}
+
 static void one_connection_is_enough_for_all(void **state)
 {
     struct settings settings = settings_for(1);
@@ -775,6 +853,8 @@ int main(void)
         CASE(a_database_that_stood_still_is_found_again_by_several),
         CASE(a_request_that_comes_within_a_probe_is_sent_behind_it),
         CASE(a_database_that_refuses_is_not_stormed),
+        CASE(a_name_server_that_is_silent_keeps_nobody_past_the_deadline),
+        CASE(a_caller_that_is_alone_carries_nothing),
         CASE(one_connection_is_enough_for_all),
         CASE(several_connections_keep_every_request),
     };

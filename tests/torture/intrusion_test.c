@@ -78,7 +78,7 @@ static void tokens_that_are_no_good_all_get_the_same_answer(void **state)
         send_with("", good_body, without, sizeof without);
         assert_non_null(strstr(without, "not_authed"));
         for (size_t i = 0; i < ALIKE; i++) {
-            char authorization[SITE_TOKEN_MAX + 16];
+            char authorization[sizeof bad_tokens + sizeof "Bearer "];
 
             (void)snprintf(authorization, sizeof authorization, "Bearer %s", bad_tokens[i]);
             send_with(authorization, bodies[b], with, sizeof with);
@@ -118,7 +118,7 @@ static void and_take_the_same_time(void **state)
     assert_non_null(took);
     for (size_t i = 0; i < count; i++) {
         for (size_t kind = 0; kind < ALIKE; kind++) {
-            char authorization[SITE_TOKEN_MAX + 16];
+            char authorization[sizeof bad_tokens + sizeof "Bearer "];
             struct call call = {
                 .path = "incidents.upsert", .body = good_body, .authorization = authorization};
             struct answer answer;
