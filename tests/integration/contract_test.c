@@ -17,6 +17,8 @@
 struct fixture {
     struct site site;
     http_transport *send;
+    size_t step; /* through the long lists of texts: as CGI each takes a process, and what judges them is the
+                    same */
     char upsert_only[SITE_TOKEN_MAX + 8]; /* "Bearer ..." of a token with that scope alone */
     char delete_only[SITE_TOKEN_MAX + 8];
 };
@@ -568,7 +570,7 @@ static void updated_at_moves_with_a_change_and_created_at_never(void **state)
 static void every_json_text_is_judged_as_a_whole_body(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < json_text_count; i++) {
+    for (size_t i = 0; i < json_text_count; i += fixture.step) {
         const struct json_text *text = &json_texts[i];
         struct call call = {.path = "incidents.upsert", .body = text->text, .body_len = text->len};
         struct answer answer;
@@ -592,7 +594,7 @@ static void every_accepted_metadata_value_comes_back_equal(void **state)
                                          [IN_METADATA_INVALID_JSON] = "invalid_json"};
 
     (void)state;
-    for (size_t i = 0; i < json_text_count; i++) {
+    for (size_t i = 0; i < json_text_count; i += fixture.step) {
         const struct json_text *text = &json_texts[i];
         size_t before_len = strlen(before);
         char *body = malloc(before_len + text->len + 3);
@@ -632,7 +634,7 @@ static void every_accepted_metadata_value_comes_back_equal(void **state)
 static void every_readable_timestamp_is_stored_exactly(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < timestamp_case_count; i++) {
+    for (size_t i = 0; i < timestamp_case_count; i += fixture.step) {
         const struct timestamp_case *c = &timestamp_cases[i];
         struct json_object *body = json_object_new_object();
         struct call call = {.path = "incidents.upsert"};
@@ -800,8 +802,10 @@ int main(void)
     int failed;
 
     fixture.send = http_through_nginx;
+    fixture.step = 1;
     failed = cmocka_run_group_tests_name("the contract through nginx", through_nginx, start, stop);
     fixture.send = http_as_cgi;
+    fixture.step = 8;
     failed += cmocka_run_group_tests_name("the contract as plain CGI", as_cgi, start, stop);
     return failed == 0 ? 0 : 1;
 }
