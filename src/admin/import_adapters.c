@@ -314,13 +314,18 @@ static bool adapt_pagerduty(struct slice record, struct buffer *body, struct err
     return true;
 }
 
-/* Opsgenie lists services by their ids; in a CSV cell they are separated. */
+/* Opsgenie lists services by their ids; in a CSV cell they are separated. Anything else is handed on as it
+ * is, to be refused: no services at all would clear what is stored. */
 static void append_impacted(const struct adapter *adapter, const struct json_member *ids, struct buffer *body)
 {
     struct json_reader reader;
     struct json_member id;
     bool is_first = true;
 
+    if (ids->type != JSON_ARRAY_BEGIN && ids->type != JSON_STRING) {
+        append_json_member(body, "services", ids->value);
+        return;
+    }
     append_member_name(body, "services", 8);
     buffer_append_text(body, "[");
     json_reader_init(&reader, ids->value);
@@ -368,7 +373,7 @@ static void append_properties(struct buffer *body, const struct json_member *pro
     size_t value = 0;
 
     json_reader_init(&reader, properties->value);
-    while (properties->type == JSON_OBJECT_BEGIN && json_next(&reader, &token) != JSON_END_OF_TEXT) {
+    while (json_next(&reader, &token) != JSON_END_OF_TEXT) {
         if (token.depth != 1) {
             continue;
         }
@@ -449,7 +454,11 @@ static bool adapt_opsgenie(const struct adapter *adapter, struct slice record, s
         append_service(body, &m[OG_SERVICE_ID], &none);
     }
     opened = open_metadata(body);
-    append_properties(body, &m[OG_PROPERTIES]);
+    if (m[OG_PROPERTIES].type == JSON_OBJECT_BEGIN) {
+        append_properties(body, &m[OG_PROPERTIES]);
+    } else {
+        append_first(body, "extraProperties", &m[OG_PROPERTIES], NULL);
+    }
     append_first(body, "tinyId", &m[OG_TINY_ID], NULL);
     append_first(body, "ownerTeam", &m[OG_OWNER], NULL);
     append_first(body, "tags", &m[OG_TAGS], NULL);

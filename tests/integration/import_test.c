@@ -393,6 +393,14 @@ static void what_opsgenie_exports_is_read(void **state)
         "SELECT string_agg(reference_id || coalesce((resolved_at - started_at)::text, '-'), ' ' ORDER BY "
         "reference_id) FROM intake.incident WHERE reference_id LIKE 'og%'",
         "og-201:00:00 og-3-");
+    check_outcome_of(
+        site_control(&site,
+                     "{\"id\":\"og-4\",\"createdAt\":\"2024-01-01\",\"impactedServices\":7}\n"
+                     "{\"id\":\"og-5\",\"createdAt\":\"2024-01-01\",\"extraProperties\":\"not an object\"}\n",
+                     "import", "--format", "opsgenie", "--rejects", path_of("rejects"), "-", NULL),
+        1, "1 bad");
+    check_query("SELECT metadata->>'extraProperties' FROM intake.incident WHERE reference_id = 'og-5'",
+                "not an object");
     forget_all();
     check_outcome_of(site_control(&site, NULL, "import", "tests/cases/import/opsgenie.csv", NULL), 0,
                      "2 created");
