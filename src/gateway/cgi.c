@@ -63,12 +63,11 @@ static bool write_stdout(struct slice answer)
  * body), the body ends with the input, but only a POST has one at all. */
 static struct body_source body_of_stdin(void)
 {
-    const char *length = getenv("CONTENT_LENGTH");
-    const char *verb = getenv("REQUEST_METHOD");
-    bool is_post = verb != NULL && strcmp(verb, "POST") == 0;
+    const char *length = request_look_up(read_variable, NULL, CONTENT_LENGTH);
+    const char *verb = request_look_up(read_variable, NULL, REQUEST_METHOD);
 
-    if (length == NULL || *length == '\0') {
-        length = is_post ? "" : "0";
+    if (*length == '\0' && strcmp(verb, "POST") != 0) {
+        length = "0";
     }
     return (struct body_source){
         .read = read_stdin, .content_length = length, .ends_by_itself = *length == '\0'};
@@ -81,7 +80,7 @@ int gateway_serve_cgi(const struct settings *settings)
     struct buffer body, written;
     struct exchange exchange;
     struct slice answer;
-    bool ok, may_keep;
+    bool ok;
 
     if (store == NULL) {
         gateway_refuse_cgi();
@@ -89,7 +88,9 @@ int gateway_serve_cgi(const struct settings *settings)
     }
     buffer_init(&body, settings->body_limit);
     buffer_init(&written, ANSWER_MAX);
-    if (exchange_begin(&exchange, settings->body_limit, read_variable, NULL, &source, &body, &may_keep)) {
+    exchange_begin(&exchange, read_variable, NULL);
+    request_read_body(&exchange.request, &source, settings->body_limit, &body);
+    if (api_ask(&exchange)) {
         store_apply(store, &exchange.item);
     }
     exchange_end(&exchange, &written, &answer);

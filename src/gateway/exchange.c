@@ -1,6 +1,7 @@
 /* What CGI and FastCGI do alike: read a request, write its answer. */
 #include "gateway/exchange.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 
 /* For when there is no memory left to say anything else. */
@@ -9,14 +10,17 @@ static const char last_resort[] = "Status: 500 Internal Server Error\r\n"
                                   "Cache-Control: no-store\r\n\r\n"
                                   "{\"ok\":false,\"error\":\"internal_error\",\"message\":\"out of memory\"}";
 
-bool exchange_begin(struct exchange *exchange, size_t body_limit, request_variable *variable, void *context,
-                    const struct body_source *source, struct buffer *body, bool *may_keep)
+void exchange_begin(struct exchange *exchange, request_variable *variable, void *context)
 {
     *exchange = (struct exchange){0};
     request_init(&exchange->request, variable, context);
     response_init(&exchange->response);
-    *may_keep = request_read_body(&exchange->request, source, body_limit, body);
-    return api_ask(exchange);
+}
+
+void exchange_refuse(struct exchange *exchange)
+{
+    exchange->started_ms = clock_now_ms();
+    (void)error_set(&exchange->error, ERROR_REQUEST_TOO_LARGE, "the headers are over the size limit");
 }
 
 void exchange_end(struct exchange *exchange, struct buffer *written, struct slice *answer)

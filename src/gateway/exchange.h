@@ -4,11 +4,12 @@
 
 #include "api/api.h"
 
-/* Reads one request, with `body`, an empty buffer, for the body's time here. Returns whether exchange->item
- * has to go through the store before exchange_end. *may_keep tells whether the connection may carry another
- * request. What `context` looks up must live until exchange_end. */
-bool exchange_begin(struct exchange *exchange, size_t body_limit, request_variable *variable, void *context,
-                    const struct body_source *source, struct buffer *body, bool *may_keep);
+/* Makes an exchange of a request whose body is still to be set; then api_ask or exchange_refuse. What
+ * `context` looks up must live until exchange_end. */
+void exchange_begin(struct exchange *exchange, request_variable *variable, void *context);
+
+/* Has the exchange end with request_too_large, because the request was too large to be looked into. */
+void exchange_refuse(struct exchange *exchange);
 
 /* Frees the exchange. *answer is CGI's form of its answer, whatever happened, and points into `written`, an
  * empty buffer, or to a constant. */

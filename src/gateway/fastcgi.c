@@ -1,10 +1,11 @@
-/* FastCGI through libfcgi: threads that each read a request from whichever connection has one, and submit it
+/* FastCGI through libfcgi: threads that each take a request from whichever connection has one, and submit it
  * to the store. The answer goes out from the thread that brings what became of it.
  *
- * Connections are accepted here and lent to libfcgi for the length of a request. Its own accept cannot be
- * ended without cutting a request short, gives a silent connection two seconds of a thread (or, on TCP, all
- * of them), and takes EMFILE for a reason to exit; and a connection that the web server keeps open would hold
- * a thread. docs/architecture.md has the list of its traps. */
+ * Connections are accepted and read here. libfcgi gets a request once it is there as a whole, said anew by
+ * the guard, from a file in memory; then it is lent the connection, to write the answer to. Its own accept
+ * cannot be ended without cutting a request short, gives a silent connection two seconds of a thread (or, on
+ * TCP, all of them), and takes EMFILE for a reason to exit; its reading trusts what a peer sends, and waits
+ * for it. docs/architecture.md has the list of its traps. */
 #include <errno.h>
 #include <fcgiapp.h>
 #include <fcntl.h>
@@ -16,6 +17,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -25,25 +27,31 @@
 #include "base/log.h"
 #include "gateway/exchange.h"
 #include "gateway/gateway.h"
+#include "gateway/intake.h"
 #include "store/store.h"
 
 enum {
-    LISTENER = 0,           /* FCGI_LISTENSOCK_FILENO */
-    RECEIVE_TIMEOUT_S = 10, /* for the web server to send the next bytes */
-    SEND_TIMEOUT_US = 1,  /* for it to take an answer: none, for a socket that was read has room for one, and
-                             whoever  writes it has others to answer */
+    LISTENER = 0,         /* FCGI_LISTENSOCK_FILENO */
+    SEND_TIMEOUT_US = 1,  /* for the web server to take an answer: none, for a socket that was read has room
+                             for one, and whoever writes it has others to answer */
     DRAIN_MS = 2000,      /* after a stop, at most: for what has arrived already */
     DRAIN_QUIET_MS = 100, /* less, once nothing has arrived for that long */
     DRAIN_LOOK_MS = 10,
-    BUFFER_KEEP_BYTES = 64 * 1024,
+    HEAD_KEEP_BYTES = 8 * 1024,
+    HEAD_MAX = 2 * GUARD_PARAMS_MAX,
     ANSWER_MAX = 64 * 1024,
     STACK_BYTES = 512 * 1024, /* libpq connects on it: name resolution, TLS */
 };
 
+/* What an event is about: one of these, or a connection. */
+static char listener_event, stop_event, timer_event;
+
 struct server {
     const struct settings *settings;
     struct store *store;
-    int epoll; /* the listener and idle connections, each of which wakes one thread; and the stop event */
+    struct intake intake;
+    int epoll; /* the listener, the timer and connections, each of which wakes one thread; and the stop event
+                */
     int stop_event; /* readable, and so waking every thread, once the server is to stop */
     atomic_bool stopping;
     atomic_int in_hand; /* requests that have been read and not answered */
@@ -53,12 +61,14 @@ struct server {
 struct worker {
     struct server *server;
     pthread_t thread;
-    struct buffer body;
+    int desk;           /* a file in memory, on which libfcgi finds a request's head */
+    struct buffer head; /* what is put there */
 };
 
 /* A request in hand. */
 struct call {
     struct server *server;
+    struct connection *connection;
     FCGX_Request request;
     struct exchange exchange;
     struct ticket ticket;
@@ -79,20 +89,21 @@ static const char *read_variable(void *context, const char *name)
     return FCGX_GetParam(name, request->envp);
 }
 
-static long read_stream(void *context, char *data, size_t len)
-{
-    FCGX_Request *request = context;
-    int got = FCGX_GetStr(data, (int)len, request->in);
-
-    return got == 0 && FCGX_GetError(request->in) != 0 ? -1 : got;
-}
-
 /* Lets the next event of a descriptor wake one thread, once. */
-static bool watch(const struct server *server, int descriptor, int operation)
+static bool watch(const struct server *server, int descriptor, void *subject, int operation)
 {
-    struct epoll_event event = {.events = EPOLLIN | EPOLLONESHOT, .data.fd = descriptor};
+    struct epoll_event event = {.events = EPOLLIN | EPOLLONESHOT, .data.ptr = subject};
 
     return epoll_ctl(server->epoll, operation, descriptor, &event) == 0;
+}
+
+/* Has a connection wait for its next bytes; it is not this thread's any more. */
+static void await_bytes(struct server *server, struct connection *connection, int operation)
+{
+    if (!watch(server, connection->descriptor, connection, operation)) {
+        log_error("unable to watch a connection: %s", strerror(errno));
+        intake_drop(&server->intake, connection);
+    }
 }
 
 /* Answers the call, and closes its connection or has it wait for another. */
@@ -100,6 +111,7 @@ static void answer(void *context)
 {
     struct call *call = context;
     struct server *server = call->server;
+    struct connection *connection = call->connection;
     struct buffer written;
     struct slice text;
 
@@ -107,32 +119,73 @@ static void answer(void *context)
     exchange_end(&call->exchange, &written, &text);
     (void)FCGX_PutStr(text.data, (int)text.len, call->request.out);
     buffer_free(&written);
-    FCGX_Finish_r(&call->request); /* closes the connection unless the web server asked to keep it */
-    if (call->request.ipcFd >= 0 && watch(server, call->request.ipcFd, EPOLL_CTL_MOD)) {
-        call->request.ipcFd = -1; /* it is not this thread's any more */
-    }
-    FCGX_Free(&call->request, call->request.ipcFd >= 0);
+    FCGX_Finish_r(&call->request); /* closes the connection unless it is to be kept */
+    connection->descriptor = call->request.ipcFd;
     free(call);
+    if (connection->descriptor >= 0) {
+        await_bytes(server, connection, EPOLL_CTL_MOD);
+    } else {
+        intake_drop(&server->intake, connection);
+    }
     (void)atomic_fetch_sub(&server->in_hand, 1);
 }
 
-/* Reads what libfcgi has found to be a request, and has it answered. */
-static void take_call(struct worker *worker, struct call *call)
+static bool set_up_desk(struct worker *worker)
+{
+    worker->desk = memfd_create("request", MFD_CLOEXEC);
+    return worker->desk >= 0;
+}
+
+/* Puts a request's head where libfcgi reads it. What an earlier one left behind it is never read: it ends
+ * where it says that it ends. */
+static bool put_on_desk(struct worker *worker, const struct guard *guard)
+{
+    buffer_reset(&worker->head, HEAD_KEEP_BYTES);
+    guard_write_head(guard, &worker->head);
+    return !worker->head.failed && (worker->desk >= 0 || set_up_desk(worker)) &&
+           pwrite(worker->desk, worker->head.data, worker->head.len, 0) == (ssize_t)worker->head.len &&
+           lseek(worker->desk, 0, SEEK_SET) == 0;
+}
+
+/* Has libfcgi read the head of the connection's request, and lends it the connection for the answer. */
+static bool begin_call(struct worker *worker, struct call *call)
+{
+    FCGX_Request *request = &call->request;
+
+    /* -1: should libfcgi want to accept another connection, it fails and comes back. */
+    if (FCGX_InitRequest(request, -1, FCGI_FAIL_ACCEPT_ON_INTR) != 0 ||
+        !put_on_desk(worker, &call->connection->guard)) {
+        return false;
+    }
+    request->ipcFd = worker->desk;
+    (void)FCGX_Detach(request);  /* else a close waits up to two seconds for the web server's own */
+    request->keepConnection = 1; /* FCGX_Accept_r begins with FCGX_Finish_r, which would close it */
+    if (FCGX_Accept_r(request) != 0) {
+        worker->desk = -1; /* libfcgi has closed it */
+        return false;
+    }
+    request->ipcFd = call->connection->descriptor;
+    request->keepConnection = call->connection->guard.keep;
+    return true;
+}
+
+/* Has a request that libfcgi has read answered. */
+static void take_call(const struct worker *worker, struct call *call)
 {
     struct server *server = worker->server;
-    struct body_source source = {.read = read_stream,
-                                 .context = &call->request,
-                                 .content_length = FCGX_GetParam("CONTENT_LENGTH", call->request.envp),
-                                 .ends_by_itself = true};
-    bool asks, may_keep;
+    struct guard *guard = &call->connection->guard;
+    bool asks = false;
 
-    (void)atomic_fetch_add(&server->in_hand, 1);
-    buffer_reset(&worker->body, BUFFER_KEEP_BYTES);
-    asks = exchange_begin(&call->exchange, server->settings->body_limit, read_variable, &call->request,
-                          &source, &worker->body, &may_keep);
-    if (!may_keep) {
-        call->request.keepConnection = 0; /* what is left of the body must not be read as the next request */
+    exchange_begin(&call->exchange, read_variable, &call->request);
+    if (guard->params_total > GUARD_PARAMS_MAX) {
+        exchange_refuse(&call->exchange);
+    } else {
+        request_set_body(&call->exchange.request,
+                         request_look_up(read_variable, &call->request, CONTENT_LENGTH), &guard->body,
+                         guard->body_total, server->settings->body_limit);
+        asks = api_ask(&call->exchange);
     }
+    guard_next(guard);
     if (asks) {
         call->ticket = (struct ticket){.item = &call->exchange.item, .done = answer, .context = call};
         store_submit(server->store, &call->ticket);
@@ -141,80 +194,97 @@ static void take_call(struct worker *worker, struct call *call)
     }
 }
 
-/* Takes the request that waits on a connection. */
-static void serve_connection(struct worker *worker, int connection)
+static void serve_request(struct worker *worker, struct connection *connection)
 {
+    struct server *server = worker->server;
     struct call *call = malloc(sizeof *call);
 
-    /* -1: should libfcgi want to accept another connection, it fails and comes back. */
-    if (call == NULL || FCGX_InitRequest(&call->request, -1, FCGI_FAIL_ACCEPT_ON_INTR) != 0) {
-        log_error("unable to take a request: out of memory");
-        (void)close(connection);
+    if (call != NULL) {
+        *call = (struct call){.server = server, .connection = connection};
+    }
+    if (call == NULL || !begin_call(worker, call)) {
+        log_error("unable to take a request: %s", call == NULL ? "out of memory" : strerror(errno));
         free(call);
+        intake_drop(&server->intake, connection);
         return;
     }
-    call->server = worker->server;
-    call->request.ipcFd = connection;
-    (void)FCGX_Detach(&call->request); /* else a close waits up to two seconds for the web server's own */
-    call->request.keepConnection = 1;  /* FCGX_Accept_r begins with FCGX_Finish_r, which would close it */
-    if (FCGX_Accept_r(&call->request) == 0) {
-        take_call(worker, call);
-    } else {
-        FCGX_Free(&call->request, call->request.ipcFd >= 0);
-        free(call);
+    (void)atomic_fetch_add(&server->in_hand, 1);
+    take_call(worker, call);
+}
+
+/* Takes what has come on a connection. */
+static void serve_connection(struct worker *worker, struct connection *connection)
+{
+    struct server *server = worker->server;
+
+    switch (intake_read(&server->intake, connection)) {
+    case GUARD_MORE:
+        await_bytes(server, connection, EPOLL_CTL_MOD);
+        break;
+    case GUARD_REQUEST:
+        serve_request(worker, connection);
+        break;
+    case GUARD_BROKEN:
+        intake_drop(&server->intake, connection);
+        break;
     }
 }
 
 /* Has a new connection wait for its first request. */
-static void take_in(const struct server *server, int connection)
+static void take_in(struct server *server, int descriptor)
 {
-    static const struct timeval receive = {.tv_sec = RECEIVE_TIMEOUT_S};
     static const struct timeval send = {.tv_usec = SEND_TIMEOUT_US};
+    struct connection *connection = intake_add(&server->intake, descriptor);
 
-    /* libfcgi reads and writes without a time limit of its own. */
-    (void)setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &receive, sizeof receive);
-    (void)setsockopt(connection, SOL_SOCKET, SO_SNDTIMEO, &send, sizeof send);
-    if (!watch(server, connection, EPOLL_CTL_ADD)) {
-        log_error("unable to watch a connection: %s", strerror(errno));
-        (void)close(connection);
+    if (connection != NULL) {
+        /* libfcgi writes without a time limit of its own. */
+        (void)setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &send, sizeof send);
+        await_bytes(server, connection, EPOLL_CTL_ADD);
     }
 }
 
 /* Accepts every connection that is there: one at a time, they would queue behind the kept ones' requests
  * again and again. */
-static void accept_connections(const struct server *server)
+static void accept_connections(struct server *server)
 {
-    int connection;
+    int descriptor;
 
-    while ((connection = accept4(LISTENER, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
-        take_in(server, connection);
+    while ((descriptor = accept4(LISTENER, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
+        take_in(server, descriptor);
     }
     if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
         log_error("unable to accept a connection: %s", strerror(errno));
+        intake_make_room(&server->intake);
         clock_sleep_ms(100); /* others may close theirs meanwhile */
     }
-    (void)watch(server, LISTENER, EPOLL_CTL_MOD);
+    (void)watch(server, LISTENER, &listener_event, EPOLL_CTL_MOD);
+}
+
+static void handle_event(struct worker *worker, void *subject)
+{
+    struct server *server = worker->server;
+
+    if (subject == &listener_event) {
+        accept_connections(server);
+    } else if (subject == &timer_event) {
+        intake_look(&server->intake);
+        (void)watch(server, server->intake.timer, &timer_event, EPOLL_CTL_MOD);
+    } else {
+        serve_connection(worker, subject);
+    }
 }
 
 /* Waits for something to do, and does it; false when there was nothing but the stop event. */
 static bool handle_events(struct worker *worker, bool is_stopping)
 {
-    const struct server *server = worker->server;
     struct epoll_event events[2]; /* a second one only where the first may be the stop event */
-    int count = epoll_wait(server->epoll, events, is_stopping ? 2 : 1, is_stopping ? 0 : -1);
+    int count = epoll_wait(worker->server->epoll, events, is_stopping ? 2 : 1, is_stopping ? 0 : -1);
     bool did_something = false;
 
     for (int i = 0; i < count; i++) {
-        int descriptor = events[i].data.fd;
-
-        if (descriptor == server->stop_event) {
-            continue;
-        }
-        did_something = true;
-        if (descriptor == LISTENER) {
-            accept_connections(server);
-        } else {
-            serve_connection(worker, descriptor);
+        if (events[i].data.ptr != &stop_event) {
+            did_something = true;
+            handle_event(worker, events[i].data.ptr);
         }
     }
     return did_something;
@@ -229,7 +299,7 @@ static void drain(struct worker *worker)
     while (now_ms < limit_ms && now_ms - quiet_since_ms < DRAIN_QUIET_MS) {
         bool did_something = handle_events(worker, true);
 
-        if (did_something || worker->server->in_hand > 0) {
+        if (did_something || worker->server->in_hand > 0 || worker->server->intake.unfinished_count > 0) {
             quiet_since_ms = clock_now_ms();
         }
         if (!did_something) {
@@ -254,11 +324,16 @@ static bool start_worker(struct worker *worker, struct server *server, const pth
 {
     int failure;
 
-    *worker = (struct worker){.server = server};
-    buffer_init(&worker->body, server->settings->body_limit);
+    buffer_init(&worker->head, HEAD_MAX);
+    worker->server = server;
+    if (!set_up_desk(worker)) {
+        log_error("unable to start a request thread: no file in memory: %s", strerror(errno));
+        return false;
+    }
     failure = pthread_create(&worker->thread, attributes, serve, worker);
     if (failure != 0) {
         log_error("unable to start a request thread: %s", strerror(failure));
+        (void)close(worker->desk);
     }
     return failure == 0;
 }
@@ -266,7 +341,10 @@ static bool start_worker(struct worker *worker, struct server *server, const pth
 static void join_worker(struct worker *worker)
 {
     (void)pthread_join(worker->thread, NULL);
-    buffer_free(&worker->body);
+    buffer_free(&worker->head);
+    if (worker->desk >= 0) {
+        (void)close(worker->desk);
+    }
 }
 
 static void request_stop(struct server *server)
@@ -334,19 +412,20 @@ static void raise_descriptor_limit(void)
 static bool set_up_events(struct server *server)
 {
     int flags = fcntl(LISTENER, F_GETFL);
-    struct epoll_event stop = {.events = EPOLLIN};
+    struct epoll_event stop = {.events = EPOLLIN, .data.ptr = &stop_event};
 
     server->epoll = epoll_create1(EPOLL_CLOEXEC);
     server->stop_event = eventfd(0, EFD_CLOEXEC);
-    stop.data.fd = server->stop_event;
-    return server->epoll >= 0 && server->stop_event >= 0 && flags >= 0 &&
-           fcntl(LISTENER, F_SETFL, flags | O_NONBLOCK) == 0 &&
+    return intake_open(&server->intake, server->settings->body_limit) && server->epoll >= 0 &&
+           server->stop_event >= 0 && flags >= 0 && fcntl(LISTENER, F_SETFL, flags | O_NONBLOCK) == 0 &&
            epoll_ctl(server->epoll, EPOLL_CTL_ADD, server->stop_event, &stop) == 0 &&
-           watch(server, LISTENER, EPOLL_CTL_ADD);
+           watch(server, server->intake.timer, &timer_event, EPOLL_CTL_ADD) &&
+           watch(server, LISTENER, &listener_event, EPOLL_CTL_ADD);
 }
 
-static void close_events(const struct server *server)
+static void close_events(struct server *server)
 {
+    intake_close(&server->intake);
     if (server->epoll >= 0) {
         (void)close(server->epoll);
     }
@@ -357,7 +436,7 @@ static void close_events(const struct server *server)
 
 int gateway_serve_fastcgi(const struct settings *settings)
 {
-    struct server server = {.settings = settings, .epoll = -1, .stop_event = -1};
+    struct server server = {.settings = settings, .epoll = -1, .stop_event = -1, .intake.timer = -1};
     struct worker *workers = calloc((size_t)settings->threads, sizeof *workers);
     sigset_t signals;
     bool ok = false;

@@ -8,40 +8,55 @@
 
 #include "base/hex.h"
 
-enum {
-    DRAIN_FACTOR =
-        16, /* a body is thrown away up to so many times the limit; beyond, the connection is closed */
-    CHUNK_BYTES = 16 * 1024,
+enum { CHUNK_BYTES = 16 * 1024 };
+
+static const char *const variable_names[REQUEST_VARIABLES] = {
+    [REQUEST_METHOD] = "REQUEST_METHOD",
+    [PATH_INFO] = "PATH_INFO",
+    [SCRIPT_NAME] = "SCRIPT_NAME",
+    [CONTENT_LENGTH] = "CONTENT_LENGTH",
+    [HTTP_X_REQUEST_ID] = "HTTP_X_REQUEST_ID",
+    [HTTP_AUTHORIZATION] = "HTTP_AUTHORIZATION",
+    [REDIRECT_HTTP_AUTHORIZATION] = "REDIRECT_HTTP_AUTHORIZATION",
+    [REDIRECT_REDIRECT_HTTP_AUTHORIZATION] = "REDIRECT_REDIRECT_HTTP_AUTHORIZATION",
 };
 
-static const char *value_or_empty(const char *value)
+size_t request_find_variable(struct slice name)
 {
+    for (size_t i = 0; i < REQUEST_VARIABLES; i++) {
+        if (strlen(variable_names[i]) == name.len && memcmp(variable_names[i], name.data, name.len) == 0) {
+            return i;
+        }
+    }
+    return REQUEST_VARIABLES;
+}
+
+const char *request_look_up(request_variable *variable, void *context, enum request_variable_number number)
+{
+    const char *value = variable(context, variable_names[number]);
+
     return value != NULL ? value : "";
 }
 
 /* The contract: PATH_INFO where it is set and not empty, else SCRIPT_NAME; its last segment. */
 static const char *find_method(request_variable *variable, void *context)
 {
-    const char *path = value_or_empty(variable(context, "PATH_INFO"));
+    const char *path = request_look_up(variable, context, PATH_INFO);
     const char *slash;
 
     if (*path == '\0') {
-        path = value_or_empty(variable(context, "SCRIPT_NAME"));
+        path = request_look_up(variable, context, SCRIPT_NAME);
     }
     slash = strrchr(path, '/');
     return slash == NULL ? path : slash + 1;
 }
 
-/* Apache moves the header to REDIRECT_..., once for each internal redirect. */
 static const char *find_authorization(request_variable *variable, void *context)
 {
-    static const char *const names[] = {"HTTP_AUTHORIZATION", "REDIRECT_HTTP_AUTHORIZATION",
-                                        "REDIRECT_REDIRECT_HTTP_AUTHORIZATION"};
+    for (int i = HTTP_AUTHORIZATION; i <= REDIRECT_REDIRECT_HTTP_AUTHORIZATION; i++) {
+        const char *value = request_look_up(variable, context, (enum request_variable_number)i);
 
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        const char *value = variable(context, names[i]);
-
-        if (value != NULL && *value != '\0') {
+        if (*value != '\0') {
             return value;
         }
     }
@@ -72,10 +87,10 @@ static void make_id(char id[REQUEST_ID_MAX + 1])
 
 void request_init(struct request *request, request_variable *variable, void *context)
 {
-    const char *id = value_or_empty(variable(context, "HTTP_X_REQUEST_ID"));
+    const char *id = request_look_up(variable, context, HTTP_X_REQUEST_ID);
 
     *request = (struct request){
-        .verb = value_or_empty(variable(context, "REQUEST_METHOD")),
+        .verb = request_look_up(variable, context, REQUEST_METHOD),
         .method = find_method(variable, context),
         .authorization = find_authorization(variable, context),
     };
@@ -91,7 +106,7 @@ void request_init(struct request *request, request_variable *variable, void *con
 static bool read_content_length(const char *text, size_t *length)
 {
     *length = SIZE_MAX;
-    if (text == NULL || *text == '\0') {
+    if (*text == '\0') {
         return true;
     }
     if (strspn(text, "0123456789") != strlen(text) || strlen(text) > 18) {
@@ -101,39 +116,14 @@ static bool read_content_length(const char *text, size_t *length)
     return true;
 }
 
-bool request_read_body(struct request *request, const struct body_source *source, size_t limit,
-                       struct buffer *body)
+void request_set_body(struct request *request, const char *content_length, const struct buffer *body,
+                      size_t total, size_t limit)
 {
-    size_t declared, wanted, total = 0;
-    bool well_declared = read_content_length(source->content_length, &declared);
+    size_t declared;
+    bool well_declared = read_content_length(content_length, &declared);
 
     request->body_state = BODY_CUT_SHORT;
     request->body = (struct slice){.data = "", .len = 0};
-    if (!well_declared && !source->ends_by_itself) {
-        return false; /* nobody knows where it ends */
-    }
-    wanted = source->ends_by_itself ? SIZE_MAX : declared;
-
-    while (total < wanted) {
-        char chunk[CHUNK_BYTES];
-        size_t len = wanted - total < sizeof chunk ? wanted - total : sizeof chunk;
-        long got = source->read(source->context, chunk, len);
-
-        if (got < 0) {
-            return false;
-        }
-        if (got == 0) {
-            break;
-        }
-        total += (size_t)got;
-        if (total <= limit) {
-            buffer_append(body, chunk, (size_t)got);
-        } else if (total > limit * DRAIN_FACTOR) {
-            request->body_state = BODY_TOO_LARGE;
-            return false;
-        }
-    }
-
     if (total > limit) {
         request->body_state = BODY_TOO_LARGE;
     } else if (body->failed) {
@@ -144,5 +134,31 @@ bool request_read_body(struct request *request, const struct body_source *source
             request->body = (struct slice){.data = body->data, .len = body->len};
         }
     }
-    return true;
+}
+
+void request_read_body(struct request *request, const struct body_source *source, size_t limit,
+                       struct buffer *body)
+{
+    size_t wanted = SIZE_MAX, total = 0;
+    char chunk[CHUNK_BYTES];
+    long got = 1;
+
+    request->body_state = BODY_CUT_SHORT;
+    request->body = (struct slice){.data = "", .len = 0};
+    if (!source->ends_by_itself && !read_content_length(source->content_length, &wanted)) {
+        return; /* nobody knows where it ends */
+    }
+    while (got > 0 && total < wanted && total <= limit * BODY_DRAIN_FACTOR) {
+        size_t len = wanted - total < sizeof chunk ? wanted - total : sizeof chunk;
+
+        got = source->read(source->context, chunk, len);
+        if (got < 0) {
+            return;
+        }
+        total += (size_t)got;
+        if (total <= limit) {
+            buffer_append(body, chunk, (size_t)got);
+        }
+    }
+    request_set_body(request, source->content_length, body, total, limit);
 }

@@ -4,7 +4,23 @@
 
 #include "base/buffer.h"
 
-enum { REQUEST_ID_MAX = 128 };
+enum {
+    REQUEST_ID_MAX = 128,
+    BODY_DRAIN_FACTOR = 16, /* a body is thrown away up to so many times the limit, and not read beyond */
+};
+
+/* The variables that make a request, and the only ones that are looked up. */
+enum request_variable_number {
+    REQUEST_METHOD,
+    PATH_INFO,
+    SCRIPT_NAME,
+    CONTENT_LENGTH,
+    HTTP_X_REQUEST_ID,
+    HTTP_AUTHORIZATION, /* Apache moves it to the two behind it, once for each internal redirect */
+    REDIRECT_HTTP_AUTHORIZATION,
+    REDIRECT_REDIRECT_HTTP_AUTHORIZATION,
+    REQUEST_VARIABLES
+};
 
 enum body_state {
     BODY_COMPLETE,
@@ -26,6 +42,12 @@ struct request {
 /* Looks a variable up; NULL where it is not set. */
 typedef const char *request_variable(void *context, const char *name);
 
+/* The number of the variable of that name; REQUEST_VARIABLES where it is none of ours. */
+size_t request_find_variable(struct slice name);
+
+/* Its value; "" where it is not set. */
+const char *request_look_up(request_variable *variable, void *context, enum request_variable_number number);
+
 /* Sets all but the body. */
 void request_init(struct request *request, request_variable *variable, void *context);
 
@@ -33,14 +55,17 @@ void request_init(struct request *request, request_variable *variable, void *con
 struct body_source {
     long (*read)(void *context, char *data, size_t len);
     void *context;
-    const char *content_length; /* CONTENT_LENGTH; NULL or empty where the server gave none */
-    bool ends_by_itself;        /* read says where the body ends; else the length alone does (CGI) */
+    const char *content_length; /* CONTENT_LENGTH; empty where the server gave none */
+    bool ends_by_itself;        /* read says where the body ends; else the length alone does (RFC 3875) */
 };
 
 /* Reads the body into `body`, and request->body points there. What is over `limit` bytes is read and thrown
- * away, so that a kept connection stays in step; false where there is so much of it, or the source broke so,
- * that the connection must be closed behind the answer. */
-bool request_read_body(struct request *request, const struct body_source *source, size_t limit,
+ * away, up to BODY_DRAIN_FACTOR times the limit. */
+void request_read_body(struct request *request, const struct body_source *source, size_t limit,
                        struct buffer *body);
+
+/* Takes a body that was read: `total` bytes came, and are in `body` unless they are more than the limit. */
+void request_set_body(struct request *request, const char *content_length, const struct buffer *body,
+                      size_t total, size_t limit);
 
 #endif

@@ -1,0 +1,460 @@
+/* The records of FastCGI, from a peer that nothing is believed of. */
+#include "gateway/guard.h"
+
+#include <stdint.h>
+#include <string.h>
+
+#include "gateway/request.h"
+
+/* The specification's names and numbers (section 8). */
+enum {
+    VERSION_1 = 1,
+    BEGIN_REQUEST = 1,
+    ABORT_REQUEST = 2,
+    END_REQUEST = 3,
+    PARAMS = 4,
+    STDIN = 5,
+    GET_VALUES = 9,
+    GET_VALUES_RESULT = 10,
+    UNKNOWN_TYPE = 11,
+    RESPONDER = 1,
+    KEEP_CONN = 1,
+    CANT_MPX_CONN = 1,
+    UNKNOWN_ROLE = 3,
+};
+
+enum {
+    BEGIN_BYTES = 8,
+    RECORD_CONTENT_MAX = 65528, /* a multiple of 8 below 65,536: records of ours need no padding then */
+    REPLIES_MAX = 8 * 1024,
+};
+
+void guard_init(struct guard *guard, size_t body_limit)
+{
+    *guard = (struct guard){.body_limit = body_limit};
+    buffer_init(&guard->params, GUARD_PARAMS_MAX);
+    buffer_init(&guard->body, body_limit);
+    buffer_init(&guard->replies, REPLIES_MAX);
+}
+
+void guard_free(struct guard *guard)
+{
+    buffer_free(&guard->params);
+    buffer_free(&guard->body);
+    buffer_free(&guard->replies);
+}
+
+void guard_next(struct guard *guard)
+{
+    size_t body_limit = guard->body_limit;
+
+    guard_free(guard);
+    guard_init(guard, body_limit);
+}
+
+bool guard_is_idle(const struct guard *guard)
+{
+    return guard->stage == GUARD_BEGIN && guard->header_len == 0;
+}
+
+size_t guard_holds(const struct guard *guard)
+{
+    return guard->params.capacity + guard->body.capacity;
+}
+
+static enum guard_verdict broken(struct guard *guard, const char *fault)
+{
+    guard->fault = fault;
+    return GUARD_BROKEN;
+}
+
+/* ---- Records of ours ---- */
+
+static void append_record(struct buffer *out, int type, int id, const void *content, size_t len)
+{
+    static const char zeros[8];
+    size_t padding = (8 - len % 8) % 8;
+    const unsigned char header[GUARD_HEADER_BYTES] = {
+        VERSION_1,
+        (unsigned char)type,
+        (unsigned char)(id >> 8),
+        (unsigned char)(id & 0xff),
+        (unsigned char)(len >> 8),
+        (unsigned char)(len & 0xff),
+        (unsigned char)padding,
+    };
+
+    buffer_append(out, header, sizeof header);
+    buffer_append(out, content, len);
+    buffer_append(out, zeros, padding);
+}
+
+static void reply_end(struct guard *guard, int id, int protocol_status)
+{
+    const unsigned char content[8] = {0, 0, 0, 0, (unsigned char)protocol_status};
+
+    append_record(&guard->replies, END_REQUEST, id, content, sizeof content);
+}
+
+void guard_write_head(const struct guard *guard, struct buffer *records)
+{
+    const unsigned char begin[BEGIN_BYTES] = {0, RESPONDER, KEEP_CONN};
+    const struct buffer *params = &guard->params;
+
+    append_record(records, BEGIN_REQUEST, guard->request_id, begin, sizeof begin);
+    for (size_t at = 0; at < params->len; at += RECORD_CONTENT_MAX) {
+        size_t left = params->len - at;
+
+        append_record(records, PARAMS, guard->request_id, params->data + at,
+                      left < RECORD_CONTENT_MAX ? left : RECORD_CONTENT_MAX);
+    }
+    append_record(records, PARAMS, guard->request_id, "", 0);
+    append_record(records, STDIN, guard->request_id, "", 0);
+}
+
+/* ---- Names and values (section 3.4) ---- */
+
+struct pair {
+    struct slice whole; /* with its lengths */
+    struct slice name;
+};
+
+/* Reads a length of one byte or four; false where it is cut short. */
+static bool read_length(struct slice *rest, size_t *length)
+{
+    const unsigned char *bytes = (const unsigned char *)rest->data;
+    size_t size = rest->len > 0 && bytes[0] >= 0x80 ? 4 : 1;
+
+    if (rest->len < size) {
+        return false;
+    }
+    *length = size == 1 ? bytes[0]
+                        : (size_t)(bytes[0] & 0x7f) << 24 | (size_t)bytes[1] << 16 | (size_t)bytes[2] << 8 |
+                              bytes[3];
+    rest->data += size;
+    rest->len -= size;
+    return true;
+}
+
+/* Takes the next pair off; false where it is longer than what is there. */
+static bool read_pair(struct slice *rest, struct pair *pair)
+{
+    const char *start = rest->data;
+    size_t name_len, value_len;
+
+    if (!read_length(rest, &name_len) || !read_length(rest, &value_len) || name_len > rest->len ||
+        value_len > rest->len - name_len) {
+        return false;
+    }
+    pair->name = (struct slice){.data = rest->data, .len = name_len};
+    rest->data += name_len + value_len;
+    rest->len -= name_len + value_len;
+    pair->whole = (struct slice){.data = start, .len = (size_t)(rest->data - start)};
+    return true;
+}
+
+static bool is_value_named(struct slice name, const char *text)
+{
+    return name.len == strlen(text) && memcmp(name.data, text, name.len) == 0;
+}
+
+/* Names that are not known may be left out (section 4.1). The two others that the specification has are
+ * numbers of connections and requests that we have no fixed limits for. However often the name comes, it is
+ * answered once. */
+static enum guard_verdict answer_get_values(struct guard *guard)
+{
+    static const char name[] = "FCGI_MPXS_CONNS", value[] = "\17\1FCGI_MPXS_CONNS0";
+    struct slice rest = {.data = guard->kept, .len = guard->kept_len};
+    bool is_asked = false;
+    struct pair pair;
+
+    while (rest.len > 0) {
+        if (!read_pair(&rest, &pair)) {
+            return broken(guard, "names that are longer than their record");
+        }
+        is_asked = is_asked || is_value_named(pair.name, name);
+    }
+    append_record(&guard->replies, GET_VALUES_RESULT, 0, value, is_asked ? sizeof value - 1 : 0);
+    return GUARD_MORE;
+}
+
+/* Of all variables keeps those that are read, each once: the first, as a look-up would find it. libfcgi makes
+ * room for a name and a value by what their lengths say, so those must be true. */
+static enum guard_verdict pick_params(struct guard *guard)
+{
+    struct slice rest = {.data = guard->params.data, .len = guard->params.len};
+    bool seen[REQUEST_VARIABLES] = {false};
+    struct buffer picked;
+    struct pair pair;
+
+    if (guard->params.failed) {
+        return broken(guard, "variables that there is no memory for");
+    }
+    buffer_init(&picked, GUARD_PARAMS_MAX);
+    while (rest.len > 0) {
+        size_t number;
+
+        if (!read_pair(&rest, &pair)) {
+            buffer_free(&picked);
+            return broken(guard, "variables that are longer than their stream");
+        }
+        number = request_find_variable(pair.name);
+        if (number < REQUEST_VARIABLES && !seen[number]) {
+            seen[number] = true;
+            buffer_append_slice(&picked, pair.whole);
+        }
+    }
+    buffer_free(&guard->params);
+    guard->params = picked;
+    return picked.failed ? broken(guard, "variables that there is no memory for") : GUARD_MORE;
+}
+
+/* ---- Records of the peer's ---- */
+
+static int header_number(const struct guard *guard, size_t at)
+{
+    return guard->header[at] << 8 | guard->header[at + 1];
+}
+
+static int header_type(const struct guard *guard)
+{
+    return guard->header[1];
+}
+
+static int header_id(const struct guard *guard)
+{
+    return header_number(guard, 2);
+}
+
+static bool keep_content(struct guard *guard)
+{
+    guard->content = GUARD_KEPT;
+    guard->kept_len = 0;
+    return guard->content_left <= sizeof guard->kept;
+}
+
+/* Application records of requests that are not there are to be ignored (section 3.3); so many of them are
+ * sent by none but who wants to keep us busy. */
+static enum guard_verdict pass_over(struct guard *guard)
+{
+    return ++guard->aside > GUARD_ASIDE_MAX ? broken(guard, "too many records that belong to no request")
+                                            : GUARD_MORE;
+}
+
+static enum guard_verdict judge_management(struct guard *guard)
+{
+    if (header_type(guard) == BEGIN_REQUEST) {
+        return broken(guard, "a request of number 0");
+    }
+    if (header_type(guard) == GET_VALUES && !keep_content(guard)) {
+        return broken(guard, "too long a list of names");
+    }
+    return pass_over(guard);
+}
+
+static enum guard_verdict judge_begin(struct guard *guard)
+{
+    if (guard->content_left != BEGIN_BYTES) {
+        return broken(guard, "a beginning of a wrong length");
+    }
+    if (guard->stage == GUARD_BEGIN) {
+        (void)keep_content(guard);
+        return GUARD_MORE;
+    }
+    if (header_id(guard) == guard->request_id) {
+        return broken(guard, "a request that begins twice");
+    }
+    reply_end(guard, header_id(guard), CANT_MPX_CONN);
+    return pass_over(guard);
+}
+
+/* Whether the record that has begun is one that may come now, and what its content is. */
+static enum guard_verdict judge_header(struct guard *guard)
+{
+    guard->content_left = (size_t)header_number(guard, 4);
+    guard->padding_left = guard->header[6];
+    guard->content = GUARD_SKIPPED;
+    if (guard->header[0] != VERSION_1) {
+        return broken(guard, "a record of another version");
+    }
+    if (header_id(guard) == 0) {
+        return judge_management(guard);
+    }
+    if (header_type(guard) == BEGIN_REQUEST) {
+        return judge_begin(guard);
+    }
+    if (guard->stage == GUARD_BEGIN || header_id(guard) != guard->request_id) {
+        return pass_over(guard);
+    }
+    if (header_type(guard) == PARAMS && guard->stage == GUARD_PARAMS) {
+        guard->content = GUARD_TO_PARAMS;
+        return GUARD_MORE;
+    }
+    if (header_type(guard) == STDIN && guard->stage == GUARD_BODY) {
+        guard->content = GUARD_TO_BODY;
+        return GUARD_MORE;
+    }
+    return broken(guard, header_type(guard) == ABORT_REQUEST ? NULL /* the client is gone, or its patience */
+                                                             : "a record that has no place where it came");
+}
+
+static void take_params(struct guard *guard, const char *data, size_t len)
+{
+    guard->params_total += len;
+    if (guard->params_total <= GUARD_PARAMS_MAX) {
+        buffer_append(&guard->params, data, len);
+    } else {
+        buffer_free(&guard->params);
+    }
+}
+
+static void take_body(struct guard *guard, const char *data, size_t len)
+{
+    guard->body_total += len;
+    if (guard->body_total <= guard->body_limit) {
+        buffer_append(&guard->body, data, len);
+    } else {
+        buffer_free(&guard->body);
+    }
+}
+
+/* Takes what is there of a record's content. */
+static void take_content(struct guard *guard, const char *data, size_t len)
+{
+    switch (guard->content) {
+    case GUARD_KEPT:
+        memcpy(guard->kept + guard->kept_len, data, len);
+        guard->kept_len += len;
+        break;
+    case GUARD_TO_PARAMS:
+        take_params(guard, data, len);
+        break;
+    case GUARD_TO_BODY:
+        take_body(guard, data, len);
+        break;
+    case GUARD_SKIPPED:
+        break;
+    }
+}
+
+/* The request is refused; the rest of it is not worth waiting for, and the connection is closed behind it. */
+static enum guard_verdict give_up_reading(struct guard *guard)
+{
+    guard->stage = GUARD_COMPLETE;
+    guard->keep = false;
+    return GUARD_REQUEST;
+}
+
+/* Section 5.1: a role in two bytes, flags, and five reserved bytes. */
+static enum guard_verdict begin_request(struct guard *guard)
+{
+    const unsigned char *content = (const unsigned char *)guard->kept;
+
+    guard->request_id = header_id(guard);
+    if ((content[0] << 8 | content[1]) != RESPONDER) {
+        reply_end(guard, guard->request_id, UNKNOWN_ROLE);
+        return broken(guard, "a request for another role than a responder's");
+    }
+    guard->keep = (content[2] & KEEP_CONN) != 0;
+    guard->stage = GUARD_PARAMS;
+    return GUARD_MORE;
+}
+
+static enum guard_verdict end_management(struct guard *guard)
+{
+    const char content[8] = {(char)header_type(guard)};
+
+    if (header_type(guard) == GET_VALUES) {
+        return answer_get_values(guard);
+    }
+    append_record(&guard->replies, UNKNOWN_TYPE, 0, content, sizeof content);
+    return GUARD_MORE;
+}
+
+/* A stream ends with an empty record. */
+static enum guard_verdict end_stream(struct guard *guard)
+{
+    if (guard->content == GUARD_TO_BODY) {
+        guard->stage = GUARD_COMPLETE;
+        return GUARD_REQUEST;
+    }
+    guard->stage = GUARD_BODY;
+    return guard->params_total > GUARD_PARAMS_MAX ? GUARD_MORE : pick_params(guard);
+}
+
+/* The record is there as a whole, padding and all. */
+static enum guard_verdict end_record(struct guard *guard)
+{
+    bool is_empty = header_number(guard, 4) == 0;
+
+    guard->header_len = 0;
+    if (header_id(guard) == 0) {
+        return end_management(guard);
+    }
+    switch (guard->content) {
+    case GUARD_KEPT:
+        return begin_request(guard);
+    case GUARD_TO_PARAMS:
+    case GUARD_TO_BODY:
+        if (is_empty) {
+            return end_stream(guard);
+        }
+        break;
+    case GUARD_SKIPPED:
+        break;
+    }
+    if (guard->body_total > guard->body_limit * BODY_DRAIN_FACTOR ||
+        guard->params_total > (size_t)GUARD_PARAMS_MAX * BODY_DRAIN_FACTOR) {
+        return give_up_reading(guard);
+    }
+    return GUARD_MORE;
+}
+
+/* Takes what it can of a record, and says how much that was. */
+static size_t feed_record(struct guard *guard, const char *data, size_t len)
+{
+    size_t wanted, taken;
+
+    if (guard->header_len < GUARD_HEADER_BYTES) {
+        wanted = GUARD_HEADER_BYTES - guard->header_len;
+        taken = len < wanted ? len : wanted;
+        memcpy(guard->header + guard->header_len, data, taken);
+        guard->header_len += taken;
+        return taken;
+    }
+    if (guard->content_left > 0) {
+        taken = len < guard->content_left ? len : guard->content_left;
+        take_content(guard, data, taken);
+        guard->content_left -= taken;
+        return taken;
+    }
+    taken = len < guard->padding_left ? len : guard->padding_left;
+    guard->padding_left -= taken;
+    return taken;
+}
+
+enum guard_verdict guard_feed(struct guard *guard, const char *data, size_t len)
+{
+    enum guard_verdict verdict = GUARD_MORE;
+
+    while (len > 0 && verdict == GUARD_MORE) {
+        bool had_header = guard->header_len == GUARD_HEADER_BYTES;
+        size_t taken = feed_record(guard, data, len);
+
+        data += taken;
+        len -= taken;
+        if (guard->header_len < GUARD_HEADER_BYTES) {
+            break;
+        }
+        if (!had_header) {
+            verdict = judge_header(guard);
+        }
+        if (verdict == GUARD_MORE && guard->content_left == 0 && guard->padding_left == 0) {
+            verdict = end_record(guard);
+        }
+    }
+    if (verdict == GUARD_REQUEST && len > 0) {
+        guard->keep = false; /* the next request may come only behind the answer */
+    }
+    return verdict;
+}

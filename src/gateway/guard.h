@@ -1,0 +1,75 @@
+/* What stands between a FastCGI connection and libfcgi: it takes a request out of the bytes that come, piece
+ * by piece, and says the request anew in records of our own, which are all that libfcgi ever reads. Whatever
+ * else a peer may send (management records, other requests in between, records that make no sense, lengths
+ * that lie) ends here, as the FastCGI specification, version 1.0, asks for it.
+ *
+ * It does no input or output: bytes go in, a request and replies come out. */
+#ifndef INCIDENTS_GATEWAY_GUARD_H
+#define INCIDENTS_GATEWAY_GUARD_H
+
+#include "base/buffer.h"
+
+enum {
+    GUARD_PARAMS_MAX = 128 * 1024, /* bytes of a request's variables; what web servers let through is less */
+    GUARD_ASIDE_MAX =
+        64, /* records for each request that belong to no request of ours; web servers send none */
+    GUARD_HEADER_BYTES = 8,
+    GUARD_CONTENT_MAX = 256, /* of the records that are read as a whole */
+};
+
+enum guard_verdict {
+    GUARD_MORE,    /* the request goes on */
+    GUARD_REQUEST, /* it is there as a whole, or will never be and is to be refused */
+    GUARD_BROKEN,  /* no request can come on this connection any more */
+};
+
+/* Where in a request it is. */
+enum guard_stage { GUARD_BEGIN, GUARD_PARAMS, GUARD_BODY, GUARD_COMPLETE };
+
+/* What becomes of a record's content. */
+enum guard_content { GUARD_SKIPPED, GUARD_KEPT, GUARD_TO_PARAMS, GUARD_TO_BODY };
+
+struct guard {
+    size_t body_limit;
+
+    enum guard_stage stage;
+    int request_id;
+    bool keep;             /* whether the connection may carry another request behind this one */
+    struct buffer params;  /* once complete: those that request.h knows, each once */
+    size_t params_total;   /* bytes that came; over GUARD_PARAMS_MAX the request is to be refused */
+    struct buffer body;    /* empty where body_total is over the limit */
+    size_t body_total;     /* bytes that came */
+    struct buffer replies; /* for the peer, to be sent and reset */
+    const char *fault;     /* why it is broken */
+
+    size_t aside; /* records that belonged to no request of ours, so far */
+    unsigned char header[GUARD_HEADER_BYTES];
+    size_t header_len;
+    enum guard_content content;
+    char kept[GUARD_CONTENT_MAX];
+    size_t kept_len;
+    size_t content_left, padding_left; /* of the record */
+};
+
+void guard_init(struct guard *guard, size_t body_limit);
+
+/* Frees what it holds. */
+void guard_free(struct guard *guard);
+
+/* Takes bytes in. Behind GUARD_REQUEST and GUARD_BROKEN it takes no more; what came behind a request in the
+ * same bytes is lost, and keep is false then. */
+enum guard_verdict guard_feed(struct guard *guard, const char *data, size_t len);
+
+/* Appends the request's head as records for libfcgi: the whole of it, and an empty body. */
+void guard_write_head(const struct guard *guard, struct buffer *records);
+
+/* Makes it ready for the connection's next request. */
+void guard_next(struct guard *guard);
+
+/* Whether no request and no record has begun. */
+bool guard_is_idle(const struct guard *guard);
+
+/* The memory that it holds for a request. */
+size_t guard_holds(const struct guard *guard);
+
+#endif

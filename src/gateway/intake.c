@@ -1,0 +1,215 @@
+/* Gathering requests from many connections at once. */
+#include "gateway/intake.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+enum {
+    SILENCE_MS = 10000,           /* for the web server to send the next bytes of a request */
+    HOLDS_MAX = 64 * 1024 * 1024, /* and one request more */
+    CHUNK_BYTES = 32 * 1024,
+    CHUNKS_AT_ONCE = 64, /* then others have their turn */
+};
+
+static bool set_timer(const struct intake *intake, bool on)
+{
+    const struct itimerspec times = {.it_value.tv_sec = on, .it_interval.tv_sec = on};
+
+    return timerfd_settime(intake->timer, 0, &times, NULL) == 0;
+}
+
+bool intake_open(struct intake *intake, size_t body_limit)
+{
+    *intake = (struct intake){.body_limit = body_limit, .holds_max = HOLDS_MAX + 2 * body_limit};
+    LIST_INIT(&intake->connections);
+    TAILQ_INIT(&intake->unfinished);
+    (void)pthread_mutex_init(&intake->lock, NULL);
+    intake->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    return intake->timer >= 0;
+}
+
+void intake_close(struct intake *intake)
+{
+    while (!LIST_EMPTY(&intake->connections)) {
+        intake_drop(intake, LIST_FIRST(&intake->connections));
+    }
+    if (intake->timer >= 0) {
+        (void)close(intake->timer);
+    }
+    (void)pthread_mutex_destroy(&intake->lock);
+}
+
+struct connection *intake_add(struct intake *intake, int descriptor)
+{
+    struct connection *connection = calloc(1, sizeof *connection);
+
+    if (connection == NULL) {
+        log_error("unable to take a connection in: out of memory");
+        (void)close(descriptor);
+        return NULL;
+    }
+    connection->descriptor = descriptor;
+    guard_init(&connection->guard, intake->body_limit);
+    (void)pthread_mutex_lock(&intake->lock);
+    LIST_INSERT_HEAD(&intake->connections, connection, link);
+    (void)pthread_mutex_unlock(&intake->lock);
+    return connection;
+}
+
+/* ---- Those that are unfinished; all with the lock ---- */
+
+static void begin_to_count(struct intake *intake, struct connection *connection)
+{
+    connection->is_unfinished = true;
+    TAILQ_INSERT_TAIL(&intake->unfinished, connection, unfinished);
+    if (intake->unfinished_count++ == 0) {
+        (void)set_timer(intake, true);
+    }
+}
+
+static void stop_counting(struct intake *intake, struct connection *connection)
+{
+    if (connection->is_unfinished) {
+        connection->is_unfinished = false;
+        TAILQ_REMOVE(&intake->unfinished, connection, unfinished);
+        intake->holds -= connection->holds;
+        connection->holds = 0;
+        if (--intake->unfinished_count == 0) {
+            (void)set_timer(intake, false);
+        }
+    }
+}
+
+/* Its end is an event like any other, so the thread that takes it drops the connection: nobody else may. */
+static void give_up(struct intake *intake, struct connection *connection)
+{
+    stop_counting(intake, connection);
+    (void)shutdown(connection->descriptor, SHUT_RDWR);
+}
+
+static void note_progress(struct intake *intake, struct connection *connection)
+{
+    size_t holds = guard_holds(&connection->guard);
+
+    if (!connection->is_unfinished) {
+        begin_to_count(intake, connection);
+    }
+    connection->heard_ms = clock_now_ms();
+    intake->holds = intake->holds - connection->holds + holds;
+    connection->holds = holds;
+    while (intake->holds > intake->holds_max) {
+        log_error("gave up the oldest unfinished request: all together hold %zu bytes", intake->holds);
+        give_up(intake, TAILQ_FIRST(&intake->unfinished));
+    }
+}
+
+/* ---- */
+
+void intake_drop(struct intake *intake, struct connection *connection)
+{
+    (void)pthread_mutex_lock(&intake->lock);
+    stop_counting(intake, connection);
+    LIST_REMOVE(connection, link);
+    (void)pthread_mutex_unlock(&intake->lock);
+    if (connection->descriptor >= 0) {
+        (void)close(connection->descriptor);
+    }
+    guard_free(&connection->guard);
+    free(connection);
+}
+
+/* Sends what the guard has to say; false where the peer has no room for it, which is for who never reads. */
+static bool send_replies(struct connection *connection)
+{
+    struct buffer *replies = &connection->guard.replies;
+    bool sent =
+        !replies->failed && (replies->len == 0 || send(connection->descriptor, replies->data, replies->len,
+                                                       MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)replies->len);
+
+    buffer_reset(replies, 0);
+    return sent;
+}
+
+/* Reads until there is a request, or nothing more to read. */
+static enum guard_verdict gather(struct connection *connection)
+{
+    enum guard_verdict verdict = GUARD_MORE;
+    char chunk[CHUNK_BYTES];
+
+    for (int i = 0; i < CHUNKS_AT_ONCE && verdict == GUARD_MORE; i++) {
+        ssize_t got = recv(connection->descriptor, chunk, sizeof chunk, MSG_DONTWAIT);
+
+        if (got <= 0) {
+            bool is_there = got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR);
+
+            return is_there ? GUARD_MORE : GUARD_BROKEN;
+        }
+        verdict = guard_feed(&connection->guard, chunk, (size_t)got);
+        if (!send_replies(connection)) {
+            return GUARD_BROKEN;
+        }
+    }
+    return verdict;
+}
+
+enum guard_verdict intake_read(struct intake *intake, struct connection *connection)
+{
+    enum guard_verdict verdict = gather(connection);
+    const char *fault = connection->guard.fault;
+    bool is_unfinished;
+
+    if (verdict == GUARD_BROKEN && fault != NULL) {
+        log_error("closed a connection of the web server's: %s", fault);
+    }
+    is_unfinished = verdict == GUARD_MORE && !guard_is_idle(&connection->guard);
+    if (!is_unfinished && !connection->was_counted) {
+        return verdict; /* it came in one piece, or there is nothing yet */
+    }
+    connection->was_counted = is_unfinished;
+    (void)pthread_mutex_lock(&intake->lock);
+    if (is_unfinished) {
+        note_progress(intake, connection);
+    } else {
+        stop_counting(intake, connection);
+    }
+    (void)pthread_mutex_unlock(&intake->lock);
+    return verdict;
+}
+
+void intake_look(struct intake *intake)
+{
+    int64_t limit_ms = clock_now_ms() - SILENCE_MS;
+    struct connection *connection, *next;
+    uint64_t ticks;
+    ssize_t got = read(intake->timer, &ticks, sizeof ticks);
+    size_t given_up = 0;
+
+    (void)got; /* the timer is readable no more, or was not */
+    (void)pthread_mutex_lock(&intake->lock);
+    for (connection = TAILQ_FIRST(&intake->unfinished); connection != NULL; connection = next) {
+        next = TAILQ_NEXT(connection, unfinished);
+        if (connection->heard_ms < limit_ms) {
+            give_up(intake, connection);
+            given_up++;
+        }
+    }
+    (void)pthread_mutex_unlock(&intake->lock);
+    if (given_up > 0) {
+        log_error("gave up %zu requests that did not go on for %d s", given_up, SILENCE_MS / 1000);
+    }
+}
+
+void intake_make_room(struct intake *intake)
+{
+    (void)pthread_mutex_lock(&intake->lock);
+    if (!TAILQ_EMPTY(&intake->unfinished)) {
+        give_up(intake, TAILQ_FIRST(&intake->unfinished));
+    }
+    (void)pthread_mutex_unlock(&intake->lock);
+}
