@@ -1,0 +1,540 @@
+/* The guard: what it takes for a request, what it answers by itself, what it gives up, however the bytes are
+ * cut. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "gateway/guard.h"
+
+enum { LIMIT = 1024, BYTES_MAX = 16 * 1024 * 1024 };
+
+/* The specification's numbers. */
+enum { BEGIN = 1, ABORT, END, PARAMS, STDIN, STDOUT, STDERR, DATA, GET_VALUES, GET_VALUES_RESULT, UNKNOWN };
+
+static struct buffer bytes;
+static struct guard guard;
+
+static void record_as(int version, int type, int id, const void *content, size_t len, size_t padding)
+{
+    static const char filling[256] = {'\1', '\1', '\1'};
+    const unsigned char header[8] = {
+        (unsigned char)version,    (unsigned char)type, (unsigned char)(id >> 8), (unsigned char)id,
+        (unsigned char)(len >> 8), (unsigned char)len,  (unsigned char)padding,   0xaa};
+
+    buffer_append(&bytes, header, sizeof header);
+    buffer_append(&bytes, content, len);
+    buffer_append(&bytes, filling, padding);
+}
+
+static void record(int type, int id, const void *content, size_t len)
+{
+    record_as(1, type, id, content, len, (8 - len % 8) % 8);
+}
+
+static void text_record(int type, int id, const char *content)
+{
+    record(type, id, content, strlen(content));
+}
+
+static void begin(int id, int role, int flags)
+{
+    const char content[8] = {(char)(role >> 8), (char)role, (char)flags};
+
+    record(BEGIN, id, content, sizeof content);
+}
+
+/* A request without a body's records. */
+static void head(void)
+{
+    begin(1, 1, 1);
+    text_record(PARAMS, 1, "\16\4REQUEST_METHODPOST");
+    text_record(PARAMS, 1, "");
+}
+
+static void body(const char *text)
+{
+    text_record(STDIN, 1, text);
+    text_record(STDIN, 1, "");
+}
+
+static enum guard_verdict feed_in_pieces(size_t piece)
+{
+    enum guard_verdict verdict = GUARD_MORE;
+
+    guard_free(&guard);
+    guard_init(&guard, LIMIT);
+    for (size_t at = 0; at < bytes.len && verdict == GUARD_MORE; at += piece) {
+        size_t len = bytes.len - at < piece ? bytes.len - at : piece;
+        char *exact = malloc(len); /* so that a sanitizer sees who reads behind it */
+
+        assert_non_null(exact);
+        memcpy(exact, bytes.data + at, len);
+        verdict = guard_feed(&guard, exact, len);
+        free(exact);
+    }
+    return verdict;
+}
+
+/* Feeds what was put together, in pieces of several sizes, each of which must come to the same. */
+static void expect(enum guard_verdict expected)
+{
+    static const size_t pieces[] = {1, 2, 3, 7, 8, 9, 13, 64, 1000, BYTES_MAX};
+
+    for (size_t i = bytes.len > 100000 ? 8 : 0; i < sizeof pieces / sizeof pieces[0]; i++) {
+        enum guard_verdict verdict = feed_in_pieces(pieces[i]);
+
+        if (verdict != expected) {
+            fail_msg("in pieces of %zu: verdict %d, not %d (%s)", pieces[i], verdict, expected,
+                     guard.fault == NULL ? "no fault" : guard.fault);
+        }
+    }
+}
+
+static void expect_request(const char *params, const char *text)
+{
+    expect(GUARD_REQUEST);
+    assert_int_equal(guard.params.len, strlen(params));
+    assert_memory_equal(guard.params.len == 0 ? "" : guard.params.data, params, strlen(params));
+    assert_int_equal(guard.body_total, strlen(text));
+    assert_string_equal(guard.body.len == 0 ? "" : guard.body.data, text);
+}
+
+/* What the guard itself says to the peer. */
+static void expect_replies(const void *replies, size_t len)
+{
+    if (guard.replies.len != len || memcmp(len == 0 ? "" : guard.replies.data, replies, len) != 0) {
+        fail_msg("the replies are %zu bytes, and not those %zu", guard.replies.len, len);
+    }
+}
+
+static void a_request_is_taken_however_it_is_cut(void **state)
+{
+    (void)state;
+    head();
+    body("{}");
+    expect_request("\16\4REQUEST_METHODPOST", "{}");
+    assert_int_equal(guard.request_id, 1);
+    assert_true(guard.keep);
+    expect_replies("", 0);
+}
+
+static void a_stream_in_many_records_of_any_padding_is_one(void **state)
+{
+    static const char params[] = "\16\4REQUEST_METHODPOST\11\5PATH_INFO/a/bc";
+
+    (void)state;
+    begin(65535, 1, 0);
+    for (size_t i = 0; i < sizeof params - 1; i++) {
+        record_as(1, PARAMS, 65535, params + i, 1, (i * 37) % 256);
+    }
+    record_as(1, PARAMS, 65535, "", 0, 255);
+    for (int i = 0; i < 256; i++) {
+        record_as(1, STDIN, 65535, "x", 1, (size_t)i);
+    }
+    record_as(1, STDIN, 65535, "", 0, 1);
+    expect(GUARD_REQUEST);
+    assert_int_equal(guard.request_id, 65535);
+    assert_false(guard.keep);
+    assert_int_equal(guard.body.len, 256);
+    assert_string_equal(guard.params.data, params);
+}
+
+static void a_request_without_its_last_byte_is_none(void **state)
+{
+    (void)state;
+    head();
+    body("{\"a\":1}");
+    while (bytes.len > 1) {
+        bytes.len--;
+        assert_int_equal(feed_in_pieces(BYTES_MAX), GUARD_MORE);
+    }
+}
+
+static void the_next_request_is_taken_too(void **state)
+{
+    (void)state;
+    guard_init(&guard, LIMIT);
+    for (int i = 0; i < 3; i++) {
+        buffer_reset(&bytes, BYTES_MAX);
+        head();
+        body(i == 0 ? "first" : "another");
+        assert_int_equal(guard_feed(&guard, bytes.data, bytes.len), GUARD_REQUEST);
+        assert_string_equal(guard.body.data, i == 0 ? "first" : "another");
+        guard_next(&guard);
+        assert_true(guard_is_idle(&guard));
+        assert_int_equal(guard_holds(&guard), 0);
+    }
+}
+
+static void what_comes_behind_a_request_ends_its_connection(void **state)
+{
+    (void)state;
+    head();
+    body("{}");
+    buffer_append(&bytes, "\1", 1);
+    assert_int_equal(feed_in_pieces(BYTES_MAX), GUARD_REQUEST);
+    assert_false(guard.keep);
+    assert_string_equal(guard.body.data, "{}");
+}
+
+static void only_variables_that_are_read_are_kept_and_each_once(void **state)
+{
+    (void)state;
+    begin(1, 1, 1);
+    text_record(PARAMS, 1, "\11\1PATH_INFO/\11\1PATH_INFOx\13\3HTTP_COOKIEabc\11\1PATH_INFOy");
+    record(PARAMS, 1, "\200\0\0\16\3CONTENT_LENGTH123\16\0REQUEST_METHOD", 38);
+    record(PARAMS, 1, "\0\0\0\3abc\15\0PATH_INFOXYZW", 22);
+    text_record(PARAMS, 1, "");
+    body("");
+    expect(GUARD_REQUEST);
+    assert_int_equal(guard.params.len, 12 + 22 + 16);
+    assert_memory_equal(guard.params.data, "\11\1PATH_INFO/\200\0\0\16\3CONTENT_LENGTH123\16\0REQUEST_METHOD",
+                        guard.params.len);
+}
+
+/* One variable whose value has that many bytes, as a request, and as the guard says it anew. */
+static void say_anew(size_t len)
+{
+    const char lengths[] = {18, (char)(0x80 | len >> 24), (char)(len >> 16), (char)(len >> 8), (char)len};
+    struct buffer variable, records;
+    struct guard again;
+
+    buffer_init(&variable, GUARD_PARAMS_MAX);
+    buffer_init(&records, BYTES_MAX);
+    buffer_append(&variable, lengths, sizeof lengths);
+    buffer_append_text(&variable, "HTTP_AUTHORIZATION");
+    for (size_t i = 0; i < len; i++) {
+        buffer_append(&variable, &"0123456789"[i % 10], 1);
+    }
+    buffer_reset(&bytes, BYTES_MAX);
+    begin(7, 1, 1);
+    for (size_t at = 0; at < variable.len; at += 5000) {
+        record(PARAMS, 7, variable.data + at, variable.len - at < 5000 ? variable.len - at : 5000);
+    }
+    text_record(PARAMS, 7, "");
+    text_record(STDIN, 7, "the body is not part of it");
+    text_record(STDIN, 7, "");
+    assert_int_equal(feed_in_pieces(BYTES_MAX), GUARD_REQUEST);
+    guard_write_head(&guard, &records);
+    guard_init(&again, LIMIT);
+    assert_int_equal(guard_feed(&again, records.data, records.len), GUARD_REQUEST);
+    assert_true(again.keep); /* nothing stands behind it */
+    assert_int_equal(again.request_id, 7);
+    assert_int_equal(again.params.len, variable.len);
+    assert_memory_equal(again.params.data, variable.data, variable.len);
+    assert_int_equal(again.body_total, 0);
+    guard_free(&again);
+    buffer_free(&records);
+    buffer_free(&variable);
+}
+
+static void what_libfcgi_gets_says_the_same_request(void **state)
+{
+    enum { VALUE_MAX = GUARD_PARAMS_MAX - 23 };
+
+    (void)state;
+    for (size_t len = 0; len < 70; len++) {
+        say_anew(len);
+        say_anew(65505 - 35 + len); /* where a record ends */
+    }
+    say_anew(VALUE_MAX);
+}
+
+/* libfcgi makes room for as many bytes as a pair's lengths say. */
+static void lengths_that_lie_are_never_believed(void **state)
+{
+    static const struct {
+        const char *content;
+        size_t len;
+    } cases[] = {
+        {"\1", 1},
+        {"\1\1", 2},
+        {"\1\1a", 3},
+        {"\2\0a", 3},
+        {"\0\1", 2},
+        {"\377\377\377\377", 4},
+        {"\200\0\0", 3},
+        {"\1\200\0\0", 4},
+        {"\1\377\377\377\377a", 6},
+        {"\377\377\377\376\377\377\377\376ab", 10},
+        {"\377\377\377\377\1ab", 7},
+        {"\300\0\0\0\300\0\0\0ab", 10},
+        {"\200\0\0\1\200\0\0\1a", 9},
+        {"\377\377\377\360\200\0\0\20PATH_INFO", 17},
+        {"\11\1PATH_INFO/\1", 13},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        buffer_reset(&bytes, BYTES_MAX);
+        begin(1, 1, 1);
+        record(PARAMS, 1, cases[i].content, cases[i].len);
+        text_record(PARAMS, 1, "");
+        expect(GUARD_BROKEN);
+        buffer_reset(&bytes, BYTES_MAX);
+        record(GET_VALUES, 0, cases[i].content, cases[i].len);
+        expect(GUARD_BROKEN);
+        expect_replies("", 0);
+    }
+}
+
+static void variables_over_the_limit_are_counted_and_not_kept(void **state)
+{
+    char *filling = calloc(1, 60000);
+
+    (void)state;
+    begin(1, 1, 1);
+    record(PARAMS, 1, filling, 60000);
+    record(PARAMS, 1, filling, 60000);
+    record(PARAMS, 1, filling, GUARD_PARAMS_MAX - 120000);
+    text_record(PARAMS, 1, "");
+    text_record(STDIN, 1, "");
+    expect_request("", "");
+    assert_int_equal(guard.params_total, GUARD_PARAMS_MAX);
+
+    buffer_reset(&bytes, BYTES_MAX);
+    begin(1, 1, 1);
+    record(PARAMS, 1, filling, 60000);
+    record(PARAMS, 1, filling, 60000);
+    record(PARAMS, 1, filling, GUARD_PARAMS_MAX - 120000 + 1);
+    text_record(PARAMS, 1, "");
+    body("and its body");
+    expect_request("", "and its body");
+    assert_int_equal(guard.params_total, GUARD_PARAMS_MAX + 1);
+
+    buffer_reset(&bytes, BYTES_MAX);
+    begin(1, 1, 1);
+    for (int i = 0; i < 36; i++) {
+        record(PARAMS, 1, filling, 60000);
+    }
+    expect(GUARD_REQUEST); /* to be refused, and not read any further */
+    assert_false(guard.keep);
+    assert_int_equal(guard_holds(&guard), 0);
+    free(filling);
+}
+
+static void a_body_over_the_limit_is_counted_and_not_kept(void **state)
+{
+    char filling[LIMIT + 1] = {0};
+
+    (void)state;
+    head();
+    record(STDIN, 1, filling, LIMIT);
+    text_record(STDIN, 1, "");
+    expect(GUARD_REQUEST);
+    assert_int_equal(guard.body.len, LIMIT);
+
+    buffer_reset(&bytes, BYTES_MAX);
+    head();
+    record(STDIN, 1, filling, LIMIT + 1);
+    text_record(STDIN, 1, "");
+    expect(GUARD_REQUEST);
+    assert_int_equal(guard.body_total, LIMIT + 1);
+    assert_null(guard.body.data);
+    assert_true(guard.keep);
+
+    buffer_reset(&bytes, BYTES_MAX);
+    head();
+    for (int i = 0; i < 17; i++) {
+        record(STDIN, 1, filling, LIMIT);
+    }
+    expect(GUARD_REQUEST);
+    assert_false(guard.keep);
+}
+
+static void values_are_answered_once_however_often_they_are_asked_for(void **state)
+{
+    static const char name[] = "\17\0FCGI_MPXS_CONNS";
+    static const char reply[] = "\1\12\0\0\0\22\6\0\17\1FCGI_MPXS_CONNS0\0\0\0\0\0\0";
+    char many[GUARD_CONTENT_MAX + 1];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof many; i++) {
+        many[i] = name[i % (sizeof name - 1)];
+    }
+    record(GET_VALUES, 0, many, 15 * (sizeof name - 1));
+    expect(GUARD_MORE);
+    expect_replies(reply, sizeof reply - 1);
+    assert_true(guard_is_idle(&guard));
+
+    buffer_reset(&bytes, BYTES_MAX);
+    text_record(GET_VALUES, 0, "");
+    expect(GUARD_MORE);
+    expect_replies("\1\12\0\0\0\0\0\0", 8);
+
+    buffer_reset(&bytes, BYTES_MAX);
+    record(GET_VALUES, 0, many, GUARD_CONTENT_MAX);
+    expect(GUARD_BROKEN); /* the last name is cut */
+
+    buffer_reset(&bytes, BYTES_MAX);
+    record(GET_VALUES, 0, many, sizeof many);
+    expect(GUARD_BROKEN);
+}
+
+static void management_records_do_not_disturb_a_request(void **state)
+{
+    static const char reply[] = "\1\13\0\0\0\10\0\0M\0\0\0\0\0\0\0";
+
+    (void)state;
+    begin(1, 1, 1);
+    text_record(77, 0, "a type that is unknown");
+    text_record(PARAMS, 1, "\16\4REQUEST_METHODPOST");
+    text_record(PARAMS, 1, "");
+    text_record(STDIN, 1, "a");
+    record_as(1, 9, 2, "of no request", 13, 255);
+    text_record(STDIN, 1, "b");
+    text_record(STDIN, 1, "");
+    expect_request("\16\4REQUEST_METHODPOST", "ab");
+    expect_replies(reply, sizeof reply - 1);
+}
+
+static void a_flood_of_records_that_belong_to_no_request_is_given_up(void **state)
+{
+    static const struct {
+        int type, id;
+    } cases[] = {{GET_VALUES, 0}, {77, 0}, {STDIN, 9}, {PARAMS, 9}, {ABORT, 9}, {77, 9}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        buffer_reset(&bytes, BYTES_MAX);
+        for (int n = 0; n < GUARD_ASIDE_MAX; n++) {
+            text_record(cases[i].type, cases[i].id, "");
+        }
+        expect(GUARD_MORE);
+        text_record(cases[i].type, cases[i].id, "");
+        expect(GUARD_BROKEN);
+        assert_true(guard.replies.len <= 16 * GUARD_ASIDE_MAX);
+    }
+}
+
+static void another_request_in_between_is_refused_and_this_one_goes_on(void **state)
+{
+    static const char refusal[] = "\1\3\0\2\0\10\0\0\0\0\0\0\1\0\0\0"; /* FCGI_CANT_MPX_CONN */
+
+    (void)state;
+    head();
+    begin(2, 1, 1);
+    text_record(PARAMS, 2, "\11\1PATH_INFO/");
+    text_record(PARAMS, 2, "");
+    text_record(STDIN, 1, "mi");
+    text_record(STDIN, 2, "others'");
+    text_record(STDIN, 2, "");
+    text_record(STDIN, 1, "ne");
+    text_record(STDIN, 1, "");
+    expect_request("\16\4REQUEST_METHODPOST", "mine");
+    expect_replies(refusal, sizeof refusal - 1);
+}
+
+static void other_roles_are_refused(void **state)
+{
+    static const int roles[] = {0, 2, 3, 4, 257, 65535};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof roles / sizeof roles[0]; i++) {
+        buffer_reset(&bytes, BYTES_MAX);
+        begin(1, roles[i], 1);
+        expect(GUARD_BROKEN);
+        expect_replies("\1\3\0\1\0\10\0\0\0\0\0\0\3\0\0\0", 16); /* FCGI_UNKNOWN_ROLE */
+    }
+}
+
+static void records_out_of_place_end_the_connection(void **state)
+{
+    (void)state;
+    for (int stage = 0; stage < 3; stage++) {
+        for (int type = 0; type < 256; type++) {
+            bool has_place = stage == 0 ? type != BEGIN : type == (stage == 1 ? PARAMS : STDIN);
+
+            buffer_reset(&bytes, BYTES_MAX);
+            if (stage > 0) {
+                begin(1, 1, 1);
+            }
+            if (stage > 1) {
+                text_record(PARAMS, 1, "");
+            }
+            text_record(type, 1, "abcdefg");
+            expect(has_place ? GUARD_MORE : GUARD_BROKEN);
+        }
+    }
+}
+
+static void what_is_no_fastcgi_is_given_up_at_once(void **state)
+{
+    (void)state;
+    for (int version = 0; version < 256; version++) {
+        buffer_reset(&bytes, BYTES_MAX);
+        record_as(version, BEGIN, 1, "\0\1\1\0\0\0\0\0", 8, 0);
+        expect(version == 1 ? GUARD_MORE : GUARD_BROKEN);
+    }
+    for (size_t len = 0; len < 20; len++) {
+        buffer_reset(&bytes, BYTES_MAX);
+        record(BEGIN, 1, "\0\1\1\0\0\0\0\0abcdefghijklmnopq", len);
+        expect(len == 8 ? GUARD_MORE : GUARD_BROKEN);
+    }
+    buffer_reset(&bytes, BYTES_MAX);
+    begin(0, 1, 1);
+    expect(GUARD_BROKEN);
+    buffer_reset(&bytes, BYTES_MAX);
+    begin(1, 1, 1);
+    begin(1, 1, 1);
+    expect(GUARD_BROKEN);
+}
+
+static void an_abort_ends_the_connection_and_is_no_fault(void **state)
+{
+    (void)state;
+    begin(1, 1, 1);
+    text_record(ABORT, 1, "");
+    expect(GUARD_BROKEN);
+    assert_null(guard.fault);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    buffer_init(&bytes, BYTES_MAX);
+    guard_init(&guard, LIMIT);
+    return 0;
+}
+
+static int clean_up(void **state)
+{
+    (void)state;
+    buffer_free(&bytes);
+    guard_free(&guard);
+    return 0;
+}
+
+#define CASE(test) cmocka_unit_test_setup_teardown(test, set_up, clean_up)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(a_request_is_taken_however_it_is_cut),
+        CASE(a_stream_in_many_records_of_any_padding_is_one),
+        CASE(a_request_without_its_last_byte_is_none),
+        CASE(the_next_request_is_taken_too),
+        CASE(what_comes_behind_a_request_ends_its_connection),
+        CASE(only_variables_that_are_read_are_kept_and_each_once),
+        CASE(what_libfcgi_gets_says_the_same_request),
+        CASE(lengths_that_lie_are_never_believed),
+        CASE(variables_over_the_limit_are_counted_and_not_kept),
+        CASE(a_body_over_the_limit_is_counted_and_not_kept),
+        CASE(values_are_answered_once_however_often_they_are_asked_for),
+        CASE(management_records_do_not_disturb_a_request),
+        CASE(a_flood_of_records_that_belong_to_no_request_is_given_up),
+        CASE(another_request_in_between_is_refused_and_this_one_goes_on),
+        CASE(other_roles_are_refused),
+        CASE(records_out_of_place_end_the_connection),
+        CASE(what_is_no_fastcgi_is_given_up_at_once),
+        CASE(an_abort_ends_the_connection_and_is_no_fault),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
