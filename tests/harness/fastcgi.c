@@ -221,7 +221,7 @@ static void split(const struct buffer *output, struct answer *answer)
 
 enum fastcgi_end fastcgi_receive(int fd, int timeout_ms, struct answer *answer)
 {
-    static char content[CONTENT_MAX];
+    static _Thread_local char content[CONTENT_MAX];
     struct buffer output;
     enum fastcgi_end end;
     size_t len;

@@ -810,19 +810,6 @@ static void idle_connections_hold_no_thread(void **state)
     }
 }
 
-static void a_request_that_stops_in_its_middle_is_given_up_in_time(void **state)
-{
-    int fd = fastcgi_connect(site.worker_socket);
-    struct answer answer;
-
-    (void)state;
-    assert_true(fastcgi_send(fd, "\1\1\0", 3)); /* less than a record's header */
-    if (fastcgi_receive(fd, PATIENCE_MS, &answer) != FASTCGI_CLOSED) {
-        fail_msg("a request that does not go on still holds a thread after %d ms", PATIENCE_MS);
-    }
-    (void)close(fd);
-}
-
 static void peers_that_never_read_their_answer_harm_nobody(void **state)
 {
     const struct fastcgi_request request = {
@@ -1348,7 +1335,6 @@ int main(void)
         CASE(an_aborted_request_is_not_processed),
         CASE(two_hundred_silent_connections_harm_nobody_once_they_are_gone),
         CASE(idle_connections_hold_no_thread),
-        CASE(a_request_that_stops_in_its_middle_is_given_up_in_time),
         CASE(peers_that_never_read_their_answer_harm_nobody),
         CASE(peers_that_do_not_close_delay_nobody),
         CASE(a_peer_that_sends_on_and_on_and_never_reads_harms_nobody),

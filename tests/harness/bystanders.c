@@ -1,0 +1,236 @@
+/* Good clients who go on while something happens beside them. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <dirent.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "harness/bystanders.h"
+#include "harness/fastcgi.h"
+#include "harness/figures.h"
+
+enum {
+    ANSWERS_MAX = 200000,
+    PAUSE_MS = 2,
+    GOOD_CLIENTS = 4,
+    SLOWEST_MS = 8000,   /* of a good client's answers: generous, for sanitizers on a busy machine */
+    GROWTH_MAX_MIB = 48, /* of the worker in the long form: sanitizers keep for a while what was freed */
+    SETTLE_MS = 20000,
+};
+
+struct bystanders {
+    struct site *site;
+    struct crowd *crowd;
+    bool straight;
+    char name[32];
+    atomic_size_t sent;
+    double took_ms[ANSWERS_MAX];
+};
+
+static double now_ms(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
+}
+
+static void send_one(struct crowd_member *member, size_t number)
+{
+    struct bystanders *bystanders = member->context;
+    char body[160], reference_id[64];
+    const struct call call = {.path = "incidents.upsert", .body = body};
+    const struct fastcgi_request request = {.path = "incidents.upsert", .body = body};
+    struct answer answer;
+    double before;
+
+    (void)snprintf(reference_id, sizeof reference_id, "%s-%zu", bystanders->name, number);
+    (void)snprintf(body, sizeof body, "{\"reference_id\":\"%s\",\"started_at\":\"2024-01-01\"}",
+                   reference_id);
+    before = now_ms();
+    if (bystanders->straight) {
+        (void)fastcgi_exchange(member->site, &request, &answer);
+    } else {
+        http_through_nginx(member->site, &call, &answer);
+    }
+    bystanders->took_ms[number] = now_ms() - before;
+    if (answer.status != 200 || strcmp(answer_text(&answer, "reference_id"), reference_id) != 0) {
+        crowd_fail(member, "%s was answered %d %s", reference_id, answer.status, answer.body);
+    }
+    answer_free(&answer);
+}
+
+static void go_on(struct crowd_member *member)
+{
+    struct bystanders *bystanders = member->context;
+
+    while (!crowd_is_stopping(member)) {
+        size_t number = atomic_fetch_add(&bystanders->sent, 1);
+
+        if (number >= ANSWERS_MAX) {
+            crowd_fail(member, "there is no room for so many answers");
+            return;
+        }
+        send_one(member, number);
+        clock_sleep_ms(PAUSE_MS);
+    }
+}
+
+struct bystanders *bystanders_start(struct site *site, size_t count, bool straight, const char *name)
+{
+    struct bystanders *bystanders = calloc(1, sizeof *bystanders);
+
+    assert_non_null(bystanders);
+    bystanders->site = site;
+    bystanders->straight = straight;
+    (void)snprintf(bystanders->name, sizeof bystanders->name, "%s", name);
+    bystanders->crowd = crowd_start(site, count, go_on, bystanders);
+    return bystanders;
+}
+
+static int compare(const void *a, const void *b)
+{
+    double left = *(const double *)a, right = *(const double *)b;
+
+    return (left > right) - (left < right);
+}
+
+void bystanders_stop(struct bystanders *bystanders, struct bystanders_figures *figures)
+{
+    char pattern[48];
+    size_t answers, stored;
+
+    crowd_stop(bystanders->crowd);
+    crowd_join(bystanders->crowd);
+    answers = bystanders->sent;
+    assert_true(answers > 0);
+    qsort(bystanders->took_ms, answers, sizeof bystanders->took_ms[0], compare);
+    *figures = (struct bystanders_figures){
+        .answers = answers,
+        .p50_ms = bystanders->took_ms[answers / 2],
+        .p99_ms = bystanders->took_ms[answers * 99 / 100],
+        .slowest_ms = bystanders->took_ms[answers - 1],
+    };
+    (void)snprintf(pattern, sizeof pattern, "%s-%%", bystanders->name);
+    stored =
+        strtoul(site_query_for(bystanders->site,
+                               "SELECT count(*) FROM intake.incident WHERE reference_id LIKE $1", pattern),
+                NULL, 10);
+    if (stored != answers) {
+        fail_msg("%zu answers of 200, and %zu incidents are stored", answers, stored);
+    }
+    free(bystanders);
+}
+
+double worker_memory(const struct site *site)
+{
+    char path[64];
+    char *text, *pages;
+    double memory;
+
+    (void)snprintf(path, sizeof path, "/proc/%d/statm", (int)site->worker);
+    text = read_whole_file(path);
+    pages = strchr(text, ' '); /* the second number is what is resident */
+    assert_non_null(pages);
+    memory = strtod(pages, NULL) * (double)sysconf(_SC_PAGESIZE) / (1024 * 1024);
+    free(text);
+    return memory;
+}
+
+size_t worker_descriptors(const struct site *site)
+{
+    char path[64];
+    size_t count = 0;
+    DIR *directory;
+
+    (void)snprintf(path, sizeof path, "/proc/%d/fd", (int)site->worker);
+    directory = opendir(path);
+    assert_non_null(directory);
+    while (readdir(directory) != NULL) {
+        count++;
+    }
+    (void)closedir(directory);
+    return count - 2; /* itself and its parent */
+}
+
+/* ---- Attacks ---- */
+
+static void check_the_worker_serves(const struct attack *attack)
+{
+    const struct fastcgi_request request = {.path = "incidents.delete",
+                                            .body = "{\"reference_id\":\"none\"}"};
+    struct answer answer;
+
+    if (process_wait(attack->site->worker, 0) >= 0) {
+        attack->site->worker = 0;
+        fail_msg("%s: the worker has ended, see %s", attack->what, attack->site->worker_log);
+    }
+    if (fastcgi_exchange(attack->site, &request, &answer) != FASTCGI_ANSWERED || answer.status != 200) {
+        fail_msg("%s: the worker does not serve any more: %d %s", attack->what, answer.status, answer.body);
+    }
+    answer_free(&answer);
+}
+
+/* Waits until the worker has noticed which connections are closed. */
+static size_t settled_descriptors(const struct attack *attack)
+{
+    int64_t deadline_ms = clock_now_ms() + SETTLE_MS;
+
+    while (worker_descriptors(attack->site) > attack->descriptors && clock_now_ms() < deadline_ms) {
+        clock_sleep_ms(20);
+    }
+    return worker_descriptors(attack->site);
+}
+
+void attack_table(const char *heading)
+{
+    figures_table(heading,
+                  "attack|how many|refused or given up|good clients' answers|p50 ms|p99 ms|slowest ms|"
+                  "worker alive|its memory|its descriptors");
+}
+
+void attack_begin(struct attack *attack, struct site *site, const char *what, size_t many, bool straight)
+{
+    static int number;
+    char name[32];
+
+    *attack = (struct attack){.site = site, .what = what, .many = many};
+    check_the_worker_serves(attack);
+    attack->memory = worker_memory(site);
+    attack->descriptors = worker_descriptors(site);
+    (void)snprintf(name, sizeof name, "beside%d", ++number);
+    attack->bystanders = bystanders_start(site, GOOD_CLIENTS, straight, name);
+}
+
+void attack_end(struct attack *attack, size_t refused)
+{
+    struct bystanders_figures figures;
+    size_t descriptors;
+    double growth;
+
+    bystanders_stop(attack->bystanders, &figures);
+    check_the_worker_serves(attack);
+    descriptors = settled_descriptors(attack);
+    growth = worker_memory(attack->site) - attack->memory;
+    figures_row("%s|%zu|%zu|%zu|%.1f|%.1f|%.1f|yes|%+.1f MiB|%+d", attack->what, attack->many, refused,
+                figures.answers, figures.p50_ms, figures.p99_ms, figures.slowest_ms, growth,
+                (int)descriptors - (int)attack->descriptors);
+    if (figures.slowest_ms > SLOWEST_MS) {
+        fail_msg("%s: a good client waited %.0f ms", attack->what, figures.slowest_ms);
+    }
+    if (descriptors > attack->descriptors + GOOD_CLIENTS + 2) { /* what a web server keeps open */
+        fail_msg("%s: %zu descriptors before, %zu after", attack->what, attack->descriptors, descriptors);
+    }
+    if (torture_is_long() && growth > GROWTH_MAX_MIB) {
+        fail_msg("%s: the worker has grown by %.1f MiB", attack->what, growth);
+    }
+}

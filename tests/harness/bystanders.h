@@ -1,0 +1,44 @@
+/* Good clients who go on while something happens beside them: each sends one new incident after the other,
+ * and every answer must be its own. What they noticed of it is figures. */
+#ifndef INCIDENTS_TESTS_BYSTANDERS_H
+#define INCIDENTS_TESTS_BYSTANDERS_H
+
+#include "harness/crowd.h"
+
+struct bystanders;
+
+struct bystanders_figures {
+    size_t answers;
+    double p50_ms, p99_ms, slowest_ms;
+};
+
+/* Whether through nginx, or with FastCGI straight to the worker. Names of incidents begin with `name`. */
+struct bystanders *bystanders_start(struct site *site, size_t count, bool straight, const char *name);
+
+/* Ends them, and fails the test where an answer was not the right one, or what was answered is not stored. */
+void bystanders_stop(struct bystanders *bystanders, struct bystanders_figures *figures);
+
+/* The worker's memory in MiB, and how many descriptors it has open. */
+double worker_memory(const struct site *site);
+size_t worker_descriptors(const struct site *site);
+
+/* An attack with good clients beside it, which becomes a row of the table that attack_table begins. */
+struct attack {
+    struct site *site;
+    const char *what;
+    size_t many;
+    struct bystanders *bystanders;
+    double memory;
+    size_t descriptors;
+};
+
+void attack_table(const char *heading);
+
+/* Begins it with four good clients, straight at the worker's socket or through nginx. */
+void attack_begin(struct attack *attack, struct site *site, const char *what, size_t many, bool straight);
+
+/* Ends it, and fails the test where the worker has ended, grown, kept descriptors, or let a good client wait
+ * too long. `refused`: how many of the attackers' requests were. */
+void attack_end(struct attack *attack, size_t refused);
+
+#endif
