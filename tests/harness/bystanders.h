@@ -27,6 +27,7 @@ struct attack {
     struct site *site;
     const char *what;
     size_t many;
+    bool straight;
     struct bystanders *bystanders;
     double memory;
     size_t descriptors;

@@ -106,7 +106,7 @@ static void stall(const char *what, double part)
     size_t many = (size_t)torture_amount(100, PEERS_MAX), closed;
     struct attack attack;
     struct buffer bytes;
-    int fds[PEERS_MAX];
+    int fds[PEERS_MAX] = {0};
 
     attack_begin(&attack, &site, what, many, true);
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
@@ -153,7 +153,7 @@ static void peers_that_trickle_are_served_and_starve_nobody(void **state)
     size_t many = (size_t)torture_amount(100, PEERS_MAX), answered = 0;
     struct buffer requests[PEERS_MAX];
     struct attack attack;
-    int fds[PEERS_MAX];
+    int fds[PEERS_MAX] = {0};
 
     (void)state;
     attack_begin(&attack, &site, "trickling, byte by byte", many, true);
@@ -190,7 +190,7 @@ static void requests_that_never_end_hold_a_bounded_memory(void **state)
     char *filling = calloc(1, PART);
     struct attack attack;
     struct buffer bytes;
-    int fds[PEERS_MAX];
+    int fds[PEERS_MAX] = {0};
     double most;
 
     (void)state;
@@ -224,7 +224,7 @@ static void peers_that_ask_on_and_never_read_starve_nobody(void **state)
     size_t many = (size_t)torture_amount(100, PEERS_MAX), refused;
     struct attack attack;
     struct buffer bytes;
-    int fds[PEERS_MAX];
+    int fds[PEERS_MAX] = {0};
 
     (void)state;
     attack_begin(&attack, &site, "asking on and never reading", many, true);
