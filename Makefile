@@ -119,7 +119,7 @@ test: ## everything that must hold, against real servers, under the sanitizers
 	@$(MAKE) --no-print-directory SANITIZE=address,undefined tests
 	@$(MAKE) --no-print-directory SANITIZE=thread tests
 	@scripts/test build/address-undefined
-	@scripts/test build/thread store_test concurrency_test outage_test fastcgi_test import_test
+	@scripts/test build/thread store_test concurrency_test outage_test fastcgi_test import_test hostile_fastcgi_test
 
 torture: ## try to lose something: faults, failover, hostile input, no memory; TRIALS="faults ..." for some (an hour)
 	@scripts/setup run test

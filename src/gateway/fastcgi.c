@@ -100,7 +100,10 @@ static bool watch(const struct server *server, int descriptor, void *subject, in
 /* Has a connection wait for its next bytes; it is not this thread's any more. */
 static void await_bytes(struct server *server, struct connection *connection, int operation)
 {
-    if (!watch(server, connection->descriptor, connection, operation)) {
+    int descriptor = connection->descriptor;
+
+    intake_let_go(connection);
+    if (!watch(server, descriptor, connection, operation)) {
         log_error("unable to watch a connection: %s", strerror(errno));
         intake_drop(&server->intake, connection);
     }

@@ -15,7 +15,8 @@ struct connection {
     int descriptor;
     struct guard guard; /* the request that comes in, or has come in */
 
-    bool was_counted; /* intake.c's own from here on; this is the thread's, all else is under the lock */
+    atomic_bool is_free; /* between two threads */
+    bool was_counted;    /* intake.c's own from here on; this is the thread's, all else is under the lock */
     LIST_ENTRY(connection) link;
     TAILQ_ENTRY(connection) unfinished;
     bool is_unfinished;
@@ -44,6 +45,9 @@ void intake_close(struct intake *intake);
 
 /* Takes a new connection in; NULL where there is no memory for it, and then it is closed. */
 struct connection *intake_add(struct intake *intake, int descriptor);
+
+/* Ends this thread's turn: to be called before the connection is armed for its next event. */
+void intake_let_go(struct connection *connection);
 
 /* Forgets a connection, and closes it unless its descriptor is -1 by now. */
 void intake_drop(struct intake *intake, struct connection *connection);
