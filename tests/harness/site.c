@@ -237,13 +237,11 @@ void site_create_token(struct site *site, const char *label, const char *scope, 
     token[outcome->out_len - 1] = '\0'; /* the newline */
 }
 
-const char *site_query_for(struct site *site, const char *sql, const char *value)
+PGresult *site_rows(struct site *site, const char *sql, const char *value)
 {
-    static char *text;
-    PGresult *result;
+    PGresult *result = PQexecParams(site->owner, sql, value == NULL ? 0 : 1, NULL, &value, NULL, NULL, 0);
     ExecStatusType status;
 
-    result = PQexecParams(site->owner, sql, value == NULL ? 0 : 1, NULL, &value, NULL, NULL, 0);
     if (PQstatus(site->owner) != CONNECTION_OK) { /* the test has stopped Postgres in between */
         PQclear(result);
         PQreset(site->owner);
@@ -254,6 +252,14 @@ const char *site_query_for(struct site *site, const char *sql, const char *value
         PQclear(result);
         fail_msg("%s: %s", sql, PQerrorMessage(site->owner));
     }
+    return result;
+}
+
+const char *site_query_for(struct site *site, const char *sql, const char *value)
+{
+    static char *text;
+    PGresult *result = site_rows(site, sql, value);
+
     free(text);
     text = strdup(PQntuples(result) > 0 ? PQgetvalue(result, 0, 0) : "");
     assert_non_null(text);

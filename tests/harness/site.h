@@ -63,7 +63,10 @@ void site_create_token(struct site *site, const char *label, const char *scope, 
  * is good until the next call. */
 const char *site_query(struct site *site, const char *sql);
 
-/* The same with one text parameter. */
+/* All rows of a statement with one text parameter, NULL for none; PQclear them. It must succeed. */
+PGresult *site_rows(struct site *site, const char *sql, const char *value);
+
+/* The first value of the first of them, as site_query gives it. */
 const char *site_query_for(struct site *site, const char *sql, const char *value);
 
 /* The whole of a file, NUL-terminated; free it. */

@@ -7,15 +7,16 @@
 #include <cmocka.h>
 
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
-#include "harness/crowd.h"
+#include "harness/ledger.h"
 
 static struct site site;
+
+enum { DEADLINE_MS = 1500 };
 
 static const char *const short_deadline[] = {"INCIDENTS_DEADLINE_MS=1500", NULL};
 
@@ -94,80 +95,23 @@ static void a_paused_postgres_is_given_up_in_time(void **state)
     await_200();
 }
 
-/* What the clients of a crowd were promised. */
-struct ledger {
-    atomic_int sent;
-    atomic_int kept[20000]; /* 1 where number n was answered 200 */
-    int allowed;            /* a status besides 200 that may be answered; 0: none */
-};
-
-static void write_ledger(struct crowd_member *member)
+/* A ledger that must have no refusal, of eight clients. */
+static struct ledger *open_ledger(const char *name)
 {
-    struct ledger *ledger = member->context;
-
-    while (!crowd_is_stopping(member)) {
-        int number = atomic_fetch_add(&ledger->sent, 1);
-        char body[128];
-        struct call call = {.path = "incidents.upsert", .body = body};
-        struct answer answer;
-
-        if (number >= 20000) {
-            return;
-        }
-        (void)snprintf(body, sizeof body, "{\"reference_id\":\"n%d\",\"started_at\":\"2024-01-01\"}", number);
-        http_through_nginx(member->site, &call, &answer);
-        if (answer.status == 200) {
-            atomic_store(&ledger->kept[number], 1);
-        } else if (answer.status != ledger->allowed) {
-            crowd_fail(member, "n%d was answered %d %s", number, answer.status, answer.body);
-        }
-        answer_free(&answer);
-    }
+    return ledger_open(&site, 8, name, DEADLINE_MS);
 }
 
-static void check_ledger(struct ledger *ledger)
+static void close_ledger(struct ledger *ledger)
 {
-    int kept = 0;
+    struct ledger_figures figures;
 
-    for (int i = 0; i < 20000; i++) {
-        if (atomic_load(&ledger->kept[i])) {
-            char id[16];
-
-            (void)snprintf(id, sizeof id, "n%d", i);
-            kept++;
-            if (strcmp(
-                    site_query_for(&site, "SELECT count(*) FROM intake.incident WHERE reference_id = $1", id),
-                    "1") != 0) {
-                fail_msg("%s was answered 200 and is lost", id);
-            }
-        }
-    }
-    assert_true(kept > 0);
-}
-
-static void nothing_answered_200_is_lost_when_postgres_is_killed(void **state)
-{
-    static struct ledger ledger;
-    struct crowd *crowd;
-
-    (void)state;
-    ledger.allowed = 503;
-    crowd = crowd_start(&site, 8, write_ledger, &ledger);
-    for (int i = 0; i < 3; i++) {
-        clock_sleep_ms(300);
-        site_stop_postgres(&site, SIGKILL);
-        site_start_postgres(&site, "-c fsync=off");
-    }
-    clock_sleep_ms(300);
-    crowd_stop(crowd);
-    crowd_join(crowd);
-    check_ledger(&ledger);
+    ledger_close(ledger, &figures);
+    assert_int_equal(figures.refused + figures.cut_off, 0);
 }
 
 static void a_terminated_connection_fails_no_request(void **state)
 {
-    static struct ledger ledger;
-    struct crowd *crowd = crowd_start(&site, 8, write_ledger, &ledger);
+    struct ledger *ledger = open_ledger("terminated");
 
     (void)state;
     (void)site_query(&site, "GRANT incidents_fcgi TO incidents_owner"); /* who may then end its connections */
@@ -176,55 +120,43 @@ static void a_terminated_connection_fails_no_request(void **state)
         (void)site_query(
             &site, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'incidents_fcgi'");
     }
-    crowd_stop(crowd);
-    crowd_join(crowd);
-    check_ledger(&ledger);
+    close_ledger(ledger);
 }
 
 static void one_refused_item_fails_by_itself(void **state)
 {
-    static struct ledger ledger;
-    struct crowd *crowd;
+    struct ledger *ledger;
 
     (void)state;
     (void)site_query(&site,
                      "ALTER TABLE intake.incident ADD CONSTRAINT poison CHECK (reference_id <> 'poison')");
-    crowd = crowd_start(&site, 16, write_ledger, &ledger);
+    ledger = open_ledger("beside-poison");
     for (int i = 0; i < 20; i++) {
         assert_int_equal(upsert("poison"), 500);
     }
-    crowd_stop(crowd);
-    crowd_join(crowd);
+    close_ledger(ledger);
     (void)site_query(&site, "ALTER TABLE intake.incident DROP CONSTRAINT poison");
-    check_ledger(&ledger);
 }
 
 static void a_locked_incident_delays_itself_alone(void **state)
 {
-    static struct ledger ledger;
+    static const struct call call = {.path = "incidents.upsert",
+                                     .body = "{\"reference_id\":\"locked\",\"started_at\":\"2024-01-05\"}"};
+    struct ledger *ledger;
+    struct answer answer;
     PGconn *locker;
-    struct crowd *crowd;
 
     (void)state;
     assert_int_equal(upsert("locked"), 200);
     locker = site_hold(&site, "UPDATE intake.incident SET name = 'held' WHERE reference_id = 'locked'");
-    ledger.allowed = 0;
-    crowd = crowd_start(&site, 4, write_ledger, &ledger);
+    ledger = open_ledger("beside-a-lock");
     /* Nothing of it differs from what is stored, so it takes no lock; another date does. */
     assert_int_equal(upsert("locked"), 200);
-    {
-        struct call call = {.path = "incidents.upsert",
-                            .body = "{\"reference_id\":\"locked\",\"started_at\":\"2024-01-05\"}"};
-        struct answer answer;
-
-        http_through_nginx(&site, &call, &answer);
-        assert_int_equal(answer.status, 503);
-        answer_free(&answer);
-    }
+    http_through_nginx(&site, &call, &answer);
+    assert_int_equal(answer.status, 503);
+    answer_free(&answer);
     site_let_go(locker);
-    crowd_stop(crowd);
-    crowd_join(crowd);
-    check_ledger(&ledger);
+    close_ledger(ledger);
 }
 
 static void send_in_hand(struct crowd_member *member)
@@ -361,7 +293,6 @@ int main(void)
         CASE(an_unchanged_resend_writes_no_row_version),
         CASE(postgres_stopped_means_503_and_started_again_means_200),
         CASE(a_paused_postgres_is_given_up_in_time),
-        CASE(nothing_answered_200_is_lost_when_postgres_is_killed),
         CASE(a_terminated_connection_fails_no_request),
         CASE(one_refused_item_fails_by_itself),
         CASE(a_locked_incident_delays_itself_alone),

@@ -61,7 +61,7 @@ static void send_with(const char *authorization, const char *body, char *text, s
     end = strchr(date, '\n');
     assert_non_null(end);
     memmove(date, end + 1, strlen(end + 1) + 1);
-    (void)snprintf(text, size, "%d\n%s\n%s", answer.status, answer.head, answer.body);
+    (void)snprintf(text, size, "%d\n%s\n%.2000s", answer.status, answer.head, answer.body);
     answer_free(&answer);
 }
 

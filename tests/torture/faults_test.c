@@ -1,0 +1,455 @@
+/* What goes wrong beneath and around the worker, under continuous load, with a ledger of every answer:
+ * nothing that was answered 200 is lost, no request waits past its deadline, and requests are stored again
+ * within 2 s of the database's return. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "harness/figures.h"
+#include "harness/ledger.h"
+
+enum {
+    CLIENTS = 12,
+    DEADLINE_MS = 1500,
+    MARGIN_MS = 1500,   /* for nginx, curl and a busy machine, on top of the deadline */
+    RECOVERY_MS = 2000, /* the promise */
+    BETWEEN_MS = 300,   /* between two faults */
+};
+
+static struct site site;
+
+static const char *const settings[] = {"INCIDENTS_DEADLINE_MS=1500", NULL};
+
+/* As durable as Postgres is by itself, and small enough that it can be used up. */
+static const char durable[] = "-c max_connections=20";
+
+static struct ledger *open_ledger(const char *name)
+{
+    return ledger_open(&site, CLIENTS, name, DEADLINE_MS);
+}
+
+static void close_ledger(struct ledger *ledger, const char *what, int times, int64_t recovery_ms)
+{
+    struct ledger_figures figures;
+
+    ledger_close(ledger, &figures);
+    ledger_row(what, times, &figures, recovery_ms);
+    if (figures.slowest_ms > DEADLINE_MS + MARGIN_MS) {
+        fail_msg("%s: a request waited %lld ms", what, (long long)figures.slowest_ms);
+    }
+    if (recovery_ms > RECOVERY_MS) {
+        fail_msg("%s: it took %lld ms until a request was stored again", what, (long long)recovery_ms);
+    }
+}
+
+/* Waits for the first answer of 200 from now on, and keeps the longest of those times. */
+static void await_recovery(struct ledger *ledger, int64_t *slowest_ms)
+{
+    int64_t recovery_ms = ledger_await_200(ledger, clock_now_ms());
+
+    if (recovery_ms > *slowest_ms) {
+        *slowest_ms = recovery_ms;
+    }
+}
+
+static void postgres_is_killed(void **state)
+{
+    struct ledger *ledger = open_ledger("killed");
+    int times = torture_amount(3, 20);
+    int64_t slowest_ms = 0;
+
+    (void)state;
+    for (int i = 0; i < times; i++) {
+        clock_sleep_ms(BETWEEN_MS);
+        site_stop_postgres(&site, SIGKILL);
+        clock_sleep_ms(i % 2 == 0 ? 0
+                                  : DEADLINE_MS + BETWEEN_MS); /* long enough to be refused at once, too */
+        site_start_postgres(&site, durable);
+        await_recovery(ledger, &slowest_ms);
+    }
+    close_ledger(ledger, "Postgres killed (SIGKILL) and started again", times, slowest_ms);
+}
+
+static void postgres_stops_in_an_orderly_way(void **state)
+{
+    struct ledger *ledger = open_ledger("stopped");
+    int times = torture_amount(1, 10);
+    int64_t slowest_ms = 0;
+
+    (void)state;
+    for (int i = 0; i < times; i++) {
+        clock_sleep_ms(BETWEEN_MS);
+        site_stop_postgres(&site, SIGINT);
+        site_start_postgres(&site, durable);
+        await_recovery(ledger, &slowest_ms);
+    }
+    close_ledger(ledger, "Postgres stopped and started (an upgrade)", times, slowest_ms);
+}
+
+static void sessions_are_terminated_at_random(void **state)
+{
+    struct ledger *ledger = open_ledger("terminated");
+    int times = torture_amount(60, 500), terminated = 0;
+    struct ledger_figures figures;
+    unsigned seed = 6;
+
+    (void)state;
+    while (terminated < times) {
+        terminated += atoi(site_query(&site, "SELECT count(pg_terminate_backend(pid)) FROM (SELECT pid FROM "
+                                             "pg_stat_activity WHERE usename = 'incidents_fcgi' "
+                                             "ORDER BY random() LIMIT 1) one"));
+        clock_sleep_ms(rand_r(&seed) % 40);
+    }
+    ledger_close(ledger, &figures);
+    ledger_row("a session ended by pg_terminate_backend", terminated, &figures, -1);
+    assert_int_equal(figures.cut_off, 0);
+    assert_true(figures.slowest_ms <= DEADLINE_MS + MARGIN_MS);
+}
+
+static void postgres_stands_still_for_longer_than_the_deadline(void **state)
+{
+    struct ledger *ledger = open_ledger("still");
+    int times = torture_amount(1, 10);
+    int64_t slowest_ms = 0;
+
+    (void)state;
+    for (int i = 0; i < times; i++) {
+        clock_sleep_ms(BETWEEN_MS);
+        site_pause_postgres(&site);
+        clock_sleep_ms(2 * DEADLINE_MS);
+        site_resume_postgres(&site);
+        await_recovery(ledger, &slowest_ms);
+    }
+    close_ledger(ledger, "Postgres stands still (SIGSTOP) for two deadlines", times, slowest_ms);
+}
+
+static void the_worker_is_killed(void **state)
+{
+    struct ledger *ledger = open_ledger("worker");
+    int times = torture_amount(3, 20);
+    int64_t slowest_ms = 0;
+
+    (void)state;
+    for (int i = 0; i < times; i++) {
+        clock_sleep_ms(BETWEEN_MS);
+        (void)process_stop(site.worker, SIGKILL);
+        site_start_worker(&site, settings);
+        await_recovery(ledger, &slowest_ms);
+    }
+    close_ledger(ledger, "the worker killed (SIGKILL) and started again", times, slowest_ms);
+}
+
+static void nginx_is_reloaded(void **state)
+{
+    struct ledger *ledger = open_ledger("reloaded");
+    int times = torture_amount(3, 20);
+    struct ledger_figures figures;
+
+    (void)state;
+    for (int i = 0; i < times; i++) {
+        clock_sleep_ms(BETWEEN_MS);
+        assert_int_equal(kill(site.nginx, SIGHUP), 0);
+    }
+    clock_sleep_ms(BETWEEN_MS);
+    ledger_close(ledger, &figures);
+    ledger_row("nginx reloaded", times, &figures, -1);
+    assert_int_equal(figures.refused + figures.cut_off, 0);
+}
+
+/* ---- The database refuses ---- */
+
+/* What others hold: until they let go, the worker gets no connection. */
+static void connections_are_used_up(void **state)
+{
+    struct ledger *ledger;
+    PGconn *others[32];
+    int times = torture_amount(1, 5), count;
+    int64_t slowest_ms = 0;
+
+    (void)state;
+    ledger = open_ledger("crowded");
+    for (int i = 0; i < times; i++) {
+        clock_sleep_ms(BETWEEN_MS);
+        count = 0;
+        /* Each round ends the worker's sessions and takes their places, until it has none. */
+        while (strcmp(site_query(&site, "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+                                        "WHERE usename = 'incidents_fcgi'"),
+                      "0") != 0 ||
+               count == 0 || PQstatus(others[count - 1]) == CONNECTION_OK) {
+            if (count > 0 && PQstatus(others[count - 1]) != CONNECTION_OK) {
+                PQfinish(others[--count]);
+            }
+            assert_true(count < 32);
+            others[count++] = PQconnectdb(site.owner_url);
+        }
+        clock_sleep_ms(DEADLINE_MS + BETWEEN_MS);
+        while (count > 0) {
+            PQfinish(others[--count]);
+        }
+        await_recovery(ledger, &slowest_ms);
+    }
+    assert_true(site_count_in_log(&site, "remaining connection slots are reserved") > 0);
+    close_ledger(ledger, "all connections used up by others", times, slowest_ms);
+}
+
+/* That incident's requests are refused; no other's is. */
+static void a_row_is_locked(void **state)
+{
+    struct ledger *ledger = open_ledger("row");
+    int times = torture_amount(1, 5);
+    struct ledger_figures figures;
+
+    (void)state;
+    for (int i = 0; i < times; i++) {
+        PGconn *locker;
+
+        while (strcmp(site_query(&site,
+                                 "SELECT count(*) FROM intake.incident WHERE reference_id = 'row-shared-1'"),
+                      "1") != 0) {
+            clock_sleep_ms(10);
+        }
+        locker =
+            site_hold(&site, "UPDATE intake.incident SET name = name WHERE reference_id = 'row-shared-1'");
+        clock_sleep_ms(2 * DEADLINE_MS);
+        site_let_go(locker);
+        clock_sleep_ms(BETWEEN_MS);
+    }
+    ledger_close(ledger, &figures);
+    ledger_row("a row locked by another session for two deadlines", times, &figures, -1);
+    assert_in_range(figures.refused, 1, 3 * CLIENTS * (size_t)times);
+    assert_int_equal(figures.cut_off, 0);
+    assert_true(figures.slowest_ms <= DEADLINE_MS + MARGIN_MS);
+}
+
+static void the_table_is_locked(void **state)
+{
+    struct ledger *ledger = open_ledger("table");
+    int times = torture_amount(1, 5);
+    int64_t slowest_ms = 0;
+
+    (void)state;
+    for (int i = 0; i < times; i++) {
+        PGconn *locker;
+
+        clock_sleep_ms(BETWEEN_MS);
+        locker = site_hold(&site, "LOCK TABLE intake.incident IN ACCESS EXCLUSIVE MODE");
+        clock_sleep_ms(2 * DEADLINE_MS);
+        site_let_go(locker);
+        await_recovery(ledger, &slowest_ms);
+    }
+    close_ledger(ledger, "the table locked for two deadlines", times, slowest_ms);
+}
+
+/* What the next release might bring: a column that makes Postgres write the table anew, an index, and the
+ * function that all requests call replaced by a newer one. */
+static const char next_migration[] =
+    "BEGIN; "
+    "ALTER TABLE intake.incident ADD COLUMN severity text DEFAULT md5(random()::text); "
+    "CREATE INDEX incident_severity ON intake.incident (severity); "
+    "DO $$ BEGIN EXECUTE pg_get_functiondef((SELECT oid FROM pg_proc WHERE proname = 'apply_batch' "
+    "AND pronamespace = 'intake'::regnamespace)); END $$; "
+    "SELECT pg_sleep(0.3); "
+    "INSERT INTO intake.migration (version, name) SELECT max(version) + 1, 'next' FROM intake.migration; "
+    "COMMIT";
+static const char and_back[] = "BEGIN; ALTER TABLE intake.incident DROP COLUMN severity; "
+                               "DELETE FROM intake.migration WHERE name = 'next'; COMMIT";
+
+static void run_as_owner(const char *sql)
+{
+    PGresult *result = PQexec(site.owner, sql);
+
+    if (PQresultStatus(result) != PGRES_COMMAND_OK) {
+        fail_msg("%s: %s", sql, PQerrorMessage(site.owner));
+    }
+    PQclear(result);
+}
+
+static void a_migration_runs(void **state)
+{
+    struct ledger *ledger = open_ledger("migrated");
+    int times = torture_amount(2, 10);
+    int64_t slowest_ms = 0;
+
+    (void)state;
+    for (int i = 0; i < times; i++) {
+        clock_sleep_ms(BETWEEN_MS);
+        run_as_owner(next_migration);
+        await_recovery(ledger, &slowest_ms);
+        clock_sleep_ms(BETWEEN_MS);
+        run_as_owner(and_back);
+        await_recovery(ledger, &slowest_ms);
+    }
+    close_ledger(ledger, "a migration that rewrites the table, and back", times, slowest_ms);
+}
+
+static void run_file_as_owner(const char *path)
+{
+    char *sql = read_whole_file(path);
+
+    run_as_owner(sql);
+    free(sql);
+}
+
+/* A worker that is newer than the schema refuses, until incidentctl has migrated while the load goes on. */
+static void an_older_schema_is_migrated(void **state)
+{
+    struct ledger *ledger;
+    int64_t slowest_ms = 0;
+
+    (void)state;
+    run_as_owner(
+        "SET client_min_messages = warning; CREATE TEMPORARY TABLE token_kept AS TABLE intake.api_token; "
+        "DROP SCHEMA intake, reporting CASCADE");
+    run_file_as_owner("migrations/0001_initial.sql");
+    run_as_owner("INSERT INTO intake.api_token OVERRIDING SYSTEM VALUE SELECT * FROM token_kept");
+    ledger = open_ledger("older");
+    clock_sleep_ms(BETWEEN_MS);
+    assert_int_equal(site_control(&site, NULL, "migrate", NULL)->status, 0);
+    await_recovery(ledger, &slowest_ms);
+    clock_sleep_ms(BETWEEN_MS);
+    close_ledger(ledger, "incidentctl migrate, from version 1 to the worker's", 1, slowest_ms);
+}
+
+/* ---- The disk is full ---- */
+
+/* Fills the file system to its last byte with a file, as far as root's privilege goes. */
+static void fill(const char *path)
+{
+    static const char zeros[64 * 1024];
+    FILE *file = fopen(path, "ae");
+    size_t size = sizeof zeros;
+
+    assert_non_null(file);
+    (void)setvbuf(file, NULL, _IONBF, 0);
+    while (size > 0) {
+        if (fwrite(zeros, 1, size, file) != size) {
+            size /= 2; /* the last pages one by one */
+        }
+    }
+    (void)fclose(file);
+}
+
+/* The whole of Postgres's directory on a small file system of its own, in which others leave no byte. */
+static void the_disk_is_full(void **state)
+{
+    int times = torture_amount(1, 5);
+    char data[128], ballast[160], copy[160], command[512];
+    const char *const move[] = {"/bin/sh", "-c", command, NULL};
+    struct ledger *ledger;
+    int64_t slowest_ms = 0;
+
+    (void)state;
+    if (geteuid() != 0) {
+        print_message("only root can make a file system of its own for this one\n");
+        skip();
+    }
+    site_stop_postgres(&site, SIGINT);
+    (void)snprintf(data, sizeof data, "%s/data", site.directory);
+    (void)snprintf(copy, sizeof copy, "%s/data.copy", site.directory);
+    (void)snprintf(ballast, sizeof ballast, "%s/ballast", data);
+    (void)snprintf(command, sizeof command, "cp -a %s %s", data, copy);
+    assert_int_equal(process_run(move, NULL, NULL, 0)->status, 0);
+    assert_int_equal(mount("incidents-test", data, "tmpfs", 0, "size=256m,mode=0700"), 0);
+    (void)snprintf(command, sizeof command, "cp -a %s/. %s/", copy, data);
+    assert_int_equal(process_run(move, NULL, NULL, 0)->status, 0);
+    /* No WAL segment is kept for later, so that it is the log that runs out, the worst case: Postgres then
+     * ends by itself. */
+    site_start_postgres(&site, "-c max_wal_size=32MB -c min_wal_size=32MB -c wal_recycle=off");
+    ledger = open_ledger("full");
+    for (int i = 0; i < times; i++) {
+        clock_sleep_ms(BETWEEN_MS);
+        fill(ballast);
+        clock_sleep_ms(2 * DEADLINE_MS);
+        assert_int_equal(unlink(ballast), 0);
+        if (process_wait(site.postgres, 0) >= 0) { /* its supervisor starts it again */
+            site_start_postgres(&site, durable);
+        } else {
+            (void)site_query(&site, "SELECT 1");
+        }
+        await_recovery(ledger, &slowest_ms);
+    }
+    assert_true(site_count_in_log(&site, "No space left on device") > 0);
+    close_ledger(ledger, "the disk full for two deadlines", times, slowest_ms);
+    site_stop_postgres(&site, SIGINT);
+    (void)snprintf(command, sizeof command, "rm -rf %s && cp -a %s %s", copy, data, copy);
+    assert_int_equal(process_run(move, NULL, NULL, 0)->status, 0);
+    assert_int_equal(umount(data), 0);
+    (void)snprintf(command, sizeof command, "rm -rf %s && mv %s %s", data, copy, data);
+    assert_int_equal(process_run(move, NULL, NULL, 0)->status, 0);
+    site_start_postgres(&site, durable);
+}
+
+static void the_worker_ends_cleanly_and_without_a_leak(void **state)
+{
+    (void)state;
+    site_stop_worker(&site);
+    site_start_worker(&site, settings);
+}
+
+static int start(void **state)
+{
+    (void)state;
+    site_start(&site, settings);
+    (void)site_query(&site, "GRANT incidents_fcgi TO incidents_owner"); /* who may then end its sessions */
+    site_stop_postgres(&site, SIGINT);
+    site_start_postgres(&site, durable);
+    ledger_table("Faults under load");
+    return 0;
+}
+
+static int stop(void **state)
+{
+    char data[128];
+
+    (void)state;
+    http_close();
+    site_stop(&site);
+    (void)snprintf(data, sizeof data, "%s/data", site.directory);
+    if (umount(data) == 0) { /* a test that failed has left it */
+        (void)rmdir(data);
+        (void)rmdir(site.directory);
+    }
+    return 0;
+}
+
+static int abandon(void **state)
+{
+    (void)state;
+    crowd_abandon_all();
+    return 0;
+}
+
+#define CASE(test) cmocka_unit_test_teardown(test, abandon)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(postgres_is_killed),
+        CASE(postgres_stops_in_an_orderly_way),
+        CASE(sessions_are_terminated_at_random),
+        CASE(postgres_stands_still_for_longer_than_the_deadline),
+        CASE(the_worker_is_killed),
+        CASE(nginx_is_reloaded),
+        CASE(connections_are_used_up),
+        CASE(a_row_is_locked),
+        CASE(the_table_is_locked),
+        CASE(a_migration_runs),
+        CASE(an_older_schema_is_migrated),
+        CASE(the_disk_is_full),
+        CASE(the_worker_ends_cleanly_and_without_a_leak),
+    };
+
+    return cmocka_run_group_tests(tests, start, stop);
+}
