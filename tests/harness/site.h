@@ -34,7 +34,7 @@ void site_start_empty(struct site *site);
 void site_start(struct site *site, const char *const settings[]);
 
 /* Stops what runs, and removes the directory. The worker must end cleanly, which under a sanitizer means: no
- * leak. */
+ * leak; where anything does not, this program ends as failed. */
 void site_stop(struct site *site);
 
 void site_start_postgres(struct site *site, const char *arguments);

@@ -391,13 +391,6 @@ static void the_disk_is_full(void **state)
     site_start_postgres(&site, durable);
 }
 
-static void the_worker_ends_cleanly_and_without_a_leak(void **state)
-{
-    (void)state;
-    site_stop_worker(&site);
-    site_start_worker(&site, settings);
-}
-
 static int start(void **state)
 {
     (void)state;
@@ -448,7 +441,6 @@ int main(void)
         CASE(a_migration_runs),
         CASE(an_older_schema_is_migrated),
         CASE(the_disk_is_full),
-        CASE(the_worker_ends_cleanly_and_without_a_leak),
     };
 
     return cmocka_run_group_tests(tests, start, stop);
