@@ -12,8 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -324,6 +322,11 @@ static void an_older_schema_is_migrated(void **state)
 
 /* ---- The disk is full ---- */
 
+/* No segment of the log is kept for later, so that it is the log that runs out, the worst case: Postgres
+ * panics. */
+static const char little_log[] =
+    "-c max_connections=20 -c max_wal_size=32MB -c min_wal_size=32MB -c wal_recycle=off";
+
 /* Fills the file system to its last byte with a file, as far as root's privilege goes. */
 static void fill(const char *path)
 {
@@ -341,12 +344,69 @@ static void fill(const char *path)
     (void)fclose(file);
 }
 
-/* The whole of Postgres's directory on a small file system of its own, in which others leave no byte. */
+/* Whether Postgres commits something. */
+static bool can_write(void)
+{
+    PGconn *connection = PQconnectdb(site.owner_url);
+    PGresult *result = PQexec(connection, "SELECT pg_logical_emit_message(true, 'faults', 'room again')");
+    bool can = PQresultStatus(result) == PGRES_TUPLES_OK;
+
+    PQclear(result);
+    PQfinish(connection);
+    return can;
+}
+
+/* While the disk is full, Postgres recovers and panics in turn, or has ended; a supervisor starts it again
+ * then. */
+static void await_room(void)
+{
+    int64_t give_up_ms = clock_now_ms() + 60000;
+
+    while (!can_write()) {
+        assert_true(clock_now_ms() < give_up_ms);
+        if (process_wait(site.postgres, 20) >= 0) {
+            site_start_postgres(&site, little_log);
+        }
+    }
+}
+
+static void run_shell(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+static void run_shell(const char *format, ...)
+{
+    char command[512];
+    const char *const argv[] = {"/bin/sh", "-c", command, NULL};
+    va_list arguments;
+
+    va_start(arguments, format);
+    (void)vsnprintf(command, sizeof command, format, arguments);
+    va_end(arguments);
+    assert_int_equal(process_run(argv, NULL, NULL, 0)->status, 0);
+}
+
+/* Puts Postgres's directory onto a small file system of its own, and back. */
+static void move_to_small_disk(const char *data)
+{
+    site_stop_postgres(&site, SIGINT);
+    run_shell("cp -a %s %s.copy", data, data);
+    assert_int_equal(mount("incidents-test", data, "tmpfs", 0, "size=256m,mode=0700"), 0);
+    run_shell("cp -a %s.copy/. %s/ && rm -rf %s.copy", data, data, data);
+    site_start_postgres(&site, little_log);
+}
+
+static void move_back(const char *data)
+{
+    site_stop_postgres(&site, SIGINT);
+    run_shell("cp -a %s %s.copy", data, data);
+    assert_int_equal(umount(data), 0);
+    run_shell("rm -rf %s && mv %s.copy %s", data, data, data);
+    site_start_postgres(&site, durable);
+}
+
 static void the_disk_is_full(void **state)
 {
     int times = torture_amount(1, 5);
-    char data[128], ballast[160], copy[160], command[512];
-    const char *const move[] = {"/bin/sh", "-c", command, NULL};
+    char data[128], ballast[160];
     struct ledger *ledger;
     int64_t slowest_ms = 0;
 
@@ -355,40 +415,21 @@ static void the_disk_is_full(void **state)
         print_message("only root can make a file system of its own for this one\n");
         skip();
     }
-    site_stop_postgres(&site, SIGINT);
     (void)snprintf(data, sizeof data, "%s/data", site.directory);
-    (void)snprintf(copy, sizeof copy, "%s/data.copy", site.directory);
     (void)snprintf(ballast, sizeof ballast, "%s/ballast", data);
-    (void)snprintf(command, sizeof command, "cp -a %s %s", data, copy);
-    assert_int_equal(process_run(move, NULL, NULL, 0)->status, 0);
-    assert_int_equal(mount("incidents-test", data, "tmpfs", 0, "size=256m,mode=0700"), 0);
-    (void)snprintf(command, sizeof command, "cp -a %s/. %s/", copy, data);
-    assert_int_equal(process_run(move, NULL, NULL, 0)->status, 0);
-    /* No WAL segment is kept for later, so that it is the log that runs out, the worst case: Postgres then
-     * ends by itself. */
-    site_start_postgres(&site, "-c max_wal_size=32MB -c min_wal_size=32MB -c wal_recycle=off");
+    move_to_small_disk(data);
     ledger = open_ledger("full");
     for (int i = 0; i < times; i++) {
         clock_sleep_ms(BETWEEN_MS);
         fill(ballast);
         clock_sleep_ms(2 * DEADLINE_MS);
         assert_int_equal(unlink(ballast), 0);
-        if (process_wait(site.postgres, 0) >= 0) { /* its supervisor starts it again */
-            site_start_postgres(&site, durable);
-        } else {
-            (void)site_query(&site, "SELECT 1");
-        }
+        await_room();
         await_recovery(ledger, &slowest_ms);
     }
     assert_true(site_count_in_log(&site, "No space left on device") > 0);
     close_ledger(ledger, "the disk full for two deadlines", times, slowest_ms);
-    site_stop_postgres(&site, SIGINT);
-    (void)snprintf(command, sizeof command, "rm -rf %s && cp -a %s %s", copy, data, copy);
-    assert_int_equal(process_run(move, NULL, NULL, 0)->status, 0);
-    assert_int_equal(umount(data), 0);
-    (void)snprintf(command, sizeof command, "rm -rf %s && mv %s %s", data, copy, data);
-    assert_int_equal(process_run(move, NULL, NULL, 0)->status, 0);
-    site_start_postgres(&site, durable);
+    move_back(data);
 }
 
 static int start(void **state)
