@@ -1,7 +1,6 @@
 /* A growing byte buffer with a hard cap from birth. */
 #include "base/buffer.h"
 
-#include <json-c/json.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -99,19 +98,35 @@ void buffer_append_format(struct buffer *buffer, const char *format, ...)
     va_end(arguments);
 }
 
+/* Appends what a byte is in a JSON string where it cannot stand for itself (RFC 8259 section 7). */
+static void append_escape(struct buffer *buffer, unsigned char byte)
+{
+    static const char spelt[] = "\"\\\b\f\n\r\t", letters[] = "\"\\bfnrt";
+    const char *found = byte == '\0' ? NULL : strchr(spelt, byte);
+    char escape[8];
+
+    if (found != NULL) {
+        (void)snprintf(escape, sizeof escape, "\\%c", letters[found - spelt]);
+    } else {
+        (void)snprintf(escape, sizeof escape, "\\u%04x", byte);
+    }
+    buffer_append_text(buffer, escape);
+}
+
 void buffer_append_json_string(struct buffer *buffer, const char *data, size_t len)
 {
-    struct json_object *string = json_object_new_string_len(data, (int)len);
-    size_t quoted_len = 0;
-    const char *quoted = NULL;
+    size_t plain = 0; /* where what has not been appended begins */
 
-    if (string != NULL) {
-        quoted = json_object_to_json_string_length(string, JSON_C_TO_STRING_NOSLASHESCAPE, &quoted_len);
+    buffer_append_text(buffer, "\"");
+    for (size_t i = 0; i < len; i++) {
+        unsigned char byte = (unsigned char)data[i];
+
+        if (byte < 0x20 || byte == '"' || byte == '\\') {
+            buffer_append(buffer, data + plain, i - plain);
+            append_escape(buffer, byte);
+            plain = i + 1;
+        }
     }
-    if (quoted == NULL) {
-        buffer->failed = true;
-    } else {
-        buffer_append(buffer, quoted, quoted_len);
-    }
-    json_object_put(string);
+    buffer_append(buffer, data + plain, len - plain);
+    buffer_append_text(buffer, "\"");
 }

@@ -9,6 +9,8 @@
 #include "model/metadata.h"
 #include "model/timestamp.h"
 
+enum { SERVICES_EXPECTED = 16 }; /* more than so many make a table grow */
+
 /* The arguments that are known, in the order in which they are judged. */
 enum argument {
     ARGUMENT_REFERENCE_ID,
@@ -38,16 +40,16 @@ static bool out_of_memory(struct error *error)
     return error_set(error, ERROR_INTERNAL, "out of memory");
 }
 
-/* Has json-c parse one value of a text that json_find_members has judged. The caller owns the result; NULL
+/* Has json-c decode one string of a text that json_find_members has judged. The caller owns the result; NULL
  * when out of memory. */
-static struct json_object *parse_value(struct slice value)
+static struct json_object *parse_string(struct slice value)
 {
     struct json_tokener *tokener;
     struct json_object *parsed;
 
     /* Nearly every string is one without escapes, and stands there as it is. A parser costs more than the
      * rest of a request. */
-    if (value.data[0] == '"' && memchr(value.data, '\\', value.len) == NULL) {
+    if (memchr(value.data, '\\', value.len) == NULL) {
         return json_object_new_string_len(value.data + 1, (int)value.len - 2);
     }
     tokener = json_tokener_new_ex(JSON_DEPTH_MAX + 1);
@@ -56,6 +58,11 @@ static struct json_object *parse_value(struct slice value)
     }
     parsed = json_tokener_parse_ex(tokener, value.data, (int)value.len);
     json_tokener_free(tokener);
+    /* Where json-c has no memory for a piece of a string, it goes on with the next and says nothing. */
+    if (parsed != NULL && (size_t)json_object_get_string_len(parsed) != json_string_length(value)) {
+        json_object_put(parsed);
+        return NULL;
+    }
     return parsed;
 }
 
@@ -143,7 +150,7 @@ static bool read_reference_id(const struct json_member *member, bool integer_all
     if (member->has_nul) {
         return error_set(error, ERROR_INVALID_ARGUMENTS, "%s must not contain \\u0000", name);
     }
-    value = parse_value(member->value);
+    value = parse_string(member->value);
     if (value == NULL) {
         return out_of_memory(error);
     }
@@ -202,7 +209,7 @@ static bool read_service(const struct json_member *element, size_t index, enum d
         return error_set(error, ERROR_INVALID_ARGUMENTS, "services[%zu] must be an object", index);
     }
     if (members[IDENTIFIER].type == JSON_STRING) {
-        service->identifier = parse_value(members[IDENTIFIER].value);
+        service->identifier = parse_string(members[IDENTIFIER].value);
         if (service->identifier == NULL) {
             return out_of_memory(error);
         }
@@ -212,7 +219,7 @@ static bool read_service(const struct json_member *element, size_t index, enum d
     }
     service->names_it = members[NAME].type != JSON_INVALID;
     if (members[NAME].type == JSON_STRING) {
-        service->name = parse_value(members[NAME].value);
+        service->name = parse_string(members[NAME].value);
         return service->name != NULL || out_of_memory(error);
     }
     if (service->names_it && members[NAME].type != JSON_NULL) {
@@ -222,33 +229,40 @@ static bool read_service(const struct json_member *element, size_t index, enum d
     return true;
 }
 
+/* Adds to an array; false where there is no memory. json-c takes a reference over only where it adds. */
+static bool add_reference(struct json_object *array, struct json_object *value)
+{
+    if (json_object_array_add(array, json_object_get(value)) == 0) {
+        return true;
+    }
+    json_object_put(value);
+    return false;
+}
+
 /* Adds a service to the links, or its name to the link that is there. `by_identifier` finds the latter. */
 static bool link_service(const struct service *service, struct json_object *links,
-                         struct json_object *by_identifier, struct error *error)
+                         struct lh_table *by_identifier, struct error *error)
 {
     const char *identifier = json_object_get_string(service->identifier);
-    struct json_object *link = NULL;
+    struct json_object *link;
+    void *known;
+    bool ok;
 
-    if (json_object_object_get_ex(by_identifier, identifier, &link)) {
+    if (lh_table_lookup_ex(by_identifier, identifier, &known)) {
+        /* In place of what stands there, for which no memory is needed. */
         return !service->names_it ||
-               json_object_array_put_idx(link, 1, json_object_get(service->name)) == 0 ||
+               json_object_array_put_idx(known, 1, json_object_get(service->name)) == 0 ||
                out_of_memory(error);
     }
     link = json_object_new_array_ext(2);
-    if (link == NULL || json_object_array_add(links, link) != 0) {
-        json_object_put(link);
-        return out_of_memory(error);
-    }
-    if (json_object_array_add(link, json_object_get(service->identifier)) != 0 ||
-        json_object_array_add(link, json_object_get(service->name)) != 0 ||
-        json_object_object_add(by_identifier, identifier, json_object_get(link)) != 0) {
-        return out_of_memory(error);
-    }
-    return true;
+    ok = link != NULL && add_reference(link, service->identifier) && add_reference(link, service->name) &&
+         add_reference(links, link) && lh_table_insert(by_identifier, identifier, link) == 0;
+    json_object_put(link); /* links has it */
+    return ok || out_of_memory(error);
 }
 
 static bool link_services(struct slice array, enum dialect dialect, struct json_object *links,
-                          struct json_object *by_identifier, struct error *error)
+                          struct lh_table *by_identifier, struct error *error)
 {
     struct json_reader reader;
     struct json_member element;
@@ -273,10 +287,12 @@ static bool link_services(struct slice array, enum dialect dialect, struct json_
     return true;
 }
 
+/* The table by identifier borrows keys and links from the array of links: one of json-c's objects would copy
+ * the keys, and lose a copy where it has no memory to grow. */
 static bool read_services(const struct json_member *member, enum dialect dialect,
                           struct services_argument *services, struct error *error)
 {
-    struct json_object *by_identifier;
+    struct lh_table *by_identifier;
     bool ok;
 
     if (dialect == DIALECT_SYNC && (member->type == JSON_INVALID || member->type == JSON_NULL)) {
@@ -291,11 +307,13 @@ static bool read_services(const struct json_member *member, enum dialect dialect
                          dialect == DIALECT_UPSERT ? " or null" : "");
     }
     services->links = json_object_new_array();
-    by_identifier = json_object_new_object();
+    by_identifier = lh_kchar_table_new(SERVICES_EXPECTED, NULL);
     ok = services->links != NULL && by_identifier != NULL
              ? link_services(member->value, dialect, services->links, by_identifier, error)
              : out_of_memory(error);
-    json_object_put(by_identifier);
+    if (by_identifier != NULL) {
+        lh_table_free(by_identifier);
+    }
     if (ok) {
         services->presence =
             json_object_array_length(services->links) > 0 ? PRESENCE_GIVEN : PRESENCE_CLEARED;
@@ -315,7 +333,7 @@ static bool read_timestamp(const struct json_member *member, struct timestamp_ar
         return true;
     }
     if (member->type == JSON_STRING) {
-        struct json_object *text = parse_value(member->value);
+        struct json_object *text = parse_string(member->value);
         bool readable;
 
         if (text == NULL) {

@@ -394,6 +394,30 @@ bool json_string_equals(struct slice quoted, const char *ascii)
     return at == end;
 }
 
+/* In UTF-8 (RFC 3629 section 3) each half of a surrogate pair stands for two of its four bytes. */
+static size_t utf8_length(int unit)
+{
+    if (unit < 0x80) {
+        return 1;
+    }
+    return unit < 0x800 || is_high_surrogate(unit) || is_low_surrogate(unit) ? 2 : 3;
+}
+
+size_t json_string_length(struct slice quoted)
+{
+    const char *at = quoted.data + 1;
+    const char *end = quoted.data + quoted.len - 1;
+    size_t length = 0;
+
+    while (at != end) {
+        bool is_byte = *at != '\\';
+        int unit = read_unit(&at);
+
+        length += is_byte ? 1 : utf8_length(unit);
+    }
+    return length;
+}
+
 static struct json_member *find_member(struct json_member *members, size_t count, struct slice key)
 {
     for (size_t i = 0; i < count; i++) {

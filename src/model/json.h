@@ -74,6 +74,9 @@ bool json_find_members(struct slice text, struct json_member *members, size_t co
  * Returns false behind the last. The text must have been judged before. */
 bool json_next_element(struct json_reader *reader, struct json_member *element);
 
+/* How many bytes a valid JSON string's own bytes, with quotes, spell once its escapes are read. */
+size_t json_string_length(struct slice quoted);
+
 /* Whether a JSON string's own bytes, with quotes, spell that ASCII text once its escapes are read. */
 bool json_string_equals(struct slice quoted, const char *ascii);
 

@@ -100,25 +100,42 @@ static void append_timestamp(struct item *item, const char *key, const struct ti
     }
 }
 
+/* A string of json-c's, or null. */
+static void append_string(struct item *item, struct json_object *string)
+{
+    if (string == NULL) {
+        buffer_append_text(&item->json, "null");
+    } else {
+        buffer_append_json_string(&item->json, json_object_get_string(string),
+                                  (size_t)json_object_get_string_len(string));
+    }
+}
+
+/* An array of an identifier and a name. Not written by json-c: where that has no memory for a piece of a
+ * text, it goes on with the next and says nothing. */
+static void append_link(struct item *item, struct json_object *link)
+{
+    buffer_append_text(&item->json, "[");
+    append_string(item, json_object_array_get_idx(link, 0));
+    buffer_append_text(&item->json, ",");
+    append_string(item, json_object_array_get_idx(link, 1));
+    buffer_append_text(&item->json, "]");
+}
+
 static void append_services(struct item *item, const struct services_argument *services)
 {
     if (services->presence == PRESENCE_ABSENT) {
         return;
     }
     append_key(item, "services");
-    if (services->presence == PRESENCE_CLEARED) {
-        buffer_append_text(&item->json, "[]");
-    } else {
-        size_t len = 0;
-        const char *text = json_object_to_json_string_length(
-            services->links, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &len);
-
-        if (text == NULL) {
-            item->json.failed = true;
-        } else {
-            buffer_append(&item->json, text, len);
+    buffer_append_text(&item->json, "[");
+    if (services->presence == PRESENCE_GIVEN) {
+        for (size_t i = 0; i < json_object_array_length(services->links); i++) {
+            buffer_append_text(&item->json, i == 0 ? "" : ",");
+            append_link(item, json_object_array_get_idx(services->links, i));
         }
     }
+    buffer_append_text(&item->json, "]");
 }
 
 static void append_reference_id(struct item *item, const struct incident *incident)

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <json-c/json.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -882,6 +883,38 @@ static void a_key_is_matched_as_what_it_spells(void **state)
     assert_int_equal(failures, 0);
 }
 
+static size_t length_by_json_c(const char *quoted)
+{
+    struct json_object *string = json_tokener_parse(quoted);
+    size_t length = (size_t)json_object_get_string_len(string);
+
+    json_object_put(string);
+    return length;
+}
+
+/* json-c decodes them, and loses pieces of a long one where memory is short. */
+static void a_string_is_as_long_as_what_it_spells(void **state)
+{
+    static const char *const others[] = {"\"\"", "\"\\ud83d\\ude00\"", "\"\\ud800\\udc00 \\udbff\\udfff\"",
+                                         "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"", "\"\u00e9\u20ac\U0001F600\""};
+
+    (void)state;
+    for (int unit = 1; unit <= 0xFFFF; unit++) {
+        char quoted[16];
+
+        if (unit < 0xD800 || unit > 0xDFFF) {
+            int len = snprintf(quoted, sizeof quoted, "\"\\u%04x\"", (unsigned)unit);
+
+            assert_int_equal(json_string_length((struct slice){quoted, (size_t)len}),
+                             length_by_json_c(quoted));
+        }
+    }
+    for (size_t i = 0; i < COUNT(others); i++) {
+        assert_int_equal(json_string_length((struct slice){others[i], strlen(others[i])}),
+                         length_by_json_c(others[i]));
+    }
+}
+
 static void only_the_outermost_object_is_searched(void **state)
 {
     struct json_member member = {.name = "a"};
@@ -1495,6 +1528,7 @@ int main(void)
         cmocka_unit_test(an_empty_object_has_no_members),
         cmocka_unit_test(no_members_need_be_wanted),
         cmocka_unit_test(a_key_is_matched_as_what_it_spells),
+        cmocka_unit_test(a_string_is_as_long_as_what_it_spells),
         cmocka_unit_test(only_the_outermost_object_is_searched),
         cmocka_unit_test(of_a_repeated_key_the_last_one_counts),
         cmocka_unit_test(a_nul_escape_is_told_apart_by_where_it_stands),
