@@ -106,6 +106,7 @@ void gateway_refuse_cgi(void)
     struct request request;
     struct response response;
     struct buffer written;
+    struct slice answer;
     struct error error;
 
     request_init(&request, read_variable, NULL);
@@ -114,8 +115,8 @@ void gateway_refuse_cgi(void)
     (void)check_outcome(ITEM_FAILED, &error);
     answer_error(&response, &error);
     buffer_init(&written, ANSWER_MAX);
-    response_serialize(&response, request.id, &written);
-    (void)write_stdout((struct slice){.data = written.data, .len = written.len});
+    exchange_write(&response, request.id, &written, &answer);
+    (void)write_stdout(answer);
     buffer_free(&written);
     response_free(&response);
 }

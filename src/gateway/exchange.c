@@ -23,18 +23,22 @@ void exchange_refuse(struct exchange *exchange)
     (void)error_set(&exchange->error, ERROR_REQUEST_TOO_LARGE, "the headers are over the size limit");
 }
 
-void exchange_end(struct exchange *exchange, struct buffer *written, struct slice *answer)
+void exchange_write(const struct response *response, const char *request_id, struct buffer *written,
+                    struct slice *answer)
 {
-    const struct response *response = &exchange->response;
-
-    api_answer(exchange);
     if (!response->body.failed) {
-        response_serialize(response, exchange->request.id, written);
+        response_serialize(response, request_id, written);
     }
     *answer = (struct slice){.data = written->data, .len = written->len};
     if (response->body.failed || written->failed) {
-        log_error("unable to answer request_id=\"%s\": out of memory", exchange->request.id);
+        log_error("unable to answer request_id=\"%s\": out of memory", request_id);
         *answer = (struct slice){.data = last_resort, .len = sizeof last_resort - 1};
     }
+}
+
+void exchange_end(struct exchange *exchange, struct buffer *written, struct slice *answer)
+{
+    api_answer(exchange);
+    exchange_write(&exchange->response, exchange->request.id, written, answer);
     response_free(&exchange->response);
 }

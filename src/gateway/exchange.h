@@ -11,8 +11,12 @@ void exchange_begin(struct exchange *exchange, request_variable *variable, void 
 /* Has the exchange end with request_too_large, because the request was too large to be looked into. */
 void exchange_refuse(struct exchange *exchange);
 
-/* Frees the exchange. *answer is CGI's form of its answer, whatever happened, and points into `written`, an
- * empty buffer, or to a constant. */
+/* *answer is CGI's form of the response, whatever happened, and points into `written`, an empty buffer, or to
+ * a constant that says that there is no memory. */
+void exchange_write(const struct response *response, const char *request_id, struct buffer *written,
+                    struct slice *answer);
+
+/* Frees the exchange. *answer is its answer, as exchange_write gives it. */
 void exchange_end(struct exchange *exchange, struct buffer *written, struct slice *answer);
 
 #endif

@@ -40,6 +40,7 @@ enum {
     HEAD_KEEP_BYTES = 8 * 1024,
     HEAD_MAX = 2 * GUARD_PARAMS_MAX,
     ANSWER_MAX = 64 * 1024,
+    ROOM_BYTES = 24 * 1024,   /* libfcgi's streams take 17 KiB; variables come on top */
     STACK_BYTES = 512 * 1024, /* libpq connects on it: name resolution, TLS */
 };
 
@@ -63,6 +64,7 @@ struct worker {
     pthread_t thread;
     int desk;           /* a file in memory, on which libfcgi finds a request's head */
     struct buffer head; /* what is put there */
+    struct buffer room; /* memory that is kept for libfcgi */
 };
 
 /* A request in hand. */
@@ -150,20 +152,48 @@ static bool put_on_desk(struct worker *worker, const struct guard *guard)
            lseek(worker->desk, 0, SEEK_SET) == 0;
 }
 
+/* libfcgi ends the program where it gets no memory. So each thread keeps as much as a request takes, and lets
+ * go of it right before: false where there is not so much. */
+static bool make_room(struct worker *worker, size_t more)
+{
+    bool is_there;
+
+    if (worker->room.failed) {
+        buffer_free(&worker->room);
+    }
+    is_there = buffer_reserve(&worker->room, ROOM_BYTES + more);
+    if (is_there) {
+        buffer_free(&worker->room);
+    }
+    return is_there;
+}
+
+static void keep_room(struct worker *worker)
+{
+    (void)buffer_reserve(&worker->room, ROOM_BYTES); /* else the next request asks for it */
+}
+
 /* Has libfcgi read the head of the connection's request, and lends it the connection for the answer. */
 static bool begin_call(struct worker *worker, struct call *call)
 {
     FCGX_Request *request = &call->request;
+    bool accepted;
 
     /* -1: should libfcgi want to accept another connection, it fails and comes back. */
     if (FCGX_InitRequest(request, -1, FCGI_FAIL_ACCEPT_ON_INTR) != 0 ||
         !put_on_desk(worker, &call->connection->guard)) {
         return false;
     }
+    if (!make_room(worker, call->connection->guard.params.len)) {
+        errno = ENOMEM;
+        return false;
+    }
     request->ipcFd = worker->desk;
     (void)FCGX_Detach(request);  /* else a close waits up to two seconds for the web server's own */
     request->keepConnection = 1; /* FCGX_Accept_r begins with FCGX_Finish_r, which would close it */
-    if (FCGX_Accept_r(request) != 0) {
+    accepted = FCGX_Accept_r(request) == 0;
+    keep_room(worker);
+    if (!accepted) {
         worker->desk = -1; /* libfcgi has closed it */
         return false;
     }
@@ -328,6 +358,7 @@ static bool start_worker(struct worker *worker, struct server *server, const pth
     int failure;
 
     buffer_init(&worker->head, HEAD_MAX);
+    buffer_init(&worker->room, HEAD_MAX);
     worker->server = server;
     if (!set_up_desk(worker)) {
         log_error("unable to start a request thread: no file in memory: %s", strerror(errno));
@@ -345,6 +376,7 @@ static void join_worker(struct worker *worker)
 {
     (void)pthread_join(worker->thread, NULL);
     buffer_free(&worker->head);
+    buffer_free(&worker->room);
     if (worker->desk >= 0) {
         (void)close(worker->desk);
     }
