@@ -134,7 +134,13 @@ check: ## look at sources and programs without running them: analyzers, banned f
 # What scripts/test runs, built.
 tests: $(BUILD)/incidents.fcgi $(BUILD)/incidentctl $(UNIT:%=$(BUILD)/tests/unit/%) \
        $(INTEGRATION:%=$(BUILD)/tests/integration/%) $(TORTURE:%=$(BUILD)/tests/torture/%) \
-       $(FUZZ:%=$(BUILD)/tests/fuzz/%)
+       $(FUZZ:%=$(BUILD)/tests/fuzz/%) $(BUILD)/tests/preload/scarce.so
+
+# For LD_PRELOAD, also into programs without sanitizers.
+$(BUILD)/tests/preload/%.so: tests/preload/%.c tests/preload/%.h $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(SAY) CC $<
+	$(Q)$(CC) $(DEFINES) -Itests -std=c11 $(WARNINGS) -O2 -g -fPIC -shared -o $@ $<
 
 $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(call objects,$(wildcard tests/cases/*.c)) $(UNIT_LIBRARY_OBJECTS)
 	@mkdir -p $(@D)

@@ -191,39 +191,52 @@ static void split_answer(const struct outcome *outcome, struct answer *answer)
     }
 }
 
-void http_as_cgi(struct site *site, const struct call *call, struct answer *answer)
+const struct outcome *http_run_cgi(struct site *site, const struct call *call,
+                                   const char *const environment[], struct answer *answer)
 {
-    static struct cgi_environment environment;
+    static struct cgi_environment variables;
     const char *const argv[] = {site->program, NULL};
     const struct outcome *outcome;
     char value[VARIABLE_SIZE - 64];
     const char *authorization = authorization_of(site, call, value, sizeof value);
 
-    environment = (struct cgi_environment){.count = 0};
-    set_variable(&environment, "GATEWAY_INTERFACE", "CGI/1.1");
-    set_variable(&environment, "SERVER_PROTOCOL", "HTTP/1.1");
-    set_variable(&environment, "REQUEST_METHOD", call->verb == NULL ? "POST" : call->verb);
-    set_variable(&environment, "QUERY_STRING", call->query == NULL ? "" : call->query);
-    set_variable(&environment, "SCRIPT_NAME", "/cgi-bin/incidents.fcgi");
-    set_variable(&environment, "DATABASE_URL", site->worker_url);
+    variables = (struct cgi_environment){.count = 0};
+    set_variable(&variables, "GATEWAY_INTERFACE", "CGI/1.1");
+    set_variable(&variables, "SERVER_PROTOCOL", "HTTP/1.1");
+    set_variable(&variables, "REQUEST_METHOD", call->verb == NULL ? "POST" : call->verb);
+    set_variable(&variables, "QUERY_STRING", call->query == NULL ? "" : call->query);
+    set_variable(&variables, "SCRIPT_NAME", "/cgi-bin/incidents.fcgi");
+    set_variable(&variables, "DATABASE_URL", site->worker_url);
     if (*authorization != '\0') {
-        set_variable(&environment, "HTTP_AUTHORIZATION", authorization);
+        set_variable(&variables, "HTTP_AUTHORIZATION", authorization);
     }
     for (size_t i = 0; i < HTTP_HEADERS_MAX && call->headers[i] != NULL; i++) {
-        set_header(&environment, call->headers[i]);
+        set_header(&variables, call->headers[i]);
     }
     (void)snprintf(value, sizeof value, "/%s", call->path);
-    set_variable(&environment, "PATH_INFO", value);
+    set_variable(&variables, "PATH_INFO", value);
     (void)snprintf(value, sizeof value, "%zu", body_length(call));
-    set_variable(&environment, "CONTENT_LENGTH", value);
+    set_variable(&variables, "CONTENT_LENGTH", value);
+    for (size_t i = 0; environment != NULL && environment[i] != NULL; i++) {
+        assert_true(variables.count < VARIABLES_MAX);
+        variables.entries[variables.count++] = environment[i];
+    }
+    variables.entries[variables.count] = NULL;
 
     *answer = (struct answer){0};
-    outcome = process_run_bare(argv, environment.entries, call->body, body_length(call));
+    outcome = process_run_bare(argv, variables.entries, call->body, body_length(call));
+    split_answer(outcome, answer);
+    parse_body(answer);
+    return outcome;
+}
+
+void http_as_cgi(struct site *site, const struct call *call, struct answer *answer)
+{
+    const struct outcome *outcome = http_run_cgi(site, call, NULL, answer);
+
     if (outcome->status != 0) { /* a leak that the sanitizer found, among others */
         fail_msg("the CGI program ended with status %d: %s", outcome->status, outcome->err);
     }
-    split_answer(outcome, answer);
-    parse_body(answer);
 }
 
 void answer_free(struct answer *answer)

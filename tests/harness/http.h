@@ -38,6 +38,11 @@ http_transport http_through_nginx;
 /* As plain CGI: the worker's program runs for this request alone. Not for several threads at once. */
 http_transport http_as_cgi;
 
+/* The same with more variables (NAME=value, NULL at the end), and however the program ends: the answer's
+ * status is 0 where it gave none. Overwrites what process_run returned. */
+const struct outcome *http_run_cgi(struct site *site, const struct call *call,
+                                   const char *const environment[], struct answer *answer);
+
 void answer_free(struct answer *answer);
 
 /* A header's value in buffer (size bytes); NULL where there is no such header. Names are compared in any

@@ -1,0 +1,545 @@
+/* Out of everything but memory for a single request (exhaustion_test): descriptors, threads, stack, and
+ * memory for many large requests at once. Nothing of it ends the worker, keeps it busy, or outlasts itself.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "harness/bystanders.h"
+#include "harness/fastcgi.h"
+#include "harness/figures.h"
+#include "harness/scarcity.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+enum { HAS_ADDRESS_SANITIZER = 1 };
+#else
+enum { HAS_ADDRESS_SANITIZER = 0 };
+#endif
+
+enum {
+    DEADLINE_MS = 1000,
+    MARGIN_MS = 2000, /* for a busy machine, on top of the deadline */
+    RECOVERY_MS = 2000,
+    BODY_LIMIT = 1024 * 1024,
+    PEERS_MAX = 64,
+};
+
+static struct site site;
+
+static const char *const settings[] = {"INCIDENTS_THREADS=4", "INCIDENTS_CONNECTIONS=1",
+                                       "INCIDENTS_DEADLINE_MS=1000", NULL};
+
+/* ---- Helpers ---- */
+
+static void check_alive(const char *what)
+{
+    if (process_wait(site.worker, 0) >= 0) {
+        site.worker = 0;
+        fail_msg("%s: the worker has ended, see %s", what, site.worker_log);
+    }
+}
+
+/* A small upsert; its status, 0 where there was no answer. */
+static int ask(void)
+{
+    const struct fastcgi_request request = {
+        .path = "incidents.upsert", .body = "{\"reference_id\":\"small\",\"started_at\":\"2024-01-01\"}"};
+    struct answer answer;
+
+    (void)fastcgi_exchange(&site, &request, &answer);
+    answer_free(&answer);
+    return answer.status;
+}
+
+/* How long it takes until one is answered 200. */
+static int64_t await_service(const char *what)
+{
+    int64_t before_ms = clock_now_ms();
+
+    while (ask() != 200) {
+        check_alive(what);
+        if (clock_now_ms() - before_ms > RECOVERY_MS + MARGIN_MS) {
+            fail_msg("%s: the worker does not serve any more", what);
+        }
+    }
+    return clock_now_ms() - before_ms;
+}
+
+/* Waits until the worker serves, without Postgres: it listens before it has begun. */
+static void await_start(void)
+{
+    const struct fastcgi_request request = {.verb = "GET", .path = "healthz"};
+    struct answer answer;
+
+    assert_int_equal(fastcgi_exchange(&site, &request, &answer), FASTCGI_ANSWERED);
+    assert_int_equal(answer.status, 200);
+    answer_free(&answer);
+    clock_sleep_ms(100); /* the worker has closed the connection by then */
+}
+
+/* Starts the worker anew, with a limit that it cannot raise: an argument of ulimit (1p), "" for none. */
+static void restart_worker(const char *limit)
+{
+    char path[SITE_PATH_MAX], program[SITE_PATH_MAX];
+    FILE *script;
+
+    site_stop_worker(&site);
+    (void)snprintf(path, sizeof path, "%s/limited", site.directory);
+    script = fopen(path, "we");
+    assert_non_null(script);
+    (void)fprintf(script, "#!/bin/sh\n%s%s\nexec '%s' \"$@\"\n", *limit == '\0' ? "" : "ulimit ", limit,
+                  site.program);
+    assert_int_equal(fchmod(fileno(script), 0755), 0);
+    assert_int_equal(fclose(script), 0);
+    memcpy(program, site.program, sizeof program);
+    memcpy(site.program, path, sizeof path);
+    site_start_worker(&site, settings);
+    memcpy(site.program, program, sizeof program);
+    await_start();
+}
+
+/* The same with about so many descriptors more than it has after its start: the limit is on their numbers,
+ * and what it inherits may be above. */
+static void restart_with_descriptors(size_t more)
+{
+    char limit[32];
+
+    restart_worker("");
+    (void)snprintf(limit, sizeof limit, "-n %zu", worker_descriptors(&site) + more);
+    restart_worker(limit);
+}
+
+/* ---- Descriptors ---- */
+
+/* Processor time that the worker has used, in ms. */
+static long worker_cpu_ms(void)
+{
+    char path[64], *text, *at;
+    unsigned long user = 0, system = 0;
+
+    (void)snprintf(path, sizeof path, "/proc/%d/stat", (int)site.worker);
+    text = read_whole_file(path);
+    at = strrchr(text, ')'); /* behind the program's name; proc(5): utime and stime are fields 14 and 15 */
+    assert_non_null(at);
+    for (int field = 2; field < 14; field++) {
+        at = strchr(at + 1, ' ');
+        assert_non_null(at);
+    }
+    user = strtoul(at, &at, 10);
+    system = strtoul(at, NULL, 10);
+    free(text);
+    return (long)((user + system) * 1000 / (unsigned long)sysconf(_SC_CLK_TCK));
+}
+
+/* Peers that connect and send so much, more of them than the worker has descriptors for. */
+static void crowd_out(const char *what, const void *bytes, size_t len, bool good_ones_wait)
+{
+    enum { SPARE = 6 };
+    const int watch_ms = torture_amount(1000, 5000);
+    size_t many = PEERS_MAX;
+    int fds[PEERS_MAX];
+    int64_t recovery_ms;
+    int meanwhile = 0;
+    long cpu_ms;
+
+    restart_with_descriptors(SPARE + 1); /* one is for Postgres */
+    (void)await_service(what);
+    for (size_t i = 0; i < many; i++) {
+        fds[i] = fastcgi_connect(site.worker_socket);
+        (void)fastcgi_send(fds[i], bytes, len);
+    }
+    cpu_ms = worker_cpu_ms();
+    clock_sleep_ms(watch_ms);
+    cpu_ms = worker_cpu_ms() - cpu_ms;
+    check_alive(what);
+    if (!good_ones_wait) {
+        meanwhile = ask();
+    }
+    for (size_t i = 0; i < many; i++) {
+        (void)close(fds[i]);
+    }
+    recovery_ms = await_service(what);
+    figures_row("%s|%zu for about %d descriptors|%ld ms in %d ms|%s|%lld ms", what, many, SPARE, cpu_ms,
+                watch_ms, good_ones_wait ? "waits" : "200", (long long)recovery_ms);
+    if (cpu_ms > watch_ms / 2) {
+        fail_msg("%s: the worker used %ld ms of processor time in %d ms", what, cpu_ms, watch_ms);
+    }
+    if (!good_ones_wait && meanwhile != 200) {
+        fail_msg("%s: a good request was answered %d meanwhile", what, meanwhile);
+    }
+    if (recovery_ms > RECOVERY_MS) {
+        fail_msg("%s: a good request was answered %lld ms later", what, (long long)recovery_ms);
+    }
+}
+
+static void without_descriptors_the_worker_waits_and_recovers(void **state)
+{
+    const struct fastcgi_request request = {.path = "incidents.upsert", .content_length = "1000"};
+    struct buffer half;
+
+    (void)state;
+    figures_table("Descriptors", "connections|many|processor time|a good request meanwhile|answered after");
+    crowd_out("that say nothing", "", 0, true);
+    buffer_init(&half, FASTCGI_BYTES_MAX);
+    fastcgi_append_head(&half, &site, &request);
+    crowd_out("with half a request", half.data, half.len, false);
+    buffer_free(&half);
+}
+
+/* Opens connections that say nothing until the worker can take no more, and then closes so many of them.
+ * Returns how many are left. */
+static size_t fill_descriptors(int *fds, size_t spare)
+{
+    enum { ACCEPTED_MS = 50, SETTLED_MS = 500 };
+    size_t count = 0, used = 0, now;
+
+    for (;;) {
+        assert_true(count < PEERS_MAX);
+        fds[count] = fastcgi_connect(site.worker_socket);
+        clock_sleep_ms(ACCEPTED_MS);
+        now = worker_descriptors(&site);
+        if (now == used) {
+            break; /* this one waits */
+        }
+        used = now;
+        count++;
+    }
+    (void)close(fds[count]);
+    while (spare-- > 0) {
+        assert_true(count > 0);
+        (void)close(fds[--count]);
+    }
+    clock_sleep_ms(SETTLED_MS);
+    return count;
+}
+
+/* The worker has one descriptor left: a request gets it, and the connection to Postgres none. */
+static void without_a_descriptor_for_postgres_the_answer_is_503_in_time(void **state)
+{
+    int fds[PEERS_MAX], status;
+    int64_t took_ms;
+    size_t count;
+
+    (void)state;
+    restart_with_descriptors(8); /* it has not asked Postgres anything yet */
+    count = fill_descriptors(fds, 1);
+    took_ms = clock_now_ms();
+    status = ask();
+    took_ms = clock_now_ms() - took_ms;
+    check_alive("no descriptor for Postgres");
+    for (size_t i = 0; i < count; i++) {
+        (void)close(fds[i]);
+    }
+    figures_row("one request, and none for Postgres|1|||%d after %lld ms, then 200 after %lld ms", status,
+                (long long)took_ms, (long long)await_service("descriptors are back"));
+    assert_int_equal(status, 503);
+    assert_true(took_ms < DEADLINE_MS + MARGIN_MS);
+}
+
+/* ---- Threads ---- */
+
+/* RLIMIT_NPROC counts what a user has in the whole system, and stops setpriv before it stops the worker: so
+ * it is pthread_create that says no, as it would. */
+static void a_thread_refused_at_the_start_ends_the_worker_with_a_message(void **state)
+{
+    enum { THREADS = 4 + 2 }; /* for requests, and attendants of the store */
+    const char *const argv[] = {"scripts/service", "worker", NULL, site.program, NULL};
+    const char *words[5];
+    struct scarcity scarcity;
+
+    (void)state;
+    memcpy(words, argv, sizeof words);
+    scarcity_open(&scarcity, &site);
+    figures_table("Threads", "refused|ended with|after");
+    for (long number = 1; number <= THREADS + 1; number++) {
+        const char *environment[SCARCITY_ENTRIES + 3] = {settings[0], settings[1]};
+        char socket[160], log[160], *text;
+        int64_t before_ms = clock_now_ms();
+        int status;
+        pid_t pid;
+
+        memcpy(environment + 2, scarcity.environment, sizeof scarcity.environment);
+        (void)snprintf(socket, sizeof socket, "%s/threads-%ld.sock", site.directory, number);
+        (void)snprintf(log, sizeof log, "%s/threads-%ld.log", site.directory, number);
+        words[2] = socket;
+        scarcity_refuse_threads(&scarcity, number, LONG_MAX);
+        pid = process_start(words, environment, log);
+        status = process_wait(pid, number > THREADS ? 1000 : 20000);
+        if (status < 0) {
+            assert_int_equal(process_stop(pid, SIGTERM), 0);
+        }
+        text = read_whole_file(log);
+        figures_row("%ld|%s|%lld ms", number, status < 0 ? "nothing, it serves" : "1 and a message",
+                    (long long)(clock_now_ms() - before_ms));
+        if (number <= THREADS &&
+            (status != EXIT_FAILURE || strstr(text, " error unable to start a ") == NULL)) {
+            fail_msg("thread %ld refused: the worker ended with %d: %s", number, status, text);
+        }
+        if (number > THREADS && (status >= 0 || strstr(text, "serving FastCGI with 4 threads") == NULL)) {
+            fail_msg("it needs more than %d threads: %s", THREADS, text);
+        }
+        free(text);
+    }
+    scarcity_close(&scarcity);
+}
+
+/* ---- Stack ---- */
+
+enum { DEEPEST = 100 };
+
+struct deep {
+    const char *what;
+    size_t levels;
+    const char *opening, *closing; /* of each level */
+    int status;
+};
+
+static const struct deep deep[] = {
+    /* metadata is a level itself, in the body, which is one */
+    {"arrays at the limit", DEEPEST - 2, "[", "]", 200},
+    {"objects at the limit", DEEPEST - 2, "{\"a\":", "}", 200},
+    {"arrays, one level too deep", DEEPEST - 1, "[", "]", 422},
+    {"1 MiB of opening brackets", 1000 * 1000, "[", "", 422},
+    {"1 MiB of objects", 200 * 1000, "{\"a\":", "", 422},
+    {"1 MiB of levels and their ends", 500 * 1000, "[", "]", 422},
+};
+
+static void append_levels(struct buffer *body, const char *text, size_t levels)
+{
+    for (size_t i = 0; i < levels; i++) {
+        buffer_append_text(body, text);
+    }
+}
+
+static void write_deep(const struct deep *d, struct buffer *body)
+{
+    buffer_init(body, 2 * BODY_LIMIT);
+    buffer_append_text(body, "{\"reference_id\":\"deep\",\"started_at\":\"2024-01-01\",\"metadata\":{\"a\":");
+    append_levels(body, d->opening, d->levels);
+    buffer_append_text(body, "1");
+    append_levels(body, d->closing, d->levels);
+    buffer_append_text(body, "}}");
+    assert_true(body->len <= BODY_LIMIT);
+}
+
+/* How it is answered as CGI with a stack of so many KiB; 128 and a signal's number where that is too small.
+ */
+static int ask_on_stack(const struct buffer *body, rlim_t kib)
+{
+    const struct call call = {.path = "incidents.upsert", .body = body->data, .body_len = body->len};
+    const struct outcome *outcome;
+    struct rlimit before, limits;
+    struct answer answer;
+
+    assert_int_equal(getrlimit(RLIMIT_STACK, &before), 0);
+    limits = before;
+    limits.rlim_cur = kib * 1024;
+    assert_int_equal(setrlimit(RLIMIT_STACK, &limits), 0); /* this thread's own is there already */
+    outcome = http_run_cgi(&site, &call, NULL, &answer);
+    assert_int_equal(setrlimit(RLIMIT_STACK, &before), 0);
+    answer_free(&answer);
+    return outcome->status == 0 ? answer.status : outcome->status;
+}
+
+/* KiB of their stacks that the worker's request threads have touched, of the one that has most: the mappings
+ * of that size and nothing else. 0 where there are none to be told. */
+static long touched_stack_kib(void)
+{
+    char path[64], *text, *saved = NULL;
+    long most = 0, size = 0;
+
+    (void)snprintf(path, sizeof path, "/proc/%d/smaps", (int)site.worker);
+    text = read_whole_file(path);
+    for (char *line = strtok_r(text, "\n", &saved); line != NULL; line = strtok_r(NULL, "\n", &saved)) {
+        if (strncmp(line, "Size:", 5) == 0) {
+            size = strtol(line + 5, NULL, 10);
+        } else if (strncmp(line, "Rss:", 4) == 0 && size == 512 && strtol(line + 4, NULL, 10) > most) {
+            most = strtol(line + 4, NULL, 10);
+        }
+    }
+    free(text);
+    return most;
+}
+
+static void the_deepest_json_needs_no_more_stack_than_any(void **state)
+{
+    /* AddressSanitizer lays a wall around each variable. */
+    const rlim_t small_kib = HAS_ADDRESS_SANITIZER ? 1024 : 256;
+
+    (void)state;
+    figures_table("Stack", "body|worker|plain CGI on a small stack");
+    for (size_t i = 0; i < sizeof deep / sizeof deep[0]; i++) {
+        struct fastcgi_request request = {.path = "incidents.upsert"};
+        struct answer answer;
+        struct buffer body;
+        int status;
+
+        write_deep(&deep[i], &body);
+        request.body = body.data;
+        request.body_len = body.len;
+        (void)fastcgi_exchange(&site, &request, &answer);
+        status = ask_on_stack(&body, small_kib);
+        figures_row("%s|%d|%d (%zu KiB)", deep[i].what, answer.status, status, (size_t)small_kib);
+        if (answer.status != deep[i].status || status != deep[i].status) {
+            fail_msg("%s: should be answered %d, was %d %s; on a small stack %d", deep[i].what,
+                     deep[i].status, answer.status, answer.body, status);
+        }
+        answer_free(&answer);
+        buffer_free(&body);
+        check_alive(deep[i].what);
+    }
+    (void)await_service("behind deep bodies");
+    figures_row("touched by a request thread|%ld KiB of 512|", touched_stack_kib());
+}
+
+/* ---- Memory ---- */
+
+struct storm {
+    const char *body; /* of nearly the limit; '@' is where the client's number goes */
+    size_t len;
+    int each; /* requests of a client */
+    atomic_long stored, refused, unavailable, closed;
+};
+
+static void send_large(struct crowd_member *member)
+{
+    struct storm *storm = member->context;
+    char *body = malloc(storm->len + 1), number[8];
+
+    (void)snprintf(number, sizeof number, "%03zu", member->number);
+    memcpy(body, storm->body, storm->len + 1);
+    memcpy(strchr(body, '@'), number, 3);
+    for (int i = 0; i < storm->each && !crowd_is_stopping(member); i++) {
+        const struct fastcgi_request request = {
+            .path = "incidents.upsert", .body = body, .body_len = storm->len};
+        struct answer answer;
+
+        (void)fastcgi_exchange(member->site, &request, &answer);
+        switch (answer.status) {
+        case 0:
+            (void)atomic_fetch_add(&storm->closed, 1);
+            break;
+        case 200:
+            (void)atomic_fetch_add(&storm->stored, 1);
+            break;
+        case 500:
+            (void)atomic_fetch_add(&storm->refused, 1);
+            break;
+        case 503:
+            (void)atomic_fetch_add(&storm->unavailable, 1);
+            break;
+        default:
+            crowd_fail(member, "answered %d %s", answer.status, answer.body);
+        }
+        answer_free(&answer);
+    }
+    free(body);
+}
+
+static long worker_address_space_kib(void)
+{
+    char path[64], *text, *at;
+    long kib;
+
+    (void)snprintf(path, sizeof path, "/proc/%d/status", (int)site.worker);
+    text = read_whole_file(path);
+    at = strstr(text, "VmSize:");
+    assert_non_null(at);
+    kib = strtol(at + 7, NULL, 10);
+    free(text);
+    return kib;
+}
+
+static void many_large_bodies_and_little_memory_do_not_end_the_worker(void **state)
+{
+    enum { CLIENTS = 24, MORE_KIB = 12 * 1024 };
+    struct storm storm = {.each = torture_amount(10, 200)};
+    struct buffer body;
+    char limit[32];
+    int64_t recovery_ms;
+
+    (void)state;
+    figures_table("Memory for many: 24 clients, bodies of 1 MiB, 12 MiB more than at rest",
+                  "limit|stored|500|503|no answer|a small one answered after");
+    if (HAS_ADDRESS_SANITIZER) {
+        figures_row("RLIMIT_AS: NOT TRIED, for AddressSanitizer takes terabytes of address space|||||");
+        return;
+    }
+    buffer_init(&body, 2 * BODY_LIMIT);
+    buffer_append_text(
+        &body, "{\"reference_id\":\"large @@@\",\"started_at\":\"2024-01-01\",\"metadata\":{\"a\":\"");
+    append_levels(&body, "0123456789", 104000);
+    buffer_append_text(&body, "\"}}");
+    storm.body = body.data;
+    storm.len = body.len;
+    restart_worker("");
+    (void)await_service("before the storm");
+    (void)snprintf(limit, sizeof limit, "-v %ld", worker_address_space_kib() + MORE_KIB);
+    restart_worker(limit);
+    crowd_run(&site, CLIENTS, send_large, &storm);
+    check_alive("large bodies and little memory");
+    recovery_ms = await_service("behind large bodies, with little memory still");
+    figures_row("RLIMIT_AS|%ld|%ld|%ld|%ld|%lld ms", storm.stored, storm.refused, storm.unavailable,
+                storm.closed, (long long)recovery_ms);
+    buffer_free(&body);
+    assert_true(storm.refused + storm.unavailable + storm.closed > 0); /* else it was not little */
+    assert_true(recovery_ms <= RECOVERY_MS);
+}
+
+/* ---- */
+
+static void the_worker_ends_cleanly_and_without_a_leak(void **state)
+{
+    (void)state;
+    site_stop_worker(&site);
+}
+
+static int start(void **state)
+{
+    (void)state;
+    site_start(&site, settings);
+    await_start();
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    site_stop(&site);
+    return 0;
+}
+
+static int clean_up(void **state)
+{
+    (void)state;
+    crowd_abandon_all();
+    return 0;
+}
+
+#define CASE(test) cmocka_unit_test_teardown(test, clean_up)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(without_descriptors_the_worker_waits_and_recovers),
+        CASE(without_a_descriptor_for_postgres_the_answer_is_503_in_time),
+        CASE(a_thread_refused_at_the_start_ends_the_worker_with_a_message),
+        CASE(the_deepest_json_needs_no_more_stack_than_any),
+        CASE(many_large_bodies_and_little_memory_do_not_end_the_worker),
+        CASE(the_worker_ends_cleanly_and_without_a_leak),
+    };
+
+    return cmocka_run_group_tests(tests, start, stop);
+}
