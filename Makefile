@@ -122,7 +122,7 @@ test: ## everything that must hold, against real servers, under the sanitizers
 	@scripts/test build/thread store_test concurrency_test outage_test fastcgi_test import_test hostile_fastcgi_test
 
 torture: ## try to lose something: faults, failover, hostile input, no memory; TRIALS="faults ..." for some (an hour)
-	@scripts/setup run test
+	@scripts/setup run test torture
 	@$(MAKE) --no-print-directory tests
 	@scripts/torture $(BUILD) $(TRIALS)
 
