@@ -416,8 +416,13 @@ static void refuse_each(const struct trial *trial, long many, long step)
 static void a_request_to_the_worker_survives_each_allocation_refused(void **state)
 {
     (void)state;
+    scarcity_refuse_allocations(&scarcity, 0, 0); /* counts anew */
+    await_service();
+    figures_row("libfcgi's part of an upsert, which is given|%ld||||||",
+                atomic_load(&scarcity.shared->libfcgi));
+    assert_true(atomic_load(&scarcity.shared->libfcgi) > 0); /* it is known which are its own */
     for (size_t i = 0; i < TRIALS; i++) {
-        refuse_each(&trials[i], 1, torture_amount(11, 1));
+        refuse_each(&trials[i], 1, torture_amount(17, 1));
     }
 }
 
@@ -425,7 +430,7 @@ static void a_request_to_the_worker_survives_all_memory_gone(void **state)
 {
     (void)state;
     for (size_t i = 0; i < TRIALS; i++) {
-        refuse_each(&trials[i], LONG_MAX, torture_amount(83, 1));
+        refuse_each(&trials[i], LONG_MAX, torture_amount(83, 5));
     }
 }
 
@@ -472,13 +477,15 @@ static bool refuse_one_as_cgi(const struct trial *trial, long number, long many,
         .body = trial->body == NULL ? NULL : body,
     };
     const struct outcome *outcome;
-    const char *environment[SCARCITY_ENTRIES + 3] = {"INCIDENTS_DEADLINE_MS=400",
-                                                     "INCIDENTS_METRICS_TOKEN=metrics-of-the-test"};
+    /* HOME: where there is none, libpq has the C library look it up, and glibc 2.36 ends the program where it
+     * has no memory to read nsswitch.conf. */
+    const char *environment[SCARCITY_ENTRIES + 4] = {
+        "INCIDENTS_DEADLINE_MS=400", "INCIDENTS_METRICS_TOKEN=metrics-of-the-test", "HOME=/nonexistent"};
     struct answer answer;
     int64_t before_ms;
     long refused;
 
-    memcpy(environment + 2, scarcity.environment, sizeof scarcity.environment);
+    memcpy(environment + 3, scarcity.environment, sizeof scarcity.environment);
     prepare(trial, number);
     if (trial->body != NULL) {
         write_body(trial->body, trial, number, body, sizeof body);
@@ -538,7 +545,7 @@ static void plain_cgi_survives_each_allocation_refused(void **state)
     (void)state;
     for (size_t i = 0; i < TRIALS; i++) {
         if (!trials[i].is_apart) {
-            refuse_each_as_cgi(&trials[i], 1, torture_amount(97, 1));
+            refuse_each_as_cgi(&trials[i], 1, torture_amount(151, 1));
         }
     }
 }
@@ -548,7 +555,7 @@ static void plain_cgi_survives_all_memory_gone(void **state)
     (void)state;
     for (size_t i = 0; i < TRIALS; i++) {
         if (!trials[i].is_apart) {
-            refuse_each_as_cgi(&trials[i], LONG_MAX, torture_amount(293, 1));
+            refuse_each_as_cgi(&trials[i], LONG_MAX, torture_amount(293, 7));
         }
     }
 }
