@@ -206,8 +206,12 @@ static void check_answer(const struct trial *trial, long number, const struct an
 
 static void check_alive(const char *what, long number)
 {
-    int status = process_wait(site.worker, 0);
+    int status;
 
+    if (site.worker == 0) {
+        fail_msg("the worker has ended in an earlier test");
+    }
+    status = process_wait(site.worker, 0);
     if (status >= 0) {
         char *log = read_whole_file(site.worker_log);
         size_t len = strlen(log);

@@ -45,7 +45,7 @@ static const char *const settings[] = {"INCIDENTS_THREADS=4", "INCIDENTS_CONNECT
 
 static void check_alive(const char *what)
 {
-    if (process_wait(site.worker, 0) >= 0) {
+    if (site.worker == 0 || process_wait(site.worker, 0) >= 0) {
         site.worker = 0;
         fail_msg("%s: the worker has ended, see %s", what, site.worker_log);
     }
