@@ -18,14 +18,15 @@ enum { BATCH_KEEP_BYTES = 256 * 1024, COMPLAIN_EVERY_MS = 10000 };
 static const size_t BATCH_MAX = (size_t)256 * 1024 * 1024;
 
 static const char STATEMENT[] = "apply_batch";
+
 static const char query[] =
     "SELECT outcome, token_label "
     "FROM intake.apply_batch($1::integer, $2::jsonb, $3::integer, $4::bigint, $5::bigint[])";
 enum { PARAMETERS = 5 };
 
-void database_init(struct database *database, const char *url)
+void database_init(struct database *database, struct servers *servers)
 {
-    *database = (struct database){.url = url};
+    *database = (struct database){.servers = servers};
     buffer_init(&database->batch, BATCH_MAX);
 }
 
@@ -38,11 +39,21 @@ static void disconnect(struct database *database)
     metrics_add(METRICS_CONNECTIONS, -1);
 }
 
-/* Gives up a connection that has ended, or does not answer. */
+/* Gives up a connection that has ended, or is of no use. */
 static void lose(struct database *database)
 {
     metrics_count(METRICS_LOST_CONNECTIONS);
     disconnect(database);
+}
+
+/* Gives up a connection that has ended, or on which no answer comes. A server that says nothing is not the
+ * one to try first: it may hang with its machine, or be a stray whose commits nobody confirms. */
+static void lose_silent(struct database *database)
+{
+    if (PQstatus(database->connection) != CONNECTION_BAD) {
+        servers_pass_over(database->servers, database->server);
+    }
+    lose(database);
 }
 
 void database_close(struct database *database)
@@ -129,31 +140,50 @@ static bool go_through_with_it(PGconn *connection, int64_t deadline_ms)
     return status == PGRES_POLLING_OK && PQsetnonblocking(connection, 1) == 0;
 }
 
-/* libpq's asynchronous way, because its blocking one knows whole seconds only. Defaults stand before dbname,
- * so that what the url says wins over them; behind it stands what we cannot do without. tcp_user_timeout
- * bounds the attempt at a host that does not answer at all, and lets libpq go on to the next one of several.
- */
+/* Tries one server; NULL where there is no connection to it in time, and then the reason is added to why. */
+static PGconn *connect_to(struct database *database, size_t server, int64_t deadline_ms, char *why,
+                          size_t size)
+{
+    PGconn *connection = PQconnectStartParams(servers_keywords(database->servers, server),
+                                              servers_values(database->servers, server), 0);
+    size_t used = strlen(why);
+
+    if (connection != NULL && go_through_with_it(connection, deadline_ms)) {
+        servers_choose(database->servers, server);
+        return connection;
+    }
+    if (connection != NULL && PQstatus(connection) != CONNECTION_BAD) {
+        servers_pass_over(database->servers, server); /* the next attempt shall not begin with silence */
+    }
+    (void)snprintf(why + used, size - used, "%s%s", used == 0 ? "" : "; ",
+                   connection == NULL ? "out of memory" : why_not(connection));
+    PQfinish(connection);
+    return NULL;
+}
+
+/* libpq's asynchronous way, because its blocking one knows whole seconds only. */
 bool database_connect(struct database *database, int64_t deadline_ms)
 {
-    static const char *const keywords[] = {"fallback_application_name", "tcp_user_timeout", "dbname",
-                                           "client_encoding", NULL};
-    const char *const values[] = {"incidents.fcgi", "3000", database->url[0] == '\0' ? NULL : database->url,
-                                  "UTF8", NULL};
-    PGconn *connection;
+    size_t count = servers_count(database->servers), first = servers_first(database->servers);
+    char why[sizeof database->last_complaint] = "";
 
     if (database_is_connected(database)) {
         return true;
     }
-    connection = PQconnectStartParams(keywords, values, 1);
-    if (connection == NULL || !go_through_with_it(connection, deadline_ms)) {
-        complain(database, "connect to the database",
-                 connection == NULL ? "out of memory" : why_not(connection));
+    for (size_t i = 0; i < count && database->connection == NULL; i++) {
+        int64_t now_ms = clock_now_ms(), patience_ms = servers_patience_ms(database->servers);
+
+        database->server = (first + i) % count;
+        database->connection = connect_to(
+            database, database->server,
+            patience_ms < deadline_ms - now_ms ? now_ms + patience_ms : deadline_ms, why, sizeof why);
+    }
+    if (database->connection == NULL) {
+        complain(database, "connect to the database", why);
         metrics_count(METRICS_CONNECT_FAILURES);
-        PQfinish(connection);
         return false;
     }
-    (void)PQsetNoticeProcessor(connection, log_notice, NULL);
-    database->connection = connection;
+    (void)PQsetNoticeProcessor(database->connection, log_notice, NULL);
     metrics_count(METRICS_CONNECTS);
     metrics_add(METRICS_CONNECTIONS, 1);
     return true;
@@ -283,6 +313,11 @@ static enum database_result judge_error(struct database *database, const PGresul
         message = PQresultErrorMessage(result);
     }
     switch (sqlstate_action(sqlstate)) {
+    case SQLSTATE_ELSEWHERE:
+        complain(database, "store", message);
+        servers_pass_over(database->servers, database->server);
+        lose(database);
+        return DATABASE_UNREACHABLE;
     case SQLSTATE_RECONNECT:
         database->cannot_prepare =
             database->cannot_prepare || (sqlstate != NULL && strcmp(sqlstate, "26000") == 0);
@@ -321,7 +356,7 @@ enum database_result database_apply(struct database *database, struct item *cons
     }
     if (!send_batch(database, attempt)) {
         complain(database, "send to the database", why_not(database->connection));
-        lose(database);
+        lose_silent(database);
         return DATABASE_UNREACHABLE;
     }
 
@@ -340,7 +375,7 @@ enum database_result database_apply(struct database *database, struct item *cons
         /* Whether it was committed is not known. Items that have an outcome all the same have it from a
          * complete result, which Postgres sends before it commits: not enough for a promise. */
         complain(database, "hear from the database", why_not(database->connection));
-        lose(database);
+        lose_silent(database);
         return DATABASE_LOST;
     }
     if (verdict == DATABASE_DONE) {

@@ -9,6 +9,7 @@
 
 #include "base/buffer.h"
 #include "store/item.h"
+#include "store/servers.h"
 
 enum { LOST_ATTEMPTS_MAX = 8 };
 
@@ -23,15 +24,16 @@ struct attempt {
 
 /* Not for several threads at once. Set it up with database_init. */
 struct database {
-    const char *url;          /* borrowed; empty means libpq's own environment and files */
+    struct servers *servers;  /* borrowed, and shared with other connections */
     PGconn *connection;       /* NULL while there is none */
+    size_t server;            /* the one that it was made to */
     bool is_used;             /* a batch has gone over this connection */
     bool is_prepared;         /* this connection knows the statement by its name */
     bool cannot_prepare;      /* a pooler hands statements to one server session after another */
     struct buffer batch;      /* the encoded batch, kept for the next */
     int64_t failing_since_ms; /* 0 while the last attempt went well */
     int64_t last_complaint_ms;
-    char last_complaint[256];
+    char last_complaint[512];
 };
 
 /* What became of a call. */
@@ -45,15 +47,16 @@ enum database_result {
     DATABASE_FAILED,      /* nothing was stored: a defect, which may be one item's */
 };
 
-/* Without a connection yet. The url must outlive the database. */
-void database_init(struct database *database, const char *url);
+/* Without a connection yet. The servers must outlive the database. */
+void database_init(struct database *database, struct servers *servers);
 
 static inline bool database_is_connected(const struct database *database)
 {
     return database->connection != NULL;
 }
 
-/* Opens the connection where there is none, until deadline_ms at the latest; but the look for a host's
+/* Opens the connection where there is none, to the first server that will have it, until deadline_ms at the
+ * latest; but the look for a host's
  * address is the system's resolver's, which takes what time it takes. False (logged) where there is no
  * connection then. */
 bool database_connect(struct database *database, int64_t deadline_ms);

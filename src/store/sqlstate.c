@@ -14,7 +14,7 @@ static const struct {
     {"57P02", SQLSTATE_RECONNECT}, /* crash_shutdown */
     {"57P03", SQLSTATE_RECONNECT}, /* cannot_connect_now */
     {"57P05", SQLSTATE_RECONNECT}, /* idle_session_timeout */
-    {"25006", SQLSTATE_RECONNECT}, /* read_only_sql_transaction: a standby, the primary is elsewhere now */
+    {"25006", SQLSTATE_ELSEWHERE}, /* read_only_sql_transaction: a standby, the primary is elsewhere now */
     {"25P03", SQLSTATE_RECONNECT}, /* idle_in_transaction_session_timeout */
     {"53300", SQLSTATE_RECONNECT}, /* too_many_connections */
     {"26000", SQLSTATE_RECONNECT}, /* invalid_sql_statement_name: prepared in another session of a pooler's */

@@ -58,6 +58,7 @@ struct carrier {
 /* A ticket that is not done is either sent, in the batch of one carrier, or waits. */
 struct store {
     const struct settings *settings;
+    struct servers *servers;
     struct carrier *carriers;
     size_t carrier_count;
     pthread_t *attendants;
@@ -689,9 +690,9 @@ void store_apply(struct store *store, struct item *item)
     (void)sem_destroy(&is_done);
 }
 
-static bool carrier_init(struct carrier *carrier, const struct settings *settings)
+static bool carrier_init(struct carrier *carrier, struct servers *servers, const struct settings *settings)
 {
-    database_init(&carrier->database, settings->database_url);
+    database_init(&carrier->database, servers);
     carrier->batch = calloc((size_t)settings->batch_max, sizeof(struct ticket *));
     carrier->items = calloc((size_t)settings->batch_max, sizeof(struct item *));
     return carrier->batch != NULL && carrier->items != NULL;
@@ -710,6 +711,7 @@ static void store_free(struct store *store)
         carrier_free(&store->carriers[i]);
     }
     free(store->carriers);
+    servers_free(store->servers);
     free(store->attendants);
     free(store->buckets);
     (void)pthread_cond_destroy(&store->is_empty);
@@ -759,14 +761,16 @@ static struct store *store_new(const struct settings *settings, size_t connectio
     store->attendants = calloc(connections + 1, sizeof store->attendants[0]);
     store->bucket_count = (size_t)settings->queue_max + 1;
     store->buckets = calloc(store->bucket_count, sizeof store->buckets[0]);
-    ok = ok && store->carriers != NULL && store->attendants != NULL && store->buckets != NULL;
+    store->servers = servers_new(settings->database_url);
+    ok = ok && store->servers != NULL && store->carriers != NULL && store->attendants != NULL &&
+         store->buckets != NULL;
     for (size_t i = 0; ok && i < store->bucket_count; i++) {
         TAILQ_INIT(&store->buckets[i]);
     }
     while (ok && store->carrier_count < connections) {
         struct carrier *carrier = &store->carriers[store->carrier_count++];
 
-        ok = carrier_init(carrier, settings);
+        ok = carrier_init(carrier, store->servers, settings);
         put_back(store, carrier);
     }
     if (!ok) {
