@@ -19,10 +19,17 @@ static const size_t BATCH_MAX = (size_t)256 * 1024 * 1024;
 
 static const char STATEMENT[] = "apply_batch";
 
+/* Under synchronous replication a commit waits for the standby, but one that wrote nothing has nothing to
+ * wait for. "Unchanged" would then be said of what only this server has: committed before it crashed, or
+ * while somebody canceled the wait; or on a stray that was the primary once. Such a batch therefore writes a
+ * message to the log, which nobody reads, and its commit waits for that one and all before it. */
 static const char query[] =
-    "SELECT outcome, token_label "
+    "SELECT outcome, token_label, CASE "
+    "WHEN outcome IN ('unchanged', 'not_found') AND current_setting('synchronous_standby_names') <> '' "
+    "AND pg_current_xact_id_if_assigned() IS NULL "
+    "THEN pg_logical_emit_message(true, 'incidents', ''::text) END "
     "FROM intake.apply_batch($1::integer, $2::jsonb, $3::integer, $4::bigint, $5::bigint[])";
-enum { PARAMETERS = 5 };
+enum { PARAMETERS = 5, COLUMNS = 3 };
 
 void database_init(struct database *database, struct servers *servers)
 {
@@ -119,10 +126,18 @@ static bool wait_for_socket(const PGconn *connection, short events, int64_t dead
     }
 }
 
-static void log_notice(void *unused, const char *message)
+/* A session that waits for the standby's word can be told to wait no longer. Its transaction is committed
+ * then, and it says no more than a warning, in the server's language; but where in Postgres it comes from
+ * stays the same. */
+static void receive_notice(void *context, const PGresult *notice)
 {
-    (void)unused;
-    log_warning("the database says: %s", message);
+    struct database *database = context;
+    const char *function = PQresultErrorField(notice, PG_DIAG_SOURCE_FUNCTION);
+
+    if (function != NULL && strcmp(function, "SyncRepWaitForLSN") == 0) {
+        database->is_unconfirmed = true;
+    }
+    log_warning("the database says: %s", PQresultErrorMessage(notice));
 }
 
 /* Takes the steps of connecting, until it is done. */
@@ -183,7 +198,7 @@ bool database_connect(struct database *database, int64_t deadline_ms)
         metrics_count(METRICS_CONNECT_FAILURES);
         return false;
     }
-    (void)PQsetNoticeProcessor(database->connection, log_notice, NULL);
+    (void)PQsetNoticeReceiver(database->connection, receive_notice, database);
     metrics_count(METRICS_CONNECTS);
     metrics_add(METRICS_CONNECTIONS, 1);
     return true;
@@ -291,7 +306,7 @@ static bool send_batch(struct database *database, const struct attempt *attempt)
 
 static enum database_result read_outcomes(const PGresult *result, struct item *const *items, size_t count)
 {
-    if ((size_t)PQntuples(result) != count || PQnfields(result) != 2) {
+    if ((size_t)PQntuples(result) != count || PQnfields(result) != COLUMNS) {
         log_error("intake.apply_batch gave %d rows for %zu items", PQntuples(result), count);
         return DATABASE_FAILED;
     }
@@ -350,6 +365,7 @@ enum database_result database_apply(struct database *database, struct item *cons
     PGresult *result;
     bool in_time;
 
+    database->is_unconfirmed = false;
     if (!encode_batch(database, items, count)) {
         log_error("unable to store: out of memory for a batch of %zu", count);
         return DATABASE_FAILED;
@@ -377,6 +393,9 @@ enum database_result database_apply(struct database *database, struct item *cons
         complain(database, "hear from the database", why_not(database->connection));
         lose_silent(database);
         return DATABASE_LOST;
+    }
+    if (verdict == DATABASE_DONE && database->is_unconfirmed) {
+        return DATABASE_CONFLICT;
     }
     if (verdict == DATABASE_DONE) {
         went_well(database);

@@ -30,6 +30,7 @@ struct database {
     bool is_used;             /* a batch has gone over this connection */
     bool is_prepared;         /* this connection knows the statement by its name */
     bool cannot_prepare;      /* a pooler hands statements to one server session after another */
+    bool is_unconfirmed;      /* the last batch was committed without the standby's word */
     struct buffer batch;      /* the encoded batch, kept for the next */
     int64_t failing_since_ms; /* 0 while the last attempt went well */
     int64_t last_complaint_ms;
@@ -41,7 +42,8 @@ enum database_result {
     DATABASE_DONE,        /* committed; every item has its outcome */
     DATABASE_UNREACHABLE, /* the connection is no good: try again */
     DATABASE_LOST,        /* the answer did not come, and the outcome is not known: try again */
-    DATABASE_CONFLICT,    /* the transaction lost against another, nothing was stored: try again */
+    DATABASE_CONFLICT,    /* the transaction lost against another and nothing was stored, or the standby's
+                             confirmation was not waited for: try again */
     DATABASE_UNAVAILABLE, /* nothing was stored and trying again at once is of no use */
     DATABASE_UNSTORABLE,  /* nothing was stored: a value of some item cannot be kept */
     DATABASE_FAILED,      /* nothing was stored: a defect, which may be one item's */
