@@ -1,0 +1,320 @@
+/* A primary and a synchronous standby that change places under continuous load, with a ledger of every
+ * answer: nothing that was answered 200 is lost, and requests are stored again by themselves. And what is not
+ * to be answered 200: what one server alone has, a stray above all, though it could be written to. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "harness/cluster.h"
+#include "harness/figures.h"
+#include "harness/ledger.h"
+
+enum {
+    CLIENTS = 12,
+    DEADLINE_MS = 1500,
+    MARGIN_MS = 1500,          /* for nginx, curl and a busy machine, on top of the deadline */
+    RECOVERY_MS = 2000,        /* from the end of the promotion */
+    SILENT_RECOVERY_MS = 4500, /* the same where a server that says nothing must be passed over: 2 s more */
+    BETWEEN_MS = 400,
+};
+
+static struct site site;
+static struct cluster cluster;
+
+static const char read_write[] = "&target_session_attrs=read-write";
+static const char *const settings[] = {"INCIDENTS_DEADLINE_MS=1500", NULL};
+
+static void note_slowest(int64_t *slowest_ms, int64_t recovery_ms)
+{
+    if (recovery_ms > *slowest_ms) {
+        *slowest_ms = recovery_ms;
+    }
+}
+
+static void close_ledger(struct ledger *ledger, const char *what, int times, int64_t recovery_ms)
+{
+    struct ledger_figures figures;
+
+    ledger_close(ledger, &figures);
+    ledger_row(what, times, &figures, recovery_ms);
+    assert_int_equal(figures.cut_off, 0);
+    if (figures.slowest_ms > DEADLINE_MS + MARGIN_MS) {
+        fail_msg("%s: a request waited %lld ms", what, (long long)figures.slowest_ms);
+    }
+}
+
+/* Sends an incident of that name; its action, "" where it was answered 503. Good until the next call. */
+static const char *upsert(const char *reference_id, const char *name)
+{
+    static char action[16];
+    char body[256];
+    const struct call call = {.path = "incidents.upsert", .body = body};
+    struct answer answer;
+
+    (void)snprintf(body, sizeof body,
+                   "{\"reference_id\":\"%s\",\"started_at\":\"2024-01-01\",\"name\":\"%s\"}", reference_id,
+                   name);
+    http_through_nginx(&site, &call, &answer);
+    (void)snprintf(action, sizeof action, "%s", answer.status == 200 ? answer_text(&answer, "action") : "");
+    if (answer.status != 200) {
+        assert_int_equal(answer.status, 503);
+    }
+    answer_free(&answer);
+    return action;
+}
+
+/* The same, until it is answered 200. */
+static const char *upsert_in_the_end(const char *reference_id, const char *name)
+{
+    int64_t give_up_ms = clock_now_ms() + 20000;
+    const char *action;
+
+    while (*(action = upsert(reference_id, name)) == '\0') {
+        assert_true(clock_now_ms() < give_up_ms);
+        clock_sleep_ms(20);
+    }
+    return action;
+}
+
+static void restart_worker(void)
+{
+    site_stop_worker(&site);
+    site_start_worker(&site, settings);
+}
+
+/* The worker anew, with a connection string that names that node first. */
+static void restart_worker_with_first(size_t node, const char *more)
+{
+    (void)snprintf(site.worker_url, sizeof site.worker_url,
+                   "postgresql:///incidents?host=%s,%s&port=%zu,%zu&user=incidents_fcgi%s", site.directory,
+                   site.directory, CLUSTER_FIRST_PORT + node, CLUSTER_FIRST_PORT + CLUSTER_NODES - 1 - node,
+                   more);
+    restart_worker();
+}
+
+static size_t count_in_worker_log(const char *text)
+{
+    char *log = read_whole_file(site.worker_log);
+    size_t count = 0;
+
+    for (const char *found = log; (found = strstr(found, text)) != NULL; found++) {
+        count++;
+    }
+    free(log);
+    return count;
+}
+
+/* ---- The primary is gone ---- */
+
+static void the_primary_is_killed_and_the_standby_promoted(void **state)
+{
+    struct ledger *ledger = ledger_open(&site, CLIENTS, "killed", DEADLINE_MS);
+    int times = torture_amount(2, 10);
+    int64_t slowest_ms = 0;
+
+    (void)state;
+    for (int i = 0; i < times; i++) {
+        clock_sleep_ms(BETWEEN_MS);
+        cluster_kill(&cluster, cluster.primary);
+        clock_sleep_ms(i % 2 == 0 ? 0
+                                  : DEADLINE_MS + BETWEEN_MS); /* long enough to be refused at once, too */
+        note_slowest(&slowest_ms, ledger_await_200(ledger, cluster_promote(&cluster)));
+        clock_sleep_ms(BETWEEN_MS);
+        cluster_rejoin(&cluster);
+    }
+    close_ledger(ledger, "the primary killed, the standby promoted, and back", times, slowest_ms);
+    assert_in_range(slowest_ms, 0, RECOVERY_MS);
+}
+
+/* Its kernel goes on taking connections, on which nothing ever comes. */
+static void the_primary_stands_still_and_the_standby_is_promoted(void **state)
+{
+    struct ledger *ledger = ledger_open(&site, CLIENTS, "still", DEADLINE_MS);
+    int times = torture_amount(1, 6);
+    int64_t slowest_ms = 0;
+
+    (void)state;
+    for (int i = 0; i < times; i++) {
+        clock_sleep_ms(BETWEEN_MS);
+        cluster_pause(&cluster, cluster.primary);
+        clock_sleep_ms(DEADLINE_MS);
+        note_slowest(&slowest_ms, ledger_await_200(ledger, cluster_promote(&cluster)));
+        clock_sleep_ms(BETWEEN_MS);
+        cluster_kill(&cluster, cluster_other(&cluster));
+        cluster_rejoin(&cluster);
+    }
+    close_ledger(ledger, "the primary stands still (SIGSTOP), the standby promoted", times, slowest_ms);
+    assert_in_range(slowest_ms, 0, SILENT_RECOVERY_MS);
+}
+
+/* ---- No split ---- */
+
+/* Without target_session_attrs a standby looks like any server, until it says 25006. */
+static void a_standby_that_is_first_in_the_connection_string_is_recognised(void **state)
+{
+    struct ledger *ledger;
+
+    (void)state;
+    restart_worker_with_first(cluster_other(&cluster), "");
+    ledger = ledger_open(&site, CLIENTS, "readonly", DEADLINE_MS);
+    (void)ledger_await_200(ledger, clock_now_ms());
+    clock_sleep_ms(BETWEEN_MS);
+    close_ledger(ledger, "a standby first in the connection string, no target_session_attrs", 1, -1);
+    assert_true(count_in_worker_log("this database is read-only") > 0);
+    restart_worker_with_first(cluster.primary, read_write);
+}
+
+/* The old primary comes back, on its old address and ready to be written to, but with
+ * synchronous_standby_names as it was; the worker meets it first. */
+static void a_stray_primary_confirms_nothing(void **state)
+{
+    size_t stray = cluster.primary;
+    struct ledger *ledger;
+    int64_t recovery_ms;
+
+    (void)state;
+    restart_worker_with_first(stray, read_write);
+    assert_string_equal(upsert_in_the_end("moved", "old"), "created");
+    cluster_kill(&cluster, stray);
+    (void)cluster_promote(&cluster);
+    assert_string_equal(upsert_in_the_end("moved", "new"), "updated");
+    cluster_start_again(&cluster, stray);
+
+    /* Who loses its connection goes back to where it was, not to the first in the list. */
+    ledger = ledger_open(&site, CLIENTS, "back", DEADLINE_MS);
+    clock_sleep_ms(BETWEEN_MS);
+    (void)cluster_query(&cluster, cluster.primary,
+                        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+                        "WHERE usename = 'incidents_fcgi'");
+    (void)ledger_await_200(ledger, clock_now_ms());
+    close_ledger(ledger, "a stray primary, sessions on the primary ended", 1, -1);
+    assert_string_equal(
+        cluster_query(&cluster, stray,
+                      "SELECT count(*) FROM pg_stat_activity WHERE usename = 'incidents_fcgi'"),
+        "0");
+
+    /* A worker that has just been started knows nothing. What the stray has already is no exception. */
+    restart_worker();
+    assert_string_equal(upsert("moved", "old"), "");
+    assert_string_equal(upsert_in_the_end("moved", "old"), "updated");
+    assert_string_equal(site_query(&site, "SELECT name FROM intake.incident WHERE reference_id = 'moved'"),
+                        "old");
+
+    restart_worker();
+    ledger = ledger_open(&site, CLIENTS, "stray", DEADLINE_MS);
+    recovery_ms = ledger_await_200(ledger, clock_now_ms());
+    cluster_await(&cluster, stray, "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'SyncRep'",
+                  "t");
+    clock_sleep_ms(BETWEEN_MS);
+    close_ledger(ledger, "a stray primary that a new worker meets first", 1, recovery_ms);
+
+    cluster_kill(&cluster, stray);
+    cluster_rejoin(&cluster);
+}
+
+/* ---- The standby is gone ---- */
+
+static void send_to_alone(struct crowd_member *member)
+{
+    char *action = member->context;
+
+    (void)snprintf(action, 16, "%s", upsert("alone", "alone"));
+}
+
+/* An administrator cancels what waits for the standby: it is committed on the primary then, and Postgres says
+ * so with a warning and success. */
+static void a_commit_whose_wait_is_canceled_is_not_confirmed(void **state)
+{
+    static const char canceled[] = "canceling wait for synchronous replication";
+    size_t standby = cluster_other(&cluster);
+    struct crowd *crowd;
+    char action[16] = "?";
+
+    (void)state;
+    cluster_kill(&cluster, standby);
+    crowd = crowd_start(&site, 1, send_to_alone, action);
+    for (int i = 0; i < 3; i++) { /* the first one has stored it; the others find it unchanged */
+        cluster_await(
+            &cluster, cluster.primary,
+            "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE wait_event = 'SyncRep' "
+            "AND usename = 'incidents_fcgi'",
+            "1");
+    }
+    crowd_join(crowd);
+    assert_string_equal(action, "");
+    assert_true(count_in_worker_log(canceled) >= 2);
+    assert_string_equal(
+        site_query(&site, "SELECT count(*) FROM intake.incident WHERE reference_id = 'alone'"), "1");
+
+    assert_string_equal(upsert("alone", "alone"), ""); /* sent once more, still without a standby */
+    cluster_rejoin(&cluster);
+    assert_string_equal(upsert_in_the_end("alone", "alone"), "unchanged");
+    cluster_await(&cluster, standby, "SELECT count(*) FROM intake.incident WHERE reference_id = 'alone'",
+                  "1");
+}
+
+/* What a crash leaves committed on the primary alone is there after it, and the standby's word still missing.
+ */
+static void what_a_crash_left_unconfirmed_is_not_answered_200(void **state)
+{
+    (void)state;
+    cluster_kill(&cluster, cluster_other(&cluster));
+    assert_string_equal(upsert("crashed", "crashed"), "");
+    cluster_kill(&cluster, cluster.primary);
+    cluster_start_again(&cluster, cluster.primary);
+    assert_string_equal(
+        site_query(&site, "SELECT count(*) FROM intake.incident WHERE reference_id = 'crashed'"), "1");
+    assert_string_equal(upsert("crashed", "crashed"), "");
+    cluster_rejoin(&cluster);
+    assert_string_equal(upsert_in_the_end("crashed", "crashed"), "unchanged");
+}
+
+static int start(void **state)
+{
+    (void)state;
+    site_start(&site, settings);
+    cluster_start(&cluster, &site);
+    restart_worker();
+    ledger_table("Failover");
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    http_close();
+    cluster_stop(&cluster);
+    site_stop(&site);
+    return 0;
+}
+
+static int abandon(void **state)
+{
+    (void)state;
+    crowd_abandon_all();
+    return 0;
+}
+
+#define CASE(test) cmocka_unit_test_teardown(test, abandon)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(the_primary_is_killed_and_the_standby_promoted),
+        CASE(the_primary_stands_still_and_the_standby_is_promoted),
+        CASE(a_standby_that_is_first_in_the_connection_string_is_recognised),
+        CASE(a_commit_whose_wait_is_canceled_is_not_confirmed),
+        CASE(what_a_crash_left_unconfirmed_is_not_answered_200),
+        CASE(a_stray_primary_confirms_nothing),
+    };
+
+    return cmocka_run_group_tests(tests, start, stop);
+}

@@ -1,0 +1,286 @@
+/* PgBouncer in transaction mode between the worker and Postgres, with the settings that docs/operations.md
+ * recommends, under continuous load: what is done to either of them loses nothing that was answered 200. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "harness/figures.h"
+#include "harness/ledger.h"
+
+enum {
+    CLIENTS = 12,
+    DEADLINE_MS = 1500,
+    MARGIN_MS = 1500,   /* for nginx, curl and a busy machine, on top of the deadline */
+    RECOVERY_MS = 3500, /* PgBouncer itself tries a server again after a second, rounded up */
+    BETWEEN_MS = 300,
+    START_MS = 20000,
+    PORT = 6432,
+};
+
+static struct site site;
+static pid_t pgbouncer;
+static char admin_url[SITE_PATH_MAX];
+
+static const char *const settings[] = {"INCIDENTS_DEADLINE_MS=1500", NULL};
+
+static void start_pgbouncer(void)
+{
+    char database[256], log[128];
+    const char *const argv[] = {"scripts/service", "pgbouncer", site.directory, database, NULL};
+    int64_t give_up_ms = clock_now_ms() + START_MS;
+
+    (void)snprintf(database, sizeof database, "host=%s port=5432 user=incidents_fcgi", site.directory);
+    (void)snprintf(log, sizeof log, "%s/pgbouncer.log", site.directory);
+    pgbouncer = process_start(argv, NULL, log);
+    while (PQping(admin_url) != PQPING_OK) {
+        if (clock_now_ms() > give_up_ms || process_wait(pgbouncer, 20) >= 0) {
+            char *text = read_whole_file(log);
+
+            (void)fprintf(stderr, "%s\n", text);
+            free(text);
+            fail_msg("PgBouncer does not start");
+        }
+    }
+}
+
+/* A command of PgBouncer's administration. */
+static void command(const char *text)
+{
+    PGconn *admin = PQconnectdb(admin_url);
+    PGresult *result = PQexec(admin, text);
+
+    if (PQresultStatus(result) != PGRES_COMMAND_OK) {
+        fail_msg("%s: %s", text, PQerrorMessage(admin));
+    }
+    PQclear(result);
+    PQfinish(admin);
+}
+
+static void note_recovery(struct ledger *ledger, int64_t *slowest_ms)
+{
+    int64_t recovery_ms = ledger_await_200(ledger, clock_now_ms());
+
+    if (recovery_ms > *slowest_ms) {
+        *slowest_ms = recovery_ms;
+    }
+}
+
+/* may_refuse: whether what was done takes longer than the deadline. */
+static void close_ledger(struct ledger *ledger, const char *what, int times, int64_t recovery_ms,
+                         bool may_refuse)
+{
+    struct ledger_figures figures;
+
+    ledger_close(ledger, &figures);
+    ledger_row(what, times, &figures, recovery_ms);
+    assert_int_equal(figures.cut_off, 0);
+    assert_true(may_refuse || figures.refused == 0);
+    assert_in_range(figures.slowest_ms, 0, DEADLINE_MS + MARGIN_MS);
+    assert_true(recovery_ms <= RECOVERY_MS);
+}
+
+static struct ledger *open_ledger(const char *name)
+{
+    return ledger_open(&site, CLIENTS, name, DEADLINE_MS);
+}
+
+/* ---- What an administrator says to PgBouncer ---- */
+
+static void its_administration_costs_no_request(void **state)
+{
+    static const char *const commands[] = {"RELOAD", "RECONNECT"};
+    struct ledger *ledger = open_ledger("reconnected");
+    int times = torture_amount(3, 20);
+
+    (void)state;
+    for (int i = 0; i < times; i++) {
+        clock_sleep_ms(BETWEEN_MS);
+        command(commands[i % 2]);
+    }
+    clock_sleep_ms(BETWEEN_MS);
+    close_ledger(ledger, "PgBouncer: RELOAD, RECONNECT", times, -1, false);
+}
+
+static void a_pause_shorter_than_the_deadline_costs_no_request(void **state)
+{
+    struct ledger *ledger = open_ledger("paused");
+    int times = torture_amount(1, 10);
+    int64_t slowest_ms = 0;
+
+    (void)state;
+    for (int i = 0; i < times; i++) {
+        clock_sleep_ms(BETWEEN_MS);
+        command("PAUSE");
+        clock_sleep_ms(DEADLINE_MS / 3);
+        command("RESUME");
+        note_recovery(ledger, &slowest_ms);
+    }
+    close_ledger(ledger, "PgBouncer: PAUSE for a third of the deadline, RESUME", times, slowest_ms, false);
+}
+
+static void a_pause_longer_than_the_deadline_is_got_over(void **state)
+{
+    struct ledger *ledger = open_ledger("long");
+    int times = torture_amount(1, 5);
+    int64_t slowest_ms = 0;
+
+    (void)state;
+    for (int i = 0; i < times; i++) {
+        clock_sleep_ms(BETWEEN_MS);
+        command("PAUSE");
+        clock_sleep_ms(2 * DEADLINE_MS);
+        command("RESUME");
+        note_recovery(ledger, &slowest_ms);
+    }
+    close_ledger(ledger, "PgBouncer: PAUSE for two deadlines, RESUME", times, slowest_ms, true);
+}
+
+/* ---- What breaks ---- */
+
+static void pgbouncer_is_killed(void **state)
+{
+    struct ledger *ledger = open_ledger("pooler");
+    int times = torture_amount(2, 20);
+    int64_t slowest_ms = 0;
+
+    (void)state;
+    for (int i = 0; i < times; i++) {
+        clock_sleep_ms(BETWEEN_MS);
+        (void)process_stop(pgbouncer, i % 2 == 0 ? SIGKILL : SIGTERM);
+        start_pgbouncer();
+        note_recovery(ledger, &slowest_ms);
+    }
+    close_ledger(ledger, "PgBouncer killed, or stopped, and started again", times, slowest_ms, false);
+}
+
+static void postgres_behind_it_is_killed(void **state)
+{
+    struct ledger *ledger = open_ledger("behind");
+    int times = torture_amount(1, 10);
+    int64_t slowest_ms = 0;
+
+    (void)state;
+    for (int i = 0; i < times; i++) {
+        clock_sleep_ms(BETWEEN_MS);
+        site_stop_postgres(&site, SIGKILL);
+        clock_sleep_ms(i % 2 == 0 ? 0 : DEADLINE_MS + BETWEEN_MS);
+        site_start_postgres(&site, NULL);
+        note_recovery(ledger, &slowest_ms);
+    }
+    close_ledger(ledger, "Postgres behind it killed and started again", times, slowest_ms, true);
+}
+
+static void postgres_behind_it_stands_still_for_longer_than_the_deadline(void **state)
+{
+    struct ledger *ledger = open_ledger("still");
+    int times = torture_amount(1, 5);
+    int64_t slowest_ms = 0;
+
+    (void)state;
+    for (int i = 0; i < times; i++) {
+        clock_sleep_ms(BETWEEN_MS);
+        site_pause_postgres(&site);
+        clock_sleep_ms(2 * DEADLINE_MS);
+        site_resume_postgres(&site);
+        note_recovery(ledger, &slowest_ms);
+    }
+    close_ledger(ledger, "Postgres behind it stands still for two deadlines", times, slowest_ms, true);
+}
+
+static void sessions_behind_it_are_terminated(void **state)
+{
+    struct ledger *ledger = open_ledger("terminated");
+    int times = torture_amount(30, 300), terminated = 0;
+
+    (void)state;
+    while (terminated < times) {
+        terminated += atoi(site_query(&site, "SELECT count(pg_terminate_backend(pid)) FROM (SELECT pid FROM "
+                                             "pg_stat_activity WHERE usename = 'incidents_fcgi' "
+                                             "ORDER BY random() LIMIT 1) one"));
+        clock_sleep_ms(20);
+    }
+    close_ledger(ledger, "a session behind it ended by pg_terminate_backend", terminated, -1, false);
+}
+
+/* ---- What belongs to a session ---- */
+
+/* The statement has a name in sessions that PgBouncer hands around; the worker finds out, says so no more
+ * than once for each connection of its own, and sends the statement whole from then on. */
+static void a_statement_that_is_prepared_elsewhere_is_sent_whole(void **state)
+{
+    char *log = read_whole_file(site.worker_log);
+    size_t count = 0;
+
+    (void)state;
+    for (const char *found = log; (found = strstr(found, "prepared statement \"apply_batch\"")) != NULL;
+         found++) {
+        count++;
+    }
+    free(log);
+    assert_in_range(count, 0, 2);
+    assert_true(site_count_in_log(&site, "prepared statement \"apply_batch\" already exists") +
+                    site_count_in_log(&site, "prepared statement \"apply_batch\" does not exist") >
+                0);
+}
+
+static int start(void **state)
+{
+    (void)state;
+    site_start(&site, settings);
+    (void)site_query(&site, "GRANT incidents_fcgi TO incidents_owner"); /* who may then end its sessions */
+    site_stop_postgres(&site, SIGINT);
+    site_start_postgres(&site, NULL); /* durable */
+    (void)snprintf(admin_url, sizeof admin_url, "host=%s port=%d dbname=pgbouncer user=postgres",
+                   site.directory, PORT);
+    start_pgbouncer();
+    (void)snprintf(
+        site.worker_url, sizeof site.worker_url,
+        "postgresql:///incidents?host=%s&port=%d&user=incidents_fcgi&target_session_attrs=read-write",
+        site.directory, PORT);
+    site_stop_worker(&site);
+    site_start_worker(&site, settings);
+    ledger_table("Through PgBouncer, transaction mode");
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    http_close();
+    (void)process_stop(pgbouncer, SIGTERM);
+    site_stop(&site);
+    return 0;
+}
+
+static int abandon(void **state)
+{
+    (void)state;
+    crowd_abandon_all();
+    return 0;
+}
+
+#define CASE(test) cmocka_unit_test_teardown(test, abandon)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(its_administration_costs_no_request),
+        CASE(a_pause_shorter_than_the_deadline_costs_no_request),
+        CASE(a_pause_longer_than_the_deadline_is_got_over),
+        CASE(pgbouncer_is_killed),
+        CASE(postgres_behind_it_is_killed),
+        CASE(postgres_behind_it_stands_still_for_longer_than_the_deadline),
+        CASE(sessions_behind_it_are_terminated),
+        CASE(a_statement_that_is_prepared_elsewhere_is_sent_whole),
+    };
+
+    return cmocka_run_group_tests(tests, start, stop);
+}
