@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "harness/cluster.h"
+#include "harness/figures.h"
 
 enum { TIMEOUT_MS = 30000 };
 
@@ -83,6 +84,8 @@ void cluster_start(struct cluster *cluster, struct site *site)
     /* pg_rewind wants both, and starts Postgres once by itself: so they stand in its configuration. */
     (void)cluster_query(cluster, 0, "ALTER SYSTEM SET wal_log_hints = on");
     (void)cluster_query(cluster, 0, "ALTER SYSTEM SET wal_keep_size = '512MB'");
+    /* What is killed here are processes, whose writes the kernel keeps. */
+    (void)cluster_query(cluster, 0, torture_is_long() ? "SELECT 1" : "ALTER SYSTEM SET fsync = off");
     site_stop_postgres(site, SIGINT);
     start_node(cluster, 0, "postgres", NULL);
     become_primary(cluster, 0);

@@ -17,7 +17,9 @@
 
 enum {
     CLIENTS = 12,
-    DEADLINE_MS = 1500,
+    DEADLINE_MS = 1500, /* what takes longer is refused */
+    PATIENT_MS = 5000,  /* within that all of the rest is over, however busy the machine */
+    PAUSE_MS = 500,
     MARGIN_MS = 1500,   /* for nginx, curl and a busy machine, on top of the deadline */
     RECOVERY_MS = 3500, /* PgBouncer itself tries a server again after a second, rounded up */
     BETWEEN_MS = 300,
@@ -29,7 +31,7 @@ static struct site site;
 static pid_t pgbouncer;
 static char admin_url[SITE_PATH_MAX];
 
-static const char *const settings[] = {"INCIDENTS_DEADLINE_MS=1500", NULL};
+static int64_t deadline_ms;
 
 static void start_pgbouncer(void)
 {
@@ -64,6 +66,18 @@ static void command(const char *text)
     PQfinish(admin);
 }
 
+/* The worker anew, with that deadline for what follows. */
+static void restart_worker(int64_t new_deadline_ms)
+{
+    char setting[48];
+    const char *const settings[] = {setting, NULL};
+
+    deadline_ms = new_deadline_ms;
+    (void)snprintf(setting, sizeof setting, "INCIDENTS_DEADLINE_MS=%lld", (long long)deadline_ms);
+    site_stop_worker(&site);
+    site_start_worker(&site, settings);
+}
+
 static void note_recovery(struct ledger *ledger, int64_t *slowest_ms)
 {
     int64_t recovery_ms = ledger_await_200(ledger, clock_now_ms());
@@ -73,23 +87,21 @@ static void note_recovery(struct ledger *ledger, int64_t *slowest_ms)
     }
 }
 
-/* may_refuse: whether what was done takes longer than the deadline. */
-static void close_ledger(struct ledger *ledger, const char *what, int times, int64_t recovery_ms,
-                         bool may_refuse)
+static void close_ledger(struct ledger *ledger, const char *what, int times, int64_t recovery_ms)
 {
     struct ledger_figures figures;
 
     ledger_close(ledger, &figures);
     ledger_row(what, times, &figures, recovery_ms);
     assert_int_equal(figures.cut_off, 0);
-    assert_true(may_refuse || figures.refused == 0);
-    assert_in_range(figures.slowest_ms, 0, DEADLINE_MS + MARGIN_MS);
+    assert_true(deadline_ms == DEADLINE_MS || figures.refused == 0);
+    assert_in_range(figures.slowest_ms, 0, deadline_ms + MARGIN_MS);
     assert_true(recovery_ms <= RECOVERY_MS);
 }
 
 static struct ledger *open_ledger(const char *name)
 {
-    return ledger_open(&site, CLIENTS, name, DEADLINE_MS);
+    return ledger_open(&site, CLIENTS, name, deadline_ms);
 }
 
 /* ---- What an administrator says to PgBouncer ---- */
@@ -106,7 +118,7 @@ static void its_administration_costs_no_request(void **state)
         command(commands[i % 2]);
     }
     clock_sleep_ms(BETWEEN_MS);
-    close_ledger(ledger, "PgBouncer: RELOAD, RECONNECT", times, -1, false);
+    close_ledger(ledger, "PgBouncer: RELOAD, RECONNECT", times, -1);
 }
 
 static void a_pause_shorter_than_the_deadline_costs_no_request(void **state)
@@ -119,20 +131,22 @@ static void a_pause_shorter_than_the_deadline_costs_no_request(void **state)
     for (int i = 0; i < times; i++) {
         clock_sleep_ms(BETWEEN_MS);
         command("PAUSE");
-        clock_sleep_ms(DEADLINE_MS / 3);
+        clock_sleep_ms(PAUSE_MS);
         command("RESUME");
         note_recovery(ledger, &slowest_ms);
     }
-    close_ledger(ledger, "PgBouncer: PAUSE for a third of the deadline, RESUME", times, slowest_ms, false);
+    close_ledger(ledger, "PgBouncer: PAUSE for half a second, RESUME", times, slowest_ms);
 }
 
 static void a_pause_longer_than_the_deadline_is_got_over(void **state)
 {
-    struct ledger *ledger = open_ledger("long");
+    struct ledger *ledger;
     int times = torture_amount(1, 5);
     int64_t slowest_ms = 0;
 
     (void)state;
+    restart_worker(DEADLINE_MS);
+    ledger = open_ledger("long");
     for (int i = 0; i < times; i++) {
         clock_sleep_ms(BETWEEN_MS);
         command("PAUSE");
@@ -140,7 +154,7 @@ static void a_pause_longer_than_the_deadline_is_got_over(void **state)
         command("RESUME");
         note_recovery(ledger, &slowest_ms);
     }
-    close_ledger(ledger, "PgBouncer: PAUSE for two deadlines, RESUME", times, slowest_ms, true);
+    close_ledger(ledger, "PgBouncer: PAUSE for two deadlines, RESUME", times, slowest_ms);
 }
 
 /* ---- What breaks ---- */
@@ -158,7 +172,7 @@ static void pgbouncer_is_killed(void **state)
         start_pgbouncer();
         note_recovery(ledger, &slowest_ms);
     }
-    close_ledger(ledger, "PgBouncer killed, or stopped, and started again", times, slowest_ms, false);
+    close_ledger(ledger, "PgBouncer killed, or stopped, and started again", times, slowest_ms);
 }
 
 static void postgres_behind_it_is_killed(void **state)
@@ -175,7 +189,7 @@ static void postgres_behind_it_is_killed(void **state)
         site_start_postgres(&site, NULL);
         note_recovery(ledger, &slowest_ms);
     }
-    close_ledger(ledger, "Postgres behind it killed and started again", times, slowest_ms, true);
+    close_ledger(ledger, "Postgres behind it killed and started again", times, slowest_ms);
 }
 
 static void postgres_behind_it_stands_still_for_longer_than_the_deadline(void **state)
@@ -192,28 +206,33 @@ static void postgres_behind_it_stands_still_for_longer_than_the_deadline(void **
         site_resume_postgres(&site);
         note_recovery(ledger, &slowest_ms);
     }
-    close_ledger(ledger, "Postgres behind it stands still for two deadlines", times, slowest_ms, true);
+    close_ledger(ledger, "Postgres behind it stands still for two deadlines", times, slowest_ms);
 }
 
+/* Those that have done something: PgBouncer takes one that ends while it logs in for a server that is down,
+ * and waits. */
 static void sessions_behind_it_are_terminated(void **state)
 {
     struct ledger *ledger = open_ledger("terminated");
     int times = torture_amount(30, 300), terminated = 0;
+    int64_t slowest_ms = 0;
 
     (void)state;
     while (terminated < times) {
-        terminated += atoi(site_query(&site, "SELECT count(pg_terminate_backend(pid)) FROM (SELECT pid FROM "
-                                             "pg_stat_activity WHERE usename = 'incidents_fcgi' "
-                                             "ORDER BY random() LIMIT 1) one"));
-        clock_sleep_ms(20);
+        terminated +=
+            atoi(site_query(&site, "SELECT count(pg_terminate_backend(pid)) FROM (SELECT pid FROM "
+                                   "pg_stat_activity WHERE usename = 'incidents_fcgi' AND query <> '' "
+                                   "ORDER BY random() LIMIT 1) one"));
+        note_recovery(ledger, &slowest_ms);
     }
-    close_ledger(ledger, "a session behind it ended by pg_terminate_backend", terminated, -1, false);
+    close_ledger(ledger, "a session behind it ended by pg_terminate_backend", terminated, slowest_ms);
 }
 
 /* ---- What belongs to a session ---- */
 
 /* The statement has a name in sessions that PgBouncer hands around; the worker finds out, says so no more
- * than once for each connection of its own, and sends the statement whole from then on. */
+ * than once for each connection of its own (two workers have two each), and sends the statement whole from
+ * then on. */
 static void a_statement_that_is_prepared_elsewhere_is_sent_whole(void **state)
 {
     char *log = read_whole_file(site.worker_log);
@@ -225,7 +244,7 @@ static void a_statement_that_is_prepared_elsewhere_is_sent_whole(void **state)
         count++;
     }
     free(log);
-    assert_in_range(count, 0, 2);
+    assert_in_range(count, 0, 4);
     assert_true(site_count_in_log(&site, "prepared statement \"apply_batch\" already exists") +
                     site_count_in_log(&site, "prepared statement \"apply_batch\" does not exist") >
                 0);
@@ -234,7 +253,7 @@ static void a_statement_that_is_prepared_elsewhere_is_sent_whole(void **state)
 static int start(void **state)
 {
     (void)state;
-    site_start(&site, settings);
+    site_start(&site, NULL);
     (void)site_query(&site, "GRANT incidents_fcgi TO incidents_owner"); /* who may then end its sessions */
     site_stop_postgres(&site, SIGINT);
     site_start_postgres(&site, NULL); /* durable */
@@ -245,8 +264,7 @@ static int start(void **state)
         site.worker_url, sizeof site.worker_url,
         "postgresql:///incidents?host=%s&port=%d&user=incidents_fcgi&target_session_attrs=read-write",
         site.directory, PORT);
-    site_stop_worker(&site);
-    site_start_worker(&site, settings);
+    restart_worker(PATIENT_MS);
     ledger_table("Through PgBouncer, transaction mode");
     return 0;
 }
@@ -274,11 +292,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(its_administration_costs_no_request),
         CASE(a_pause_shorter_than_the_deadline_costs_no_request),
-        CASE(a_pause_longer_than_the_deadline_is_got_over),
         CASE(pgbouncer_is_killed),
+        CASE(sessions_behind_it_are_terminated),
+        CASE(a_pause_longer_than_the_deadline_is_got_over),
         CASE(postgres_behind_it_is_killed),
         CASE(postgres_behind_it_stands_still_for_longer_than_the_deadline),
-        CASE(sessions_behind_it_are_terminated),
         CASE(a_statement_that_is_prepared_elsewhere_is_sent_whole),
     };
 
