@@ -113,8 +113,10 @@ const char *csv_split(struct csv_row *row, struct slice text)
 
     row->count = 0;
     buffer_reset(&row->unescaped, (size_t)64 * 1024);
-    text.len -= text.len > 0 && text.data[text.len - 1] == '\n';
-    text.len -= text.len > 0 && text.data[text.len - 1] == '\r';
+    if (text.len > 0 && text.data[text.len - 1] == '\n') {
+        text.len--;
+        text.len -= text.len > 0 && text.data[text.len - 1] == '\r';
+    }
     if (!buffer_reserve(&row->unescaped, text.len + 1)) {
         return "is too large for the memory";
     }

@@ -12,6 +12,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/utf8.h"
+
 enum { KEEP_BYTES = 256 * 1024 };
 
 static const struct {
@@ -158,7 +160,7 @@ bool adapter_take_header(struct adapter *adapter, struct slice text)
     bool ok;
 
     csv_row_init(&header);
-    fault = csv_split(&header, text);
+    fault = utf8_is_valid(text.data, text.len) ? csv_split(&header, text) : "is not valid UTF-8";
     if (fault != NULL) {
         (void)fprintf(stderr, "incidentctl: the first row, the header, %s\n", fault);
     }

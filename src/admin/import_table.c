@@ -67,10 +67,18 @@ bool row_has(const struct csv_row *row, const char *name)
     return false;
 }
 
+/* The name as it stands in the file, but for what would command a terminal. */
 static bool complain(const char *what, struct slice name)
 {
-    (void)fprintf(stderr, "incidentctl: %s \"%.*s\"\n", what, (int)(name.len > 200 ? 200 : name.len),
-                  name.data);
+    (void)fprintf(stderr, "incidentctl: %s \"", what);
+    for (size_t i = 0; i < name.len && i < 200; i++) {
+        unsigned char byte = (unsigned char)name.data[i];
+        bool is_c1 = byte == 0xC2 && i + 1 < name.len && (unsigned char)name.data[i + 1] < 0xA0;
+
+        (void)fputc(byte < 0x20 || byte == 0x7F || is_c1 ? '?' : byte, stderr);
+        i += is_c1;
+    }
+    (void)fputs("\"\n", stderr);
     return false;
 }
 
@@ -245,25 +253,11 @@ static bool append_metadata(struct table *table, struct buffer *json, struct err
     return append_leaves(json, table->leaves, count, error);
 }
 
-static bool is_utf8(struct slice text)
-{
-    const unsigned char *data = (const unsigned char *)text.data;
-    size_t len;
-
-    for (size_t at = 0; at < text.len; at += len) {
-        len = utf8_sequence(data + at, text.len - at);
-        if (len == 0) {
-            return false;
-        }
-    }
-    return true;
-}
-
 static bool split(struct table *table, struct slice text, struct error *error)
 {
     const char *fault;
 
-    if (!is_utf8(text)) {
+    if (!utf8_is_valid(text.data, text.len)) {
         return error_set(error, ERROR_INVALID_JSON, "the row is not valid UTF-8");
     }
     fault = csv_split(&table->row, text);

@@ -33,3 +33,16 @@ size_t utf8_sequence(const unsigned char *data, size_t left)
     }
     return length;
 }
+
+bool utf8_is_valid(const char *data, size_t len)
+{
+    size_t step;
+
+    for (size_t at = 0; at < len; at += step) {
+        step = utf8_sequence((const unsigned char *)data + at, len - at);
+        if (step == 0) {
+            return false;
+        }
+    }
+    return true;
+}

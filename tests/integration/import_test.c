@@ -484,6 +484,7 @@ static void a_header_must_make_sense(void **state)
         {"reference_id,started_at,metadata.a,metadata.a.b\n", "exclude each other"},
         {"reference_id,started_at,metadata,metadata.a\n", "exclude each other"},
         {"reference_id,\"started_at\n", "not closed"},
+        {"reference_id,started_at,metadata.\xff\nr,2024-01-01,x\n", "is not valid UTF-8"},
     };
     const struct outcome *outcome;
 
@@ -497,6 +498,9 @@ static void a_header_must_make_sense(void **state)
     outcome = site_control(&site, "reference_id,started_at,severity\n", "import", "-", NULL);
     assert_int_equal(outcome->status, 0);
     assert_non_null(strstr(outcome->err, "left out: \"severity\""));
+    outcome = site_control(&site, "reference_id,started_at,a\x1b[2J\xc2\x9b\xc3\xa9\n", "import", "-", NULL);
+    assert_int_equal(outcome->status, 0);
+    assert_non_null(strstr(outcome->err, "left out: \"a?[2J?\xc3\xa9\""));
 }
 
 static const char *write_many(void)
