@@ -7,6 +7,7 @@ STATE    ?= var
 PORT     ?= 8080
 CC       ?= cc
 SANITIZE ?=
+COVERAGE ?=
 
 bindir     := $(PREFIX)/bin
 cgidir     := $(PREFIX)/lib/cgi-bin
@@ -20,19 +21,21 @@ settings   := $(if $(filter /usr /usr/local,$(PREFIX)),/etc,$(PREFIX)/etc)/incid
 
 # One build directory a variant, so that a debug build does not undo the other: `make SANITIZE=address,undefined`.
 comma    := ,
-BUILD    := build/$(if $(SANITIZE),$(subst $(comma),-,$(SANITIZE)),release)
+BUILD    := build/$(if $(SANITIZE),$(subst $(comma),-,$(SANITIZE)),$(if $(COVERAGE),coverage,release))
 
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wvla -Wformat=2 -Wstrict-prototypes -Werror
 FORTIFY  := $(if $(findstring _FORTIFY_SOURCE,$(CPPFLAGS) $(CFLAGS)),,-D_FORTIFY_SOURCE=2)
-HARDEN   := -fstack-protector-strong -fPIE $(if $(SANITIZE),,-O2 $(FORTIFY) -fcf-protection)
-DEBUG    := -g $(if $(SANITIZE),-O1 -fno-omit-frame-pointer -fsanitize=$(SANITIZE) -fno-sanitize-recover=all)
+HARDEN   := -fstack-protector-strong -fPIE $(if $(SANITIZE)$(COVERAGE),,-O2 $(FORTIFY) -fcf-protection)
+# What runs is counted for gcov, without losing what threads count at the same time.
+COUNTED  := -O0 --coverage -fprofile-update=atomic
+DEBUG    := -g $(if $(SANITIZE),-O1 -fno-omit-frame-pointer -fsanitize=$(SANITIZE) -fno-sanitize-recover=all) $(if $(COVERAGE),$(COUNTED))
 PACKAGES := fcgi json-c libpq libmd
 DEFINES  := -D_GNU_SOURCE -Isrc -I$(BUILD)/gen -DVERSION='"$(VERSION)"' -DSETTINGS_FILE='"$(settings)"' \
             $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
 ALL_CPPFLAGS = $(DEFINES) $(CPPFLAGS)
 # The same bytes wherever it is built.
 ALL_CFLAGS  = -std=c11 $(WARNINGS) $(HARDEN) $(DEBUG) -ffile-prefix-map=$(subst $() ,\ ,$(CURDIR))=. -pthread -MMD -MP $(CFLAGS)
-ALL_LDFLAGS = -pie -Wl,--as-needed -Wl,-z,relro,-z,now -pthread $(if $(SANITIZE),-fsanitize=$(SANITIZE)) $(LDFLAGS)
+ALL_LDFLAGS = -pie -Wl,--as-needed -Wl,-z,relro,-z,now -pthread $(if $(SANITIZE),-fsanitize=$(SANITIZE)) $(if $(COVERAGE),--coverage) $(LDFLAGS)
 LDLIBS   := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lm
 TESTLIBS := $(shell pkg-config --libs cmocka libcurl 2>/dev/null)
 
@@ -57,7 +60,7 @@ UNIT_LIBRARY_OBJECTS := $(call objects,$(filter-out src/admin/main.c,$(UNIT_CODE
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all setup run test tests torture check fuzz bundle deb newer-postgres bench pictures format clean install uninstall help
+.PHONY: all setup run test tests torture check coverage fuzz bundle deb newer-postgres bench pictures format clean install uninstall help
 
 all: ## build incidents.fcgi and incidentctl
 	@scripts/setup --check build
@@ -131,6 +134,11 @@ check: ## look at sources and programs without running them: analyzers, banned f
 	@$(MAKE) --no-print-directory $(BUILD)/incidents.fcgi $(BUILD)/incidentctl
 	@DEFINES='$(subst ','\'',$(DEFINES))' scripts/check $(BUILD)
 
+coverage: ## which lines and branches of src the tests reach; every line of model and store that they do not has a reason
+	@scripts/setup run test
+	@$(MAKE) --no-print-directory COVERAGE=1 tests
+	@scripts/coverage build/coverage
+
 # What scripts/test runs, built.
 tests: $(BUILD)/incidents.fcgi $(BUILD)/incidentctl $(UNIT:%=$(BUILD)/tests/unit/%) \
        $(INTEGRATION:%=$(BUILD)/tests/integration/%) $(TORTURE:%=$(BUILD)/tests/torture/%) \
@@ -164,10 +172,11 @@ $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%_fuzz.o $(UNIT_LIBRARY_OBJECTS)
 	$(Q)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
 
 SECONDS ?= 60
-fuzz: ## search for inputs that break something, SECONDS=n for each target
+fuzz: ## search for inputs that break something, SECONDS=n for each target (0: only say what the last ones reached)
 	@scripts/setup fuzz
 	@$(MAKE) --no-print-directory CC=clang SANITIZE=fuzzer-no-link,address,undefined $(FUZZ:%=build/fuzzer-no-link-address-undefined/fuzz/%)
-	@scripts/fuzz build/fuzzer-no-link-address-undefined/fuzz '$(SECONDS)'
+	@$(MAKE) --no-print-directory COVERAGE=1 $(FUZZ:%=build/coverage/tests/fuzz/%)
+	@scripts/fuzz build/fuzzer-no-link-address-undefined/fuzz '$(SECONDS)' build/coverage $(TARGETS)
 
 bundle: ## make the archive for shared hosting, build/incidents-VERSION.tar.gz
 	@scripts/setup build
