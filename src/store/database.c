@@ -17,7 +17,9 @@ enum { BATCH_KEEP_BYTES = 256 * 1024, COMPLAIN_EVERY_MS = 10000 };
 /* jsonb holds at most 256 MB (PostgreSQL manual, 8.14), so a batch over this is refused there anyway. */
 static const size_t BATCH_MAX = (size_t)256 * 1024 * 1024;
 
-static const char STATEMENT[] = "apply_batch";
+/* A pooler's sessions outlive the worker, and so does what it has prepared in them: another version may call
+ * something else by that name. */
+static const char STATEMENT[] = "apply_batch " VERSION;
 
 /* Under synchronous replication a commit waits for the standby, but one that wrote nothing has nothing to
  * wait for. "Unchanged" would then be said of what only this server has: committed before it crashed, or

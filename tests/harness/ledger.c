@@ -183,6 +183,15 @@ int64_t ledger_await_200(struct ledger *ledger, int64_t since_ms)
     return first_ms - since_ms;
 }
 
+void ledger_await_recovery(struct ledger *ledger, int64_t *slowest_ms)
+{
+    int64_t recovery_ms = ledger_await_200(ledger, clock_now_ms());
+
+    if (recovery_ms > *slowest_ms) {
+        *slowest_ms = recovery_ms;
+    }
+}
+
 /* ---- The ledger against the database ---- */
 
 /* What the checks have found. The first ones are shown. */

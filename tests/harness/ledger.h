@@ -34,6 +34,9 @@ struct ledger *ledger_open(struct site *site, size_t clients, const char *name, 
  * after; fails the test where that takes more than 30 s. For one ledger at a time. */
 int64_t ledger_await_200(struct ledger *ledger, int64_t since_ms);
 
+/* The same from now on; keeps the longest of such times in *slowest_ms. */
+void ledger_await_recovery(struct ledger *ledger, int64_t *slowest_ms);
+
 /* Ends it, and fails the test where something is lost or mixed, or an answer was none of the three. */
 void ledger_close(struct ledger *ledger, struct ledger_figures *figures);
 

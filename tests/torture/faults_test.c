@@ -52,16 +52,6 @@ static void close_ledger(struct ledger *ledger, const char *what, int times, int
     }
 }
 
-/* Waits for the first answer of 200 from now on, and keeps the longest of those times. */
-static void await_recovery(struct ledger *ledger, int64_t *slowest_ms)
-{
-    int64_t recovery_ms = ledger_await_200(ledger, clock_now_ms());
-
-    if (recovery_ms > *slowest_ms) {
-        *slowest_ms = recovery_ms;
-    }
-}
-
 static void postgres_is_killed(void **state)
 {
     struct ledger *ledger = open_ledger("killed");
@@ -75,7 +65,7 @@ static void postgres_is_killed(void **state)
         clock_sleep_ms(i % 2 == 0 ? 0
                                   : DEADLINE_MS + BETWEEN_MS); /* long enough to be refused at once, too */
         site_start_postgres(&site, durable);
-        await_recovery(ledger, &slowest_ms);
+        ledger_await_recovery(ledger, &slowest_ms);
     }
     close_ledger(ledger, "Postgres killed (SIGKILL) and started again", times, slowest_ms);
 }
@@ -91,7 +81,7 @@ static void postgres_stops_in_an_orderly_way(void **state)
         clock_sleep_ms(BETWEEN_MS);
         site_stop_postgres(&site, SIGINT);
         site_start_postgres(&site, durable);
-        await_recovery(ledger, &slowest_ms);
+        ledger_await_recovery(ledger, &slowest_ms);
     }
     close_ledger(ledger, "Postgres stopped and started (an upgrade)", times, slowest_ms);
 }
@@ -128,7 +118,7 @@ static void postgres_stands_still_for_longer_than_the_deadline(void **state)
         site_pause_postgres(&site);
         clock_sleep_ms(2 * DEADLINE_MS);
         site_resume_postgres(&site);
-        await_recovery(ledger, &slowest_ms);
+        ledger_await_recovery(ledger, &slowest_ms);
     }
     close_ledger(ledger, "Postgres stands still (SIGSTOP) for two deadlines", times, slowest_ms);
 }
@@ -144,7 +134,7 @@ static void the_worker_is_killed(void **state)
         clock_sleep_ms(BETWEEN_MS);
         (void)process_stop(site.worker, SIGKILL);
         site_start_worker(&site, settings);
-        await_recovery(ledger, &slowest_ms);
+        ledger_await_recovery(ledger, &slowest_ms);
     }
     close_ledger(ledger, "the worker killed (SIGKILL) and started again", times, slowest_ms);
 }
@@ -196,7 +186,7 @@ static void connections_are_used_up(void **state)
         while (count > 0) {
             PQfinish(others[--count]);
         }
-        await_recovery(ledger, &slowest_ms);
+        ledger_await_recovery(ledger, &slowest_ms);
     }
     assert_true(site_count_in_log(&site, "remaining connection slots are reserved") > 0);
     close_ledger(ledger, "all connections used up by others", times, slowest_ms);
@@ -245,7 +235,7 @@ static void the_table_is_locked(void **state)
         locker = site_hold(&site, "LOCK TABLE intake.incident IN ACCESS EXCLUSIVE MODE");
         clock_sleep_ms(2 * DEADLINE_MS);
         site_let_go(locker);
-        await_recovery(ledger, &slowest_ms);
+        ledger_await_recovery(ledger, &slowest_ms);
     }
     close_ledger(ledger, "the table locked for two deadlines", times, slowest_ms);
 }
@@ -284,10 +274,10 @@ static void a_migration_runs(void **state)
     for (int i = 0; i < times; i++) {
         clock_sleep_ms(BETWEEN_MS);
         run_as_owner(next_migration);
-        await_recovery(ledger, &slowest_ms);
+        ledger_await_recovery(ledger, &slowest_ms);
         clock_sleep_ms(BETWEEN_MS);
         run_as_owner(and_back);
-        await_recovery(ledger, &slowest_ms);
+        ledger_await_recovery(ledger, &slowest_ms);
     }
     close_ledger(ledger, "a migration that rewrites the table, and back", times, slowest_ms);
 }
@@ -315,7 +305,7 @@ static void an_older_schema_is_migrated(void **state)
     ledger = open_ledger("older");
     clock_sleep_ms(BETWEEN_MS);
     assert_int_equal(site_control(&site, NULL, "migrate", NULL)->status, 0);
-    await_recovery(ledger, &slowest_ms);
+    ledger_await_recovery(ledger, &slowest_ms);
     clock_sleep_ms(BETWEEN_MS);
     close_ledger(ledger, "incidentctl migrate, from version 1 to the worker's", 1, slowest_ms);
 }
@@ -425,7 +415,7 @@ static void the_disk_is_full(void **state)
         clock_sleep_ms(2 * DEADLINE_MS);
         assert_int_equal(unlink(ballast), 0);
         await_room();
-        await_recovery(ledger, &slowest_ms);
+        ledger_await_recovery(ledger, &slowest_ms);
     }
     assert_true(site_count_in_log(&site, "No space left on device") > 0);
     close_ledger(ledger, "the disk full for two deadlines", times, slowest_ms);
