@@ -18,7 +18,9 @@
 
 #include "base/clock.h"
 #include "base/digest.h"
+#include "base/log.h"
 #include "harness/site.h"
+#include "store/sqlstate.h"
 #include "store/store.h"
 
 enum { REQUESTS_MAX = 128, GATE_TIMEOUT_MS = 20000, QUEUEING_MS = 15 };
@@ -301,6 +303,79 @@ static void a_value_that_the_database_refuses_is_its_own_requests_error(void **s
 }
 
 /* Names of the incident "one", in the order in which they came to be. */
+/* In the place of apply_batch, the function has this body until restore_function is called. */
+static void replace_function(const char *body)
+{
+    char statement[512];
+
+    (void)site_query(&site, "ALTER FUNCTION intake.apply_batch(integer, jsonb, integer, bigint, bigint[]) "
+                            "RENAME TO apply_batch_kept");
+    (void)snprintf(statement, sizeof statement,
+                   "CREATE FUNCTION intake.apply_batch(integer, jsonb, integer, bigint, bigint[]) "
+                   "RETURNS TABLE (outcome text, token_label text) LANGUAGE sql AS $$ %s $$",
+                   body);
+    (void)site_query(&site, statement);
+    (void)site_query(&site, "GRANT EXECUTE ON FUNCTION intake.apply_batch TO incidents_worker");
+}
+
+static void restore_function(void)
+{
+    (void)site_query(&site, "DROP FUNCTION intake.apply_batch");
+    (void)site_query(&site, "ALTER FUNCTION intake.apply_batch_kept RENAME TO apply_batch");
+}
+
+static void an_answer_that_makes_no_sense_is_nobodys_success(void **state)
+{
+    static const char *const bodies[] = {
+        "SELECT 'perhaps', ''",             /* an outcome that there is none */
+        "SELECT 'created', '' WHERE false", /* no row for the item */
+        "VALUES ('created', ''), ('created', '')",
+    };
+    struct settings settings = settings_for(1);
+
+    (void)state;
+    for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {
+        struct store *store = store_start(&settings);
+
+        replace_function(bodies[i]);
+        assert_int_equal(await(send_upsert(store, "senseless", "n")), ITEM_FAILED);
+        restore_function();
+        store_stop(store);
+    }
+    assert_string_equal(count_stored("senseless"), "0");
+}
+
+static void what_the_database_remarks_is_in_the_log_and_costs_nothing(void **state)
+{
+    struct settings settings = settings_for(1);
+    struct store *store;
+    char path[128], *log;
+
+    (void)state;
+    (void)site_query(&site, "CREATE FUNCTION test.remark() RETURNS trigger LANGUAGE plpgsql AS "
+                            "$$ BEGIN RAISE WARNING 'mind the gap'; RETURN NEW; END $$");
+    (void)site_query(&site, "CREATE TRIGGER remark BEFORE INSERT ON intake.incident FOR EACH ROW "
+                            "EXECUTE FUNCTION test.remark()");
+    (void)snprintf(path, sizeof path, "%s/remarks.log", site.directory);
+    assert_true(log_open(path, LOG_FORMAT_TEXT));
+    store = store_start(&settings);
+    assert_int_equal(await(send_upsert(store, "remarkable", "n")), ITEM_CREATED);
+    store_stop(store);
+    assert_true(log_open("stderr", LOG_FORMAT_TEXT));
+    (void)site_query(&site, "DROP FUNCTION test.remark() CASCADE");
+    log = read_whole_file(path);
+    assert_non_null(strstr(log, "mind the gap"));
+    free(log);
+}
+
+static void an_error_without_a_state_means_that_the_connection_is_gone(void **state)
+{
+    (void)state;
+    assert_int_equal(sqlstate_action(NULL), SQLSTATE_RECONNECT);
+    assert_int_equal(sqlstate_action("57P01"), SQLSTATE_RECONNECT);
+    assert_int_equal(sqlstate_action("23514"), SQLSTATE_DEFECT);
+}
+
 static const char *passed_names(void)
 {
     return site_query(
@@ -604,6 +679,69 @@ static void a_database_that_stood_still_is_found_again_by_several(void **state)
     a_database_that_stood_still_is_found_again(2);
 }
 
+/* More than the socket takes, so that it cannot even be sent. */
+static void a_large_request_to_a_database_that_stands_still_ends_in_time(void **state)
+{
+    enum { LARGE = 4 * 1024 * 1024 };
+    static const char before[] = "{\"reference_id\":\"large\",\"started_at\":\"2024-01-01\",\"name\":\"";
+    struct settings settings = settings_for(1);
+    struct store *store;
+    struct incident incident;
+    struct item item;
+    struct error error;
+    struct buffer body;
+    int64_t began_ms;
+
+    (void)state;
+    settings.deadline_ms = 1000;
+    buffer_init(&body, LARGE + 1024);
+    buffer_append_text(&body, before);
+    while (body.len < LARGE) {
+        buffer_append_text(&body, "0123456789abcdef");
+    }
+    buffer_append_text(&body, "\"}");
+    assert_true(
+        incident_read((struct slice){.data = body.data, .len = body.len}, DIALECT_UPSERT, &incident, &error));
+    assert_true(item_upsert(&item, token_hash, &incident));
+    store = store_start(&settings);
+    assert_int_equal(await(send_upsert(store, "first", "n")), ITEM_CREATED);
+    assert_int_equal(await(send_upsert(store, "second", "n")), ITEM_CREATED); /* the statement is prepared */
+    site_pause_postgres(&site);
+    began_ms = clock_now_ms();
+    store_apply(store, &item);
+    assert_true(clock_now_ms() - began_ms < 5000);
+    assert_int_equal(item.outcome, ITEM_UNAVAILABLE);
+    site_resume_postgres(&site);
+    await_return(store);
+    store_stop(store);
+    assert_string_equal(count_stored("large"), "0");
+    item_free(&item);
+    incident_free(&incident);
+    buffer_free(&body);
+}
+
+static void *stop_store(void *store)
+{
+    store_stop(store);
+    return NULL;
+}
+
+static void a_store_that_stops_answers_what_waits_first(void **state)
+{
+    struct settings settings = settings_for(1);
+    struct store *store = start_behind_gate(&settings);
+    pthread_t stopping;
+
+    (void)state;
+    send_upserts(store, "waits", 20);
+    assert_int_equal(pthread_create(&stopping, NULL, stop_store, store), 0);
+    clock_sleep_ms(200);
+    open_gate("gate0");
+    (void)pthread_join(stopping, NULL);
+    await_all();
+    check_all_but(NULL, ITEM_CREATED);
+}
+
 static void a_request_that_comes_within_a_probe_is_sent_behind_it(void **state)
 {
     struct settings settings = settings_for(1);
@@ -841,6 +979,9 @@ int main(void)
         CASE(requests_on_two_connections_travel_side_by_side),
         CASE(a_poisoned_item_among_63_good_ones_fails_alone),
         CASE(a_value_that_the_database_refuses_is_its_own_requests_error),
+        CASE(an_answer_that_makes_no_sense_is_nobodys_success),
+        CASE(what_the_database_remarks_is_in_the_log_and_costs_nothing),
+        cmocka_unit_test(an_error_without_a_state_means_that_the_connection_is_gone),
         CASE(requests_for_one_incident_take_effect_in_their_order),
         CASE(a_connection_killed_in_the_middle_of_a_batch_costs_its_requests_nothing),
         CASE(a_prepared_statement_that_is_gone_costs_no_request),
@@ -851,7 +992,9 @@ int main(void)
         CASE(whoever_gives_up_at_a_lock_ends),
         CASE(a_database_that_stood_still_is_found_again_by_one_connection),
         CASE(a_database_that_stood_still_is_found_again_by_several),
+        CASE(a_large_request_to_a_database_that_stands_still_ends_in_time),
         CASE(a_request_that_comes_within_a_probe_is_sent_behind_it),
+        CASE(a_store_that_stops_answers_what_waits_first),
         CASE(a_database_that_refuses_is_not_stormed),
         CASE(a_name_server_that_is_silent_keeps_nobody_past_the_deadline),
         CASE(a_caller_that_is_alone_carries_nothing),

@@ -138,6 +138,23 @@ static void delete_takes_a_string_or_an_integer_digit_by_digit(void **state)
     }
 }
 
+static void delete_takes_an_integer_of_1024_digits_and_none_of_more(void **state)
+{
+    (void)state;
+    for (int digits = IDENTIFIER_BYTES_MAX; digits <= IDENTIFIER_BYTES_MAX + 1; digits++) {
+        char body[IDENTIFIER_BYTES_MAX + 64];
+        struct incident incident;
+        struct error error;
+        bool ok;
+
+        (void)snprintf(body, sizeof body, "{\"reference_id\":1%0*d}", digits - 1, 0);
+        ok = incident_read_reference((struct slice){.data = body, .len = strlen(body)}, &incident, &error);
+        assert_int_equal(ok, digits == IDENTIFIER_BYTES_MAX);
+        assert_true(ok || strstr(error.message, "at most 1024 bytes") != NULL);
+        incident_free(&incident);
+    }
+}
+
 static void presence_tells_absent_null_and_a_value_apart(void **state)
 {
     static const struct {
@@ -174,6 +191,7 @@ int main(void)
         cmocka_unit_test(a_thousand_services_are_read_and_one_more_is_refused),
         cmocka_unit_test(a_blank_identifier_is_refused_in_every_white_space),
         cmocka_unit_test(delete_takes_a_string_or_an_integer_digit_by_digit),
+        cmocka_unit_test(delete_takes_an_integer_of_1024_digits_and_none_of_more),
         cmocka_unit_test(presence_tells_absent_null_and_a_value_apart),
     };
 
