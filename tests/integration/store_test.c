@@ -66,6 +66,13 @@ static void encode(struct request *request, const char *id, const char *name)
     assert_true(item_upsert(&request->item, token_hash, &request->incident));
 }
 
+static void send_off(struct request *request, struct store *store)
+{
+    request->store = store;
+    assert_int_equal(pthread_create(&request->thread, NULL, submit, request), 0);
+    sent++;
+}
+
 /* Sends an upsert without waiting for its outcome. */
 static struct request *send_upsert(struct store *store, const char *id, const char *name)
 {
@@ -73,9 +80,29 @@ static struct request *send_upsert(struct store *store, const char *id, const ch
 
     assert_true(sent < REQUESTS_MAX);
     encode(request, id, name);
-    request->store = store;
-    assert_int_equal(pthread_create(&request->thread, NULL, submit, request), 0);
-    sent++;
+    send_off(request, store);
+    return request;
+}
+
+/* The same with a name of 2.5 MiB. The body is for the caller to free, behind await. */
+static struct request *send_large(struct store *store, const char *id, struct buffer *body)
+{
+    enum { LARGE = 5 * 512 * 1024 };
+    struct request *request = &requests[sent];
+    struct error error;
+
+    assert_true(sent < REQUESTS_MAX);
+    *request = (struct request){0};
+    buffer_init(body, LARGE + 1024);
+    buffer_append_format(body, "{\"reference_id\":\"%s\",\"started_at\":\"2024-01-01\",\"name\":\"", id);
+    while (body->len < LARGE) {
+        buffer_append_text(body, "0123456789abcdef");
+    }
+    buffer_append_text(body, "\"}");
+    assert_true(incident_read((struct slice){.data = body->data, .len = body->len}, DIALECT_UPSERT,
+                              &request->incident, &error));
+    assert_true(item_upsert(&request->item, token_hash, &request->incident));
+    send_off(request, store);
     return request;
 }
 
@@ -682,42 +709,44 @@ static void a_database_that_stood_still_is_found_again_by_several(void **state)
 /* More than the socket takes, so that it cannot even be sent. */
 static void a_large_request_to_a_database_that_stands_still_ends_in_time(void **state)
 {
-    enum { LARGE = 4 * 1024 * 1024 };
-    static const char before[] = "{\"reference_id\":\"large\",\"started_at\":\"2024-01-01\",\"name\":\"";
     struct settings settings = settings_for(1);
+    struct request *large;
     struct store *store;
-    struct incident incident;
-    struct item item;
-    struct error error;
     struct buffer body;
-    int64_t began_ms;
 
     (void)state;
     settings.deadline_ms = 1000;
-    buffer_init(&body, LARGE + 1024);
-    buffer_append_text(&body, before);
-    while (body.len < LARGE) {
-        buffer_append_text(&body, "0123456789abcdef");
-    }
-    buffer_append_text(&body, "\"}");
-    assert_true(
-        incident_read((struct slice){.data = body.data, .len = body.len}, DIALECT_UPSERT, &incident, &error));
-    assert_true(item_upsert(&item, token_hash, &incident));
     store = store_start(&settings);
     assert_int_equal(await(send_upsert(store, "first", "n")), ITEM_CREATED);
     assert_int_equal(await(send_upsert(store, "second", "n")), ITEM_CREATED); /* the statement is prepared */
     site_pause_postgres(&site);
-    began_ms = clock_now_ms();
-    store_apply(store, &item);
-    assert_true(clock_now_ms() - began_ms < 5000);
-    assert_int_equal(item.outcome, ITEM_UNAVAILABLE);
+    large = send_large(store, "large", &body);
+    assert_int_equal(await(large), ITEM_UNAVAILABLE);
+    assert_true(large->took_ms < 5000);
     site_resume_postgres(&site);
     await_return(store);
     store_stop(store);
     assert_string_equal(count_stored("large"), "0");
-    item_free(&item);
-    incident_free(&incident);
     buffer_free(&body);
+}
+
+static void large_requests_do_not_share_a_transaction_of_any_size(void **state)
+{
+    struct settings settings = settings_for(1);
+    struct store *store = start_behind_gate(&settings);
+    struct buffer bodies[2];
+
+    (void)state;
+    (void)send_large(store, "large0", &bodies[0]);
+    (void)send_large(store, "large1", &bodies[1]);
+    clock_sleep_ms(20 * QUEUEING_MS);
+    open_gate("gate0");
+    await_all();
+    check_all_but(NULL, ITEM_CREATED);
+    assert_string_equal(count_transactions("large"), "2");
+    store_stop(store);
+    buffer_free(&bodies[0]);
+    buffer_free(&bodies[1]);
 }
 
 static void *stop_store(void *store)
@@ -976,6 +1005,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(requests_that_wait_share_a_transaction),
         CASE(a_transaction_holds_no_more_than_the_setting_allows),
+        CASE(large_requests_do_not_share_a_transaction_of_any_size),
         CASE(requests_on_two_connections_travel_side_by_side),
         CASE(a_poisoned_item_among_63_good_ones_fails_alone),
         CASE(a_value_that_the_database_refuses_is_its_own_requests_error),
