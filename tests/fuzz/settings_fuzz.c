@@ -6,6 +6,21 @@
 #include "base/settings.h"
 #include "fuzz/fuzz.h"
 
+/* Where a build that counts puts its counts stays known. */
+static void clear_environment(void)
+{
+    static char prefix[4096], strip[16];
+
+    if (prefix[0] == '\0' && getenv("GCOV_PREFIX") != NULL && getenv("GCOV_PREFIX_STRIP") != NULL) {
+        (void)snprintf(prefix, sizeof prefix, "%s", getenv("GCOV_PREFIX"));
+        (void)snprintf(strip, sizeof strip, "%s", getenv("GCOV_PREFIX_STRIP"));
+    }
+    MUST(clearenv() == 0);
+    if (prefix[0] != '\0') {
+        MUST(setenv("GCOV_PREFIX", prefix, 1) == 0 && setenv("GCOV_PREFIX_STRIP", strip, 1) == 0);
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct settings settings;
@@ -15,7 +30,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     MUST(file >= 0 && write(file, data, size) == (ssize_t)size);
     (void)snprintf(path, sizeof path, "/proc/self/fd/%d", file);
-    MUST(clearenv() == 0 && setenv("INCIDENTS_SETTINGS", path, 1) == 0);
+    clear_environment();
+    MUST(setenv("INCIDENTS_SETTINGS", path, 1) == 0);
     ok = settings_load(&settings, error, sizeof error);
     MUST(ok || *error != '\0');
     MUST(!ok || (settings.threads >= 1 && settings.connections >= 1 && settings.batch_max >= 1 &&
