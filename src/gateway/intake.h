@@ -31,8 +31,8 @@ struct intake {
     int timer; /* readable once a second while there are unfinished ones: then call intake_look */
 
     pthread_mutex_t lock;
-    LIST_HEAD(, connection) connections;
-    TAILQ_HEAD(, connection) unfinished;
+    LIST_HEAD(connections, connection) connections;
+    TAILQ_HEAD(unfinished, connection) unfinished;
     size_t holds; /* bytes of memory, of the unfinished ones */
     atomic_size_t unfinished_count;
 };
