@@ -70,11 +70,12 @@ static void send_one(struct crowd_member *member, size_t number)
     answer_free(&answer);
 }
 
+/* Each sends one at least, however soon it is over. */
 static void go_on(struct crowd_member *member)
 {
     struct bystanders *bystanders = member->context;
 
-    while (!crowd_is_stopping(member)) {
+    do {
         size_t number = atomic_fetch_add(&bystanders->sent, 1);
 
         if (number >= ANSWERS_MAX) {
@@ -83,7 +84,7 @@ static void go_on(struct crowd_member *member)
         }
         send_one(member, number);
         clock_sleep_ms(PAUSE_MS);
-    }
+    } while (!crowd_is_stopping(member));
 }
 
 struct bystanders *bystanders_start(struct site *site, size_t count, bool straight, const char *name)
