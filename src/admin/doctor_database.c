@@ -84,7 +84,9 @@ static void check_server(struct doctor *doctor, PGconn *session)
             "SELECT current_setting('server_version_num')::integer, current_setting('server_version'), "
             "current_setting('server_encoding'), pg_is_in_recovery() OR "
             "current_setting('default_transaction_read_only')::boolean, current_setting('fsync') = 'off' OR "
-            "current_setting('full_page_writes') = 'off' OR current_setting('synchronous_commit') = 'off'",
+            "current_setting('full_page_writes') = 'off' OR current_setting('synchronous_commit') = 'off', "
+            "current_setting('synchronous_standby_names') <> '' AND "
+            "current_setting('synchronous_commit') NOT IN ('on', 'remote_apply')",
             NULL, message, sizeof message);
 
     if (result == NULL) {
@@ -106,6 +108,10 @@ static void check_server(struct doctor *doctor, PGconn *session)
         doctor_find(doctor, FINDING_WARNING, subject,
                     "turn fsync, full_page_writes and synchronous_commit on",
                     "a crash of its machine loses incidents that were answered 200");
+    } else if (is_true(result, 5)) {
+        doctor_find(doctor, FINDING_WARNING, subject, "set synchronous_commit to on",
+                    "a failover may lose incidents that were answered 200: commits do not wait until the "
+                    "synchronous standby has them on its disk");
     } else {
         doctor_find(doctor, FINDING_OK, subject, NULL, "PostgreSQL %s, database %s", PQgetvalue(result, 0, 1),
                     PQdb(session));

@@ -24,14 +24,18 @@ static const char STATEMENT[] = "apply_batch " VERSION;
 /* Under synchronous replication a commit waits for the standby, but one that wrote nothing has nothing to
  * wait for. "Unchanged" would then be said of what only this server has: committed before it crashed, or
  * while somebody canceled the wait; or on a stray that was the primary once. Such a batch therefore writes a
- * message to the log, which nobody reads, and its commit waits for that one and all before it. */
+ * message to the log, which nobody reads, and its commit waits for that one and all before it. That somebody
+ * canceled the wait is told in a warning, which the session must not have turned off (until the transaction's
+ * end, which comes behind the wait). */
 static const char query[] =
-    "SELECT outcome, token_label, CASE "
-    "WHEN outcome IN ('unchanged', 'not_found') AND current_setting('synchronous_standby_names') <> '' "
+    "SELECT outcome, token_label, "
+    "CASE WHEN current_setting('synchronous_standby_names') <> '' "
+    "THEN set_config('client_min_messages', 'warning', true) END, "
+    "CASE WHEN outcome IN ('unchanged', 'not_found') AND current_setting('synchronous_standby_names') <> '' "
     "AND pg_current_xact_id_if_assigned() IS NULL "
     "THEN pg_logical_emit_message(true, 'incidents', ''::text) END "
     "FROM intake.apply_batch($1::integer, $2::jsonb, $3::integer, $4::bigint, $5::bigint[])";
-enum { PARAMETERS = 5, COLUMNS = 3 };
+enum { PARAMETERS = 5, COLUMNS = 4 };
 
 void database_init(struct database *database, struct servers *servers)
 {
@@ -39,8 +43,16 @@ void database_init(struct database *database, struct servers *servers)
     buffer_init(&database->batch, BATCH_MAX);
 }
 
-static void disconnect(struct database *database)
+bool database_is_outdated(const struct database *database)
 {
+    return database->server != servers_first(database->servers);
+}
+
+void database_disconnect(struct database *database)
+{
+    if (!database_is_connected(database)) {
+        return;
+    }
     PQfinish(database->connection);
     database->connection = NULL;
     database->is_used = false;
@@ -52,7 +64,7 @@ static void disconnect(struct database *database)
 static void lose(struct database *database)
 {
     metrics_count(METRICS_LOST_CONNECTIONS);
-    disconnect(database);
+    database_disconnect(database);
 }
 
 /* Gives up a connection that has ended, or on which no answer comes. A server that says nothing is not the
@@ -67,9 +79,7 @@ static void lose_silent(struct database *database)
 
 void database_close(struct database *database)
 {
-    if (database_is_connected(database)) {
-        disconnect(database);
-    }
+    database_disconnect(database);
     buffer_free(&database->batch);
 }
 
@@ -161,8 +171,8 @@ static bool go_through_with_it(PGconn *connection, int64_t deadline_ms)
 static PGconn *connect_to(struct database *database, size_t server, int64_t deadline_ms, char *why,
                           size_t size)
 {
-    PGconn *connection = PQconnectStartParams(servers_keywords(database->servers, server),
-                                              servers_values(database->servers, server), 0);
+    PGconn *connection =
+        PQconnectStartParams(servers_keywords(), servers_values(database->servers, server), 1);
     size_t used = strlen(why);
 
     if (connection != NULL && go_through_with_it(connection, deadline_ms)) {
@@ -178,6 +188,16 @@ static PGconn *connect_to(struct database *database, size_t server, int64_t dead
     return NULL;
 }
 
+/* Until when one server is tried: no longer than its share of the time that is left, for a server that was
+ * given none would be passed over, and the silent one be first again. */
+static int64_t try_until_ms(const struct servers *servers, size_t servers_left, int64_t deadline_ms)
+{
+    int64_t now_ms = clock_now_ms(), share_ms = (deadline_ms - now_ms) / (int64_t)servers_left;
+    int64_t patience_ms = servers_patience_ms(servers);
+
+    return now_ms + (patience_ms < share_ms ? patience_ms : share_ms);
+}
+
 /* libpq's asynchronous way, because its blocking one knows whole seconds only. */
 bool database_connect(struct database *database, int64_t deadline_ms)
 {
@@ -188,12 +208,13 @@ bool database_connect(struct database *database, int64_t deadline_ms)
         return true;
     }
     for (size_t i = 0; i < count && database->connection == NULL; i++) {
-        int64_t now_ms = clock_now_ms(), patience_ms = servers_patience_ms(database->servers);
-
+        if (i > 0 && clock_now_ms() >= deadline_ms) { /* the look for an address took it all */
+            break;
+        }
         database->server = (first + i) % count;
-        database->connection = connect_to(
-            database, database->server,
-            patience_ms < deadline_ms - now_ms ? now_ms + patience_ms : deadline_ms, why, sizeof why);
+        database->connection =
+            connect_to(database, database->server, try_until_ms(database->servers, count - i, deadline_ms),
+                       why, sizeof why);
     }
     if (database->connection == NULL) {
         complain(database, "connect to the database", why);

@@ -57,10 +57,15 @@ static inline bool database_is_connected(const struct database *database)
     return database->connection != NULL;
 }
 
+/* Whether the connection is to a server that is not the one to try first any more. */
+bool database_is_outdated(const struct database *database);
+
+/* Closes the connection, where there is one. */
+void database_disconnect(struct database *database);
+
 /* Opens the connection where there is none, to the first server that will have it, until deadline_ms at the
- * latest; but the look for a host's
- * address is the system's resolver's, which takes what time it takes. False (logged) where there is no
- * connection then. */
+ * latest; but the look for a host's address is the system's resolver's, which takes what time it takes. False
+ * (logged) where there is no connection then. */
 bool database_connect(struct database *database, int64_t deadline_ms);
 
 /* Applies the items, no two of which may be for the same incident, in one transaction over the connection,

@@ -8,148 +8,113 @@
 
 #include "base/log.h"
 
-enum { PATIENCE_MS = 2000, OWN_PARAMETERS = 3 };
+enum { PATIENCE_MS = 2000 };
 
-/* One of libpq's lists, its commas replaced by NULs; no elements where the option is not set. */
-struct list {
+/* Of libpq, where a list has none; a URI of several hosts always has such a list. */
+static const char DEFAULT_PORT[] = "5432";
+
+/* The options that are lists, an element for each server, and what the environment calls them. */
+enum { HOST, HOSTADDR, PORT, LISTS };
+static const struct {
     const char *keyword;
-    char *text;
-    size_t count;
+    const char *variable;
+} lists[LISTS] = {{"host", "PGHOST"}, {"hostaddr", "PGHOSTADDR"}, {"port", "PGPORT"}};
+
+/* What a connection is made with. What stands behind dbname, which is the whole string, wins over it, and the
+ * string over what stands before. tcp_user_timeout ends a connection whose other end's machine is gone. */
+enum { AT_APPLICATION, AT_TIMEOUT, AT_STRING, AT_LISTS, AT_ENCODING = AT_LISTS + LISTS, PARAMETERS };
+static const char *const keywords[PARAMETERS + 1] = {"fallback_application_name",
+                                                     "tcp_user_timeout",
+                                                     "dbname",
+                                                     "host",
+                                                     "hostaddr",
+                                                     "port",
+                                                     "client_encoding",
+                                                     NULL};
+
+/* Of one server: NULL where the string, or libpq, says it. */
+struct parameters {
+    const char *values[PARAMETERS + 1];
 };
 
-enum { HOST, HOSTADDR, PORT, LISTS };
-
 struct servers {
-    PQconninfoOption *options;
-    struct list lists[LISTS];
+    const char *url;
+    char *elements[LISTS]; /* of a list, each ended by a NUL; NULL where there is none */
+    size_t counts[LISTS];
     size_t count;
     atomic_size_t first;
     int64_t patience_ms;
-    size_t width;          /* of each row below */
-    const char **keywords; /* a row for each server */
-    const char **values;
+    struct parameters *each;
 };
 
-static const char *option(const struct servers *servers, const char *keyword)
+static const char *option(const PQconninfoOption *options, const char *keyword)
 {
-    for (const PQconninfoOption *each = servers->options; each->keyword != NULL; each++) {
-        if (strcmp(each->keyword, keyword) == 0) {
-            return each->val;
-        }
+    while (strcmp(options->keyword, keyword) != 0) {
+        options++; /* libpq knows each that we ask for */
     }
-    return NULL;
+    return options->val == NULL ? "" : options->val;
 }
 
-static bool read_list(struct servers *servers, struct list *list, const char *keyword)
+/* Takes a list apart. *is_plain becomes false where libpq has rules for it that are not ours: an element is
+ * left out, or the environment has a list of its own. */
+static bool read_list(struct servers *servers, size_t list, const char *value, bool *is_plain)
 {
-    const char *value = option(servers, keyword);
+    const char *variable = getenv(lists[list].variable);
+    char *element;
 
-    list->keyword = keyword;
-    if (value == NULL || *value == '\0') {
+    *is_plain = *is_plain && (variable == NULL || strchr(variable, ',') == NULL);
+    if (*value == '\0') {
         return true;
     }
-    list->text = strdup(value);
-    if (list->text == NULL) {
-        return false;
+    element = servers->elements[list] = strdup(value);
+    while (element != NULL) {
+        size_t len = strcspn(element, ",");
+        bool is_last = element[len] == '\0';
+
+        servers->counts[list]++;
+        *is_plain = *is_plain && (len > 0 || list == PORT);
+        element[len] = '\0';
+        element = is_last ? NULL : element + len + 1;
     }
-    list->count = 1;
-    for (char *comma = list->text; (comma = strchr(comma, ',')) != NULL; comma++) {
-        *comma = '\0';
-        list->count++;
-    }
-    return true;
+    return servers->elements[list] != NULL;
 }
 
-/* "" where the server has none. One port is for all. */
-static const char *element(const struct list *list, size_t number)
+/* As many as libpq would see: hostaddr's number counts, else host's; one port is for all. 1 where it would
+ * refuse the string. */
+static size_t count_servers(const size_t counts[LISTS])
 {
-    const char *text = list->text;
+    size_t count = counts[HOSTADDR] > 0 ? counts[HOSTADDR] : counts[HOST];
+    bool fits = (counts[HOST] == 0 || counts[HOST] == count) && (counts[PORT] <= 1 || counts[PORT] == count);
 
-    if (list->count == 0) {
-        return "";
+    return count > 1 && fits ? count : 1;
+}
+
+static const char *element_of(const struct servers *servers, size_t list, size_t number)
+{
+    const char *element = servers->elements[list];
+
+    for (size_t i = 0; i < number && servers->counts[list] > 1; i++) {
+        element += strlen(element) + 1;
     }
-    for (size_t i = 0; i < number && list->count > 1; i++) {
-        text += strlen(text) + 1;
-    }
-    return text;
+    return list == PORT && element != NULL && *element == '\0' ? DEFAULT_PORT : element;
 }
 
-/* Whether there are as many of them as servers, as libpq wants it. */
-static bool fits(const struct list *list, size_t count)
+static void fill(const struct servers *servers, size_t server)
 {
-    return list->count == 0 || list->count == count ||
-           (list->count == 1 && strcmp(list->keyword, "port") == 0);
-}
+    const char **values = servers->each[server].values;
 
-static size_t count_servers(const struct list lists[LISTS])
-{
-    size_t count = lists[HOSTADDR].count > 0 ? lists[HOSTADDR].count : lists[HOST].count;
-
-    return count > 1 && fits(&lists[HOST], count) && fits(&lists[PORT], count) ? count : 1;
-}
-
-/* What a server's connection is made with: the first two unless the string says otherwise, the last in any
- * case. tcp_user_timeout ends a connection whose other end's machine is gone. */
-static const char *const defaults[][2] = {{"fallback_application_name", "incidents.fcgi"},
-                                          {"tcp_user_timeout", "3000"},
-                                          {"client_encoding", "UTF8"}};
-
-/* The value of an option for one server; NULL where libpq shall find one. */
-static const char *value_for(const struct servers *servers, const PQconninfoOption *each, size_t server)
-{
+    values[AT_APPLICATION] = "incidents.fcgi";
+    values[AT_TIMEOUT] = "3000";
+    values[AT_STRING] = servers->url[0] == '\0' ? NULL : servers->url;
     for (size_t i = 0; servers->count > 1 && i < LISTS; i++) {
-        if (strcmp(each->keyword, servers->lists[i].keyword) == 0) {
-            return element(&servers->lists[i], server);
-        }
+        values[AT_LISTS + i] = element_of(servers, i, server);
     }
-    return each->val;
+    values[AT_ENCODING] = "UTF8";
 }
 
-/* Defaults stand before what the string says, which wins over them; behind it stands what we cannot do
- * without. An empty value is none to libpq. */
-static void fill_row(struct servers *servers, size_t server)
+static int64_t read_patience_ms(const struct servers *servers, const char *connect_timeout)
 {
-    const char **keywords = servers->keywords + server * servers->width;
-    const char **values = servers->values + server * servers->width;
-    size_t used = 0;
-
-    for (size_t i = 0; i + 1 < OWN_PARAMETERS; i++, used++) {
-        keywords[used] = defaults[i][0];
-        values[used] = defaults[i][1];
-    }
-    for (const PQconninfoOption *each = servers->options; each->keyword != NULL; each++) {
-        const char *value = value_for(servers, each, server);
-
-        if (value != NULL) {
-            keywords[used] = each->keyword;
-            values[used++] = value;
-        }
-    }
-    keywords[used] = defaults[OWN_PARAMETERS - 1][0];
-    values[used] = defaults[OWN_PARAMETERS - 1][1];
-}
-
-static bool fill(struct servers *servers)
-{
-    servers->width = OWN_PARAMETERS + 1;
-    for (const PQconninfoOption *each = servers->options; each->keyword != NULL; each++) {
-        servers->width++;
-    }
-    servers->keywords = calloc(servers->count * servers->width, sizeof *servers->keywords);
-    servers->values = calloc(servers->count * servers->width, sizeof *servers->values);
-    if (servers->keywords == NULL || servers->values == NULL) {
-        return false;
-    }
-    for (size_t i = 0; i < servers->count; i++) {
-        fill_row(servers, i);
-    }
-    return true;
-}
-
-static int64_t read_patience_ms(const struct servers *servers)
-{
-    const char *text = option(servers, "connect_timeout");
-    long seconds = text == NULL ? 0 : strtol(text, NULL, 10);
+    long seconds = strtol(connect_timeout, NULL, 10);
 
     if (seconds > 0 && seconds < INT32_MAX) {
         return (int64_t)seconds * 1000;
@@ -157,27 +122,38 @@ static int64_t read_patience_ms(const struct servers *servers)
     return servers->count > 1 ? PATIENCE_MS : INT64_MAX;
 }
 
+static bool read_url(struct servers *servers)
+{
+    PQconninfoOption *options =
+        PQconninfoParse(servers->url, NULL); /* settings.c has tried it: NULL is out of memory */
+    bool ok = options != NULL, is_plain = true;
+
+    for (size_t i = 0; ok && i < LISTS; i++) {
+        ok = read_list(servers, i, option(options, lists[i].keyword), &is_plain);
+    }
+    if (ok) {
+        servers->count = is_plain ? count_servers(servers->counts) : 1;
+        servers->patience_ms = read_patience_ms(servers, option(options, "connect_timeout"));
+        servers->each = calloc(servers->count, sizeof *servers->each);
+    }
+    PQconninfoFree(options);
+    return ok && servers->each != NULL;
+}
+
 struct servers *servers_new(const char *url)
 {
-    static const char *const keywords[LISTS] = {"host", "hostaddr", "port"};
     struct servers *servers = calloc(1, sizeof *servers);
-    bool ok = servers != NULL;
 
-    if (ok) {
-        servers->options = PQconninfoParse(url, NULL); /* settings.c has tried it: NULL is out of memory */
-        ok = servers->options != NULL;
+    if (servers != NULL) {
+        servers->url = url;
     }
-    for (size_t i = 0; ok && i < LISTS; i++) {
-        ok = read_list(servers, &servers->lists[i], keywords[i]);
-    }
-    if (ok) {
-        servers->count = count_servers(servers->lists);
-        servers->patience_ms = read_patience_ms(servers);
-    }
-    if (!ok || !fill(servers)) {
+    if (servers == NULL || !read_url(servers)) {
         log_error("unable to read the connection string: out of memory");
         servers_free(servers);
         return NULL;
+    }
+    for (size_t i = 0; i < servers->count; i++) {
+        fill(servers, i);
     }
     return servers;
 }
@@ -188,11 +164,9 @@ void servers_free(struct servers *servers)
         return;
     }
     for (size_t i = 0; i < LISTS; i++) {
-        free(servers->lists[i].text);
+        free(servers->elements[i]);
     }
-    PQconninfoFree(servers->options);
-    free(servers->keywords);
-    free(servers->values);
+    free(servers->each);
     free(servers);
 }
 
@@ -222,12 +196,12 @@ int64_t servers_patience_ms(const struct servers *servers)
     return servers->patience_ms;
 }
 
-const char *const *servers_keywords(const struct servers *servers, size_t server)
+const char *const *servers_keywords(void)
 {
-    return servers->keywords + server * servers->width;
+    return keywords;
 }
 
 const char *const *servers_values(const struct servers *servers, size_t server)
 {
-    return servers->values + server * servers->width;
+    return servers->each[server].values;
 }

@@ -12,9 +12,10 @@
 
 struct servers;
 
-/* Reads the connection string: its lists of host, hostaddr and port. Where it has none, or what libpq would
- * not take, there is one server and libpq's own judgement. NULL (logged) when out of memory. servers_free it;
- * NULL is allowed there. */
+/* Reads the connection string, which must outlive the servers: its lists of host, hostaddr and port. They are
+ * taken apart where each host is there and PGHOST, PGHOSTADDR and PGPORT are no lists themselves. Else,
+ * and where libpq would refuse them, there is one server, and libpq goes by its own rules. NULL (logged) when
+ * out of memory. servers_free it; NULL is allowed there. */
 struct servers *servers_new(const char *url);
 void servers_free(struct servers *servers);
 
@@ -31,12 +32,12 @@ void servers_choose(struct servers *servers, size_t server);
 /* The server does not answer, or is none that can be written to: the one behind it shall be tried first. */
 void servers_pass_over(struct servers *servers, size_t server);
 
-/* How long an attempt at one server may take: connect_timeout of the connection string, 2 s where it says
- * nothing and there are several, INT64_MAX where there is one alone. */
+/* How long an attempt at one server may take: connect_timeout of the connection string, also where there is
+ * one server alone; 2 s where it says nothing and there are several, else INT64_MAX. */
 int64_t servers_patience_ms(const struct servers *servers);
 
-/* libpq's parameters for one of them, as PQconnectStartParams takes them, NULL at the end. Borrowed. */
-const char *const *servers_keywords(const struct servers *servers, size_t server);
+/* libpq's parameters for one of them, as PQconnectStartParams takes them with expand_dbname. Borrowed. */
+const char *const *servers_keywords(void);
 const char *const *servers_values(const struct servers *servers, size_t server);
 
 #endif

@@ -246,10 +246,24 @@ static void put_back(struct store *store, struct carrier *carrier)
     *list = carrier;
 }
 
+/* Leaves the server that was passed over with the connections that are idle too: each would have to find out
+ * by itself, and take a deadline for it. The caller holds the mutex. */
+static void leave_outdated(struct store *store)
+{
+    while (store->idle != NULL && database_is_outdated(&store->idle->database)) {
+        struct carrier *carrier = store->idle;
+
+        store->idle = carrier->next;
+        database_disconnect(&carrier->database);
+        put_back(store, carrier);
+    }
+}
+
 /* Takes an idle connection and what it shall carry; NULL when there is no connection, nothing to carry, or a
  * batch to wait for. The caller holds the mutex. */
 static struct carrier *set_out(struct store *store, int64_t now_ms)
 {
+    leave_outdated(store);
     if (store->idle == NULL || store->waiting == 0 || next_set_out_ms(store, now_ms) > now_ms) {
         return NULL;
     }

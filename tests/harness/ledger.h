@@ -5,9 +5,10 @@
  * of its own in the name, both services and the metadata of its incident, so that what is stored can be told
  * to be one request's, and whose.
  *
- *   lost     a request was answered 200 and its incident is not there, or an incident that is shared has what
- * an earlier request sent: one that had its answer before the one answered 200 began mixed    an incident has
- * parts of two requests, or something that nobody sent
+ * Lost: a request was answered 200 and its incident is not there; or an incident that is shared has what an
+ * earlier request sent, one that had its answer before the one answered 200 began.
+ *
+ * Mixed: an incident has parts of two requests, or something that nobody sent.
  *
  * A request that was answered 503 may be stored or not, but not later than its answer. One that got no answer
  * of the worker's may be stored up to its deadline. */

@@ -7,14 +7,18 @@
 #include <cmocka.h>
 
 #include <dlfcn.h>
+#include <errno.h>
 #include <netdb.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/digest.h"
@@ -329,7 +333,6 @@ static void a_value_that_the_database_refuses_is_its_own_requests_error(void **s
     store_stop(store);
 }
 
-/* Names of the incident "one", in the order in which they came to be. */
 /* In the place of apply_batch, the function has this body until restore_function is called. */
 static void replace_function(const char *body)
 {
@@ -706,6 +709,51 @@ static void a_database_that_stood_still_is_found_again_by_several(void **state)
     a_database_that_stood_still_is_found_again(2);
 }
 
+/* A server whose machine hangs: its kernel takes connections, and nobody says anything. */
+static int listen_in_silence(char *directory, size_t size)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    (void)snprintf(directory, size, "%s/silent", site.directory);
+    assert_true(mkdir(directory, 0700) == 0 || errno == EEXIST);
+    (void)snprintf(address.sun_path, sizeof address.sun_path, "%.90s/.s.PGSQL.5432", directory);
+    (void)unlink(address.sun_path);
+    assert_int_equal(bind(fd, (const struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(listen(fd, 100), 0);
+    return fd;
+}
+
+/* It stands before the good one. Whatever it may take, by the time that there is or by connect_timeout, is
+ * its share. */
+static void a_silent_server_leaves_the_next_one_its_share_of_the_time(void **state)
+{
+    static const char *const timeouts[] = {"0", "60"};
+    char directory[128];
+    int fd = listen_in_silence(directory, sizeof directory);
+
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        struct settings settings = settings_for(1);
+        struct store *store;
+
+        settings.deadline_ms = 2000;
+        (void)snprintf(settings.database_url, sizeof settings.database_url,
+                       "postgresql:///incidents?host=%s,%s&user=incidents_fcgi&connect_timeout=%s", directory,
+                       site.directory, timeouts[i]);
+        store = store_start(&settings);
+        assert_int_equal(await(send_upsert(store, timeouts[i], "n")), ITEM_CREATED);
+        /* Away for longer than a deadline, so that nothing but a probe will find it. */
+        site_stop_postgres(&site, SIGINT);
+        assert_int_equal(await(send_upsert(store, "away", "n")), ITEM_UNAVAILABLE);
+        clock_sleep_ms(settings.deadline_ms);
+        site_start_postgres(&site, "-c fsync=off");
+        await_return(store);
+        store_stop(store);
+    }
+    (void)close(fd);
+}
+
 /* More than the socket takes, so that it cannot even be sent. */
 static void a_large_request_to_a_database_that_stands_still_ends_in_time(void **state)
 {
@@ -1022,6 +1070,7 @@ int main(void)
         CASE(whoever_gives_up_at_a_lock_ends),
         CASE(a_database_that_stood_still_is_found_again_by_one_connection),
         CASE(a_database_that_stood_still_is_found_again_by_several),
+        CASE(a_silent_server_leaves_the_next_one_its_share_of_the_time),
         CASE(a_large_request_to_a_database_that_stands_still_ends_in_time),
         CASE(a_request_that_comes_within_a_probe_is_sent_behind_it),
         CASE(a_store_that_stops_answers_what_waits_first),

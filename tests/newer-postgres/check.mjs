@@ -7,6 +7,9 @@ import { pathToFileURL } from 'node:url';
 
 const directory = pathToFileURL(`${path.resolve(process.argv[2])}/`);
 const files = fs.readdirSync(directory).filter((name) => /^\d+_.*\.sql$/.test(name)).sort();
+// The worker's own statement.
+const statement = [...fs.readFileSync(new URL('../src/store/database.c', directory), 'utf8')
+    .match(/char query\[\] =([^;]*);/)[1].matchAll(/"(.*)"/g)].map(([, text]) => text).join('');
 const good = 'aa'.repeat(32), weak = 'cc'.repeat(32), unknown = 'bb'.repeat(32);
 
 function shuffled(items) {
@@ -29,8 +32,8 @@ function batch(round) {
 for (const release of ['postgres16', 'postgres17', 'postgres18']) {
     const { PGlite } = await import(release);
     const db = new PGlite();
-    const apply = async (items) => (await db.query('SELECT outcome FROM intake.apply_batch($1, $2::jsonb, 8000)',
-        [files.length, JSON.stringify(items)])).rows.map((row) => row.outcome);
+    const apply = async (items) => (await db.query(statement,
+        [files.length, JSON.stringify(items), 8000, null, '{}'])).rows.map((row) => row.outcome);
 
     for (const file of files) await db.exec(fs.readFileSync(new URL(file, directory), 'utf8'));
     await db.exec(`INSERT INTO intake.api_token (token_hash, prefix, label, scopes) VALUES

@@ -5,23 +5,22 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "store/servers.h"
 
-/* The value that libpq takes of those for a keyword: the last that is not empty; "" for none. */
+/* What one server's parameters say beside the string; "" where that says it. */
 static const char *value(const struct servers *servers, size_t server, const char *keyword)
 {
-    const char *const *keywords = servers_keywords(servers, server);
-    const char *const *values = servers_values(servers, server);
-    const char *found = "";
+    const char *const *keywords = servers_keywords();
+    size_t i = 0;
 
-    for (size_t i = 0; keywords[i] != NULL; i++) {
-        if (strcmp(keywords[i], keyword) == 0 && values[i][0] != '\0') {
-            found = values[i];
-        }
+    while (strcmp(keywords[i], keyword) != 0) {
+        i++;
+        assert_non_null(keywords[i]);
     }
-    return found;
+    return servers_values(servers, server)[i] == NULL ? "" : servers_values(servers, server)[i];
 }
 
 static void each_server_has_its_own_host_address_and_port(void **state)
@@ -31,18 +30,22 @@ static void each_server_has_its_own_host_address_and_port(void **state)
         size_t count;
         const char *each[3][3]; /* host, hostaddr, port */
     } cases[] = {
-        {"", 1, {{"", "", ""}}},
-        {"host=a", 1, {{"a", "", ""}}},
-        {"postgresql://a,b/x", 2, {{"a", "", ""}, {"b", "", ""}}},
+        {"postgresql://a,b/x", 2, {{"a", "", "5432"}, {"b", "", "5432"}}},
         {"postgresql://a:1,b:2,c:3/x", 3, {{"a", "", "1"}, {"b", "", "2"}, {"c", "", "3"}}},
+        {"postgresql://%2Fd,%2Fe:1/x", 2, {{"/d", "", "5432"}, {"/e", "", "1"}}},
+        {"host=a,b port=,5", 2, {{"a", "", "5432"}, {"b", "", "5"}}},
         {"host=a,b port=7", 2, {{"a", "", "7"}, {"b", "", "7"}}},
         {"host=/d,/d port=1,2", 2, {{"/d", "", "1"}, {"/d", "", "2"}}},
-        {"host=a,,c port=,5,", 3, {{"a", "", ""}, {"", "", "5"}, {"c", "", ""}}},
         {"hostaddr=::1,127.0.0.1", 2, {{"", "::1", ""}, {"", "127.0.0.1", ""}}},
         {"host=a,b hostaddr=::1,127.0.0.1", 2, {{"a", "::1", ""}, {"b", "127.0.0.1", ""}}},
+        /* One, or libpq's own rules: the string says it. */
+        {"", 1, {{"", "", ""}}},
+        {"host=a port=1", 1, {{"", "", ""}}},
+        {"host=a,,c port=5", 1, {{"", "", ""}}},
+        {"host=a,b, port=5", 1, {{"", "", ""}}},
         /* libpq refuses these, and says why. */
-        {"host=a,b port=1,2,3", 1, {{"a,b", "", "1,2,3"}}},
-        {"host=a,b,c hostaddr=::1,127.0.0.1", 1, {{"a,b,c", "::1,127.0.0.1", ""}}},
+        {"host=a,b port=1,2,3", 1, {{"", "", ""}}},
+        {"host=a,b,c hostaddr=::1,127.0.0.1", 1, {{"", "", ""}}},
     };
 
     (void)state;
@@ -55,28 +58,53 @@ static void each_server_has_its_own_host_address_and_port(void **state)
             assert_string_equal(value(servers, server, "host"), cases[i].each[server][0]);
             assert_string_equal(value(servers, server, "hostaddr"), cases[i].each[server][1]);
             assert_string_equal(value(servers, server, "port"), cases[i].each[server][2]);
+            assert_string_equal(value(servers, server, "dbname"), cases[i].url);
         }
         servers_free(servers);
     }
 }
 
-static void the_string_wins_over_what_we_would_like_but_not_over_what_we_need(void **state)
+static void lists_of_the_environment_are_left_to_libpq(void **state)
 {
-    struct servers *servers =
-        servers_new("host=a,b dbname=x user=me password='s p' target_session_attrs=read-write "
-                    "tcp_user_timeout=9 client_encoding=LATIN1");
+    static const char *const names[] = {"PGHOST", "PGHOSTADDR", "PGPORT"};
 
     (void)state;
-    for (size_t server = 0; server < 2; server++) {
-        assert_string_equal(value(servers, server, "dbname"), "x");
-        assert_string_equal(value(servers, server, "user"), "me");
-        assert_string_equal(value(servers, server, "password"), "s p");
-        assert_string_equal(value(servers, server, "target_session_attrs"), "read-write");
-        assert_string_equal(value(servers, server, "tcp_user_timeout"), "9");
-        assert_string_equal(value(servers, server, "fallback_application_name"), "incidents.fcgi");
-        assert_string_equal(value(servers, server, "client_encoding"), "UTF8");
+    for (size_t i = 0; i < 3; i++) {
+        struct servers *servers;
+
+        assert_int_equal(setenv(names[i], "1", 1), 0);
+        servers = servers_new("host=a,b");
+        assert_int_equal(servers_count(servers), 2);
+        servers_free(servers);
+        assert_int_equal(setenv(names[i], "1,2", 1), 0);
+        servers = servers_new("host=a,b");
+        assert_int_equal(servers_count(servers), 1);
+        servers_free(servers);
+        assert_int_equal(unsetenv(names[i]), 0);
     }
-    servers_free(servers);
+}
+
+static size_t place_of(const char *keyword)
+{
+    size_t i = 0;
+
+    while (strcmp(servers_keywords()[i], keyword) != 0) {
+        i++;
+        assert_non_null(servers_keywords()[i]);
+    }
+    return i;
+}
+
+/* Of two values libpq takes the one behind. */
+static void the_string_wins_over_what_we_would_like_but_not_over_what_we_need(void **state)
+{
+    (void)state;
+    assert_true(place_of("fallback_application_name") < place_of("dbname"));
+    assert_true(place_of("tcp_user_timeout") < place_of("dbname"));
+    assert_true(place_of("dbname") < place_of("host"));
+    assert_true(place_of("dbname") < place_of("hostaddr"));
+    assert_true(place_of("dbname") < place_of("port"));
+    assert_true(place_of("dbname") < place_of("client_encoding"));
 }
 
 static void one_of_several_gets_two_seconds_unless_connect_timeout_says_otherwise(void **state)
@@ -117,6 +145,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_server_has_its_own_host_address_and_port),
+        cmocka_unit_test(lists_of_the_environment_are_left_to_libpq),
         cmocka_unit_test(the_string_wins_over_what_we_would_like_but_not_over_what_we_need),
         cmocka_unit_test(one_of_several_gets_two_seconds_unless_connect_timeout_says_otherwise),
         cmocka_unit_test(the_one_that_was_good_is_first_until_it_is_passed_over),
