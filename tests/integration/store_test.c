@@ -755,6 +755,43 @@ static void a_silent_server_leaves_the_next_one_its_share_of_the_time(void **sta
     (void)close(fd);
 }
 
+/* The same Postgres, by two names: what one of its connections finds out about a server counts for the idle
+ * one too. */
+static void a_server_that_is_passed_over_is_left_by_idle_connections_too(void **state)
+{
+    struct settings settings = settings_for(2);
+    struct store *store;
+    char before[64];
+
+    (void)state;
+    settings.deadline_ms = 2000;
+    (void)snprintf(settings.database_url, sizeof settings.database_url,
+                   "postgresql:///incidents?host=%s,%s/.&user=incidents_fcgi", site.directory,
+                   site.directory);
+    store = start_behind_gate(&settings);
+    close_gate("gate1");
+    (void)send_upsert(store, "gate1", "n");
+    await_busy("2");
+    open_gate("gate0");
+    open_gate("gate1");
+    await_all();
+    (void)snprintf(before, sizeof before, "%s", site_query(&site, "SELECT clock_timestamp()"));
+    site_pause_postgres(&site);
+    assert_int_equal(await(send_upsert(store, "lost", "n")), ITEM_UNAVAILABLE);
+    site_resume_postgres(&site);
+    await_return(store);
+    for (int64_t give_up_ms = clock_now_ms() + GATE_TIMEOUT_MS;
+         strcmp(site_query_for(&site,
+                               "SELECT count(*) FROM pg_stat_activity WHERE usename = 'incidents_fcgi' AND "
+                               "backend_start < $1::timestamptz",
+                               before),
+                "0") != 0;) {
+        assert_true(clock_now_ms() < give_up_ms);
+        clock_sleep_ms(10);
+    }
+    store_stop(store);
+}
+
 /* More than the socket takes, so that it cannot even be sent. */
 static void a_large_request_to_a_database_that_stands_still_ends_in_time(void **state)
 {
@@ -1072,6 +1109,7 @@ int main(void)
         CASE(a_database_that_stood_still_is_found_again_by_one_connection),
         CASE(a_database_that_stood_still_is_found_again_by_several),
         CASE(a_silent_server_leaves_the_next_one_its_share_of_the_time),
+        CASE(a_server_that_is_passed_over_is_left_by_idle_connections_too),
         CASE(a_large_request_to_a_database_that_stands_still_ends_in_time),
         CASE(a_request_that_comes_within_a_probe_is_sent_behind_it),
         CASE(a_store_that_stops_answers_what_waits_first),
