@@ -36,15 +36,19 @@ local mixes = {
     end
 }
 
+local head
+
+-- The load shares the processors with what it loads, so it is cheap: wrk.format takes five times as long.
 function init()
     math.randomseed(os.time())
-    wrk.method = "POST"
-    wrk.headers["Authorization"] = "Bearer " .. os.getenv("INCIDENTS_TOKEN")
+    head = string.format("POST %s HTTP/1.1\r\nHost: %s:%s\r\nAuthorization: Bearer %s\r\nContent-Length: ", wrk.path, wrk.host,
+        wrk.port, os.getenv("INCIDENTS_TOKEN"))
 end
 
 function request()
     count = count + 1
-    return wrk.format(nil, nil, nil, mixes[mix]())
+    local text = mixes[mix]()
+    return head .. #text .. "\r\n\r\n" .. text
 end
 
 function done(summary, latency)
