@@ -21,21 +21,10 @@ static const size_t BATCH_MAX = (size_t)256 * 1024 * 1024;
  * something else by that name. */
 static const char STATEMENT[] = "apply_batch " VERSION;
 
-/* Under synchronous replication a commit waits for the standby, but one that wrote nothing has nothing to
- * wait for. "Unchanged" would then be said of what only this server has: committed before it crashed, or
- * while somebody canceled the wait; or on a stray that was the primary once. Such a batch therefore writes a
- * message to the log, which nobody reads, and its commit waits for that one and all before it. That somebody
- * canceled the wait is told in a warning, which the session must not have turned off (until the transaction's
- * end, which comes behind the wait). */
 static const char query[] =
-    "SELECT outcome, token_label, "
-    "CASE WHEN current_setting('synchronous_standby_names') <> '' "
-    "THEN set_config('client_min_messages', 'warning', true) END, "
-    "CASE WHEN outcome IN ('unchanged', 'not_found') AND current_setting('synchronous_standby_names') <> '' "
-    "AND pg_current_xact_id_if_assigned() IS NULL "
-    "THEN pg_logical_emit_message(true, 'incidents', ''::text) END "
+    "SELECT outcome, token_label "
     "FROM intake.apply_batch($1::integer, $2::jsonb, $3::integer, $4::bigint, $5::bigint[])";
-enum { PARAMETERS = 5, COLUMNS = 4 };
+enum { PARAMETERS = 5, COLUMNS = 2 };
 
 void database_init(struct database *database, struct servers *servers)
 {
@@ -227,13 +216,13 @@ bool database_connect(struct database *database, int64_t deadline_ms)
     return true;
 }
 
-static bool encode_batch(struct database *database, struct item *const *items, size_t count)
+static bool encode_batch(struct database *database)
 {
     buffer_reset(&database->batch, BATCH_KEEP_BYTES);
     buffer_append_text(&database->batch, "[");
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < database->count; i++) {
         buffer_append_text(&database->batch, i == 0 ? "" : ",");
-        buffer_append(&database->batch, items[i]->json.data, items[i]->json.len);
+        buffer_append(&database->batch, database->items[i]->json.data, database->items[i]->json.len);
     }
     buffer_append_text(&database->batch, "]");
     return !database->batch.failed;
@@ -300,43 +289,59 @@ static void write_numbers(const int64_t *numbers, size_t count, char *text, size
     (void)snprintf(text + used, size - used, "}");
 }
 
-static bool send_batch(struct database *database, const struct attempt *attempt)
+/* Not for the first batch: plain CGI sends no other. */
+static bool has_to_prepare(const struct database *database)
 {
+    return database->is_used && !database->is_prepared && !database->cannot_prepare;
+}
+
+/* Hands the batch to libpq, which keeps what does not leave at once. */
+static bool queue_batch(struct database *database)
+{
+    const struct attempt *attempt = database->attempt;
     char version[16], patience[16], number[24], lost[LOST_ATTEMPTS_MAX * 24];
     const char *const values[PARAMETERS] = {version, database->batch.data, patience,
                                             attempt->number != 0 ? number : NULL, lost};
-    int64_t left;
-    int sent;
+    int64_t left = attempt->store_until_ms - clock_now_ms();
 
-    /* Not for the first batch: plain CGI sends no other. */
-    if (database->is_used && !database->is_prepared && !database->cannot_prepare &&
-        !prepare(database, attempt->deadline_ms)) {
-        return false;
-    }
     database->is_used = true;
-    left = attempt->store_until_ms - clock_now_ms();
     (void)snprintf(version, sizeof version, "%d", SCHEMA_VERSION);
     (void)snprintf(patience, sizeof patience, "%d", left > 0 ? (int)left : 0);
     (void)snprintf(number, sizeof number, "%lld", (long long)attempt->number);
     write_numbers(attempt->lost, attempt->lost_count, lost, sizeof lost);
     if (database->is_prepared) {
-        sent = PQsendQueryPrepared(database->connection, STATEMENT, PARAMETERS, values, NULL, NULL, 0);
-    } else {
-        sent = PQsendQueryParams(database->connection, query, PARAMETERS, NULL, values, NULL, NULL, 0);
+        return PQsendQueryPrepared(database->connection, STATEMENT, PARAMETERS, values, NULL, NULL, 0) == 1;
     }
-    return sent == 1 && flush(database, attempt->deadline_ms);
+    return PQsendQueryParams(database->connection, query, PARAMETERS, NULL, values, NULL, NULL, 0) == 1;
 }
 
-static enum database_result read_outcomes(const PGresult *result, struct item *const *items, size_t count)
+static enum database_result fail_to_send(struct database *database)
 {
-    if ((size_t)PQntuples(result) != count || PQnfields(result) != COLUMNS) {
-        log_error("intake.apply_batch gave %d rows for %zu items", PQntuples(result), count);
+    complain(database, "send to the database", why_not(database->connection));
+    lose_silent(database);
+    return DATABASE_UNREACHABLE;
+}
+
+/* Sees to it that all of the batch has left; false once the deadline has passed or the connection is lost. */
+static bool finish_sending(struct database *database)
+{
+    int64_t deadline_ms = database->attempt->deadline_ms;
+
+    return (!database->is_postponed || (prepare(database, deadline_ms) && queue_batch(database))) &&
+           flush(database, deadline_ms);
+}
+
+static enum database_result read_outcomes(const struct database *database, const PGresult *result)
+{
+    if ((size_t)PQntuples(result) != database->count || PQnfields(result) != COLUMNS) {
+        log_error("intake.apply_batch gave %d rows for %zu items", PQntuples(result), database->count);
         return DATABASE_FAILED;
     }
-    for (size_t i = 0; i < count; i++) {
-        items[i]->outcome = item_outcome_from_text(PQgetvalue(result, (int)i, 0));
-        (void)snprintf(items[i]->token_label, sizeof items[i]->token_label, "%s",
-                       PQgetvalue(result, (int)i, 1));
+    for (size_t i = 0; i < database->count; i++) {
+        struct item *item = database->items[i];
+
+        item->outcome = item_outcome_from_text(PQgetvalue(result, (int)i, 0));
+        (void)snprintf(item->token_label, sizeof item->token_label, "%s", PQgetvalue(result, (int)i, 1));
     }
     return DATABASE_DONE;
 }
@@ -381,27 +386,38 @@ static enum database_result judge_error(struct database *database, const PGresul
     return DATABASE_FAILED;
 }
 
-enum database_result database_apply(struct database *database, struct item *const *items, size_t count,
-                                    const struct attempt *attempt)
+void database_send(struct database *database, struct item *const *items, size_t count,
+                   const struct attempt *attempt)
+{
+    database->items = items;
+    database->count = count;
+    database->attempt = attempt;
+    database->is_postponed = has_to_prepare(database);
+    database->is_unconfirmed = false;
+    database->result = DATABASE_LOST;
+    if (!encode_batch(database)) {
+        log_error("unable to store: out of memory for a batch of %zu", count);
+        database->result = DATABASE_FAILED;
+    } else if (!database->is_postponed && (!queue_batch(database) || PQflush(database->connection) < 0)) {
+        database->result = fail_to_send(database);
+    }
+}
+
+enum database_result database_await(struct database *database)
 {
     enum database_result verdict = DATABASE_UNREACHABLE;
     PGresult *result;
     bool in_time;
 
-    database->is_unconfirmed = false;
-    if (!encode_batch(database, items, count)) {
-        log_error("unable to store: out of memory for a batch of %zu", count);
-        return DATABASE_FAILED;
+    if (database->result != DATABASE_LOST) {
+        return database->result;
     }
-    if (!send_batch(database, attempt)) {
-        complain(database, "send to the database", why_not(database->connection));
-        lose_silent(database);
-        return DATABASE_UNREACHABLE;
+    if (!finish_sending(database)) {
+        return fail_to_send(database);
     }
-
-    while ((result = next_result(database, attempt->deadline_ms, &in_time)) != NULL) {
+    while ((result = next_result(database, database->attempt->deadline_ms, &in_time)) != NULL) {
         if (PQresultStatus(result) == PGRES_TUPLES_OK) {
-            verdict = read_outcomes(result, items, count);
+            verdict = read_outcomes(database, result);
         } else {
             verdict = judge_error(database, result);
         }

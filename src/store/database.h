@@ -22,21 +22,6 @@ struct attempt {
     size_t lost_count;      /* at most LOST_ATTEMPTS_MAX */
 };
 
-/* Not for several threads at once. Set it up with database_init. */
-struct database {
-    struct servers *servers;  /* borrowed, and shared with other connections */
-    PGconn *connection;       /* NULL while there is none */
-    size_t server;            /* the one that it was made to */
-    bool is_used;             /* a batch has gone over this connection */
-    bool is_prepared;         /* this connection knows the statement by its name */
-    bool cannot_prepare;      /* a pooler hands statements to one server session after another */
-    bool is_unconfirmed;      /* the last batch was committed without the standby's word */
-    struct buffer batch;      /* the encoded batch, kept for the next */
-    int64_t failing_since_ms; /* 0 while the last attempt went well */
-    int64_t last_complaint_ms;
-    char last_complaint[512];
-};
-
 /* What became of a call. */
 enum database_result {
     DATABASE_DONE,        /* committed; every item has its outcome */
@@ -47,6 +32,26 @@ enum database_result {
     DATABASE_UNAVAILABLE, /* nothing was stored and trying again at once is of no use */
     DATABASE_UNSTORABLE,  /* nothing was stored: a value of some item cannot be kept */
     DATABASE_FAILED,      /* nothing was stored: a defect, which may be one item's */
+};
+
+/* Not for several threads at once. Set it up with database_init. */
+struct database {
+    struct servers *servers;   /* borrowed, and shared with other connections */
+    PGconn *connection;        /* NULL while there is none */
+    size_t server;             /* the one that it was made to */
+    bool is_used;              /* a batch has gone over this connection */
+    bool is_prepared;          /* this connection knows the statement by its name */
+    bool cannot_prepare;       /* a pooler hands statements to one server session after another */
+    bool is_unconfirmed;       /* the last batch was committed without the standby's word */
+    struct buffer batch;       /* the encoded batch, kept for the next */
+    struct item *const *items; /* those that are under way, and whose they are until database_await; */
+    size_t count;
+    const struct attempt *attempt;
+    bool is_postponed;           /* they have not left: the connection is to learn the statement first */
+    enum database_result result; /* what is known of them already: DATABASE_LOST where it is nothing */
+    int64_t failing_since_ms;    /* 0 while the last attempt went well */
+    int64_t last_complaint_ms;
+    char last_complaint[512];
 };
 
 /* Without a connection yet. The servers must outlive the database. */
@@ -68,11 +73,16 @@ void database_disconnect(struct database *database);
  * (logged) where there is no connection then. */
 bool database_connect(struct database *database, int64_t deadline_ms);
 
-/* Applies the items, no two of which may be for the same incident, in one transaction over the connection,
- * which must be there, and gives up at its deadline. Items get their outcome with DATABASE_DONE only. Errors
- * are logged here; the connection is closed with DATABASE_UNREACHABLE and DATABASE_LOST. */
-enum database_result database_apply(struct database *database, struct item *const *items, size_t count,
-                                    const struct attempt *attempt);
+/* Sends the items, no two of which may be for the same incident, to be applied in one transaction over the
+ * connection, which must be there; what does not leave at once waits for database_await, so nobody does here.
+ * They and the attempt stay where they are until then, and it must follow, also where nothing could be sent.
+ * Errors of both are logged here. */
+void database_send(struct database *database, struct item *const *items, size_t count,
+                   const struct attempt *attempt);
+
+/* Waits for what becomes of the items that were sent, and gives up at the attempt's deadline. Items get their
+ * outcome with DATABASE_DONE only. The connection is closed with DATABASE_UNREACHABLE and DATABASE_LOST. */
+enum database_result database_await(struct database *database);
 
 /* Closes the connection, if any, and frees the memory. */
 void database_close(struct database *database);

@@ -47,9 +47,9 @@ TAILQ_HEAD(tickets, ticket);
 struct carrier {
     struct database database;
     struct ticket **batch; /* batch_max of them */
-    struct item **items;   /* the same, as database_apply takes them */
+    struct item **items;   /* the same, as database_send takes them */
     size_t count;
-    int64_t attempt; /* its number */
+    struct attempt attempt;
     enum database_result result;
     int64_t left_at_ms;   /* when it set out; 0 while it is idle */
     struct carrier *next; /* of the idle, or of the unconnected ones */
@@ -162,7 +162,8 @@ static void load(struct store *store, struct carrier *carrier, int64_t now_ms)
     struct ticket *ticket;
 
     carrier->count = 0;
-    carrier->attempt = (int64_t)++store->last_attempt;
+    carrier->attempt = (struct attempt){
+        .deadline_ms = NEVER, .store_until_ms = NEVER, .number = (int64_t)++store->last_attempt};
     TAILQ_FOREACH(ticket, &store->tickets, link)
     {
         if (carrier->count == (size_t)store->settings->batch_max || bytes > BATCH_BYTES_MAX) {
@@ -329,25 +330,26 @@ static void call_attendant(struct store *store, int64_t due_ms)
     }
 }
 
-/* One transaction. Nobody else has the carrier, so this is done without the mutex. A request whose batch was
- * lost is given up a while before its deadline, so nothing may be stored by then. */
-static void carry(const struct store *store, struct carrier *carrier)
+/* Sends the carrier's batch on its way, as one transaction. Nobody else has the carrier, so this is done
+ * without the mutex. A request whose batch was lost is given up a while before its deadline, so nothing may
+ * be stored by then. */
+static void depart(const struct store *store, struct carrier *carrier)
 {
-    struct attempt attempt = {.deadline_ms = NEVER, .store_until_ms = NEVER, .number = carrier->attempt};
+    struct attempt *attempt = &carrier->attempt;
 
     for (size_t i = 0; i < carrier->count; i++) {
         const struct ticket *ticket = carrier->batch[i];
 
         carrier->items[i] = ticket->item;
-        attempt.deadline_ms = sooner(attempt.deadline_ms, ticket->item->deadline_ms);
-        attempt.store_until_ms = sooner(attempt.store_until_ms, give_up_at_ms(store, ticket));
+        attempt->deadline_ms = sooner(attempt->deadline_ms, ticket->item->deadline_ms);
+        attempt->store_until_ms = sooner(attempt->store_until_ms, give_up_at_ms(store, ticket));
         if (ticket->lost_count > 0) { /* it travels alone */
-            attempt.lost = ticket->lost;
-            attempt.lost_count = ticket->lost_count;
+            attempt->lost = ticket->lost;
+            attempt->lost_count = ticket->lost_count;
         }
     }
     metrics_count_batch(carrier->count);
-    carrier->result = database_apply(&carrier->database, carrier->items, carrier->count, &attempt);
+    database_send(&carrier->database, carrier->items, carrier->count, attempt);
 }
 
 /* What a result means for a request that travelled alone; ITEM_PENDING where it may be tried again. */
@@ -409,8 +411,13 @@ static void bring_back(struct store *store, struct carrier *carrier)
         store->next_probe_ms = now_ms + PROBE_EVERY_MS;
     }
     put_back(store, carrier);
+}
+
+/* Leaves to an attendant what is due now that a carrier is back. The caller holds the mutex. */
+static void hand_over(struct store *store)
+{
     if (store->waiting > 0 || store->unreachable_since_ms != 0) {
-        call_attendant(store, next_set_out_ms(store, now_ms));
+        call_attendant(store, next_set_out_ms(store, clock_now_ms()));
     }
 }
 
@@ -449,14 +456,14 @@ static void deliver(struct store *store, const struct carrier *carrier, struct t
     ticket->since_ms = now_ms;
     ticket->item->database_ms += now_ms - carrier->left_at_ms;
     if (carrier->result == DATABASE_DONE) {
-        end_ticket(store, ticket, ticket->item->outcome, finished); /* which database_apply set */
+        end_ticket(store, ticket, ticket->item->outcome, finished); /* which database_await set */
     } else if (outcome != ITEM_PENDING) {
         end_ticket(store, ticket, outcome, finished);
     } else if (carrier->result == DATABASE_LOST && ticket->lost_count == LOST_ATTEMPTS_MAX) {
         end_ticket(store, ticket, ITEM_UNAVAILABLE, finished); /* they end by themselves, in time */
     } else {
         if (carrier->result == DATABASE_LOST) {
-            ticket->lost[ticket->lost_count++] = carrier->attempt;
+            ticket->lost[ticket->lost_count++] = carrier->attempt.number;
         }
         ticket->is_alone =
             ticket->is_alone || (carrier->count > 1 && carrier->result != DATABASE_UNREACHABLE);
@@ -468,23 +475,38 @@ static void deliver(struct store *store, const struct carrier *carrier, struct t
     }
 }
 
-/* Carries a batch there and back, and tells everybody in it what became of it. The caller holds the mutex; it
- * is released on the way. */
-static void travel(struct store *store, struct carrier *carrier)
+/* Takes the carrier's results in. The caller holds the mutex. */
+static void arrive(struct store *store, struct carrier *carrier, struct tickets *finished)
 {
-    struct tickets finished = TAILQ_HEAD_INITIALIZER(finished);
-    int64_t now_ms;
+    int64_t now_ms = clock_now_ms();
 
-    unlock(store);
-    carry(store, carrier);
-    now_ms = clock_now_ms();
-    lock(store);
     for (size_t i = 0; i < carrier->count; i++) {
-        deliver(store, carrier, carrier->batch[i], now_ms, &finished);
+        deliver(store, carrier, carrier->batch[i], now_ms, finished);
     }
     bring_back(store, carrier);
+}
+
+/* Carries a batch there and back, and tells everybody in it what became of it; then the next, for as long as
+ * there is one and the caller goes on. The next sets out before anybody is told: the database is not to wait
+ * for that, nor for another thread to wake up. The caller holds the mutex; it is released on the way. */
+static void travel(struct store *store, struct carrier *carrier, bool goes_on)
+{
     unlock(store);
-    tell(&finished);
+    depart(store, carrier);
+    while (carrier != NULL) {
+        struct tickets finished = TAILQ_HEAD_INITIALIZER(finished);
+
+        carrier->result = database_await(&carrier->database);
+        lock(store);
+        arrive(store, carrier, &finished);
+        carrier = goes_on ? set_out(store, clock_now_ms()) : NULL;
+        hand_over(store);
+        unlock(store);
+        if (carrier != NULL) {
+            depart(store, carrier);
+        }
+        tell(&finished);
+    }
     lock(store);
 }
 
@@ -549,7 +571,7 @@ static void submit(struct store *store, struct ticket *ticket, bool may_carry)
     carrier = may_carry ? set_out(store, now_ms) : NULL;
     if (carrier != NULL) {
         store->callers_away++;
-        travel(store, carrier);
+        travel(store, carrier, false);
         store->callers_away--;
     } else {
         call_attendant(store,
@@ -583,6 +605,7 @@ static void open_connection(struct store *store, struct carrier *carrier)
     } else {
         carrier->result = DATABASE_UNREACHABLE;
         bring_back(store, carrier);
+        hand_over(store);
     }
 }
 
@@ -594,7 +617,8 @@ static enum database_result ping(struct database *database, int64_t deadline_ms)
     struct item *items[] = {&ping};
 
     if (item_ping(&ping) && database_connect(database, deadline_ms)) {
-        result = database_apply(database, items, 1, &attempt);
+        database_send(database, items, 1, &attempt);
+        result = database_await(database);
     }
     item_free(&ping);
     return result;
@@ -611,6 +635,7 @@ static void probe(struct store *store, int64_t now_ms)
     carrier->result = ping(&carrier->database, now_ms + PROBE_DEADLINE_MS);
     lock(store);
     bring_back(store, carrier);
+    hand_over(store);
 }
 
 /* Does something that is due, while another attendant takes over the watch; false when nothing was. The
@@ -626,7 +651,7 @@ static bool tend(struct store *store)
     carrier = set_out(store, now_ms);
     if (carrier != NULL) {
         (void)pthread_cond_signal(&store->relief);
-        travel(store, carrier);
+        travel(store, carrier, true);
         return true;
     }
     carrier = set_out_to_connect(store, now_ms);

@@ -1,0 +1,279 @@
+/* intake.apply_batch by itself: what it makes of a batch, in which order it says so, and what it does where
+ * another transaction takes or makes an incident in the midst of it. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "harness/site.h"
+
+enum { WAIT_MS = 20000 };
+
+static struct site site;
+
+/* test.apply takes items in short: "as" is the label of a token, "upsert" and some day are meant where
+ * nothing else is said. It gives the outcomes in the order of its rows, each with the label that came with
+ * it. */
+static void make_helpers(void)
+{
+    (void)site_query(&site, "CREATE SCHEMA test");
+    (void)site_query(
+        &site,
+        "CREATE FUNCTION test.completed(items jsonb) RETURNS jsonb LANGUAGE sql AS $$ "
+        "SELECT coalesce(jsonb_agg('{\"op\":\"upsert\",\"started_at\":\"2024-01-01 00:00:00+00\"}' || "
+        "jsonb_build_object('token', coalesce((SELECT encode(token_hash, 'hex') FROM intake.api_token "
+        "WHERE label = coalesce(item->>'as', 'good')), repeat('0', 64))) || item ORDER BY place), '[]') "
+        "FROM jsonb_array_elements(items) WITH ORDINALITY AS _(item, place) $$");
+    (void)site_query(&site,
+                     "CREATE FUNCTION test.apply(items jsonb) RETURNS text LANGUAGE sql AS $$ "
+                     "SELECT string_agg(outcome || coalesce(' ' || token_label, ''), ', ' ORDER BY n) FROM ("
+                     "SELECT *, row_number() OVER () AS n "
+                     "FROM intake.apply_batch(intake.schema_version(), test.completed(items))) AS answer $$");
+}
+
+static const char *apply(const char *items)
+{
+    return site_query_for(&site, "SELECT test.apply($1::jsonb)", items);
+}
+
+/* Its name, the label of who wrote it last, and its services. */
+static const char *stored(const char *id)
+{
+    return site_query_for(&site,
+                          "SELECT concat_ws(' ', i.name, i.updated_by, (SELECT "
+                          "jsonb_agg(jsonb_build_array(s.identifier, s.name) ORDER BY s.position) "
+                          "FROM intake.incident_service s WHERE s.reference_id = i.reference_id)) "
+                          "FROM intake.incident i WHERE i.reference_id = $1",
+                          id);
+}
+
+static const char *orphans(void)
+{
+    return site_query(&site, "SELECT count(*) FROM intake.incident_service s WHERE NOT EXISTS (SELECT FROM "
+                             "intake.incident i WHERE i.reference_id = s.reference_id)");
+}
+
+static int empty(void **state)
+{
+    (void)state;
+    (void)site_query(&site, "TRUNCATE intake.incident, intake.incident_service");
+    return 0;
+}
+
+static void outcomes_come_in_the_order_of_the_items(void **state)
+{
+    (void)state;
+    assert_string_equal(apply("[]"), "");
+    assert_string_equal(apply("[{\"reference_id\":\"u\"},{\"reference_id\":\"c\"},{\"reference_id\":\"d\"}]"),
+                        "created good, created good, created good");
+    assert_string_equal(
+        apply("[{\"op\":\"ping\"},{\"reference_id\":\"z\"},{\"reference_id\":\"u\"},{\"as\":\"nobody\"},"
+              "{\"op\":\"delete\",\"reference_id\":\"d\"},{\"reference_id\":\"c\",\"name\":\"n\"},"
+              "{\"op\":\"authorize\",\"scope\":\"delete\"},{\"op\":\"delete\",\"reference_id\":\"q\"},"
+              "{\"op\":\"delete\",\"reference_id\":\"u2\",\"as\":\"writer\"},"
+              "{\"reference_id\":\"a\",\"as\":\"writer\"},"
+              "{\"op\":\"authorize\",\"scope\":\"delete\",\"as\":\"writer\"}]"),
+        "ready good, created good, unchanged good, not_authed, deleted good, updated good, authorized good, "
+        "not_found good, not_permitted writer, created writer, not_permitted writer");
+    assert_string_equal(stored("a"), "writer");
+    assert_string_equal(stored("z"), "good");
+    assert_string_equal(stored("d"), "");
+}
+
+/* Each against what is stored, and what is to be said; then once more, which is unchanged. */
+static void services_are_the_same_only_in_number_place_and_name(void **state)
+{
+    static const struct {
+        const char *services;
+        const char *outcome;
+    } sent[] = {
+        {"[[\"a\",\"A\"],[\"b\",null]]", "created good"},
+        {"[[\"b\",null],[\"a\",\"A\"]]", "updated good"}, /* another order */
+        {"[[\"b\",null]]", "updated good"},               /* one less, in its place */
+        {"[[\"b\",\"B\"]]", "updated good"},              /* a name */
+        {"[[\"b\",null]]", "updated good"},               /* and none again */
+        {"[[\"b\",null],[\"c\",null],[\"d\",\"\"]]", "updated good"},
+        {"[[\"b\",null],[\"c\",null],[\"d\",null]]", "updated good"}, /* no name is not an empty one */
+        {"[[\"b\",null],[\"x\",null],[\"d\",null]]", "updated good"}, /* as many, another */
+        {"[]", "updated good"},
+    };
+    char item[256];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof sent / sizeof sent[0]; i++) {
+        (void)snprintf(item, sizeof item, "[{\"reference_id\":\"s\",\"services\":%s}]", sent[i].services);
+        assert_string_equal(apply(item), sent[i].outcome);
+        assert_string_equal(apply(item), "unchanged good");
+        assert_string_equal(apply("[{\"reference_id\":\"s\"}]"), "unchanged good"); /* said nothing of them */
+    }
+}
+
+static void what_somebody_did_to_the_services_by_hand_is_put_right(void **state)
+{
+    static const char item[] = "[{\"reference_id\":\"s\",\"services\":[[\"a\",\"A\"],[\"b\",null]]}]";
+    static const char *const harms[] = {
+        "UPDATE intake.incident_service SET position = position + 5",
+        "UPDATE intake.incident_service SET position = 1",
+        "DELETE FROM intake.incident_service WHERE identifier = 'a'",
+        "INSERT INTO intake.incident_service (reference_id, identifier, position) VALUES ('s', 'c', 3)",
+        "INSERT INTO intake.incident_service (reference_id, identifier, position) VALUES ('s', 'c', 1000000)",
+    };
+
+    (void)state;
+    (void)apply(item);
+    for (size_t i = 0; i < sizeof harms / sizeof harms[0]; i++) {
+        (void)site_query(&site, harms[i]);
+        assert_string_equal(apply(item), "updated good");
+        assert_string_equal(stored("s"), "good [[\"a\", \"A\"], [\"b\", null]]");
+        assert_string_equal(apply(item), "unchanged good");
+    }
+}
+
+/* Where it would matter which of two came first. */
+static void a_batch_that_changes_an_incident_twice_is_refused_whole(void **state)
+{
+    static const char *const twice[] = {
+        "[{\"reference_id\":\"new\"},{\"reference_id\":\"n\",\"name\":\"1\"},{\"reference_id\":\"n\"}]",
+        "[{\"reference_id\":\"new\"},{\"reference_id\":\"old\",\"name\":\"1\"},"
+        "{\"reference_id\":\"old\",\"name\":\"2\"}]",
+        "[{\"reference_id\":\"new\"},{\"reference_id\":\"old\",\"name\":\"1\"},"
+        "{\"op\":\"delete\",\"reference_id\":\"old\"}]",
+        "[{\"reference_id\":\"new\"},{\"op\":\"delete\",\"reference_id\":\"old\"},"
+        "{\"op\":\"delete\",\"reference_id\":\"old\"}]",
+    };
+    PGconn *connection = PQconnectdb(site.owner_url);
+
+    (void)state;
+    (void)apply("[{\"reference_id\":\"old\",\"name\":\"0\"}]");
+    for (size_t i = 0; i < sizeof twice / sizeof twice[0]; i++) {
+        PGresult *result =
+            PQexecParams(connection, "SELECT test.apply($1::jsonb)", 1, NULL, &twice[i], NULL, NULL, 0);
+
+        assert_non_null(PQresultErrorField(result, PG_DIAG_SQLSTATE));
+        assert_string_equal(PQresultErrorField(result, PG_DIAG_SQLSTATE), "21000");
+        PQclear(result);
+    }
+    PQfinish(connection);
+    assert_string_equal(
+        site_query(&site, "SELECT string_agg(reference_id || name, ' ') FROM intake.incident"), "old0");
+    assert_string_equal(apply("[{\"reference_id\":\"old\",\"name\":\"0\"},{\"reference_id\":\"old\"}]"),
+                        "unchanged good, unchanged good");
+}
+
+/* Applies the items while another transaction, which has run the statement, is not committed; commits that
+ * once this one waits for it. */
+static const char *apply_across(const char *statement, const char *items)
+{
+    static char outcomes[256];
+    PGconn *other = site_hold(&site, statement), *connection = PQconnectdb(site.owner_url);
+    int64_t deadline_ms = clock_now_ms() + WAIT_MS;
+    PGresult *result;
+
+    assert_int_equal(
+        PQsendQueryParams(connection, "SELECT test.apply($1::jsonb)", 1, NULL, &items, NULL, NULL, 0), 1);
+    while (*site_query(&site, "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock'") == '\0') {
+        assert_true(clock_now_ms() < deadline_ms);
+        clock_sleep_ms(2);
+    }
+    PQclear(PQexec(other, "COMMIT"));
+    result = PQgetResult(connection);
+    if (PQresultStatus(result) != PGRES_TUPLES_OK) {
+        fail_msg("%s", PQresultErrorMessage(result));
+    }
+    (void)snprintf(outcomes, sizeof outcomes, "%s", PQgetvalue(result, 0, 0));
+    PQclear(result);
+    PQfinish(connection);
+    PQfinish(other);
+    return outcomes;
+}
+
+static void an_incident_that_appears_in_the_midst_is_updated(void **state)
+{
+    static const char appear[] =
+        "WITH i AS (INSERT INTO intake.incident (reference_id, name, started_at, created_at, updated_at) "
+        "VALUES ('m', 'theirs', '2024-01-01 00:00Z', now(), now())) "
+        "INSERT INTO intake.incident_service (reference_id, identifier, position) VALUES ('m', 'theirs', 1)";
+
+    (void)state;
+    (void)apply("[{\"reference_id\":\"o\"}]");
+    assert_string_equal(
+        apply_across(
+            appear,
+            "[{\"reference_id\":\"n\",\"as\":\"writer\",\"services\":[[\"n\",null]]},"
+            "{\"reference_id\":\"m\",\"name\":\"ours\",\"as\":\"writer\",\"services\":[[\"ours\",null]]},"
+            "{\"reference_id\":\"o\",\"name\":\"o\"},{\"reference_id\":\"a\",\"services\":[[\"a\",\"A\"]]}]"),
+        "created writer, updated writer, updated good, created good");
+    assert_string_equal(stored("m"), "ours writer [[\"ours\", null]]");
+    assert_string_equal(stored("n"), "writer [[\"n\", null]]");
+    assert_string_equal(stored("o"), "o good");
+    assert_string_equal(stored("a"), "good [[\"a\", \"A\"]]");
+}
+
+static void an_incident_that_appears_as_it_was_sent_is_unchanged(void **state)
+{
+    static const char appear[] =
+        "INSERT INTO intake.incident (reference_id, started_at, created_at, updated_at) "
+        "VALUES ('m', '2024-01-01 00:00Z', now(), now())";
+
+    (void)state;
+    assert_string_equal(apply_across(appear, "[{\"reference_id\":\"z\"},{\"reference_id\":\"m\"}]"),
+                        "created good, unchanged good");
+    assert_string_equal(stored("m"), "");
+}
+
+static void an_incident_that_vanishes_in_the_midst_is_created(void **state)
+{
+    (void)state;
+    (void)apply(
+        "[{\"reference_id\":\"m\",\"name\":\"m\",\"services\":[[\"old\",null]]},{\"reference_id\":\"o\"},"
+        "{\"reference_id\":\"s\"}]");
+    assert_string_equal(
+        apply_across(
+            "DELETE FROM intake.incident WHERE reference_id = 'm'",
+            "[{\"reference_id\":\"o\",\"name\":\"o\"},{\"reference_id\":\"n\"},{\"reference_id\":\"m\","
+            "\"as\":\"writer\",\"services\":[[\"new\",null],[\"more\",\"M\"]]},{\"reference_id\":\"s\"}]"),
+        "updated good, created good, created writer, unchanged good");
+    assert_string_equal(stored("m"), "writer [[\"new\", null], [\"more\", \"M\"]]");
+    assert_string_equal(stored("o"), "o good");
+    assert_string_equal(orphans(), "0");
+}
+
+static int start(void **state)
+{
+    char token[SITE_TOKEN_MAX];
+
+    (void)state;
+    site_start_empty(&site);
+    assert_int_equal(site_control(&site, NULL, "migrate", NULL)->status, 0);
+    site_create_token(&site, "good", "upsert,delete", token);
+    site_create_token(&site, "writer", "upsert", token);
+    make_helpers();
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    site_stop(&site);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(outcomes_come_in_the_order_of_the_items, empty),
+        cmocka_unit_test_setup(services_are_the_same_only_in_number_place_and_name, empty),
+        cmocka_unit_test_setup(what_somebody_did_to_the_services_by_hand_is_put_right, empty),
+        cmocka_unit_test_setup(a_batch_that_changes_an_incident_twice_is_refused_whole, empty),
+        cmocka_unit_test_setup(an_incident_that_appears_in_the_midst_is_updated, empty),
+        cmocka_unit_test_setup(an_incident_that_appears_as_it_was_sent_is_unchanged, empty),
+        cmocka_unit_test_setup(an_incident_that_vanishes_in_the_midst_is_created, empty),
+    };
+
+    return cmocka_run_group_tests(tests, start, stop);
+}
