@@ -6,8 +6,9 @@
 BEGIN;
 SET LOCAL lock_timeout = '10s';
 
-ALTER TABLE intake.incident_change DROP CONSTRAINT incident_change_pkey, ADD PRIMARY KEY (reference_id, change_id);
-DROP INDEX intake.incident_change_reference_id;
+ALTER TABLE intake.incident_change DROP CONSTRAINT IF EXISTS incident_change_pkey; -- which Citus had to be without
+ALTER TABLE intake.incident_change ADD PRIMARY KEY (reference_id, change_id);
+DROP INDEX IF EXISTS intake.incident_change_reference_id;
 CREATE INDEX incident_change_change_id ON intake.incident_change (change_id);
 
 -- As 0002 has it, but that a value which is there and the same is not looked for a second time.
@@ -22,8 +23,8 @@ AS $$
         OR item ? 'metadata' AND incident.metadata::text IS DISTINCT FROM item->>'metadata'
 $$;
 
-DROP FUNCTION intake.upsert_incidents(jsonb[], jsonb);
-DROP FUNCTION intake.replace_services(jsonb[], jsonb[]);
+-- upsert_incidents(jsonb[], jsonb) and replace_services(jsonb[], jsonb[]) stay, for batches that are under way meanwhile. The
+-- next migration drops them.
 
 -- Makes the services of incidents, whose rows the caller has locked, exactly those of their items. Returns the
 -- incidents where anything differed. Separate statements, each with a fresh snapshot: a single one with both in CTEs
@@ -155,7 +156,9 @@ BEGIN
         IF absent IS NOT NULL THEN
             INSERT INTO intake.incident_service (reference_id, identifier, name, position)
             SELECT item->>'reference_id', link->>0, link->>1, ordinality
-            FROM unnest(absent) item, jsonb_array_elements(item->'services') WITH ORDINALITY AS _(link, ordinality);
+            FROM unnest(absent) item, jsonb_array_elements(item->'services') WITH ORDINALITY AS _(link, ordinality)
+            ON CONFLICT (reference_id, identifier) DO UPDATE -- where somebody left services of an incident that is gone
+                SET name = excluded.name, position = excluded.position;
         END IF;
 
         IF differing IS NOT NULL THEN

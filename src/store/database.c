@@ -12,7 +12,11 @@
 #include "schema_version.h"
 #include "store/sqlstate.h"
 
-enum { BATCH_KEEP_BYTES = 256 * 1024, COMPLAIN_EVERY_MS = 10000 };
+enum {
+    BATCH_KEEP_BYTES = 256 * 1024,
+    AT_ONCE_BYTES = 64 * 1024, /* a socket takes so much without waiting */
+    COMPLAIN_EVERY_MS = 10000,
+};
 
 /* jsonb holds at most 256 MB (PostgreSQL manual, 8.14), so a batch over this is refused there anyway. */
 static const size_t BATCH_MAX = (size_t)256 * 1024 * 1024;
@@ -105,7 +109,8 @@ static void went_well(struct database *database)
     }
 }
 
-/* Waits until the connection's socket is ready for events; false once the deadline has passed. */
+/* Waits until the connection's socket is ready for events; false once the deadline has passed, and it is not
+ * ready even now. */
 static bool wait_for_socket(const PGconn *connection, short events, int64_t deadline_ms)
 {
     struct pollfd socket = {.fd = PQsocket(connection), .events = events};
@@ -114,14 +119,14 @@ static bool wait_for_socket(const PGconn *connection, short events, int64_t dead
         int64_t left = deadline_ms - clock_now_ms();
         int ready;
 
-        if (left <= 0 || socket.fd < 0) {
+        if (socket.fd < 0) {
             return false;
         }
-        ready = poll(&socket, 1, left > 60000 ? 60000 : (int)left);
+        ready = poll(&socket, 1, left > 60000 ? 60000 : left > 0 ? (int)left : 0);
         if (ready > 0) {
             return true;
         }
-        if (ready < 0 && errno != EINTR) {
+        if (left <= 0 || (ready < 0 && errno != EINTR)) {
             return false;
         }
     }
@@ -273,8 +278,11 @@ static bool prepare(struct database *database, int64_t deadline_ms)
         database->is_prepared = PQresultStatus(result) == PGRES_COMMAND_OK;
         PQclear(result);
     }
+    if (!in_time || PQstatus(database->connection) == CONNECTION_BAD) {
+        return false;
+    }
     database->cannot_prepare = !database->is_prepared;
-    return in_time;
+    return true;
 }
 
 /* As Postgres reads an array. */
@@ -327,8 +335,12 @@ static bool finish_sending(struct database *database)
 {
     int64_t deadline_ms = database->attempt->deadline_ms;
 
-    return (!database->is_postponed || (prepare(database, deadline_ms) && queue_batch(database))) &&
-           flush(database, deadline_ms);
+    if (database->is_postponed) {
+        if ((has_to_prepare(database) && !prepare(database, deadline_ms)) || !queue_batch(database)) {
+            return false;
+        }
+    }
+    return flush(database, deadline_ms);
 }
 
 static enum database_result read_outcomes(const struct database *database, const PGresult *result)
@@ -392,13 +404,15 @@ void database_send(struct database *database, struct item *const *items, size_t 
     database->items = items;
     database->count = count;
     database->attempt = attempt;
-    database->is_postponed = has_to_prepare(database);
     database->is_unconfirmed = false;
     database->result = DATABASE_LOST;
     if (!encode_batch(database)) {
         log_error("unable to store: out of memory for a batch of %zu", count);
         database->result = DATABASE_FAILED;
-    } else if (!database->is_postponed && (!queue_batch(database) || PQflush(database->connection) < 0)) {
+        return;
+    }
+    database->is_postponed = has_to_prepare(database) || database->batch.len > AT_ONCE_BYTES;
+    if (!database->is_postponed && (!queue_batch(database) || PQflush(database->connection) < 0)) {
         database->result = fail_to_send(database);
     }
 }

@@ -47,7 +47,7 @@ struct database {
     struct item *const *items; /* those that are under way, and whose they are until database_await; */
     size_t count;
     const struct attempt *attempt;
-    bool is_postponed;           /* they have not left: the connection is to learn the statement first */
+    bool is_postponed;           /* they leave within database_await, as that may take a while */
     enum database_result result; /* what is known of them already: DATABASE_LOST where it is nothing */
     int64_t failing_since_ms;    /* 0 while the last attempt went well */
     int64_t last_complaint_ms;
@@ -74,9 +74,9 @@ void database_disconnect(struct database *database);
 bool database_connect(struct database *database, int64_t deadline_ms);
 
 /* Sends the items, no two of which may be for the same incident, to be applied in one transaction over the
- * connection, which must be there; what does not leave at once waits for database_await, so nobody does here.
- * They and the attempt stay where they are until then, and it must follow, also where nothing could be sent.
- * Errors of both are logged here. */
+ * connection, which must be there; where that may take a while it is left to database_await. They and the
+ * attempt stay where they are until then, and it must follow, also where nothing could be sent. Errors of
+ * both are logged here. */
 void database_send(struct database *database, struct item *const *items, size_t count,
                    const struct attempt *attempt);
 

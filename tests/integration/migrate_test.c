@@ -357,6 +357,54 @@ static void a_worker_that_meets_another_schema_says_so_and_recovers(void **state
     site_stop_worker(&site);
 }
 
+/* All but the newest, as psql runs them. */
+static void migrate_to_the_version_before(void)
+{
+    static const char script[] = "for file in $(ls migrations/*.sql | head -n -1); do "
+                                 "psql -qX -v ON_ERROR_STOP=1 -d \"$0\" -f \"$file\" || exit 1; done";
+    const char *const argv[] = {"/bin/sh", "-c", script, site.owner_url, NULL};
+
+    assert_int_equal(process_run(argv, NULL, NULL, 0)->status, 0);
+}
+
+/* It waits for a row while the functions that it has still to call are replaced. */
+static void a_batch_under_way_outlives_the_migration(void **state)
+{
+    static const char call[] =
+        "SELECT outcome FROM intake.apply_batch(intake.schema_version(), (SELECT jsonb_build_array("
+        "jsonb_build_object('op', 'upsert', 'token', encode(token_hash, 'hex'), 'reference_id', 'under way', "
+        "'started_at', '2024-01-01', 'name', 'new', 'services', '[[\"a\",null]]'::jsonb)) "
+        "FROM intake.api_token WHERE label = 'way'))";
+    PGconn *holder, *caller;
+    PGresult *result;
+
+    (void)state;
+    migrate_to_the_version_before();
+    (void)site_query(&site, "INSERT INTO intake.api_token (token_hash, prefix, label, scopes) "
+                            "VALUES (sha256('way'), 'way', 'way', ARRAY['upsert'])");
+    (void)site_query(&site, "INSERT INTO intake.incident (reference_id, started_at, created_at, updated_at) "
+                            "VALUES ('under way', '2024-01-01', now(), now())");
+    (void)site_query(&site, "ALTER FUNCTION intake.apply_batch SET lock_timeout = '20s'");
+    holder = site_hold(&site, "SELECT FROM intake.incident FOR UPDATE");
+    caller = PQconnectdb(site.owner_url);
+    assert_int_equal(PQsendQuery(caller, call), 1);
+    while (*site_query(&site, "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock'") == '\0') {
+        clock_sleep_ms(2);
+    }
+    assert_int_equal(migrate(), 0);
+    site_let_go(holder);
+    result = PQgetResult(caller);
+    if (PQresultStatus(result) != PGRES_TUPLES_OK) {
+        fail_msg("%s", PQresultErrorMessage(result));
+    }
+    assert_string_equal(PQgetvalue(result, 0, 0), "updated");
+    PQclear(result);
+    PQfinish(caller);
+    assert_string_equal(site_query(&site, "SELECT i.name || s.identifier FROM intake.incident i "
+                                          "JOIN intake.incident_service s USING (reference_id)"),
+                        "newa");
+}
+
 static int start(void **state)
 {
     (void)state;
@@ -397,6 +445,7 @@ int main(void)
         CASE(migrating_records_version_and_checksum_and_again_does_nothing),
         CASE(several_at_once_migrate_once),
         CASE(psql_may_run_the_file_and_incidentctl_takes_note),
+        CASE(a_batch_under_way_outlives_the_migration),
         CASE(a_changed_or_unknown_migration_is_refused),
         CASE(a_migration_that_fails_leaves_nothing_of_itself),
         CASE(the_worker_may_call_its_functions_and_nothing_else),

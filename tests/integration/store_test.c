@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <netdb.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -1030,6 +1031,51 @@ static void a_caller_that_is_alone_carries_nothing(void **state)
     assert_int_equal(request->item.outcome, ITEM_CREATED);
 }
 
+static void waits_to_be_let_go(void *semaphore)
+{
+    while (sem_wait(semaphore) != 0) {
+        continue; /* interrupted */
+    }
+}
+
+/* Whoever is slow to take an answer keeps nobody's request from the database. */
+static void the_next_batch_sets_out_before_anybody_is_told(void **state)
+{
+    struct settings settings = settings_for(1);
+    struct store *store = store_start(&settings);
+    int64_t deadline = clock_now_ms() + GATE_TIMEOUT_MS;
+    struct request *request;
+    struct ticket ticket;
+    bool is_stored = false;
+    sem_t let_go;
+
+    (void)state;
+    assert_non_null(store);
+    assert_int_equal(sem_init(&let_go, 0, 0), 0);
+    for (int i = 0; i < 2; i++) { /* behind which the connection knows the statement */
+        assert_int_equal(await(send_upsert(store, i == 0 ? "first" : "second", "n")), ITEM_CREATED);
+    }
+    close_gate("gate0");
+    request = &requests[sent++];
+    encode(request, "gate0", "n");
+    request->is_joined = true; /* there is no thread */
+    ticket = (struct ticket){.item = &request->item, .done = waits_to_be_let_go, .context = &let_go};
+    store_queue(store, &ticket);
+    await_busy("1");
+    send_upserts(store, "next", 3);
+    open_gate("gate0");
+    while (!is_stored && clock_now_ms() < deadline) {
+        is_stored = strcmp(count_stored("next"), "3") == 0;
+        clock_sleep_ms(2);
+    }
+    assert_int_equal(sem_post(&let_go), 0);
+    await_all();
+    store_stop(store);
+    (void)sem_destroy(&let_go);
+    check_all_but(NULL, ITEM_CREATED);
+    assert_true(is_stored);
+}
+
 static void one_connection_is_enough_for_all(void **state)
 {
     struct settings settings = settings_for(1);
@@ -1116,6 +1162,7 @@ int main(void)
         CASE(a_database_that_refuses_is_not_stormed),
         CASE(a_name_server_that_is_silent_keeps_nobody_past_the_deadline),
         CASE(a_caller_that_is_alone_carries_nothing),
+        CASE(the_next_batch_sets_out_before_anybody_is_told),
         CASE(one_connection_is_enough_for_all),
         CASE(several_connections_keep_every_request),
     };
