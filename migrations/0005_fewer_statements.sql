@@ -23,41 +23,7 @@ AS $$
         OR item ? 'metadata' AND incident.metadata::text IS DISTINCT FROM item->>'metadata'
 $$;
 
--- upsert_incidents(jsonb[], jsonb) and replace_services(jsonb[], jsonb[]) stay, for batches that are under way meanwhile. The
--- next migration drops them.
-
--- Makes the services of incidents, whose rows the caller has locked, exactly those of their items. Returns the
--- incidents where anything differed. Separate statements, each with a fresh snapshot: a single one with both in CTEs
--- would see the services as they stood before the lock, and two callers would leave the union of theirs.
-CREATE FUNCTION intake.replace_services(locked jsonb[]) RETURNS text[]
-    LANGUAGE plpgsql VOLATILE
-AS $$
-DECLARE
-    unlinked text[];
-    linked   text[];
-BEGIN
-    WITH deleted AS (
-        DELETE FROM intake.incident_service s
-        USING unnest(locked) item
-        WHERE s.reference_id = item->>'reference_id'
-          AND item ? 'services'
-          AND s.identifier <> ALL (ARRAY(SELECT link->>0 FROM jsonb_array_elements(item->'services') link))
-        RETURNING s.reference_id)
-    SELECT array_agg(d.reference_id) INTO unlinked FROM deleted d;
-
-    WITH upserted AS (
-        INSERT INTO intake.incident_service AS s (reference_id, identifier, name, position)
-        SELECT item->>'reference_id', link->>0, link->>1, ordinality
-        FROM unnest(locked) item, jsonb_array_elements(item->'services') WITH ORDINALITY AS _(link, ordinality)
-        ON CONFLICT (reference_id, identifier) DO UPDATE
-            SET name = excluded.name, position = excluded.position
-            WHERE (s.name, s.position) IS DISTINCT FROM (excluded.name, excluded.position)
-        RETURNING s.reference_id)
-    SELECT array_agg(u.reference_id) INTO linked FROM upserted u;
-
-    RETURN unlinked || linked;
-END
-$$;
+-- upsert_incidents(jsonb[], jsonb) stays, for batches that are under way meanwhile. The next migration drops it.
 
 -- Creates the incidents that were absent and updates those that differed, when the caller looked. Each is named once;
 -- absent_labels[n] is the label of the token with which absent[n] came, and so with differing. Keys of an item:
@@ -153,16 +119,9 @@ BEGIN
             RAISE EXCEPTION 'two items of a batch name the same incident' USING ERRCODE = 'cardinality_violation';
         END IF;
 
-        IF absent IS NOT NULL THEN
-            INSERT INTO intake.incident_service (reference_id, identifier, name, position)
-            SELECT item->>'reference_id', link->>0, link->>1, ordinality
-            FROM unnest(absent) item, jsonb_array_elements(item->'services') WITH ORDINALITY AS _(link, ordinality)
-            ON CONFLICT (reference_id, identifier) DO UPDATE -- where somebody left services of an incident that is gone
-                SET name = excluded.name, position = excluded.position;
-        END IF;
+        now_relinked := intake.replace_services(absent, differing);
 
         IF differing IS NOT NULL THEN
-            now_relinked := intake.replace_services(differing);
             moment := clock_timestamp(); -- after the wait for the locks: updated_at must not go back
             WITH changed AS (
                 UPDATE intake.incident i SET

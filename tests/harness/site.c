@@ -372,3 +372,13 @@ void site_let_go(PGconn *holder)
     PQclear(PQexec(holder, "ROLLBACK"));
     PQfinish(holder);
 }
+
+void site_await_lock_wait(struct site *site)
+{
+    int64_t deadline = clock_now_ms() + START_TIMEOUT_MS;
+
+    while (*site_query(site, "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock'") == '\0') {
+        assert_true(clock_now_ms() < deadline);
+        clock_sleep_ms(2);
+    }
+}

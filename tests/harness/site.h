@@ -47,6 +47,8 @@ void site_resume_postgres(const struct site *site);
  * for; takes it back. */
 PGconn *site_hold(const struct site *site, const char *sql);
 void site_let_go(PGconn *holder);
+/* Waits until somebody waits for a lock, which a session of site_hold has. */
+void site_await_lock_wait(struct site *site);
 /* How often Postgres's log has the text. */
 size_t site_count_in_log(const struct site *site, const char *text);
 void site_start_worker(struct site *site, const char *const settings[]);

@@ -9,10 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "harness/site.h"
-
-enum { WAIT_MS = 20000 };
 
 static struct site site;
 
@@ -173,15 +170,11 @@ static const char *apply_across(const char *statement, const char *items)
 {
     static char outcomes[256];
     PGconn *other = site_hold(&site, statement), *connection = PQconnectdb(site.owner_url);
-    int64_t deadline_ms = clock_now_ms() + WAIT_MS;
     PGresult *result;
 
     assert_int_equal(
         PQsendQueryParams(connection, "SELECT test.apply($1::jsonb)", 1, NULL, &items, NULL, NULL, 0), 1);
-    while (*site_query(&site, "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock'") == '\0') {
-        assert_true(clock_now_ms() < deadline_ms);
-        clock_sleep_ms(2);
-    }
+    site_await_lock_wait(&site);
     PQclear(PQexec(other, "COMMIT"));
     result = PQgetResult(connection);
     if (PQresultStatus(result) != PGRES_TUPLES_OK) {

@@ -388,9 +388,7 @@ static void a_batch_under_way_outlives_the_migration(void **state)
     holder = site_hold(&site, "SELECT FROM intake.incident FOR UPDATE");
     caller = PQconnectdb(site.owner_url);
     assert_int_equal(PQsendQuery(caller, call), 1);
-    while (*site_query(&site, "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock'") == '\0') {
-        clock_sleep_ms(2);
-    }
+    site_await_lock_wait(&site);
     assert_int_equal(migrate(), 0);
     site_let_go(holder);
     result = PQgetResult(caller);
