@@ -6,28 +6,7 @@
 
 #include "gateway/request.h"
 
-/* The specification's names and numbers (section 8). */
-enum {
-    VERSION_1 = 1,
-    BEGIN_REQUEST = 1,
-    ABORT_REQUEST = 2,
-    END_REQUEST = 3,
-    PARAMS = 4,
-    STDIN = 5,
-    GET_VALUES = 9,
-    GET_VALUES_RESULT = 10,
-    UNKNOWN_TYPE = 11,
-    RESPONDER = 1,
-    KEEP_CONN = 1,
-    CANT_MPX_CONN = 1,
-    UNKNOWN_ROLE = 3,
-};
-
-enum {
-    BEGIN_BYTES = 8,
-    RECORD_CONTENT_MAX = 65528, /* a multiple of 8 below 65,536: records of ours need no padding then */
-    REPLIES_MAX = 8 * 1024,
-};
+enum { BEGIN_BYTES = 8, REPLIES_MAX = 8 * 1024 };
 
 void guard_init(struct guard *guard, size_t body_limit)
 {
@@ -70,46 +49,21 @@ static enum guard_verdict broken(struct guard *guard, const char *fault)
 
 /* ---- Records of ours ---- */
 
-static void append_record(struct buffer *out, int type, int id, const void *content, size_t len)
-{
-    static const char zeros[8];
-    size_t padding = (8 - len % 8) % 8;
-    const unsigned char header[GUARD_HEADER_BYTES] = {
-        VERSION_1,
-        (unsigned char)type,
-        (unsigned char)(id >> 8),
-        (unsigned char)(id & 0xff),
-        (unsigned char)(len >> 8),
-        (unsigned char)(len & 0xff),
-        (unsigned char)padding,
-    };
-
-    buffer_append(out, header, sizeof header);
-    buffer_append(out, content, len);
-    buffer_append(out, zeros, padding);
-}
-
 static void reply_end(struct guard *guard, int id, int protocol_status)
 {
     const unsigned char content[8] = {0, 0, 0, 0, (unsigned char)protocol_status};
 
-    append_record(&guard->replies, END_REQUEST, id, content, sizeof content);
+    record_append(&guard->replies, RECORD_END_REQUEST, id, content, sizeof content);
 }
 
 void guard_write_head(const struct guard *guard, struct buffer *records)
 {
-    const unsigned char begin[BEGIN_BYTES] = {0, RESPONDER, KEEP_CONN};
-    const struct buffer *params = &guard->params;
+    const struct slice params = {.data = guard->params.data, .len = guard->params.len};
+    const struct slice nothing = {.data = "", .len = 0};
 
-    append_record(records, BEGIN_REQUEST, guard->request_id, begin, sizeof begin);
-    for (size_t at = 0; at < params->len; at += RECORD_CONTENT_MAX) {
-        size_t left = params->len - at;
-
-        append_record(records, PARAMS, guard->request_id, params->data + at,
-                      left < RECORD_CONTENT_MAX ? left : RECORD_CONTENT_MAX);
-    }
-    append_record(records, PARAMS, guard->request_id, "", 0);
-    append_record(records, STDIN, guard->request_id, "", 0);
+    record_append_begin(records, guard->request_id, RECORD_KEEP_CONN);
+    record_append_stream(records, RECORD_PARAMS, guard->request_id, params);
+    record_append_stream(records, RECORD_STDIN, guard->request_id, nothing);
 }
 
 /* ---- Names and values (section 3.4) ---- */
@@ -174,7 +128,7 @@ static enum guard_verdict answer_get_values(struct guard *guard)
         }
         is_asked = is_asked || is_value_named(pair.name, name);
     }
-    append_record(&guard->replies, GET_VALUES_RESULT, 0, value, is_asked ? sizeof value - 1 : 0);
+    record_append(&guard->replies, RECORD_GET_VALUES_RESULT, 0, value, is_asked ? sizeof value - 1 : 0);
     return GUARD_MORE;
 }
 
@@ -243,10 +197,10 @@ static enum guard_verdict pass_over(struct guard *guard)
 
 static enum guard_verdict judge_management(struct guard *guard)
 {
-    if (header_type(guard) == BEGIN_REQUEST) {
+    if (header_type(guard) == RECORD_BEGIN_REQUEST) {
         return broken(guard, "a request of number 0");
     }
-    if (header_type(guard) == GET_VALUES && !keep_content(guard)) {
+    if (header_type(guard) == RECORD_GET_VALUES && !keep_content(guard)) {
         return broken(guard, "too long a list of names");
     }
     return pass_over(guard);
@@ -264,7 +218,7 @@ static enum guard_verdict judge_begin(struct guard *guard)
     if (header_id(guard) == guard->request_id) {
         return broken(guard, "a request that begins twice");
     }
-    reply_end(guard, header_id(guard), CANT_MPX_CONN);
+    reply_end(guard, header_id(guard), RECORD_CANT_MPX_CONN);
     return pass_over(guard);
 }
 
@@ -274,28 +228,29 @@ static enum guard_verdict judge_header(struct guard *guard)
     guard->content_left = (size_t)header_number(guard, 4);
     guard->padding_left = guard->header[6];
     guard->content = GUARD_SKIPPED;
-    if (guard->header[0] != VERSION_1) {
+    if (guard->header[0] != RECORD_VERSION_1) {
         return broken(guard, "a record of another version");
     }
     if (header_id(guard) == 0) {
         return judge_management(guard);
     }
-    if (header_type(guard) == BEGIN_REQUEST) {
+    if (header_type(guard) == RECORD_BEGIN_REQUEST) {
         return judge_begin(guard);
     }
     if (guard->stage == GUARD_BEGIN || header_id(guard) != guard->request_id) {
         return pass_over(guard);
     }
-    if (header_type(guard) == PARAMS && guard->stage == GUARD_PARAMS) {
+    if (header_type(guard) == RECORD_PARAMS && guard->stage == GUARD_PARAMS) {
         guard->content = GUARD_TO_PARAMS;
         return GUARD_MORE;
     }
-    if (header_type(guard) == STDIN && guard->stage == GUARD_BODY) {
+    if (header_type(guard) == RECORD_STDIN && guard->stage == GUARD_BODY) {
         guard->content = GUARD_TO_BODY;
         return GUARD_MORE;
     }
-    return broken(guard, header_type(guard) == ABORT_REQUEST ? NULL /* the client is gone, or its patience */
-                                                             : "a record that has no place where it came");
+    return broken(guard, header_type(guard) == RECORD_ABORT_REQUEST
+                             ? NULL /* the client is gone, or its patience */
+                             : "a record that has no place where it came");
 }
 
 static void take_params(struct guard *guard, const char *data, size_t len)
@@ -351,11 +306,11 @@ static enum guard_verdict begin_request(struct guard *guard)
     const unsigned char *content = (const unsigned char *)guard->kept;
 
     guard->request_id = header_id(guard);
-    if ((content[0] << 8 | content[1]) != RESPONDER) {
-        reply_end(guard, guard->request_id, UNKNOWN_ROLE);
+    if ((content[0] << 8 | content[1]) != RECORD_RESPONDER) {
+        reply_end(guard, guard->request_id, RECORD_UNKNOWN_ROLE);
         return broken(guard, "a request for another role than a responder's");
     }
-    guard->keep = (content[2] & KEEP_CONN) != 0;
+    guard->keep = (content[2] & RECORD_KEEP_CONN) != 0;
     guard->stage = GUARD_PARAMS;
     return GUARD_MORE;
 }
@@ -364,10 +319,10 @@ static enum guard_verdict end_management(struct guard *guard)
 {
     const char content[8] = {(char)header_type(guard)};
 
-    if (header_type(guard) == GET_VALUES) {
+    if (header_type(guard) == RECORD_GET_VALUES) {
         return answer_get_values(guard);
     }
-    append_record(&guard->replies, UNKNOWN_TYPE, 0, content, sizeof content);
+    record_append(&guard->replies, RECORD_UNKNOWN_TYPE, 0, content, sizeof content);
     return GUARD_MORE;
 }
 
@@ -415,8 +370,8 @@ static size_t feed_record(struct guard *guard, const char *data, size_t len)
 {
     size_t wanted, taken;
 
-    if (guard->header_len < GUARD_HEADER_BYTES) {
-        wanted = GUARD_HEADER_BYTES - guard->header_len;
+    if (guard->header_len < RECORD_HEADER_BYTES) {
+        wanted = RECORD_HEADER_BYTES - guard->header_len;
         taken = len < wanted ? len : wanted;
         memcpy(guard->header + guard->header_len, data, taken);
         guard->header_len += taken;
@@ -438,12 +393,12 @@ enum guard_verdict guard_feed(struct guard *guard, const char *data, size_t len)
     enum guard_verdict verdict = GUARD_MORE;
 
     while (len > 0 && verdict == GUARD_MORE) {
-        bool had_header = guard->header_len == GUARD_HEADER_BYTES;
+        bool had_header = guard->header_len == RECORD_HEADER_BYTES;
         size_t taken = feed_record(guard, data, len);
 
         data += taken;
         len -= taken;
-        if (guard->header_len < GUARD_HEADER_BYTES) {
+        if (guard->header_len < RECORD_HEADER_BYTES) {
             break;
         }
         if (!had_header) {

@@ -7,13 +7,12 @@
 #ifndef INCIDENTS_GATEWAY_GUARD_H
 #define INCIDENTS_GATEWAY_GUARD_H
 
-#include "base/buffer.h"
+#include "gateway/record.h"
 
 enum {
     GUARD_PARAMS_MAX = 128 * 1024, /* bytes of a request's variables; what web servers let through is less */
     GUARD_ASIDE_MAX =
         64, /* records for each request that belong to no request of ours; web servers send none */
-    GUARD_HEADER_BYTES = 8,
     GUARD_CONTENT_MAX = 256, /* of the records that are read as a whole */
 };
 
@@ -43,7 +42,7 @@ struct guard {
     const char *fault;     /* why it is broken */
 
     size_t aside; /* records that belonged to no request of ours, so far */
-    unsigned char header[GUARD_HEADER_BYTES];
+    unsigned char header[RECORD_HEADER_BYTES];
     size_t header_len;
     enum guard_content content;
     char kept[GUARD_CONTENT_MAX];

@@ -1,0 +1,43 @@
+/* The records of FastCGI, as they are written: names and numbers are those of its specification, version 1.0. */
+#ifndef INCIDENTS_GATEWAY_RECORD_H
+#define INCIDENTS_GATEWAY_RECORD_H
+
+#include "base/buffer.h"
+
+/* Section 8. */
+enum {
+    RECORD_VERSION_1 = 1,
+
+    RECORD_BEGIN_REQUEST = 1,
+    RECORD_ABORT_REQUEST = 2,
+    RECORD_END_REQUEST = 3,
+    RECORD_PARAMS = 4,
+    RECORD_STDIN = 5,
+    RECORD_STDOUT = 6,
+    RECORD_STDERR = 7,
+    RECORD_GET_VALUES = 9,
+    RECORD_GET_VALUES_RESULT = 10,
+    RECORD_UNKNOWN_TYPE = 11,
+
+    RECORD_RESPONDER = 1,
+    RECORD_KEEP_CONN = 1,
+    RECORD_REQUEST_COMPLETE = 0,
+    RECORD_CANT_MPX_CONN = 1,
+    RECORD_UNKNOWN_ROLE = 3,
+
+    RECORD_HEADER_BYTES = 8,
+};
+
+/* Appends one record; content has 65,535 bytes at most. */
+void record_append(struct buffer *out, int type, int id, const void *content, size_t len);
+
+/* Appends FCGI_BEGIN_REQUEST for a responder. flags: RECORD_KEEP_CONN or 0. */
+void record_append_begin(struct buffer *out, int id, int flags);
+
+/* Appends the content as a stream: as many records as it takes, and the empty one that ends it. */
+void record_append_stream(struct buffer *out, int type, int id, struct slice content);
+
+/* Appends a name and its value to the content of FCGI_PARAMS (section 3.4). */
+void record_append_pair(struct buffer *params, const char *name, const char *value);
+
+#endif
