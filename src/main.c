@@ -10,6 +10,7 @@
 #include "base/metrics.h"
 #include "base/settings.h"
 #include "gateway/gateway.h"
+#include "gateway/resident.h"
 #include "schema_version.h"
 #include "store/store.h"
 
@@ -50,30 +51,64 @@ static int usage(FILE *stream, int status)
     return status;
 }
 
-/* stays: for more than one request */
-static int serve(int (*gateway)(const struct settings *settings), void (*refuse)(void), bool stays)
+static bool load_settings(struct settings *settings)
 {
     char error[512];
-    struct settings settings;
 
-    if (!settings_load(&settings, error, sizeof error)) {
+    if (!settings_load(settings, error, sizeof error)) {
         log_error("unable to start: %s", error);
-        refuse();
-        return EXIT_FAILURE;
+        return false;
     }
-    if (!log_open(settings.log, settings.log_format)) {
-        log_error("unable to start: INCIDENTS_LOG=%s: %s", settings.log, strerror(errno));
-        refuse();
-        return EXIT_FAILURE;
-    }
-    if (settings.metrics_token[0] != '\0' && !metrics_open(settings.metrics_token, stays)) {
-        log_error("unable to count anything for metrics: %s", strerror(errno));
-    }
-    return gateway(&settings);
+    return true;
 }
 
-static void refuse_nobody(void)
+/* stays: for more than one request */
+static bool open_log_and_metrics(const struct settings *settings, bool stays)
 {
+    if (!log_open(settings->log, settings->log_format)) {
+        log_error("unable to start: INCIDENTS_LOG=%s: %s", settings->log, strerror(errno));
+        return false;
+    }
+    if (settings->metrics_token[0] != '\0' && !metrics_open(settings->metrics_token, stays)) {
+        log_error("unable to count anything for metrics: %s", strerror(errno));
+    }
+    return true;
+}
+
+static int serve_fastcgi(void)
+{
+    struct settings settings;
+
+    return load_settings(&settings) && open_log_and_metrics(&settings, true)
+               ? gateway_serve_fastcgi(&settings)
+               : EXIT_FAILURE;
+}
+
+static int serve_cgi(void)
+{
+    struct settings settings;
+    enum resident_role role = RESIDENT_NONE;
+    int resident = -1, reason = 0;
+
+    if (!load_settings(&settings)) {
+        gateway_refuse_cgi();
+        return EXIT_FAILURE;
+    }
+    if (settings.cgi_persist_ms > 0) {
+        role = resident_find(&resident);
+        reason = errno;
+    }
+    if (role == RESIDENT_SELF) {
+        return open_log_and_metrics(&settings, true) ? gateway_serve_resident(&settings) : EXIT_FAILURE;
+    }
+    if (!open_log_and_metrics(&settings, false)) {
+        gateway_refuse_cgi();
+        return EXIT_FAILURE;
+    }
+    if (settings.cgi_persist_ms > 0 && role == RESIDENT_NONE) {
+        log_warning("unable to leave the request to a worker that stays: %s", strerror(reason));
+    }
+    return gateway_serve_cgi(&settings, resident);
 }
 
 /* A CGI server passes the words of a query string as arguments (RFC 3875 section 4.4), so arguments count
@@ -84,10 +119,10 @@ int main(int argc, char **argv)
      * of the database and bearer tokens are there (prctl(2)). */
     (void)prctl(PR_SET_DUMPABLE, 0);
     if (gateway_is_fastcgi()) {
-        return serve(gateway_serve_fastcgi, refuse_nobody, true);
+        return serve_fastcgi();
     }
     if (gateway_is_cgi()) {
-        return serve(gateway_serve_cgi, gateway_refuse_cgi, false);
+        return serve_cgi();
     }
     if (argc == 2 && strcmp(argv[1], "--check") == 0) {
         return check();

@@ -20,6 +20,7 @@ enum {
     PATH_MAX_BYTES = 4096,
     FILE_MODE = 0640,
     LOOK_EVERY_MS = 1000, /* whether the file was moved away */
+    KEPT_MAX = 64 * 1024,
 };
 
 static const char *const level_names[] = {
@@ -38,6 +39,9 @@ static char path[PATH_MAX_BYTES];                              /* empty: no file
 static pthread_mutex_t file_mutex = PTHREAD_MUTEX_INITIALIZER; /* guards the next two */
 static int file = -1;
 static int64_t looked_at_ms;
+static bool is_keeping;                                        /* what would go to standard error */
+static pthread_mutex_t kept_mutex = PTHREAD_MUTEX_INITIALIZER; /* guards the next one */
+static struct buffer kept;
 
 static int open_file(void)
 {
@@ -60,6 +64,20 @@ bool log_open(const char *target, enum log_format format)
         }
     }
     return true;
+}
+
+void log_keep(void)
+{
+    buffer_init(&kept, KEPT_MAX);
+    is_keeping = true;
+}
+
+void log_take(struct buffer *lines)
+{
+    (void)pthread_mutex_lock(&kept_mutex);
+    *lines = kept;
+    buffer_init(&kept, KEPT_MAX);
+    (void)pthread_mutex_unlock(&kept_mutex);
 }
 
 /* Opens the file anew where another, or none, has its name by now: logrotate moved it. The caller holds the
@@ -85,6 +103,18 @@ static void follow_file(void)
     }
 }
 
+static void keep_line(const struct line *line)
+{
+    (void)pthread_mutex_lock(&kept_mutex);
+    if (line->len <= KEPT_MAX - kept.len) {
+        buffer_append(&kept, line->text, line->len);
+    }
+    if (kept.failed) {
+        buffer_free(&kept);
+    }
+    (void)pthread_mutex_unlock(&kept_mutex);
+}
+
 /* What cannot be written is lost: there is nowhere left to say so. */
 static void send_line(struct line *line, enum log_level level)
 {
@@ -95,6 +125,10 @@ static void send_line(struct line *line, enum log_level level)
         return;
     }
     line->text[line->len++] = '\n';
+    if (path[0] == '\0' && is_keeping) {
+        keep_line(line);
+        return;
+    }
     if (path[0] == '\0') {
         written = write(STDERR_FILENO, line->text, line->len);
     } else {

@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/buffer.h"
+
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO };
 enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
 
@@ -26,6 +28,13 @@ struct log_request {
  * was moved away. False, and errno says why, where the file cannot be opened. Before there is a second
  * thread. */
 bool log_open(const char *target, enum log_format format);
+
+/* Keeps the lines that would go to standard error, 64 KiB of them at most, for log_take: for a process that
+ * has no standard error. Before there is a second thread. */
+void log_keep(void);
+
+/* *lines, which is set up here, are those that were kept since the last time; buffer_free it. */
+void log_take(struct buffer *lines);
 
 /* Writes one line: UTC time, level, message. Control bytes are written as \xNN or \u00NN, so that nothing
  * from outside can forge a second line; a message over 2,000 bytes is cut. One write(2), so lines of several

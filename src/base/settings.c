@@ -14,7 +14,16 @@
 enum { LINE_BYTES_MAX = 4096 };
 
 /* The numbers: name, bounds, default. */
-enum number { BODY_LIMIT, DEADLINE_MS, THREADS, CONNECTIONS, BATCH_MAX, QUEUE_MAX, NUMBER_COUNT };
+enum number {
+    BODY_LIMIT,
+    DEADLINE_MS,
+    THREADS,
+    CONNECTIONS,
+    BATCH_MAX,
+    QUEUE_MAX,
+    CGI_PERSIST_MS,
+    NUMBER_COUNT
+};
 
 static const struct {
     const char *name;
@@ -28,6 +37,7 @@ static const struct {
     [CONNECTIONS] = {"INCIDENTS_CONNECTIONS", 1, 64, 2},
     [BATCH_MAX] = {"INCIDENTS_BATCH_MAX", 1, 1000, 64},
     [QUEUE_MAX] = {"INCIDENTS_QUEUE_MAX", 1, 100000, 1000},
+    [CGI_PERSIST_MS] = {"INCIDENTS_CGI_PERSIST_MS", 0, 3600000, 0},
 };
 
 /* The words. */
@@ -270,6 +280,7 @@ static bool load(struct settings *settings, bool may_be_closed, char *error, siz
     settings->connections = (int)values[CONNECTIONS];
     settings->batch_max = (int)values[BATCH_MAX];
     settings->queue_max = (int)values[QUEUE_MAX];
+    settings->cgi_persist_ms = (int)values[CGI_PERSIST_MS];
     return true;
 }
 
@@ -292,6 +303,7 @@ void settings_print(const struct settings *settings, FILE *stream)
         [CONNECTIONS] = settings->connections,
         [BATCH_MAX] = settings->batch_max,
         [QUEUE_MAX] = settings->queue_max,
+        [CGI_PERSIST_MS] = settings->cgi_persist_ms,
     };
 
     (void)fprintf(stream, "settings file: %s\n", settings->file[0] == '\0' ? "none" : settings->file);

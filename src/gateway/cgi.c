@@ -6,12 +6,18 @@
 #include <unistd.h>
 
 #include "api/method.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "gateway/exchange.h"
 #include "gateway/gateway.h"
+#include "gateway/relay.h"
 #include "store/store.h"
 
-enum { READ_TIMEOUT_MS = 30000, ANSWER_MAX = 64 * 1024 };
+enum {
+    READ_TIMEOUT_MS = 30000,
+    ANSWER_MAX = 64 * 1024,
+    GRACE_MS = 1000, /* beyond its deadline, for a resident to say that it has passed */
+};
 
 bool gateway_is_cgi(void)
 {
@@ -73,31 +79,76 @@ static struct body_source body_of_stdin(void)
         .read = read_stdin, .content_length = length, .ends_by_itself = *length == '\0'};
 }
 
-int gateway_serve_cgi(const struct settings *settings)
+/* Has the database asked by this process itself; the store, which is to be stopped behind the answer. */
+static struct store *ask_database(const struct settings *settings, struct item *item)
 {
     struct store *store = store_start_single(settings);
+
+    if (store == NULL) {
+        item->outcome = ITEM_FAILED;
+    } else {
+        store_apply(store, item);
+    }
+    return store;
+}
+
+/* Has the resident answer. A request that is not whole it would not take for what it is. */
+static enum relay_result ask_resident(const struct settings *settings, int resident,
+                                      const struct request *request, struct buffer *answer)
+{
+    enum relay_result result = RELAY_LOST;
+
+    if (resident >= 0 && request->body_state == BODY_COMPLETE) {
+        result = relay_request(resident, read_variable, NULL, request->body,
+                               clock_now_ms() + settings->deadline_ms + GRACE_MS, answer);
+        if (result != RELAY_ANSWERED) {
+            log_warning("request_id=\"%s\": the worker that stays %s", request->id,
+                        result == RELAY_LOST ? "has gone" : "does not answer");
+        }
+    }
+    if (resident >= 0) {
+        (void)close(resident);
+    }
+    return result;
+}
+
+/* Where a resident has gone while it had the request, the request is done once more: it may have been stored,
+ * and storing it again changes nothing. */
+int gateway_serve_cgi(const struct settings *settings, int resident)
+{
+    struct store *store = NULL;
     struct body_source source = body_of_stdin();
     struct buffer body, written;
     struct exchange exchange;
+    enum relay_result relayed;
     struct slice answer;
     bool ok;
 
-    if (store == NULL) {
-        gateway_refuse_cgi();
-        return EXIT_FAILURE;
-    }
     buffer_init(&body, settings->body_limit);
     buffer_init(&written, ANSWER_MAX);
     exchange_begin(&exchange, read_variable, NULL);
     request_read_body(&exchange.request, &source, settings->body_limit, &body);
-    if (api_ask(&exchange)) {
-        store_apply(store, &exchange.item);
+    relayed = ask_resident(settings, resident, &exchange.request, &written);
+    if (relayed == RELAY_ANSWERED) {
+        answer = (struct slice){.data = written.data, .len = written.len};
+        response_free(&exchange.response);
+    } else {
+        buffer_free(&written);
+        if (api_ask(&exchange)) {
+            if (relayed == RELAY_SILENT) {
+                exchange.item.outcome = ITEM_UNAVAILABLE;
+            } else {
+                store = ask_database(settings, &exchange.item);
+            }
+        }
+        exchange_end(&exchange, &written, &answer);
     }
-    exchange_end(&exchange, &written, &answer);
     ok = write_stdout(answer);
     buffer_free(&written);
     buffer_free(&body);
-    store_stop(store);
+    if (store != NULL) {
+        store_stop(store);
+    }
     return ok ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 

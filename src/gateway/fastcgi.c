@@ -28,6 +28,7 @@
 #include "gateway/exchange.h"
 #include "gateway/gateway.h"
 #include "gateway/intake.h"
+#include "gateway/resident.h"
 #include "store/store.h"
 
 enum {
@@ -56,6 +57,8 @@ struct server {
     int stop_event; /* readable, and so waking every thread, once the server is to stop */
     atomic_bool stopping;
     atomic_int in_hand; /* requests that have been read and not answered */
+    bool is_resident;
+    atomic_llong accepted_ms; /* when a connection came last */
 };
 
 /* One request thread and what it keeps between requests. */
@@ -111,6 +114,18 @@ static void await_bytes(struct server *server, struct connection *connection, in
     }
 }
 
+/* Sends lines of the log to whoever the answer goes to, for standard error leads nowhere. */
+static void send_log(FCGX_Request *request)
+{
+    struct buffer lines;
+
+    log_take(&lines);
+    if (lines.len > 0) {
+        (void)FCGX_PutStr(lines.data, (int)lines.len, request->err);
+    }
+    buffer_free(&lines);
+}
+
 /* Answers the call, and closes its connection or has it wait for another. */
 static void answer(void *context)
 {
@@ -124,6 +139,9 @@ static void answer(void *context)
     exchange_end(&call->exchange, &written, &text);
     (void)FCGX_PutStr(text.data, (int)text.len, call->request.out);
     buffer_free(&written);
+    if (server->is_resident) {
+        send_log(&call->request);
+    }
     FCGX_Finish_r(&call->request); /* closes the connection unless it is to be kept */
     connection->descriptor = call->request.ipcFd;
     free(call);
@@ -283,6 +301,12 @@ static void accept_connections(struct server *server)
     int descriptor;
 
     while ((descriptor = accept4(LISTENER, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
+        if (server->is_resident && !resident_is_own(descriptor)) {
+            (void)close(descriptor);
+            errno = EPERM;
+            continue;
+        }
+        server->accepted_ms = clock_now_ms();
         take_in(server, descriptor);
     }
     if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
@@ -392,12 +416,37 @@ static void request_stop(struct server *server)
     (void)written; /* eventfd(2): fails only when the counter is full, and then it is readable */
 }
 
-/* Starts the threads, waits for a signal, stops them. */
+/* How long a resident waits for a connection before it goes; 0 or less: it has waited long enough. */
+static int64_t patience_left_ms(const struct server *server)
+{
+    bool is_busy = server->in_hand > 0 || server->intake.unfinished_count > 0;
+    int64_t since_ms = is_busy ? clock_now_ms() : server->accepted_ms;
+
+    return since_ms + server->settings->cgi_persist_ms - clock_now_ms();
+}
+
+/* Waits for a reason to stop. */
+static void await_stop(const struct server *server, const sigset_t *signals)
+{
+    int signal_number = 0;
+    int64_t left_ms;
+
+    if (!server->is_resident) {
+        (void)sigwait(signals, &signal_number);
+    }
+    while (signal_number <= 0 && (left_ms = patience_left_ms(server)) > 0) {
+        struct timespec patience = {.tv_sec = left_ms / 1000, .tv_nsec = left_ms % 1000 * 1000000};
+
+        signal_number = sigtimedwait(signals, NULL, &patience);
+    }
+    log_info("stopping: %s", signal_number > 0 ? strsignal(signal_number) : "no request came");
+}
+
+/* Starts the threads, waits for a reason to stop, stops them. */
 static bool run_workers(struct server *server, struct worker *workers, const sigset_t *signals)
 {
     size_t wanted = (size_t)server->settings->threads, started = 0;
     pthread_attr_t attributes;
-    int signal_number = 0;
 
     (void)pthread_attr_init(&attributes);
     (void)pthread_attr_setstacksize(&attributes, STACK_BYTES);
@@ -408,8 +457,7 @@ static bool run_workers(struct server *server, struct worker *workers, const sig
     if (started == wanted) {
         log_info("serving FastCGI with %zu threads and %d database connections", started,
                  server->settings->connections);
-        (void)sigwait(signals, &signal_number);
-        log_info("stopping: %s", strsignal(signal_number));
+        await_stop(server, signals);
     }
     request_stop(server);
     for (size_t i = 0; i < started; i++) {
@@ -469,9 +517,14 @@ static void close_events(struct server *server)
     }
 }
 
-int gateway_serve_fastcgi(const struct settings *settings)
+static int serve_fastcgi(const struct settings *settings, bool is_resident)
 {
-    struct server server = {.settings = settings, .epoll = -1, .stop_event = -1, .intake.timer = -1};
+    struct server server = {.settings = settings,
+                            .epoll = -1,
+                            .stop_event = -1,
+                            .intake.timer = -1,
+                            .is_resident = is_resident,
+                            .accepted_ms = clock_now_ms()};
     struct worker *workers = calloc((size_t)settings->threads, sizeof *workers);
     sigset_t signals;
     bool ok = false;
@@ -488,4 +541,17 @@ int gateway_serve_fastcgi(const struct settings *settings)
     free(workers);
     close_events(&server);
     return ok ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+int gateway_serve_fastcgi(const struct settings *settings)
+{
+    return serve_fastcgi(settings, false);
+}
+
+int gateway_serve_resident(const struct settings *settings)
+{
+    log_keep();
+    log_info("process %ld stays until no request has come for %d ms", (long)getpid(),
+             settings->cgi_persist_ms);
+    return serve_fastcgi(settings, true);
 }

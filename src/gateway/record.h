@@ -1,4 +1,5 @@
-/* The records of FastCGI, as they are written: names and numbers are those of its specification, version 1.0. */
+/* The records of FastCGI, as they are written: names and numbers are those of its specification, version 1.0.
+ */
 #ifndef INCIDENTS_GATEWAY_RECORD_H
 #define INCIDENTS_GATEWAY_RECORD_H
 

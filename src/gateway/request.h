@@ -45,6 +45,9 @@ typedef const char *request_variable(void *context, const char *name);
 /* The number of the variable of that name; REQUEST_VARIABLES where it is none of ours. */
 size_t request_find_variable(struct slice name);
 
+/* The variable's name. */
+const char *request_variable_name(size_t number);
+
 /* Its value; "" where it is not set. */
 const char *request_look_up(request_variable *variable, void *context, enum request_variable_number number);
 

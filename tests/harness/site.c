@@ -377,7 +377,7 @@ void site_await_lock_wait(struct site *site)
 {
     int64_t deadline = clock_now_ms() + START_TIMEOUT_MS;
 
-    while (*site_query(site, "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock'") == '\0') {
+    while (*site_query(site, "SELECT pid FROM pg_locks WHERE NOT granted") == '\0') {
         assert_true(clock_now_ms() < deadline);
         clock_sleep_ms(2);
     }

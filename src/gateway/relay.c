@@ -1,0 +1,163 @@
+/* Plain CGI's request on its way to a worker that stays. */
+#include "gateway/relay.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "gateway/guard.h"
+#include "gateway/record.h"
+
+enum { REQUEST_ID = 1, ANSWER_RECORDS_MAX = 1024 * 1024, CHUNK_BYTES = 16 * 1024 };
+
+/* Where in the worker's records the reading is. */
+struct reply {
+    struct buffer records; /* as they came */
+    size_t at;             /* the first that was not taken */
+    bool is_complete;      /* FCGI_END_REQUEST came, and said that all is well */
+    bool is_broken;
+};
+
+static void write_request(request_variable *variable, void *context, struct slice body,
+                          struct buffer *records)
+{
+    struct buffer params;
+
+    buffer_init(&params, GUARD_PARAMS_MAX);
+    for (size_t i = 0; i < REQUEST_VARIABLES; i++) {
+        const char *name = request_variable_name(i), *value = variable(context, name);
+
+        if (value != NULL) {
+            record_append_pair(&params, name, value);
+        }
+    }
+    record_append_begin(records, REQUEST_ID, 0);
+    record_append_stream(records, RECORD_PARAMS, REQUEST_ID,
+                         (struct slice){.data = params.data, .len = params.len});
+    record_append_stream(records, RECORD_STDIN, REQUEST_ID, body);
+    records->failed = records->failed || params.failed;
+    buffer_free(&params);
+}
+
+static bool wait_for(int connection, short events, int64_t deadline_ms)
+{
+    struct pollfd socket = {.fd = connection, .events = events};
+
+    for (;;) {
+        int64_t left_ms = deadline_ms - clock_now_ms();
+        int ready = poll(&socket, 1, left_ms > 0 ? (int)left_ms : 0);
+
+        if (ready > 0) {
+            return true;
+        }
+        if (left_ms <= 0 || (ready < 0 && errno != EINTR)) {
+            return false;
+        }
+    }
+}
+
+static enum relay_result send_all(int connection, const struct buffer *records, int64_t deadline_ms)
+{
+    size_t sent = 0;
+
+    while (sent < records->len) {
+        ssize_t n = send(connection, records->data + sent, records->len - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+        if (n < 0 && errno == EAGAIN) {
+            if (!wait_for(connection, POLLOUT, deadline_ms)) {
+                return RELAY_SILENT;
+            }
+        } else if (n < 0 && errno != EINTR) {
+            return RELAY_LOST;
+        }
+        sent += n > 0 ? (size_t)n : 0;
+    }
+    return RELAY_ANSWERED;
+}
+
+static void take_record(struct reply *reply, int type, struct slice content, struct buffer *answer)
+{
+    ssize_t written;
+
+    switch (type) {
+    case RECORD_STDOUT:
+        buffer_append_slice(answer, content);
+        break;
+    case RECORD_STDERR:
+        written = write(STDERR_FILENO, content.data, content.len);
+        (void)written; /* as with every line of the log */
+        break;
+    case RECORD_END_REQUEST: /* four bytes of an application's status, one of the protocol's (section 5.5) */
+        reply->is_complete = content.len == 8 && content.data[4] == RECORD_REQUEST_COMPLETE;
+        reply->is_broken = !reply->is_complete;
+        break;
+    default:
+        reply->is_broken = true;
+    }
+}
+
+/* Takes all records that are there as a whole. */
+static void take_records(struct reply *reply, struct buffer *answer)
+{
+    while (!reply->is_complete && !reply->is_broken &&
+           reply->records.len - reply->at >= RECORD_HEADER_BYTES) {
+        const unsigned char *header = (const unsigned char *)reply->records.data + reply->at;
+        size_t len = (size_t)header[4] << 8 | header[5], whole = RECORD_HEADER_BYTES + len + header[6];
+
+        if (reply->records.len - reply->at < whole) {
+            break;
+        }
+        take_record(reply, header[1],
+                    (struct slice){.data = (const char *)header + RECORD_HEADER_BYTES, .len = len}, answer);
+        reply->at += whole;
+    }
+}
+
+static enum relay_result receive_all(int connection, int64_t deadline_ms, struct reply *reply,
+                                     struct buffer *answer)
+{
+    char chunk[CHUNK_BYTES];
+
+    while (!reply->is_complete) {
+        ssize_t n = recv(connection, chunk, sizeof chunk, MSG_DONTWAIT);
+
+        if (n < 0 && errno == EAGAIN) {
+            if (!wait_for(connection, POLLIN, deadline_ms)) {
+                return RELAY_SILENT;
+            }
+        } else if (n == 0 || (n < 0 && errno != EINTR)) {
+            return RELAY_LOST;
+        } else if (n > 0) {
+            buffer_append(&reply->records, chunk, (size_t)n);
+            take_records(reply, answer);
+        }
+        if (reply->records.failed || reply->is_broken || answer->failed) {
+            return RELAY_LOST;
+        }
+    }
+    return RELAY_ANSWERED;
+}
+
+enum relay_result relay_request(int connection, request_variable *variable, void *context, struct slice body,
+                                int64_t deadline_ms, struct buffer *answer)
+{
+    struct reply reply = {.at = 0};
+    struct buffer records;
+    enum relay_result result = RELAY_LOST;
+
+    buffer_init(&records, body.len + body.len / 1024 + 2 * GUARD_PARAMS_MAX);
+    buffer_init(&reply.records, ANSWER_RECORDS_MAX);
+    write_request(variable, context, body, &records);
+    if (!records.failed) {
+        result = send_all(connection, &records, deadline_ms);
+    }
+    buffer_free(&records);
+    if (result == RELAY_ANSWERED) {
+        result = receive_all(connection, deadline_ms, &reply, answer);
+    }
+    buffer_free(&reply.records);
+    return result;
+}
