@@ -6,10 +6,14 @@ incidents=$(getent passwd "$(id -u)" | cut -d: -f6)/incidents
 
 if [ ! -x "$incidents/bin/incidents.fcgi" ]; then
     echo "incidents.fcgi: there is no $incidents/bin/incidents.fcgi: mend the path in $0" >&2
+    cat >/dev/null 2>&1 # the body: else Apache may find nobody to give it to, and drop this answer
     printf 'Status: 500 Internal Server Error\r\nContent-Type: application/json\r\n\r\n'
     printf '{"ok":false,"error":"internal_error","message":"the worker is not where the web server looks for it"}'
     exit 1
 fi
 # Shared hosts allow few connections to the database: one for each process, which serves one request at a time.
 export INCIDENTS_SETTINGS="$incidents/settings" INCIDENTS_CONNECTIONS=1 INCIDENTS_THREADS=1
+# Plain CGI has a connection for each request instead, unless its first request leaves a worker for those that come within a
+# minute. 0 where the host does not want a process to stay so long.
+export INCIDENTS_CGI_PERSIST_MS=60000
 exec "$incidents/bin/incidents.fcgi"
