@@ -19,6 +19,9 @@ PARTS      := nginx apache lighttpd caddy systemd errors grafana
 $(foreach part,$(PARTS),$(eval $(part)dir := $(datadir)/$(part)))
 settings   := $(if $(filter /usr /usr/local,$(PREFIX)),/etc,$(PREFIX)/etc)/incidents/settings
 
+# What builds, builds on all processors, unless the caller says how many jobs there shall be.
+JOBS = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
+
 # One build directory a variant, so that a debug build does not undo the other: `make SANITIZE=address,undefined`.
 comma    := ,
 BUILD    := build/$(if $(SANITIZE),$(subst $(comma),-,$(SANITIZE)),$(if $(COVERAGE),coverage,release))
@@ -60,11 +63,11 @@ UNIT_LIBRARY_OBJECTS := $(call objects,$(filter-out src/admin/main.c,$(UNIT_CODE
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all setup run test tests torture check coverage fuzz bundle deb newer-postgres bench pictures format clean install uninstall help
+.PHONY: all setup run test tests tests-of-threads torture check coverage fuzz bundle deb newer-postgres bench pictures format clean install uninstall help
 
 all: ## build incidents.fcgi and incidentctl
 	@scripts/setup --check build
-	@$(MAKE) --no-print-directory $(BUILD)/incidents.fcgi $(BUILD)/incidentctl
+	@$(MAKE) --no-print-directory $(JOBS) $(BUILD)/incidents.fcgi $(BUILD)/incidentctl
 
 # Those in bundle/ are for shared hosting: they find their libraries beside themselves.
 $(BUILD)/bundle/%: RUNPATH := -Wl,-rpath,'$$ORIGIN/../lib' -Wl,--disable-new-dtags
@@ -112,32 +115,36 @@ setup: ## install the Debian packages that run and test need
 
 run: ## serve on 127.0.0.1:$PORT with a private Postgres in $STATE, until Ctrl-C
 	@scripts/setup run
-	@$(MAKE) --no-print-directory $(BUILD)/incidents.fcgi $(BUILD)/incidentctl
+	@$(MAKE) --no-print-directory $(JOBS) $(BUILD)/incidents.fcgi $(BUILD)/incidentctl
 	@STATE='$(subst ','\'',$(STATE))' PORT='$(PORT)' BUILD='$(BUILD)' exec env --default-signal=INT,HUP scripts/run
 
 test: ## everything that must hold, against real servers, under the sanitizers
 	@scripts/setup run test
-	@$(MAKE) --no-print-directory $(BUILD)/incidents.fcgi $(BUILD)/incidentctl
+	@$(MAKE) --no-print-directory $(JOBS) $(BUILD)/incidents.fcgi $(BUILD)/incidentctl
 	@scripts/check $(BUILD) quick
-	@$(MAKE) --no-print-directory SANITIZE=address,undefined tests
-	@$(MAKE) --no-print-directory SANITIZE=thread tests
+	@$(MAKE) --no-print-directory $(JOBS) SANITIZE=address,undefined tests
+	@$(MAKE) --no-print-directory $(JOBS) SANITIZE=thread tests-of-threads
 	@scripts/test build/address-undefined
-	@scripts/test build/thread store_test concurrency_test outage_test fastcgi_test import_test hostile_fastcgi_test
+	@scripts/test build/thread $(notdir $(OF_THREADS))
 
 torture: ## try to lose something: faults, failover, hostile input, no memory; TRIALS="faults ..." for some (an hour)
 	@scripts/setup run test torture
-	@$(MAKE) --no-print-directory tests
+	@$(MAKE) --no-print-directory $(JOBS) tests
 	@scripts/torture $(BUILD) $(TRIALS)
 
 check: ## look at sources and programs without running them: analyzers, banned functions, hardening, the same bytes twice
 	@scripts/setup check
-	@$(MAKE) --no-print-directory $(BUILD)/incidents.fcgi $(BUILD)/incidentctl
+	@$(MAKE) --no-print-directory $(JOBS) $(BUILD)/incidents.fcgi $(BUILD)/incidentctl
 	@DEFINES='$(subst ','\'',$(DEFINES))' scripts/check $(BUILD)
 
 coverage: ## which lines and branches of src the tests reach; every line of model and store that they do not has a reason
 	@scripts/setup run test
-	@$(MAKE) --no-print-directory COVERAGE=1 tests
+	@$(MAKE) --no-print-directory $(JOBS) COVERAGE=1 tests
 	@scripts/coverage build/coverage
+
+# Those that are run under ThreadSanitizer too.
+OF_THREADS := $(addprefix integration/,store_test concurrency_test outage_test fastcgi_test import_test resident_test) torture/hostile_fastcgi_test
+tests-of-threads: $(BUILD)/incidents.fcgi $(BUILD)/incidentctl $(OF_THREADS:%=$(BUILD)/tests/%)
 
 # What scripts/test runs, built.
 tests: $(BUILD)/incidents.fcgi $(BUILD)/incidentctl $(UNIT:%=$(BUILD)/tests/unit/%) \
@@ -174,13 +181,13 @@ $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%_fuzz.o $(UNIT_LIBRARY_OBJECTS)
 SECONDS ?= 60
 fuzz: ## search for inputs that break something, SECONDS=n for each target (0: only say what the last ones reached)
 	@scripts/setup fuzz
-	@$(MAKE) --no-print-directory CC=clang SANITIZE=fuzzer-no-link,address,undefined $(FUZZ:%=build/fuzzer-no-link-address-undefined/fuzz/%)
-	@$(MAKE) --no-print-directory COVERAGE=1 $(FUZZ:%=build/coverage/tests/fuzz/%)
+	@$(MAKE) --no-print-directory $(JOBS) CC=clang SANITIZE=fuzzer-no-link,address,undefined $(FUZZ:%=build/fuzzer-no-link-address-undefined/fuzz/%)
+	@$(MAKE) --no-print-directory $(JOBS) COVERAGE=1 $(FUZZ:%=build/coverage/tests/fuzz/%)
 	@scripts/fuzz build/fuzzer-no-link-address-undefined/fuzz '$(SECONDS)' build/coverage $(TARGETS)
 
 bundle: ## make the archive for shared hosting, build/incidents-VERSION.tar.gz
 	@scripts/setup build
-	@$(MAKE) --no-print-directory $(BUILD)/bundle/incidents.fcgi $(BUILD)/bundle/incidentctl
+	@$(MAKE) --no-print-directory $(JOBS) $(BUILD)/bundle/incidents.fcgi $(BUILD)/bundle/incidentctl
 	@scripts/bundle $(BUILD) $(VERSION) build/incidents-$(VERSION).tar.gz
 	@echo "build/incidents-$(VERSION).tar.gz: unpack it on the host; INSTALL.txt in it says how to go on"
 
@@ -197,7 +204,7 @@ newer-postgres: ## run the SQL on PostgreSQL 16, 17 and 18, as WebAssembly from 
 
 bench: ## measure this program beside pgbench, PHP-FPM and Fastify (a quarter of an hour)
 	@scripts/setup bench
-	@$(MAKE) --no-print-directory $(BUILD)/incidents.fcgi $(BUILD)/incidentctl $(BUILD)/bench/connect
+	@$(MAKE) --no-print-directory $(JOBS) $(BUILD)/incidents.fcgi $(BUILD)/incidentctl $(BUILD)/bench/connect
 	@BUILD='$(BUILD)' bench/run
 
 $(BUILD)/bench/connect: $(BUILD)/obj/bench/connect.o
@@ -207,7 +214,7 @@ $(BUILD)/bench/connect: $(BUILD)/obj/bench/connect.o
 
 pictures: ## draw docs/reporting/ anew: charts and the page of the sample data
 	@scripts/setup run test pictures
-	@$(MAKE) --no-print-directory $(BUILD)/incidents.fcgi $(BUILD)/incidentctl
+	@$(MAKE) --no-print-directory $(JOBS) $(BUILD)/incidents.fcgi $(BUILD)/incidentctl
 	@BUILD='$(BUILD)' scripts/pictures
 
 format: ## lay the sources out with clang-format
