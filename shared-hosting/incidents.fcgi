@@ -6,7 +6,7 @@ incidents=$(getent passwd "$(id -u)" | cut -d: -f6)/incidents
 
 if [ ! -x "$incidents/bin/incidents.fcgi" ]; then
     echo "incidents.fcgi: there is no $incidents/bin/incidents.fcgi: mend the path in $0" >&2
-    cat >/dev/null 2>&1 # the body: else Apache may find nobody to give it to, and drop this answer
+    head -c "${CONTENT_LENGTH:-0}" >/dev/null 2>&1 # else Apache may find nobody to give the body to, and drop this answer
     printf 'Status: 500 Internal Server Error\r\nContent-Type: application/json\r\n\r\n'
     printf '{"ok":false,"error":"internal_error","message":"the worker is not where the web server looks for it"}'
     exit 1

@@ -84,31 +84,36 @@ static int serve_fastcgi(void)
                : EXIT_FAILURE;
 }
 
-static int serve_cgi(void)
+/* Leaves a worker behind for the requests to come, now that this one is answered. In that worker, which is a
+ * process of its own, it returns when that ends. */
+static int leave_resident(const struct settings *settings, char **arguments, int status)
+{
+    pid_t resident = resident_leave(arguments);
+
+    if (resident == 0) {
+        return open_log_and_metrics(settings, true) ? gateway_serve_resident(settings) : EXIT_FAILURE;
+    }
+    if (resident > 0) {
+        log_info("process %ld stays until no request has come for %d ms", (long)resident,
+                 settings->cgi_persist_ms);
+    } else if (errno != EWOULDBLOCK) {
+        log_warning("unable to leave a worker that stays: %s", strerror(errno));
+    }
+    return status;
+}
+
+static int serve_cgi(char **arguments)
 {
     struct settings settings;
-    enum resident_role role = RESIDENT_NONE;
-    int resident = -1, reason = 0;
+    bool is_missed = false;
+    int status;
 
-    if (!load_settings(&settings)) {
+    if (!load_settings(&settings) || !open_log_and_metrics(&settings, false)) {
         gateway_refuse_cgi();
         return EXIT_FAILURE;
     }
-    if (settings.cgi_persist_ms > 0) {
-        role = resident_find(&resident);
-        reason = errno;
-    }
-    if (role == RESIDENT_SELF) {
-        return open_log_and_metrics(&settings, true) ? gateway_serve_resident(&settings) : EXIT_FAILURE;
-    }
-    if (!open_log_and_metrics(&settings, false)) {
-        gateway_refuse_cgi();
-        return EXIT_FAILURE;
-    }
-    if (settings.cgi_persist_ms > 0 && role == RESIDENT_NONE) {
-        log_warning("unable to leave the request to a worker that stays: %s", strerror(reason));
-    }
-    return gateway_serve_cgi(&settings, resident);
+    status = gateway_serve_cgi(&settings, &is_missed);
+    return is_missed ? leave_resident(&settings, arguments, status) : status;
 }
 
 /* A CGI server passes the words of a query string as arguments (RFC 3875 section 4.4), so arguments count
@@ -122,7 +127,7 @@ int main(int argc, char **argv)
         return serve_fastcgi();
     }
     if (gateway_is_cgi()) {
-        return serve_cgi();
+        return serve_cgi(argv);
     }
     if (argc == 2 && strcmp(argv[1], "--check") == 0) {
         return check();

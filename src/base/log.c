@@ -66,6 +66,17 @@ bool log_open(const char *target, enum log_format format)
     return true;
 }
 
+void log_close(void)
+{
+    closelog();
+    to_syslog = false;
+    path[0] = '\0';
+    if (file >= 0) {
+        (void)close(file);
+        file = -1;
+    }
+}
+
 void log_keep(void)
 {
     buffer_init(&kept, KEPT_MAX);
@@ -77,6 +88,17 @@ void log_take(struct buffer *lines)
     (void)pthread_mutex_lock(&kept_mutex);
     *lines = kept;
     buffer_init(&kept, KEPT_MAX);
+    (void)pthread_mutex_unlock(&kept_mutex);
+}
+
+void log_put_back(struct buffer *lines)
+{
+    (void)pthread_mutex_lock(&kept_mutex);
+    if (kept.len > 0 && kept.len <= KEPT_MAX - lines->len) {
+        buffer_append(lines, kept.data, kept.len);
+    }
+    buffer_free(&kept);
+    kept = *lines;
     (void)pthread_mutex_unlock(&kept_mutex);
 }
 

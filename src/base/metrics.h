@@ -43,6 +43,9 @@ extern const unsigned metrics_batch_bounds[METRICS_BUCKETS - 1];
  * be had; then, and before this, nothing is counted. */
 bool metrics_open(const char *token, bool as_worker);
 
+/* Leaves that memory: nothing is counted from now on. With one thread only. */
+void metrics_close(void);
+
 /* Whether there was a metrics_open, successful or not. */
 bool metrics_are_wanted(void);
 /* Whether it was successful. */

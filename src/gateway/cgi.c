@@ -11,12 +11,13 @@
 #include "gateway/exchange.h"
 #include "gateway/gateway.h"
 #include "gateway/relay.h"
+#include "gateway/resident.h"
 #include "store/store.h"
 
 enum {
     READ_TIMEOUT_MS = 30000,
     ANSWER_MAX = 64 * 1024,
-    GRACE_MS = 1000, /* beyond its deadline, for a resident to say that it has passed */
+    GRACE_MS = 2000, /* for a resident to begin with a request, beyond which it has its own deadline */
 };
 
 bool gateway_is_cgi(void)
@@ -92,53 +93,59 @@ static struct store *ask_database(const struct settings *settings, struct item *
     return store;
 }
 
-/* Has the resident answer. A request that is not whole it would not take for what it is. */
-static enum relay_result ask_resident(const struct settings *settings, int resident,
-                                      const struct request *request, struct buffer *answer)
+/* Has a resident answer, where there is one. */
+static enum relay_result ask_resident(const struct settings *settings, const struct request *request,
+                                      bool *is_missed, struct buffer *answer)
 {
-    enum relay_result result = RELAY_LOST;
+    int64_t now_ms = clock_now_ms();
+    int resident = resident_connect();
+    enum relay_result result;
 
-    if (resident >= 0 && request->body_state == BODY_COMPLETE) {
-        result = relay_request(resident, read_variable, NULL, request->body,
-                               clock_now_ms() + settings->deadline_ms + GRACE_MS, answer);
-        if (result != RELAY_ANSWERED) {
-            log_warning("request_id=\"%s\": the worker that stays %s", request->id,
-                        result == RELAY_LOST ? "has gone" : "does not answer");
-        }
+    *is_missed = resident < 0;
+    if (resident < 0) {
+        return RELAY_UNSENT;
     }
-    if (resident >= 0) {
-        (void)close(resident);
+    result = relay_request(resident, request, read_variable, NULL, now_ms + GRACE_MS,
+                           now_ms + settings->deadline_ms + GRACE_MS, answer);
+    (void)close(resident);
+    if (result != RELAY_ANSWERED) {
+        log_warning("request_id=\"%s\": the worker that stays %s", request->id,
+                    result == RELAY_SILENT ? "does not answer" : "has gone");
     }
     return result;
 }
 
-/* Where a resident has gone while it had the request, the request is done once more: it may have been stored,
- * and storing it again changes nothing. */
-int gateway_serve_cgi(const struct settings *settings, int resident)
+/* What a resident got and has not answered may still be stored, by its session: to store it once more here
+ * and say so would let that one undo what the client sends next. So it is the client who is to send it again,
+ * as always when nobody knows. A request that is not whole no resident would take for what it is. */
+int gateway_serve_cgi(const struct settings *settings, bool *is_missed)
 {
     struct store *store = NULL;
     struct body_source source = body_of_stdin();
+    enum relay_result relayed = RELAY_UNSENT;
     struct buffer body, written;
     struct exchange exchange;
-    enum relay_result relayed;
     struct slice answer;
     bool ok;
 
+    *is_missed = false;
     buffer_init(&body, settings->body_limit);
     buffer_init(&written, ANSWER_MAX);
     exchange_begin(&exchange, read_variable, NULL);
     request_read_body(&exchange.request, &source, settings->body_limit, &body);
-    relayed = ask_resident(settings, resident, &exchange.request, &written);
+    if (settings->cgi_persist_ms > 0 && exchange.request.body_state == BODY_COMPLETE) {
+        relayed = ask_resident(settings, &exchange.request, is_missed, &written);
+    }
     if (relayed == RELAY_ANSWERED) {
         answer = (struct slice){.data = written.data, .len = written.len};
         response_free(&exchange.response);
     } else {
         buffer_free(&written);
         if (api_ask(&exchange)) {
-            if (relayed == RELAY_SILENT) {
-                exchange.item.outcome = ITEM_UNAVAILABLE;
-            } else {
+            if (relayed == RELAY_UNSENT) {
                 store = ask_database(settings, &exchange.item);
+            } else {
+                exchange.item.outcome = ITEM_UNAVAILABLE;
             }
         }
         exchange_end(&exchange, &written, &answer);

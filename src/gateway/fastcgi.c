@@ -43,6 +43,7 @@ enum {
     ANSWER_MAX = 64 * 1024,
     ROOM_BYTES = 24 * 1024,   /* libfcgi's streams take 17 KiB; variables come on top */
     STACK_BYTES = 512 * 1024, /* libpq connects on it: name resolution, TLS */
+    RESIDENT_AGE_MS = 60 * 60 * 1000,
 };
 
 /* What an event is about: one of these, or a connection. */
@@ -114,16 +115,19 @@ static void await_bytes(struct server *server, struct connection *connection, in
     }
 }
 
-/* Sends lines of the log to whoever the answer goes to, for standard error leads nowhere. */
+/* Sends lines of the log to whoever the answer goes to, for standard error leads nowhere. Where that one has
+ * gone, they go to the next. */
 static void send_log(FCGX_Request *request)
 {
     struct buffer lines;
 
     log_take(&lines);
-    if (lines.len > 0) {
-        (void)FCGX_PutStr(lines.data, (int)lines.len, request->err);
+    if (lines.len > 0 &&
+        (FCGX_PutStr(lines.data, (int)lines.len, request->err) < 0 || FCGX_FFlush(request->err) != 0)) {
+        log_put_back(&lines);
+    } else {
+        buffer_free(&lines);
     }
-    buffer_free(&lines);
 }
 
 /* Answers the call, and closes its connection or has it wait for another. */
@@ -220,6 +224,15 @@ static bool begin_call(struct worker *worker, struct call *call)
     return true;
 }
 
+/* Whether the CGI process that sent the request may give it up before the store does: this process stood
+ * still. Behind that the request must not be stored, for the client may have sent something newer by then. */
+static bool is_too_late(struct call *call)
+{
+    const char *until = request_look_up(read_variable, &call->request, RELAY_TAKE_UNTIL_MS);
+
+    return clock_now_ms() > strtoll(until, NULL, 10);
+}
+
 /* Has a request that libfcgi has read answered. */
 static void take_call(const struct worker *worker, struct call *call)
 {
@@ -237,7 +250,10 @@ static void take_call(const struct worker *worker, struct call *call)
         asks = api_ask(&call->exchange);
     }
     guard_next(guard);
-    if (asks) {
+    if (asks && server->is_resident && is_too_late(call)) {
+        call->exchange.item.outcome = ITEM_UNAVAILABLE;
+        answer(call);
+    } else if (asks) {
         call->ticket = (struct ticket){.item = &call->exchange.item, .done = answer, .context = call};
         store_submit(server->store, &call->ticket);
     } else {
@@ -301,16 +317,14 @@ static void accept_connections(struct server *server)
     int descriptor;
 
     while ((descriptor = accept4(LISTENER, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
-        if (server->is_resident && !resident_is_own(descriptor)) {
-            (void)close(descriptor);
-            errno = EPERM;
-            continue;
-        }
         server->accepted_ms = clock_now_ms();
         take_in(server, descriptor);
     }
     if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
         log_error("unable to accept a connection: %s", strerror(errno));
+        if (server->is_resident) {
+            resident_withdraw(); /* another one may have a better limit */
+        }
         intake_make_room(&server->intake);
         clock_sleep_ms(100); /* others may close theirs meanwhile */
     }
@@ -416,30 +430,44 @@ static void request_stop(struct server *server)
     (void)written; /* eventfd(2): fails only when the counter is full, and then it is readable */
 }
 
-/* How long a resident waits for a connection before it goes; 0 or less: it has waited long enough. */
-static int64_t patience_left_ms(const struct server *server)
+/* How long a resident still has to wait; 0 or less: no connection has come for so long that it is to go, or
+ * it is so old that it is time for one with the libraries, certificates and limits of today. */
+static int64_t patience_left_ms(const struct server *server, int64_t born_ms)
 {
     bool is_busy = server->in_hand > 0 || server->intake.unfinished_count > 0;
-    int64_t since_ms = is_busy ? clock_now_ms() : server->accepted_ms;
+    int64_t now_ms = clock_now_ms(), since_ms = is_busy ? now_ms : server->accepted_ms;
+    int64_t idle_ms = since_ms + server->settings->cgi_persist_ms - now_ms;
+    int64_t age_ms = born_ms + RESIDENT_AGE_MS - now_ms;
 
-    return since_ms + server->settings->cgi_persist_ms - clock_now_ms();
+    return idle_ms < age_ms ? idle_ms : age_ms;
 }
 
-/* Waits for a reason to stop. */
-static void await_stop(const struct server *server, const sigset_t *signals)
+/* Has a resident serve until it is told to stop, or has a reason of its own to go. */
+static void await_end_of_stay(const struct server *server, const sigset_t *signals)
 {
+    int64_t born_ms = clock_now_ms(), left_ms;
     int signal_number = 0;
-    int64_t left_ms;
 
-    if (!server->is_resident) {
-        (void)sigwait(signals, &signal_number);
+    if (!resident_publish()) {
+        log_error("unable to stay: %s", strerror(errno));
+        return;
     }
-    while (signal_number <= 0 && (left_ms = patience_left_ms(server)) > 0) {
+    while (signal_number <= 0 && (left_ms = patience_left_ms(server, born_ms)) > 0) {
         struct timespec patience = {.tv_sec = left_ms / 1000, .tv_nsec = left_ms % 1000 * 1000000};
 
         signal_number = sigtimedwait(signals, NULL, &patience);
     }
-    log_info("stopping: %s", signal_number > 0 ? strsignal(signal_number) : "no request came");
+    resident_withdraw(); /* whoever comes now need not wait until this one has ended */
+}
+
+static void await_stop(const struct server *server, const sigset_t *signals)
+{
+    int signal_number = 0;
+
+    log_info("serving FastCGI with %d threads and %d database connections", server->settings->threads,
+             server->settings->connections);
+    (void)sigwait(signals, &signal_number);
+    log_info("stopping: %s", strsignal(signal_number));
 }
 
 /* Starts the threads, waits for a reason to stop, stops them. */
@@ -455,9 +483,7 @@ static bool run_workers(struct server *server, struct worker *workers, const sig
     }
     (void)pthread_attr_destroy(&attributes);
     if (started == wanted) {
-        log_info("serving FastCGI with %zu threads and %d database connections", started,
-                 server->settings->connections);
-        await_stop(server, signals);
+        server->is_resident ? await_end_of_stay(server, signals) : await_stop(server, signals);
     }
     request_stop(server);
     for (size_t i = 0; i < started; i++) {
@@ -550,8 +576,15 @@ int gateway_serve_fastcgi(const struct settings *settings)
 
 int gateway_serve_resident(const struct settings *settings)
 {
+    struct buffer lines;
+    ssize_t written;
+    int status;
+
     log_keep();
-    log_info("process %ld stays until no request has come for %d ms", (long)getpid(),
-             settings->cgi_persist_ms);
-    return serve_fastcgi(settings, true);
+    status = serve_fastcgi(settings, true);
+    log_take(&lines);
+    written = write(STDERR_FILENO, lines.data, lines.len); /* it leads somewhere where none could be served */
+    (void)written;
+    buffer_free(&lines);
+    return status;
 }

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -15,20 +16,26 @@ enum { REQUEST_ID = 1, ANSWER_RECORDS_MAX = 1024 * 1024, CHUNK_BYTES = 16 * 1024
 
 /* Where in the worker's records the reading is. */
 struct reply {
+    struct buffer log;     /* what came for the log */
     struct buffer records; /* as they came */
     size_t at;             /* the first that was not taken */
     bool is_complete;      /* FCGI_END_REQUEST came, and said that all is well */
     bool is_broken;
 };
 
-static void write_request(request_variable *variable, void *context, struct slice body,
-                          struct buffer *records)
+static void write_request(const struct request *request, request_variable *variable, void *context,
+                          int64_t take_until_ms, struct buffer *records)
 {
+    char until[24];
     struct buffer params;
 
+    (void)snprintf(until, sizeof until, "%lld", (long long)take_until_ms);
     buffer_init(&params, GUARD_PARAMS_MAX);
     for (size_t i = 0; i < REQUEST_VARIABLES; i++) {
-        const char *name = request_variable_name(i), *value = variable(context, name);
+        const char *name = request_variable_name(i);
+        const char *value = i == RELAY_TAKE_UNTIL_MS ? until
+                            : i == HTTP_X_REQUEST_ID ? request->id
+                                                     : variable(context, name);
 
         if (value != NULL) {
             record_append_pair(&params, name, value);
@@ -37,7 +44,7 @@ static void write_request(request_variable *variable, void *context, struct slic
     record_append_begin(records, REQUEST_ID, 0);
     record_append_stream(records, RECORD_PARAMS, REQUEST_ID,
                          (struct slice){.data = params.data, .len = params.len});
-    record_append_stream(records, RECORD_STDIN, REQUEST_ID, body);
+    record_append_stream(records, RECORD_STDIN, REQUEST_ID, request->body);
     records->failed = records->failed || params.failed;
     buffer_free(&params);
 }
@@ -71,7 +78,7 @@ static enum relay_result send_all(int connection, const struct buffer *records, 
                 return RELAY_SILENT;
             }
         } else if (n < 0 && errno != EINTR) {
-            return RELAY_LOST;
+            return RELAY_UNSENT;
         }
         sent += n > 0 ? (size_t)n : 0;
     }
@@ -80,15 +87,12 @@ static enum relay_result send_all(int connection, const struct buffer *records, 
 
 static void take_record(struct reply *reply, int type, struct slice content, struct buffer *answer)
 {
-    ssize_t written;
-
     switch (type) {
     case RECORD_STDOUT:
         buffer_append_slice(answer, content);
         break;
     case RECORD_STDERR:
-        written = write(STDERR_FILENO, content.data, content.len);
-        (void)written; /* as with every line of the log */
+        buffer_append_slice(&reply->log, content);
         break;
     case RECORD_END_REQUEST: /* four bytes of an application's status, one of the protocol's (section 5.5) */
         reply->is_complete = content.len == 8 && content.data[4] == RECORD_REQUEST_COMPLETE;
@@ -141,23 +145,40 @@ static enum relay_result receive_all(int connection, int64_t deadline_ms, struct
     return RELAY_ANSWERED;
 }
 
-enum relay_result relay_request(int connection, request_variable *variable, void *context, struct slice body,
-                                int64_t deadline_ms, struct buffer *answer)
+/* Each line with one write(2), as the worker would write it. */
+static void write_log(const struct buffer *log)
+{
+    for (size_t at = 0; at < log->len;) {
+        const char *line = log->data + at, *end = memchr(line, '\n', log->len - at);
+        size_t len = end == NULL ? log->len - at : (size_t)(end - line) + 1;
+        ssize_t written = write(STDERR_FILENO, line, len);
+
+        (void)written; /* as with every line of the log */
+        at += len;
+    }
+}
+
+enum relay_result relay_request(int connection, const struct request *request, request_variable *variable,
+                                void *context, int64_t take_until_ms, int64_t deadline_ms,
+                                struct buffer *answer)
 {
     struct reply reply = {.at = 0};
     struct buffer records;
-    enum relay_result result = RELAY_LOST;
+    enum relay_result result = RELAY_UNSENT;
 
-    buffer_init(&records, body.len + body.len / 1024 + 2 * GUARD_PARAMS_MAX);
+    buffer_init(&records, request->body.len + request->body.len / 1024 + 2 * GUARD_PARAMS_MAX);
     buffer_init(&reply.records, ANSWER_RECORDS_MAX);
-    write_request(variable, context, body, &records);
+    buffer_init(&reply.log, ANSWER_RECORDS_MAX);
+    write_request(request, variable, context, take_until_ms, &records);
     if (!records.failed) {
         result = send_all(connection, &records, deadline_ms);
     }
     buffer_free(&records);
     if (result == RELAY_ANSWERED) {
         result = receive_all(connection, deadline_ms, &reply, answer);
+        write_log(&reply.log);
     }
+    buffer_free(&reply.log);
     buffer_free(&reply.records);
     return result;
 }

@@ -19,6 +19,7 @@ enum request_variable_number {
     HTTP_AUTHORIZATION, /* Apache moves it to the two behind it, once for each internal redirect */
     REDIRECT_HTTP_AUTHORIZATION,
     REDIRECT_REDIRECT_HTTP_AUTHORIZATION,
+    RELAY_TAKE_UNTIL_MS, /* for a resident alone: when it is too late to begin, see relay.h */
     REQUEST_VARIABLES
 };
 

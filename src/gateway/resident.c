@@ -1,38 +1,52 @@
 /* The worker that plain CGI leaves behind.
  *
- * Its socket has an abstract name (unix(7)): no directory has to be found that is nobody else's, and nothing
- * is left when it is killed. Anybody may connect to such a name, or take it while it is free, so both ends
- * look whose process the other is. */
+ * In its directory NAME is its socket, and NAME.lock is locked by who serves there or is about to, so a
+ * socket whose owner was killed is known for one. It is bound as NAME.new and renamed when it is served: what
+ * /proc/net/unix shows to everybody is the name at its birth, and NAME is a digest of the settings, by which
+ * a password could be tried out. */
 #include "gateway/resident.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <stddef.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "base/buffer.h"
-#include "base/clock.h"
 #include "base/digest.h"
+#include "base/log.h"
+#include "base/metrics.h"
 
 enum {
     ENVIRONMENT_MAX = 1024 * 1024,
-    ATTEMPTS = 10, /* a millisecond apart, for who has bound the name and does not listen yet */
-    PATIENCE_MS = 1000,
+    PATH_SIZE = sizeof(((struct sockaddr_un *)NULL)->sun_path),
     BACKLOG = 1024,
+    LOCK = 3, /* the resident's descriptor of it */
 };
 
-/* What libpq and our settings read of the environment; of the rest each request has its own. */
+static const char process_name[] = "incidents-stays"; /* of 15 bytes at most, prctl(2) */
+
+static struct {
+    char path[PATH_SIZE]; /* the socket's; empty where it is not known yet */
+    atomic_bool is_published;
+} self;
+
+/* What libpq, what it uses, and our settings read of the environment. Of the rest each request has its own.
+ */
 static bool matters(const char *entry)
 {
-    static const char *const prefixes[] = {"DATABASE_URL=", "INCIDENTS_", "PG", "HOME=", "KRB5"};
+    static const char *const prefixes[] = {
+        "DATABASE_URL=",  "INCIDENTS_",    "PG",           "HOME=",        "KRB5",         "LDAP",
+        "SSL_CERT_FILE=", "SSL_CERT_DIR=", "OPENSSL_CONF", "RES_OPTIONS=", "LOCALDOMAIN=",
+    };
 
     for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++) {
         if (strncmp(entry, prefixes[i], strlen(prefixes[i])) == 0) {
@@ -73,139 +87,218 @@ static bool append_environment(struct buffer *text)
     return true;
 }
 
-/* The name is a digest, so that it says nothing about a password among the settings. */
-static bool write_address(struct sockaddr_un *address, socklen_t *size)
+/* All that a resident has of whoever left it: the settings, the program, and where the files are that these
+ * name. */
+static bool append_circumstances(struct buffer *text)
 {
-    char hex[DIGEST_HEX_SIZE];
     char directory[PATH_MAX];
-    struct stat program;
+    struct stat program, mounts;
+
+    if (!append_environment(text) || stat("/proc/self/exe", &program) != 0 ||
+        stat("/proc/self/ns/mnt", &mounts) != 0 || getcwd(directory, sizeof directory) == NULL) {
+        return false;
+    }
+    buffer_append_format(text, "%s %llu %llu %lld.%09ld %llu %s", VERSION, (unsigned long long)program.st_dev,
+                         (unsigned long long)program.st_ino, (long long)program.st_mtim.tv_sec,
+                         program.st_mtim.tv_nsec, (unsigned long long)mounts.st_ino, directory);
+    return !text->failed;
+}
+
+/* A directory of this user's that nobody else may look into; somebody else's is not used. */
+static bool make_directory(const char *path)
+{
+    struct stat directory;
+
+    if (mkdir(path, S_IRWXU) != 0 && errno != EEXIST) {
+        return false;
+    }
+    if (lstat(path, &directory) != 0) {
+        return false;
+    }
+    if (!S_ISDIR(directory.st_mode) || directory.st_uid != geteuid() ||
+        (directory.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
+        errno = EPERM;
+        return false;
+    }
+    return true;
+}
+
+static bool find_path(void)
+{
+    char directory[64], hex[DIGEST_HEX_SIZE];
     struct buffer text;
     bool ok;
 
-    buffer_init(&text, ENVIRONMENT_MAX);
-    ok = stat("/proc/self/exe", &program) == 0 && getcwd(directory, sizeof directory) != NULL &&
-         append_environment(&text);
-    if (ok) { /* the directory, because a setting may name a file in it */
-        buffer_append_format(&text, "%s %llu %llu %lld.%09ld %s", VERSION, (unsigned long long)program.st_dev,
-                             (unsigned long long)program.st_ino, (long long)program.st_mtim.tv_sec,
-                             program.st_mtim.tv_nsec, directory);
-        ok = !text.failed;
+    if (self.path[0] != '\0') {
+        return true;
     }
+    (void)snprintf(directory, sizeof directory, "/dev/shm/incidents-cgi-%u", (unsigned)geteuid());
+    buffer_init(&text, ENVIRONMENT_MAX);
+    ok = make_directory(directory) && append_circumstances(&text);
     if (ok) {
         digest_sha256((struct slice){.data = text.data, .len = text.len}, hex);
-        *address = (struct sockaddr_un){.sun_family = AF_UNIX};
-        (void)snprintf(address->sun_path + 1, sizeof address->sun_path - 1, "incidents-%u-%.32s",
-                       (unsigned)geteuid(), hex);
-        *size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strlen(address->sun_path + 1));
+        (void)snprintf(self.path, sizeof self.path, "%s/%.32s", directory, hex);
     }
     buffer_free(&text);
     return ok;
 }
 
-bool resident_is_own(int connection)
+/* The path of a file beside the socket. */
+static const char *beside(char path[PATH_SIZE], const char *suffix)
 {
-    struct ucred peer = {.uid = (uid_t)-1};
-    socklen_t size = sizeof peer;
-
-    return getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && peer.uid == geteuid();
+    (void)snprintf(path, PATH_SIZE, "%.*s%s", PATH_SIZE - 8, self.path, suffix);
+    return path;
 }
 
-/* A connection to who has the name; -1 and errno where that is nobody, or a stranger. */
-static int connect_to(const struct sockaddr_un *address, socklen_t size)
+static struct sockaddr_un address_of(const char *path)
 {
-    static const struct timeval patience = {.tv_sec = PATIENCE_MS / 1000};
-    int connection = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    int failure;
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
 
-    if (connection >= 0 && setsockopt(connection, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) == 0 &&
-        connect(connection, (const struct sockaddr *)address, size) == 0) {
-        if (resident_is_own(connection)) {
-            return connection;
-        }
-        errno = EPERM;
-    }
-    failure = errno;
-    if (connection >= 0) {
-        (void)close(connection);
+    (void)snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
+    return address;
+}
+
+/* Closes a descriptor, and leaves errno as it is; -1. */
+static int give_up(int descriptor)
+{
+    int failure = errno;
+
+    if (descriptor >= 0) {
+        (void)close(descriptor);
     }
     errno = failure;
     return -1;
 }
 
-/* A socket that listens under the name; -1 and errno where somebody has it. */
-static int listen_as(const struct sockaddr_un *address, socklen_t size)
-{
-    int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    int failure;
-
-    if (listener >= 0 && bind(listener, (const struct sockaddr *)address, size) == 0 &&
-        listen(listener, BACKLOG) == 0) {
-        return listener;
-    }
-    failure = errno;
-    if (listener >= 0) {
-        (void)close(listener);
-    }
-    errno = failure;
-    return -1;
-}
-
-/* In the child: nothing of the request's stays with it. The web server waits for the end of what the request
- * writes, so both ways there must be closed. */
-static bool settle(int listener)
-{
-    int nowhere = open("/dev/null", O_RDWR);
-
-    return nowhere >= 0 && setsid() >= 0 && dup2(listener, STDIN_FILENO) >= 0 &&
-           dup2(nowhere, STDOUT_FILENO) >= 0 && dup2(nowhere, STDERR_FILENO) >= 0 &&
-           close_range(STDERR_FILENO + 1, ~0U, 0) == 0;
-}
-
-/* Leaves a resident behind, and connects to it. */
-static enum resident_role leave(const struct sockaddr_un *address, socklen_t size, int listener,
-                                int *connection)
-{
-    pid_t child = fork();
-
-    if (child == 0) {
-        if (!settle(listener)) {
-            _exit(EXIT_FAILURE);
-        }
-        return RESIDENT_SELF;
-    }
-    if (child > 0) {
-        *connection = connect_to(address, size);
-    }
-    (void)close(listener);
-    return child > 0 && *connection >= 0 ? RESIDENT_FOUND : RESIDENT_NONE;
-}
-
-enum resident_role resident_find(int *connection)
+/* It does not wait where the resident has no room for another: the request is better served by itself then.
+ */
+int resident_connect(void)
 {
     struct sockaddr_un address;
-    socklen_t size;
-    int listener;
+    int connection;
 
-    *connection = -1;
-    if (!write_address(&address, &size)) {
-        return RESIDENT_NONE;
+    if (!find_path()) {
+        return -1;
     }
-    for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
-        *connection = connect_to(&address, size);
-        if (*connection >= 0) {
-            return RESIDENT_FOUND;
-        }
-        if (errno != ECONNREFUSED) {
-            break;
-        }
-        listener = listen_as(&address, size);
-        if (listener >= 0) {
-            return leave(&address, size, listener, connection);
-        }
-        if (errno != EADDRINUSE) {
-            break;
-        }
-        clock_sleep_ms(1);
+    address = address_of(self.path);
+    connection = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (connection < 0 || connect(connection, (const struct sockaddr *)&address, sizeof address) != 0) {
+        return give_up(connection);
     }
-    return RESIDENT_NONE;
+    return connection;
+}
+
+/* The lock; -1 where somebody else has it. Who has it last removes it, so one that was removed meanwhile
+ * counts for nothing. */
+static int take_lock(void)
+{
+    char path[PATH_SIZE];
+    int lock = open(beside(path, ".lock"), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, S_IRUSR | S_IWUSR);
+    struct stat file;
+
+    if (lock < 0 || flock(lock, LOCK_EX | LOCK_NB) != 0 || fstat(lock, &file) != 0) {
+        return give_up(lock);
+    }
+    if (file.st_nlink == 0) {
+        errno = EWOULDBLOCK;
+        return give_up(lock);
+    }
+    return lock;
+}
+
+/* A listening socket that nobody looks for yet. */
+static int listen_unseen(void)
+{
+    char path[PATH_SIZE];
+    struct sockaddr_un address = address_of(beside(path, ".new"));
+    int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    (void)unlink(path); /* of one that was killed before it served */
+    if (listener < 0 || bind(listener, (const struct sockaddr *)&address, sizeof address) != 0 ||
+        listen(listener, BACKLOG) != 0) {
+        return give_up(listener);
+    }
+    return listener;
+}
+
+/* The client's token is among the variables, and whatever its query string says among the arguments, for ps
+ * to show. */
+static void forget_request(char **arguments)
+{
+    for (char **entry = environ; *entry != NULL; entry++) {
+        if (!matters(*entry)) {
+            memset(*entry, 0, strlen(*entry));
+        }
+    }
+    for (size_t i = 1; arguments[0] != NULL && arguments[i] != NULL; i++) {
+        memset(arguments[i], 0, strlen(arguments[i]));
+    }
+}
+
+/* In the child: nothing of the request's or the web server's stays with it, but standard error, for a while.
+ * The web server waits for the end of what the request writes. */
+static bool settle(int lock, int listener, char **arguments)
+{
+    int nowhere = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+    log_close();
+    metrics_close();
+    forget_request(arguments);
+    if (nowhere < 0 || setsid() < 0 || dup2(listener, STDIN_FILENO) < 0 || dup2(nowhere, STDOUT_FILENO) < 0 ||
+        (lock != LOCK && dup2(lock, LOCK) < 0)) {
+        return false;
+    }
+    closefrom(LOCK + 1);
+    (void)prctl(PR_SET_NAME, process_name);
+    return true;
+}
+
+pid_t resident_leave(char **arguments)
+{
+    int lock, listener;
+    pid_t child;
+
+    if (!find_path()) {
+        return -1;
+    }
+    lock = take_lock();
+    if (lock < 0) {
+        return -1;
+    }
+    listener = listen_unseen();
+    child = listener < 0 ? -1 : fork();
+    if (child == 0) {
+        if (!settle(lock, listener, arguments)) {
+            log_error("unable to stay: %s", strerror(errno));
+            _exit(EXIT_FAILURE);
+        }
+        return 0;
+    }
+    (void)give_up(listener);
+    (void)give_up(lock);
+    return child;
+}
+
+bool resident_publish(void)
+{
+    char path[PATH_SIZE];
+
+    if (rename(beside(path, ".new"), self.path) != 0) {
+        return false;
+    }
+    self.is_published = true;
+    return dup2(STDOUT_FILENO, STDERR_FILENO) >= 0;
+}
+
+void resident_withdraw(void)
+{
+    char path[PATH_SIZE];
+
+    if (atomic_exchange(&self.is_published, false)) {
+        (void)unlink(self.path);
+        (void)unlink(beside(path, ".lock"));
+        *strrchr(path, '/') = '\0';
+        (void)rmdir(path); /* unless others' are there */
+        (void)close(LOCK);
+    }
 }

@@ -1,23 +1,28 @@
-/* The worker that plain CGI leaves behind for the requests to come, where INCIDENTS_CGI_PERSIST_MS says so:
- * it serves FastCGI on a socket that only its own kind knows, and goes when nothing has come for that long.
- * One with the same user, program and settings is found again; any change of those finds, and leaves,
- * another. */
+/* The worker that plain CGI leaves behind for the requests to come, where INCIDENTS_CGI_PERSIST_MS says so.
+ * It serves FastCGI on a socket in a directory that is this user's alone, below /dev/shm. One with the same
+ * user, program and settings is found again; a change of those finds none, and leaves another. */
 #ifndef INCIDENTS_GATEWAY_RESIDENT_H
 #define INCIDENTS_GATEWAY_RESIDENT_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 
-enum resident_role {
-    RESIDENT_NONE,  /* there is none, and none could be left, errno says why: do without */
-    RESIDENT_FOUND, /* *connection leads to it; the caller's to close */
-    RESIDENT_SELF,  /* this process is it, a child of the one that called: serve FastCGI */
-};
+/* A connection to the resident, the caller's to close; -1 where there is none that can be reached at once.
+ * Behind settings_load, which puts the settings file into the environment. */
+int resident_connect(void);
 
-/* Call it behind settings_load, which puts the settings file into the environment, and before there is a
- * second thread, or an open file that the resident must not hold. */
-enum resident_role resident_find(int *connection);
+/* Leaves a child behind that is to be the resident, unless there is one already or one is about to be: 0 in
+ * that child, on whose descriptor 0 nobody can connect yet; its number in the parent; -1 where there is none,
+ * and errno says why, EWOULDBLOCK where somebody else's is. The log and the metrics are closed in the child,
+ * and what the request has brought along in its environment and arguments is wiped out there. Before there is
+ * a second thread. */
+pid_t resident_leave(char **arguments);
 
-/* Whether who is at the other end of a connected socket belongs to this user. */
-bool resident_is_own(int connection);
+/* In the resident, when it serves: has requests find it, and lets go of the standard error that it has from
+ * the web server. False, and errno says why, where they cannot. */
+bool resident_publish(void);
+
+/* Has no request find it any more; those that come leave another. From any thread, any number of times. */
+void resident_withdraw(void);
 
 #endif

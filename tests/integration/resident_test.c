@@ -6,41 +6,57 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/un.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "harness/http.h"
 
-enum { END_TIMEOUT_MS = 10000, NOBODY = 65534, CROWD = 20 };
+enum { END_TIMEOUT_MS = 10000, CROWD = 20 };
 
 static struct site site;
 
+static const char *const patient[] = {"INCIDENTS_CGI_PERSIST_MS=60000", NULL};
 static const char *const persist[] = {"INCIDENTS_CGI_PERSIST_MS=60000", "INCIDENTS_DEADLINE_MS=1000", NULL};
 
-/* Has the CGI program upsert that incident; what it wrote. */
-static const struct outcome *upsert(const char *id, const char *const environment[], int wanted_status)
+/* Has the CGI program upsert that incident, with that name; what it wrote. */
+static const struct outcome *send_upsert(const char *id, const char *name, const char *const environment[],
+                                         int *status)
 {
     char body[256];
     struct call call = {.path = "incidents.upsert", .body = body, .headers = {"X-Request-Id: mine"}};
     const struct outcome *outcome;
     struct answer answer;
 
-    (void)snprintf(body, sizeof body, "{\"reference_id\":\"%s\",\"started_at\":\"2024-01-01\"}", id);
+    (void)snprintf(body, sizeof body,
+                   "{\"reference_id\":\"%s\",\"name\":\"%s\",\"started_at\":\"2024-01-01\"}", id, name);
     outcome = http_run_cgi(&site, &call, environment, &answer);
-    if (outcome->status != 0 || answer.status != wanted_status) {
-        fail_msg("%s: exit status %d, HTTP status %d: %s", id, outcome->status, answer.status, outcome->err);
-    }
+    *status = answer.status;
     answer_free(&answer);
     return outcome;
+}
+
+static const struct outcome *upsert_named(const char *id, const char *name, const char *const environment[],
+                                          int wanted_status)
+{
+    int status;
+    const struct outcome *outcome = send_upsert(id, name, environment, &status);
+
+    if (outcome->status != 0 || status != wanted_status) {
+        fail_msg("%s: exit status %d, HTTP status %d: %s", id, outcome->status, status, outcome->err);
+    }
+    return outcome;
+}
+
+static const struct outcome *upsert(const char *id, const char *const environment[], int wanted_status)
+{
+    return upsert_named(id, "any", environment, wanted_status);
 }
 
 static bool says(const struct outcome *outcome, const char *text)
@@ -59,7 +75,8 @@ static pid_t left_behind(const struct outcome *outcome)
     return stays == NULL ? 0 : (pid_t)atol(stays);
 }
 
-/* A resident of this test's own; it is our child, for we are its subreaper. */
+/* A resident of this test's own; it is our child, for we are its subreaper. It can be found when the
+ * request's standard error has ended, which http_run_cgi waits for. */
 static pid_t leave_one(const char *const environment[])
 {
     pid_t resident = left_behind(upsert("first", environment, 200));
@@ -81,20 +98,15 @@ static bool is_stored(const char *id)
 
 static void the_next_requests_are_answered_by_the_worker_that_stays(void **state)
 {
-    static const char sessions[] = "SELECT string_agg(pid::text, ' ' ORDER BY pid) FROM pg_stat_activity "
-                                   "WHERE usename = 'incidents_fcgi'";
     pid_t resident = leave_one(persist);
-    char before[256];
 
     (void)state;
-    (void)snprintf(before, sizeof before, "%s", site_query(&site, sessions));
     for (int i = 0; i < 10; i++) {
         const struct outcome *outcome = upsert("next", persist, 200);
 
         assert_int_equal(left_behind(outcome), 0);
         assert_true(says(outcome, "request_id=\"mine\" method=incidents.upsert status=200"));
     }
-    assert_string_equal(site_query(&site, sessions), before);
     assert_true(is_stored("next"));
     end(resident);
 }
@@ -110,14 +122,34 @@ static void it_goes_when_no_request_comes(void **state)
     assert_int_equal(process_wait(second, END_TIMEOUT_MS), 0);
 }
 
-static void none_stays_where_it_is_not_asked_for(void **state)
+/* Requests that come at the very moment when it goes. */
+static void nobody_is_failed_by_its_going(void **state)
 {
-    const struct outcome *outcome = upsert("alone", NULL, 200);
+    static const char *const briefly[] = {"INCIDENTS_CGI_PERSIST_MS=100", NULL};
+    pid_t residents[50], resident;
+    size_t count = 0;
 
     (void)state;
-    assert_int_equal(left_behind(outcome), 0);
-    assert_int_equal(waitpid(-1, NULL, WNOHANG | __WALL),
-                     0); /* our children: Postgres, nginx, the site's worker */
+    for (int i = 0; i < 50; i++) {
+        const struct outcome *outcome = upsert("going", briefly, 200);
+
+        assert_false(says(outcome, "has gone"));
+        resident = left_behind(outcome);
+        if (resident > 0) {
+            residents[count++] = resident;
+        }
+        clock_sleep_ms(80 + i);
+    }
+    assert_true(count > 1);
+    while (count > 0) {
+        assert_int_equal(process_wait(residents[--count], END_TIMEOUT_MS), 0);
+    }
+}
+
+static void none_stays_where_it_is_not_asked_for(void **state)
+{
+    (void)state;
+    assert_int_equal(left_behind(upsert("alone", NULL, 200)), 0);
 }
 
 static void other_settings_find_another(void **state)
@@ -146,18 +178,16 @@ static void those_that_come_at_once_leave_one_worker(void **state)
         children[i] = fork();
         assert_true(children[i] >= 0);
         if (children[i] == 0) {
-            char id[32], body[256];
-            struct call call = {.path = "incidents.upsert", .body = body};
-            struct answer answer;
+            char id[32];
             pid_t mine;
+            int status;
 
             (void)snprintf(id, sizeof id, "crowd-%d", i);
-            (void)snprintf(body, sizeof body, "{\"reference_id\":\"%s\",\"started_at\":\"2024-01-01\"}", id);
-            mine = left_behind(http_run_cgi(&site, &call, persist, &answer));
+            mine = left_behind(send_upsert(id, "any", persist, &status));
             if (mine > 0 && write(pipe_ends[1], &mine, sizeof mine) != sizeof mine) {
                 _exit(WENT_WRONG);
             }
-            _exit(answer.status != 200 ? WENT_WRONG : mine > 0 ? LEFT_ONE : CAME_THROUGH);
+            _exit(status != 200 ? WENT_WRONG : mine > 0 ? LEFT_ONE : CAME_THROUGH);
         }
     }
     for (int i = 0; i < CROWD; i++) {
@@ -176,40 +206,75 @@ static void those_that_come_at_once_leave_one_worker(void **state)
     end(resident);
 }
 
-struct killer {
-    pthread_t thread;
-    pid_t victim;
+/* A request that has a process of its own to wait in. */
+struct waiting {
+    pid_t process; /* with its CGI process in a group */
     PGconn *holder;
 };
 
-static void *kill_while_it_waits(void *argument)
+/* Has the request wait for the incident's row. */
+static void begin_waiting(struct waiting *waiting, const char *id)
 {
-    struct killer *killer = argument;
+    char statement[128];
 
+    (void)upsert_named(id, "old", patient, 200);
+    (void)snprintf(statement, sizeof statement,
+                   "SELECT 1 FROM intake.incident WHERE reference_id = '%s' FOR UPDATE", id);
+    waiting->holder = site_hold(&site, statement);
+    waiting->process = fork();
+    if (waiting->process == 0) {
+        int status = 0;
+
+        (void)setpgid(0, 0);
+        (void)send_upsert(id, "new", patient, &status);
+        _exit(status == 200 ? 0 : 1);
+    }
     site_await_lock_wait(&site);
-    (void)kill(killer->victim, SIGKILL);
-    clock_sleep_ms(100);
-    site_let_go(killer->holder);
-    return NULL;
 }
 
-static void a_request_outlives_the_worker_that_had_it(void **state)
+static void the_client_of_a_worker_that_is_killed_is_to_send_again(void **state)
 {
-    struct killer killer = {.victim = leave_one(persist)};
-    const struct outcome *outcome;
+    pid_t resident = leave_one(patient), killer;
+    PGconn *holder = site_hold(&site, "LOCK TABLE intake.incident_service IN EXCLUSIVE MODE");
 
     (void)state;
-    killer.holder = site_hold(&site, "LOCK TABLE intake.incident IN EXCLUSIVE MODE");
-    assert_int_equal(pthread_create(&killer.thread, NULL, kill_while_it_waits, &killer), 0);
-    outcome = upsert("outlives", persist, 200);
-    assert_int_equal(pthread_join(killer.thread, NULL), 0);
-    assert_true(says(outcome, "has gone"));
-    assert_true(is_stored("outlives"));
-    assert_int_equal(process_wait(killer.victim, END_TIMEOUT_MS), 128 + SIGKILL);
-    end(leave_one(persist));
+    killer = fork();
+    if (killer == 0) {
+        clock_sleep_ms(300);
+        _exit(kill(resident, SIGKILL) == 0 ? 0 : 1);
+    }
+    assert_true(says(upsert("killed", patient, 503), "has gone"));
+    site_let_go(holder);
+    assert_int_equal(process_wait(killer, END_TIMEOUT_MS), 0);
+    assert_int_equal(process_wait(resident, END_TIMEOUT_MS), 128 + SIGKILL);
+    resident = left_behind(upsert("killed", patient, 200));
+    assert_true(resident > 0);
+    assert_true(is_stored("killed"));
+    end(resident);
 }
 
-static void a_worker_that_stands_still_keeps_no_request_for_longer_than_its_deadline(void **state)
+static void a_worker_that_stops_answers_what_it_has_and_keeps_nobody_else(void **state)
+{
+    pid_t resident = leave_one(patient), another;
+    struct waiting waiting;
+    int64_t before;
+
+    (void)state;
+    begin_waiting(&waiting, "in hand");
+    assert_int_equal(kill(resident, SIGTERM), 0);
+    clock_sleep_ms(50);
+    before = clock_now_ms();
+    another = left_behind(upsert("others", patient, 200));
+    assert_true(clock_now_ms() - before < 2000);
+    assert_true(another > 0);
+    assert_int_equal(left_behind(upsert("others", patient, 200)), 0);
+    site_let_go(waiting.holder);
+    assert_int_equal(process_wait(waiting.process, END_TIMEOUT_MS), 0);
+    assert_int_equal(process_wait(resident, END_TIMEOUT_MS), 0);
+    end(another);
+}
+
+static void a_worker_that_stood_still_undoes_nothing(void **state)
 {
     pid_t resident = leave_one(persist);
     const struct outcome *outcome;
@@ -217,10 +282,35 @@ static void a_worker_that_stands_still_keeps_no_request_for_longer_than_its_dead
 
     (void)state;
     assert_int_equal(kill(resident, SIGSTOP), 0);
-    outcome = upsert("still", persist, 503);
-    assert_in_range(clock_now_ms() - before, 1000, 6000); /* 1 s of it and 1 s of grace */
+    outcome = upsert_named("still", "older", persist, 503);
+    assert_in_range(clock_now_ms() - before, 1000, 8000); /* 1 s of its deadline and 2 s of grace */
     assert_true(says(outcome, "does not answer"));
+    (void)upsert_named("still", "newer", NULL, 200);
     assert_int_equal(kill(resident, SIGCONT), 0);
+    (void)upsert("after", persist, 200); /* behind the other one */
+    assert_string_equal(site_query(&site, "SELECT name FROM intake.incident WHERE reference_id = 'still'"),
+                        "newer");
+    end(resident);
+}
+
+static void what_it_logs_reaches_the_next_where_its_client_has_gone(void **state)
+{
+    static const char updated[] =
+        "SELECT 1 FROM intake.incident WHERE reference_id = 'walks out' AND name = 'new'";
+    pid_t resident = leave_one(patient);
+    struct waiting waiting;
+
+    (void)state;
+    begin_waiting(&waiting, "walks out");
+    assert_int_equal(kill(-waiting.process, SIGKILL), 0);
+    assert_int_equal(process_wait(waiting.process, END_TIMEOUT_MS), 128 + SIGKILL);
+    site_let_go(waiting.holder);
+    for (int64_t deadline = clock_now_ms() + END_TIMEOUT_MS; *site_query(&site, updated) == '\0';
+         clock_sleep_ms(20)) {
+        assert_true(clock_now_ms() < deadline);
+    }
+    clock_sleep_ms(100);
+    assert_true(says(upsert("walks in", patient, 200), "outcome=updated")); /* the other one's */
     end(resident);
 }
 
@@ -296,112 +386,69 @@ static void answers_are_the_same_with_it_and_without(void **state)
     end(resident);
 }
 
-/* The abstract name on which the resident listens, as root finds it; its length, 0 where there is none. */
-static socklen_t address_of(pid_t resident, struct sockaddr_un *address)
-{
-    char path[64], link[64], line[512], name[128];
-    unsigned long inode = 0, found;
-    FILE *sockets = fopen("/proc/net/unix", "re");
-    ssize_t len;
-
-    assert_non_null(sockets);
-    (void)snprintf(path, sizeof path, "/proc/%ld/fd/0", (long)resident);
-    len = readlink(path, link, sizeof link - 1);
-    assert_true(len > 0);
-    link[len] = '\0';
-    assert_int_equal(sscanf(link, "socket:[%lu]", &inode), 1);
-    while (fgets(line, sizeof line, sockets) != NULL) {
-        if (sscanf(line, "%*s %*s %*s %*s %*s %*s %lu @%107s", &found, name) == 2 && found == inode) {
-            (void)fclose(sockets);
-            *address = (struct sockaddr_un){.sun_family = AF_UNIX};
-            memcpy(address->sun_path + 1, name, strlen(name));
-            return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strlen(name));
-        }
-    }
-    (void)fclose(sockets);
-    return 0;
-}
-
-static bool may_become_a_stranger(void)
+static bool is_root(void)
 {
     if (geteuid() != 0) {
-        print_message("SKIPPED: without root there is no stranger to be\n");
+        print_message("SKIPPED: it takes root to look into it, and to be somebody else\n");
         return false;
     }
     return true;
 }
 
-/* As somebody else: listens under the name and waits for a client's first byte, which never comes; exit
- * status 0 where that is so. */
-static void pose_as_resident(const struct sockaddr_un *address, socklen_t size, int ready)
+static void nothing_of_the_request_stays_with_it(void **state)
 {
-    int listener = socket(AF_UNIX, SOCK_STREAM, 0), client;
-    char byte;
+    pid_t resident;
+    char path[64], text[8192];
+    FILE *file;
+    size_t len;
 
-    if (setuid(NOBODY) != 0 || bind(listener, (const struct sockaddr *)address, size) != 0 ||
-        listen(listener, 8) != 0 || write(ready, "", 1) != 1) {
-        _exit(2);
+    (void)state;
+    if (!is_root()) {
+        return;
     }
-    client = accept(listener, NULL, NULL);
-    _exit(client >= 0 && read(client, &byte, 1) == 0 ? 0 : 1);
+    resident = leave_one(persist);
+    (void)snprintf(path, sizeof path, "/proc/%ld/environ", (long)resident);
+    file = fopen(path, "re");
+    assert_non_null(file);
+    len = fread(text, 1, sizeof text, file);
+    assert_int_equal(fclose(file), 0);
+    assert_non_null(memmem(text, len, "INCIDENTS_CGI_PERSIST_MS", 24)); /* its settings do */
+    assert_null(memmem(text, len, site.token, strlen(site.token)));
+    for (int descriptor = 1; descriptor <= 2; descriptor++) {
+        char target[64] = "";
+
+        (void)snprintf(path, sizeof path, "/proc/%ld/fd/%d", (long)resident, descriptor);
+        assert_true(readlink(path, target, sizeof target - 1) > 0);
+        assert_string_equal(target, "/dev/null");
+    }
+    end(resident);
 }
 
-static void a_stranger_who_has_its_name_gets_no_request(void **state)
+static void a_directory_that_is_somebody_elses_is_not_used(void **state)
 {
-    pid_t resident, stranger;
+    static const char directory[] = "/dev/shm/incidents-cgi-60123";
+    const char *const argv[] = {"/usr/bin/setpriv", "--reuid=60123", "--clear-groups", "./worker", NULL};
+    const char *const environment[] = {"GATEWAY_INTERFACE=CGI/1.1", "REQUEST_METHOD=GET",
+                                       "PATH_INFO=/healthz", "INCIDENTS_CGI_PERSIST_MS=60000", NULL};
     const struct outcome *outcome;
-    struct sockaddr_un address;
-    socklen_t size;
-    int ready[2];
-    char byte;
+    char command[2048], here[512];
 
     (void)state;
-    if (!may_become_a_stranger()) {
+    if (!is_root()) {
         return;
     }
-    resident = leave_one(persist);
-    size = address_of(resident, &address);
-    assert_true(size > 0);
-    end(resident);
-    assert_int_equal(pipe(ready), 0);
-    stranger = fork();
-    if (stranger == 0) {
-        pose_as_resident(&address, size, ready[1]);
-    }
-    assert_int_equal(read(ready[0], &byte, 1), 1);
-    outcome = upsert("stranger", persist, 200);
-    assert_int_equal(left_behind(outcome), 0);
-    assert_true(says(outcome, "unable to leave the request"));
-    assert_true(is_stored("stranger"));
-    assert_int_equal(process_wait(stranger, END_TIMEOUT_MS), 0);
-    (void)close(ready[0]);
-    (void)close(ready[1]);
-}
-
-static void a_stranger_is_not_answered(void **state)
-{
-    pid_t resident, stranger;
-    struct sockaddr_un address;
-    socklen_t size;
-
-    (void)state;
-    if (!may_become_a_stranger()) {
-        return;
-    }
-    resident = leave_one(persist);
-    size = address_of(resident, &address);
-    stranger = fork();
-    if (stranger == 0) {
-        int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-        char byte;
-
-        _exit(setuid(NOBODY) == 0 && connect(fd, (const struct sockaddr *)&address, size) == 0 &&
-                      read(fd, &byte, 1) == 0
-                  ? 0
-                  : 1);
-    }
-    assert_int_equal(process_wait(stranger, END_TIMEOUT_MS), 0);
-    end(resident);
+    assert_non_null(getcwd(here, sizeof here));
+    (void)snprintf(command, sizeof command, "chmod 755 %s && cp %s %s/worker && chmod 755 %s/worker",
+                   site.directory, site.program, site.directory, site.directory);
+    assert_int_equal(system(command), 0);
+    assert_int_equal(mkdir(directory, S_IRWXU), 0);
+    assert_int_equal(chdir(site.directory), 0);
+    outcome = process_run_bare(argv, environment, NULL, 0);
+    assert_int_equal(chdir(here), 0);
+    assert_int_equal(rmdir(directory), 0);
+    assert_int_equal(outcome->status, 0);
+    assert_int_equal(strncmp(outcome->out, "Status: 200 ", 12), 0);
+    assert_true(says(outcome, "unable to leave a worker that stays"));
 }
 
 static int start(void **state)
@@ -424,15 +471,18 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_next_requests_are_answered_by_the_worker_that_stays),
         cmocka_unit_test(it_goes_when_no_request_comes),
+        cmocka_unit_test(nobody_is_failed_by_its_going),
         cmocka_unit_test(none_stays_where_it_is_not_asked_for),
         cmocka_unit_test(other_settings_find_another),
         cmocka_unit_test(those_that_come_at_once_leave_one_worker),
-        cmocka_unit_test(a_request_outlives_the_worker_that_had_it),
-        cmocka_unit_test(a_worker_that_stands_still_keeps_no_request_for_longer_than_its_deadline),
+        cmocka_unit_test(the_client_of_a_worker_that_is_killed_is_to_send_again),
+        cmocka_unit_test(a_worker_that_stops_answers_what_it_has_and_keeps_nobody_else),
+        cmocka_unit_test(a_worker_that_stood_still_undoes_nothing),
+        cmocka_unit_test(what_it_logs_reaches_the_next_where_its_client_has_gone),
         cmocka_unit_test(the_database_away_means_503_through_it_too),
         cmocka_unit_test(answers_are_the_same_with_it_and_without),
-        cmocka_unit_test(a_stranger_who_has_its_name_gets_no_request),
-        cmocka_unit_test(a_stranger_is_not_answered),
+        cmocka_unit_test(nothing_of_the_request_stays_with_it),
+        cmocka_unit_test(a_directory_that_is_somebody_elses_is_not_used),
     };
 
     return cmocka_run_group_tests(tests, start, stop);

@@ -91,7 +91,8 @@ static enum relay_result ask(struct peer *peer, struct slice body, struct buffer
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
     peer->socket = ends[1];
     assert_int_equal(pthread_create(&peer->thread, NULL, play, peer), 0);
-    result = relay_request(ends[0], read_variable, NULL, body, clock_now_ms() + TIME_MS, answer);
+    result = relay_request(ends[0], &(struct request){.id = "mine", .body = body}, read_variable, NULL, 12345,
+                           clock_now_ms() + TIME_MS, answer);
     (void)close(ends[0]);
     assert_int_equal(pthread_join(peer->thread, NULL), 0);
     (void)close(ends[1]);
@@ -133,7 +134,10 @@ static void an_answer_comes_through_however_it_is_cut(void **state)
         assert_false(peer.guard.keep);
         assert_int_equal(peer.guard.body.len, 4);
         assert_memory_equal(peer.guard.body.data, "body", 4);
-        assert_memory_equal(peer.guard.params.data, "\16\4REQUEST_METHODPOST\11\2PATH_INFO/x", 33);
+        assert_memory_equal(peer.guard.params.data,
+                            "\16\4REQUEST_METHODPOST\11\2PATH_INFO/x\21\4HTTP_X_REQUEST_IDmine"
+                            "\23\5RELAY_TAKE_UNTIL_MS12345",
+                            20 + 13 + 23 + 26);
         buffer_free(&answer);
         end(&peer);
     }
@@ -247,22 +251,22 @@ static void a_silent_worker_keeps_nobody_beyond_the_deadline(void **state)
 static void a_worker_that_does_not_read_keeps_nobody_beyond_the_deadline(void **state)
 {
     static char body[3 * 1024 * 1024];
+    const struct request request = {.id = "mine", .body = {.data = body, .len = sizeof body}};
+    static const enum relay_result results[] = {RELAY_SILENT, RELAY_UNSENT};
     struct buffer answer;
     int ends[2];
 
     (void)state;
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
     buffer_init(&answer, 1024);
-    assert_int_equal(relay_request(ends[0], read_variable, NULL,
-                                   (struct slice){.data = body, .len = sizeof body}, clock_now_ms() + TIME_MS,
-                                   &answer),
-                     RELAY_SILENT);
-    (void)close(ends[1]);
-    assert_int_equal(relay_request(ends[0], read_variable, NULL,
-                                   (struct slice){.data = body, .len = sizeof body}, clock_now_ms() + TIME_MS,
-                                   &answer),
-                     RELAY_LOST);
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(
+            relay_request(ends[0], &request, read_variable, NULL, 0, clock_now_ms() + TIME_MS, &answer),
+            results[i]);
+        (void)shutdown(ends[1], SHUT_RDWR); /* the second time it has gone */
+    }
     (void)close(ends[0]);
+    (void)close(ends[1]);
     buffer_free(&answer);
 }
 
