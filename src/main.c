@@ -96,7 +96,7 @@ static int leave_resident(const struct settings *settings, char **arguments, int
     if (resident > 0) {
         log_info("process %ld stays until no request has come for %d ms", (long)resident,
                  settings->cgi_persist_ms);
-    } else if (errno != EWOULDBLOCK) {
+    } else if (errno != EEXIST) {
         log_warning("unable to leave a worker that stays: %s", strerror(errno));
     }
     return status;

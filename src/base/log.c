@@ -20,7 +20,7 @@ enum {
     PATH_MAX_BYTES = 4096,
     FILE_MODE = 0640,
     LOOK_EVERY_MS = 1000, /* whether the file was moved away */
-    KEPT_MAX = 64 * 1024,
+    KEPT_MAX = 16 * 1024, /* a socket has room for that beside an answer */
 };
 
 static const char *const level_names[] = {
@@ -99,6 +99,7 @@ void log_put_back(struct buffer *lines)
     }
     buffer_free(&kept);
     kept = *lines;
+    kept.failed = false;
     (void)pthread_mutex_unlock(&kept_mutex);
 }
 
@@ -131,9 +132,7 @@ static void keep_line(const struct line *line)
     if (line->len <= KEPT_MAX - kept.len) {
         buffer_append(&kept, line->text, line->len);
     }
-    if (kept.failed) {
-        buffer_free(&kept);
-    }
+    kept.failed = false; /* this line is lost, and no other */
     (void)pthread_mutex_unlock(&kept_mutex);
 }
 

@@ -32,14 +32,15 @@ bool log_open(const char *target, enum log_format format);
 /* Undoes log_open: lines go to standard error. For a process that closes all its files. */
 void log_close(void);
 
-/* Keeps the lines that would go to standard error, 64 KiB of them at most, for log_take: for a process that
+/* Keeps the lines that would go to standard error, 16 KiB of them at most, for log_take: for a process that
  * has no standard error. Before there is a second thread. */
 void log_keep(void);
 
 /* *lines, which is set up here, are those that were kept since the last time; buffer_free it. */
 void log_take(struct buffer *lines);
 
-/* Puts lines back that were taken and came to nobody, before those that have come since; frees them. */
+/* Puts lines back that were taken and came to nobody, before those that have come since, which are lost where
+ * there is no room for both; frees them. */
 void log_put_back(struct buffer *lines);
 
 /* Writes one line: UTC time, level, message. Control bytes are written as \xNN or \u00NN, so that nothing

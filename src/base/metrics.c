@@ -184,6 +184,7 @@ void metrics_close(void)
         self.file = -1;
     }
     self.shared = NULL; /* and stays mapped, see join */
+    memset(self.gauges, 0, sizeof self.gauges);
 }
 
 bool metrics_are_wanted(void)

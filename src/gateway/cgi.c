@@ -93,7 +93,23 @@ static struct store *ask_database(const struct settings *settings, struct item *
     return store;
 }
 
-/* Has a resident answer, where there is one. */
+static const char *what_happened(enum relay_result result)
+{
+    switch (result) {
+    case RELAY_UNSENT:
+        return "did not take the request";
+    case RELAY_LOST:
+        return "has gone without an answer";
+    case RELAY_SILENT:
+    case RELAY_ANSWERED:
+        break;
+    }
+    return "does not answer";
+}
+
+/* Has a resident answer, where there is one. What it got and has not answered may still be stored, by its
+ * session in Postgres, which does so until the deadline that it was given has passed. Only then may the
+ * client hear that it is to send the request again: else that session could undo what the client sends. */
 static enum relay_result ask_resident(const struct settings *settings, const struct request *request,
                                       bool *is_missed, struct buffer *answer)
 {
@@ -101,28 +117,35 @@ static enum relay_result ask_resident(const struct settings *settings, const str
     int resident = resident_connect();
     enum relay_result result;
 
+    int64_t take_until_ms = now_ms + GRACE_MS, deadline_ms = take_until_ms + settings->deadline_ms;
+
     *is_missed = resident < 0;
     if (resident < 0) {
         return RELAY_UNSENT;
     }
-    result = relay_request(resident, request, read_variable, NULL, now_ms + GRACE_MS,
-                           now_ms + settings->deadline_ms + GRACE_MS, answer);
+    result = relay_request(resident, request, read_variable, NULL, take_until_ms, deadline_ms, answer);
     (void)close(resident);
-    if (result != RELAY_ANSWERED) {
-        log_warning("request_id=\"%s\": the worker that stays %s", request->id,
-                    result == RELAY_SILENT ? "does not answer" : "has gone");
+    if (result == RELAY_ANSWERED) {
+        return result;
+    }
+    log_warning("request_id=\"%s\": the worker that stays %s", request->id, what_happened(result));
+    if (result == RELAY_SILENT) {
+        resident_forsake();
+    } else if (result == RELAY_LOST) {
+        clock_sleep_ms(deadline_ms - clock_now_ms());
+    } else if (clock_now_ms() > take_until_ms) {
+        result = RELAY_SILENT; /* there is no time left to begin anew */
     }
     return result;
 }
 
-/* What a resident got and has not answered may still be stored, by its session: to store it once more here
- * and say so would let that one undo what the client sends next. So it is the client who is to send it again,
- * as always when nobody knows. A request that is not whole no resident would take for what it is. */
+/* A request that is not whole no resident would take for what it is. */
 int gateway_serve_cgi(const struct settings *settings, bool *is_missed)
 {
     struct store *store = NULL;
     struct body_source source = body_of_stdin();
     enum relay_result relayed = RELAY_UNSENT;
+    int64_t started_ms;
     struct buffer body, written;
     struct exchange exchange;
     struct slice answer;
@@ -133,6 +156,7 @@ int gateway_serve_cgi(const struct settings *settings, bool *is_missed)
     buffer_init(&written, ANSWER_MAX);
     exchange_begin(&exchange, read_variable, NULL);
     request_read_body(&exchange.request, &source, settings->body_limit, &body);
+    started_ms = clock_now_ms();
     if (settings->cgi_persist_ms > 0 && exchange.request.body_state == BODY_COMPLETE) {
         relayed = ask_resident(settings, &exchange.request, is_missed, &written);
     }
@@ -148,6 +172,7 @@ int gateway_serve_cgi(const struct settings *settings, bool *is_missed)
                 exchange.item.outcome = ITEM_UNAVAILABLE;
             }
         }
+        exchange.started_ms = started_ms;
         exchange_end(&exchange, &written, &answer);
     }
     ok = write_stdout(answer);

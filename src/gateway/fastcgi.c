@@ -224,13 +224,30 @@ static bool begin_call(struct worker *worker, struct call *call)
     return true;
 }
 
-/* Whether the CGI process that sent the request may give it up before the store does: this process stood
- * still. Behind that the request must not be stored, for the client may have sent something newer by then. */
-static bool is_too_late(struct call *call)
+/* When a resident must have begun with the request, for the CGI process that sent it gives it up the
+ * settings' deadline later. Nothing may be stored behind that, however long this process stood still: the
+ * client may have sent something newer by then. */
+static int64_t take_until_ms(struct call *call)
 {
-    const char *until = request_look_up(read_variable, &call->request, RELAY_TAKE_UNTIL_MS);
+    return strtoll(request_look_up(read_variable, &call->request, RELAY_TAKE_UNTIL_MS), NULL, 10);
+}
 
-    return clock_now_ms() > strtoll(until, NULL, 10);
+/* Submits what the call asks of the database, unless a resident is too late for it. */
+static void submit(struct call *call)
+{
+    struct server *server = call->server;
+    int64_t begin_by_ms = server->is_resident ? take_until_ms(call) : INT64_MAX;
+
+    call->ticket = (struct ticket){.item = &call->exchange.item, .done = answer, .context = call};
+    if (server->is_resident) {
+        call->ticket.until_ms = begin_by_ms + server->settings->deadline_ms;
+    }
+    if (clock_now_ms() > begin_by_ms) {
+        call->exchange.item.outcome = ITEM_UNAVAILABLE;
+        answer(call);
+    } else {
+        store_submit(server->store, &call->ticket);
+    }
 }
 
 /* Has a request that libfcgi has read answered. */
@@ -250,12 +267,8 @@ static void take_call(const struct worker *worker, struct call *call)
         asks = api_ask(&call->exchange);
     }
     guard_next(guard);
-    if (asks && server->is_resident && is_too_late(call)) {
-        call->exchange.item.outcome = ITEM_UNAVAILABLE;
-        answer(call);
-    } else if (asks) {
-        call->ticket = (struct ticket){.item = &call->exchange.item, .done = answer, .context = call};
-        store_submit(server->store, &call->ticket);
+    if (asks) {
+        submit(call);
     } else {
         answer(call);
     }
@@ -450,7 +463,7 @@ static void await_end_of_stay(const struct server *server, const sigset_t *signa
 
     if (!resident_publish()) {
         log_error("unable to stay: %s", strerror(errno));
-        return;
+        signal_number = SIGTERM;
     }
     while (signal_number <= 0 && (left_ms = patience_left_ms(server, born_ms)) > 0) {
         struct timespec patience = {.tv_sec = left_ms / 1000, .tv_nsec = left_ms % 1000 * 1000000};
@@ -501,6 +514,7 @@ static bool set_up_signals(sigset_t *signals)
     (void)sigaddset(signals, SIGINT);
     (void)sigaddset(signals, SIGHUP);
     (void)sigaddset(signals, SIGUSR1);
+    (void)sigaddset(signals, SIGXCPU); /* a limit of the web server's: a second is left, as a rule */
     return pthread_sigmask(SIG_BLOCK, signals, NULL) == 0 && FCGX_Init() == 0 &&
            signal(SIGPIPE, SIG_IGN) != SIG_ERR;
 }

@@ -13,8 +13,8 @@ bool gateway_is_fastcgi(void);
 /* Whether a CGI server started this process (RFC 3875 section 4.1 says what it must set). */
 bool gateway_is_cgi(void);
 
-/* Serves requests until SIGTERM, SIGINT, SIGHUP or SIGUSR1; then answers those in hand and those that the
- * kernel has accepted for it, and returns the exit status. */
+/* Serves requests until SIGTERM, SIGINT, SIGHUP, SIGUSR1 or SIGXCPU; then answers those in hand and those
+ * that the kernel has accepted for it, and returns the exit status. */
 int gateway_serve_fastcgi(const struct settings *settings);
 
 /* The same for a worker that a CGI request left behind (resident.h): it also stops when no request has come

@@ -1,9 +1,9 @@
 /* The worker that plain CGI leaves behind.
  *
  * In its directory NAME is its socket, and NAME.lock is locked by who serves there or is about to, so a
- * socket whose owner was killed is known for one. It is bound as NAME.new and renamed when it is served: what
- * /proc/net/unix shows to everybody is the name at its birth, and NAME is a digest of the settings, by which
- * a password could be tried out. */
+ * socket whose owner was killed is known for one. It is bound under another name and renamed when it is
+ * served: what /proc/net/unix shows to everybody is the name at its birth, and NAME is a digest of the
+ * settings, by which a password could be tried out. */
 #include "gateway/resident.h"
 
 #include <errno.h>
@@ -28,6 +28,7 @@
 enum {
     ENVIRONMENT_MAX = 1024 * 1024,
     PATH_SIZE = sizeof(((struct sockaddr_un *)NULL)->sun_path),
+    DIRECTORY_SIZE = 64,
     BACKLOG = 1024,
     LOCK = 3, /* the resident's descriptor of it */
 };
@@ -35,7 +36,9 @@ enum {
 static const char process_name[] = "incidents-stays"; /* of 15 bytes at most, prctl(2) */
 
 static struct {
-    char path[PATH_SIZE]; /* the socket's; empty where it is not known yet */
+    char directory[DIRECTORY_SIZE];
+    char path[PATH_SIZE];   /* the socket's; empty where it is not known yet */
+    char unseen[PATH_SIZE]; /* and until it is served */
     atomic_bool is_published;
 } self;
 
@@ -44,8 +47,8 @@ static struct {
 static bool matters(const char *entry)
 {
     static const char *const prefixes[] = {
-        "DATABASE_URL=",  "INCIDENTS_",    "PG",           "HOME=",        "KRB5",         "LDAP",
-        "SSL_CERT_FILE=", "SSL_CERT_DIR=", "OPENSSL_CONF", "RES_OPTIONS=", "LOCALDOMAIN=",
+        "DATABASE_URL=",  "INCIDENTS_",    "PG",       "HOME=",        "KRB5",         "LDAP",
+        "SSL_CERT_FILE=", "SSL_CERT_DIR=", "OPENSSL_", "RES_OPTIONS=", "LOCALDOMAIN=",
     };
 
     for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++) {
@@ -101,18 +104,16 @@ static bool append_circumstances(struct buffer *text)
     buffer_append_format(text, "%s %llu %llu %lld.%09ld %llu %s", VERSION, (unsigned long long)program.st_dev,
                          (unsigned long long)program.st_ino, (long long)program.st_mtim.tv_sec,
                          program.st_mtim.tv_nsec, (unsigned long long)mounts.st_ino, directory);
+    errno = text->failed ? ENOMEM : 0;
     return !text->failed;
 }
 
 /* A directory of this user's that nobody else may look into; somebody else's is not used. */
-static bool make_directory(const char *path)
+static bool make_directory(void)
 {
     struct stat directory;
 
-    if (mkdir(path, S_IRWXU) != 0 && errno != EEXIST) {
-        return false;
-    }
-    if (lstat(path, &directory) != 0) {
+    if ((mkdir(self.directory, S_IRWXU) != 0 && errno != EEXIST) || lstat(self.directory, &directory) != 0) {
         return false;
     }
     if (!S_ISDIR(directory.st_mode) || directory.st_uid != geteuid() ||
@@ -125,28 +126,27 @@ static bool make_directory(const char *path)
 
 static bool find_path(void)
 {
-    char directory[64], hex[DIGEST_HEX_SIZE];
+    char hex[DIGEST_HEX_SIZE];
     struct buffer text;
     bool ok;
 
     if (self.path[0] != '\0') {
         return true;
     }
-    (void)snprintf(directory, sizeof directory, "/dev/shm/incidents-cgi-%u", (unsigned)geteuid());
+    (void)snprintf(self.directory, sizeof self.directory, "/dev/shm/incidents-cgi-%u", (unsigned)geteuid());
     buffer_init(&text, ENVIRONMENT_MAX);
-    ok = make_directory(directory) && append_circumstances(&text);
+    ok = append_circumstances(&text);
     if (ok) {
         digest_sha256((struct slice){.data = text.data, .len = text.len}, hex);
-        (void)snprintf(self.path, sizeof self.path, "%s/%.32s", directory, hex);
+        (void)snprintf(self.path, sizeof self.path, "%s/%.32s", self.directory, hex);
     }
     buffer_free(&text);
     return ok;
 }
 
-/* The path of a file beside the socket. */
-static const char *beside(char path[PATH_SIZE], const char *suffix)
+static const char *lock_path(char path[PATH_SIZE])
 {
-    (void)snprintf(path, PATH_SIZE, "%.*s%s", PATH_SIZE - 8, self.path, suffix);
+    (void)snprintf(path, PATH_SIZE, "%.*s.lock", PATH_SIZE - 8, self.path);
     return path;
 }
 
@@ -177,7 +177,7 @@ int resident_connect(void)
     struct sockaddr_un address;
     int connection;
 
-    if (!find_path()) {
+    if (!find_path() || !make_directory()) {
         return -1;
     }
     address = address_of(self.path);
@@ -188,19 +188,38 @@ int resident_connect(void)
     return connection;
 }
 
-/* The lock; -1 where somebody else has it. Who has it last removes it, so one that was removed meanwhile
- * counts for nothing. */
+void resident_forsake(void)
+{
+    (void)unlink(self.path);
+}
+
+/* The same file on a descriptor that is none of the standard ones, which the web server may have left closed;
+ * -1 where there is none. */
+static int move_up(int descriptor)
+{
+    int moved = descriptor < 0 ? -1 : fcntl(descriptor, F_DUPFD_CLOEXEC, LOCK);
+
+    (void)give_up(descriptor);
+    return moved;
+}
+
+/* Whether the lock's file is still there for others to find: whoever ends removes it, and so may the system.
+ */
+static bool is_in_place(int lock)
+{
+    struct stat file;
+
+    return fstat(lock, &file) == 0 && file.st_nlink > 0;
+}
+
+/* The lock; -1 where somebody else has it, EEXIST. */
 static int take_lock(void)
 {
     char path[PATH_SIZE];
-    int lock = open(beside(path, ".lock"), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, S_IRUSR | S_IWUSR);
-    struct stat file;
+    int lock = move_up(open(lock_path(path), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, S_IRUSR | S_IWUSR));
 
-    if (lock < 0 || flock(lock, LOCK_EX | LOCK_NB) != 0 || fstat(lock, &file) != 0) {
-        return give_up(lock);
-    }
-    if (file.st_nlink == 0) {
-        errno = EWOULDBLOCK;
+    if (lock >= 0 && (flock(lock, LOCK_EX | LOCK_NB) != 0 || !is_in_place(lock))) {
+        errno = EEXIST;
         return give_up(lock);
     }
     return lock;
@@ -209,11 +228,12 @@ static int take_lock(void)
 /* A listening socket that nobody looks for yet. */
 static int listen_unseen(void)
 {
-    char path[PATH_SIZE];
-    struct sockaddr_un address = address_of(beside(path, ".new"));
-    int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_un address;
+    int listener = move_up(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
 
-    (void)unlink(path); /* of one that was killed before it served */
+    (void)snprintf(self.unseen, sizeof self.unseen, "%s/new.%ld", self.directory, (long)getpid());
+    (void)unlink(self.unseen); /* of one that was killed before it served */
+    address = address_of(self.unseen);
     if (listener < 0 || bind(listener, (const struct sockaddr *)&address, sizeof address) != 0 ||
         listen(listener, BACKLOG) != 0) {
         return give_up(listener);
@@ -239,7 +259,7 @@ static void forget_request(char **arguments)
  * The web server waits for the end of what the request writes. */
 static bool settle(int lock, int listener, char **arguments)
 {
-    int nowhere = open("/dev/null", O_RDWR | O_CLOEXEC);
+    int nowhere = move_up(open("/dev/null", O_RDWR | O_CLOEXEC));
 
     log_close();
     metrics_close();
@@ -258,7 +278,7 @@ pid_t resident_leave(char **arguments)
     int lock, listener;
     pid_t child;
 
-    if (!find_path()) {
+    if (!find_path() || !make_directory()) {
         return -1;
     }
     lock = take_lock();
@@ -281,9 +301,12 @@ pid_t resident_leave(char **arguments)
 
 bool resident_publish(void)
 {
-    char path[PATH_SIZE];
-
-    if (rename(beside(path, ".new"), self.path) != 0) {
+    if (!is_in_place(LOCK)) { /* somebody else may be here by now */
+        (void)unlink(self.unseen);
+        errno = EEXIST;
+        return false;
+    }
+    if (rename(self.unseen, self.path) != 0) {
         return false;
     }
     self.is_published = true;
@@ -294,11 +317,13 @@ void resident_withdraw(void)
 {
     char path[PATH_SIZE];
 
-    if (atomic_exchange(&self.is_published, false)) {
-        (void)unlink(self.path);
-        (void)unlink(beside(path, ".lock"));
-        *strrchr(path, '/') = '\0';
-        (void)rmdir(path); /* unless others' are there */
-        (void)close(LOCK);
+    if (!atomic_exchange(&self.is_published, false)) {
+        return;
     }
+    if (is_in_place(LOCK)) { /* else the socket of that name is another's */
+        (void)unlink(self.path);
+        (void)unlink(lock_path(path));
+        (void)rmdir(self.directory); /* unless others are there */
+    }
+    (void)close(LOCK);
 }

@@ -11,9 +11,13 @@
  * Behind settings_load, which puts the settings file into the environment. */
 int resident_connect(void);
 
+/* Has no request find a resident that does not answer. It keeps its lock, so none is left in its place before
+ * it ends. */
+void resident_forsake(void);
+
 /* Leaves a child behind that is to be the resident, unless there is one already or one is about to be: 0 in
  * that child, on whose descriptor 0 nobody can connect yet; its number in the parent; -1 where there is none,
- * and errno says why, EWOULDBLOCK where somebody else's is. The log and the metrics are closed in the child,
+ * and errno says why, EEXIST where somebody else's is. The log and the metrics are closed in the child,
  * and what the request has brought along in its environment and arguments is wiped out there. Before there is
  * a second thread. */
 pid_t resident_leave(char **arguments);

@@ -19,10 +19,30 @@
 #include "base/clock.h"
 #include "harness/process.h"
 
+/* Nothing stays but what the sanitizers are to do. */
+static void empty_environment(void)
+{
+    static const char *const names[] = {"ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS"};
+    char *values[sizeof names / sizeof names[0]];
+
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        const char *value = getenv(names[i]);
+
+        values[i] = value == NULL ? NULL : strdup(value);
+    }
+    (void)clearenv();
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (values[i] != NULL) {
+            (void)setenv(names[i], values[i], 1);
+            free(values[i]);
+        }
+    }
+}
+
 static void adopt_environment(const char *const environment[], bool bare)
 {
     if (bare) {
-        (void)clearenv();
+        empty_environment();
     }
     for (size_t i = 0; environment != NULL && environment[i] != NULL; i++) {
         char *entry = strdup(environment[i]);

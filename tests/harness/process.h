@@ -26,7 +26,8 @@ pid_t process_start(const char *const argv[], const char *const environment[], c
 const struct outcome *process_run(const char *const argv[], const char *const environment[],
                                   const char *input, size_t input_len);
 
-/* The same with an environment that has nothing but what is given, as a CGI server makes one. */
+/* The same with an environment that has nothing but what is given (and the sanitizers' options), as a CGI
+ * server makes one. */
 const struct outcome *process_run_bare(const char *const argv[], const char *const environment[],
                                        const char *input, size_t input_len);
 
