@@ -113,11 +113,9 @@ static const char *what_happened(enum relay_result result)
 static enum relay_result ask_resident(const struct settings *settings, const struct request *request,
                                       bool *is_missed, struct buffer *answer)
 {
-    int64_t now_ms = clock_now_ms();
+    int64_t take_until_ms = clock_now_ms() + GRACE_MS, deadline_ms = take_until_ms + settings->deadline_ms;
     int resident = resident_connect();
     enum relay_result result;
-
-    int64_t take_until_ms = now_ms + GRACE_MS, deadline_ms = take_until_ms + settings->deadline_ms;
 
     *is_missed = resident < 0;
     if (resident < 0) {

@@ -275,7 +275,7 @@ static bool settle(int lock, int listener, char **arguments)
 
 pid_t resident_leave(char **arguments)
 {
-    int lock, listener;
+    int lock, listener, failure;
     pid_t child;
 
     if (!find_path() || !make_directory()) {
@@ -290,9 +290,15 @@ pid_t resident_leave(char **arguments)
     if (child == 0) {
         if (!settle(lock, listener, arguments)) {
             log_error("unable to stay: %s", strerror(errno));
+            (void)unlink(self.unseen);
             _exit(EXIT_FAILURE);
         }
         return 0;
+    }
+    if (child < 0 && listener >= 0) {
+        failure = errno;
+        (void)unlink(self.unseen);
+        errno = failure;
     }
     (void)give_up(listener);
     (void)give_up(lock);
