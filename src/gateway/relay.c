@@ -166,7 +166,7 @@ enum relay_result relay_request(int connection, const struct request *request, r
     struct buffer records;
     enum relay_result result = RELAY_UNSENT;
 
-    buffer_init(&records, request->body.len + request->body.len / 1024 + 2 * GUARD_PARAMS_MAX);
+    buffer_init(&records, request->body.len + request->body.len / 1024 + (size_t)2 * GUARD_PARAMS_MAX);
     buffer_init(&reply.records, ANSWER_RECORDS_MAX);
     buffer_init(&reply.log, ANSWER_RECORDS_MAX);
     write_request(request, variable, context, take_until_ms, &records);
