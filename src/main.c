@@ -1,10 +1,12 @@
 /* incidents.fcgi: a FastCGI application, a CGI program, or a person's question, told apart by how it was
  * started. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/metrics.h"
@@ -91,7 +93,11 @@ static int leave_resident(const struct settings *settings, char **arguments, int
     pid_t resident = resident_leave(arguments);
 
     if (resident == 0) {
-        return open_log_and_metrics(settings, true) ? gateway_serve_resident(settings) : EXIT_FAILURE;
+        if (open_log_and_metrics(settings, true)) {
+            return gateway_serve_resident(settings);
+        }
+        resident_withdraw();
+        return EXIT_FAILURE;
     }
     if (resident > 0) {
         log_info("process %ld stays until no request has come for %d ms", (long)resident,
@@ -102,12 +108,27 @@ static int leave_resident(const struct settings *settings, char **arguments, int
     return status;
 }
 
+/* No file of ours is to be taken for standard input, output or error, should the web server have closed one.
+ */
+static void open_standard_files(void)
+{
+    int descriptor;
+
+    do {
+        descriptor = open("/dev/null", O_RDWR | O_CLOEXEC);
+    } while (descriptor >= 0 && descriptor <= STDERR_FILENO);
+    if (descriptor >= 0) {
+        (void)close(descriptor);
+    }
+}
+
 static int serve_cgi(char **arguments)
 {
     struct settings settings;
     bool is_missed = false;
     int status;
 
+    open_standard_files();
     if (!load_settings(&settings) || !open_log_and_metrics(&settings, false)) {
         gateway_refuse_cgi();
         return EXIT_FAILURE;

@@ -129,7 +129,8 @@ static enum relay_result ask_resident(const struct settings *settings, const str
     log_warning("request_id=\"%s\": the worker that stays %s", request->id, what_happened(result));
     if (result == RELAY_SILENT) {
         resident_forsake();
-    } else if (result == RELAY_LOST) {
+    }
+    if (result != RELAY_UNSENT) {
         clock_sleep_ms(deadline_ms - clock_now_ms());
     } else if (clock_now_ms() > take_until_ms) {
         result = RELAY_SILENT; /* there is no time left to begin anew */

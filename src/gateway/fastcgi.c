@@ -225,11 +225,14 @@ static bool begin_call(struct worker *worker, struct call *call)
 }
 
 /* When a resident must have begun with the request, for the CGI process that sent it gives it up the
- * settings' deadline later. Nothing may be stored behind that, however long this process stood still: the
+ * settings' deadline later. Behind that it is not begun with, should this process have stood still: the
  * client may have sent something newer by then. */
 static int64_t take_until_ms(struct call *call)
 {
-    return strtoll(request_look_up(read_variable, &call->request, RELAY_TAKE_UNTIL_MS), NULL, 10);
+    int64_t until_ms = strtoll(request_look_up(read_variable, &call->request, RELAY_TAKE_UNTIL_MS), NULL, 10);
+    int64_t latest_ms = clock_now_ms() + call->server->settings->deadline_ms;
+
+    return until_ms < latest_ms ? until_ms : latest_ms;
 }
 
 /* Submits what the call asks of the database, unless a resident is too late for it. */
@@ -514,7 +517,7 @@ static bool set_up_signals(sigset_t *signals)
     (void)sigaddset(signals, SIGINT);
     (void)sigaddset(signals, SIGHUP);
     (void)sigaddset(signals, SIGUSR1);
-    (void)sigaddset(signals, SIGXCPU); /* a limit of the web server's: a second is left, as a rule */
+    (void)sigaddset(signals, SIGXCPU); /* a soft limit that the web server set */
     return pthread_sigmask(SIG_BLOCK, signals, NULL) == 0 && FCGX_Init() == 0 &&
            signal(SIGPIPE, SIG_IGN) != SIG_ERR;
 }
@@ -596,6 +599,7 @@ int gateway_serve_resident(const struct settings *settings)
 
     log_keep();
     status = serve_fastcgi(settings, true);
+    resident_withdraw();
     log_take(&lines);
     written = write(STDERR_FILENO, lines.data, lines.len); /* it leads somewhere where none could be served */
     (void)written;

@@ -38,8 +38,9 @@ static const char process_name[] = "incidents-stays"; /* of 15 bytes at most, pr
 static struct {
     char directory[DIRECTORY_SIZE];
     char path[PATH_SIZE];   /* the socket's; empty where it is not known yet */
-    char unseen[PATH_SIZE]; /* and until it is served */
-    atomic_bool is_published;
+    ino_t found;            /* the one that was connected to */
+    char unseen[PATH_SIZE]; /* its path until it is served */
+    atomic_bool has_name;   /* in the resident: files are to be removed */
 } self;
 
 /* What libpq, what it uses, and our settings read of the environment. Of the rest each request has its own.
@@ -170,6 +171,13 @@ static int give_up(int descriptor)
     return -1;
 }
 
+static ino_t inode_of(const char *path)
+{
+    struct stat file;
+
+    return stat(path, &file) == 0 ? file.st_ino : 0;
+}
+
 /* It does not wait where the resident has no room for another: the request is better served by itself then.
  */
 int resident_connect(void)
@@ -181,6 +189,7 @@ int resident_connect(void)
         return -1;
     }
     address = address_of(self.path);
+    self.found = inode_of(self.path);
     connection = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (connection < 0 || connect(connection, (const struct sockaddr *)&address, sizeof address) != 0) {
         return give_up(connection);
@@ -190,17 +199,9 @@ int resident_connect(void)
 
 void resident_forsake(void)
 {
-    (void)unlink(self.path);
-}
-
-/* The same file on a descriptor that is none of the standard ones, which the web server may have left closed;
- * -1 where there is none. */
-static int move_up(int descriptor)
-{
-    int moved = descriptor < 0 ? -1 : fcntl(descriptor, F_DUPFD_CLOEXEC, LOCK);
-
-    (void)give_up(descriptor);
-    return moved;
+    if (self.found == inode_of(self.path)) {
+        (void)unlink(self.path);
+    }
 }
 
 /* Whether the lock's file is still there for others to find: whoever ends removes it, and so may the system.
@@ -216,7 +217,7 @@ static bool is_in_place(int lock)
 static int take_lock(void)
 {
     char path[PATH_SIZE];
-    int lock = move_up(open(lock_path(path), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, S_IRUSR | S_IWUSR));
+    int lock = open(lock_path(path), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, S_IRUSR | S_IWUSR);
 
     if (lock >= 0 && (flock(lock, LOCK_EX | LOCK_NB) != 0 || !is_in_place(lock))) {
         errno = EEXIST;
@@ -225,14 +226,18 @@ static int take_lock(void)
     return lock;
 }
 
-/* A listening socket that nobody looks for yet. */
-static int listen_unseen(void)
+/* A listening socket that nobody looks for yet. Its name is the lock's number, so it is the same for whoever
+ * has the lock next, where this one is killed before it serves. */
+static int listen_unseen(int lock)
 {
     struct sockaddr_un address;
-    int listener = move_up(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    struct stat file = {0};
+    int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-    (void)snprintf(self.unseen, sizeof self.unseen, "%s/new.%ld", self.directory, (long)getpid());
-    (void)unlink(self.unseen); /* of one that was killed before it served */
+    (void)fstat(lock, &file);
+    (void)snprintf(self.unseen, sizeof self.unseen, "%s/new.%llu", self.directory,
+                   (unsigned long long)file.st_ino);
+    (void)unlink(self.unseen);
     address = address_of(self.unseen);
     if (listener < 0 || bind(listener, (const struct sockaddr *)&address, sizeof address) != 0 ||
         listen(listener, BACKLOG) != 0) {
@@ -259,7 +264,7 @@ static void forget_request(char **arguments)
  * The web server waits for the end of what the request writes. */
 static bool settle(int lock, int listener, char **arguments)
 {
-    int nowhere = move_up(open("/dev/null", O_RDWR | O_CLOEXEC));
+    int nowhere = open("/dev/null", O_RDWR | O_CLOEXEC);
 
     log_close();
     metrics_close();
@@ -285,17 +290,18 @@ pid_t resident_leave(char **arguments)
     if (lock < 0) {
         return -1;
     }
-    listener = listen_unseen();
+    listener = listen_unseen(lock);
     child = listener < 0 ? -1 : fork();
     if (child == 0) {
+        self.has_name = true;
         if (!settle(lock, listener, arguments)) {
             log_error("unable to stay: %s", strerror(errno));
-            (void)unlink(self.unseen);
+            resident_withdraw();
             _exit(EXIT_FAILURE);
         }
         return 0;
     }
-    if (child < 0 && listener >= 0) {
+    if (child < 0) {
         failure = errno;
         (void)unlink(self.unseen);
         errno = failure;
@@ -307,25 +313,21 @@ pid_t resident_leave(char **arguments)
 
 bool resident_publish(void)
 {
-    if (!is_in_place(LOCK)) { /* somebody else may be here by now */
-        (void)unlink(self.unseen);
-        errno = EEXIST;
+    if (!is_in_place(LOCK)) {
+        errno = EEXIST; /* somebody else may be here by now */
         return false;
     }
-    if (rename(self.unseen, self.path) != 0) {
-        return false;
-    }
-    self.is_published = true;
-    return dup2(STDOUT_FILENO, STDERR_FILENO) >= 0;
+    return rename(self.unseen, self.path) == 0 && dup2(STDOUT_FILENO, STDERR_FILENO) >= 0;
 }
 
 void resident_withdraw(void)
 {
     char path[PATH_SIZE];
 
-    if (!atomic_exchange(&self.is_published, false)) {
+    if (!atomic_exchange(&self.has_name, false)) {
         return;
     }
+    (void)unlink(self.unseen);
     if (is_in_place(LOCK)) { /* else the socket of that name is another's */
         (void)unlink(self.path);
         (void)unlink(lock_path(path));

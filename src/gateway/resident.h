@@ -12,7 +12,7 @@
 int resident_connect(void);
 
 /* Has no request find a resident that does not answer. It keeps its lock, so none is left in its place before
- * it ends. */
+ * it ends. Behind resident_connect. */
 void resident_forsake(void);
 
 /* Leaves a child behind that is to be the resident, unless there is one already or one is about to be: 0 in
@@ -26,7 +26,8 @@ pid_t resident_leave(char **arguments);
  * the web server. False, and errno says why, where they cannot. */
 bool resident_publish(void);
 
-/* Has no request find it any more; those that come leave another. From any thread, any number of times. */
+/* Has no request find it any more, and removes its files; requests that come leave another. At its end at the
+ * latest. From any thread, any number of times. */
 void resident_withdraw(void);
 
 #endif
