@@ -2,7 +2,10 @@
 #include "base/clock.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <time.h>
+
+enum { POLL_MAX_MS = 60000 };
 
 int64_t clock_now_ms(void)
 {
@@ -18,4 +21,22 @@ void clock_sleep_ms(int64_t milliseconds)
 
     while (nanosleep(&left, &left) != 0 && errno == EINTR) {
     }
+}
+
+bool clock_poll(int descriptor, short events, int64_t deadline_ms)
+{
+    struct pollfd polled = {.fd = descriptor, .events = events};
+
+    while (descriptor >= 0) {
+        int64_t left_ms = deadline_ms - clock_now_ms();
+        int ready = poll(&polled, 1, left_ms > POLL_MAX_MS ? POLL_MAX_MS : left_ms > 0 ? (int)left_ms : 0);
+
+        if (ready > 0) {
+            return true;
+        }
+        if (left_ms <= 0 || (ready < 0 && errno != EINTR)) {
+            break;
+        }
+    }
+    return false;
 }

@@ -2,6 +2,7 @@
 #ifndef INCIDENTS_BASE_CLOCK_H
 #define INCIDENTS_BASE_CLOCK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* Milliseconds of CLOCK_MONOTONIC. */
@@ -9,5 +10,9 @@ int64_t clock_now_ms(void);
 
 /* Sleeps for that many milliseconds, through interruptions. */
 void clock_sleep_ms(int64_t milliseconds);
+
+/* Waits until the descriptor is ready for events, those of poll(2); false once clock_now_ms() has passed
+ * deadline_ms and it is not ready even now, or where it cannot be waited for (errno), as one below 0. */
+bool clock_poll(int descriptor, short events, int64_t deadline_ms);
 
 #endif

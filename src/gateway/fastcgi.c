@@ -499,7 +499,11 @@ static bool run_workers(struct server *server, struct worker *workers, const sig
     }
     (void)pthread_attr_destroy(&attributes);
     if (started == wanted) {
-        server->is_resident ? await_end_of_stay(server, signals) : await_stop(server, signals);
+        if (server->is_resident) {
+            await_end_of_stay(server, signals);
+        } else {
+            await_stop(server, signals);
+        }
     }
     request_stop(server);
     for (size_t i = 0; i < started; i++) {

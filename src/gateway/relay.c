@@ -49,23 +49,6 @@ static void write_request(const struct request *request, request_variable *varia
     buffer_free(&params);
 }
 
-static bool wait_for(int connection, short events, int64_t deadline_ms)
-{
-    struct pollfd socket = {.fd = connection, .events = events};
-
-    for (;;) {
-        int64_t left_ms = deadline_ms - clock_now_ms();
-        int ready = poll(&socket, 1, left_ms > 0 ? (int)left_ms : 0);
-
-        if (ready > 0) {
-            return true;
-        }
-        if (left_ms <= 0 || (ready < 0 && errno != EINTR)) {
-            return false;
-        }
-    }
-}
-
 static enum relay_result send_all(int connection, const struct buffer *records, int64_t deadline_ms)
 {
     size_t sent = 0;
@@ -74,7 +57,7 @@ static enum relay_result send_all(int connection, const struct buffer *records, 
         ssize_t n = send(connection, records->data + sent, records->len - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
 
         if (n < 0 && errno == EAGAIN) {
-            if (!wait_for(connection, POLLOUT, deadline_ms)) {
+            if (!clock_poll(connection, POLLOUT, deadline_ms)) {
                 return RELAY_SILENT;
             }
         } else if (n < 0 && errno != EINTR) {
@@ -129,7 +112,7 @@ static enum relay_result receive_all(int connection, int64_t deadline_ms, struct
         ssize_t n = recv(connection, chunk, sizeof chunk, MSG_DONTWAIT);
 
         if (n < 0 && errno == EAGAIN) {
-            if (!wait_for(connection, POLLIN, deadline_ms)) {
+            if (!clock_poll(connection, POLLIN, deadline_ms)) {
                 return RELAY_SILENT;
             }
         } else if (n == 0 || (n < 0 && errno != EINTR)) {

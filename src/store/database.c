@@ -1,7 +1,6 @@
 /* One connection to Postgres, and the one call that the worker makes on it. */
 #include "store/database.h"
 
-#include <errno.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -109,29 +108,6 @@ static void went_well(struct database *database)
     }
 }
 
-/* Waits until the connection's socket is ready for events; false once the deadline has passed, and it is not
- * ready even now. */
-static bool wait_for_socket(const PGconn *connection, short events, int64_t deadline_ms)
-{
-    struct pollfd socket = {.fd = PQsocket(connection), .events = events};
-
-    for (;;) {
-        int64_t left = deadline_ms - clock_now_ms();
-        int ready;
-
-        if (socket.fd < 0) {
-            return false;
-        }
-        ready = poll(&socket, 1, left > 60000 ? 60000 : left > 0 ? (int)left : 0);
-        if (ready > 0) {
-            return true;
-        }
-        if (left <= 0 || (ready < 0 && errno != EINTR)) {
-            return false;
-        }
-    }
-}
-
 /* A session that waits for the standby's word can be told to wait no longer. Its transaction is committed
  * then, and it says no more than a warning, in the server's language; but where in Postgres it comes from
  * stays the same. */
@@ -153,7 +129,8 @@ static bool go_through_with_it(PGconn *connection, int64_t deadline_ms)
         PQstatus(connection) == CONNECTION_BAD ? PGRES_POLLING_FAILED : PGRES_POLLING_WRITING;
 
     while (status == PGRES_POLLING_READING || status == PGRES_POLLING_WRITING) {
-        if (!wait_for_socket(connection, status == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline_ms)) {
+        if (!clock_poll(PQsocket(connection), status == PGRES_POLLING_READING ? POLLIN : POLLOUT,
+                        deadline_ms)) {
             return false;
         }
         status = PQconnectPoll(connection);
@@ -239,7 +216,7 @@ static PGresult *next_result(struct database *database, int64_t deadline_ms, boo
 {
     *in_time = true;
     while (PQisBusy(database->connection)) {
-        if (!wait_for_socket(database->connection, POLLIN, deadline_ms) ||
+        if (!clock_poll(PQsocket(database->connection), POLLIN, deadline_ms) ||
             PQconsumeInput(database->connection) == 0) {
             *in_time = false;
             return NULL;
@@ -255,7 +232,7 @@ static bool flush(struct database *database, int64_t deadline_ms)
 
     while ((unsent = PQflush(database->connection)) == 1) {
         /* The server may have something to say before it reads on; not to listen would be a deadlock. */
-        if (!wait_for_socket(database->connection, POLLIN | POLLOUT, deadline_ms) ||
+        if (!clock_poll(PQsocket(database->connection), POLLIN | POLLOUT, deadline_ms) ||
             PQconsumeInput(database->connection) == 0) {
             return false;
         }
