@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include <ftw.h>
+#include <glob.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/digest.h"
 #include "harness/http.h"
 #include "harness/site.h"
 
@@ -303,6 +305,27 @@ const char *site_query(struct site *site, const char *sql)
     return site_query_for(site, sql, NULL);
 }
 
+/* Their name has the hash of the token's hash in it. */
+size_t site_remove_metrics(const char *metrics_token)
+{
+    char token_hash[DIGEST_HEX_SIZE], hash[DIGEST_HEX_SIZE], pattern[64];
+    size_t count;
+    glob_t found;
+
+    digest_sha256((struct slice){.data = metrics_token, .len = strlen(metrics_token)}, token_hash);
+    digest_sha256((struct slice){.data = token_hash, .len = strlen(token_hash)}, hash);
+    (void)snprintf(pattern, sizeof pattern, "/dev/shm/incidents-*-%.16s-*", hash);
+    if (glob(pattern, 0, NULL, &found) != 0) {
+        return 0;
+    }
+    count = found.gl_pathc;
+    for (size_t i = 0; i < count; i++) {
+        assert_int_equal(unlink(found.gl_pathv[i]), 0);
+    }
+    globfree(&found);
+    return count;
+}
+
 char *read_whole_file(const char *path)
 {
     FILE *file = fopen(path, "re");
@@ -338,9 +361,10 @@ void site_pause_postgres(struct site *site)
     signal_postgres(site, SIGSTOP);
 }
 
-void site_resume_postgres(const struct site *site)
+void site_resume_postgres(struct site *site)
 {
     signal_postgres(site, SIGCONT);
+    site->paused[0] = '\0';
 }
 
 size_t site_count_in_log(const struct site *site, const char *text)

@@ -42,7 +42,7 @@ void site_stop_postgres(struct site *site, int signal_number);
 /* Stops the postmaster and the worker's sessions where they are, as if its machine stood still; lets them go
  * on. */
 void site_pause_postgres(struct site *site);
-void site_resume_postgres(const struct site *site);
+void site_resume_postgres(struct site *site);
 /* A session of the owner's that has run the statement in a transaction and stays in it, for others to wait
  * for; takes it back. */
 PGconn *site_hold(const struct site *site, const char *sql);
@@ -70,6 +70,10 @@ PGresult *site_rows(struct site *site, const char *sql, const char *value);
 
 /* The first value of the first of them, as site_query gives it. */
 const char *site_query_for(struct site *site, const char *sql, const char *value);
+
+/* Removes what processes with that INCIDENTS_METRICS_TOKEN count in: when it is not needed any more, only who
+ * runs them can say. How many such files there were. */
+size_t site_remove_metrics(const char *metrics_token);
 
 /* The whole of a file, NUL-terminated; free it. */
 char *read_whole_file(const char *path);

@@ -5,7 +5,6 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include <glob.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +13,6 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/digest.h"
 #include "harness/crowd.h"
 
 static struct site site;
@@ -231,28 +229,14 @@ static void processes_count_together(void **state)
     assert_true(value_of(created) == before + 1);
 }
 
-static void find_shared(glob_t *found)
-{
-    char token_hash[DIGEST_HEX_SIZE], hash[DIGEST_HEX_SIZE], pattern[64];
-
-    digest_sha256((struct slice){.data = TOKEN, .len = strlen(TOKEN)}, token_hash);
-    digest_sha256((struct slice){.data = token_hash, .len = strlen(token_hash)}, hash);
-    (void)snprintf(pattern, sizeof pattern, "/dev/shm/incidents-*-%.16s-*", hash);
-    assert_int_equal(glob(pattern, 0, NULL, found), 0);
-}
-
 /* As logind does at the end of a user's last session. */
 static void processes_find_each_other_again_when_their_memory_was_removed(void **state)
 {
     static const char created[] = "incidents_requests_total{method=\"incidents.upsert\",outcome=\"created\"}";
-    glob_t found;
 
     (void)state;
     send_by(http_through_nginx, "before the removal", "2024-01-01"); /* opens a connection to the database */
-    find_shared(&found);
-    assert_int_equal(found.gl_pathc, 1);
-    assert_int_equal(unlink(found.gl_pathv[0]), 0);
-    globfree(&found);
+    assert_int_equal(site_remove_metrics(TOKEN), 1);
     send_by_cgi("after the removal");
     clock_sleep_ms(1100);
     await_value("incidents_processes", 1);
@@ -323,21 +307,13 @@ static int start(void **state)
     return 0;
 }
 
-/* Removes what the workers shared, so that nothing is left behind: when it is not needed any more, only who
- * runs them can say. Its name has the hash of the token's hash in it. */
 static int stop(void **state)
 {
-    glob_t found;
-
     (void)state;
     crowd_abandon_all();
     http_close();
     site_stop(&site);
-    find_shared(&found);
-    for (size_t i = 0; i < found.gl_pathc; i++) {
-        assert_int_equal(unlink(found.gl_pathv[i]), 0);
-    }
-    globfree(&found);
+    (void)site_remove_metrics(TOKEN);
     return 0;
 }
 

@@ -24,14 +24,47 @@
 #include "base/clock.h"
 #include "base/digest.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "harness/site.h"
 #include "store/sqlstate.h"
 #include "store/store.h"
 
-enum { REQUESTS_MAX = 128, GATE_TIMEOUT_MS = 20000, QUEUEING_MS = 15 };
+enum { REQUESTS_MAX = 128, STORES_MAX = 2, GATE_TIMEOUT_MS = 20000 };
 
+static char metrics_token[32]; /* so that the length of the queue is known; this process's own */
 static struct site site;
 static char token_hash[DIGEST_HEX_SIZE];
+
+/* Those that are running. A test that fails leaves its own to clean, which the settings must outlive. */
+static struct running {
+    struct store *store;
+    struct settings settings;
+} running[STORES_MAX];
+
+static struct store *start_store(struct store *(*start)(const struct settings *),
+                                 const struct settings *settings)
+{
+    struct running *place = running;
+
+    while (place->store != NULL) {
+        place++;
+        assert_true(place < running + STORES_MAX);
+    }
+    place->settings = *settings;
+    place->store = start(&place->settings);
+    assert_non_null(place->store);
+    return place->store;
+}
+
+static void stop_store(struct store *store)
+{
+    store_stop(store);
+    for (size_t i = 0; i < STORES_MAX; i++) {
+        if (running[i].store == store) {
+            running[i].store = NULL;
+        }
+    }
+}
 
 /* An upsert on its way, in a thread of its own. */
 struct request {
@@ -120,7 +153,36 @@ static void send_upserts(struct store *store, const char *prefix, size_t count)
         (void)snprintf(id, sizeof id, "%s%zu", prefix, i);
         (void)send_upsert(store, id, "n");
     }
-    clock_sleep_ms((int64_t)count + QUEUEING_MS); /* until all of them wait */
+}
+
+/* Waits until that many requests wait for others to come back. */
+static void await_queue(int64_t length)
+{
+    int64_t deadline = clock_now_ms() + GATE_TIMEOUT_MS;
+
+    while (metrics_sum(METRICS_QUEUE) != length) {
+        assert_true(clock_now_ms() < deadline);
+        clock_sleep_ms(1);
+    }
+}
+
+/* As send_upsert and send_upserts, while all connections are held back, so that the new requests wait behind
+ * those that do. */
+static struct request *queue_upsert(struct store *store, const char *id, const char *name)
+{
+    int64_t length = metrics_sum(METRICS_QUEUE);
+    struct request *request = send_upsert(store, id, name);
+
+    await_queue(length + 1);
+    return request;
+}
+
+static void queue_upserts(struct store *store, const char *prefix, size_t count)
+{
+    int64_t length = metrics_sum(METRICS_QUEUE);
+
+    send_upserts(store, prefix, count);
+    await_queue(length + (int64_t)count);
 }
 
 /* Waits for the outcome; which it is. */
@@ -218,9 +280,8 @@ static struct settings settings_for(int connections)
 /* A store with one connection, which carries an upsert of gate0 that the closed gate holds back. */
 static struct store *start_behind_gate(const struct settings *settings)
 {
-    struct store *store = store_start(settings);
+    struct store *store = start_store(store_start, settings);
 
-    assert_non_null(store);
     close_gate("gate0");
     (void)send_upsert(store, "gate0", "n");
     await_busy("1");
@@ -248,13 +309,13 @@ static void requests_that_wait_share_a_transaction(void **state)
     struct store *store = start_behind_gate(&settings);
 
     (void)state;
-    send_upserts(store, "together", 64);
+    queue_upserts(store, "together", 64);
     open_gate("gate0");
     await_all();
     check_all_but(NULL, ITEM_CREATED);
     assert_string_equal(count_stored("together"), "64");
     assert_string_equal(count_transactions("together"), "1");
-    store_stop(store);
+    stop_store(store);
 }
 
 static void a_transaction_holds_no_more_than_the_setting_allows(void **state)
@@ -265,12 +326,12 @@ static void a_transaction_holds_no_more_than_the_setting_allows(void **state)
     (void)state;
     settings.batch_max = 10;
     store = start_behind_gate(&settings);
-    send_upserts(store, "capped", 40);
+    queue_upserts(store, "capped", 40);
     open_gate("gate0");
     await_all();
     check_all_but(NULL, ITEM_CREATED);
     assert_string_equal(count_transactions("capped"), "4");
-    store_stop(store);
+    stop_store(store);
 }
 
 static void requests_on_two_connections_travel_side_by_side(void **state)
@@ -285,7 +346,7 @@ static void requests_on_two_connections_travel_side_by_side(void **state)
     }
     open_gate("gate0");
     assert_int_equal(await(&requests[0]), ITEM_CREATED);
-    store_stop(store);
+    stop_store(store);
 }
 
 static void a_poisoned_item_among_63_good_ones_fails_alone(void **state)
@@ -298,9 +359,9 @@ static void a_poisoned_item_among_63_good_ones_fails_alone(void **state)
     (void)site_query(&site,
                      "ALTER TABLE intake.incident ADD CONSTRAINT poison CHECK (reference_id <> 'poison')");
     store = start_behind_gate(&settings);
-    send_upserts(store, "before", 30);
-    poisoned = send_upsert(store, "poison", "n");
-    send_upserts(store, "behind", 33);
+    queue_upserts(store, "before", 30);
+    poisoned = queue_upsert(store, "poison", "n");
+    queue_upserts(store, "behind", 33);
     open_gate("gate0");
     await_all();
     (void)site_query(&site, "ALTER TABLE intake.incident DROP CONSTRAINT poison");
@@ -308,7 +369,7 @@ static void a_poisoned_item_among_63_good_ones_fails_alone(void **state)
     check_all_but(poisoned, ITEM_CREATED);
     assert_string_equal(count_stored("be"), "63");
     assert_string_equal(count_stored("poison"), "0");
-    store_stop(store);
+    stop_store(store);
 }
 
 static void a_value_that_the_database_refuses_is_its_own_requests_error(void **state)
@@ -323,15 +384,15 @@ static void a_value_that_the_database_refuses_is_its_own_requests_error(void **s
     (void)site_query(&site, "CREATE TRIGGER refuse BEFORE INSERT ON intake.incident FOR EACH ROW "
                             "WHEN (NEW.reference_id = 'out of range') EXECUTE FUNCTION test.refuse()");
     store = start_behind_gate(&settings);
-    refused = send_upsert(store, "out of range", "n");
-    send_upserts(store, "good", 20);
+    refused = queue_upsert(store, "out of range", "n");
+    queue_upserts(store, "good", 20);
     open_gate("gate0");
     await_all();
     (void)site_query(&site, "DROP FUNCTION test.refuse() CASCADE");
     assert_int_equal(refused->item.outcome, ITEM_UNSTORABLE);
     check_all_but(refused, ITEM_CREATED);
     assert_string_equal(count_stored("good"), "20");
-    store_stop(store);
+    stop_store(store);
 }
 
 /* In the place of apply_batch, the function has this body until restore_function is called. */
@@ -366,12 +427,12 @@ static void an_answer_that_makes_no_sense_is_nobodys_success(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {
-        struct store *store = store_start(&settings);
+        struct store *store = start_store(store_start, &settings);
 
         replace_function(bodies[i]);
         assert_int_equal(await(send_upsert(store, "senseless", "n")), ITEM_FAILED);
         restore_function();
-        store_stop(store);
+        stop_store(store);
     }
     assert_string_equal(count_stored("senseless"), "0");
 }
@@ -389,9 +450,9 @@ static void what_the_database_remarks_is_in_the_log_and_costs_nothing(void **sta
                             "EXECUTE FUNCTION test.remark()");
     (void)snprintf(path, sizeof path, "%s/remarks.log", site.directory);
     assert_true(log_open(path, LOG_FORMAT_TEXT));
-    store = store_start(&settings);
+    store = start_store(store_start, &settings);
     assert_int_equal(await(send_upsert(store, "remarkable", "n")), ITEM_CREATED);
-    store_stop(store);
+    stop_store(store);
     assert_true(log_open("stderr", LOG_FORMAT_TEXT));
     (void)site_query(&site, "DROP FUNCTION test.remark() CASCADE");
     log = read_whole_file(path);
@@ -416,11 +477,10 @@ static const char *passed_names(void)
 static void requests_for_one_incident_take_effect_in_their_order(void **state)
 {
     struct settings settings = settings_for(2);
-    struct store *store = store_start(&settings);
+    struct store *store = start_store(store_start, &settings);
     char expected[256] = "";
 
     (void)state;
-    assert_non_null(store);
     close_gate("gate0");
     close_gate("gate1");
     (void)send_upsert(store, "gate0", "n"); /* two connections, and both are held back */
@@ -432,9 +492,8 @@ static void requests_for_one_incident_take_effect_in_their_order(void **state)
 
         (void)snprintf(name, sizeof name, "v%zu", i);
         (void)snprintf(other, sizeof other, "other%zu", i);
-        (void)send_upsert(store, "one", name);
-        (void)send_upsert(store, other, "n");
-        clock_sleep_ms(QUEUEING_MS);
+        (void)queue_upsert(store, "one", name);
+        (void)queue_upsert(store, other, "n");
         (void)snprintf(expected + strlen(expected), sizeof expected - strlen(expected), "%s%s",
                        i == 0 ? "" : " ", name);
     }
@@ -452,7 +511,7 @@ static void requests_for_one_incident_take_effect_in_their_order(void **state)
 
         assert_int_equal(requests[i].item.outcome, is_later ? ITEM_UPDATED : ITEM_CREATED);
     }
-    store_stop(store);
+    stop_store(store);
 }
 
 static void a_connection_killed_in_the_middle_of_a_batch_costs_its_requests_nothing(void **state)
@@ -462,9 +521,9 @@ static void a_connection_killed_in_the_middle_of_a_batch_costs_its_requests_noth
 
     (void)state;
     close_gate("gate1");
-    send_upserts(store, "before", 31); /* rows are written in this order */
-    (void)send_upsert(store, "gate1", "n");
-    send_upserts(store, "then", 31);
+    queue_upserts(store, "before", 31); /* rows are written in this order */
+    (void)queue_upsert(store, "gate1", "n");
+    queue_upserts(store, "then", 31);
     open_gate("gate0");
     assert_int_equal(await(&requests[0]), ITEM_CREATED);
     for (int killed = 0; killed < 3;) { /* the batch, and whatever tries again */
@@ -477,17 +536,16 @@ static void a_connection_killed_in_the_middle_of_a_batch_costs_its_requests_noth
     await_all();
     check_all_but(NULL, ITEM_CREATED);
     assert_string_equal(count_stored(""), "64");
-    store_stop(store);
+    stop_store(store);
 }
 
 /* As behind a pooler that gives each transaction another session of the server. */
 static void a_prepared_statement_that_is_gone_costs_no_request(void **state)
 {
     struct settings settings = settings_for(1);
-    struct store *store = store_start(&settings);
+    struct store *store = start_store(store_start, &settings);
 
     (void)state;
-    assert_non_null(store);
     (void)site_query(&site, "CREATE FUNCTION test.forget() RETURNS trigger LANGUAGE plpgsql AS "
                             "$$ BEGIN EXECUTE 'DEALLOCATE ALL'; RETURN NEW; END $$");
     (void)site_query(&site, "CREATE TRIGGER forget BEFORE INSERT ON intake.incident FOR EACH ROW "
@@ -500,7 +558,7 @@ static void a_prepared_statement_that_is_gone_costs_no_request(void **state)
     }
     (void)site_query(&site, "DROP FUNCTION test.forget() CASCADE");
     assert_string_equal(count_stored("forgotten"), "10");
-    store_stop(store);
+    stop_store(store);
 }
 
 /* Whether the request is a refusal that came at once, without a wait for its deadline. */
@@ -518,7 +576,7 @@ static void a_full_queue_refuses_at_once_and_keeps_what_it_has(void **state)
     (void)state;
     settings.queue_max = 4;
     store = start_behind_gate(&settings);
-    send_upserts(store, "queued", 4);
+    queue_upserts(store, "queued", 4);
     refused = send_upsert(store, "refused", "n");
     (void)await(refused); /* the gate is still closed */
     assert_true(was_refused_at_once(refused, &settings));
@@ -527,7 +585,7 @@ static void a_full_queue_refuses_at_once_and_keeps_what_it_has(void **state)
     check_all_but(refused, ITEM_CREATED);
     assert_string_equal(count_stored("queued"), "4");
     assert_string_equal(count_stored("refused"), "0");
-    store_stop(store);
+    stop_store(store);
 }
 
 static void whoever_waits_past_the_deadline_is_not_stored_later(void **state)
@@ -544,7 +602,7 @@ static void whoever_waits_past_the_deadline_is_not_stored_later(void **state)
         assert_int_equal(requests[i].item.outcome, ITEM_UNAVAILABLE);
         assert_true(requests[i].took_ms < 3000); /* 400, and much time for a busy machine */
     }
-    store_stop(store);
+    stop_store(store);
     open_gate("gate0");
     await_no_connection();
     assert_string_equal(count_stored(""), "0"); /* gate0, which was under way, neither */
@@ -567,15 +625,15 @@ static void one_slow_item_does_not_take_the_others_along(void **state)
     close_gate("gate1");
     (void)send_upsert(store, "gate1", "n");
     await_busy("1");
-    slow = send_upsert(store, "gate0", "another name");
-    send_upserts(store, "quick", 40);
+    slow = queue_upsert(store, "gate0", "another name");
+    queue_upserts(store, "quick", 40);
     open_gate("gate1");
     await_all();
     site_let_go(locker);
     assert_int_equal(slow->item.outcome, ITEM_UNAVAILABLE);
     check_all_but(slow, ITEM_CREATED);
     assert_string_equal(count_stored("quick"), "40");
-    store_stop(store);
+    stop_store(store);
 }
 
 /* A stop, and plain CGI, while an incident is locked for longer than anybody waits. */
@@ -589,21 +647,22 @@ static void whoever_gives_up_at_a_lock_ends(void **state)
     (void)state;
     settings.deadline_ms =
         5500; /* a tenth of it is longer than lock_timeout: the last attempt is no timeout of ours */
-    store = store_start(&settings);
-    single = store_start_single(&settings);
+    store = start_store(store_start, &settings);
+    single = start_store(store_start_single, &settings);
     assert_int_equal(await(send_upsert(store, "locked", "n")), ITEM_CREATED);
     locker = site_hold(&site, "UPDATE intake.incident SET name = 'held' WHERE reference_id = 'locked'");
-    request = send_upsert(single, "locked", "another name");
     for (int i = 0; i < 4; i++) { /* whether it is seen depends on which thread is first */
         (void)send_upsert(store, "locked", "another name");
     }
-    clock_sleep_ms(QUEUEING_MS);
-    store_stop(store);
+    await_queue(3); /* the fourth is under way */
+    request = send_upsert(single, "locked", "another name");
+    await_busy("2");
+    stop_store(store);
     await_all();
     site_let_go(locker);
     check_all_but(&requests[0], ITEM_UNAVAILABLE);
     assert_int_equal(request->item.outcome, ITEM_UNAVAILABLE);
-    store_stop(single);
+    stop_store(single);
 }
 
 /* Ends the store's connections on this side alone: what runs in the database goes on and hears nothing of it.
@@ -635,10 +694,8 @@ static void a_batch_that_was_lost_undoes_nothing_newer(void **state)
     close_gate("a-gate");
     (void)send_upsert(store, "gate1", "n");
     await_busy("2");
-    first = send_upsert(store, "behind", "old");
-    clock_sleep_ms(QUEUEING_MS);
-    (void)send_upsert(store, "a-gate", "n"); /* which comes first in the batch */
-    clock_sleep_ms(QUEUEING_MS);
+    first = queue_upsert(store, "behind", "old");
+    (void)queue_upsert(store, "a-gate", "n"); /* which comes first in the batch */
     open_gate("gate0");
     (void)await(&requests[0]);
     await_busy("2");
@@ -661,7 +718,7 @@ static void a_batch_that_was_lost_undoes_nothing_newer(void **state)
     await_busy("0");
     assert_string_equal(site_query(&site, "SELECT name FROM intake.incident WHERE reference_id = 'behind'"),
                         "new");
-    store_stop(store);
+    stop_store(store);
 }
 
 /* Asks until the store has the database back, which must not take it long. */
@@ -688,14 +745,14 @@ static void a_database_that_stood_still_is_found_again(int connections)
     struct store *store;
 
     settings.deadline_ms = 1000;
-    store = store_start(&settings);
+    store = start_store(store_start, &settings);
     assert_int_equal(await(send_upsert(store, "before", "n")), ITEM_CREATED);
     site_pause_postgres(&site);
     assert_int_equal(await(send_upsert(store, "meanwhile", "n")), ITEM_UNAVAILABLE);
     clock_sleep_ms(4000);
     site_resume_postgres(&site);
     await_return(store);
-    store_stop(store);
+    stop_store(store);
 }
 
 static void a_database_that_stood_still_is_found_again_by_one_connection(void **state)
@@ -742,7 +799,7 @@ static void a_silent_server_leaves_the_next_one_its_share_of_the_time(void **sta
         (void)snprintf(settings.database_url, sizeof settings.database_url,
                        "postgresql:///incidents?host=%s,%s&user=incidents_fcgi&connect_timeout=%s", directory,
                        site.directory, timeouts[i]);
-        store = store_start(&settings);
+        store = start_store(store_start, &settings);
         assert_int_equal(await(send_upsert(store, timeouts[i], "n")), ITEM_CREATED);
         /* Away for longer than a deadline, so that nothing but a probe will find it. */
         site_stop_postgres(&site, SIGINT);
@@ -750,7 +807,7 @@ static void a_silent_server_leaves_the_next_one_its_share_of_the_time(void **sta
         clock_sleep_ms(settings.deadline_ms);
         site_start_postgres(&site, "-c fsync=off");
         await_return(store);
-        store_stop(store);
+        stop_store(store);
         (void)site_query(&site, "DELETE FROM intake.incident"); /* await_return wants to create */
     }
     (void)close(fd);
@@ -790,7 +847,7 @@ static void a_server_that_is_passed_over_is_left_by_idle_connections_too(void **
         assert_true(clock_now_ms() < give_up_ms);
         clock_sleep_ms(10);
     }
-    store_stop(store);
+    stop_store(store);
 }
 
 /* More than the socket takes, so that it cannot even be sent. */
@@ -803,7 +860,7 @@ static void a_large_request_to_a_database_that_stands_still_ends_in_time(void **
 
     (void)state;
     settings.deadline_ms = 1000;
-    store = store_start(&settings);
+    store = start_store(store_start, &settings);
     assert_int_equal(await(send_upsert(store, "first", "n")), ITEM_CREATED);
     assert_int_equal(await(send_upsert(store, "second", "n")), ITEM_CREATED); /* the statement is prepared */
     site_pause_postgres(&site);
@@ -812,7 +869,7 @@ static void a_large_request_to_a_database_that_stands_still_ends_in_time(void **
     assert_true(large->took_ms < 5000);
     site_resume_postgres(&site);
     await_return(store);
-    store_stop(store);
+    stop_store(store);
     assert_string_equal(count_stored("large"), "0");
     buffer_free(&body);
 }
@@ -826,19 +883,19 @@ static void large_requests_do_not_share_a_transaction_of_any_size(void **state)
     (void)state;
     (void)send_large(store, "large0", &bodies[0]);
     (void)send_large(store, "large1", &bodies[1]);
-    clock_sleep_ms(20 * QUEUEING_MS);
+    await_queue(2);
     open_gate("gate0");
     await_all();
     check_all_but(NULL, ITEM_CREATED);
     assert_string_equal(count_transactions("large"), "2");
-    store_stop(store);
+    stop_store(store);
     buffer_free(&bodies[0]);
     buffer_free(&bodies[1]);
 }
 
-static void *stop_store(void *store)
+static void *stop_from_a_thread(void *store)
 {
-    store_stop(store);
+    stop_store(store);
     return NULL;
 }
 
@@ -849,8 +906,8 @@ static void a_store_that_stops_answers_what_waits_first(void **state)
     pthread_t stopping;
 
     (void)state;
-    send_upserts(store, "waits", 20);
-    assert_int_equal(pthread_create(&stopping, NULL, stop_store, store), 0);
+    queue_upserts(store, "waits", 20);
+    assert_int_equal(pthread_create(&stopping, NULL, stop_from_a_thread, store), 0);
     clock_sleep_ms(200);
     open_gate("gate0");
     (void)pthread_join(stopping, NULL);
@@ -866,7 +923,7 @@ static void a_request_that_comes_within_a_probe_is_sent_behind_it(void **state)
 
     (void)state;
     settings.deadline_ms = 4000;
-    store = store_start(&settings);
+    store = start_store(store_start, &settings);
     assert_int_equal(await(send_upsert(store, "before", "n")), ITEM_CREATED);
     site_pause_postgres(&site);
     assert_int_equal(await(send_upsert(store, "meanwhile", "n")), ITEM_UNAVAILABLE);
@@ -876,7 +933,7 @@ static void a_request_that_comes_within_a_probe_is_sent_behind_it(void **state)
     site_resume_postgres(&site);
     assert_int_equal(await(request), ITEM_CREATED);
     assert_true(request->took_ms < 2500);
-    store_stop(store);
+    stop_store(store);
 }
 
 static void a_database_that_refuses_is_not_stormed(void **state)
@@ -886,14 +943,14 @@ static void a_database_that_refuses_is_not_stormed(void **state)
 
     (void)state;
     settings.deadline_ms = 20000;
-    store = store_start(&settings);
+    store = start_store(store_start, &settings);
     (void)site_query(&site, "ALTER ROLE incidents_fcgi CONNECTION LIMIT 0"); /* 53300: try again */
     send_upserts(store, "storm", 100);
     clock_sleep_ms(2000);
     (void)site_query(&site, "ALTER ROLE incidents_fcgi CONNECTION LIMIT -1");
     await_all();
     check_all_but(NULL, ITEM_CREATED);
-    store_stop(store);
+    stop_store(store);
     assert_in_range(site_count_in_log(&site, "too many connections for role"), 2, 40);
 }
 
@@ -981,8 +1038,7 @@ static void a_name_server_that_is_silent_keeps_nobody_past_the_deadline(void **s
     (void)snprintf(settings.database_url, sizeof settings.database_url,
                    "host=localhost port=1 dbname=incidents user=x");
     atomic_store(&names_are_silent, true);
-    store = store_start(&settings);
-    assert_non_null(store);
+    store = start_store(store_start, &settings);
     for (int i = 0; i < 3; i++) { /* more than there are connections to hold up */
         send_upserts(store, "nameless", 8);
         await_all();
@@ -993,7 +1049,7 @@ static void a_name_server_that_is_silent_keeps_nobody_past_the_deadline(void **s
         forget_all();
     }
     atomic_store(&names_are_silent, false);
-    store_stop(store);
+    stop_store(store);
 }
 
 static void is_done_without_a_thread(void *unused)
@@ -1012,8 +1068,7 @@ static void a_caller_that_is_alone_carries_nothing(void **state)
 
     (void)state;
     settings.threads = 1;
-    store = store_start(&settings);
-    assert_non_null(store);
+    store = start_store(store_start, &settings);
     (void)send_upsert(store, "first", "n"); /* after which the connection is there */
     (void)await(&requests[0]);
     close_gate("gate0");
@@ -1027,7 +1082,7 @@ static void a_caller_that_is_alone_carries_nothing(void **state)
     assert_int_equal(request->item.outcome, ITEM_PENDING);
     await_busy("1");
     open_gate("gate0");
-    store_stop(store);
+    stop_store(store);
     assert_int_equal(request->item.outcome, ITEM_CREATED);
 }
 
@@ -1042,7 +1097,7 @@ static void waits_to_be_let_go(void *semaphore)
 static void the_next_batch_sets_out_before_anybody_is_told(void **state)
 {
     struct settings settings = settings_for(1);
-    struct store *store = store_start(&settings);
+    struct store *store = start_store(store_start, &settings);
     int64_t deadline = clock_now_ms() + GATE_TIMEOUT_MS;
     struct request *request;
     struct ticket ticket;
@@ -1050,7 +1105,6 @@ static void the_next_batch_sets_out_before_anybody_is_told(void **state)
     sem_t let_go;
 
     (void)state;
-    assert_non_null(store);
     assert_int_equal(sem_init(&let_go, 0, 0), 0);
     for (int i = 0; i < 2; i++) { /* behind which the connection knows the statement */
         assert_int_equal(await(send_upsert(store, i == 0 ? "first" : "second", "n")), ITEM_CREATED);
@@ -1062,7 +1116,7 @@ static void the_next_batch_sets_out_before_anybody_is_told(void **state)
     ticket = (struct ticket){.item = &request->item, .done = waits_to_be_let_go, .context = &let_go};
     store_queue(store, &ticket);
     await_busy("1");
-    send_upserts(store, "next", 3);
+    queue_upserts(store, "next", 3);
     open_gate("gate0");
     while (!is_stored && clock_now_ms() < deadline) {
         is_stored = strcmp(count_stored("next"), "3") == 0;
@@ -1070,7 +1124,7 @@ static void the_next_batch_sets_out_before_anybody_is_told(void **state)
     }
     assert_int_equal(sem_post(&let_go), 0);
     await_all();
-    store_stop(store);
+    stop_store(store);
     (void)sem_destroy(&let_go);
     check_all_but(NULL, ITEM_CREATED);
     assert_true(is_stored);
@@ -1079,28 +1133,28 @@ static void the_next_batch_sets_out_before_anybody_is_told(void **state)
 static void one_connection_is_enough_for_all(void **state)
 {
     struct settings settings = settings_for(1);
-    struct store *store = store_start(&settings);
+    struct store *store = start_store(store_start, &settings);
 
     (void)state;
-    assert_non_null(store);
     run_clients(store, "1");
-    store_stop(store);
+    stop_store(store);
 }
 
 static void several_connections_keep_every_request(void **state)
 {
     struct settings settings = settings_for(4);
-    struct store *store = store_start(&settings);
+    struct store *store = start_store(store_start, &settings);
 
     (void)state;
-    assert_non_null(store);
     run_clients(store, "4");
-    store_stop(store);
+    stop_store(store);
 }
 
 static int start(void **state)
 {
     (void)state;
+    (void)snprintf(metrics_token, sizeof metrics_token, "store_test %d", (int)getpid());
+    assert_true(metrics_open(metrics_token, true));
     site_start_empty(&site);
     assert_int_equal(site_control(&site, NULL, "migrate", NULL)->status, 0);
     (void)site_query(&site, "CREATE ROLE incidents_fcgi LOGIN IN ROLE incidents_worker");
@@ -1114,6 +1168,7 @@ static int start(void **state)
 static int stop(void **state)
 {
     (void)state;
+    (void)site_remove_metrics(metrics_token);
     site_stop(&site);
     return 0;
 }
@@ -1121,8 +1176,15 @@ static int stop(void **state)
 static int clean(void **state)
 {
     (void)state;
+    /* Where a test failed, Postgres may stand still, and what it had sent may wait. */
+    site_resume_postgres(&site);
     (void)site_query(&site, "DELETE FROM test.closed");
-    await_all(); /* where a test failed, some still wait */
+    for (size_t i = 0; i < STORES_MAX; i++) {
+        if (running[i].store != NULL) {
+            stop_store(running[i].store);
+        }
+    }
+    await_all();
     forget_all();
     await_no_connection(); /* a closed one takes a moment to end */
     (void)site_query(&site, "DELETE FROM intake.incident");
