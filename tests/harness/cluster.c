@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/shm.h>
 
 #include "base/clock.h"
 #include "harness/cluster.h"
@@ -84,6 +85,8 @@ void cluster_start(struct cluster *cluster, struct site *site)
     /* pg_rewind wants both, and starts Postgres once by itself: so they stand in its configuration. */
     (void)cluster_query(cluster, 0, "ALTER SYSTEM SET wal_log_hints = on");
     (void)cluster_query(cluster, 0, "ALTER SYSTEM SET wal_keep_size = '512MB'");
+    /* Then what a killed one shared goes with its directory. */
+    (void)cluster_query(cluster, 0, "ALTER SYSTEM SET dynamic_shared_memory_type = mmap");
     /* What is killed here are processes, whose writes the kernel keeps. */
     (void)cluster_query(cluster, 0, torture_is_long() ? "SELECT 1" : "ALTER SYSTEM SET fsync = off");
     site_stop_postgres(site, SIGINT);
@@ -124,11 +127,33 @@ static void signal_all(const struct cluster *cluster, size_t node, int signal_nu
     (void)kill(pid, signal_number);
 }
 
+/* Removes what a node that is killed shares with its own processes, as the end of its machine would. Its
+ * number ends the seventh line of postmaster.pid (PostgreSQL, miscadmin.h). */
+static void remove_shared_memory(const struct cluster *cluster, size_t node)
+{
+    char path[SITE_PATH_MAX], *lock_file, *line;
+
+    (void)snprintf(path, sizeof path, "%s/postmaster.pid", cluster->nodes[node].data);
+    line = lock_file = read_whole_file(path);
+    for (int skipped = 0; skipped < 6 && line != NULL; skipped++) {
+        line = strchr(line, '\n');
+        line = line == NULL ? NULL : line + 1;
+    }
+    if (line != NULL) {
+        char *id;
+
+        (void)strtoul(line, &id, 10); /* the key */
+        (void)shmctl((int)strtol(id, NULL, 10), IPC_RMID, NULL);
+    }
+    free(lock_file);
+}
+
 void cluster_kill(struct cluster *cluster, size_t node)
 {
     signal_all(cluster, node, SIGKILL);
     (void)process_wait(cluster->nodes[node].pid, TIMEOUT_MS);
     cluster->nodes[node].pid = 0;
+    remove_shared_memory(cluster, node);
 }
 
 void cluster_pause(struct cluster *cluster, size_t node)

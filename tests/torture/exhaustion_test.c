@@ -39,6 +39,8 @@ static long blocks_of_worker; /* at rest, once warm */
 
 /* ---- Requests that are tried ---- */
 
+#define METRICS_TOKEN "metrics-of-the-test"
+
 /* '@' becomes the trial's name and the number of what is refused: each request is about an incident of its
  * own. Long strings with escapes, and more services than a small table holds, so that every buffer has to
  * grow. */
@@ -90,7 +92,7 @@ static const struct trial trials[] = {
      .verb = "GET",
      .path = "metrics",
      .status = 200,
-     .authorization = "Bearer metrics-of-the-test"},
+     .authorization = "Bearer " METRICS_TOKEN},
     {.name = "bad body", .path = "incidents.upsert", .body = "{\"reference_id\":", .status = 422},
     {.name = "bad token",
      .path = "incidents.upsert",
@@ -331,7 +333,7 @@ static void keep_busy(struct crowd_member *member)
 static void start_worker(void)
 {
     const char *settings[] = {"INCIDENTS_THREADS=2",       "INCIDENTS_CONNECTIONS=1",
-                              "INCIDENTS_DEADLINE_MS=400", "INCIDENTS_METRICS_TOKEN=metrics-of-the-test",
+                              "INCIDENTS_DEADLINE_MS=400", "INCIDENTS_METRICS_TOKEN=" METRICS_TOKEN,
                               scarcity.environment[0],     scarcity.environment[1],
                               scarcity.environment[2],     scarcity.environment[3],
                               scarcity.environment[4],     NULL};
@@ -484,7 +486,7 @@ static bool refuse_one_as_cgi(const struct trial *trial, long number, long many,
     /* HOME: where there is none, libpq has the C library look it up, and glibc 2.36 ends the program where it
      * has no memory to read nsswitch.conf. */
     const char *environment[SCARCITY_ENTRIES + 4] = {
-        "INCIDENTS_DEADLINE_MS=400", "INCIDENTS_METRICS_TOKEN=metrics-of-the-test", "HOME=/nonexistent"};
+        "INCIDENTS_DEADLINE_MS=400", "INCIDENTS_METRICS_TOKEN=" METRICS_TOKEN, "HOME=/nonexistent"};
     struct answer answer;
     int64_t before_ms;
     long refused;
@@ -589,6 +591,7 @@ static int stop(void **state)
 {
     (void)state;
     site_stop(&site);
+    (void)site_remove_metrics(METRICS_TOKEN);
     scarcity_close(&scarcity);
     return 0;
 }
