@@ -164,7 +164,7 @@ function refuse (statusCode, message) {
 
 function build (pool) {
   const app = fastify({
-    logger: false,
+    logger: true, // lines for each request on standard output, as all that it is measured against writes them
     ajv: { customOptions: { coerceTypes: false, removeAdditional: false, allowUnionTypes: true } }
   })
 
@@ -175,7 +175,7 @@ function build (pool) {
 
   app.setErrorHandler((error, request, reply) => {
     const [status, code] = classify(error)
-    if (status === 500) console.error(error)
+    if (status === 500) request.log.error(error)
     if (status === 401) reply.header('WWW-Authenticate', 'Bearer')
     if (status === 503) reply.header('Retry-After', '2')
     reply.code(status).send({
