@@ -241,7 +241,7 @@ static bool flush(struct database *database, int64_t deadline_ms)
 }
 
 /* Has the connection parse the statement once and for all. Where it will not, every batch brings the
- * statement along. */
+ * statement along; but a schema that is yet to come is no reason. */
 static bool prepare(struct database *database, int64_t deadline_ms)
 {
     PGresult *result;
@@ -253,13 +253,12 @@ static bool prepare(struct database *database, int64_t deadline_ms)
     }
     while ((result = next_result(database, deadline_ms, &in_time)) != NULL) {
         database->is_prepared = PQresultStatus(result) == PGRES_COMMAND_OK;
+        database->cannot_prepare =
+            !database->is_prepared &&
+            sqlstate_action(PQresultErrorField(result, PG_DIAG_SQLSTATE)) != SQLSTATE_SCHEMA;
         PQclear(result);
     }
-    if (!in_time || PQstatus(database->connection) == CONNECTION_BAD) {
-        return false;
-    }
-    database->cannot_prepare = !database->is_prepared;
-    return true;
+    return in_time && PQstatus(database->connection) != CONNECTION_BAD;
 }
 
 /* As Postgres reads an array. */
@@ -350,6 +349,11 @@ static enum database_result judge_error(struct database *database, const PGresul
         servers_pass_over(database->servers, database->server);
         lose(database);
         return DATABASE_UNREACHABLE;
+    case SQLSTATE_STATEMENT:
+        if (!database->is_prepared) {
+            break;
+        }
+        /* fall through */
     case SQLSTATE_RECONNECT:
         database->cannot_prepare =
             database->cannot_prepare || (sqlstate != NULL && strcmp(sqlstate, "26000") == 0);

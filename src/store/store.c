@@ -84,6 +84,9 @@ struct store {
     int64_t next_probe_ms;        /* while it is away */
     int failures;                 /* attempts in a row that did not reach it */
     int64_t retry_at_ms;          /* no batch sets out before */
+    int connect_failures;         /* connections in a row that could not be opened, and */
+    int64_t connect_at_ms;        /* no other is tried before */
+    bool was_alone;               /* what set out last travels alone */
     uint64_t last_attempt;        /* its number */
     unsigned seed;                /* of the delays between attempts */
 };
@@ -154,22 +157,21 @@ static bool may_be_sent(struct store *store, const struct ticket *ticket, int64_
            !is_behind_another(store, ticket);
 }
 
-/* Fills the carrier with what waits, in order of arrival, up to the caps. Two requests for one incident never
- * travel at once, so they take effect in the order in which they came. The caller holds the mutex. */
-static void load(struct store *store, struct carrier *carrier, int64_t now_ms)
+/* Fills the carrier, which is empty, with what waits, in order, up to the caps; with_alone: what travels
+ * alone is not left out. Two requests for one incident never travel at once, so they take effect in the order
+ * in which they came. The caller holds the mutex. */
+static void load_in_order(struct store *store, struct carrier *carrier, bool with_alone, int64_t now_ms)
 {
     size_t bytes = 0;
     struct ticket *ticket;
 
-    carrier->count = 0;
-    carrier->attempt = (struct attempt){
-        .deadline_ms = NEVER, .store_until_ms = NEVER, .number = (int64_t)++store->last_attempt};
     TAILQ_FOREACH(ticket, &store->tickets, link)
     {
         if (carrier->count == (size_t)store->settings->batch_max || bytes > BATCH_BYTES_MAX) {
             break;
         }
-        if (!may_be_sent(store, ticket, now_ms) || (ticket->is_alone && carrier->count > 0)) {
+        if (!may_be_sent(store, ticket, now_ms) ||
+            (ticket->is_alone && (!with_alone || carrier->count > 0))) {
             continue;
         }
         bytes += ticket->item->json.len;
@@ -180,9 +182,25 @@ static void load(struct store *store, struct carrier *carrier, int64_t now_ms)
         ticket->item->queue_ms += now_ms - ticket->since_ms;
         add_waiting(store, -1);
         carrier->batch[carrier->count++] = ticket;
+        store->was_alone = ticket->is_alone;
         if (ticket->is_alone) {
             break;
         }
+    }
+}
+
+/* Fills the carrier with what may be sent. What travels alone may wait long for a lock, so the others have
+ * every second turn at least. The caller holds the mutex. */
+static void load(struct store *store, struct carrier *carrier, int64_t now_ms)
+{
+    carrier->count = 0;
+    carrier->attempt = (struct attempt){
+        .deadline_ms = NEVER, .store_until_ms = NEVER, .number = (int64_t)++store->last_attempt};
+    if (store->was_alone) {
+        load_in_order(store, carrier, false, now_ms);
+    }
+    if (carrier->count == 0) {
+        load_in_order(store, carrier, true, now_ms);
     }
 }
 
@@ -222,10 +240,13 @@ static int64_t later(int64_t one_ms, int64_t other_ms)
     return one_ms > other_ms ? one_ms : other_ms;
 }
 
-/* When a batch may set out on a connection that is free. The caller holds the mutex. */
+/* When a batch may set out on a connection that is free, or one be opened for it. The caller holds the mutex.
+ */
 static int64_t next_set_out_ms(const struct store *store, int64_t now_ms)
 {
-    return later(held_until_ms(store, now_ms), store->retry_at_ms);
+    int64_t may_ms = later(held_until_ms(store, now_ms), store->retry_at_ms);
+
+    return store->idle != NULL ? may_ms : later(may_ms, store->connect_at_ms);
 }
 
 /* Takes the first of a list of carriers, which must have one. The caller holds the mutex. */
@@ -446,8 +467,10 @@ static void tell(struct tickets *finished)
     }
 }
 
-/* Decides what becomes of a ticket whose batch is back: it is done, or waits to be sent once more, in its
- * place before later requests for its incident. The caller holds the mutex. */
+/* Decides what becomes of a ticket whose batch is back: it is done, or waits to be sent once more, before
+ * later requests for its incident. Alone from then on where the database was reached: one of several may be
+ * at fault, and a batch that may still run is waited for by a batch of one. What met a lock alone goes behind
+ * all that waits, or a few of its kind would have every turn. The caller holds the mutex. */
 static void deliver(struct store *store, const struct carrier *carrier, struct ticket *ticket, int64_t now_ms,
                     struct tickets *finished)
 {
@@ -465,8 +488,11 @@ static void deliver(struct store *store, const struct carrier *carrier, struct t
         if (carrier->result == DATABASE_LOST) {
             ticket->lost[ticket->lost_count++] = carrier->attempt.number;
         }
-        ticket->is_alone =
-            ticket->is_alone || (carrier->count > 1 && carrier->result != DATABASE_UNREACHABLE);
+        if (carrier->count == 1 && carrier->result == DATABASE_CONFLICT) {
+            TAILQ_REMOVE(&store->tickets, ticket, link);
+            TAILQ_INSERT_TAIL(&store->tickets, ticket, link);
+        }
+        ticket->is_alone = ticket->is_alone || carrier->result != DATABASE_UNREACHABLE;
         if (is_reached(carrier->result)) {
             ticket->not_before_ms = now_ms + back_off_ms(store, ticket->attempts++);
         }
@@ -593,19 +619,29 @@ void store_queue(struct store *store, struct ticket *ticket)
     submit(store, ticket, false);
 }
 
-/* Opens a connection for what waits. The caller holds the mutex; it is released meanwhile. */
+/* Opens a connection for what waits, and takes as long as any of it may. That other connections do well is no
+ * reason to try sooner after a failure: the server may have no more of them. The caller holds the mutex; it
+ * is released meanwhile. */
 static void open_connection(struct store *store, struct carrier *carrier)
 {
-    int64_t deadline_ms = TAILQ_LAST(&store->tickets, tickets)->item->deadline_ms;
+    const struct ticket *ticket;
+    int64_t deadline_ms = 0;
     bool connected;
 
+    TAILQ_FOREACH(ticket, &store->tickets, link)
+    {
+        deadline_ms = later(deadline_ms, ticket->item->deadline_ms);
+    }
     unlock(store);
     connected = database_connect(&carrier->database, deadline_ms);
     lock(store);
     if (connected) { /* which does not say yet that the database can store anything */
+        store->connect_failures = 0;
+        store->connect_at_ms = 0;
         put_back(store, carrier);
         call_attendant(store, clock_now_ms());
     } else {
+        store->connect_at_ms = clock_now_ms() + back_off_ms(store, store->connect_failures++);
         carrier->result = DATABASE_UNREACHABLE;
         bring_back(store, carrier);
         hand_over(store);
@@ -637,6 +673,10 @@ static void probe(struct store *store, int64_t now_ms)
     unlock(store);
     carrier->result = ping(&carrier->database, now_ms + PROBE_DEADLINE_MS);
     lock(store);
+    if (is_reached(carrier->result)) {
+        store->connect_failures = 0;
+        store->connect_at_ms = 0;
+    }
     bring_back(store, carrier);
     hand_over(store);
 }

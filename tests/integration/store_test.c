@@ -372,27 +372,54 @@ static void a_poisoned_item_among_63_good_ones_fails_alone(void **state)
     stop_store(store);
 }
 
-static void a_value_that_the_database_refuses_is_its_own_requests_error(void **state)
+/* One of them has a trigger raise that SQLSTATE, whether its statement is prepared or not. */
+static void an_error_is_its_own_requests(const char *sqlstate, enum item_outcome outcome)
 {
     struct settings settings = settings_for(1);
-    const struct request *refused;
     struct store *store;
+    char statement[160];
 
-    (void)state;
-    (void)site_query(&site, "CREATE FUNCTION test.refuse() RETURNS trigger LANGUAGE plpgsql AS "
-                            "$$ BEGIN RAISE 'no' USING ERRCODE = '22003'; END $$");
+    (void)snprintf(statement, sizeof statement,
+                   "CREATE FUNCTION test.refuse() RETURNS trigger LANGUAGE plpgsql AS "
+                   "$$ BEGIN RAISE 'no' USING ERRCODE = '%s'; END $$",
+                   sqlstate);
+    (void)site_query(&site, statement);
     (void)site_query(&site, "CREATE TRIGGER refuse BEFORE INSERT ON intake.incident FOR EACH ROW "
-                            "WHEN (NEW.reference_id = 'out of range') EXECUTE FUNCTION test.refuse()");
+                            "WHEN (NEW.reference_id LIKE 'refused%') EXECUTE FUNCTION test.refuse()");
     store = start_behind_gate(&settings);
-    refused = queue_upsert(store, "out of range", "n");
-    queue_upserts(store, "good", 20);
-    open_gate("gate0");
-    await_all();
+    for (int round = 0; round < 2; round++) {
+        const struct request *refused;
+
+        if (round > 0) {
+            close_gate("gate1");
+            (void)send_upsert(store, "gate1", "n");
+            await_busy("1");
+        }
+        refused = queue_upsert(store, round == 0 ? "refused0" : "refused1", "n");
+        queue_upserts(store, round == 0 ? "good" : "better", 20);
+        open_gate(round == 0 ? "gate0" : "gate1");
+        await_all();
+        assert_int_equal(refused->item.outcome, outcome);
+        check_all_but(refused, ITEM_CREATED);
+        forget_all();
+    }
     (void)site_query(&site, "DROP FUNCTION test.refuse() CASCADE");
-    assert_int_equal(refused->item.outcome, ITEM_UNSTORABLE);
-    check_all_but(refused, ITEM_CREATED);
     assert_string_equal(count_stored("good"), "20");
+    assert_string_equal(count_stored("better"), "20");
     stop_store(store);
+}
+
+static void a_value_that_the_database_refuses_is_its_own_requests_error(void **state)
+{
+    (void)state;
+    an_error_is_its_own_requests("22003", ITEM_UNSTORABLE);
+}
+
+/* With this SQLSTATE Postgres also says that a prepared statement is of no use any more. */
+static void what_the_database_does_not_support_is_its_own_requests_error(void **state)
+{
+    (void)state;
+    an_error_is_its_own_requests("0A000", ITEM_FAILED);
 }
 
 /* In the place of apply_batch, the function has this body until restore_function is called. */
@@ -478,6 +505,7 @@ static void requests_for_one_incident_take_effect_in_their_order(void **state)
 {
     struct settings settings = settings_for(2);
     struct store *store = start_store(store_start, &settings);
+    size_t refused = site_count_in_log(&site, "two items of a batch");
     char expected[256] = "";
 
     (void)state;
@@ -502,6 +530,8 @@ static void requests_for_one_incident_take_effect_in_their_order(void **state)
     await_all();
     /* Each was a transaction by itself: none was skipped, none overtaken. */
     assert_string_equal(passed_names(), expected);
+    /* The database would have refused two at once, and had them sent one by one. */
+    assert_int_equal(site_count_in_log(&site, "two items of a batch"), refused);
     assert_string_equal(site_query(&site, "SELECT name || ' ' || (SELECT string_agg(identifier, ' ') FROM "
                                           "intake.incident_service WHERE reference_id = 'one') "
                                           "FROM intake.incident WHERE reference_id = 'one'"),
@@ -558,6 +588,31 @@ static void a_prepared_statement_that_is_gone_costs_no_request(void **state)
     }
     (void)site_query(&site, "DROP FUNCTION test.forget() CASCADE");
     assert_string_equal(count_stored("forgotten"), "10");
+    stop_store(store);
+}
+
+/* A worker that was there before the schema. */
+static void a_schema_that_comes_later_finds_statements_prepared(void **state)
+{
+    struct settings settings = settings_for(1);
+    struct store *store = start_store(store_start, &settings);
+
+    (void)state;
+    (void)site_query(&site,
+                     "CREATE FUNCTION test.count_prepared() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+                     "NEW.name := (SELECT count(*) FROM pg_prepared_statements); RETURN NEW; END $$");
+    (void)site_query(&site, "CREATE TRIGGER count BEFORE INSERT ON intake.incident "
+                            "FOR EACH ROW EXECUTE FUNCTION test.count_prepared()");
+    (void)site_query(&site, "ALTER SCHEMA intake RENAME TO later");
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(await(send_upsert(store, "before", "n")), ITEM_UNAVAILABLE);
+    }
+    (void)site_query(&site, "ALTER SCHEMA later RENAME TO intake");
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(await(send_upsert(store, i == 0 ? "a" : i == 1 ? "b" : "c", "n")), ITEM_CREATED);
+    }
+    (void)site_query(&site, "DROP FUNCTION test.count_prepared() CASCADE");
+    assert_string_equal(site_query(&site, "SELECT name FROM intake.incident WHERE reference_id = 'c'"), "1");
     stop_store(store);
 }
 
@@ -634,6 +689,53 @@ static void one_slow_item_does_not_take_the_others_along(void **state)
     check_all_but(slow, ITEM_CREATED);
     assert_string_equal(count_stored("quick"), "40");
     stop_store(store);
+}
+
+/* As many as would keep every connection busy; the others come with them, and while they are tried again. */
+static void several_slow_items_do_not_take_the_others_along(int connections, int slow)
+{
+    struct settings settings = settings_for(connections);
+    struct store *store;
+    PGconn *locker;
+
+    settings.deadline_ms = 8000;
+    store = start_store(store_start, &settings);
+    send_upserts(store, "slow", (size_t)slow);
+    await_all();
+    forget_all();
+    locker = site_hold(&site, "UPDATE intake.incident SET name = 'held'");
+    for (int i = 0; i < slow; i++) {
+        char id[32];
+
+        (void)snprintf(id, sizeof id, "slow%d", i);
+        (void)send_upsert(store, id, "another name");
+    }
+    send_upserts(store, "with", 20);
+    clock_sleep_ms(1500);
+    send_upserts(store, "meanwhile", 20);
+    await_all();
+    site_let_go(locker);
+    for (size_t i = 0; i < sent; i++) {
+        if (i < (size_t)slow) {
+            assert_int_equal(requests[i].item.outcome, ITEM_UNAVAILABLE);
+        } else {
+            assert_int_equal(requests[i].item.outcome, ITEM_CREATED);
+            assert_in_range(requests[i].took_ms, 0, 5000); /* some turns of half a second each */
+        }
+    }
+    stop_store(store);
+}
+
+static void several_slow_items_leave_one_connection_to_the_others(void **state)
+{
+    (void)state;
+    several_slow_items_do_not_take_the_others_along(1, 4);
+}
+
+static void several_slow_items_leave_two_connections_to_the_others(void **state)
+{
+    (void)state;
+    several_slow_items_do_not_take_the_others_along(2, 8);
 }
 
 /* A stop, and plain CGI, while an incident is locked for longer than anybody waits. */
@@ -717,6 +819,56 @@ static void a_batch_that_was_lost_undoes_nothing_newer(void **state)
     await_all();
     await_busy("0");
     assert_string_equal(site_query(&site, "SELECT name FROM intake.incident WHERE reference_id = 'behind'"),
+                        "new");
+    stop_store(store);
+}
+
+/* Each of the two was a batch by itself, so what waits for one waits not for the other. */
+static void two_requests_that_were_lost_undo_nothing_newer(void **state)
+{
+    struct settings settings = settings_for(2);
+    struct store *store = start_behind_gate(&settings);
+    struct request *one;
+    int64_t until_ms;
+
+    (void)state;
+    close_gate("gate1");
+    (void)send_upsert(store, "gate1", "n");
+    await_busy("2"); /* both connections are open */
+    open_gate("gate0");
+    open_gate("gate1");
+    await_all();
+    await_busy("0");
+    (void)site_query(&site, "CREATE TABLE test.stalled AS SELECT pid, reference_id FROM pg_stat_activity, "
+                            "(VALUES ('one'), ('two')) AS _(reference_id) WHERE usename = 'incidents_fcgi'");
+    (void)site_query(&site,
+                     "CREATE FUNCTION test.stall() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+                     "WHILE EXISTS (SELECT FROM test.stalled s WHERE s.reference_id = NEW.reference_id "
+                     "AND pid = pg_backend_pid()) LOOP PERFORM pg_sleep(0.005); END LOOP; "
+                     "RETURN NEW; END $$");
+    (void)site_query(&site, "CREATE TRIGGER stall BEFORE INSERT ON intake.incident "
+                            "FOR EACH ROW EXECUTE FUNCTION test.stall()");
+    one = send_upsert(store, "one", "old");
+    await_busy("1");
+    (void)send_upsert(store, "two", "old");
+    await_busy("2");
+    cut_connections();
+    (void)site_query(&site, "DELETE FROM test.stalled WHERE reference_id = 'two'");
+
+    /* Its repetition is answered, if it does not wait for what was lost. */
+    for (until_ms = clock_now_ms() + 1000; one->item.outcome == ITEM_PENDING && clock_now_ms() < until_ms;) {
+        clock_sleep_ms(5);
+    }
+    if (one->item.outcome == ITEM_PENDING) {
+        (void)site_query(&site, "DELETE FROM test.stalled");
+    }
+    await_all();
+    assert_int_equal(await(send_upsert(store, "one", "new")), ITEM_UPDATED);
+    (void)site_query(&site, "DELETE FROM test.stalled");
+    await_busy("0");
+    (void)site_query(&site, "DROP FUNCTION test.stall() CASCADE");
+    (void)site_query(&site, "DROP TABLE test.stalled");
+    assert_string_equal(site_query(&site, "SELECT name FROM intake.incident WHERE reference_id = 'one'"),
                         "new");
     stop_store(store);
 }
@@ -899,20 +1051,26 @@ static void *stop_from_a_thread(void *store)
     return NULL;
 }
 
-static void a_store_that_stops_answers_what_waits_first(void **state)
+static void a_store_that_stops_answers_a_full_queue_first(void **state)
 {
     struct settings settings = settings_for(1);
-    struct store *store = start_behind_gate(&settings);
+    struct request *refused;
+    struct store *store;
     pthread_t stopping;
 
     (void)state;
-    queue_upserts(store, "waits", 20);
+    settings.queue_max = 60;
+    store = start_behind_gate(&settings);
+    queue_upserts(store, "waits", 60);
+    refused = send_upsert(store, "refused", "n");
+    assert_int_equal(await(refused), ITEM_UNAVAILABLE);
     assert_int_equal(pthread_create(&stopping, NULL, stop_from_a_thread, store), 0);
     clock_sleep_ms(200);
     open_gate("gate0");
     (void)pthread_join(stopping, NULL);
     await_all();
-    check_all_but(NULL, ITEM_CREATED);
+    check_all_but(refused, ITEM_CREATED);
+    assert_string_equal(count_stored("waits"), "60");
 }
 
 static void a_request_that_comes_within_a_probe_is_sent_behind_it(void **state)
@@ -952,6 +1110,36 @@ static void a_database_that_refuses_is_not_stormed(void **state)
     check_all_but(NULL, ITEM_CREATED);
     stop_store(store);
     assert_in_range(site_count_in_log(&site, "too many connections for role"), 2, 40);
+}
+
+/* Where one connection is all that there is, the other is not asked for all the time. */
+static void a_database_that_refuses_one_of_two_is_not_stormed(void **state)
+{
+    struct settings settings = settings_for(2);
+    struct store *store = start_store(store_start, &settings);
+    size_t refused = site_count_in_log(&site, "too many connections for role");
+    int64_t until_ms = clock_now_ms() + 2000;
+
+    (void)state;
+    assert_int_equal(await(send_upsert(store, "first", "n")), ITEM_CREATED);
+    (void)site_query(&site, "ALTER ROLE incidents_fcgi CONNECTION LIMIT 1");
+    (void)site_query(&site, "CREATE FUNCTION test.linger() RETURNS trigger LANGUAGE plpgsql AS "
+                            "$$ BEGIN PERFORM pg_sleep(0.03); RETURN NULL; END $$");
+    (void)site_query(&site, "CREATE TRIGGER linger AFTER INSERT ON intake.incident "
+                            "FOR EACH STATEMENT EXECUTE FUNCTION test.linger()");
+    for (int round = 0; clock_now_ms() < until_ms; round++) {
+        char prefix[16];
+
+        (void)snprintf(prefix, sizeof prefix, "%d-", round);
+        send_upserts(store, prefix, 8);
+        await_all();
+        check_all_but(NULL, ITEM_CREATED);
+        forget_all();
+    }
+    (void)site_query(&site, "ALTER ROLE incidents_fcgi CONNECTION LIMIT -1");
+    (void)site_query(&site, "DROP FUNCTION test.linger() CASCADE");
+    stop_store(store);
+    assert_in_range(site_count_in_log(&site, "too many connections for role") - refused, 1, 20);
 }
 
 /* A client that sends one upsert after another. */
@@ -1203,16 +1391,21 @@ int main(void)
         CASE(requests_on_two_connections_travel_side_by_side),
         CASE(a_poisoned_item_among_63_good_ones_fails_alone),
         CASE(a_value_that_the_database_refuses_is_its_own_requests_error),
+        CASE(what_the_database_does_not_support_is_its_own_requests_error),
         CASE(an_answer_that_makes_no_sense_is_nobodys_success),
         CASE(what_the_database_remarks_is_in_the_log_and_costs_nothing),
         cmocka_unit_test(an_error_without_a_state_means_that_the_connection_is_gone),
         CASE(requests_for_one_incident_take_effect_in_their_order),
         CASE(a_connection_killed_in_the_middle_of_a_batch_costs_its_requests_nothing),
         CASE(a_prepared_statement_that_is_gone_costs_no_request),
+        CASE(a_schema_that_comes_later_finds_statements_prepared),
         CASE(a_full_queue_refuses_at_once_and_keeps_what_it_has),
         CASE(whoever_waits_past_the_deadline_is_not_stored_later),
         CASE(one_slow_item_does_not_take_the_others_along),
+        CASE(several_slow_items_leave_one_connection_to_the_others),
+        CASE(several_slow_items_leave_two_connections_to_the_others),
         CASE(a_batch_that_was_lost_undoes_nothing_newer),
+        CASE(two_requests_that_were_lost_undo_nothing_newer),
         CASE(whoever_gives_up_at_a_lock_ends),
         CASE(a_database_that_stood_still_is_found_again_by_one_connection),
         CASE(a_database_that_stood_still_is_found_again_by_several),
@@ -1220,8 +1413,9 @@ int main(void)
         CASE(a_server_that_is_passed_over_is_left_by_idle_connections_too),
         CASE(a_large_request_to_a_database_that_stands_still_ends_in_time),
         CASE(a_request_that_comes_within_a_probe_is_sent_behind_it),
-        CASE(a_store_that_stops_answers_what_waits_first),
+        CASE(a_store_that_stops_answers_a_full_queue_first),
         CASE(a_database_that_refuses_is_not_stormed),
+        CASE(a_database_that_refuses_one_of_two_is_not_stormed),
         CASE(a_name_server_that_is_silent_keeps_nobody_past_the_deadline),
         CASE(a_caller_that_is_alone_carries_nothing),
         CASE(the_next_batch_sets_out_before_anybody_is_told),
