@@ -60,6 +60,9 @@ static const char *orphans(void)
 static int empty(void **state)
 {
     (void)state;
+    /* What a failed test has left would keep this waiting. */
+    (void)site_query(&site, "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+                            "WHERE usename = current_user AND pid <> pg_backend_pid()");
     (void)site_query(&site, "TRUNCATE intake.incident, intake.incident_service");
     return 0;
 }
@@ -269,6 +272,54 @@ static void one_may_appear_and_another_vanish_at_once(void **state)
                         "n created writer -> [], v created writer -> new [[\"new\", null]]");
 }
 
+/* Starts a batch that changes or creates e, d, c, b and a, while another transaction has the last of them. It
+ * must not have any of the others meanwhile, or two such batches could wait for one another. */
+static void the_first_is_waited_for_before_the_others_are_touched(const char *statement, const char *attempt,
+                                                                  const char *outcomes)
+{
+    static const char items[] =
+        "[{\"reference_id\":\"e\",\"name\":\"n\"},{\"reference_id\":\"d\",\"name\":\"n\"},"
+        "{\"reference_id\":\"c\",\"name\":\"n\"},{\"reference_id\":\"b\",\"name\":\"n\"},"
+        "{\"reference_id\":\"a\",\"name\":\"n\"}]";
+    static const char *const values[] = {items};
+    PGconn *other = site_hold(&site, statement), *connection = PQconnectdb(site.owner_url);
+    PGresult *result;
+
+    assert_int_equal(
+        PQsendQueryParams(connection, "SELECT test.apply($1::jsonb)", 1, NULL, values, NULL, NULL, 0), 1);
+    site_await_lock_wait(&site);
+    site_let_go(site_hold(&site, attempt)); /* which fails where it cannot */
+    site_let_go(other);
+    result = PQgetResult(connection);
+    assert_int_equal(PQresultStatus(result), PGRES_TUPLES_OK);
+    assert_string_equal(PQgetvalue(result, 0, 0), outcomes);
+    PQclear(result);
+    PQfinish(connection);
+}
+
+static void incidents_are_locked_in_the_order_of_their_ids(void **state)
+{
+    (void)state;
+    (void)apply("[{\"reference_id\":\"a\"},{\"reference_id\":\"b\"},{\"reference_id\":\"c\"},"
+                "{\"reference_id\":\"d\"},{\"reference_id\":\"e\"}]");
+    the_first_is_waited_for_before_the_others_are_touched(
+        "UPDATE intake.incident SET name = 'held' WHERE reference_id = 'a'",
+        "SELECT FROM intake.incident WHERE reference_id > 'a' FOR UPDATE NOWAIT",
+        "updated good, updated good, updated good, updated good, updated good");
+}
+
+static void incidents_are_created_in_the_order_of_their_ids(void **state)
+{
+    (void)state;
+    the_first_is_waited_for_before_the_others_are_touched(
+        "INSERT INTO intake.incident (reference_id, started_at, created_at, updated_at) "
+        "VALUES ('a', now(), now(), now())",
+        "SET LOCAL lock_timeout = '1s'; INSERT INTO intake.incident (reference_id, started_at, created_at, "
+        "updated_at) "
+        "SELECT id, now(), now(), now() FROM unnest('{b,c,d,e}'::text[]) id",
+        "created good, created good, created good, created good, created good");
+}
+
 /* As they may be where somebody turned the triggers off. */
 static void services_that_were_left_behind_are_in_nobodys_way(void **state)
 {
@@ -311,6 +362,8 @@ int main(void)
         cmocka_unit_test_setup(an_incident_that_appears_as_it_was_sent_is_unchanged, empty),
         cmocka_unit_test_setup(an_incident_that_vanishes_in_the_midst_is_created, empty),
         cmocka_unit_test_setup(one_may_appear_and_another_vanish_at_once, empty),
+        cmocka_unit_test_setup(incidents_are_locked_in_the_order_of_their_ids, empty),
+        cmocka_unit_test_setup(incidents_are_created_in_the_order_of_their_ids, empty),
         cmocka_unit_test_setup(services_that_were_left_behind_are_in_nobodys_way, empty),
     };
 

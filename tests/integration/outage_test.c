@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -214,6 +215,64 @@ static void requests_that_wait_for_the_database_hold_no_thread(void **state)
     crowd_join(crowd);
 }
 
+/* What became of the requests of a crowd. */
+struct tally {
+    atomic_size_t stored;
+    atomic_size_t refused;
+};
+
+static void send_to_full(struct crowd_member *member)
+{
+    struct tally *tally = member->context;
+    char body[128], retry_after[16];
+    struct call call = {.path = "incidents.upsert", .body = body};
+    struct answer answer;
+
+    (void)snprintf(body, sizeof body, "{\"reference_id\":\"full%zu\",\"started_at\":\"2024-01-05\"}",
+                   member->number);
+    http_through_nginx(member->site, &call, &answer);
+    if (answer.status == 200) {
+        atomic_fetch_add(&tally->stored, 1);
+    } else if (answer.status == 503 && strcmp(answer_text(&answer, "error"), "service_unavailable") == 0 &&
+               answer_header(&answer, "Retry-After", retry_after, sizeof retry_after) != NULL) {
+        atomic_fetch_add(&tally->refused, 1);
+    } else {
+        crowd_fail(member, "%d %s", answer.status, answer.body);
+    }
+    answer_free(&answer);
+}
+
+static void a_full_queue_refuses_at_once_and_says_when_to_come_again(void **state)
+{
+    static const char *const settings[] = {"INCIDENTS_CONNECTIONS=1", "INCIDENTS_QUEUE_MAX=4",
+                                           "INCIDENTS_DEADLINE_MS=30000", NULL};
+    int64_t give_up_ms = clock_now_ms() + 15000;
+    struct tally tally = {0};
+    struct crowd *crowd;
+    PGconn *locker;
+    char stored[16];
+
+    (void)state;
+    site_stop_worker(&site);
+    site_start_worker(&site, settings);
+    locker = site_hold(&site, "LOCK TABLE intake.incident IN EXCLUSIVE MODE");
+    crowd = crowd_start(&site, 12, send_to_full, &tally);
+    while (atomic_load(&tally.refused) < 12 - 4 - 1) { /* one is under way, while nothing can be stored */
+        assert_true(clock_now_ms() < give_up_ms);
+        clock_sleep_ms(5);
+    }
+    site_let_go(locker);
+    crowd_join(crowd);
+    assert_int_equal(atomic_load(&tally.stored) + atomic_load(&tally.refused), 12);
+    assert_in_range(atomic_load(&tally.stored), 4, 5);
+    (void)snprintf(stored, sizeof stored, "%zu", atomic_load(&tally.stored));
+    assert_string_equal(
+        site_query(&site, "SELECT count(*) FROM intake.incident WHERE reference_id LIKE 'full%'"), stored);
+    (void)site_query(&site, "DELETE FROM intake.incident");
+    site_stop_worker(&site);
+    site_start_worker(&site, short_deadline);
+}
+
 static void sigterm_answers_the_requests_in_hand(void **state)
 {
     (void)state;
@@ -297,6 +356,7 @@ int main(void)
         CASE(one_refused_item_fails_by_itself),
         CASE(a_locked_incident_delays_itself_alone),
         CASE(requests_that_wait_for_the_database_hold_no_thread),
+        CASE(a_full_queue_refuses_at_once_and_says_when_to_come_again),
         CASE(sigterm_answers_the_requests_in_hand),
         CASE(sigint_answers_the_requests_in_hand),
     };
