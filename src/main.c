@@ -100,7 +100,7 @@ static int leave_resident(const struct settings *settings, char **arguments, int
         return EXIT_FAILURE;
     }
     if (resident > 0) {
-        log_info("process %ld stays until no request has come for %d ms", (long)resident,
+        log_info("process %ld was left, and stays until no request has come for %d ms", (long)resident,
                  settings->cgi_persist_ms);
     } else if (errno != EEXIST) {
         log_warning("unable to leave a worker that stays: %s", strerror(errno));

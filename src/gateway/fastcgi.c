@@ -44,6 +44,7 @@ enum {
     ROOM_BYTES = 24 * 1024,   /* libfcgi's streams take 17 KiB; variables come on top */
     STACK_BYTES = 512 * 1024, /* libpq connects on it: name resolution, TLS */
     RESIDENT_AGE_MS = 60 * 60 * 1000,
+    LOOK_ROUND_MS = 1000, /* how often a resident looks whether requests still find it */
 };
 
 /* What an event is about: one of these, or a connection. */
@@ -458,7 +459,8 @@ static int64_t patience_left_ms(const struct server *server, int64_t born_ms)
     return idle_ms < age_ms ? idle_ms : age_ms;
 }
 
-/* Has a resident serve until it is told to stop, or has a reason of its own to go. */
+/* Has a resident serve until it is told to stop, or has a reason of its own to go: nobody comes, or can find
+ * it. */
 static void await_end_of_stay(const struct server *server, const sigset_t *signals)
 {
     int64_t born_ms = clock_now_ms(), left_ms;
@@ -468,8 +470,9 @@ static void await_end_of_stay(const struct server *server, const sigset_t *signa
         log_error("unable to stay: %s", strerror(errno));
         signal_number = SIGTERM;
     }
-    while (signal_number <= 0 && (left_ms = patience_left_ms(server, born_ms)) > 0) {
-        struct timespec patience = {.tv_sec = left_ms / 1000, .tv_nsec = left_ms % 1000 * 1000000};
+    while (signal_number <= 0 && resident_is_found() && (left_ms = patience_left_ms(server, born_ms)) > 0) {
+        int64_t nap_ms = left_ms < LOOK_ROUND_MS ? left_ms : LOOK_ROUND_MS;
+        struct timespec patience = {.tv_sec = nap_ms / 1000, .tv_nsec = nap_ms % 1000 * 1000000};
 
         signal_number = sigtimedwait(signals, NULL, &patience);
     }

@@ -94,6 +94,10 @@ static void take_records(struct reply *reply, struct buffer *answer)
         const unsigned char *header = (const unsigned char *)reply->records.data + reply->at;
         size_t len = (size_t)header[4] << 8 | header[5], whole = RECORD_HEADER_BYTES + len + header[6];
 
+        if (header[0] != RECORD_VERSION_1 || (header[2] << 8 | header[3]) != REQUEST_ID) {
+            reply->is_broken = true;
+            break;
+        }
         if (reply->records.len - reply->at < whole) {
             break;
         }
@@ -125,7 +129,7 @@ static enum relay_result receive_all(int connection, int64_t deadline_ms, struct
             return RELAY_LOST;
         }
     }
-    return RELAY_ANSWERED;
+    return answer->len > 0 ? RELAY_ANSWERED : RELAY_LOST;
 }
 
 /* Each line with one write(2), as the worker would write it. */

@@ -38,8 +38,9 @@ static const char process_name[] = "incidents-stays"; /* of 15 bytes at most, pr
 static struct {
     char directory[DIRECTORY_SIZE];
     char path[PATH_SIZE];   /* the socket's; empty where it is not known yet */
-    ino_t found;            /* the one that was connected to */
+    ino_t found;            /* the one that was connected to; in the resident its own */
     char unseen[PATH_SIZE]; /* its path until it is served */
+    int lock;               /* in the resident: that of its lock */
     atomic_bool has_name;   /* in the resident: files are to be removed */
 } self;
 
@@ -273,6 +274,7 @@ static bool settle(int lock, int listener, char **arguments)
         (lock != LOCK && dup2(lock, LOCK) < 0)) {
         return false;
     }
+    self.lock = LOCK;
     closefrom(LOCK + 1);
     (void)prctl(PR_SET_NAME, process_name);
     return true;
@@ -287,6 +289,9 @@ pid_t resident_leave(char **arguments)
         return -1;
     }
     lock = take_lock();
+    if (lock < 0 && errno == ENOENT && make_directory()) { /* the last to end removed it just now */
+        lock = take_lock();
+    }
     if (lock < 0) {
         return -1;
     }
@@ -294,6 +299,7 @@ pid_t resident_leave(char **arguments)
     child = listener < 0 ? -1 : fork();
     if (child == 0) {
         self.has_name = true;
+        self.lock = lock;
         if (!settle(lock, listener, arguments)) {
             log_error("unable to stay: %s", strerror(errno));
             resident_withdraw();
@@ -313,11 +319,17 @@ pid_t resident_leave(char **arguments)
 
 bool resident_publish(void)
 {
-    if (!is_in_place(LOCK)) {
+    if (!is_in_place(self.lock)) {
         errno = EEXIST; /* somebody else may be here by now */
         return false;
     }
+    self.found = inode_of(self.unseen);
     return rename(self.unseen, self.path) == 0 && dup2(STDOUT_FILENO, STDERR_FILENO) >= 0;
+}
+
+bool resident_is_found(void)
+{
+    return self.found == inode_of(self.path);
 }
 
 void resident_withdraw(void)
@@ -328,10 +340,10 @@ void resident_withdraw(void)
         return;
     }
     (void)unlink(self.unseen);
-    if (is_in_place(LOCK)) { /* else the socket of that name is another's */
+    if (is_in_place(self.lock)) { /* else the socket of that name is another's */
         (void)unlink(self.path);
         (void)unlink(lock_path(path));
         (void)rmdir(self.directory); /* unless others are there */
     }
-    (void)close(LOCK);
+    (void)close(self.lock);
 }

@@ -26,6 +26,10 @@ pid_t resident_leave(char **arguments);
  * the web server. False, and errno says why, where they cannot. */
 bool resident_publish(void);
 
+/* Whether requests still find it: one that was given up for silent they do not, nor where somebody removed
+ * its socket. */
+bool resident_is_found(void);
+
 /* Has no request find it any more, and removes its files; requests that come leave another. At its end at the
  * latest. From any thread, any number of times. */
 void resident_withdraw(void);

@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -65,6 +66,11 @@ static void lose_silent(struct database *database)
 {
     if (PQstatus(database->connection) != CONNECTION_BAD) {
         servers_pass_over(database->servers, database->server);
+    }
+    /* libpq says goodbye where it can, behind what it could not send before: a batch that was given up half
+     * sent would be whole then, and be stored. */
+    if (PQsocket(database->connection) >= 0) {
+        (void)shutdown(PQsocket(database->connection), SHUT_RDWR);
     }
     lose(database);
 }
@@ -225,7 +231,8 @@ static PGresult *next_result(struct database *database, int64_t deadline_ms, boo
     return PQgetResult(database->connection);
 }
 
-/* Waits until all that was sent has left; false once the deadline has passed or the connection is lost. */
+/* Waits until all that was sent has left; false once the deadline has passed, and then no more is sent, or
+ * the connection is lost. */
 static bool flush(struct database *database, int64_t deadline_ms)
 {
     int unsent;
@@ -233,7 +240,7 @@ static bool flush(struct database *database, int64_t deadline_ms)
     while ((unsent = PQflush(database->connection)) == 1) {
         /* The server may have something to say before it reads on; not to listen would be a deadlock. */
         if (!clock_poll(PQsocket(database->connection), POLLIN | POLLOUT, deadline_ms) ||
-            PQconsumeInput(database->connection) == 0) {
+            clock_now_ms() >= deadline_ms || PQconsumeInput(database->connection) == 0) {
             return false;
         }
     }
@@ -306,10 +313,11 @@ static enum database_result fail_to_send(struct database *database)
     return DATABASE_UNREACHABLE;
 }
 
-/* Sees to it that all of the batch has left; false once the deadline has passed or the connection is lost. */
+/* Sees to it that all of the batch has left; false once it is not to be stored any more, or the connection is
+ * lost. The server has nothing then that it could store: a batch that is not whole is none. */
 static bool finish_sending(struct database *database)
 {
-    int64_t deadline_ms = database->attempt->deadline_ms;
+    int64_t deadline_ms = database->attempt->store_until_ms;
 
     if (database->is_postponed) {
         if ((has_to_prepare(database) && !prepare(database, deadline_ms)) || !queue_batch(database)) {

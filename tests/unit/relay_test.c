@@ -155,6 +155,7 @@ static void a_large_body_arrives_as_it_was(void **state)
     }
     begin(&peer);
     buffer_init(&answer, 64 * 1024);
+    say(&peer, RECORD_STDOUT, "x");
     say_end(&peer, RECORD_REQUEST_COMPLETE);
     assert_int_equal(ask(&peer, (struct slice){.data = body, .len = sizeof body}, &answer), RELAY_ANSWERED);
     assert_int_equal(peer.guard.body.len, sizeof body);
@@ -174,6 +175,7 @@ static void what_the_worker_logs_goes_to_standard_error(void **state)
     assert_int_equal(pipe(ends), 0);
     begin(&peer);
     say(&peer, RECORD_STDERR, "a line\n");
+    say(&peer, RECORD_STDOUT, "x");
     say_end(&peer, RECORD_REQUEST_COMPLETE);
     assert_true(dup2(ends[1], STDERR_FILENO) >= 0);
     result = result_of(&peer);
@@ -197,8 +199,13 @@ static void half_an_answer_is_none(void **state)
     say(&peer, RECORD_STDOUT, "Status: 200 OK\r\n\r\n{}");
     assert_int_equal(result_of(&peer), RELAY_LOST);
     begin(&peer);
+    say(&peer, RECORD_STDOUT, "Status: 200 OK\r\n\r\n{}");
     say_end(&peer, RECORD_REQUEST_COMPLETE);
     peer.reply.len -= 1;
+    assert_int_equal(result_of(&peer), RELAY_LOST);
+    begin(&peer);
+    say(&peer, RECORD_STDERR, "a line\n");
+    say_end(&peer, RECORD_REQUEST_COMPLETE);
     assert_int_equal(result_of(&peer), RELAY_LOST);
 }
 
@@ -216,6 +223,15 @@ static void a_worker_that_refuses_or_makes_no_sense_has_not_answered(void **stat
     begin(&peer);
     say(&peer, RECORD_UNKNOWN_TYPE, "x");
     peer.stays_silent = true;
+    assert_int_equal(result_of(&peer), RELAY_LOST);
+    begin(&peer);
+    record_append(&peer.reply, RECORD_STDOUT, 2, "x", 1); /* somebody else's */
+    say_end(&peer, RECORD_REQUEST_COMPLETE);
+    assert_int_equal(result_of(&peer), RELAY_LOST);
+    begin(&peer);
+    say(&peer, RECORD_STDOUT, "x");
+    say_end(&peer, RECORD_REQUEST_COMPLETE);
+    peer.reply.data[0] = 2; /* of another version */
     assert_int_equal(result_of(&peer), RELAY_LOST);
 }
 
