@@ -80,13 +80,13 @@ struct store {
     pthread_cond_t relief;   /* for the other attendants: nobody watches */
     pthread_cond_t is_empty; /* for store_stop: no ticket is left */
     bool stopping;
+    bool was_alone;               /* what set out last travels alone */
     int64_t unreachable_since_ms; /* 0 while the last attempt reached the database */
     int64_t next_probe_ms;        /* while it is away */
     int failures;                 /* attempts in a row that did not reach it */
-    int64_t retry_at_ms;          /* no batch sets out before */
-    int connect_failures;         /* connections in a row that could not be opened, and */
-    int64_t connect_at_ms;        /* no other is tried before */
-    bool was_alone;               /* what set out last travels alone */
+    int connect_failures;         /* connections in a row that could not be opened */
+    int64_t retry_at_ms;          /* no batch sets out before, */
+    int64_t connect_at_ms;        /* and no connection is opened before */
     uint64_t last_attempt;        /* its number */
     unsigned seed;                /* of the delays between attempts */
 };
