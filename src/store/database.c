@@ -251,8 +251,8 @@ static bool flush(struct database *database, int64_t deadline_ms)
  * statement along; but a schema that is yet to come is no reason. */
 static bool prepare(struct database *database, int64_t deadline_ms)
 {
+    bool in_time, is_yet_to_come = false;
     PGresult *result;
-    bool in_time;
 
     if (PQsendPrepare(database->connection, STATEMENT, query, PARAMETERS, NULL) == 0 ||
         !flush(database, deadline_ms)) {
@@ -260,12 +260,14 @@ static bool prepare(struct database *database, int64_t deadline_ms)
     }
     while ((result = next_result(database, deadline_ms, &in_time)) != NULL) {
         database->is_prepared = PQresultStatus(result) == PGRES_COMMAND_OK;
-        database->cannot_prepare =
-            !database->is_prepared &&
-            sqlstate_action(PQresultErrorField(result, PG_DIAG_SQLSTATE)) != SQLSTATE_SCHEMA;
+        is_yet_to_come = sqlstate_action(PQresultErrorField(result, PG_DIAG_SQLSTATE)) == SQLSTATE_SCHEMA;
         PQclear(result);
     }
-    return in_time && PQstatus(database->connection) != CONNECTION_BAD;
+    if (!in_time || PQstatus(database->connection) == CONNECTION_BAD) {
+        return false;
+    }
+    database->cannot_prepare = !database->is_prepared && !is_yet_to_come;
+    return true;
 }
 
 /* As Postgres reads an array. */
@@ -342,6 +344,14 @@ static enum database_result read_outcomes(const struct database *database, const
     return DATABASE_DONE;
 }
 
+/* Whether it is the server's cache of plans that says so, and not something that the statement has called. */
+static bool is_of_plan_cache(const PGresult *result)
+{
+    const char *function = PQresultErrorField(result, PG_DIAG_SOURCE_FUNCTION);
+
+    return function != NULL && strcmp(function, "RevalidateCachedQuery") == 0;
+}
+
 /* Turns an error of the server into what is to be done about it. */
 static enum database_result judge_error(struct database *database, const PGresult *result)
 {
@@ -357,8 +367,8 @@ static enum database_result judge_error(struct database *database, const PGresul
         servers_pass_over(database->servers, database->server);
         lose(database);
         return DATABASE_UNREACHABLE;
-    case SQLSTATE_STATEMENT:
-        if (!database->is_prepared) {
+    case SQLSTATE_PLAN:
+        if (!is_of_plan_cache(result)) {
             break;
         }
         /* fall through */

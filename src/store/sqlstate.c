@@ -18,7 +18,7 @@ static const struct {
     {"25P03", SQLSTATE_RECONNECT}, /* idle_in_transaction_session_timeout */
     {"53300", SQLSTATE_RECONNECT}, /* too_many_connections */
     {"26000", SQLSTATE_RECONNECT}, /* invalid_sql_statement_name: prepared in another session of a pooler's */
-    {"0A000", SQLSTATE_STATEMENT}, /* feature_not_supported: a prepared statement's result type has changed */
+    {"0A000", SQLSTATE_PLAN},      /* feature_not_supported: a prepared statement's result type has changed */
     {"40001", SQLSTATE_RETRY},     /* serialization_failure */
     {"40P01", SQLSTATE_RETRY},     /* deadlock_detected */
     {"55P03", SQLSTATE_RETRY},     /* lock_not_available: apply_batch's lock_timeout */

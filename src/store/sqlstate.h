@@ -4,7 +4,7 @@
 
 enum sqlstate_action {
     SQLSTATE_RECONNECT,   /* the connection or the server is gone or useless: try again on a new connection */
-    SQLSTATE_STATEMENT,   /* the same where the statement is prepared, or else ours */
+    SQLSTATE_PLAN,        /* the same where the server's cache of plans says so, or else ours */
     SQLSTATE_ELSEWHERE,   /* the server is not the one that can be written to: try again, on another first */
     SQLSTATE_RETRY,       /* the transaction lost against another: try again */
     SQLSTATE_SCHEMA,      /* the schema is not the one this build needs: answer 503 until it is */

@@ -591,6 +591,59 @@ static void a_prepared_statement_that_is_gone_costs_no_request(void **state)
     stop_store(store);
 }
 
+/* As a migration may leave it: the same call with other types in its result. */
+static void a_prepared_statement_whose_result_has_changed_costs_no_request(void **state)
+{
+    struct settings settings = settings_for(1);
+    struct store *store = start_store(store_start, &settings);
+
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        (void)await(send_upsert(store, "before", "n"));
+    }
+    (void)site_query(&site, "ALTER FUNCTION intake.apply_batch(integer, jsonb, integer, bigint, bigint[]) "
+                            "RENAME TO apply_batch_kept");
+    (void)site_query(&site,
+                     "CREATE FUNCTION intake.apply_batch(integer, jsonb, integer, bigint, bigint[]) "
+                     "RETURNS TABLE (outcome varchar, token_label varchar) LANGUAGE sql SECURITY DEFINER AS "
+                     "$$ SELECT outcome::varchar, token_label::varchar "
+                     "FROM intake.apply_batch_kept($1, $2, $3, $4, $5) $$");
+    (void)site_query(&site, "GRANT EXECUTE ON FUNCTION intake.apply_batch TO incidents_worker");
+    assert_int_equal(await(send_upsert(store, "changed", "n")), ITEM_CREATED);
+    restore_function();
+    stop_store(store);
+    assert_true(site_count_in_log(&site, "cached plan must not change result type") > 0);
+}
+
+/* Each incident that is created gets for its name how many statements its session has prepared. */
+static void count_prepared(void)
+{
+    (void)site_query(&site,
+                     "CREATE FUNCTION test.count_prepared() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+                     "NEW.name := (SELECT count(*) FROM pg_prepared_statements); RETURN NEW; END $$");
+    (void)site_query(&site, "CREATE TRIGGER count BEFORE INSERT ON intake.incident "
+                            "FOR EACH ROW EXECUTE FUNCTION test.count_prepared()");
+}
+
+/* A connection that breaks while it is prepared is no reason to do without from then on. */
+static void a_statement_is_prepared_once_the_connection_lasts(void **state)
+{
+    struct settings settings = settings_for(1);
+    struct store *store = start_store(store_start, &settings);
+
+    (void)state;
+    count_prepared();
+    assert_int_equal(await(send_upsert(store, "first", "n")), ITEM_CREATED);
+    (void)site_query(&site, "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+                            "WHERE usename = 'incidents_fcgi'");
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(await(send_upsert(store, i == 0 ? "a" : i == 1 ? "b" : "c", "n")), ITEM_CREATED);
+    }
+    (void)site_query(&site, "DROP FUNCTION test.count_prepared() CASCADE");
+    assert_string_equal(site_query(&site, "SELECT name FROM intake.incident WHERE reference_id = 'c'"), "1");
+    stop_store(store);
+}
+
 /* A worker that was there before the schema. */
 static void a_schema_that_comes_later_finds_statements_prepared(void **state)
 {
@@ -598,11 +651,7 @@ static void a_schema_that_comes_later_finds_statements_prepared(void **state)
     struct store *store = start_store(store_start, &settings);
 
     (void)state;
-    (void)site_query(&site,
-                     "CREATE FUNCTION test.count_prepared() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
-                     "NEW.name := (SELECT count(*) FROM pg_prepared_statements); RETURN NEW; END $$");
-    (void)site_query(&site, "CREATE TRIGGER count BEFORE INSERT ON intake.incident "
-                            "FOR EACH ROW EXECUTE FUNCTION test.count_prepared()");
+    count_prepared();
     (void)site_query(&site, "ALTER SCHEMA intake RENAME TO later");
     for (int i = 0; i < 3; i++) {
         assert_int_equal(await(send_upsert(store, "before", "n")), ITEM_UNAVAILABLE);
@@ -1398,6 +1447,8 @@ int main(void)
         CASE(requests_for_one_incident_take_effect_in_their_order),
         CASE(a_connection_killed_in_the_middle_of_a_batch_costs_its_requests_nothing),
         CASE(a_prepared_statement_that_is_gone_costs_no_request),
+        CASE(a_prepared_statement_whose_result_has_changed_costs_no_request),
+        CASE(a_statement_is_prepared_once_the_connection_lasts),
         CASE(a_schema_that_comes_later_finds_statements_prepared),
         CASE(a_full_queue_refuses_at_once_and_keeps_what_it_has),
         CASE(whoever_waits_past_the_deadline_is_not_stored_later),
