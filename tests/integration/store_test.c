@@ -1170,7 +1170,7 @@ static void a_database_that_refuses_one_of_two_is_not_stormed(void **state)
     int64_t until_ms = clock_now_ms() + 2000;
 
     (void)state;
-    assert_int_equal(await(send_upsert(store, "first", "n")), ITEM_CREATED);
+    /* From the beginning: on a busy machine both might be open else. */
     (void)site_query(&site, "ALTER ROLE incidents_fcgi CONNECTION LIMIT 1");
     (void)site_query(&site, "CREATE FUNCTION test.linger() RETURNS trigger LANGUAGE plpgsql AS "
                             "$$ BEGIN PERFORM pg_sleep(0.03); RETURN NULL; END $$");
