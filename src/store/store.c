@@ -619,6 +619,13 @@ void store_queue(struct store *store, struct ticket *ticket)
     submit(store, ticket, false);
 }
 
+/* The server has taken a connection. The caller holds the mutex. */
+static void connect_freely(struct store *store)
+{
+    store->connect_failures = 0;
+    store->connect_at_ms = 0;
+}
+
 /* Opens a connection for what waits, and takes as long as any of it may. That other connections do well is no
  * reason to try sooner after a failure: the server may have no more of them. The caller holds the mutex; it
  * is released meanwhile. */
@@ -636,8 +643,7 @@ static void open_connection(struct store *store, struct carrier *carrier)
     connected = database_connect(&carrier->database, deadline_ms);
     lock(store);
     if (connected) { /* which does not say yet that the database can store anything */
-        store->connect_failures = 0;
-        store->connect_at_ms = 0;
+        connect_freely(store);
         put_back(store, carrier);
         call_attendant(store, clock_now_ms());
     } else {
@@ -674,8 +680,7 @@ static void probe(struct store *store, int64_t now_ms)
     carrier->result = ping(&carrier->database, now_ms + PROBE_DEADLINE_MS);
     lock(store);
     if (is_reached(carrier->result)) {
-        store->connect_failures = 0;
-        store->connect_at_ms = 0;
+        connect_freely(store);
     }
     bring_back(store, carrier);
     hand_over(store);

@@ -422,8 +422,9 @@ static void what_the_database_does_not_support_is_its_own_requests_error(void **
     an_error_is_its_own_requests("0A000", ITEM_FAILED);
 }
 
-/* In the place of apply_batch, the function has this body until restore_function is called. */
-static void replace_function(const char *body)
+/* In the place of apply_batch, the function has this body and columns of this type until restore_function is
+ * called. */
+static void replace_function(const char *type, const char *body)
 {
     char statement[512];
 
@@ -431,8 +432,8 @@ static void replace_function(const char *body)
                             "RENAME TO apply_batch_kept");
     (void)snprintf(statement, sizeof statement,
                    "CREATE FUNCTION intake.apply_batch(integer, jsonb, integer, bigint, bigint[]) "
-                   "RETURNS TABLE (outcome text, token_label text) LANGUAGE sql AS $$ %s $$",
-                   body);
+                   "RETURNS TABLE (outcome %s, token_label %s) LANGUAGE sql AS $$ %s $$",
+                   type, type, body);
     (void)site_query(&site, statement);
     (void)site_query(&site, "GRANT EXECUTE ON FUNCTION intake.apply_batch TO incidents_worker");
 }
@@ -456,7 +457,7 @@ static void an_answer_that_makes_no_sense_is_nobodys_success(void **state)
     for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {
         struct store *store = start_store(store_start, &settings);
 
-        replace_function(bodies[i]);
+        replace_function("text", bodies[i]);
         assert_int_equal(await(send_upsert(store, "senseless", "n")), ITEM_FAILED);
         restore_function();
         stop_store(store);
@@ -601,14 +602,8 @@ static void a_prepared_statement_whose_result_has_changed_costs_no_request(void 
     for (int i = 0; i < 3; i++) {
         (void)await(send_upsert(store, "before", "n"));
     }
-    (void)site_query(&site, "ALTER FUNCTION intake.apply_batch(integer, jsonb, integer, bigint, bigint[]) "
-                            "RENAME TO apply_batch_kept");
-    (void)site_query(&site,
-                     "CREATE FUNCTION intake.apply_batch(integer, jsonb, integer, bigint, bigint[]) "
-                     "RETURNS TABLE (outcome varchar, token_label varchar) LANGUAGE sql SECURITY DEFINER AS "
-                     "$$ SELECT outcome::varchar, token_label::varchar "
-                     "FROM intake.apply_batch_kept($1, $2, $3, $4, $5) $$");
-    (void)site_query(&site, "GRANT EXECUTE ON FUNCTION intake.apply_batch TO incidents_worker");
+    replace_function("varchar", "SELECT outcome::varchar, token_label::varchar "
+                                "FROM intake.apply_batch_kept($1, $2, $3, $4, $5)");
     assert_int_equal(await(send_upsert(store, "changed", "n")), ITEM_CREATED);
     restore_function();
     stop_store(store);
@@ -831,6 +826,17 @@ static void cut_connections(void)
     }
 }
 
+/* Whether the request has no outcome for as long as its repetition would take, did it not wait. */
+static bool is_held_back(const struct request *request)
+{
+    int64_t until_ms = clock_now_ms() + 1000;
+
+    while (request->item.outcome == ITEM_PENDING && clock_now_ms() < until_ms) {
+        clock_sleep_ms(5);
+    }
+    return request->item.outcome == ITEM_PENDING;
+}
+
 /* A batch whose connection is lost still runs: it has no business to come after its own repetition, and after
  * what was sent since. */
 static void a_batch_that_was_lost_undoes_nothing_newer(void **state)
@@ -838,7 +844,6 @@ static void a_batch_that_was_lost_undoes_nothing_newer(void **state)
     struct settings settings = settings_for(2);
     struct store *store = start_behind_gate(&settings);
     struct request *first;
-    int64_t until_ms;
 
     (void)state;
     close_gate("gate1");
@@ -855,11 +860,7 @@ static void a_batch_that_was_lost_undoes_nothing_newer(void **state)
     cut_connections();
 
     /* Its repetition is answered, if it does not wait for the lost batch. */
-    for (until_ms = clock_now_ms() + 1000;
-         first->item.outcome == ITEM_PENDING && clock_now_ms() < until_ms;) {
-        clock_sleep_ms(5);
-    }
-    if (first->item.outcome == ITEM_PENDING) {
+    if (is_held_back(first)) {
         open_gate("a-gate");
     }
     (void)await(first);
@@ -878,7 +879,6 @@ static void two_requests_that_were_lost_undo_nothing_newer(void **state)
     struct settings settings = settings_for(2);
     struct store *store = start_behind_gate(&settings);
     struct request *one;
-    int64_t until_ms;
 
     (void)state;
     close_gate("gate1");
@@ -905,10 +905,7 @@ static void two_requests_that_were_lost_undo_nothing_newer(void **state)
     (void)site_query(&site, "DELETE FROM test.stalled WHERE reference_id = 'two'");
 
     /* Its repetition is answered, if it does not wait for what was lost. */
-    for (until_ms = clock_now_ms() + 1000; one->item.outcome == ITEM_PENDING && clock_now_ms() < until_ms;) {
-        clock_sleep_ms(5);
-    }
-    if (one->item.outcome == ITEM_PENDING) {
+    if (is_held_back(one)) {
         (void)site_query(&site, "DELETE FROM test.stalled");
     }
     await_all();
