@@ -73,7 +73,7 @@ void answer_error(struct response *response, const struct error *error)
     buffer_append_text(&response->body, "}");
 }
 
-bool check_outcome(enum item_outcome outcome, struct error *error)
+bool check_outcome(enum item_outcome outcome, const struct incident *incident, struct error *error)
 {
     switch (outcome) {
     case ITEM_CREATED:
@@ -85,14 +85,17 @@ bool check_outcome(enum item_outcome outcome, struct error *error)
     case ITEM_READY:
         return true;
     case ITEM_NOT_AUTHED:
-        return error_set(error, ERROR_NOT_AUTHED, "a valid bearer token is required");
+        return error_set(error, ERROR_NOT_AUTHED, "the token is not good: it is unknown, expired or revoked");
     case ITEM_NOT_PERMITTED:
         return error_set(error, ERROR_NOT_PERMITTED, "the token lacks the scope that this method needs");
     case ITEM_UNAVAILABLE:
         return error_set(error, ERROR_SERVICE_UNAVAILABLE,
                          "the database cannot be reached in time; it is safe to send the request again");
-    case ITEM_UNSTORABLE:
-        return error_set(error, ERROR_METADATA_INVALID, "metadata holds a value that cannot be stored");
+    case ITEM_UNSTORABLE: /* all else is judged before: only of metadata can the database know better */
+        if (incident != NULL && incident->metadata.presence == PRESENCE_GIVEN) {
+            return error_set(error, ERROR_METADATA_INVALID, "metadata holds a value that cannot be stored");
+        }
+        break;
     case ITEM_PENDING:
     case ITEM_FAILED:
         break;

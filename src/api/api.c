@@ -1,6 +1,7 @@
 /* From a request to its method, and what is noted about it. */
 #include "api/api.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "api/method.h"
@@ -8,18 +9,30 @@
 #include "base/log.h"
 #include "base/metrics.h"
 
+/* Which verbs a method has. HEAD is GET without the answer's body (RFC 9110 section 9.3.2), which the
+ * response leaves out: a handler need not know. */
+enum verbs { VERBS_POST, VERBS_GET };
+
+static const struct {
+    const char *names[2]; /* NULL for none */
+    const char *allow;    /* the Allow header */
+} verbs[] = {
+    [VERBS_POST] = {{"POST"}, "POST"},
+    [VERBS_GET] = {{"GET", "HEAD"}, "GET, HEAD"},
+};
+
 /* The method table. */
 static const struct method {
     const char *name;
-    const char *verb;
+    enum verbs verbs;
     method_handler *handler;
 } methods[] = {
-    {"incidents.upsert", "POST", incidents_upsert},
-    {"incidents.delete", "POST", incidents_delete},
-    {"incidents.sync", "POST", incidents_sync},
-    {"healthz", "GET", healthz},
-    {"readyz", "GET", readyz},
-    {"metrics", "GET", metrics},
+    {"incidents.upsert", VERBS_POST, incidents_upsert},
+    {"incidents.delete", VERBS_POST, incidents_delete},
+    {"incidents.sync", VERBS_POST, incidents_sync},
+    {"healthz", VERBS_GET, healthz},
+    {"readyz", VERBS_GET, readyz},
+    {"metrics", VERBS_GET, metrics},
 };
 
 enum { METHODS = sizeof methods / sizeof methods[0] };
@@ -37,14 +50,40 @@ const char *method_name(size_t method)
     return method == METHODS ? none : NULL;
 }
 
+static bool is_there(const struct method *method)
+{
+    return method->handler != metrics || metrics_are_wanted();
+}
+
 static const struct method *find_method(const char *name)
 {
     for (size_t i = 0; i < METHODS; i++) {
         if (strcmp(name, methods[i].name) == 0) {
-            return methods[i].handler == metrics && !metrics_are_wanted() ? NULL : &methods[i];
+            return is_there(&methods[i]) ? &methods[i] : NULL;
         }
     }
     return NULL;
+}
+
+static bool refuse_unknown_method(struct error *error)
+{
+    char names[128] = "";
+    size_t len = 0;
+
+    for (size_t i = 0; i < METHODS; i++) {
+        if (is_there(&methods[i]) && len < sizeof names) {
+            len += (size_t)snprintf(names + len, sizeof names - len, "%s%s", i == 0 ? "" : ", ",
+                                    methods[i].name);
+        }
+    }
+    return error_set(error, ERROR_UNKNOWN_METHOD, "there is no such method; those that there are: %s", names);
+}
+
+static bool has_verb(const struct method *method, const char *verb)
+{
+    const char *const *names = verbs[method->verbs].names;
+
+    return strcmp(verb, names[0]) == 0 || (names[1] != NULL && strcmp(verb, names[1]) == 0);
 }
 
 static bool run_method(struct exchange *exchange)
@@ -52,12 +91,12 @@ static bool run_method(struct exchange *exchange)
     const struct method *method = exchange->method;
 
     if (method == NULL) {
-        return error_set(&exchange->error, ERROR_UNKNOWN_METHOD, "there is no such method");
+        return refuse_unknown_method(&exchange->error);
     }
-    if (strcmp(exchange->request.verb, method->verb) != 0) {
-        exchange->response.allow = method->verb;
+    if (!has_verb(method, exchange->request.verb)) {
+        exchange->response.allow = verbs[method->verbs].allow;
         return error_set(&exchange->error, ERROR_METHOD_NOT_ALLOWED, "%s must be called with %s",
-                         method->name, method->verb);
+                         method->name, verbs[method->verbs].names[0]);
     }
     return method->handler(exchange);
 }
@@ -96,7 +135,7 @@ void api_answer(struct exchange *exchange)
     struct error refusal;
 
     /* The database's no comes before ours: what is wrong with a body is told only to who has a good token. */
-    if (exchange->asks && !check_outcome(exchange->item.outcome, &refusal)) {
+    if (exchange->asks && !check_outcome(exchange->item.outcome, &exchange->incident, &refusal)) {
         exchange->error = refusal;
     }
     if (exchange->error.code != ERROR_NONE) {

@@ -4,6 +4,8 @@
 #include <string.h>
 #include <strings.h>
 
+static const char blanks[] = " \t";
+
 bool bearer_token_is_valid(struct slice token)
 {
     for (size_t i = 0; i < token.len; i++) {
@@ -14,18 +16,36 @@ bool bearer_token_is_valid(struct slice token)
     return token.len >= 1 && token.len <= BEARER_TOKEN_MAX;
 }
 
-bool bearer_token(const char *authorization, struct slice *token)
+static bool is_blank(char byte)
 {
-    static const char scheme[] = "Bearer ";
+    return byte != '\0' && strchr(blanks, byte) != NULL;
+}
 
-    if (authorization == NULL || strncasecmp(authorization, scheme, sizeof scheme - 1) != 0) {
-        return false;
+bool bearer_token(const char *authorization, struct slice *token, struct error *error)
+{
+    static const char scheme[] = "Bearer";
+    const char *text;
+
+    if (authorization == NULL) {
+        return error_set(error, ERROR_NOT_AUTHED,
+                         "no Authorization header arrived: send Authorization: Bearer <token>");
     }
-    authorization += sizeof scheme - 1;
-    authorization += strspn(authorization, " ");
-    *token = (struct slice){.data = authorization, .len = strlen(authorization)};
-    while (token->len > 0 && token->data[token->len - 1] == ' ') {
+    text = authorization + strspn(authorization, blanks);
+    if (strcspn(text, blanks) != sizeof scheme - 1 || strncasecmp(text, scheme, sizeof scheme - 1) != 0) {
+        return error_set(
+            error, ERROR_NOT_AUTHED,
+            "the Authorization header has another scheme than Bearer: send Authorization: Bearer <token>");
+    }
+    text += sizeof scheme - 1;
+    text += strspn(text, blanks);
+    *token = (struct slice){.data = text, .len = strlen(text)};
+    while (token->len > 0 && is_blank(token->data[token->len - 1])) {
         token->len--;
     }
-    return bearer_token_is_valid(*token);
+    if (token->len == 0) {
+        return error_set(error, ERROR_NOT_AUTHED, "the token is not good: it is empty");
+    }
+    return bearer_token_is_valid(*token) ||
+           error_set(error, ERROR_NOT_AUTHED,
+                     "the token is not good: no token has such characters, or so many");
 }

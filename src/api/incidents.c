@@ -1,6 +1,7 @@
 /* incidents.upsert, incidents.sync and incidents.delete: one way for all three, which differ in what they
  * read. */
 #include "api/bearer.h"
+#include "api/body.h"
 #include "api/method.h"
 #include "base/digest.h"
 #include "model/incident.h"
@@ -27,7 +28,8 @@ static bool read_body(const struct request *request, const struct incident_metho
 {
     switch (request->body_state) {
     case BODY_TOO_LARGE:
-        return error_set(error, ERROR_REQUEST_TOO_LARGE, "the body is over the size limit");
+        return error_set(error, ERROR_REQUEST_TOO_LARGE, "the body is over the limit of %zu bytes",
+                         request->body_limit);
     case BODY_CUT_SHORT:
         return error_set(error, ERROR_INVALID_JSON, "the body is not as long as its Content-Length says");
     case BODY_NO_MEMORY:
@@ -35,7 +37,13 @@ static bool read_body(const struct request *request, const struct incident_metho
     case BODY_COMPLETE:
         break;
     }
-    return method->read(request->body, incident, error);
+    if (method->read(request->body, incident, error)) {
+        return true;
+    }
+    if (error->code == ERROR_INVALID_JSON) {
+        (void)body_describe(request, error);
+    }
+    return false;
 }
 
 /* The token comes before the body: where the body is no good, the database is asked about the token all the
@@ -46,8 +54,8 @@ static bool ask(struct exchange *exchange, const struct incident_method *method)
     struct slice token;
     bool encoded;
 
-    if (!bearer_token(exchange->request.authorization, &token)) {
-        return check_outcome(ITEM_NOT_AUTHED, &exchange->error);
+    if (!bearer_token(exchange->request.authorization, &token, &exchange->error)) {
+        return false;
     }
     digest_sha256(token, token_hash);
     if (read_body(&exchange->request, method, &exchange->incident, &exchange->error)) {

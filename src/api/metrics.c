@@ -135,8 +135,12 @@ bool metrics(struct exchange *exchange)
 {
     struct slice token;
 
-    if (!bearer_token(exchange->request.authorization, &token) || !metrics_token_matches(token)) {
-        return check_outcome(ITEM_NOT_AUTHED, &exchange->error);
+    if (!bearer_token(exchange->request.authorization, &token, &exchange->error)) {
+        return false;
+    }
+    if (!metrics_token_matches(token)) {
+        return error_set(&exchange->error, ERROR_NOT_AUTHED,
+                         "the token is not good: this method has one of its own, INCIDENTS_METRICS_TOKEN");
     }
     if (!metrics_are_open()) {
         return error_set(&exchange->error, ERROR_SERVICE_UNAVAILABLE,

@@ -193,8 +193,8 @@ void gateway_refuse_cgi(void)
 
     request_init(&request, read_variable, NULL);
     log_error("unable to answer request_id=\"%s\": the worker cannot start", request.id);
-    response_init(&response);
-    (void)check_outcome(ITEM_FAILED, &error);
+    response_init(&response, request.verb);
+    (void)check_outcome(ITEM_FAILED, NULL, &error);
     answer_error(&response, &error);
     buffer_init(&written, ANSWER_MAX);
     exchange_write(&response, request.id, &written, &answer);

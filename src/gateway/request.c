@@ -15,6 +15,9 @@ static const char *const variable_names[REQUEST_VARIABLES] = {
     [PATH_INFO] = "PATH_INFO",
     [SCRIPT_NAME] = "SCRIPT_NAME",
     [CONTENT_LENGTH] = "CONTENT_LENGTH",
+    [CONTENT_TYPE] = "CONTENT_TYPE",
+    [REMOTE_ADDR] = "REMOTE_ADDR",
+    [HTTP_CONTENT_ENCODING] = "HTTP_CONTENT_ENCODING",
     [HTTP_X_REQUEST_ID] = "HTTP_X_REQUEST_ID",
     [HTTP_AUTHORIZATION] = "HTTP_AUTHORIZATION",
     [REDIRECT_HTTP_AUTHORIZATION] = "REDIRECT_HTTP_AUTHORIZATION",
@@ -69,16 +72,17 @@ static const char *find_authorization(request_variable *variable, void *context)
     return NULL;
 }
 
-static bool is_usable_id(const char *id)
+/* Whether it is 1 to max characters of printable ASCII. */
+static bool is_printable(const char *text, size_t max)
 {
-    size_t len = strlen(id);
+    size_t len = strlen(text);
 
     for (size_t i = 0; i < len; i++) {
-        if (id[i] < 0x20 || id[i] > 0x7e) {
+        if (text[i] < 0x20 || text[i] > 0x7e) {
             return false;
         }
     }
-    return len >= 1 && len <= REQUEST_ID_MAX;
+    return len >= 1 && len <= max;
 }
 
 static void make_id(char id[REQUEST_ID_MAX + 1])
@@ -94,13 +98,17 @@ static void make_id(char id[REQUEST_ID_MAX + 1])
 void request_init(struct request *request, request_variable *variable, void *context)
 {
     const char *id = request_look_up(variable, context, HTTP_X_REQUEST_ID);
+    const char *client = request_look_up(variable, context, REMOTE_ADDR);
 
     *request = (struct request){
         .verb = request_look_up(variable, context, REQUEST_METHOD),
         .method = find_method(variable, context),
         .authorization = find_authorization(variable, context),
+        .content_type = request_look_up(variable, context, CONTENT_TYPE),
+        .content_encoding = request_look_up(variable, context, HTTP_CONTENT_ENCODING),
+        .client = is_printable(client, CLIENT_ADDRESS_MAX) ? client : "",
     };
-    if (is_usable_id(id)) {
+    if (is_printable(id, REQUEST_ID_MAX)) {
         memcpy(request->id, id, strlen(id) + 1);
     } else {
         make_id(request->id);
@@ -128,6 +136,7 @@ void request_set_body(struct request *request, const char *content_length, const
     size_t declared;
     bool well_declared = read_content_length(content_length, &declared);
 
+    request->body_limit = limit;
     request->body_state = BODY_CUT_SHORT;
     request->body = (struct slice){.data = "", .len = 0};
     if (total > limit) {

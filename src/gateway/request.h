@@ -6,7 +6,8 @@
 
 enum {
     REQUEST_ID_MAX = 128,
-    BODY_DRAIN_FACTOR = 16, /* a body is thrown away up to so many times the limit, and not read beyond */
+    CLIENT_ADDRESS_MAX = 64, /* an IPv6 address with its zone is shorter */
+    BODY_DRAIN_FACTOR = 16,  /* a body is thrown away up to so many times the limit, and not read beyond */
 };
 
 /* The variables that make a request, and the only ones that are looked up. */
@@ -15,6 +16,9 @@ enum request_variable_number {
     PATH_INFO,
     SCRIPT_NAME,
     CONTENT_LENGTH,
+    CONTENT_TYPE,
+    REMOTE_ADDR,
+    HTTP_CONTENT_ENCODING,
     HTTP_X_REQUEST_ID,
     HTTP_AUTHORIZATION, /* Apache moves it to the two behind it, once for each internal redirect */
     REDIRECT_HTTP_AUTHORIZATION,
@@ -32,12 +36,16 @@ enum body_state {
 
 /* Strings are borrowed from the protocol's layer and live as long as the request. */
 struct request {
-    const char *verb;            /* REQUEST_METHOD; empty where the server gave none */
-    const char *method;          /* the last segment of the path; empty where there is none */
-    const char *authorization;   /* NULL where there is none */
+    const char *verb;          /* REQUEST_METHOD; empty where the server gave none */
+    const char *method;        /* the last segment of the path; empty where there is none */
+    const char *authorization; /* NULL where there is none */
+    const char *content_type;  /* empty where there is none, as the two below */
+    const char *content_encoding;
+    const char *client;          /* REMOTE_ADDR; empty, too, where it could be no address */
     char id[REQUEST_ID_MAX + 1]; /* the client's X-Request-Id where it can be used, else a fresh one */
     struct slice body;
     enum body_state body_state;
+    size_t body_limit; /* for the body, in bytes */
 };
 
 /* Looks a variable up; NULL where it is not set. */

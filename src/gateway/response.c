@@ -2,6 +2,7 @@
 #include "gateway/response.h"
 
 #include <stdio.h>
+#include <string.h>
 
 /* An answer repeats the reference_id and nothing else, in at most six bytes for one; metrics are the longest.
  */
@@ -24,9 +25,10 @@ static const struct {
     {503, "Service Unavailable", "Retry-After: 2\r\n"},
 };
 
-void response_init(struct response *response)
+void response_init(struct response *response, const char *verb)
 {
-    *response = (struct response){.status = 500, .content_type = "application/json"};
+    *response = (struct response){
+        .status = 500, .content_type = "application/json", .is_to_head = strcmp(verb, "HEAD") == 0};
     buffer_init(&response->body, RESPONSE_BODY_MAX);
 }
 
@@ -56,5 +58,7 @@ void response_serialize(const struct response *response, const char *request_id,
     buffer_append_text(out, request_id);
     (void)snprintf(head, sizeof head, "\r\nContent-Length: %zu\r\n\r\n", response->body.len);
     buffer_append_text(out, head);
-    buffer_append(out, response->body.data, response->body.len);
+    if (!response->is_to_head) {
+        buffer_append(out, response->body.data, response->body.len);
+    }
 }

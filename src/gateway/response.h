@@ -6,17 +6,20 @@
 
 struct response {
     int status;
-    const char *allow; /* the verb for the Allow header, with 405; else NULL */
+    const char *allow; /* the verbs for the Allow header, with 405; else NULL */
     const char *content_type;
     struct buffer body;
+    bool is_to_head; /* it is said how long the body is, which is not sent */
 };
 
-/* The body will be JSON unless the content_type is set to something else. */
-void response_init(struct response *response);
+/* An answer to a request of that verb. The body will be JSON unless the content_type is set to something
+ * else. */
+void response_init(struct response *response, const char *verb);
 void response_free(struct response *response);
 
 /* Appends the whole answer in CGI's form (RFC 3875 section 6) to out: Status, headers, body. The status
- * decides on WWW-Authenticate and Retry-After. */
+ * decides on WWW-Authenticate and Retry-After. To HEAD the answer is the same without the body (RFC 3875
+ * section 4.3.3), with the Content-Length that GET would have (RFC 9110 section 8.6). */
 void response_serialize(const struct response *response, const char *request_id, struct buffer *out);
 
 #endif

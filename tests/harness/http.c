@@ -80,6 +80,25 @@ static const char *authorization_of(const struct site *site, const struct call *
     return buffer;
 }
 
+static const char content_type[] = "Content-Type";
+
+static bool is_content_type(const char *header)
+{
+    size_t len = sizeof content_type - 1;
+
+    return strncasecmp(header, content_type, len) == 0 && header[len] == ':';
+}
+
+static bool has_content_type(const struct call *call)
+{
+    for (size_t i = 0; i < HTTP_HEADERS_MAX && call->headers[i] != NULL; i++) {
+        if (is_content_type(call->headers[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static struct curl_slist *make_headers(const struct site *site, const struct call *call)
 {
     struct curl_slist *headers = curl_slist_append(NULL, "Expect:");
@@ -89,6 +108,9 @@ static struct curl_slist *make_headers(const struct site *site, const struct cal
     if (*authorization != '\0') {
         (void)snprintf(line, sizeof line, "Authorization: %s", authorization);
         headers = curl_slist_append(headers, line);
+    }
+    if (!has_content_type(call)) {
+        headers = curl_slist_append(headers, "Content-Type: application/json");
     }
     for (size_t i = 0; i < HTTP_HEADERS_MAX && call->headers[i] != NULL; i++) {
         headers = curl_slist_append(headers, call->headers[i]);
@@ -131,6 +153,7 @@ void http_through_nginx(struct site *site, const struct call *call, struct answe
         (void)curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE, (long)body_length(call));
         (void)curl_easy_setopt(curl, CURLOPT_POSTFIELDS, call->body == NULL ? "" : call->body);
     }
+    (void)curl_easy_setopt(curl, CURLOPT_NOBODY, strcmp(verb, "HEAD") == 0 ? 1L : 0L);
     (void)curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, verb);
     code = curl_easy_perform(curl);
     if (code == CURLE_OK) {
@@ -166,11 +189,11 @@ static void set_variable(struct cgi_environment *environment, const char *name, 
     environment->count++;
 }
 
-/* A header becomes HTTP_NAME, in capitals, '-' as '_'. */
+/* A header becomes HTTP_NAME, in capitals, '-' as '_'; Content-Type has a variable of its own. */
 static void set_header(struct cgi_environment *environment, const char *header)
 {
     char name[128] = "HTTP_";
-    size_t len = 5;
+    size_t len = is_content_type(header) ? 0 : 5;
 
     for (; *header != ':' && *header != '\0'; header++) {
         name[len++] = *header == '-' ? '_' : (char)toupper((unsigned char)*header);
@@ -209,6 +232,9 @@ const struct outcome *http_run_cgi(struct site *site, const struct call *call,
     set_variable(&variables, "DATABASE_URL", site->worker_url);
     if (*authorization != '\0') {
         set_variable(&variables, "HTTP_AUTHORIZATION", authorization);
+    }
+    if (!has_content_type(call)) {
+        set_variable(&variables, "CONTENT_TYPE", "application/json");
     }
     for (size_t i = 0; i < HTTP_HEADERS_MAX && call->headers[i] != NULL; i++) {
         set_header(&variables, call->headers[i]);

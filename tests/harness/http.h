@@ -18,7 +18,8 @@ struct call {
     const char *body;          /* NULL: none */
     size_t body_len;           /* 0: strlen(body) */
     const char *authorization; /* NULL: the site's good token; "": no such header; else the header's value */
-    const char *headers[HTTP_HEADERS_MAX]; /* more of them, "Name: value" */
+    const char *headers[HTTP_HEADERS_MAX]; /* more of them, "Name: value"; without a Content-Type,
+                                              application/json is sent */
     const char *query;                     /* behind a '?'; NULL: none */
 };
 

@@ -190,11 +190,9 @@ static void a_405_names_the_verb_that_is_allowed(void **state)
         const char *path;
         const char *verb;
         const char *allow;
-    } cases[] = {{"incidents.upsert", "GET", "POST"},
-                 {"incidents.delete", "PATCH", "POST"},
-                 {"incidents.sync", "PUT", "POST"},
-                 {"healthz", "POST", "GET"},
-                 {"readyz", "PUT", "GET"}};
+    } cases[] = {{"incidents.upsert", "GET", "POST"}, {"incidents.delete", "PATCH", "POST"},
+                 {"incidents.sync", "PUT", "POST"},   {"incidents.upsert", "HEAD", "POST"},
+                 {"healthz", "POST", "GET, HEAD"},    {"readyz", "PUT", "GET, HEAD"}};
 
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {

@@ -1,0 +1,383 @@
+/* What real senders do, and what their authors are told, through nginx and as plain CGI: HEAD, the spellings
+ * of an Authorization header, bodies that are not JSON, and the sentence of each error. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#include "harness/http.h"
+
+#define METRICS_TOKEN "0123456789abcdef-senders"
+
+static struct site site;
+static http_transport *send_call;
+
+static const char *const settings[] = {"INCIDENTS_METRICS_TOKEN=" METRICS_TOKEN, NULL};
+
+/* With the settings that the worker has. */
+static void as_cgi(struct site *where, const struct call *call, struct answer *answer)
+{
+    const struct outcome *outcome = http_run_cgi(where, call, settings, answer);
+
+    if (outcome->status != 0) {
+        fail_msg("the CGI program ended with status %d: %s", outcome->status, outcome->err);
+    }
+}
+
+/* Sends and checks the status; the answer is freed by the caller. */
+static void send_for(const struct call *call, int status, const char *what, struct answer *answer)
+{
+    send_call(&site, call, answer);
+    if (answer->status != status) {
+        fail_msg("%s: status should be %d, is %d: %s", what, status, answer->status, answer->body);
+    }
+}
+
+static void check_error(const struct call *call, const char *what, int status, const char *error,
+                        const char *message)
+{
+    struct answer answer;
+
+    send_for(call, status, what, &answer);
+    if (strcmp(answer_text(&answer, "error"), error) != 0 ||
+        strstr(answer_text(&answer, "message"), message) == NULL) {
+        fail_msg("%s: should be answered with %s, %s: %s", what, error, message, answer.body);
+    }
+    answer_free(&answer);
+}
+
+/* ---- HEAD ---- */
+
+/* The header lines of an answer but for its id, and for what servers say of the time and the connection. */
+static void keep_what_must_be_alike(const struct answer *answer, char kept[HTTP_HEAD_MAX])
+{
+    size_t len = 0;
+
+    for (const char *line = answer->head; *line != '\0';) {
+        const char *end = strchr(line, '\n') + 1;
+
+        if (strncmp(line, "Date:", 5) != 0 && strncmp(line, "X-Request-Id:", 13) != 0) {
+            memcpy(kept + len, line, (size_t)(end - line));
+            len += (size_t)(end - line);
+        }
+        line = end;
+    }
+    kept[len] = '\0';
+}
+
+static void head_is_get_without_the_body(void **state)
+{
+    static const struct {
+        const char *path, *authorization;
+        int status;
+    } cases[] = {
+        {"healthz", "", 200}, {"readyz", "", 200},           {"metrics", "Bearer " METRICS_TOKEN, 200},
+        {"metrics", "", 401}, {"incidents.upsert", "", 405}, {"nothing", "", 404},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct call call = {.path = cases[i].path, .verb = "GET", .authorization = cases[i].authorization};
+        char to_get[HTTP_HEAD_MAX], to_head[HTTP_HEAD_MAX], length[32];
+        struct answer answer;
+
+        send_for(&call, cases[i].status, "GET", &answer);
+        assert_true(answer.body[0] != '\0');
+        keep_what_must_be_alike(&answer, to_get);
+        answer_free(&answer);
+        call.verb = "HEAD";
+        send_for(&call, cases[i].status, "HEAD", &answer);
+        assert_string_equal(answer.body, "");
+        keep_what_must_be_alike(&answer, to_head);
+        assert_non_null(answer_header(&answer, "Content-Length", length, sizeof length));
+        answer_free(&answer);
+        if (strcmp(cases[i].path, "metrics") != 0 || cases[i].status != 200) { /* they change */
+            assert_string_equal(to_head, to_get);
+        }
+    }
+}
+
+/* nginx may keep the connection to the worker, where a body too much would be the next answer's beginning. */
+static void what_follows_head_is_answered_as_ever(void **state)
+{
+    static const struct call head = {.path = "healthz", .verb = "HEAD"};
+    static const struct call upsert = {.path = "incidents.upsert",
+                                       .body = "{\"reference_id\":\"h\",\"started_at\":\"2024-01-01\"}"};
+
+    (void)state;
+    for (int i = 0; i < 5; i++) {
+        struct answer answer;
+
+        send_for(&head, 200, "HEAD", &answer);
+        answer_free(&answer);
+        send_for(&upsert, 200, "the next", &answer);
+        assert_string_equal(answer_text(&answer, "reference_id"), "h");
+        answer_free(&answer);
+    }
+}
+
+/* ---- verbs and bodies ---- */
+
+static void method_and_verb_decide_whatever_the_body_is(void **state)
+{
+    static const struct {
+        const char *path, *verb, *headers[HTTP_HEADERS_MAX];
+        int status;
+    } cases[] = {
+        {"healthz", "GET", {NULL}, 200},
+        {"readyz", "GET", {"Content-Encoding: gzip"}, 200},
+        {"incidents.upsert", "GET", {NULL}, 405},
+        {"incidents.upsert", "PUT", {NULL}, 405},
+        {"incidents.delete", "DELETE", {NULL}, 405},
+        {"nothing", "PATCH", {NULL}, 404},
+        {"healthz", "GET", {"Transfer-Encoding: chunked"}, 200},
+        {"incidents.upsert", "PUT", {"Transfer-Encoding: chunked"}, 405},
+        {"healthz", "PUT", {"Transfer-Encoding: chunked"}, 405},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct call call = {.path = cases[i].path, .verb = cases[i].verb, .body = "[\x01 no JSON"};
+        struct answer answer;
+
+        memcpy(call.headers, cases[i].headers, sizeof call.headers);
+        send_for(&call, cases[i].status, cases[i].verb, &answer);
+        answer_free(&answer);
+    }
+}
+
+/* ---- Authorization ---- */
+
+static void blanks_around_scheme_and_token_are_passed_over(void **state)
+{
+    static const char *const spellings[][2] = {{"Bearer ", ""},   {"bearer  ", ""},        {"Bearer\t", ""},
+                                               {"\tBearer ", ""}, {"\t \tBEARER \t ", ""}, {"Bearer ", "\t "},
+                                               {" Bearer ", ""}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof spellings / sizeof spellings[0]; i++) {
+        char authorization[SITE_TOKEN_MAX + 32];
+        struct call call = {.path = "incidents.delete",
+                            .body = "{\"reference_id\":\"none\"}",
+                            .authorization = authorization};
+        struct answer answer;
+
+        (void)snprintf(authorization, sizeof authorization, "%s%s%s", spellings[i][0], site.token,
+                       spellings[i][1]);
+        send_for(&call, 200, authorization, &answer);
+        answer_free(&answer);
+    }
+}
+
+static void not_authed_says_what_is_missing(void **state)
+{
+    static const struct {
+        const char *authorization, *message;
+    } cases[] = {
+        {"", "no Authorization header arrived"},
+        {"Basic YTpi", "another scheme than Bearer"},
+        {"inct_000", "another scheme than Bearer"},
+        {"Bearer a b", "the token is not good"},
+        {"Bearer inct_0000000000000000000000000000000000000000000",
+         "the token is not good: it is unknown, expired or revoked"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct call call = {.path = "incidents.delete", .body = "{", .authorization = cases[i].authorization};
+
+        check_error(&call, cases[i].authorization, 401, "not_authed", cases[i].message);
+    }
+}
+
+/* Unknown, expired and revoked are one to a caller. */
+static void a_token_that_is_not_good_any_more_is_as_one_that_never_was(void **state)
+{
+    static const char *const ends[] = {"expires_at = clock_timestamp()", "revoked_at = clock_timestamp()"};
+    static const char message[] = "the token is not good: it is unknown, expired or revoked";
+
+    (void)state;
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
+        char token[SITE_TOKEN_MAX], authorization[SITE_TOKEN_MAX + 8], label[16], sql[128];
+        struct call call = {.path = "incidents.delete", .body = "{", .authorization = authorization};
+
+        (void)snprintf(label, sizeof label, "%c ends %zu", send_call == as_cgi ? 'c' : 'n', i);
+        site_create_token(&site, label, "delete", token);
+        (void)snprintf(authorization, sizeof authorization, "Bearer %s", token);
+        check_error(&call, "while it is good", 422, "invalid_json", "");
+        (void)snprintf(sql, sizeof sql, "UPDATE intake.api_token SET %s WHERE label = '%s'", ends[i], label);
+        (void)site_query(&site, sql);
+        check_error(&call, ends[i], 401, "not_authed", message);
+    }
+}
+
+static void a_token_of_the_database_is_not_the_one_for_metrics(void **state)
+{
+    static const struct call call = {.path = "metrics", .verb = "GET"};
+
+    (void)state;
+    check_error(&call, "metrics", 401, "not_authed", "INCIDENTS_METRICS_TOKEN");
+}
+
+/* ---- sentences ---- */
+
+static void unknown_method_names_those_that_there_are(void **state)
+{
+    static const struct call call = {.path = "incidents.create", .body = "{}"};
+
+    (void)state;
+    check_error(&call, "an unknown method", 404, "unknown_method",
+                "incidents.upsert, incidents.delete, incidents.sync, healthz, readyz, metrics");
+}
+
+static void a_body_that_is_no_json_is_named(void **state)
+{
+#define BYTES(text) text, sizeof text - 1
+    static const struct {
+        const char *header;
+        const char *body;
+        size_t len;
+        const char *message;
+    } cases[] = {
+        {"Content-Type: application/json", BYTES(" \n"), "the body is empty"},
+        {"Content-Encoding: gzip", BYTES("\x1F\x8B\x08\x00\x01"),
+         "the body is compressed (Content-Encoding: gzip): send it as it is"},
+        {"Content-Encoding: br", BYTES("\x0B\x01\x80"),
+         "the body is compressed (Content-Encoding: br): send it as it is"},
+        {"Content-Encoding: sEcReT", BYTES("\x1F\x8B\x08\x00\x01"),
+         "the body is compressed (gzip): send it as it is"},
+        {"Content-Type: application/json", BYTES("\xEF\xBB\xBF{\"reference_id\":1}"),
+         "the body begins with a byte-order mark"},
+        {"Content-Type: application/json", BYTES("\xFF\xFE{\0\"\0"), "the body is UTF-16"},
+        {"Content-Type: application/json", BYTES("{\0\"\0r\0"), "the body is UTF-16"},
+        {"Content-Type: multipart/form-data; boundary=x", BYTES("--x\r\nContent-Disposition: form-data"),
+         "the body is a form (multipart/form-data): send JSON"},
+        {"Content-Type: text/plain", BYTES("reference_id=1&started_at=2024-01-01"),
+         "the body is a form and its Content-Type is not application/x-www-form-urlencoded"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct call call = {.path = "incidents.upsert",
+                            .body = cases[i].body,
+                            .body_len = cases[i].len,
+                            .headers = {cases[i].header}};
+
+        check_error(&call, cases[i].message, 422, "invalid_json", cases[i].message);
+        call.authorization = "Bearer unknown-token"; /* the token comes first */
+        check_error(&call, cases[i].message, 401, "not_authed", "");
+    }
+}
+
+/* What says otherwise does not matter where the body is JSON. */
+static void json_is_read_whatever_the_headers_call_it(void **state)
+{
+    static const char *const headers[] = {"Content-Encoding: gzip", "Content-Encoding: utf-8",
+                                          "Content-Type: multipart/form-data; boundary=x"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof headers / sizeof headers[0]; i++) {
+        struct call call = {
+            .path = "incidents.delete", .body = "{\"reference_id\":\"none\"}", .headers = {headers[i]}};
+        struct answer answer;
+
+        send_for(&call, 200, headers[i], &answer);
+        answer_free(&answer);
+    }
+}
+
+/* A body in which the database finds fault that has no metadata: no argument is blamed for it. */
+static void an_error_of_the_database_is_blamed_on_no_argument_that_is_not_there(void **state)
+{
+    static const struct call with = {
+        .path = "incidents.upsert",
+        .body = "{\"reference_id\":\"odd\",\"started_at\":\"2024-01-01\",\"metadata\":{\"a\":1}}"};
+    static const struct call changed = {
+        .path = "incidents.upsert",
+        .body = "{\"reference_id\":\"odd\",\"started_at\":\"2024-01-01\",\"metadata\":{\"a\":2}}"};
+    static const struct call without = {.path = "incidents.upsert",
+                                        .body = "{\"reference_id\":\"odd\",\"started_at\":\"2024-01-02\"}"};
+    static const struct call deleting = {.path = "incidents.delete", .body = "{\"reference_id\":\"odd\"}"};
+    struct answer answer;
+
+    (void)state;
+    send_for(&with, 200, "while nothing is refused", &answer);
+    answer_free(&answer);
+    (void)site_query(&site, "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS "
+                            "$$BEGIN RAISE SQLSTATE '22000' USING MESSAGE = 'no'; END$$");
+    (void)site_query(&site, "CREATE TRIGGER refuse BEFORE INSERT OR UPDATE OR DELETE ON intake.incident "
+                            "FOR EACH ROW EXECUTE FUNCTION public.refuse()");
+    check_error(&changed, "with metadata", 422, "metadata_invalid", "metadata");
+    check_error(&without, "without metadata", 500, "internal_error", "internal error");
+    check_error(&deleting, "a delete", 500, "internal_error", "internal error");
+    (void)site_query(&site, "DROP FUNCTION public.refuse() CASCADE");
+    (void)site_query(&site, "DELETE FROM intake.incident WHERE reference_id = 'odd'");
+}
+
+/* nginx's own limit lies above the worker's here: else nginx would answer. */
+static void request_too_large_says_the_limit(void **state)
+{
+    static const char *const limits[] = {"INCIDENTS_BODY_LIMIT=2048", NULL};
+    static char body[2049];
+    static const struct call call = {.path = "incidents.upsert", .body = body, .body_len = sizeof body};
+    struct answer answer;
+
+    (void)state;
+    memset(body, ' ', sizeof body);
+    if (send_call == as_cgi) {
+        (void)http_run_cgi(&site, &call, limits, &answer);
+        assert_int_equal(answer.status, 413);
+        assert_string_equal(answer_text(&answer, "message"), "the body is over the limit of 2048 bytes");
+        answer_free(&answer);
+    } else {
+        site_stop_worker(&site);
+        site_start_worker(&site, limits);
+        check_error(&call, "2049 bytes", 413, "request_too_large",
+                    "the body is over the limit of 2048 bytes");
+    }
+}
+
+static int start(void **state)
+{
+    (void)state;
+    site_start(&site, settings);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    http_close();
+    site_stop(&site);
+    (void)site_remove_metrics(METRICS_TOKEN);
+    return 0;
+}
+
+#define CASES                                                                                                \
+    cmocka_unit_test(head_is_get_without_the_body), cmocka_unit_test(what_follows_head_is_answered_as_ever), \
+        cmocka_unit_test(method_and_verb_decide_whatever_the_body_is),                                       \
+        cmocka_unit_test(blanks_around_scheme_and_token_are_passed_over),                                    \
+        cmocka_unit_test(not_authed_says_what_is_missing),                                                   \
+        cmocka_unit_test(a_token_that_is_not_good_any_more_is_as_one_that_never_was),                        \
+        cmocka_unit_test(a_token_of_the_database_is_not_the_one_for_metrics),                                \
+        cmocka_unit_test(unknown_method_names_those_that_there_are),                                         \
+        cmocka_unit_test(a_body_that_is_no_json_is_named),                                                   \
+        cmocka_unit_test(json_is_read_whatever_the_headers_call_it),                                         \
+        cmocka_unit_test(an_error_of_the_database_is_blamed_on_no_argument_that_is_not_there),               \
+        cmocka_unit_test(request_too_large_says_the_limit)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {CASES};
+    int failed;
+
+    send_call = http_through_nginx;
+    failed = cmocka_run_group_tests_name("senders through nginx", tests, start, stop);
+    send_call = as_cgi;
+    failed += cmocka_run_group_tests_name("senders as plain CGI", tests, start, stop);
+    return failed == 0 ? 0 : 1;
+}
