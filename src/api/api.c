@@ -101,16 +101,17 @@ static bool run_method(struct exchange *exchange)
     return method->handler(exchange);
 }
 
-/* In the log and in the metrics. */
+/* In the log and in the metrics. An error's line has what the answer says, and to whom. */
 static void note(const struct exchange *exchange)
 {
     size_t method = exchange->method == NULL ? METHODS : (size_t)(exchange->method - methods);
     size_t outcome = outcome_of(exchange);
+    bool is_error = exchange->error.code != ERROR_NONE;
     int64_t total_ms = clock_now_ms() - exchange->started_ms;
 
     metrics_count_request(method, outcome, total_ms);
     log_request(&(struct log_request){
-        .level = exchange->error.code == ERROR_INTERNAL ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO,
+        .level = exchange->response.status >= 500 ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO,
         .request_id = exchange->request.id,
         .method = exchange->method == NULL ? "-" : exchange->method->name,
         .status = exchange->response.status,
@@ -119,6 +120,8 @@ static void note(const struct exchange *exchange)
         .total_ms = total_ms,
         .queue_ms = exchange->item.queue_ms,
         .database_ms = exchange->item.database_ms,
+        .message = is_error ? exchange->error.message : "",
+        .client = is_error ? exchange->request.client : "",
     });
 }
 

@@ -4,7 +4,9 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <syslog.h>
@@ -25,12 +27,14 @@ enum {
 
 static const char *const level_names[] = {
     [LOG_LEVEL_ERROR] = "error", [LOG_LEVEL_WARNING] = "warning", [LOG_LEVEL_INFO] = "info"};
+/* syslog(3)'s, which are the journal's too (sd-daemon(3)). */
 static const int syslog_levels[] = {
     [LOG_LEVEL_ERROR] = LOG_ERR, [LOG_LEVEL_WARNING] = LOG_WARNING, [LOG_LEVEL_INFO] = LOG_INFO};
 
 struct line {
     char text[LINE_MAX_BYTES];
     size_t len;
+    size_t start; /* behind the journal's priority */
 };
 
 static enum log_format format_of_lines = LOG_FORMAT_TEXT;
@@ -39,9 +43,32 @@ static char path[PATH_MAX_BYTES];                              /* empty: no file
 static pthread_mutex_t file_mutex = PTHREAD_MUTEX_INITIALIZER; /* guards the next two */
 static int file = -1;
 static int64_t looked_at_ms;
+static pthread_once_t journal_once = PTHREAD_ONCE_INIT;
+static bool stderr_is_journal;                                 /* once look_for_journal has run */
 static bool is_keeping;                                        /* what would go to standard error */
 static pthread_mutex_t kept_mutex = PTHREAD_MUTEX_INITIALIZER; /* guards the next one */
 static struct buffer kept;
+
+/* systemd.exec(5): JOURNAL_STREAM names device and inode of the standard error that it made. Whoever was
+ * started with another one may have inherited the variable. */
+static void look_for_journal(void)
+{
+    const char *stream = getenv("JOURNAL_STREAM");
+    struct stat status;
+    char name[48];
+
+    if (stream != NULL && fstat(STDERR_FILENO, &status) == 0) {
+        (void)snprintf(name, sizeof name, "%ju:%ju", (uintmax_t)status.st_dev, (uintmax_t)status.st_ino);
+        stderr_is_journal = strcmp(stream, name) == 0;
+    }
+}
+
+/* Whether lines go to the journal, through standard error. */
+static bool to_journal(void)
+{
+    (void)pthread_once(&journal_once, look_for_journal);
+    return stderr_is_journal && !to_syslog && path[0] == '\0' && !is_keeping;
+}
 
 static int open_file(void)
 {
@@ -174,6 +201,12 @@ static void append(struct line *line, const char *text)
     }
 }
 
+/* Between the parts of a line of text. */
+static void append_blank(struct line *line)
+{
+    append(line, line->len > line->start ? " " : "");
+}
+
 static void append_number(struct line *line, int64_t number)
 {
     char digits[24];
@@ -254,7 +287,7 @@ static void append_member(struct line *line, const char *name, const char *value
         append(line, "\":");
         append_json(line, value);
     } else {
-        append(line, " ");
+        append_blank(line);
         append(line, name);
         append(line, "=");
         append_quoted(line, value);
@@ -267,7 +300,7 @@ static void append_word_member(struct line *line, const char *name, const char *
     if (format_of_lines == LOG_FORMAT_JSON) {
         append_member(line, name, word);
     } else {
-        append(line, " ");
+        append_blank(line);
         append(line, name);
         append(line, "=");
         append(line, word);
@@ -276,32 +309,56 @@ static void append_word_member(struct line *line, const char *name, const char *
 
 static void append_number_member(struct line *line, const char *name, int64_t value)
 {
-    append(line, format_of_lines == LOG_FORMAT_JSON ? ",\"" : " ");
-    append(line, name);
-    append(line, format_of_lines == LOG_FORMAT_JSON ? "\":" : "=");
+    if (format_of_lines == LOG_FORMAT_JSON) {
+        append(line, ",\"");
+        append(line, name);
+        append(line, "\":");
+    } else {
+        append_blank(line);
+        append(line, name);
+        append(line, "=");
+    }
     append_number(line, value);
 }
 
-/* Time and level; syslog has its own, but as a JSON object a line is whole anywhere. */
-static void begin(struct line *line, enum log_level level)
+static void append_time(struct line *line)
 {
     char when[40];
     struct timespec now;
     struct tm utc;
     size_t len;
 
-    line->len = 0;
     (void)clock_gettime(CLOCK_REALTIME, &now);
     (void)gmtime_r(&now.tv_sec, &utc);
     len = strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%S", &utc);
     (void)snprintf(when + len, sizeof when - len, ".%03ldZ", now.tv_nsec / 1000000);
+    append(line, when);
+}
+
+/* Time and level. syslog has its own, but as a JSON object a line is whole anywhere. The journal has its own
+ * time, and takes the level from a line's beginning (sd-daemon(3)). */
+static void begin(struct line *line, enum log_level level)
+{
+    bool in_journal = to_journal();
+
+    line->len = 0;
+    if (in_journal) {
+        append(line, "<");
+        append_number(line, syslog_levels[level]);
+        append(line, ">");
+    }
+    line->start = line->len;
     if (format_of_lines == LOG_FORMAT_JSON) {
-        append(line, "{\"time\":\"");
-        append(line, when);
-        append(line, "\"");
-        append_member(line, "level", level_names[level]);
-    } else if (!to_syslog) {
-        append(line, when);
+        append(line, "{");
+        if (!in_journal) {
+            append(line, "\"time\":\"");
+            append_time(line);
+            append(line, "\",");
+        }
+        append(line, "\"level\":");
+        append_json(line, level_names[level]);
+    } else if (!to_syslog && !in_journal) {
+        append_time(line);
         append(line, " ");
         append(line, level_names[level]);
     }
@@ -334,7 +391,7 @@ void log_write(enum log_level level, const char *format, ...)
     if (format_of_lines == LOG_FORMAT_JSON) {
         append_member(&line, "message", message);
     } else {
-        append(&line, line.len > 0 ? " " : "");
+        append_blank(&line);
         append_text(&line, message);
     }
     end(&line, level);
@@ -353,5 +410,11 @@ void log_request(const struct log_request *request)
     append_number_member(&line, "ms", request->total_ms);
     append_number_member(&line, "queue_ms", request->queue_ms);
     append_number_member(&line, "database_ms", request->database_ms);
+    if (*request->message != '\0') {
+        append_member(&line, "message", request->message);
+    }
+    if (*request->client != '\0') {
+        append_member(&line, "client", request->client);
+    }
     end(&line, request->level);
 }

@@ -21,6 +21,8 @@ struct log_request {
     int64_t total_ms;        /* from the last byte of its body to its answer, */
     int64_t queue_ms;        /* of which it waited for a connection to the database, */
     int64_t database_ms;     /* and for the database */
+    const char *message;     /* the error's sentence; empty: none */
+    const char *client;      /* the client's address; empty: none */
 };
 
 /* Sends all lines from now on to "stderr", where they go before that, to "syslog", or to the file of that
@@ -43,7 +45,9 @@ void log_take(struct buffer *lines);
  * there is no room for both; frees them. */
 void log_put_back(struct buffer *lines);
 
-/* Writes one line: UTC time, level, message. Control bytes are written as \xNN or \u00NN, so that nothing
+/* Writes one line: UTC time, level, message. Where standard error is the journal's (JOURNAL_STREAM,
+ * systemd.exec(5)), a line that goes there begins with its priority in angle brackets (sd-daemon(3)) in place
+ * of the time. Control bytes are written as \xNN or \u00NN, so that nothing
  * from outside can forge a second line; a message over 2,000 bytes is cut. One write(2), so lines of several
  * threads or processes do not mix. Never pass a token. */
 void log_write(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
