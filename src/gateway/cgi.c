@@ -66,18 +66,26 @@ static bool write_stdout(struct slice answer)
     return true;
 }
 
+/* Whether the input may hold a body whose length the server did not give. A GET and a HEAD have one only
+ * where the server says so: nobody promises that their input ends. */
+static bool may_have_body(void)
+{
+    const char *verb = request_look_up(read_variable, NULL, REQUEST_METHOD);
+
+    return (strcmp(verb, "GET") != 0 && strcmp(verb, "HEAD") != 0) ||
+           getenv("HTTP_TRANSFER_ENCODING") != NULL;
+}
+
 /* RFC 3875 section 4.2: no more than CONTENT_LENGTH bytes may be read. Where a server gives none (a chunked
- * body), the body ends with the input, but only a POST has one at all. */
+ * body, or HTTP/2), the body ends with the input. */
 static struct body_source body_of_stdin(void)
 {
     const char *length = request_look_up(read_variable, NULL, CONTENT_LENGTH);
-    const char *verb = request_look_up(read_variable, NULL, REQUEST_METHOD);
 
-    if (*length == '\0' && strcmp(verb, "POST") != 0) {
+    if (*length == '\0' && !may_have_body()) {
         length = "0";
     }
-    return (struct body_source){
-        .read = read_stdin, .content_length = length, .ends_by_itself = *length == '\0'};
+    return (struct body_source){.read = read_stdin, .content_length = length};
 }
 
 /* Has the database asked by this process itself; the store, which is to be stopped behind the answer. */
@@ -183,6 +191,17 @@ int gateway_serve_cgi(const struct settings *settings, bool *is_missed)
     return ok ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
+/* mod_cgid and others cut or lose the answer of a program that leaves its body unread. */
+static void discard_body(struct request *request)
+{
+    struct body_source source = body_of_stdin();
+    struct buffer nothing;
+
+    buffer_init(&nothing, 0);
+    request_read_body(request, &source, 0, &nothing);
+    buffer_free(&nothing);
+}
+
 void gateway_refuse_cgi(void)
 {
     struct request request;
@@ -192,6 +211,7 @@ void gateway_refuse_cgi(void)
     struct error error;
 
     request_init(&request, read_variable, NULL);
+    discard_body(&request);
     log_error("unable to answer request_id=\"%s\": the worker cannot start", request.id);
     response_init(&response, request.verb);
     (void)check_outcome(ITEM_FAILED, NULL, &error);

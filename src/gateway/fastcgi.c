@@ -76,6 +76,7 @@ struct worker {
 struct call {
     struct server *server;
     struct connection *connection;
+    bool keep; /* the connection, for another request */
     FCGX_Request request;
     struct exchange exchange;
     struct ticket ticket;
@@ -131,7 +132,14 @@ static void send_log(FCGX_Request *request)
     }
 }
 
-/* Answers the call, and closes its connection or has it wait for another. */
+/* Has a connection go that has had its answer, once the peer has that. */
+static void end_connection(struct server *server, struct connection *connection)
+{
+    intake_linger(&server->intake, connection);
+    await_bytes(server, connection, EPOLL_CTL_MOD);
+}
+
+/* Answers the call, and ends its connection or has it wait for another. */
 static void answer(void *context)
 {
     struct call *call = context;
@@ -139,6 +147,7 @@ static void answer(void *context)
     struct connection *connection = call->connection;
     struct buffer written;
     struct slice text;
+    bool keep;
 
     buffer_init(&written, ANSWER_MAX);
     exchange_end(&call->exchange, &written, &text);
@@ -147,13 +156,16 @@ static void answer(void *context)
     if (server->is_resident) {
         send_log(&call->request);
     }
-    FCGX_Finish_r(&call->request); /* closes the connection unless it is to be kept */
+    FCGX_Finish_r(&call->request); /* closes the connection where the answer could not be written */
     connection->descriptor = call->request.ipcFd;
+    keep = call->keep;
     free(call);
-    if (connection->descriptor >= 0) {
+    if (connection->descriptor < 0) {
+        intake_drop(&server->intake, connection);
+    } else if (keep) {
         await_bytes(server, connection, EPOLL_CTL_MOD);
     } else {
-        intake_drop(&server->intake, connection);
+        end_connection(server, connection);
     }
     (void)atomic_fetch_sub(&server->in_hand, 1);
 }
@@ -220,8 +232,8 @@ static bool begin_call(struct worker *worker, struct call *call)
         worker->desk = -1; /* libfcgi has closed it */
         return false;
     }
-    request->ipcFd = call->connection->descriptor;
-    request->keepConnection = call->connection->guard.keep;
+    request->ipcFd = call->connection->descriptor; /* keepConnection stays: it is ended here, not there */
+    call->keep = call->connection->guard.keep;
     return true;
 }
 
@@ -309,7 +321,11 @@ static void serve_connection(struct worker *worker, struct connection *connectio
         serve_request(worker, connection);
         break;
     case GUARD_BROKEN:
-        intake_drop(&server->intake, connection);
+        if (connection->guard.is_refused) {
+            end_connection(server, connection);
+        } else {
+            intake_drop(&server->intake, connection);
+        }
         break;
     }
 }

@@ -38,8 +38,12 @@ struct guard {
     size_t params_total;   /* bytes that came; over GUARD_PARAMS_MAX the request is to be refused */
     struct buffer body;    /* empty where body_total is over the limit */
     size_t body_total;     /* bytes that came */
+    size_t body_declared;  /* CONTENT_LENGTH; 0 where there is none that can be read */
+    bool has_ended_early;  /* the record that ends the body came last, and more of it was declared */
+    size_t early_ends;     /* such records, so far */
     struct buffer replies; /* for the peer, to be sent and reset */
     const char *fault;     /* why it is broken */
+    bool is_refused;       /* it is broken, and the replies tell the peer so */
 
     size_t aside; /* records that belonged to no request of ours, so far */
     unsigned char header[RECORD_HEADER_BYTES];
@@ -61,6 +65,10 @@ enum guard_verdict guard_feed(struct guard *guard, const char *data, size_t len)
 
 /* Appends the request's head as records for libfcgi: the whole of it, and an empty body. */
 void guard_write_head(const struct guard *guard, struct buffer *records);
+
+/* No more bytes will come. GUARD_REQUEST where the request is one to be answered nevertheless: its body has
+ * ended, if early. */
+enum guard_verdict guard_end(struct guard *guard);
 
 /* Makes it ready for the connection's next request. */
 void guard_next(struct guard *guard);

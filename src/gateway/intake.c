@@ -9,9 +9,13 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "gateway/request.h"
 
 enum {
     SILENCE_MS = 10000,           /* for the web server to send the next bytes of a request */
+    EARLY_END_MS = 2000,          /* the same behind an early end of the body: what belongs before it */
+    LINGER_SILENCE_MS = 2000,     /* the same behind the answer */
+    LINGER_MS = 30000,            /* behind the answer, altogether */
     HOLDS_MAX = 64 * 1024 * 1024, /* and one request more */
     CHUNK_BYTES = 32 * 1024,
     CHUNKS_AT_ONCE = 64, /* then others have their turn */
@@ -68,8 +72,9 @@ static void begin_to_count(struct intake *intake, struct connection *connection)
 {
     connection->is_unfinished = true;
     TAILQ_INSERT_TAIL(&intake->unfinished, connection, unfinished);
-    if (intake->unfinished_count++ == 0) {
-        (void)set_timer(intake, true);
+    intake->unfinished_count++;
+    if (!intake->is_timer_on) {
+        intake->is_timer_on = set_timer(intake, true);
     }
 }
 
@@ -80,17 +85,18 @@ static void stop_counting(struct intake *intake, struct connection *connection)
         TAILQ_REMOVE(&intake->unfinished, connection, unfinished);
         intake->holds -= connection->holds;
         connection->holds = 0;
-        if (--intake->unfinished_count == 0) {
-            (void)set_timer(intake, false);
-        }
+        intake->unfinished_count--; /* the timer goes on until it finds none: most are soon followed */
     }
 }
 
-/* Its end is an event like any other, so the thread that takes it drops the connection: nobody else may. */
+/* Its end is an event like any other, so the thread that takes it drops the connection: nobody else may. Who
+ * has ended its request waits for an answer, and gets it. */
 static void give_up(struct intake *intake, struct connection *connection)
 {
+    bool is_answered = connection->has_ended_early && !connection->is_lingering;
+
     stop_counting(intake, connection);
-    (void)shutdown(connection->descriptor, SHUT_RDWR);
+    (void)shutdown(connection->descriptor, is_answered ? SHUT_RD : SHUT_RDWR);
 }
 
 static void note_progress(struct intake *intake, struct connection *connection)
@@ -101,6 +107,7 @@ static void note_progress(struct intake *intake, struct connection *connection)
         begin_to_count(intake, connection);
     }
     connection->heard_ms = clock_now_ms();
+    connection->has_ended_early = connection->guard.has_ended_early;
     intake->holds = intake->holds - connection->holds + holds;
     connection->holds = holds;
     while (intake->holds > intake->holds_max) {
@@ -141,6 +148,12 @@ static bool send_replies(struct connection *connection)
     return sent;
 }
 
+/* Whether there is only nothing to read at the moment. */
+static bool is_passing(ssize_t got)
+{
+    return got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR);
+}
+
 /* Reads until there is a request, or nothing more to read. */
 static enum guard_verdict gather(struct connection *connection)
 {
@@ -151,9 +164,7 @@ static enum guard_verdict gather(struct connection *connection)
         ssize_t got = recv(connection->descriptor, chunk, sizeof chunk, MSG_DONTWAIT);
 
         if (got <= 0) {
-            bool is_there = got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR);
-
-            return is_there ? GUARD_MORE : GUARD_BROKEN;
+            return is_passing(got) ? GUARD_MORE : guard_end(&connection->guard);
         }
         verdict = guard_feed(&connection->guard, chunk, (size_t)got);
         if (!send_replies(connection)) {
@@ -161,6 +172,25 @@ static enum guard_verdict gather(struct connection *connection)
         }
     }
     return verdict;
+}
+
+/* Throws away what has come; false where no more will, or too much has. */
+static bool discard(struct connection *connection)
+{
+    char chunk[CHUNK_BYTES];
+
+    for (int i = 0; i < CHUNKS_AT_ONCE; i++) {
+        ssize_t got = recv(connection->descriptor, chunk, sizeof chunk, MSG_DONTWAIT);
+
+        if (got <= 0) {
+            return is_passing(got);
+        }
+        connection->lingered += (size_t)got;
+        if (connection->lingered > BODY_DRAIN_MAX) {
+            return false;
+        }
+    }
+    return true;
 }
 
 /* epoll hands a connection on in order by itself, but neither the language nor a sanitizer knows that. */
@@ -175,6 +205,31 @@ static void take(struct connection *connection)
     atomic_store_explicit(&connection->is_free, false, memory_order_relaxed);
 }
 
+void intake_linger(struct intake *intake, struct connection *connection)
+{
+    (void)shutdown(connection->descriptor, SHUT_WR);
+    guard_next(&connection->guard);
+    (void)pthread_mutex_lock(&intake->lock);
+    stop_counting(intake, connection);
+    begin_to_count(intake, connection);
+    connection->is_lingering = true;
+    connection->heard_ms = clock_now_ms();
+    connection->linger_until_ms = connection->heard_ms + LINGER_MS;
+    (void)pthread_mutex_unlock(&intake->lock);
+}
+
+/* What has come on a connection that lingers. */
+static enum guard_verdict read_lingering(struct intake *intake, struct connection *connection)
+{
+    if (!discard(connection)) {
+        return GUARD_BROKEN;
+    }
+    (void)pthread_mutex_lock(&intake->lock);
+    connection->heard_ms = clock_now_ms();
+    (void)pthread_mutex_unlock(&intake->lock);
+    return GUARD_MORE;
+}
+
 enum guard_verdict intake_read(struct intake *intake, struct connection *connection)
 {
     enum guard_verdict verdict;
@@ -182,6 +237,9 @@ enum guard_verdict intake_read(struct intake *intake, struct connection *connect
     bool is_unfinished;
 
     take(connection);
+    if (connection->is_lingering) {
+        return read_lingering(intake, connection);
+    }
     verdict = gather(connection);
     fault = connection->guard.fault;
     if (verdict == GUARD_BROKEN && fault != NULL) {
@@ -202,9 +260,20 @@ enum guard_verdict intake_read(struct intake *intake, struct connection *connect
     return verdict;
 }
 
+/* Whether it is waited for no longer. */
+static bool is_over(const struct connection *connection, int64_t now_ms)
+{
+    int64_t silence_ms = now_ms - connection->heard_ms;
+
+    if (connection->is_lingering) {
+        return silence_ms > LINGER_SILENCE_MS || now_ms > connection->linger_until_ms;
+    }
+    return silence_ms > (connection->has_ended_early ? EARLY_END_MS : SILENCE_MS);
+}
+
 void intake_look(struct intake *intake)
 {
-    int64_t limit_ms = clock_now_ms() - SILENCE_MS;
+    int64_t now_ms = clock_now_ms();
     struct connection *connection, *next;
     uint64_t ticks;
     ssize_t got = read(intake->timer, &ticks, sizeof ticks);
@@ -214,10 +283,13 @@ void intake_look(struct intake *intake)
     (void)pthread_mutex_lock(&intake->lock);
     for (connection = TAILQ_FIRST(&intake->unfinished); connection != NULL; connection = next) {
         next = TAILQ_NEXT(connection, unfinished);
-        if (connection->heard_ms < limit_ms) {
+        if (is_over(connection, now_ms)) {
+            given_up += connection->is_lingering ? 0 : 1;
             give_up(intake, connection);
-            given_up++;
         }
+    }
+    if (intake->unfinished_count == 0) {
+        intake->is_timer_on = !set_timer(intake, false);
     }
     (void)pthread_mutex_unlock(&intake->lock);
     if (given_up > 0) {
@@ -227,9 +299,20 @@ void intake_look(struct intake *intake)
 
 void intake_make_room(struct intake *intake)
 {
+    struct connection *connection;
+
     (void)pthread_mutex_lock(&intake->lock);
-    if (!TAILQ_EMPTY(&intake->unfinished)) {
-        give_up(intake, TAILQ_FIRST(&intake->unfinished));
+    TAILQ_FOREACH(connection, &intake->unfinished, unfinished)
+    {
+        if (connection->is_lingering) {
+            break;
+        }
+    }
+    if (connection == NULL) {
+        connection = TAILQ_FIRST(&intake->unfinished);
+    }
+    if (connection != NULL) {
+        give_up(intake, connection);
     }
     (void)pthread_mutex_unlock(&intake->lock);
 }

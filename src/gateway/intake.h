@@ -20,15 +20,21 @@ struct connection {
     LIST_ENTRY(connection) link;
     TAILQ_ENTRY(connection) unfinished;
     bool is_unfinished;
-    int64_t heard_ms; /* when bytes came last */
-    size_t holds;     /* as it was counted */
+    bool has_ended_early;    /* as the guard has it */
+    int64_t heard_ms;        /* when bytes came last */
+    bool is_lingering;       /* it has had its answer */
+    int64_t linger_until_ms; /* at the latest */
+    size_t lingered;         /* bytes that came since */
+    size_t holds;            /* as it was counted */
 };
 
-/* Those in `unfinished` have a request that has begun and not ended, in the order in which these began. */
+/* Those in `unfinished` have a request that has begun and not ended, in the order in which these began, or
+ * linger. */
 struct intake {
     size_t body_limit;
     size_t holds_max;
     int timer; /* readable once a second while there are unfinished ones: then call intake_look */
+    bool is_timer_on;
 
     pthread_mutex_t lock;
     LIST_HEAD(connections, connection) connections;
@@ -46,6 +52,11 @@ void intake_close(struct intake *intake);
 /* Takes a new connection in; NULL where there is no memory for it, and then it is closed. */
 struct connection *intake_add(struct intake *intake, int descriptor);
 
+/* Ends a connection that has had its answer: the peer hears that no more comes, and what it still sends is
+ * read and thrown away until it closes, for a while; to close with bytes unread would take the answer back
+ * (ECONNRESET). Have it wait for the next bytes. */
+void intake_linger(struct intake *intake, struct connection *connection);
+
 /* Ends this thread's turn: to be called before the connection is armed for its next event. */
 void intake_let_go(struct connection *connection);
 
@@ -59,7 +70,7 @@ enum guard_verdict intake_read(struct intake *intake, struct connection *connect
 /* Gives up the requests on which nothing has come for too long. */
 void intake_look(struct intake *intake);
 
-/* Gives up the oldest unfinished request, for there is no descriptor left. */
+/* Gives up a connection that lingers, else the oldest unfinished request, for there is no descriptor left. */
 void intake_make_room(struct intake *intake);
 
 #endif

@@ -115,26 +115,39 @@ void request_init(struct request *request, request_variable *variable, void *con
     }
 }
 
-/* Reads CONTENT_LENGTH: digits alone (RFC 9110 section 8.6). SIZE_MAX stands for none given; false where it
- * is no number, or one that no body of ours will ever have. */
-static bool read_content_length(const char *text, size_t *length)
+bool request_read_content_length(struct slice text, int64_t *length)
 {
-    *length = SIZE_MAX;
-    if (*text == '\0') {
+    enum { DIGITS_MAX = 18 };
+    int64_t value = 0;
+
+    *length = CONTENT_LENGTH_NONE;
+    if (text.len == 0 || (text.len == 2 && memcmp(text.data, "-1", 2) == 0)) {
         return true;
     }
-    if (strspn(text, "0123456789") != strlen(text) || strlen(text) > 18) {
+    if (text.len > DIGITS_MAX) {
         return false;
     }
-    *length = (size_t)strtoull(text, NULL, 10);
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.data[i] < '0' || text.data[i] > '9') {
+            return false;
+        }
+        value = value * 10 + (text.data[i] - '0');
+    }
+    *length = value;
     return true;
+}
+
+static bool read_length_of(const char *content_length, int64_t *length)
+{
+    return request_read_content_length((struct slice){.data = content_length, .len = strlen(content_length)},
+                                       length);
 }
 
 void request_set_body(struct request *request, const char *content_length, const struct buffer *body,
                       size_t total, size_t limit)
 {
-    size_t declared;
-    bool well_declared = read_content_length(content_length, &declared);
+    int64_t declared;
+    bool well_declared = read_length_of(content_length, &declared);
 
     request->body_limit = limit;
     request->body_state = BODY_CUT_SHORT;
@@ -143,7 +156,7 @@ void request_set_body(struct request *request, const char *content_length, const
         request->body_state = BODY_TOO_LARGE;
     } else if (body->failed) {
         request->body_state = BODY_NO_MEMORY;
-    } else if (well_declared && (declared == SIZE_MAX || declared == total)) {
+    } else if (well_declared && (declared == CONTENT_LENGTH_NONE || (uint64_t)declared == total)) {
         request->body_state = BODY_COMPLETE;
         if (body->len > 0) {
             request->body = (struct slice){.data = body->data, .len = body->len};
@@ -154,16 +167,19 @@ void request_set_body(struct request *request, const char *content_length, const
 void request_read_body(struct request *request, const struct body_source *source, size_t limit,
                        struct buffer *body)
 {
-    size_t wanted = SIZE_MAX, total = 0;
+    size_t wanted = BODY_DRAIN_MAX, total = 0;
     char chunk[CHUNK_BYTES];
+    int64_t declared;
     long got = 1;
 
     request->body_state = BODY_CUT_SHORT;
     request->body = (struct slice){.data = "", .len = 0};
-    if (!source->ends_by_itself && !read_content_length(source->content_length, &wanted)) {
-        return; /* nobody knows where it ends */
+    /* One that is no number says nothing of where the body ends: it is read to the end as well. */
+    if (read_length_of(source->content_length, &declared) && declared != CONTENT_LENGTH_NONE &&
+        (uint64_t)declared < wanted) {
+        wanted = (size_t)declared;
     }
-    while (got > 0 && total < wanted && total <= limit * BODY_DRAIN_FACTOR) {
+    while (got > 0 && total < wanted) {
         size_t len = wanted - total < sizeof chunk ? wanted - total : sizeof chunk;
 
         got = source->read(source->context, chunk, len);

@@ -2,12 +2,15 @@
 #ifndef INCIDENTS_GATEWAY_REQUEST_H
 #define INCIDENTS_GATEWAY_REQUEST_H
 
+#include <stdint.h>
+
 #include "base/buffer.h"
 
 enum {
     REQUEST_ID_MAX = 128,
     CLIENT_ADDRESS_MAX = 64, /* an IPv6 address with its zone is shorter */
-    BODY_DRAIN_FACTOR = 16,  /* a body is thrown away up to so many times the limit, and not read beyond */
+    BODY_DRAIN_FACTOR = 16,  /* FastCGI: a body over so many times the limit is answered before its end */
+    BODY_DRAIN_MAX = 1024 * 1024 * 1024, /* bytes of a body that are read and thrown away at most */
 };
 
 /* The variables that make a request, and the only ones that are looked up. */
@@ -63,16 +66,23 @@ const char *request_look_up(request_variable *variable, void *context, enum requ
 /* Sets all but the body. */
 void request_init(struct request *request, request_variable *variable, void *context);
 
+enum { CONTENT_LENGTH_NONE = -1 };
+
+/* Reads CONTENT_LENGTH: digits alone (RFC 9110 section 8.6), in bytes. CONTENT_LENGTH_NONE where none is
+ * given: the text is empty, or "-1", which Caddy's FastCGI client sends for a body whose length it does not
+ * know. False where it is no number, or one that no body of ours will ever have. */
+bool request_read_content_length(struct slice text, int64_t *length);
+
 /* Where a body comes from. read gives what there is, at most len bytes; 0 at the end, -1 when it broke. */
 struct body_source {
     long (*read)(void *context, char *data, size_t len);
     void *context;
-    const char *content_length; /* CONTENT_LENGTH; empty where the server gave none */
-    bool ends_by_itself;        /* read says where the body ends; else the length alone does (RFC 3875) */
+    const char *content_length; /* CONTENT_LENGTH; empty where the server gave none: then read says where the
+                                   body ends, else the length does (RFC 3875 section 4.2) */
 };
 
 /* Reads the body into `body`, and request->body points there. What is over `limit` bytes is read and thrown
- * away, up to BODY_DRAIN_FACTOR times the limit. */
+ * away, up to BODY_DRAIN_MAX. */
 void request_read_body(struct request *request, const struct body_source *source, size_t limit,
                        struct buffer *body);
 

@@ -191,11 +191,82 @@ static void only_variables_that_are_read_are_kept_and_each_once(void **state)
     record(PARAMS, 1, "\200\0\0\16\3CONTENT_LENGTH123\16\0REQUEST_METHOD", 38);
     record(PARAMS, 1, "\0\0\0\3abc\15\0PATH_INFOXYZW", 22);
     text_record(PARAMS, 1, "");
-    body("");
-    expect(GUARD_REQUEST);
+    expect(GUARD_MORE);
+    assert_int_equal(guard.body_declared, 123);
     assert_int_equal(guard.params.len, 12 + 22 + 16);
     assert_memory_equal(guard.params.data, "\11\1PATH_INFO/\200\0\0\16\3CONTENT_LENGTH123\16\0REQUEST_METHOD",
                         guard.params.len);
+}
+
+/* A request's head with that CONTENT_LENGTH, of three bytes. */
+static void head_of_length(const char *length)
+{
+    begin(1, 1, 1);
+    text_record(PARAMS, 1, "\16\3CONTENT_LENGTH");
+    text_record(PARAMS, 1, length);
+    text_record(PARAMS, 1, "");
+}
+
+/* mod_fcgid 2.3.9 sends such for a body that came in HTTP/2 without a length. */
+static void empty_records_within_a_body_that_is_declared_do_not_end_it(void **state)
+{
+    (void)state;
+    head_of_length("006");
+    text_record(STDIN, 1, "");
+    text_record(STDIN, 1, "");
+    expect(GUARD_MORE);
+    assert_true(guard.has_ended_early);
+    text_record(STDIN, 1, "abc");
+    expect(GUARD_MORE);
+    assert_false(guard.has_ended_early);
+    text_record(STDIN, 1, "");
+    text_record(STDIN, 1, "def");
+    expect(GUARD_MORE);
+    text_record(STDIN, 1, "");
+    expect(GUARD_REQUEST);
+    assert_int_equal(guard.body_total, 6);
+    assert_string_equal(guard.body.data, "abcdef");
+}
+
+static void without_a_length_the_first_empty_record_ends_the_body(void **state)
+{
+    static const char *const lengths[] = {"000", "abc", "-01", "+99", " 99"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+        buffer_reset(&bytes, BYTES_MAX);
+        head_of_length(lengths[i]);
+        text_record(STDIN, 1, "");
+        expect(GUARD_REQUEST);
+    }
+}
+
+static void a_body_that_ended_early_is_a_request_once_no_more_comes(void **state)
+{
+    (void)state;
+    head_of_length("006");
+    text_record(STDIN, 1, "abc");
+    expect(GUARD_MORE);
+    assert_int_equal(guard_end(&guard), GUARD_BROKEN);
+    text_record(STDIN, 1, "");
+    expect(GUARD_MORE);
+    assert_int_equal(guard_end(&guard), GUARD_REQUEST);
+    assert_int_equal(guard.body_total, 3);
+    assert_false(guard.keep);
+}
+
+static void a_body_that_ends_again_and_again_is_given_up(void **state)
+{
+    (void)state;
+    head_of_length("999");
+    for (int i = 0; i < GUARD_ASIDE_MAX; i++) {
+        text_record(STDIN, 1, "");
+        text_record(STDIN, 1, "x");
+        text_record(STDIN, 1, "");
+    }
+    expect(GUARD_MORE);
+    text_record(STDIN, 1, "");
+    expect(GUARD_BROKEN);
 }
 
 /* One variable whose value has that many bytes, as a request, and as the guard says it anew. */
@@ -522,6 +593,10 @@ int main(void)
         CASE(the_next_request_is_taken_too),
         CASE(what_comes_behind_a_request_ends_its_connection),
         CASE(only_variables_that_are_read_are_kept_and_each_once),
+        CASE(empty_records_within_a_body_that_is_declared_do_not_end_it),
+        CASE(without_a_length_the_first_empty_record_ends_the_body),
+        CASE(a_body_that_ended_early_is_a_request_once_no_more_comes),
+        CASE(a_body_that_ends_again_and_again_is_given_up),
         CASE(what_libfcgi_gets_says_the_same_request),
         CASE(lengths_that_lie_are_never_believed),
         CASE(variables_over_the_limit_are_counted_and_not_kept),
