@@ -111,6 +111,27 @@ static void the_next_requests_are_answered_by_the_worker_that_stays(void **state
     end(resident);
 }
 
+/* What the web server says of the client goes with the request, and into the log there. */
+static void the_client_is_known_to_it_too(void **state)
+{
+    static const char *const known[] = {"INCIDENTS_CGI_PERSIST_MS=60000", "INCIDENTS_DEADLINE_MS=1000",
+                                        "REMOTE_ADDR=192.0.2.7", NULL};
+    static const struct call call = {
+        .path = "incidents.upsert", .body = "{", .headers = {"X-Request-Id: mine"}};
+    pid_t resident = leave_one(persist);
+    const struct outcome *outcome;
+    struct answer answer;
+
+    (void)state;
+    outcome = http_run_cgi(&site, &call, known, &answer);
+    assert_int_equal(answer.status, 422);
+    answer_free(&answer);
+    assert_int_equal(left_behind(outcome), 0);
+    assert_true(says(outcome, "status=422 outcome=invalid_json"));
+    assert_true(says(outcome, "client=\"192.0.2.7\""));
+    end(resident);
+}
+
 static void it_goes_when_no_request_comes(void **state)
 {
     static const char *const briefly[] = {"INCIDENTS_CGI_PERSIST_MS=300", NULL};
@@ -365,6 +386,13 @@ static void answers_are_the_same_with_it_and_without(void **state)
         {.path = "healthz", .verb = "GET", .authorization = ""},
         {.path = "readyz", .verb = "GET", .authorization = ""},
         {.path = "metrics", .verb = "GET"},
+        {.path = "healthz", .verb = "HEAD"},
+        {.path = "readyz", .verb = "HEAD"},
+        {.path = "incidents.delete",
+         .body = "reference_id=never+there",
+         .headers = {NULL, "Content-Type: application/x-www-form-urlencoded"}},
+        {.path = "incidents.delete", .body = "--x", .headers = {NULL, "Content-Type: multipart/form-data"}},
+        {.path = "incidents.delete", .body = "x", .headers = {NULL, "Content-Encoding: gzip"}},
     };
     static struct answer without, with;
     pid_t resident;
@@ -490,6 +518,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_next_requests_are_answered_by_the_worker_that_stays),
+        cmocka_unit_test(the_client_is_known_to_it_too),
         cmocka_unit_test(it_goes_when_no_request_comes),
         cmocka_unit_test(nobody_is_failed_by_its_going),
         cmocka_unit_test(none_stays_where_it_is_not_asked_for),
