@@ -4,6 +4,7 @@
 #include "api/body.h"
 #include "api/method.h"
 #include "base/digest.h"
+#include "model/form.h"
 #include "model/incident.h"
 
 /* How a method reads its body and what it then asks of the database. */
@@ -23,8 +24,16 @@ static bool read_sync(struct slice body, struct incident *incident, struct error
     return incident_read(body, DIALECT_SYNC, incident, error);
 }
 
+/* A form is said as JSON, in `json`, of which the incident is then a part. */
+static bool read_form(const struct request *request, const struct incident_method *method,
+                      struct buffer *json, struct incident *incident, struct error *error)
+{
+    return form_to_json(request->body, json, error) &&
+           method->read((struct slice){.data = json->data, .len = json->len}, incident, error);
+}
+
 static bool read_body(const struct request *request, const struct incident_method *method,
-                      struct incident *incident, struct error *error)
+                      struct buffer *json, struct incident *incident, struct error *error)
 {
     switch (request->body_state) {
     case BODY_TOO_LARGE:
@@ -36,6 +45,9 @@ static bool read_body(const struct request *request, const struct incident_metho
         return error_set(error, ERROR_INTERNAL, "out of memory");
     case BODY_COMPLETE:
         break;
+    }
+    if (body_is_form(request)) {
+        return read_form(request, method, json, incident, error);
     }
     if (method->read(request->body, incident, error)) {
         return true;
@@ -51,6 +63,7 @@ static bool read_body(const struct request *request, const struct incident_metho
 static bool ask(struct exchange *exchange, const struct incident_method *method)
 {
     char token_hash[DIGEST_HEX_SIZE];
+    struct buffer json = {.data = NULL};
     struct slice token;
     bool encoded;
 
@@ -58,13 +71,14 @@ static bool ask(struct exchange *exchange, const struct incident_method *method)
         return false;
     }
     digest_sha256(token, token_hash);
-    if (read_body(&exchange->request, method, &exchange->incident, &exchange->error)) {
+    if (read_body(&exchange->request, method, &json, &exchange->incident, &exchange->error)) {
         encoded = method->encode(&exchange->item, token_hash, &exchange->incident);
         incident_trim(
             &exchange->incident); /* it may wait, and a thousand services are thirty times their JSON */
     } else {
         encoded = item_authorize(&exchange->item, token_hash, method->scope);
     }
+    buffer_free(&json);
     return encoded || error_set(&exchange->error, ERROR_INTERNAL, "out of memory");
 }
 

@@ -290,6 +290,109 @@ static void json_is_read_whatever_the_headers_call_it(void **state)
     }
 }
 
+/* ---- forms ---- */
+
+#define FORM_TYPE "Content-Type: application/x-www-form-urlencoded"
+
+/* Sends a form and checks the status, and the error's code or the action. */
+static void send_form(const char *path, const char *body, int status, const char *said)
+{
+    struct call call = {.path = path, .body = body, .headers = {FORM_TYPE "; charset=UTF-8"}};
+    struct answer answer;
+
+    send_for(&call, status, body, &answer);
+    if (strcmp(answer_text(&answer, status == 200 ? "action" : "error"), said) != 0) {
+        fail_msg("%s should be answered with %s: %s", body, said, answer.body);
+    }
+    answer_free(&answer);
+}
+
+static void a_form_is_read_as_its_arguments(void **state)
+{
+    static const char stored[] =
+        "SELECT concat_ws('|', name, priority, source_url, started_at AT TIME ZONE 'UTC', "
+        "resolved_at AT TIME ZONE 'UTC', metadata, "
+        "(SELECT string_agg(identifier || '=' || coalesce(s.name, ''), ',' ORDER BY position) "
+        "FROM intake.incident_service s WHERE s.reference_id = i.reference_id)) "
+        "FROM intake.incident i WHERE reference_id = 'f 1&' || chr(233)";
+    static const char first[] =
+        "reference_id=f+1%26%C3%a9&started_at=2024-01-01T00%3A00%3A00%2B02:00&name=a+b%2Bc&priority="
+        "&source_url=x%3Dy&resolved_at=2024-01-02&metadata=%7B%22n%22:1.10%7D&source_name=ignored"
+        "&services=%5B%7B%22identifier%22:%22s%22%7D,%7B%22identifier%22:%22t%22,%22name%22:%22T%22%7D%5D";
+
+    (void)state;
+    send_form("incidents.upsert", first, 200, "created");
+    assert_string_equal(site_query(&site, stored),
+                        "a b+c||x=y|2023-12-31 22:00:00|2024-01-02 00:00:00|{\"n\": 1.10}|s=,t=T");
+    send_form("incidents.upsert", first, 200, "unchanged");
+    send_form("incidents.upsert",
+              "reference_id=f+1%26%C3%A9&started_at=2024-01-01&name=&metadata=&services=", 200, "updated");
+    assert_string_equal(site_query(&site, stored), "||x=y|2024-01-01 00:00:00|2024-01-02 00:00:00");
+    send_form("incidents.sync", "reference_id=f+1%26%C3%A9&started_at=2024-01-01&services=[%22a%22]", 200,
+              "updated");
+    assert_string_equal(site_query(&site, stored), "||x=y|2024-01-01 00:00:00|2024-01-02 00:00:00|a=");
+    send_form("incidents.delete", "reference_id=f+1%26%C3%A9", 200, "deleted");
+    send_form("incidents.delete", "reference_id=7&reference_id=f+1%26%C3%A9", 200, "not_found");
+}
+
+static void what_is_wrong_with_a_form_is_told_by_the_same_codes(void **state)
+{
+    static const struct {
+        const char *path, *body, *error;
+    } cases[] = {
+        {"incidents.upsert", "started_at=2024-01-01", "invalid_arguments"},
+        {"incidents.upsert", "reference_id=&started_at=2024-01-01", "invalid_arguments"},
+        {"incidents.upsert", "reference_id=f", "invalid_arguments"},
+        {"incidents.upsert", "reference_id=f&started_at=soon", "invalid_timestamp"},
+        {"incidents.upsert", "reference_id=f&started_at=", "invalid_timestamp"},
+        {"incidents.upsert", "reference_id=f&started_at=2024-01-01&resolved_at=", "invalid_timestamp"},
+        {"incidents.upsert", "reference_id=f&started_at=2024-01-01&name=%C3", "invalid_json"},
+        {"incidents.upsert", "reference_id=f&started_at=2024-01-01&name=%4", "invalid_json"},
+        {"incidents.upsert", "reference_id=f&started_at=2024-01-01&name=100%25%zz", "invalid_json"},
+        {"incidents.upsert", "reference_id=f&started_at=2024-01-01&services=a", "invalid_json"},
+        {"incidents.upsert", "reference_id=f&started_at=2024-01-01&metadata={", "invalid_json"},
+        {"incidents.upsert", "reference_id=f&started_at=2024-01-01&services={}", "invalid_arguments"},
+        {"incidents.upsert", "reference_id=f&started_at=2024-01-01&metadata=[1]", "metadata_invalid"},
+        {"incidents.upsert", "reference_id=f&started_at=2024-01-01&metadata={%22a.b%22:1}",
+         "metadata_invalid"},
+        {"incidents.sync", "reference_id=f&started_at=2024-01-01", "invalid_arguments"},
+        {"incidents.delete", "id=f", "invalid_arguments"},
+        {"incidents.delete", "null", "invalid_arguments"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        send_form(cases[i].path, cases[i].body, 422, cases[i].error);
+    }
+}
+
+static void json_that_is_called_a_form_is_json(void **state)
+{
+    (void)state;
+    send_form("incidents.delete", " \r\n\t{\"reference_id\":\"a+b%20\"}", 200, "not_found");
+    send_form("incidents.delete", "{\"reference_id\":", 422, "invalid_json");
+    send_form("incidents.delete", "[]", 422, "invalid_arguments");
+    send_form("incidents.delete", "\"a\"", 422, "invalid_arguments");
+    send_form("incidents.delete", "", 422, "invalid_json");
+}
+
+/* The token comes first, and arguments in the query string are none. */
+static void a_form_takes_nothing_from_elsewhere(void **state)
+{
+    static const struct call unknown = {.path = "incidents.upsert",
+                                        .body = "name=%zz",
+                                        .authorization = "Bearer unknown-token",
+                                        .headers = {FORM_TYPE}};
+    static const struct call query = {.path = "incidents.delete",
+                                      .body = "reference_id=",
+                                      .query = "reference_id=f",
+                                      .headers = {FORM_TYPE}};
+
+    (void)state;
+    check_error(&unknown, "an unknown token", 401, "not_authed", "");
+    check_error(&query, "arguments in the query string", 422, "invalid_arguments", "reference_id");
+}
+
 /* A body in which the database finds fault that has no metadata: no argument is blamed for it. */
 static void an_error_of_the_database_is_blamed_on_no_argument_that_is_not_there(void **state)
 {
@@ -367,6 +470,10 @@ static int stop(void **state)
         cmocka_unit_test(unknown_method_names_those_that_there_are),                                         \
         cmocka_unit_test(a_body_that_is_no_json_is_named),                                                   \
         cmocka_unit_test(json_is_read_whatever_the_headers_call_it),                                         \
+        cmocka_unit_test(a_form_is_read_as_its_arguments),                                                   \
+        cmocka_unit_test(what_is_wrong_with_a_form_is_told_by_the_same_codes),                               \
+        cmocka_unit_test(json_that_is_called_a_form_is_json),                                                \
+        cmocka_unit_test(a_form_takes_nothing_from_elsewhere),                                               \
         cmocka_unit_test(an_error_of_the_database_is_blamed_on_no_argument_that_is_not_there),               \
         cmocka_unit_test(request_too_large_says_the_limit)
 
