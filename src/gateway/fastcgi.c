@@ -505,11 +505,24 @@ static void await_stop(const struct server *server, const sigset_t *signals)
     log_info("stopping: %s", strsignal(signal_number));
 }
 
+/* Connections are accepted from now on. Before, those that wait could take the descriptors that the threads
+ * need. */
+static bool open_to_connections(const struct server *server)
+{
+    bool ok = watch(server, LISTENER, &listener_event, EPOLL_CTL_ADD);
+
+    if (!ok) {
+        log_error("unable to start: %s", strerror(errno));
+    }
+    return ok;
+}
+
 /* Starts the threads, waits for a reason to stop, stops them. */
 static bool run_workers(struct server *server, struct worker *workers, const sigset_t *signals)
 {
     size_t wanted = (size_t)server->settings->threads, started = 0;
     pthread_attr_t attributes;
+    bool ok;
 
     (void)pthread_attr_init(&attributes);
     (void)pthread_attr_setstacksize(&attributes, STACK_BYTES);
@@ -517,7 +530,8 @@ static bool run_workers(struct server *server, struct worker *workers, const sig
         started++;
     }
     (void)pthread_attr_destroy(&attributes);
-    if (started == wanted) {
+    ok = started == wanted && open_to_connections(server);
+    if (ok) {
         if (server->is_resident) {
             await_end_of_stay(server, signals);
         } else {
@@ -528,7 +542,7 @@ static bool run_workers(struct server *server, struct worker *workers, const sig
     for (size_t i = 0; i < started; i++) {
         join_worker(&workers[i]);
     }
-    return started == wanted;
+    return ok;
 }
 
 /* Signals are waited for by the main thread and blocked in all others: one that arrived in libfcgi's read
@@ -568,8 +582,7 @@ static bool set_up_events(struct server *server)
     return intake_open(&server->intake, server->settings->body_limit) && server->epoll >= 0 &&
            server->stop_event >= 0 && flags >= 0 && fcntl(LISTENER, F_SETFL, flags | O_NONBLOCK) == 0 &&
            epoll_ctl(server->epoll, EPOLL_CTL_ADD, server->stop_event, &stop) == 0 &&
-           watch(server, server->intake.timer, &timer_event, EPOLL_CTL_ADD) &&
-           watch(server, LISTENER, &listener_event, EPOLL_CTL_ADD);
+           watch(server, server->intake.timer, &timer_event, EPOLL_CTL_ADD);
 }
 
 static void close_events(struct server *server)
