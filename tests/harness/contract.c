@@ -760,7 +760,7 @@ static int start(void **state)
     return 0;
 }
 
-static int stop(void **state)
+static int finish(void **state)
 {
     (void)state;
     http_close();
@@ -799,7 +799,7 @@ int contract_through_nginx(void)
 
     fixture.send = http_through_nginx;
     fixture.step = 1;
-    return cmocka_run_group_tests_name("the contract through nginx", tests, start, stop);
+    return cmocka_run_group_tests_name("the contract through nginx", tests, start, finish);
 }
 
 int contract_as_cgi(void)
@@ -808,5 +808,5 @@ int contract_as_cgi(void)
 
     fixture.send = http_as_cgi;
     fixture.step = 8;
-    return cmocka_run_group_tests_name("the contract as plain CGI", tests, start, stop);
+    return cmocka_run_group_tests_name("the contract as plain CGI", tests, start, finish);
 }

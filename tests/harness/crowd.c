@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cases/between.h"
 #include "harness/crowd.h"
 
 enum { FAILURE_MAX = 1024, SHOWN_MAX = 5 };
@@ -83,7 +84,7 @@ struct crowd *crowd_start(struct site *site, size_t count, crowd_work *work, voi
     struct crowd *crowd = calloc(1, sizeof *crowd);
 
     assert_non_null(crowd);
-    assert_in_range(count, 1, CROWD_MAX);
+    assert_between(count, 1, CROWD_MAX);
     crowd->count = count;
     assert_int_equal(pthread_barrier_init(&crowd->start, NULL, (unsigned)count), 0);
     for (size_t i = 0; i < count; i++) {

@@ -344,7 +344,7 @@ static int start(void **state)
     return 0;
 }
 
-static int stop(void **state)
+static int finish(void **state)
 {
     (void)state;
     site_stop(&site);
@@ -367,5 +367,5 @@ int main(void)
         cmocka_unit_test_setup(services_that_were_left_behind_are_in_nobodys_way, empty),
     };
 
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, start, finish);
 }

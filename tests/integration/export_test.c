@@ -275,7 +275,7 @@ static int empty(void **state)
     return 0;
 }
 
-static int stop(void **state)
+static int finish(void **state)
 {
     (void)state;
     http_close();
@@ -297,5 +297,5 @@ int main(void)
         CASE(many_take_the_memory_of_one),
     };
 
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, start, finish);
 }

@@ -274,7 +274,7 @@ static int start(void **state)
     return 0;
 }
 
-static int stop(void **state)
+static int finish(void **state)
 {
     (void)state;
     crowd_abandon_all();
@@ -294,5 +294,5 @@ int main(void)
         CASE(it_can_be_turned_on_under_load),
     };
 
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, start, finish);
 }

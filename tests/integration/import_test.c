@@ -683,7 +683,7 @@ static int start(void **state)
     return site_control(&site, NULL, "migrate", NULL)->status;
 }
 
-static int stop(void **state)
+static int finish(void **state)
 {
     (void)state;
     site_stop(&site);
@@ -716,5 +716,5 @@ int main(void)
         cmocka_unit_test(an_older_schema_is_refused),
     };
 
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, start, finish);
 }

@@ -328,7 +328,7 @@ static int start(void **state)
     return 0;
 }
 
-static int stop(void **state)
+static int finish(void **state)
 {
     (void)state;
     http_close();
@@ -349,5 +349,5 @@ int main(void)
         cmocka_unit_test(what_can_be_no_address_is_none),
     };
 
-    return cmocka_run_group_tests_name("the log", tests, start, stop);
+    return cmocka_run_group_tests_name("the log", tests, start, finish);
 }

@@ -365,7 +365,7 @@ static int empty(void **state)
     return 0;
 }
 
-static int stop(void **state)
+static int finish(void **state)
 {
     (void)state;
     http_close();
@@ -391,5 +391,5 @@ int main(void)
         CASE(wrong_arguments_are_refused_by_name),
     };
 
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, start, finish);
 }

@@ -307,7 +307,7 @@ static int start(void **state)
     return 0;
 }
 
-static int stop(void **state)
+static int finish(void **state)
 {
     (void)state;
     crowd_abandon_all();
@@ -330,5 +330,5 @@ int main(void)
         cmocka_unit_test(without_a_token_in_the_settings_there_is_no_such_method),
     };
 
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, start, finish);
 }

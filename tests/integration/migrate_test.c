@@ -426,7 +426,7 @@ static int empty(void **state)
     return 0;
 }
 
-static int stop(void **state)
+static int finish(void **state)
 {
     (void)state;
     http_close();
@@ -455,5 +455,5 @@ int main(void)
         CASE(one_role_may_serve_for_all),
     };
 
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, start, finish);
 }

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "cases/between.h"
 #include "harness/ledger.h"
 
 static struct site site;
@@ -264,7 +265,7 @@ static void a_full_queue_refuses_at_once_and_says_when_to_come_again(void **stat
     site_let_go(locker);
     crowd_join(crowd);
     assert_int_equal(atomic_load(&tally.stored) + atomic_load(&tally.refused), 12);
-    assert_in_range(atomic_load(&tally.stored), 4, 5);
+    assert_between(atomic_load(&tally.stored), 4, 5);
     (void)snprintf(stored, sizeof stored, "%zu", atomic_load(&tally.stored));
     assert_string_equal(
         site_query(&site, "SELECT count(*) FROM intake.incident WHERE reference_id LIKE 'full%'"), stored);
@@ -328,7 +329,7 @@ static int start(void **state)
     return 0;
 }
 
-static int stop(void **state)
+static int finish(void **state)
 {
     (void)state;
     http_close();
@@ -361,5 +362,5 @@ int main(void)
         CASE(sigint_answers_the_requests_in_hand),
     };
 
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, start, finish);
 }

@@ -501,7 +501,7 @@ static int empty(void **state)
     return 0;
 }
 
-static int stop(void **state)
+static int finish(void **state)
 {
     (void)state;
     site_stop(&site);
@@ -529,5 +529,5 @@ int main(void)
         CASE(the_terminal_gets_what_it_has_room_for_and_no_command),
     };
 
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, start, finish);
 }

@@ -682,7 +682,7 @@ static int empty(void **state)
     return 0;
 }
 
-static int stop(void **state)
+static int finish(void **state)
 {
     (void)state;
     PQfinish(analyst);
@@ -718,5 +718,5 @@ int main(void)
         CASE(the_queries_of_the_dashboard_run),
     };
 
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, start, finish);
 }

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "cases/between.h"
 #include "harness/http.h"
 
 enum { END_TIMEOUT_MS = 10000, CROWD = 20 };
@@ -267,7 +268,7 @@ static void the_client_of_a_worker_that_is_killed_is_to_send_again_in_time(void 
         _exit(kill(resident, SIGKILL) == 0 ? 0 : 1);
     }
     assert_true(says(upsert("killed", persist, 503), "has gone"));
-    assert_in_range(clock_now_ms() - before, 2900, 8000);
+    assert_between(clock_now_ms() - before, 2900, 8000);
     site_let_go(holder);
     assert_int_equal(process_wait(killer, END_TIMEOUT_MS), 0);
     assert_int_equal(process_wait(resident, END_TIMEOUT_MS), 128 + SIGKILL);
@@ -307,7 +308,7 @@ static void a_worker_that_stood_still_undoes_nothing(void **state)
     (void)state;
     assert_int_equal(kill(resident, SIGSTOP), 0);
     outcome = upsert_named("still", "older", persist, 503);
-    assert_in_range(clock_now_ms() - before, 1000, 8000); /* 1 s of its deadline and 2 s of grace */
+    assert_between(clock_now_ms() - before, 1000, 8000); /* 1 s of its deadline and 2 s of grace */
     assert_true(says(outcome, "does not answer"));
     before = clock_now_ms();
     (void)upsert_named("still", "newer", persist, 200); /* by itself */
@@ -507,7 +508,7 @@ static int start(void **state)
     return 0;
 }
 
-static int stop(void **state)
+static int finish(void **state)
 {
     (void)state;
     site_stop(&site);
@@ -534,5 +535,5 @@ int main(void)
         cmocka_unit_test(a_directory_that_is_somebody_elses_is_not_used),
     };
 
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, start, finish);
 }

@@ -451,7 +451,7 @@ static int start(void **state)
     return 0;
 }
 
-static int stop(void **state)
+static int finish(void **state)
 {
     (void)state;
     http_close();
@@ -483,8 +483,8 @@ int main(void)
     int failed;
 
     send_call = http_through_nginx;
-    failed = cmocka_run_group_tests_name("senders through nginx", tests, start, stop);
+    failed = cmocka_run_group_tests_name("senders through nginx", tests, start, finish);
     send_call = as_cgi;
-    failed += cmocka_run_group_tests_name("senders as plain CGI", tests, start, stop);
+    failed += cmocka_run_group_tests_name("senders as plain CGI", tests, start, finish);
     return failed == 0 ? 0 : 1;
 }

@@ -382,7 +382,7 @@ static int start(void **state)
     return 0;
 }
 
-static int stop(void **state)
+static int finish(void **state)
 {
     (void)state;
     site_stop(&site);
@@ -406,5 +406,5 @@ int main(void)
         cmocka_unit_test(a_body_that_is_shorter_than_its_length_is_not_processed),
     };
 
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, start, finish);
 }

@@ -25,6 +25,7 @@
 #include "base/digest.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "cases/between.h"
 #include "harness/site.h"
 #include "store/sqlstate.h"
 #include "store/store.h"
@@ -764,7 +765,7 @@ static void several_slow_items_do_not_take_the_others_along(int connections, int
             assert_int_equal(requests[i].item.outcome, ITEM_UNAVAILABLE);
         } else {
             assert_int_equal(requests[i].item.outcome, ITEM_CREATED);
-            assert_in_range(requests[i].took_ms, 0, 5000); /* some turns of half a second each */
+            assert_between(requests[i].took_ms, 0, 5000); /* some turns of half a second each */
         }
     }
     stop_store(store);
@@ -1155,7 +1156,7 @@ static void a_database_that_refuses_is_not_stormed(void **state)
     await_all();
     check_all_but(NULL, ITEM_CREATED);
     stop_store(store);
-    assert_in_range(site_count_in_log(&site, "too many connections for role"), 2, 40);
+    assert_between(site_count_in_log(&site, "too many connections for role"), 2, 40);
 }
 
 /* Where one connection is all that there is, the other is not asked for all the time. */
@@ -1185,7 +1186,7 @@ static void a_database_that_refuses_one_of_two_is_not_stormed(void **state)
     (void)site_query(&site, "ALTER ROLE incidents_fcgi CONNECTION LIMIT -1");
     (void)site_query(&site, "DROP FUNCTION test.linger() CASCADE");
     stop_store(store);
-    assert_in_range(site_count_in_log(&site, "too many connections for role") - refused, 1, 20);
+    assert_between(site_count_in_log(&site, "too many connections for role") - refused, 1, 20);
 }
 
 /* A client that sends one upsert after another. */
@@ -1278,7 +1279,7 @@ static void a_name_server_that_is_silent_keeps_nobody_past_the_deadline(void **s
         await_all();
         check_all_but(NULL, ITEM_UNAVAILABLE);
         for (size_t n = 0; n < sent; n++) {
-            assert_in_range(requests[n].took_ms, 0, 4000);
+            assert_between(requests[n].took_ms, 0, 4000);
         }
         forget_all();
     }
@@ -1312,7 +1313,7 @@ static void a_caller_that_is_alone_carries_nothing(void **state)
     ticket = (struct ticket){.item = &request->item, .done = is_done_without_a_thread};
     before = clock_now_ms();
     store_submit(store, &ticket);
-    assert_in_range(clock_now_ms() - before, 0, 5000);
+    assert_between(clock_now_ms() - before, 0, 5000);
     assert_int_equal(request->item.outcome, ITEM_PENDING);
     await_busy("1");
     open_gate("gate0");
@@ -1399,7 +1400,7 @@ static int start(void **state)
     return 0;
 }
 
-static int stop(void **state)
+static int finish(void **state)
 {
     (void)state;
     (void)site_remove_metrics(metrics_token);
@@ -1471,5 +1472,5 @@ int main(void)
         CASE(several_connections_keep_every_request),
     };
 
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, start, finish);
 }

@@ -274,7 +274,7 @@ static int start(void **state)
     return 0;
 }
 
-static int stop(void **state)
+static int finish(void **state)
 {
     (void)state;
     http_close();
@@ -298,5 +298,5 @@ int main(void)
         cmocka_unit_test(no_token_stands_in_the_clear_anywhere),
     };
 
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, start, finish);
 }

@@ -1067,7 +1067,7 @@ static int start(void **state)
     return 0;
 }
 
-static int stop(void **state)
+static int finish(void **state)
 {
     (void)state;
     site_stop(&site);
@@ -1084,5 +1084,5 @@ int main(void)
         cmocka_unit_test(ordinal_dates_are_the_days_that_the_calendar_has),
     };
 
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, start, finish);
 }

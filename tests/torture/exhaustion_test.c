@@ -587,7 +587,7 @@ static int start(void **state)
     return 0;
 }
 
-static int stop(void **state)
+static int finish(void **state)
 {
     (void)state;
     site_stop(&site);
@@ -616,5 +616,5 @@ int main(void)
         CASE(the_worker_ends_cleanly_and_without_a_leak),
     };
 
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, start, finish);
 }

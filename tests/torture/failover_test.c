@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "cases/between.h"
 #include "harness/cluster.h"
 #include "harness/figures.h"
 #include "harness/ledger.h"
@@ -148,7 +149,7 @@ static void the_primary_is_killed_and_the_standby_promoted(void **state)
         cluster_rejoin(&cluster);
     }
     close_ledger(ledger, "the primary killed, the standby promoted, and back", times, slowest_ms);
-    assert_in_range(slowest_ms, 0, RECOVERY_MS);
+    assert_between(slowest_ms, 0, RECOVERY_MS);
 }
 
 /* Its kernel goes on taking connections, on which nothing ever comes. */
@@ -169,7 +170,7 @@ static void the_primary_stands_still_and_the_standby_is_promoted(void **state)
         cluster_rejoin(&cluster);
     }
     close_ledger(ledger, "the primary stands still (SIGSTOP), the standby promoted", times, slowest_ms);
-    assert_in_range(slowest_ms, 0, SILENT_RECOVERY_MS);
+    assert_between(slowest_ms, 0, SILENT_RECOVERY_MS);
 }
 
 /* ---- No split ---- */
@@ -302,7 +303,7 @@ static int start(void **state)
     return 0;
 }
 
-static int stop(void **state)
+static int finish(void **state)
 {
     (void)state;
     http_close();
@@ -330,5 +331,5 @@ int main(void)
         CASE(a_stray_primary_confirms_nothing),
     };
 
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, start, finish);
 }

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "cases/between.h"
 #include "harness/figures.h"
 #include "harness/ledger.h"
 
@@ -216,7 +217,7 @@ static void a_row_is_locked(void **state)
     }
     ledger_close(ledger, &figures);
     ledger_row("a row locked by another session for two deadlines", times, &figures, -1);
-    assert_in_range(figures.refused, 1, 3 * CLIENTS * (size_t)times);
+    assert_between(figures.refused, 1, 3 * CLIENTS * (size_t)times);
     assert_int_equal(figures.cut_off, 0);
     assert_true(figures.slowest_ms <= DEADLINE_MS + MARGIN_MS);
 }
@@ -433,7 +434,7 @@ static int start(void **state)
     return 0;
 }
 
-static int stop(void **state)
+static int finish(void **state)
 {
     char data[128];
 
@@ -474,5 +475,5 @@ int main(void)
         CASE(the_disk_is_full),
     };
 
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, start, finish);
 }

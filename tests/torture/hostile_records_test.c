@@ -446,7 +446,7 @@ static int start(void **state)
     return 0;
 }
 
-static int stop(void **state)
+static int finish(void **state)
 {
     (void)state;
     site_stop(&site);
@@ -467,5 +467,5 @@ int main(void)
         cmocka_unit_test(the_worker_ends_cleanly_and_without_a_leak),
     };
 
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, start, finish);
 }

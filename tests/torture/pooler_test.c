@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "cases/between.h"
 #include "harness/figures.h"
 #include "harness/ledger.h"
 
@@ -86,7 +87,7 @@ static void close_ledger(struct ledger *ledger, const char *what, int times, int
     ledger_row(what, times, &figures, recovery_ms);
     assert_int_equal(figures.cut_off, 0);
     assert_true(deadline_ms == DEADLINE_MS || figures.refused == 0);
-    assert_in_range(figures.slowest_ms, 0, deadline_ms + MARGIN_MS);
+    assert_between(figures.slowest_ms, 0, deadline_ms + MARGIN_MS);
     assert_true(recovery_ms <= RECOVERY_MS);
 }
 
@@ -235,7 +236,7 @@ static void a_statement_that_is_prepared_elsewhere_is_sent_whole(void **state)
         count++;
     }
     free(log);
-    assert_in_range(count, 0, 4);
+    assert_between(count, 0, 4);
     assert_true(
         site_count_in_log(&site, "prepared statement \"apply_batch " VERSION "\" already exists") +
             site_count_in_log(&site, "prepared statement \"apply_batch " VERSION "\" does not exist") >
@@ -261,7 +262,7 @@ static int start(void **state)
     return 0;
 }
 
-static int stop(void **state)
+static int finish(void **state)
 {
     (void)state;
     http_close();
@@ -292,5 +293,5 @@ int main(void)
         CASE(a_statement_that_is_prepared_elsewhere_is_sent_whole),
     };
 
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, start, finish);
 }

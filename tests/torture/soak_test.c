@@ -291,7 +291,7 @@ static int start(void **state)
     return 0;
 }
 
-static int stop(void **state)
+static int finish(void **state)
 {
     (void)state;
     site_stop(&site);
@@ -311,5 +311,5 @@ int main(void)
         cmocka_unit_test_teardown(two_hours_of_requests_leave_the_worker_as_large_as_it_was, clean_up),
     };
 
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, start, finish);
 }

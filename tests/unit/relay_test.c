@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "cases/between.h"
 #include "gateway/guard.h"
 #include "gateway/relay.h"
 
@@ -260,7 +261,7 @@ static void a_silent_worker_keeps_nobody_beyond_the_deadline(void **state)
     say(&peer, RECORD_STDOUT, "Status: 200 OK\r\n");
     peer.stays_silent = true;
     assert_int_equal(result_of(&peer), RELAY_SILENT);
-    assert_in_range(clock_now_ms() - before, TIME_MS, TIME_MS + 5000);
+    assert_between(clock_now_ms() - before, TIME_MS, TIME_MS + 5000);
 }
 
 /* A body that no socket takes at once, and nobody reads. */
