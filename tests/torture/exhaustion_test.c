@@ -63,6 +63,10 @@ static const char sync_body[] =
     "name\",\"b\",\"c\",\"d\",\"e\",\"f\",\"g\",\"h\",\"i\",\"j\",\"k\",\"l\",\"m\"]}";
 static const char change_body[] =
     "{" REFERENCE_ID ",\"started_at\":\"2024-01-02\",\"name\":\"changed\",\"services\":[" NAMED(20) "]}";
+#define FORM_TYPE "application/x-www-form-urlencoded"
+static const char form_body[] =
+    "reference_id=%C3%A9+%22@%22+that+is+longer+than+32+bytes&started_at=2024-01-01&name=" LONG_TEXT
+    "&services=[{\"identifier\":\"a\"}]&metadata={\"a\":1}";
 static const char delete_body[] = "{" REFERENCE_ID "}";
 
 struct trial {
@@ -73,6 +77,7 @@ struct trial {
     const char *before; /* what is stored first, undisturbed; NULL: nothing */
     int status;         /* undisturbed */
     const char *authorization;
+    bool is_form;
     bool is_apart; /* the worker has lost its session, and must connect */
 };
 
@@ -85,6 +90,7 @@ static const struct trial trials[] = {
      .is_apart = true},
     {.name = "change", .path = "incidents.upsert", .body = change_body, .before = full_body, .status = 200},
     {.name = "sync", .path = "incidents.sync", .body = sync_body, .status = 200},
+    {.name = "form", .path = "incidents.upsert", .body = form_body, .status = 200, .is_form = true},
     {.name = "delete", .path = "incidents.delete", .body = delete_body, .before = full_body, .status = 200},
     {.name = "healthz", .verb = "GET", .path = "healthz", .status = 200},
     {.name = "readyz", .verb = "GET", .path = "readyz", .status = 200},
@@ -233,6 +239,7 @@ static enum fastcgi_end ask(const struct trial *trial, long number, struct answe
         .path = trial->path,
         .authorization = trial->authorization,
         .body = trial->body == NULL ? NULL : body,
+        .variables = {"CONTENT_TYPE", trial->is_form ? FORM_TYPE : "application/json"},
     };
 
     if (trial->body != NULL) {
@@ -481,6 +488,7 @@ static bool refuse_one_as_cgi(const struct trial *trial, long number, long many,
         .path = trial->path,
         .authorization = trial->authorization,
         .body = trial->body == NULL ? NULL : body,
+        .headers = {trial->is_form ? "Content-Type: " FORM_TYPE : NULL},
     };
     const struct outcome *outcome;
     /* HOME: where there is none, libpq has the C library look it up, and glibc 2.36 ends the program where it
