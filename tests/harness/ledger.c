@@ -19,6 +19,8 @@ enum {
     PAUSE_MS = 2,
     PAUSE_REFUSED_MS = 20,
     RECOVERY_TIMEOUT_MS = 30000,
+    NAME_SIZE = 32,
+    REFERENCE_SIZE = NAME_SIZE + 48, /* "-shared-" or "-new-", and two numbers */
     STAMP_MAX = 48,
     SHOWN_MAX = 10,
 };
@@ -44,7 +46,7 @@ struct ledger {
     struct crowd *crowd;
     size_t clients;
     int64_t deadline_ms;
-    char name[32];
+    char name[NAME_SIZE];
     atomic_llong awaited_since_ms; /* of ledger_await_200; INT64_MAX while nobody waits */
     atomic_llong first_200_ms;     /* after that; 0 while there is none */
     struct pages pages[CROWD_MAX];
@@ -129,7 +131,7 @@ static void send_on(struct crowd_member *member)
     while (!crowd_is_stopping(member)) {
         size_t number = pages->count;
         struct entry *entry = new_entry(pages);
-        char reference[64], stamp[STAMP_MAX], body[512];
+        char reference[REFERENCE_SIZE], stamp[STAMP_MAX], body[512];
         const struct call call = {.path = "incidents.upsert", .body = body};
         struct answer answer;
 
@@ -243,7 +245,7 @@ static bool is_overtaken(const struct ledger *ledger, const struct entry *stored
 static void check_row(struct ledger *ledger, char *const columns[4], struct verdict *verdict)
 {
     const char *stamp = columns[1];
-    char reference[64], services[2 * STAMP_MAX + 8];
+    char reference[REFERENCE_SIZE], services[2 * STAMP_MAX + 8];
     size_t client, number;
     struct entry *entry = entry_of(ledger, stamp, &client, &number);
 
@@ -267,7 +269,7 @@ static void check_row(struct ledger *ledger, char *const columns[4], struct verd
 
 static void check_rows(struct ledger *ledger, struct verdict *verdict)
 {
-    char pattern[48];
+    char pattern[NAME_SIZE + 4];
     PGresult *rows;
 
     (void)snprintf(pattern, sizeof pattern, "%s-%%", ledger->name);
@@ -294,7 +296,7 @@ static void check_new_incidents(const struct ledger *ledger, struct verdict *ver
         const struct pages *pages = &ledger->pages[client];
 
         for (size_t number = 0; number < pages->count; number += 2) {
-            char reference[64];
+            char reference[REFERENCE_SIZE];
 
             if (pages->entries[number].is_kept && !pages->entries[number].is_stored) {
                 write_reference(ledger, client, number, reference, sizeof reference);

@@ -323,10 +323,13 @@ static void the_log_goes_to_a_file_as_json_and_follows_its_name(void **state)
 /* In a mount namespace of its own, where /dev has nothing but a log, which is ours. */
 static void the_log_goes_to_syslog(void **state)
 {
-    static const char script[] = "mount --bind \"$1\" /dev && exec \"$2\"";
+    /* What is mounted here must not be seen elsewhere. In a chroot / is no mount, and /dev is one. */
+    static const char script[] = "{ mount --make-rprivate / 2>/dev/null || mount --make-private /dev; } && "
+                                 "mount --bind \"$1\" /dev && exec \"$2\"";
     char directory[96], line[512];
     const char *const argv[] = {"/usr/bin/unshare",
                                 "--mount",
+                                "--propagation=unchanged",
                                 geteuid() == 0 ? "--mount" : "--map-root-user",
                                 "/bin/sh",
                                 "-c",
