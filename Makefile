@@ -19,6 +19,9 @@ PARTS      := nginx apache lighttpd caddy systemd errors grafana
 $(foreach part,$(PARTS),$(eval $(part)dir := $(datadir)/$(part)))
 settings   := $(if $(filter /usr /usr/local,$(PREFIX)),/etc,$(PREFIX)/etc)/incidents/settings
 
+# Where the caller's cd looks, and what it prints there, is not meant for the scripts.
+unexport CDPATH
+
 # What builds, builds on all processors, unless the caller says how many jobs there shall be.
 JOBS = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
