@@ -423,13 +423,12 @@ static void answers_are_the_same_with_it_and_without(void **state)
     end(resident);
 }
 
-static bool is_root(void)
+static void skip_unless_root(void)
 {
     if (geteuid() != 0) {
-        print_message("SKIPPED: it takes root to look into it, and to be somebody else\n");
-        return false;
+        print_message("it takes root to look into it, and to be somebody else\n");
+        skip();
     }
-    return true;
 }
 
 static void nothing_of_the_request_stays_with_it(void **state)
@@ -441,9 +440,7 @@ static void nothing_of_the_request_stays_with_it(void **state)
     size_t len;
 
     (void)state;
-    if (!is_root()) {
-        return;
-    }
+    skip_unless_root();
     resident = leave_one(persist);
     (void)snprintf(path, sizeof path, "/proc/%ld/environ", (long)resident);
     file = fopen(path, "re");
@@ -483,9 +480,7 @@ static void a_directory_that_is_somebody_elses_is_not_used(void **state)
     char command[2048], here[512];
 
     (void)state;
-    if (!is_root()) {
-        return;
-    }
+    skip_unless_root();
     assert_non_null(getcwd(here, sizeof here));
     (void)snprintf(command, sizeof command, "chmod 755 %s && cp %s %s/worker && chmod 755 %s/worker",
                    site.directory, site.program, site.directory, site.directory);
