@@ -16,6 +16,7 @@ enum { LINE_BYTES_MAX = 4096 };
 /* The numbers: name, bounds, default. */
 enum number {
     BODY_LIMIT,
+    BODY_TIMEOUT_MS,
     DEADLINE_MS,
     THREADS,
     CONNECTIONS,
@@ -32,6 +33,7 @@ static const struct {
     long otherwise;
 } numbers[NUMBER_COUNT] = {
     [BODY_LIMIT] = {"INCIDENTS_BODY_LIMIT", 1024, 64L * 1024 * 1024, 1024L * 1024},
+    [BODY_TIMEOUT_MS] = {"INCIDENTS_BODY_TIMEOUT_MS", 100, 3600000, SETTINGS_BODY_TIMEOUT_MS},
     [DEADLINE_MS] = {"INCIDENTS_DEADLINE_MS", 100, 600000, 8000},
     [THREADS] = {"INCIDENTS_THREADS", 1, 1024, 2},
     [CONNECTIONS] = {"INCIDENTS_CONNECTIONS", 1, 64, 2},
@@ -275,6 +277,7 @@ static bool load(struct settings *settings, bool may_be_closed, char *error, siz
         }
     }
     settings->body_limit = (size_t)values[BODY_LIMIT];
+    settings->body_timeout_ms = (int)values[BODY_TIMEOUT_MS];
     settings->deadline_ms = (int)values[DEADLINE_MS];
     settings->threads = (int)values[THREADS];
     settings->connections = (int)values[CONNECTIONS];
@@ -297,13 +300,10 @@ bool settings_load_for_admin(struct settings *settings, char *error, size_t erro
 void settings_print(const struct settings *settings, FILE *stream)
 {
     const long values[NUMBER_COUNT] = {
-        [BODY_LIMIT] = (long)settings->body_limit,
-        [DEADLINE_MS] = settings->deadline_ms,
-        [THREADS] = settings->threads,
-        [CONNECTIONS] = settings->connections,
-        [BATCH_MAX] = settings->batch_max,
-        [QUEUE_MAX] = settings->queue_max,
-        [CGI_PERSIST_MS] = settings->cgi_persist_ms,
+        [BODY_LIMIT] = (long)settings->body_limit, [BODY_TIMEOUT_MS] = settings->body_timeout_ms,
+        [DEADLINE_MS] = settings->deadline_ms,     [THREADS] = settings->threads,
+        [CONNECTIONS] = settings->connections,     [BATCH_MAX] = settings->batch_max,
+        [QUEUE_MAX] = settings->queue_max,         [CGI_PERSIST_MS] = settings->cgi_persist_ms,
     };
 
     (void)fprintf(stream, "settings file: %s\n", settings->file[0] == '\0' ? "none" : settings->file);

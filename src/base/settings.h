@@ -14,6 +14,7 @@
 enum {
     SETTINGS_URL_MAX = 2048,
     SETTINGS_PATH_MAX = 4096,
+    SETTINGS_BODY_TIMEOUT_MS = 60000, /* INCIDENTS_BODY_TIMEOUT_MS where it is not set */
     SETTINGS_TOKEN_MIN = 16,
     SETTINGS_TOKEN_SIZE = 512
 };
@@ -22,6 +23,7 @@ struct settings {
     char database_url[SETTINGS_URL_MAX]; /* empty: libpq's own PGHOST, PGSERVICE ... decide */
     char file[SETTINGS_PATH_MAX];        /* the settings file that was read; empty where none was */
     size_t body_limit;                   /* bytes */
+    int body_timeout_ms;                 /* for the next bytes of a request */
     int deadline_ms;                     /* from a request's arrival to its answer */
     int threads;                         /* requests that are read at once */
     int connections;                     /* to Postgres */

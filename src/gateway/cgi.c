@@ -15,7 +15,6 @@
 #include "store/store.h"
 
 enum {
-    READ_TIMEOUT_MS = 30000,
     ANSWER_MAX = 64 * 1024,
     GRACE_MS = 2000, /* for a resident to begin with a request, beyond which it has its own deadline */
 };
@@ -33,11 +32,11 @@ static const char *read_variable(void *context, const char *name)
 
 static long read_stdin(void *context, char *data, size_t len)
 {
+    const int *timeout_ms = context;
     struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
 
-    (void)context;
     for (;;) {
-        int ready = poll(&input, 1, READ_TIMEOUT_MS);
+        int ready = poll(&input, 1, *timeout_ms);
         ssize_t got;
 
         if (ready == 0) {
@@ -78,14 +77,14 @@ static bool may_have_body(void)
 
 /* RFC 3875 section 4.2: no more than CONTENT_LENGTH bytes may be read. Where a server gives none (a chunked
  * body, or HTTP/2), the body ends with the input. */
-static struct body_source body_of_stdin(void)
+static struct body_source body_of_stdin(int *timeout_ms)
 {
     const char *length = request_look_up(read_variable, NULL, CONTENT_LENGTH);
 
     if (*length == '\0' && !may_have_body()) {
         length = "0";
     }
-    return (struct body_source){.read = read_stdin, .content_length = length};
+    return (struct body_source){.read = read_stdin, .context = timeout_ms, .content_length = length};
 }
 
 /* Has the database asked by this process itself; the store, which is to be stopped behind the answer. */
@@ -150,7 +149,8 @@ static enum relay_result ask_resident(const struct settings *settings, const str
 int gateway_serve_cgi(const struct settings *settings, bool *is_missed)
 {
     struct store *store = NULL;
-    struct body_source source = body_of_stdin();
+    int timeout_ms = settings->body_timeout_ms;
+    struct body_source source = body_of_stdin(&timeout_ms);
     enum relay_result relayed = RELAY_UNSENT;
     int64_t started_ms;
     struct buffer body, written;
@@ -194,7 +194,8 @@ int gateway_serve_cgi(const struct settings *settings, bool *is_missed)
 /* mod_cgid and others cut or lose the answer of a program that leaves its body unread. */
 static void discard_body(struct request *request)
 {
-    struct body_source source = body_of_stdin();
+    int timeout_ms = SETTINGS_BODY_TIMEOUT_MS;
+    struct body_source source = body_of_stdin(&timeout_ms);
     struct buffer nothing;
 
     buffer_init(&nothing, 0);

@@ -579,8 +579,9 @@ static bool set_up_events(struct server *server)
 
     server->epoll = epoll_create1(EPOLL_CLOEXEC);
     server->stop_event = eventfd(0, EFD_CLOEXEC);
-    return intake_open(&server->intake, server->settings->body_limit) && server->epoll >= 0 &&
-           server->stop_event >= 0 && flags >= 0 && fcntl(LISTENER, F_SETFL, flags | O_NONBLOCK) == 0 &&
+    return intake_open(&server->intake, server->settings->body_limit, server->settings->body_timeout_ms) &&
+           server->epoll >= 0 && server->stop_event >= 0 && flags >= 0 &&
+           fcntl(LISTENER, F_SETFL, flags | O_NONBLOCK) == 0 &&
            epoll_ctl(server->epoll, EPOLL_CTL_ADD, server->stop_event, &stop) == 0 &&
            watch(server, server->intake.timer, &timer_event, EPOLL_CTL_ADD);
 }

@@ -12,9 +12,8 @@
 #include "gateway/request.h"
 
 enum {
-    SILENCE_MS = 10000,           /* for the web server to send the next bytes of a request */
-    EARLY_END_MS = 2000,          /* the same behind an early end of the body: what belongs before it */
-    LINGER_SILENCE_MS = 2000,     /* the same behind the answer */
+    EARLY_END_MS = 2000,          /* for the next bytes behind an early end of the body */
+    LINGER_SILENCE_MS = 2000,     /* for the next bytes behind the answer */
     LINGER_MS = 30000,            /* behind the answer, altogether */
     HOLDS_MAX = 64 * 1024 * 1024, /* and one request more */
     CHUNK_BYTES = 32 * 1024,
@@ -28,9 +27,10 @@ static bool set_timer(const struct intake *intake, bool on)
     return timerfd_settime(intake->timer, 0, &times, NULL) == 0;
 }
 
-bool intake_open(struct intake *intake, size_t body_limit)
+bool intake_open(struct intake *intake, size_t body_limit, int timeout_ms)
 {
-    *intake = (struct intake){.body_limit = body_limit, .holds_max = HOLDS_MAX + 2 * body_limit};
+    *intake = (struct intake){
+        .body_limit = body_limit, .timeout_ms = timeout_ms, .holds_max = HOLDS_MAX + 2 * body_limit};
     LIST_INIT(&intake->connections);
     TAILQ_INIT(&intake->unfinished);
     (void)pthread_mutex_init(&intake->lock, NULL);
@@ -261,14 +261,14 @@ enum guard_verdict intake_read(struct intake *intake, struct connection *connect
 }
 
 /* Whether it is waited for no longer. */
-static bool is_over(const struct connection *connection, int64_t now_ms)
+static bool is_over(const struct intake *intake, const struct connection *connection, int64_t now_ms)
 {
     int64_t silence_ms = now_ms - connection->heard_ms;
 
     if (connection->is_lingering) {
         return silence_ms > LINGER_SILENCE_MS || now_ms > connection->linger_until_ms;
     }
-    return silence_ms > (connection->has_ended_early ? EARLY_END_MS : SILENCE_MS);
+    return silence_ms > (connection->has_ended_early ? EARLY_END_MS : intake->timeout_ms);
 }
 
 void intake_look(struct intake *intake)
@@ -283,7 +283,7 @@ void intake_look(struct intake *intake)
     (void)pthread_mutex_lock(&intake->lock);
     for (connection = TAILQ_FIRST(&intake->unfinished); connection != NULL; connection = next) {
         next = TAILQ_NEXT(connection, unfinished);
-        if (is_over(connection, now_ms)) {
+        if (is_over(intake, connection, now_ms)) {
             given_up += connection->is_lingering ? 0 : 1;
             give_up(intake, connection);
         }
@@ -293,7 +293,7 @@ void intake_look(struct intake *intake)
     }
     (void)pthread_mutex_unlock(&intake->lock);
     if (given_up > 0) {
-        log_error("gave up %zu requests that did not go on for %d s", given_up, SILENCE_MS / 1000);
+        log_error("gave up %zu requests that did not go on for %d ms", given_up, intake->timeout_ms);
     }
 }
 

@@ -32,6 +32,7 @@ struct connection {
  * linger. */
 struct intake {
     size_t body_limit;
+    int timeout_ms; /* for the next bytes of a request */
     size_t holds_max;
     int timer; /* readable once a second while there are unfinished ones: then call intake_look */
     bool is_timer_on;
@@ -44,7 +45,7 @@ struct intake {
 };
 
 /* False, and errno says why, where it cannot be made; intake_close in either case. */
-bool intake_open(struct intake *intake, size_t body_limit);
+bool intake_open(struct intake *intake, size_t body_limit, int timeout_ms);
 
 /* Closes every connection that is left. */
 void intake_close(struct intake *intake);

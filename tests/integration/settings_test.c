@@ -47,6 +47,7 @@ static void a_wrong_setting_is_named(void **state)
     static const char *const wrong[] = {
         "INCIDENTS_BODY_LIMIT=1023",
         "INCIDENTS_BODY_LIMIT=1m",
+        "INCIDENTS_BODY_TIMEOUT_MS=99",
         "INCIDENTS_DEADLINE_MS=-5",
         "INCIDENTS_DEADLINE_MS= 5000",
         "INCIDENTS_THREADS=0",
@@ -220,31 +221,51 @@ static void authorization_is_found_where_apache_moves_it(void **state)
     }
 }
 
+/* Has the body sent as plain CGI with that CONTENT_LENGTH. */
+static void send_as_cgi(const char *body, const char *length, const char *status)
+{
+    char authorization[256], url[SITE_PATH_MAX + 16];
+    const char *const argv[] = {site.program, NULL};
+    const char *const environment[] = {"GATEWAY_INTERFACE=CGI/1.1",
+                                       "REQUEST_METHOD=POST",
+                                       "PATH_INFO=/incidents.upsert",
+                                       length,
+                                       authorization,
+                                       url,
+                                       NULL};
+    const struct outcome *outcome;
+
+    (void)snprintf(authorization, sizeof authorization, "HTTP_AUTHORIZATION=Bearer %s", site.token);
+    (void)snprintf(url, sizeof url, "DATABASE_URL=%s", site.worker_url);
+    outcome = process_run_bare(argv, environment, body, strlen(body));
+    if (strncmp(outcome->out, status, strlen(status)) != 0) {
+        fail_msg("%s is not answered %s but %s", length, status, outcome->out);
+    }
+}
+
 static void a_body_that_is_shorter_than_its_length_is_not_processed(void **state)
 {
     static const char body[] = "{\"reference_id\":\"cut\",\"started_at\":\"2024-01-01\"}";
-    static const char *const lengths[] = {"CONTENT_LENGTH=1000", "CONTENT_LENGTH=-1", "CONTENT_LENGTH=4x",
+    static const char *const lengths[] = {"CONTENT_LENGTH=1000", "CONTENT_LENGTH=-2", "CONTENT_LENGTH=4x",
                                           "CONTENT_LENGTH=99999999999999999999"};
 
     (void)state;
     for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
-        char authorization[256], url[SITE_PATH_MAX + 16];
-        const char *const argv[] = {site.program, NULL};
-        const char *const environment[] = {"GATEWAY_INTERFACE=CGI/1.1",
-                                           "REQUEST_METHOD=POST",
-                                           "PATH_INFO=/incidents.upsert",
-                                           lengths[i],
-                                           authorization,
-                                           url,
-                                           NULL};
-
-        (void)snprintf(authorization, sizeof authorization, "HTTP_AUTHORIZATION=Bearer %s", site.token);
-        (void)snprintf(url, sizeof url, "DATABASE_URL=%s", site.worker_url);
-        assert_int_equal(
-            strncmp(process_run_bare(argv, environment, body, strlen(body))->out, "Status: 422 ", 12), 0);
+        send_as_cgi(body, lengths[i], "Status: 422 ");
     }
     assert_string_equal(site_query(&site, "SELECT count(*) FROM intake.incident WHERE reference_id = 'cut'"),
                         "0");
+}
+
+static void a_body_without_a_length_ends_with_the_input(void **state)
+{
+    static const char body[] = "{\"reference_id\":\"unmeasured\",\"started_at\":\"2024-01-01\"}";
+    static const char *const lengths[] = {"NO_LENGTH=", "CONTENT_LENGTH=", "CONTENT_LENGTH=-1"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+        send_as_cgi(body, lengths[i], "Status: 200 ");
+    }
 }
 
 /* Sends an upsert with an id that wants quoting, and the wrong token. */
@@ -407,6 +428,7 @@ int main(void)
         cmocka_unit_test(the_log_goes_to_syslog),
         cmocka_unit_test(a_log_that_cannot_be_opened_is_named),
         cmocka_unit_test(a_body_that_is_shorter_than_its_length_is_not_processed),
+        cmocka_unit_test(a_body_without_a_length_ends_with_the_input),
     };
 
     return cmocka_run_group_tests(tests, start, finish);

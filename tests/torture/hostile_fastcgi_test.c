@@ -487,8 +487,10 @@ static void the_worker_ends_cleanly_and_without_a_leak(void **state)
 
 static int start(void **state)
 {
+    static const char *const settings[] = {"INCIDENTS_BODY_TIMEOUT_MS=5000", NULL};
+
     (void)state;
-    site_start(&site, NULL);
+    site_start(&site, settings);
     attack_table("Hostile FastCGI, straight at the worker's socket");
     return 0;
 }
