@@ -150,6 +150,32 @@ static void method_and_verb_decide_whatever_the_body_is(void **state)
     }
 }
 
+/* What mod_cgid makes of a chunked request: no length, and the body up to the end of the input. */
+static void a_chunked_body_as_cgi_changes_no_verdict(void **state)
+{
+    static const char *const chunked[] = {"CONTENT_LENGTH=", "HTTP_TRANSFER_ENCODING=chunked", NULL};
+    static const struct {
+        struct call call;
+        int status;
+    } cases[] = {
+        {{.path = "incidents.upsert", .verb = "PUT", .body = "{}"}, 405},
+        {{.path = "nothing", .verb = "PUT", .body = "{}"}, 404},
+        {{.path = "healthz", .verb = "GET", .body = "{}"}, 200},
+        {{.path = "incidents.delete", .body = "{\"reference_id\":\"none\"}"}, 200},
+        {{.path = "incidents.delete", .body = "{\"reference_id\":"}, 422},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct answer answer;
+        const struct outcome *outcome = http_run_cgi(&site, &cases[i].call, chunked, &answer);
+
+        assert_int_equal(outcome->status, 0);
+        assert_int_equal(answer.status, cases[i].status);
+        answer_free(&answer);
+    }
+}
+
 /* ---- Authorization ---- */
 
 static void blanks_around_scheme_and_token_are_passed_over(void **state)
@@ -463,6 +489,7 @@ static int finish(void **state)
 #define CASES                                                                                                \
     cmocka_unit_test(head_is_get_without_the_body), cmocka_unit_test(what_follows_head_is_answered_as_ever), \
         cmocka_unit_test(method_and_verb_decide_whatever_the_body_is),                                       \
+        cmocka_unit_test(a_chunked_body_as_cgi_changes_no_verdict),                                          \
         cmocka_unit_test(blanks_around_scheme_and_token_are_passed_over),                                    \
         cmocka_unit_test(not_authed_says_what_is_missing),                                                   \
         cmocka_unit_test(a_token_that_is_not_good_any_more_is_as_one_that_never_was),                        \
