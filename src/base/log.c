@@ -232,7 +232,7 @@ static void append_text(struct line *line, const char *text)
 
         if (byte >= 0x20 && byte != 0x7f) {
             line->text[line->len++] = *text;
-        } else if (byte == '\n') {
+        } else if (byte == '\n' || byte == '\t') { /* libpq's messages have lines */
             line->text[line->len++] = ' ';
         } else {
             append_byte(line, "\\x", byte);

@@ -47,9 +47,9 @@ void log_put_back(struct buffer *lines);
 
 /* Writes one line: UTC time, level, message. Where standard error is the journal's (JOURNAL_STREAM,
  * systemd.exec(5)), a line that goes there begins with its priority in angle brackets (sd-daemon(3)) in place
- * of the time. Control bytes are written as \xNN or \u00NN, so that nothing
- * from outside can forge a second line; a message over 2,000 bytes is cut. One write(2), so lines of several
- * threads or processes do not mix. Never pass a token. */
+ * of the time. Control bytes are written as a blank, \xNN or \u00NN, so that nothing from outside can forge a
+ * second line; a message over 2,000 bytes is cut. One write(2), so lines of several threads or processes do
+ * not mix. Never pass a token. */
 void log_write(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* The same for a request. */
