@@ -3,15 +3,22 @@
 
 #include <errno.h>
 #include <libpq-fe.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#include "base/suggest.h"
 
 #ifndef SETTINGS_FILE
 #error "the Makefile gives SETTINGS_FILE"
 #endif
 
 enum { LINE_BYTES_MAX = 4096 };
+
+static const char prefix[] = "INCIDENTS_";
 
 /* The numbers: name, bounds, default. */
 enum number {
@@ -44,60 +51,154 @@ static const struct {
 
 /* The words. */
 static const char log_name[] = "INCIDENTS_LOG", log_format_name[] = "INCIDENTS_LOG_FORMAT",
-                  metrics_token_name[] = "INCIDENTS_METRICS_TOKEN";
-static const char *const words[] = {log_name, log_format_name, metrics_token_name};
+                  metrics_token_name[] = "INCIDENTS_METRICS_TOKEN", url_name[] = "DATABASE_URL";
+static const char *const words[] = {log_name, log_format_name, metrics_token_name, url_name};
 enum { WORD_COUNT = sizeof words / sizeof words[0] };
 
-static bool is_ours(const char *name, size_t len)
-{
-    for (size_t i = 0; i < NUMBER_COUNT + WORD_COUNT; i++) {
-        const char *known = i < NUMBER_COUNT ? numbers[i].name : words[i - NUMBER_COUNT];
+/* libpq's variables besides those that its options name. */
+static const char *const of_libpq[] = {"PGSERVICEFILE", "PGSYSCONFDIR", "PGLOCALEDIR", "PGREQUIRESSL",
+                                       "PGDATESTYLE",   "PGTZ",         "PGGEQO"};
 
-        if (strlen(known) == len && strncmp(name, known, len) == 0) {
-            return true;
+/* Every setting that may stand in the file. */
+struct known {
+    const char *name;
+    int line;   /* of the file, where its value is from; 0: none */
+    bool given; /* by the environment, which wins */
+};
+
+enum { KNOWN_MAX = 128 };
+
+/* What the file may hold, and where it stands in it. */
+struct source {
+    const char *file; /* for messages */
+    struct known known[KNOWN_MAX];
+    size_t known_count;
+    PQconninfoOption *options; /* own the names of libpq's */
+};
+
+static void add_known(struct source *source, const char *name)
+{
+    if (name != NULL && source->known_count < KNOWN_MAX) {
+        source->known[source->known_count++] = (struct known){.name = name, .given = getenv(name) != NULL};
+    }
+}
+
+static bool source_open(struct source *source, char *error, size_t error_size)
+{
+    *source = (struct source){.options = PQconninfoParse("", NULL)};
+    if (source->options == NULL) {
+        (void)snprintf(error, error_size, "out of memory");
+        return false;
+    }
+    for (size_t i = 0; i < NUMBER_COUNT; i++) {
+        add_known(source, numbers[i].name);
+    }
+    for (size_t i = 0; i < WORD_COUNT; i++) {
+        add_known(source, words[i]);
+    }
+    for (const PQconninfoOption *option = source->options; option->keyword != NULL; option++) {
+        add_known(source, option->envvar);
+    }
+    for (size_t i = 0; i < sizeof of_libpq / sizeof of_libpq[0]; i++) {
+        add_known(source, of_libpq[i]);
+    }
+    return true;
+}
+
+static struct known *find_known(struct source *source, const char *name)
+{
+    for (size_t i = 0; i < source->known_count; i++) {
+        if (strcmp(source->known[i].name, name) == 0) {
+            return &source->known[i];
         }
     }
-    return false;
+    return NULL;
 }
 
-static bool is_known_name(const char *name)
+/* The setting that the name is nearest to, NULL where there is none. THREADS is as near as INCIDENTS_THREAD.
+ */
+static const char *nearest(const struct source *source, const char *name)
 {
-    return is_ours(name, strlen(name)) || strcmp(name, "DATABASE_URL") == 0 ||
-           (strncmp(name, "PG", 2) == 0 && name[2] != '\0');
+    const char *found = NULL;
+    size_t least = SIZE_MAX, distance;
+    bool has_prefix = strncasecmp(name, prefix, sizeof prefix - 1) == 0;
+
+    for (size_t i = 0; i < source->known_count; i++) {
+        const char *known = source->known[i].name;
+        bool is_ours = strncmp(known, prefix, sizeof prefix - 1) == 0;
+
+        if (has_prefix && is_ours
+                ? suggest_is_near(name + sizeof prefix - 1, known + sizeof prefix - 1, &distance)
+                : suggest_is_near(name, known, &distance) ||
+                      (is_ours && suggest_is_near(name, known + sizeof prefix - 1, &distance))) {
+            if (distance < least) {
+                least = distance;
+                found = known;
+            }
+        }
+    }
+    return found;
 }
 
+static void say_unknown(const struct source *source, const char *name, char *error, size_t error_size)
+{
+    const char *meant = nearest(source, name);
+
+    (void)snprintf(error, error_size, "%s is not a setting%s%s%s", name,
+                   meant == NULL ? "" : "; did you mean ", meant == NULL ? "" : meant,
+                   meant == NULL ? "" : "?");
+}
+
+/* A word that may be shown: what is none could hold a part of a password. */
 static bool is_name(const char *name)
 {
-    return *name != '\0' && strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == strlen(name);
+    size_t len = strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_");
+
+    return len > 0 && len <= SUGGEST_NAME_MAX && name[len] == '\0';
 }
 
 /* Takes one line of the file: blank, a comment, or NAME=value, the value in double or single quotes where it
- * has them. NULL, or why it is no good. */
-static const char *take_line(char *line)
+ * has them. On false, error says what is wrong. */
+static bool take_line(struct source *source, int number, char *line, char *error, size_t error_size)
 {
     char *name = line + strspn(line, " \t");
     char *value = strchr(name, '=');
+    struct known *known;
     size_t len;
 
     if (*name == '\0' || *name == '#') {
-        return NULL;
+        return true;
     }
     if (value == NULL) {
-        return "is not of the form NAME=value";
+        (void)snprintf(error, error_size, "it is not of the form NAME=value");
+        return false;
     }
     *value++ = '\0';
     if (!is_name(name)) {
-        return "has a name that is not made of capital letters, digits and underscores";
+        (void)snprintf(error, error_size, "what stands before = is not the name of a setting%s",
+                       strpbrk(name, " \t") != NULL ? "; there must be no space, nor \"export\"" : "");
+        return false;
     }
-    if (!is_known_name(name)) {
-        return "names a setting that does not exist";
+    known = find_known(source, name);
+    if (known == NULL) {
+        say_unknown(source, name, error, error_size);
+        return false;
     }
+    if (known->line > 0) {
+        (void)snprintf(error, error_size, "%s stands in line %d already", name, known->line);
+        return false;
+    }
+    known->line = number;
     len = strlen(value);
     if (len >= 2 && (value[0] == '"' || value[0] == '\'') && value[len - 1] == value[0]) {
         value[len - 1] = '\0';
         value++;
     }
-    return setenv(name, value, 0) == 0 ? NULL : "could not be kept: out of memory"; /* the environment wins */
+    if (!known->given && setenv(name, value, 1) != 0) {
+        (void)snprintf(error, error_size, "out of memory");
+        return false;
+    }
+    return true;
 }
 
 static void strip_end(char *line)
@@ -109,25 +210,26 @@ static void strip_end(char *line)
     }
 }
 
-static bool read_file(const char *path, FILE *file, char *error, size_t error_size)
+static bool read_file(struct source *source, FILE *file, char *error, size_t error_size)
 {
-    char line[LINE_BYTES_MAX];
+    char line[LINE_BYTES_MAX], fault[256];
 
     for (int number = 1; fgets(line, sizeof line, file) != NULL; number++) {
-        const char *fault;
+        bool ok = strchr(line, '\n') != NULL || feof(file);
 
-        fault = strchr(line, '\n') == NULL && !feof(file) ? "is too long" : NULL;
         strip_end(line);
-        if (fault == NULL) {
-            fault = take_line(line);
+        if (!ok) {
+            (void)snprintf(fault, sizeof fault, "it is too long");
+        } else {
+            ok = take_line(source, number, line, fault, sizeof fault);
         }
-        if (fault != NULL) {
-            (void)snprintf(error, error_size, "%s: line %d %s", path, number, fault);
+        if (!ok) {
+            (void)snprintf(error, error_size, "%s: line %d: %s", source->file, number, fault);
             return false;
         }
     }
     if (ferror(file)) {
-        (void)snprintf(error, error_size, "unable to read %s: %s", path, strerror(errno));
+        (void)snprintf(error, error_size, "unable to read %s: %s", source->file, strerror(errno));
         return false;
     }
     return true;
@@ -135,27 +237,46 @@ static bool read_file(const char *path, FILE *file, char *error, size_t error_si
 
 /* A misspelt setting in the environment would otherwise be passed over in silence. The last two of them
  * belong to clients: `make run` writes them for scripts, which may well start a worker too. */
-static bool check_environment(char *error, size_t error_size)
+static bool check_environment(struct source *source, char *error, size_t error_size)
 {
-    static const char prefix[] = "INCIDENTS_";
     static const char *const others[] = {"INCIDENTS_SETTINGS", "INCIDENTS_URL", "INCIDENTS_TOKEN"};
 
     for (char **entry = environ; *entry != NULL; entry++) {
-        size_t len = strcspn(*entry, "=");
-        bool known = strncmp(*entry, prefix, sizeof prefix - 1) != 0 || is_ours(*entry, len);
+        char name[SUGGEST_NAME_MAX + 1];
+        bool known;
 
+        if (strncmp(*entry, prefix, sizeof prefix - 1) != 0) {
+            continue;
+        }
+        (void)snprintf(name, sizeof name, "%.*s", (int)strcspn(*entry, "="), *entry);
+        known = find_known(source, name) != NULL;
         for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
-            known = known || (strlen(others[i]) == len && strncmp(*entry, others[i], len) == 0);
+            known = known || strcmp(others[i], name) == 0;
         }
         if (!known) {
-            (void)snprintf(error, error_size, "%.*s is not a setting", (int)len, *entry);
+            say_unknown(source, name, error, error_size);
             return false;
         }
     }
     return true;
 }
 
-static bool read_settings_file(struct settings *settings, bool may_be_closed, char *error, size_t error_size)
+/* The file that the administrator edits, for messages. Under systemd the worker reads a copy of it
+ * (LoadCredential=, systemd.exec(5)), which is as long. */
+static const char *edited_file(const char *path)
+{
+    const char *directory = getenv("CREDENTIALS_DIRECTORY");
+    size_t len = directory == NULL ? 0 : strlen(directory);
+    struct stat copy, original;
+
+    return len > 0 && strncmp(path, directory, len) == 0 && path[len] == '/' && stat(path, &copy) == 0 &&
+                   stat(SETTINGS_FILE, &original) == 0 && copy.st_size == original.st_size
+               ? SETTINGS_FILE
+               : path;
+}
+
+static bool read_settings_file(struct source *source, struct settings *settings, bool may_be_closed,
+                               char *error, size_t error_size)
 {
     const char *named = getenv("INCIDENTS_SETTINGS");
     const char *path = named != NULL && *named != '\0' ? named : SETTINGS_FILE;
@@ -170,9 +291,10 @@ static bool read_settings_file(struct settings *settings, bool may_be_closed, ch
                        path == named ? "INCIDENTS_SETTINGS" : "settings file", path, strerror(errno));
         return false;
     }
-    ok = read_file(path, file, error, error_size);
+    source->file = edited_file(path);
+    ok = read_file(source, file, error, error_size);
     (void)fclose(file);
-    (void)snprintf(settings->file, sizeof settings->file, "%s", path);
+    (void)snprintf(settings->file, sizeof settings->file, "%s", source->file);
     return ok;
 }
 
@@ -198,7 +320,7 @@ static bool read_number(enum number which, long *value, char *error, size_t erro
 
 static bool read_database_url(struct settings *settings, char *error, size_t error_size)
 {
-    const char *url = getenv("DATABASE_URL");
+    const char *url = getenv(url_name);
     PQconninfoOption *options;
 
     settings->database_url[0] = '\0';
@@ -221,20 +343,27 @@ static bool read_database_url(struct settings *settings, char *error, size_t err
 
 static bool read_log(struct settings *settings, char *error, size_t error_size)
 {
-    const char *target = getenv(log_name), *format = getenv(log_format_name);
+    const char *target = getenv(log_name);
 
     target = target == NULL || *target == '\0' ? "stderr" : target;
-    format = format == NULL || *format == '\0' ? "text" : format;
     if ((strcmp(target, "stderr") != 0 && strcmp(target, "syslog") != 0 && *target != '/') ||
         strlen(target) >= sizeof settings->log) {
         (void)snprintf(error, error_size, "%s must be stderr, syslog or a file's full path", log_name);
         return false;
     }
+    memcpy(settings->log, target, strlen(target) + 1);
+    return true;
+}
+
+static bool read_log_format(struct settings *settings, char *error, size_t error_size)
+{
+    const char *format = getenv(log_format_name);
+
+    format = format == NULL || *format == '\0' ? "text" : format;
     if (strcmp(format, "text") != 0 && strcmp(format, "json") != 0) {
         (void)snprintf(error, error_size, "%s must be text or json", log_format_name);
         return false;
     }
-    memcpy(settings->log, target, strlen(target) + 1);
     settings->log_format = strcmp(format, "json") == 0 ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT;
     return true;
 }
@@ -260,21 +389,51 @@ static bool read_metrics_token(struct settings *settings, char *error, size_t er
     return true;
 }
 
+static bool read_word(const char *name, struct settings *settings, char *error, size_t error_size)
+{
+    return name == url_name          ? read_database_url(settings, error, error_size)
+           : name == log_name        ? read_log(settings, error, error_size)
+           : name == log_format_name ? read_log_format(settings, error, error_size)
+                                     : read_metrics_token(settings, error, error_size);
+}
+
+/* The first settings that are known are the numbers, then the words. What is wrong is told with its place, if
+ * that is in the file. */
+static bool read_values(const struct source *source, struct settings *settings, long values[NUMBER_COUNT],
+                        char *error, size_t error_size)
+{
+    char fault[256];
+
+    for (size_t i = 0; i < NUMBER_COUNT + WORD_COUNT; i++) {
+        const struct known *known = &source->known[i];
+
+        if (i < NUMBER_COUNT ? read_number((enum number)i, &values[i], fault, sizeof fault)
+                             : read_word(known->name, settings, fault, sizeof fault)) {
+            continue;
+        }
+        if (known->line > 0 && !known->given) {
+            (void)snprintf(error, error_size, "%s: line %d: %s", source->file, known->line, fault);
+        } else {
+            (void)snprintf(error, error_size, "%s", fault);
+        }
+        return false;
+    }
+    return true;
+}
+
 static bool load(struct settings *settings, bool may_be_closed, char *error, size_t error_size)
 {
     long values[NUMBER_COUNT];
+    struct source source;
+    bool ok;
 
     *settings = (struct settings){0};
-    if (!check_environment(error, error_size) ||
-        !read_settings_file(settings, may_be_closed, error, error_size) ||
-        !read_database_url(settings, error, error_size) || !read_log(settings, error, error_size) ||
-        !read_metrics_token(settings, error, error_size)) {
+    ok = source_open(&source, error, error_size) && check_environment(&source, error, error_size) &&
+         read_settings_file(&source, settings, may_be_closed, error, error_size) &&
+         read_values(&source, settings, values, error, error_size);
+    PQconninfoFree(source.options);
+    if (!ok) {
         return false;
-    }
-    for (size_t i = 0; i < NUMBER_COUNT; i++) {
-        if (!read_number((enum number)i, &values[i], error, error_size)) {
-            return false;
-        }
     }
     settings->body_limit = (size_t)values[BODY_LIMIT];
     settings->body_timeout_ms = (int)values[BODY_TIMEOUT_MS];
