@@ -16,10 +16,15 @@ static bool is_of_type(const char *content_type, const char *type)
     return strncasecmp(content_type, type, len) == 0 && strchr("; \t", content_type[len]) != NULL;
 }
 
+static bool is_one_of(char byte, const char *set)
+{
+    return byte != '\0' && strchr(set, byte) != NULL;
+}
+
 /* The body without JSON's white space at its start (RFC 8259 section 2). */
 static struct slice skip_blanks(struct slice body)
 {
-    while (body.len > 0 && memchr(" \t\r\n", *body.data, 4) != NULL) {
+    while (body.len > 0 && is_one_of(*body.data, " \t\r\n")) {
         body.data++;
         body.len--;
     }
@@ -72,7 +77,7 @@ static bool looks_like_form(struct slice body)
     static const char letters[] = "abcdefghijklmnopqrstuvwxyz_";
     size_t len = 0;
 
-    while (len < body.len && memchr(letters, body.data[len], sizeof letters - 1) != NULL) {
+    while (len < body.len && is_one_of(body.data[len], letters)) {
         len++;
     }
     return len > 0 && len < body.len && body.data[len] == '=';
@@ -110,6 +115,6 @@ bool body_is_form(const struct request *request)
     struct slice body = skip_blanks(request->body);
     struct error known;
 
-    return is_of_type(request->content_type, form_type) && body.len > 0 &&
-           memchr("{[\"", *body.data, 3) == NULL && !body_describe(request, &known);
+    return is_of_type(request->content_type, form_type) && body.len > 0 && !is_one_of(*body.data, "{[\"") &&
+           !body_describe(request, &known);
 }

@@ -39,7 +39,7 @@ static int hex_value(char digit)
 static bool decode(struct slice text, struct buffer *decoded, struct error *error)
 {
     for (size_t i = 0; i < text.len; i++) {
-        char byte = text.data[i] == '+' ? ' ' : text.data[i];
+        unsigned char byte = text.data[i] == '+' ? ' ' : (unsigned char)text.data[i];
 
         if (byte == '%') {
             int high = text.len - i > 2 ? hex_value(text.data[i + 1]) : -1;
@@ -49,7 +49,7 @@ static bool decode(struct slice text, struct buffer *decoded, struct error *erro
                 return error_set(error, ERROR_INVALID_JSON,
                                  "the form has a %% without two hexadecimal digits behind it");
             }
-            byte = (char)(high << 4 | low);
+            byte = (unsigned char)(high << 4 | low);
             i += 2;
         }
         buffer_append(decoded, &byte, 1);
