@@ -32,12 +32,12 @@
 #include "store/store.h"
 
 enum {
-    LISTENER = 0,         /* FCGI_LISTENSOCK_FILENO */
-    SEND_TIMEOUT_US = 1,  /* for the web server to take an answer: none, for a socket that was read has room
-                             for one, and whoever writes it has others to answer */
-    DRAIN_MS = 2000,      /* after a stop, at most: for what has arrived already */
-    DRAIN_QUIET_MS = 100, /* less, once nothing has arrived for that long */
-    DRAIN_LOOK_MS = 10,
+    LISTENER = 0,           /* FCGI_LISTENSOCK_FILENO */
+    SEND_TIMEOUT_US = 1,    /* for the web server to take an answer: none, for a socket that was read has room
+                               for one, and whoever writes it has others to answer */
+    DRAIN_MS = 2000,        /* after a stop, at most: for what has arrived already */
+    DRAIN_LOOK_MS = 10,     /* from one look whether something has to the next */
+    DRAIN_QUIET_LOOKS = 10, /* in a row, behind which nothing more will */
     HEAD_KEEP_BYTES = 8 * 1024,
     HEAD_MAX = 2 * GUARD_PARAMS_MAX,
     ANSWER_MAX = 64 * 1024,
@@ -395,21 +395,24 @@ static bool handle_events(struct worker *worker, bool is_stopping)
 }
 
 /* Serves what has arrived already, and what comes while that is served: the web server may have connected and
- * not sent its request yet. Under steady load that never ends, so there is a limit. */
+ * not sent its request yet. Under steady load that never ends, so there is a limit. Looks are counted, and
+ * not the time, in which this thread may have had no processor to look. */
 static void drain(struct worker *worker)
 {
-    int64_t now_ms = clock_now_ms(), limit_ms = now_ms + DRAIN_MS, quiet_since_ms = now_ms;
+    int64_t limit_ms = clock_now_ms() + DRAIN_MS;
+    int quiet_looks = 0;
 
-    while (now_ms < limit_ms && now_ms - quiet_since_ms < DRAIN_QUIET_MS) {
+    while (quiet_looks < DRAIN_QUIET_LOOKS && clock_now_ms() < limit_ms) {
         bool did_something = handle_events(worker, true);
 
         if (did_something || worker->server->in_hand > 0 || worker->server->intake.unfinished_count > 0) {
-            quiet_since_ms = clock_now_ms();
+            quiet_looks = 0;
+        } else {
+            quiet_looks++;
         }
         if (!did_something) {
             clock_sleep_ms(DRAIN_LOOK_MS); /* epoll_wait would not wait: the stop event is there */
         }
-        now_ms = clock_now_ms();
     }
 }
 

@@ -19,12 +19,17 @@
 #include "cases/between.h"
 #include "harness/http.h"
 
-enum { END_TIMEOUT_MS = 10000, CROWD = 20 };
+/* What is waited for comes soon, but on a busy machine. */
+enum { END_TIMEOUT_MS = 60000, CROWD = 20 };
+
+/* A worker that stays, and a deadline that nothing meets but what is made to. */
+#define STAYS     "INCIDENTS_CGI_PERSIST_MS=60000"
+#define UNHURRIED STAYS, "INCIDENTS_DEADLINE_MS=60000"
 
 static struct site site;
 
-static const char *const patient[] = {"INCIDENTS_CGI_PERSIST_MS=60000", NULL};
-static const char *const persist[] = {"INCIDENTS_CGI_PERSIST_MS=60000", "INCIDENTS_DEADLINE_MS=1000", NULL};
+static const char *const patient[] = {UNHURRIED, NULL};
+static const char *const hurried[] = {STAYS, "INCIDENTS_DEADLINE_MS=3000", NULL};
 
 /* Has the CGI program upsert that incident, with that name; what it wrote. */
 static const struct outcome *send_upsert(const char *id, const char *name, const char *const environment[],
@@ -76,11 +81,29 @@ static pid_t left_behind(const struct outcome *outcome)
     return stays == NULL ? 0 : (pid_t)atol(stays);
 }
 
+/* The same until it is answered 200, for on a busy machine a short deadline may pass. Returns the process
+ * that one of them left behind; 0 where none did. */
+static pid_t upsert_at_last(const char *id, const char *name, const char *const environment[])
+{
+    int64_t deadline_ms = clock_now_ms() + END_TIMEOUT_MS;
+    pid_t resident = 0;
+    int status = 0;
+
+    while (status != 200) {
+        pid_t left = left_behind(send_upsert(id, name, environment, &status));
+
+        resident = left > 0 ? left : resident;
+        assert_true(status == 200 || status == 503);
+        assert_true(clock_now_ms() < deadline_ms);
+    }
+    return resident;
+}
+
 /* A resident of this test's own; it is our child, for we are its subreaper. It can be found when the
  * request's standard error has ended, which http_run_cgi waits for. */
 static pid_t leave_one(const char *const environment[])
 {
-    pid_t resident = left_behind(upsert("first", environment, 200));
+    pid_t resident = upsert_at_last("first", "any", environment);
 
     assert_true(resident > 0);
     return resident;
@@ -99,11 +122,11 @@ static bool is_stored(const char *id)
 
 static void the_next_requests_are_answered_by_the_worker_that_stays(void **state)
 {
-    pid_t resident = leave_one(persist);
+    pid_t resident = leave_one(patient);
 
     (void)state;
     for (int i = 0; i < 10; i++) {
-        const struct outcome *outcome = upsert("next", persist, 200);
+        const struct outcome *outcome = upsert("next", patient, 200);
 
         assert_int_equal(left_behind(outcome), 0);
         assert_true(says(outcome, "request_id=\"mine\" method=incidents.upsert status=200"));
@@ -115,11 +138,10 @@ static void the_next_requests_are_answered_by_the_worker_that_stays(void **state
 /* What the web server says of the client goes with the request, and into the log there. */
 static void the_client_is_known_to_it_too(void **state)
 {
-    static const char *const known[] = {"INCIDENTS_CGI_PERSIST_MS=60000", "INCIDENTS_DEADLINE_MS=1000",
-                                        "REMOTE_ADDR=192.0.2.7", NULL};
+    static const char *const known[] = {UNHURRIED, "REMOTE_ADDR=192.0.2.7", NULL};
     static const struct call call = {
         .path = "incidents.upsert", .body = "{", .headers = {"X-Request-Id: mine"}};
-    pid_t resident = leave_one(persist);
+    pid_t resident = leave_one(patient);
     const struct outcome *outcome;
     struct answer answer;
 
@@ -176,8 +198,8 @@ static void none_stays_where_it_is_not_asked_for(void **state)
 
 static void other_settings_find_another(void **state)
 {
-    static const char *const other[] = {"INCIDENTS_CGI_PERSIST_MS=60000", "INCIDENTS_DEADLINE_MS=1001", NULL};
-    pid_t one = leave_one(persist), another = leave_one(other);
+    static const char *const other[] = {STAYS, "INCIDENTS_DEADLINE_MS=60001", NULL};
+    pid_t one = leave_one(patient), another = leave_one(other);
 
     (void)state;
     assert_int_not_equal(one, another);
@@ -205,7 +227,7 @@ static void those_that_come_at_once_leave_one_worker(void **state)
             int status;
 
             (void)snprintf(id, sizeof id, "crowd-%d", i);
-            mine = left_behind(send_upsert(id, "any", persist, &status));
+            mine = left_behind(send_upsert(id, "any", patient, &status));
             if (mine > 0 && write(pipe_ends[1], &mine, sizeof mine) != sizeof mine) {
                 _exit(WENT_WRONG);
             }
@@ -228,53 +250,55 @@ static void those_that_come_at_once_leave_one_worker(void **state)
     end(resident);
 }
 
-/* A request that has a process of its own to wait in. */
+/* A request that has a process of its own to wait in. It ends with 0 where it was answered with the status
+ * that was wanted, and said what it was to say. */
 struct waiting {
     pid_t process; /* with its CGI process in a group */
     PGconn *holder;
 };
 
 /* Has the request wait for the incident's row. */
-static void begin_waiting(struct waiting *waiting, const char *id)
+static void begin_waiting(struct waiting *waiting, const char *id, const char *const environment[],
+                          int wanted_status, const char *wanted_text)
 {
     char statement[128];
 
-    (void)upsert_named(id, "old", patient, 200);
+    (void)upsert_at_last(id, "old", environment);
     (void)snprintf(statement, sizeof statement,
                    "SELECT 1 FROM intake.incident WHERE reference_id = '%s' FOR UPDATE", id);
     waiting->holder = site_hold(&site, statement);
     waiting->process = fork();
     if (waiting->process == 0) {
+        const struct outcome *outcome;
         int status = 0;
 
         (void)setpgid(0, 0);
-        (void)send_upsert(id, "new", patient, &status);
-        _exit(status == 200 ? 0 : 1);
+        outcome = send_upsert(id, "new", environment, &status);
+        _exit(status == wanted_status && says(outcome, wanted_text) ? 0 : 1);
     }
     site_await_lock_wait(&site);
 }
 
-/* Its session in Postgres may go on until the deadline, 1 s; it is told behind that. */
+/* Its session in Postgres may go on until the deadline; it is told behind that. */
 static void the_client_of_a_worker_that_is_killed_is_to_send_again_in_time(void **state)
 {
-    pid_t resident = leave_one(persist), killer;
-    PGconn *holder = site_hold(&site, "LOCK TABLE intake.incident_service IN EXCLUSIVE MODE");
+    enum { DEADLINE_MS = 10000 };
+    static const char *const killed[] = {STAYS, "INCIDENTS_DEADLINE_MS=10000", NULL};
     int64_t before = clock_now_ms();
+    pid_t resident = leave_one(killed);
+    struct waiting waiting;
 
     (void)state;
-    killer = fork();
-    if (killer == 0) {
-        clock_sleep_ms(300);
-        _exit(kill(resident, SIGKILL) == 0 ? 0 : 1);
-    }
-    assert_true(says(upsert("killed", persist, 503), "has gone"));
-    assert_between(clock_now_ms() - before, 2900, 8000);
-    site_let_go(holder);
-    assert_int_equal(process_wait(killer, END_TIMEOUT_MS), 0);
+    begin_waiting(&waiting, "killed", killed, 503, "has gone");
+    assert_int_equal(kill(resident, SIGKILL), 0);
     assert_int_equal(process_wait(resident, END_TIMEOUT_MS), 128 + SIGKILL);
-    resident = left_behind(upsert("killed", persist, 200));
+    assert_int_equal(process_wait(waiting.process, END_TIMEOUT_MS), 0);
+    assert_true(clock_now_ms() - before >= DEADLINE_MS);
+    site_let_go(waiting.holder);
+    resident = upsert_at_last("killed", "newest", killed);
     assert_true(resident > 0);
-    assert_true(is_stored("killed"));
+    assert_string_equal(site_query(&site, "SELECT name FROM intake.incident WHERE reference_id = 'killed'"),
+                        "newest");
     end(resident);
 }
 
@@ -282,16 +306,14 @@ static void a_worker_that_stops_answers_what_it_has_and_keeps_nobody_else(void *
 {
     pid_t resident = leave_one(patient), another;
     struct waiting waiting;
-    int64_t before;
 
     (void)state;
-    begin_waiting(&waiting, "in hand");
+    begin_waiting(&waiting, "in hand", patient, 200, "");
     assert_int_equal(kill(resident, SIGTERM), 0);
-    clock_sleep_ms(50);
-    before = clock_now_ms();
-    another = left_behind(upsert("others", patient, 200));
-    assert_true(clock_now_ms() - before < 2000);
-    assert_true(another > 0);
+    do { /* it serves those that come before it has seen the signal */
+        another = left_behind(upsert("others", patient, 200));
+    } while (another == 0);
+    assert_int_equal(process_wait(resident, 0), -1); /* so they have not waited for its end */
     assert_int_equal(left_behind(upsert("others", patient, 200)), 0);
     site_let_go(waiting.holder);
     assert_int_equal(process_wait(waiting.process, END_TIMEOUT_MS), 0);
@@ -301,24 +323,21 @@ static void a_worker_that_stops_answers_what_it_has_and_keeps_nobody_else(void *
 
 static void a_worker_that_stood_still_undoes_nothing(void **state)
 {
-    pid_t resident = leave_one(persist);
+    enum { DEADLINE_MS = 3000 };
+    pid_t resident = leave_one(hurried);
     const struct outcome *outcome;
     int64_t before = clock_now_ms();
 
     (void)state;
     assert_int_equal(kill(resident, SIGSTOP), 0);
-    outcome = upsert_named("still", "older", persist, 503);
-    assert_between(clock_now_ms() - before, 1000, 8000); /* 1 s of its deadline and 2 s of grace */
+    outcome = upsert_named("still", "older", hurried, 503);
+    assert_true(clock_now_ms() - before >= DEADLINE_MS);
     assert_true(says(outcome, "does not answer"));
-    before = clock_now_ms();
-    (void)upsert_named("still", "newer", persist, 200); /* by itself */
-    assert_true(clock_now_ms() - before < 1000);
+    (void)upsert_at_last("still", "newer", hurried); /* by itself */
     assert_int_equal(kill(resident, SIGCONT), 0);
     /* It goes when it has read what was sent to it, for nobody finds it any more; long before its time. */
     assert_int_equal(process_wait(resident, END_TIMEOUT_MS), 0);
-    resident = left_behind(upsert("another", persist, 200));
-    assert_true(resident > 0);
-    end(resident);
+    end(leave_one(hurried));
     assert_string_equal(site_query(&site, "SELECT name FROM intake.incident WHERE reference_id = 'still'"),
                         "newer");
 }
@@ -331,7 +350,7 @@ static void what_it_logs_reaches_the_next_where_its_client_has_gone(void **state
     struct waiting waiting;
 
     (void)state;
-    begin_waiting(&waiting, "walks out");
+    begin_waiting(&waiting, "walks out", patient, 200, "");
     assert_int_equal(kill(-waiting.process, SIGKILL), 0);
     assert_int_equal(process_wait(waiting.process, END_TIMEOUT_MS), 128 + SIGKILL);
     site_let_go(waiting.holder);
@@ -339,24 +358,26 @@ static void what_it_logs_reaches_the_next_where_its_client_has_gone(void **state
          clock_sleep_ms(20)) {
         assert_true(clock_now_ms() < deadline);
     }
-    clock_sleep_ms(100);
-    assert_true(says(upsert("walks in", patient, 200), "outcome=updated")); /* the other one's */
+    for (int64_t deadline = clock_now_ms() + END_TIMEOUT_MS;
+         !says(upsert("walks in", patient, 200), "outcome=updated");) { /* the other one's */
+        assert_true(clock_now_ms() < deadline);
+    }
     end(resident);
 }
 
 static void the_database_away_means_503_through_it_too(void **state)
 {
-    pid_t resident = leave_one(persist);
+    pid_t resident = leave_one(hurried);
 
     (void)state;
     site_stop_postgres(&site, SIGINT);
-    assert_true(says(upsert("away", persist, 503), "unable to connect to the database"));
+    assert_true(says(upsert("away", hurried, 503), "unable to connect to the database"));
     site_start_postgres(&site, "-c fsync=off");
     for (int64_t deadline = clock_now_ms() + END_TIMEOUT_MS;;) {
         struct call call = {.path = "readyz", .verb = "GET", .authorization = ""};
         struct answer answer;
 
-        (void)http_run_cgi(&site, &call, persist, &answer);
+        (void)http_run_cgi(&site, &call, hurried, &answer);
         answer_free(&answer);
         if (answer.status == 200) {
             break;
@@ -364,7 +385,7 @@ static void the_database_away_means_503_through_it_too(void **state)
         assert_true(clock_now_ms() < deadline);
         clock_sleep_ms(50);
     }
-    (void)upsert("away", persist, 200);
+    (void)upsert_at_last("away", "any", hurried);
     assert_true(is_stored("away"));
     end(resident);
 }
@@ -403,13 +424,13 @@ static void answers_are_the_same_with_it_and_without(void **state)
     (void)snprintf(large, sizeof large,
                    "{\"reference_id\":\"large\",\"started_at\":\"2024-01-01\",\"metadata\":{\"x\":\"%0*d\"}}",
                    (int)sizeof large - 100, 7);
-    resident = leave_one(persist);
+    resident = leave_one(patient);
     for (int round = 0; round < 2;
          round++) { /* the first creates, so that the second finds the same both ways */
         for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++) {
             calls[i].headers[0] = "X-Request-Id: same";
             (void)http_run_cgi(&site, &calls[i], NULL, &without);
-            (void)http_run_cgi(&site, &calls[i], persist, &with);
+            (void)http_run_cgi(&site, &calls[i], patient, &with);
             answer_free(&without);
             answer_free(&with);
             if (round == 1 &&
@@ -441,7 +462,7 @@ static void nothing_of_the_request_stays_with_it(void **state)
 
     (void)state;
     skip_unless_root();
-    resident = leave_one(persist);
+    resident = leave_one(patient);
     (void)snprintf(path, sizeof path, "/proc/%ld/environ", (long)resident);
     file = fopen(path, "re");
     assert_non_null(file);
