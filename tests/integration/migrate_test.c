@@ -25,7 +25,7 @@ static int migrate(void)
 /* Runs the file as psql does; its exit status. */
 static int run_with_psql(void)
 {
-    const char *const argv[] = {"/usr/bin/psql", "-q", "-v", "ON_ERROR_STOP=1", "-f", file,
+    const char *const argv[] = {"/usr/bin/psql", "-qX", "-v", "ON_ERROR_STOP=1", "-f", file,
                                 site.owner_url,  NULL};
 
     return process_run(argv, NULL, NULL, 0)->status;
