@@ -20,11 +20,12 @@ enum error_code {
     ERROR_INTERNAL,
 };
 
-/* An error and its sentence. The sentence names the argument and echoes nothing else that came from outside.
+/* An error and its sentence. The sentence names the argument, and echoes nothing else that came from outside
+ * but a metadata key that is refused: 64 bytes of it, each of which an escape may make six.
  */
 struct error {
     enum error_code code;
-    char message[200];
+    char message[576];
 };
 
 /* Fills *error and returns false, so that a check can end with `return error_set(...)`. A sentence that is

@@ -40,29 +40,23 @@ static bool out_of_memory(struct error *error)
     return error_set(error, ERROR_INTERNAL, "out of memory");
 }
 
-/* Has json-c decode one string of a text that json_find_members has judged. The caller owns the result; NULL
- * when out of memory. */
+/* Decodes one string of a text that json_find_members has judged. The caller owns the result; NULL when out
+ * of memory. Not by json-c's parser: that turns characters which come as surrogate pairs into U+FFFD. */
 static struct json_object *parse_string(struct slice value)
 {
-    struct json_tokener *tokener;
     struct json_object *parsed;
+    char *decoded;
 
-    /* Nearly every string is one without escapes, and stands there as it is. A parser costs more than the
-     * rest of a request. */
+    /* Nearly every string is one without escapes, and stands there as it is. */
     if (memchr(value.data, '\\', value.len) == NULL) {
         return json_object_new_string_len(value.data + 1, (int)value.len - 2);
     }
-    tokener = json_tokener_new_ex(JSON_DEPTH_MAX + 1);
-    if (tokener == NULL) {
+    decoded = malloc(value.len);
+    if (decoded == NULL) {
         return NULL;
     }
-    parsed = json_tokener_parse_ex(tokener, value.data, (int)value.len);
-    json_tokener_free(tokener);
-    /* Where json-c has no memory for a piece of a string, it goes on with the next and says nothing. */
-    if (parsed != NULL && (size_t)json_object_get_string_len(parsed) != json_string_length(value)) {
-        json_object_put(parsed);
-        return NULL;
-    }
+    parsed = json_object_new_string_len(decoded, (int)json_string_decode(value, decoded));
+    free(decoded);
     return parsed;
 }
 
@@ -109,7 +103,7 @@ static bool check_identifier(struct json_object *value, const char *what, struct
     return true;
 }
 
-/* An integer as JSON writes it, without sign of a zero. */
+/* An integer as JSON writes it, but for -0, which is 0. */
 static bool copy_integer(struct slice number, char **copy)
 {
     if (number.len == 2 && memcmp(number.data, "-0", 2) == 0) {
@@ -126,8 +120,7 @@ static bool is_integer(const struct json_member *member)
            memchr(member->value.data, 'E', member->value.len) == NULL;
 }
 
-static bool read_reference_id(const struct json_member *member, bool integer_allowed, char **reference_id,
-                              struct error *error)
+static bool read_reference_id(const struct json_member *member, char **reference_id, struct error *error)
 {
     const char *name = member->name;
     struct json_object *value;
@@ -136,7 +129,7 @@ static bool read_reference_id(const struct json_member *member, bool integer_all
     if (member->type == JSON_INVALID || member->type == JSON_NULL) {
         return error_set(error, ERROR_INVALID_ARGUMENTS, "%s is required", name);
     }
-    if (integer_allowed && is_integer(member)) {
+    if (is_integer(member)) {
         if (member->value.len > IDENTIFIER_BYTES_MAX) {
             return error_set(error, ERROR_INVALID_ARGUMENTS, "%s must be at most %d bytes long", name,
                              IDENTIFIER_BYTES_MAX);
@@ -144,8 +137,7 @@ static bool read_reference_id(const struct json_member *member, bool integer_all
         return copy_integer(member->value, reference_id) || out_of_memory(error);
     }
     if (member->type != JSON_STRING) {
-        return error_set(error, ERROR_INVALID_ARGUMENTS, "%s must be a non-empty string%s", name,
-                         integer_allowed ? " or an integer" : "");
+        return error_set(error, ERROR_INVALID_ARGUMENTS, "%s must be a non-empty string or an integer", name);
     }
     if (member->has_nul) {
         return error_set(error, ERROR_INVALID_ARGUMENTS, "%s must not contain \\u0000", name);
@@ -181,23 +173,24 @@ static bool read_text(const struct json_member *member, struct text_argument *ar
     }
 }
 
-/* One element of services: its identifier, and the name where it says anything of one. A name that is absent
- * leaves the one of an earlier link to the same service, null clears it. */
+/* One element of services, an object or an identifier alone: its identifier, and the name where it says
+ * anything of one. A name that is absent leaves the one of an earlier link to the same service, null clears
+ * it. */
 struct service {
     struct json_object *identifier; /* owned */
     struct json_object *name;       /* owned; NULL where it is null or absent */
     bool names_it;
 };
 
-static bool read_service(const struct json_member *element, size_t index, enum dialect dialect,
-                         struct service *service, struct error *error)
+static bool read_service(const struct json_member *element, size_t index, struct service *service,
+                         struct error *error)
 {
     enum { IDENTIFIER, NAME, COUNT };
     struct json_member members[COUNT] = {[IDENTIFIER] = {.name = "identifier"}, [NAME] = {.name = "name"}};
     bool stray_nul;
     char what[64];
 
-    if (dialect == DIALECT_SYNC) {
+    if (element->type == JSON_STRING) {
         members[IDENTIFIER] = *element;
         (void)snprintf(what, sizeof what, "services[%zu]", index);
     } else if (element->type == JSON_OBJECT_BEGIN) {
@@ -206,7 +199,8 @@ static bool read_service(const struct json_member *element, size_t index, enum d
             return false;
         }
     } else {
-        return error_set(error, ERROR_INVALID_ARGUMENTS, "services[%zu] must be an object", index);
+        return error_set(error, ERROR_INVALID_ARGUMENTS, "services[%zu] must be an object or a string",
+                         index);
     }
     if (members[IDENTIFIER].type == JSON_STRING) {
         service->identifier = parse_string(members[IDENTIFIER].value);
@@ -261,8 +255,8 @@ static bool link_service(const struct service *service, struct json_object *link
     return ok || out_of_memory(error);
 }
 
-static bool link_services(struct slice array, enum dialect dialect, struct json_object *links,
-                          struct lh_table *by_identifier, struct error *error)
+static bool link_services(struct slice array, struct json_object *links, struct lh_table *by_identifier,
+                          struct error *error)
 {
     struct json_reader reader;
     struct json_member element;
@@ -276,8 +270,8 @@ static bool link_services(struct slice array, enum dialect dialect, struct json_
             return error_set(error, ERROR_INVALID_ARGUMENTS, "services must have at most %d elements",
                              SERVICES_MAX);
         }
-        ok = read_service(&element, i, dialect, &service, error) &&
-             link_service(&service, links, by_identifier, error);
+        ok =
+            read_service(&element, i, &service, error) && link_service(&service, links, by_identifier, error);
         json_object_put(service.identifier);
         json_object_put(service.name);
         if (!ok) {
@@ -309,7 +303,7 @@ static bool read_services(const struct json_member *member, enum dialect dialect
     services->links = json_object_new_array();
     by_identifier = lh_kchar_table_new(SERVICES_EXPECTED, NULL);
     ok = services->links != NULL && by_identifier != NULL
-             ? link_services(member->value, dialect, services->links, by_identifier, error)
+             ? link_services(member->value, services->links, by_identifier, error)
              : out_of_memory(error);
     if (by_identifier != NULL) {
         lh_table_free(by_identifier);
@@ -321,9 +315,44 @@ static bool read_services(const struct json_member *member, enum dialect dialect
     return ok;
 }
 
+/* Says of a value what was found in place of a timestamp; NULL where there is nothing to say. */
+static const char *found_instead(const struct json_member *member, const char *text, size_t len)
+{
+    switch (member->type) {
+    case JSON_STRING:
+        return timestamp_recognise(text, len);
+    case JSON_NUMBER:
+        return "an epoch number";
+    case JSON_OBJECT_BEGIN:
+        return "an object";
+    case JSON_ARRAY_BEGIN:
+        return "an array";
+    default:
+        return "a boolean";
+    }
+}
+
+static bool refuse_timestamp(const struct json_member *member, const char *text, size_t len,
+                             struct error *error)
+{
+    const char *found;
+
+    if (member->type == JSON_STRING && timestamp_names_no_date(text, len)) {
+        return error_set(error, ERROR_INVALID_TIMESTAMP, "%s names a date that does not exist", member->name);
+    }
+    found = found_instead(member, text, len);
+    return error_set(error, ERROR_INVALID_TIMESTAMP,
+                     "%s must be an ISO-8601 timestamp such as 2024-01-01T11:22:33Z%s%s", member->name,
+                     found == NULL ? "" : ", not ", found == NULL ? "" : found);
+}
+
 static bool read_timestamp(const struct json_member *member, struct timestamp_argument *argument,
                            struct error *error)
 {
+    struct json_object *string;
+    const char *text;
+    size_t len;
+
     argument->presence = PRESENCE_ABSENT;
     if (member->type == JSON_INVALID) {
         return true;
@@ -332,22 +361,35 @@ static bool read_timestamp(const struct json_member *member, struct timestamp_ar
         argument->presence = PRESENCE_CLEARED;
         return true;
     }
-    if (member->type == JSON_STRING) {
-        struct json_object *text = parse_string(member->value);
-        bool readable;
-
-        if (text == NULL) {
-            return out_of_memory(error);
-        }
-        readable = timestamp_parse(json_object_get_string(text), (size_t)json_object_get_string_len(text),
-                                   &argument->micros);
-        json_object_put(text);
-        if (readable) {
-            argument->presence = PRESENCE_GIVEN;
-            return true;
-        }
+    if (member->type != JSON_STRING) {
+        return refuse_timestamp(member, "", 0, error);
     }
-    return error_set(error, ERROR_INVALID_TIMESTAMP, "%s must be an ISO-8601 timestamp", member->name);
+    string = parse_string(member->value);
+    if (string == NULL) {
+        return out_of_memory(error);
+    }
+    text = json_object_get_string(string);
+    len = (size_t)json_object_get_string_len(string);
+    if (timestamp_parse(text, len, &argument->micros)) {
+        argument->presence = PRESENCE_GIVEN;
+    } else {
+        refuse_timestamp(member, text, len, error);
+    }
+    json_object_put(string);
+    return argument->presence == PRESENCE_GIVEN;
+}
+
+/* Go programs write their zero time for none. */
+static bool read_resolved_at(const struct json_member *member, struct timestamp_argument *resolved_at,
+                             struct error *error)
+{
+    if (!read_timestamp(member, resolved_at, error)) {
+        return false;
+    }
+    if (resolved_at->presence == PRESENCE_GIVEN && resolved_at->micros == TIMESTAMP_GO_ZERO) {
+        resolved_at->presence = PRESENCE_CLEARED;
+    }
+    return true;
 }
 
 static bool read_metadata(const struct json_member *member, struct text_argument *metadata,
@@ -390,7 +432,7 @@ bool incident_read(struct slice body, enum dialect dialect, struct incident *inc
     if (!json_find_members(body, members, ARGUMENT_COUNT, &stray_nul, error)) {
         return false;
     }
-    if (!read_reference_id(&members[ARGUMENT_REFERENCE_ID], false, &incident->reference_id, error)) {
+    if (!read_reference_id(&members[ARGUMENT_REFERENCE_ID], &incident->reference_id, error)) {
         return false;
     }
     if (members[ARGUMENT_STARTED_AT].type == JSON_INVALID || members[ARGUMENT_STARTED_AT].type == JSON_NULL) {
@@ -402,7 +444,7 @@ bool incident_read(struct slice body, enum dialect dialect, struct incident *inc
            read_text(&members[ARGUMENT_SOURCE_URL], &incident->source_url, error) &&
            read_services(&members[ARGUMENT_SERVICES], dialect, &incident->services, error) &&
            read_timestamp(&members[ARGUMENT_STARTED_AT], &incident->started_at, error) &&
-           read_timestamp(&members[ARGUMENT_RESOLVED_AT], &incident->resolved_at, error) &&
+           read_resolved_at(&members[ARGUMENT_RESOLVED_AT], &incident->resolved_at, error) &&
            read_metadata(&members[ARGUMENT_METADATA], &incident->metadata, error);
 }
 
@@ -413,7 +455,7 @@ bool incident_read_reference(struct slice body, struct incident *incident, struc
 
     *incident = (struct incident){0};
     return json_find_members(body, &member, 1, &stray_nul, error) &&
-           read_reference_id(&member, true, &incident->reference_id, error) &&
+           read_reference_id(&member, &incident->reference_id, error) &&
            (!stray_nul || error_set(error, ERROR_INVALID_ARGUMENTS, "the body must not contain \\u0000"));
 }
 

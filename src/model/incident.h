@@ -46,13 +46,13 @@ struct incident {
     struct text_argument metadata; /* json is the object's raw text */
 };
 
-/* incidents.sync takes services as an array of identifiers, and requires it. */
+/* incidents.sync requires services. */
 enum dialect { DIALECT_UPSERT, DIALECT_SYNC };
 
 /* Reads the body of an upsert or sync. On false, *error says why. Call incident_free in either case. */
 bool incident_read(struct slice body, enum dialect dialect, struct incident *incident, struct error *error);
 
-/* Reads the body of a delete: reference_id alone, a string or an integer. Otherwise as incident_read. */
+/* Reads the body of a delete: reference_id alone. Otherwise as incident_read. */
 bool incident_read_reference(struct slice body, struct incident *incident, struct error *error);
 
 /* Frees what of the incident only its encoding needs: all but the reference_id. */

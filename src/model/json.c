@@ -394,28 +394,42 @@ bool json_string_equals(struct slice quoted, const char *ascii)
     return at == end;
 }
 
-/* In UTF-8 (RFC 3629 section 3) each half of a surrogate pair stands for two of its four bytes. */
-static size_t utf8_length(int unit)
+/* Writes a Unicode scalar value (RFC 3629 section 3); how many bytes. */
+static size_t write_utf8(unsigned value, char *text)
 {
-    if (unit < 0x80) {
-        return 1;
+    static const unsigned char leads[] = {0, 0x00, 0xC0, 0xE0, 0xF0}; /* by the length */
+    size_t len = value < 0x80 ? 1 : value < 0x800 ? 2 : value < 0x10000 ? 3 : 4;
+
+    for (size_t i = len - 1; i > 0; i--) {
+        text[i] = (char)(0x80 | (value & 0x3F));
+        value >>= 6;
     }
-    return unit < 0x800 || is_high_surrogate(unit) || is_low_surrogate(unit) ? 2 : 3;
+    text[0] = (char)(leads[len] | value);
+    return len;
 }
 
-size_t json_string_length(struct slice quoted)
+size_t json_string_decode(struct slice quoted, char *decoded)
 {
     const char *at = quoted.data + 1;
     const char *end = quoted.data + quoted.len - 1;
-    size_t length = 0;
+    size_t len = 0;
 
     while (at != end) {
         bool is_byte = *at != '\\';
         int unit = read_unit(&at);
 
-        length += is_byte ? 1 : utf8_length(unit);
+        if (is_byte) {
+            decoded[len++] = (char)unit;
+        } else if (is_high_surrogate(unit)) { /* its low one follows, or the string would not be valid */
+            int low = read_unit(&at);
+
+            len += write_utf8(0x10000U + ((unsigned)(unit - 0xD800) << 10 | (unsigned)(low - 0xDC00)),
+                              decoded + len);
+        } else {
+            len += write_utf8((unsigned)unit, decoded + len);
+        }
     }
-    return length;
+    return len;
 }
 
 static struct json_member *find_member(struct json_member *members, size_t count, struct slice key)

@@ -74,8 +74,10 @@ bool json_find_members(struct slice text, struct json_member *members, size_t co
  * Returns false behind the last. The text must have been judged before. */
 bool json_next_element(struct json_reader *reader, struct json_member *element);
 
-/* How many bytes a valid JSON string's own bytes, with quotes, spell once its escapes are read. */
-size_t json_string_length(struct slice quoted);
+/* Writes what a valid JSON string's own bytes, with quotes, spell once its escapes are read: UTF-8 without a
+ * NUL behind it, always shorter than quoted.len, for which `decoded` must have room. Returns its length. An
+ * escape and the character itself spell the same, for every Unicode scalar value. */
+size_t json_string_decode(struct slice quoted, char *decoded);
 
 /* Whether a JSON string's own bytes, with quotes, spell that ASCII text once its escapes are read. */
 bool json_string_equals(struct slice quoted, const char *ascii);

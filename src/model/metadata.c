@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/utf8.h"
+
 /* Postgres keeps at most this many digits behind the decimal point (manual, 8.1.2 "Arbitrary Precision
  * Numbers"). */
 enum { NUMERIC_SCALE_MAX = 16383 };
@@ -15,6 +17,9 @@ enum { EXPONENT_MAX = 1000000000 };
 /* Postgres writes numbers out without exponents: `0e-16383` is sixteen thousand digits in every answer. So
  * many may all numbers of one metadata come to; what people send stays far below. */
 enum { DIGITS_MAX = 64 * 1024 * 1024 };
+
+/* What an error shows of a key that is refused: bytes of the key, and what escapes may make of them. */
+enum { KEY_SHOWN_MAX = 64, SHOWN_BYTES_MAX = 512 };
 
 static bool is_key_byte(char byte)
 {
@@ -51,6 +56,51 @@ static bool is_good_key(struct slice quoted)
         }
     }
     return true;
+}
+
+/* Writes a key as the error shows it: KEY_SHOWN_MAX bytes at most, each control character (of which UTF-8 has
+ * some in two bytes, U+0080 to U+009F) as an escape. */
+static void show_key(const char *key, size_t len, struct buffer *shown)
+{
+    size_t step;
+
+    for (size_t at = 0; at < len; at += step) {
+        const unsigned char *byte = (const unsigned char *)key + at;
+
+        step = utf8_sequence(byte, len - at);
+        if (at + step > KEY_SHOWN_MAX) {
+            buffer_append_text(shown, "...");
+            return;
+        }
+        if (*byte < 0x20 || *byte == 0x7F || (*byte == 0xC2 && byte[1] < 0xA0)) {
+            buffer_append_format(shown, "\\u%04x", (unsigned)(*byte == 0xC2 ? byte[1] : *byte));
+        } else {
+            buffer_append(shown, byte, step);
+        }
+    }
+}
+
+static bool refuse_key(struct slice quoted, struct error *error)
+{
+    struct buffer shown;
+    char *key = malloc(quoted.len);
+
+    buffer_init(&shown, SHOWN_BYTES_MAX);
+    buffer_append_text(&shown, "\"");
+    if (key != NULL) {
+        show_key(key, json_string_decode(quoted, key), &shown);
+    }
+    buffer_append_text(&shown, "\"");
+    if (key == NULL || shown.failed) {
+        error_set(error, ERROR_INTERNAL, "out of memory");
+    } else {
+        error_set(error, ERROR_METADATA_INVALID,
+                  "metadata keys must consist of letters, digits, underscores and hyphens, unlike %s",
+                  shown.data);
+    }
+    free(key);
+    buffer_free(&shown);
+    return false;
 }
 
 /* A number's parts: digits in all and behind the point as written, whether one is not 0, the exponent's
@@ -125,8 +175,7 @@ bool metadata_check(const struct json_member *member, bool *is_empty, struct err
             return error_set(error, ERROR_INTERNAL, "metadata could not be read");
         }
         if (token.event == JSON_KEY && !is_good_key(token.text)) {
-            return error_set(error, ERROR_METADATA_INVALID,
-                             "metadata keys must consist of letters, digits, underscores and hyphens");
+            return refuse_key(token.text, error);
         }
         if (token.event == JSON_NUMBER && (!is_storable_number(token.text, &digits) || digits > DIGITS_MAX)) {
             return error_set(error, ERROR_METADATA_INVALID, "metadata holds a number that is out of range");

@@ -2,6 +2,7 @@
 #include "model/timestamp.h"
 
 #include <stdio.h>
+#include <string.h>
 
 static const int64_t MICROS_PER_SECOND = 1000000;
 static const int64_t SECONDS_PER_DAY = 86400;
@@ -270,6 +271,105 @@ bool timestamp_parse(const char *text, size_t len, int64_t *micros)
     }
     *micros = (days * SECONDS_PER_DAY - shift_seconds) * MICROS_PER_SECOND + time;
     return true;
+}
+
+/* Whether a text begins so: 'd' is a digit, 'a' a letter, any other byte itself. */
+static bool begins_like(const char *text, size_t len, const char *shape)
+{
+    size_t i;
+
+    for (i = 0; i < len && shape[i] != '\0'; i++) {
+        char byte = text[i], lower = (char)(byte | 0x20);
+        bool fits = shape[i] == 'd'   ? byte >= '0' && byte <= '9'
+                    : shape[i] == 'a' ? lower >= 'a' && lower <= 'z'
+                                      : byte == shape[i];
+
+        if (!fits) {
+            return false;
+        }
+    }
+    return shape[i] == '\0';
+}
+
+bool timestamp_names_no_date(const char *text, size_t len)
+{
+    /* The six forms of a date, and a date in each that there is. */
+    static const struct {
+        const char *shape;
+        const char *date;
+    } forms[] = {{"dddd-dd-dd", "2024-01-01"}, {"dddddddd", "20240101"},     {"dddd-ddd", "2024-001"},
+                 {"ddddddd", "2024001"},       {"dddd-Wdd-d", "2024-W01-1"}, {"ddddWddd", "2024W011"}};
+    char other[128];
+    int64_t micros;
+
+    for (size_t i = 0; len <= sizeof other && i < sizeof forms / sizeof forms[0]; i++) {
+        if (begins_like(text, len, forms[i].shape)) {
+            size_t date_len = strlen(forms[i].date);
+
+            memcpy(other, forms[i].date, date_len);
+            memcpy(other + date_len, text + date_len, len - date_len);
+            if (timestamp_parse(other, len, &micros)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* Seconds, milliseconds and so on since 1970, perhaps with a fraction. Fourteen digits are a date and a time
+ * without the T. */
+static bool is_epoch_number(const char *text, size_t len)
+{
+    size_t digits = 0;
+
+    while (digits < len && text[digits] >= '0' && text[digits] <= '9') {
+        digits++;
+    }
+    return digits >= 9 && digits != 14 && (digits == len || text[digits] == '.');
+}
+
+/* Whether a word of letters ends a text that begins like a date. */
+static bool ends_in_zone_name(const char *text, size_t len)
+{
+    size_t start = len;
+
+    while (start > 0 && begins_like(text + start - 1, 1, "a")) {
+        start--;
+    }
+    return begins_like(text, len, "dddd-dd-dd") && len - start > 1 && text[start - 1] == ' ';
+}
+
+const char *timestamp_recognise(const char *text, size_t len)
+{
+    static const struct {
+        const char *shape;
+        const char *name;
+    } often[] = {
+        {"aaa, d", "an RFC 2822 date"},
+        {"d aaa dddd", "an RFC 2822 date"},
+        {"dd aaa dddd", "an RFC 2822 date"},
+        {"d/d/dd", "a US date"},
+        {"d/dd/dd", "a US date"},
+        {"dd/d/dd", "a US date"},
+        {"dd/dd/dd", "a US date"},
+        {" ", "a text that begins with a blank"},
+    };
+
+    if (len == 0) {
+        return "an empty string";
+    }
+    if (is_epoch_number(text, len)) {
+        return "an epoch number";
+    }
+    if (ends_in_zone_name(text, len)) {
+        return "a time with the name of a zone (UTC is Z)";
+    }
+    for (size_t i = 0; i < sizeof often / sizeof often[0]; i++) {
+        if (begins_like(text, len, often[i].shape)) {
+            return often[i].name;
+        }
+    }
+    return NULL;
 }
 
 /* A day of the proleptic Gregorian calendar; year 0 is 1 BC. */

@@ -155,7 +155,8 @@ static void bad_lines_are_named_and_can_be_mended(void **state)
     outcome = site_control(&site, NULL, "import", "--rejects", rejects, file, NULL);
     check_outcome_of(outcome, 1, "read 7: 3 stored (3 created, 0 updated, 0 unchanged), 4 bad\n");
     (void)snprintf(expected, sizeof expected,
-                   "%s:5: invalid_timestamp: started_at must be an ISO-8601 timestamp\n"
+                   "%s:5: invalid_timestamp: started_at must be an ISO-8601 timestamp such as "
+                   "2024-01-01T11:22:33Z\n"
                    "%s:6: invalid_arguments: the row has 2 cells where the header has 3\n"
                    "%s:7: invalid_arguments: reference_id is required\n"
                    "%s:8: invalid_arguments: the row has text behind a closing quote\n",
@@ -189,10 +190,10 @@ static void every_format_rejects_what_it_can_read_again(void **state)
          "{\"reference_id\":\"b\"}\n{\"broken\n"
          "{\"reference_id\":\"c\",\"started_at\":\"2024-01-01\",\"metadata\":{\"a.b\":1}}\n"},
         {"[{\"reference_id\":\"a\",\"started_at\":\"2024-01-01\"},\n{\"reference_id\":\n\"b\"} , nonsense\n,"
-         "{\"reference_id\":1,\"started_at\":\"2024-01-01\"}]",
+         "{\"reference_id\":1.5,\"started_at\":\"2024-01-01\"}]",
          {"standard input:2: invalid_arguments: started_at is required\n", "standard input:3: invalid_json: ",
-          "standard input:4: invalid_arguments: reference_id must be a non-empty string\n"},
-         "[\n{\"reference_id\":\n\"b\"},\nnonsense,\n{\"reference_id\":1,\"started_at\":\"2024-01-01\"}\n]"
+          "standard input:4: invalid_arguments: reference_id must be a non-empty string or an integer\n"},
+         "[\n{\"reference_id\":\n\"b\"},\nnonsense,\n{\"reference_id\":1.5,\"started_at\":\"2024-01-01\"}\n]"
          "\n"},
     };
 

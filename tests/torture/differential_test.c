@@ -234,6 +234,14 @@ static void put_code_point(struct buffer *out)
     buffer_append(out, bytes, len + 1);
 }
 
+/* Any character outside the basic plane, as an escape. */
+static void put_surrogates(struct buffer *out)
+{
+    unsigned rest = (unsigned)chance_below(0x100000);
+
+    buffer_append_format(out, "\\u%04x\\u%04X", 0xD800 + (rest >> 10), 0xDC00 + (rest & 0x3FF));
+}
+
 static void put_string(struct buffer *out)
 {
     /* clang-format off */
@@ -246,12 +254,15 @@ static void put_string(struct buffer *out)
 
     put(out, "\"");
     for (size_t i = chance_below(6); i > 0; i--) {
-        switch (chance_below(4)) {
+        switch (chance_below(5)) {
         case 0:
             put(out, PICK(escapes));
             break;
         case 1:
             put_code_point(out);
+            break;
+        case 2:
+            put_surrogates(out);
             break;
         default:
             buffer_append_format(out, "%c", 'a' + (int)chance_below(26));
@@ -595,7 +606,18 @@ static void put_decimal(struct buffer *out, struct slice number)
     free(decimal.digits);
 }
 
-/* The value with its numbers as such strings, so that json-c keeps every digit. NULL where it is no JSON. */
+/* The same string, its characters as UTF-8. */
+static void put_decoded(struct buffer *out, struct slice quoted)
+{
+    char *decoded = malloc(quoted.len);
+
+    assert_non_null(decoded);
+    buffer_append_json_string(out, decoded, json_string_decode(quoted, decoded));
+    free(decoded);
+}
+
+/* The value with its numbers as such strings, so that json-c keeps every digit, and with no surrogate pair,
+ * many of which it takes for U+FFFD. NULL where it is no JSON. */
 static struct json_object *parse_with_digits(struct slice text)
 {
     struct json_tokener *tokener = json_tokener_new_ex(JSON_DEPTH_MAX + 2);
@@ -611,9 +633,13 @@ static struct json_object *parse_with_digits(struct slice text)
     while (json_next(&reader, &token) != JSON_END_OF_TEXT && token.event != JSON_INVALID) {
         size_t start = (size_t)(token.text.data - text.data);
 
-        if (token.event == JSON_NUMBER) {
+        if (token.event == JSON_NUMBER || token.event == JSON_STRING || token.event == JSON_KEY) {
             buffer_append(&plain, text.data + at, start - at);
-            put_decimal(&plain, token.text);
+            if (token.event == JSON_NUMBER) {
+                put_decimal(&plain, token.text);
+            } else {
+                put_decoded(&plain, token.text);
+            }
             at = start + token.text.len;
         }
     }

@@ -100,6 +100,12 @@ static const struct trial trials[] = {
      .status = 200,
      .authorization = "Bearer " METRICS_TOKEN},
     {.name = "bad body", .path = "incidents.upsert", .body = "{\"reference_id\":", .status = 422},
+    {.name = "bad key",
+     .path = "incidents.upsert",
+     .body =
+         "{" REFERENCE_ID ",\"started_at\":\"2024-01-01\",\"metadata\":{\"\\u00e9\\u0001 and a key of more "
+         "than 64 bytes, which is cut and then shown in the sentence\":1}}",
+     .status = 422},
     {.name = "bad token",
      .path = "incidents.upsert",
      .body = full_body,

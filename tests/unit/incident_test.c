@@ -6,9 +6,11 @@
 #include <cmocka.h>
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "model/incident.h"
+#include "model/json.h"
 
 #define BASE(rest) "{\"reference_id\":\"r\",\"started_at\":\"2024-01-01\"" rest "}"
 
@@ -16,6 +18,16 @@ static bool read_body(const char *body, enum dialect dialect, struct incident *i
 {
     *error = (struct error){.code = ERROR_NONE};
     return incident_read((struct slice){.data = body, .len = strlen(body)}, dialect, incident, error);
+}
+
+/* How each method reads its body. */
+static bool read_as(size_t method, const char *body, struct incident *incident, struct error *error)
+{
+    if (method == 2) {
+        *error = (struct error){.code = ERROR_NONE};
+        return incident_read_reference((struct slice){.data = body, .len = strlen(body)}, incident, error);
+    }
+    return read_body(body, method == 0 ? DIALECT_UPSERT : DIALECT_SYNC, incident, error);
 }
 
 /* The links of a body's services as JSON text, which must be readable. */
@@ -52,8 +64,53 @@ static void services_become_links_and_a_repeated_one_keeps_its_place(void **stat
     check_links(
         BASE(",\"services\":[{\"identifier\":\"b\",\"name\":\"B\"},{\"identifier\":\"b\",\"name\":null}]"),
         DIALECT_UPSERT, PRESENCE_GIVEN, "[[\"b\",null]]");
-    check_links(BASE(",\"services\":[\"a\",\"b\",\"a\"]"), DIALECT_SYNC, PRESENCE_GIVEN,
-                "[[\"a\",null],[\"b\",null]]");
+}
+
+static void services_are_objects_or_identifiers_in_upsert_and_in_sync(void **state)
+{
+    (void)state;
+    for (enum dialect dialect = DIALECT_UPSERT; dialect <= DIALECT_SYNC; dialect++) {
+        check_links(BASE(",\"services\":[]"), dialect, PRESENCE_CLEARED, "[]");
+        check_links(BASE(",\"services\":[\"a\",\"b\",\"a\"]"), dialect, PRESENCE_GIVEN,
+                    "[[\"a\",null],[\"b\",null]]");
+        check_links(BASE(",\"services\":[\"b\",{\"identifier\":\"a\",\"x\":[1,{\"name\":2}],\"name\":\"A\"},{"
+                         "\"identifier\":\"b\",\"name\":\"B\"}]"),
+                    dialect, PRESENCE_GIVEN, "[[\"b\",\"B\"],[\"a\",\"A\"]]");
+        check_links(BASE(",\"services\":[{\"identifier\":\"b\",\"name\":\"B\"},\"b\"]"), dialect,
+                    PRESENCE_GIVEN, "[[\"b\",\"B\"]]");
+    }
+}
+
+static void an_element_of_services_that_is_no_good_is_named(void **state)
+{
+    static const struct {
+        const char *element;
+        const char *sentence;
+    } cases[] = {
+        {"1", "services[1] must be an object or a string"},
+        {"null", "services[1] must be an object or a string"},
+        {"[\"a\"]", "services[1] must be an object or a string"},
+        {"\" \"", "services[1] must be a non-empty string"},
+        {"{}", "services[1].identifier must be a non-empty string"},
+        {"{\"identifier\":5}", "services[1].identifier must be a non-empty string"},
+        {"{\"identifier\":\"\"}", "services[1].identifier must be a non-empty string"},
+        {"{\"identifier\":\"a\",\"name\":5}", "services[1].name must be a string or null"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0] * 2; i++) {
+        char body[256];
+        struct incident incident;
+        struct error error;
+
+        (void)snprintf(body, sizeof body,
+                       "{\"reference_id\":\"r\",\"started_at\":\"2024-01-01\",\"services\":[\"s\",%s]}",
+                       cases[i / 2].element);
+        assert_false(read_as(i % 2, body, &incident, &error));
+        assert_int_equal(error.code, ERROR_INVALID_ARGUMENTS);
+        assert_string_equal(error.message, cases[i / 2].sentence);
+        incident_free(&incident);
+    }
 }
 
 static void a_thousand_services_are_read_and_one_more_is_refused(void **state)
@@ -101,7 +158,7 @@ static void a_blank_identifier_is_refused_in_every_white_space(void **state)
     }
 }
 
-static void delete_takes_a_string_or_an_integer_digit_by_digit(void **state)
+static void every_method_takes_a_string_or_an_integer_digit_by_digit(void **state)
 {
     static const struct {
         const char *json;
@@ -110,10 +167,13 @@ static void delete_takes_a_string_or_an_integer_digit_by_digit(void **state)
                  {"0", "0"},
                  {"-0", "0"},
                  {"-5", "-5"},
+                 {"123", "123"},
+                 {"\"0123\"", "0123"},
                  {"12345678901234567890123", "12345678901234567890123"},
                  {"1.0", NULL},
                  {"1e3", NULL},
                  {"1E3", NULL},
+                 {"-0.0", NULL},
                  {"true", NULL},
                  {"null", NULL},
                  {"[]", NULL},
@@ -122,37 +182,355 @@ static void delete_takes_a_string_or_an_integer_digit_by_digit(void **state)
                  {"\"a\\u0000\"", NULL}};
 
     (void)state;
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0] * 3; i++) {
+        const char *json = cases[i / 3].json, *id = cases[i / 3].id;
         char body[128];
         struct incident incident;
         struct error error;
         bool ok;
 
-        (void)snprintf(body, sizeof body, "{\"reference_id\":%s}", cases[i].json);
-        ok = incident_read_reference((struct slice){.data = body, .len = strlen(body)}, &incident, &error);
-        if (ok != (cases[i].id != NULL) || (ok && strcmp(incident.reference_id, cases[i].id) != 0) ||
-            (!ok && error.code != ERROR_INVALID_ARGUMENTS)) {
-            fail_msg("reference_id %s", cases[i].json);
+        (void)snprintf(body, sizeof body,
+                       "{\"reference_id\":%s,\"started_at\":\"2024-01-01\",\"services\":[]}", json);
+        ok = read_as(i % 3, body, &incident, &error);
+        if (ok != (id != NULL) || (ok && strcmp(incident.reference_id, id) != 0) ||
+            (!ok &&
+             (error.code != ERROR_INVALID_ARGUMENTS || strstr(error.message, "reference_id") == NULL))) {
+            fail_msg("method %zu, reference_id %s: %s", i % 3, json, error.message);
         }
         incident_free(&incident);
     }
 }
 
-static void delete_takes_an_integer_of_1024_digits_and_none_of_more(void **state)
+static void every_method_takes_an_integer_of_1024_digits_and_none_of_more(void **state)
 {
     (void)state;
-    for (int digits = IDENTIFIER_BYTES_MAX; digits <= IDENTIFIER_BYTES_MAX + 1; digits++) {
-        char body[IDENTIFIER_BYTES_MAX + 64];
+    for (size_t i = 0; i < 6; i++) {
+        int digits = IDENTIFIER_BYTES_MAX + (int)(i / 3);
+        char body[IDENTIFIER_BYTES_MAX + 128];
         struct incident incident;
         struct error error;
         bool ok;
 
-        (void)snprintf(body, sizeof body, "{\"reference_id\":1%0*d}", digits - 1, 0);
-        ok = incident_read_reference((struct slice){.data = body, .len = strlen(body)}, &incident, &error);
+        (void)snprintf(body, sizeof body,
+                       "{\"reference_id\":1%0*d,\"started_at\":\"2024-01-01\",\"services\":[]}", digits - 1,
+                       0);
+        ok = read_as(i % 3, body, &incident, &error);
         assert_int_equal(ok, digits == IDENTIFIER_BYTES_MAX);
         assert_true(ok || strstr(error.message, "at most 1024 bytes") != NULL);
         incident_free(&incident);
     }
+}
+
+/* Both spellings of each string that a body holds must be one string; the texts that are kept raw too. */
+struct spellings {
+    struct buffer meant; /* the characters themselves */
+    struct buffer utf8;  /* JSON strings */
+    struct buffer escaped;
+};
+
+static void add_utf8(struct buffer *out, unsigned value)
+{
+    unsigned char bytes[4];
+    size_t len = 0;
+
+    if (value < 0x80) {
+        bytes[len++] = (unsigned char)value;
+    } else if (value < 0x800) {
+        bytes[len++] = (unsigned char)(0xC0 + value / 64);
+    } else if (value < 0x10000) {
+        bytes[len++] = (unsigned char)(0xE0 + value / 4096);
+        bytes[len++] = (unsigned char)(0x80 + value / 64 % 64);
+    } else {
+        bytes[len++] = (unsigned char)(0xF0 + value / 262144);
+        bytes[len++] = (unsigned char)(0x80 + value / 4096 % 64);
+        bytes[len++] = (unsigned char)(0x80 + value / 64 % 64);
+    }
+    if (value >= 0x80) {
+        bytes[len++] = (unsigned char)(0x80 + value % 64);
+    }
+    buffer_append(out, bytes, len);
+}
+
+static void add_escape(struct buffer *out, unsigned value)
+{
+    if (value >= 0x10000) {
+        buffer_append_format(out, "\\u%04X\\u%04x", 0xD800 + (value - 0x10000) / 1024,
+                             0xDC00 + (value - 0x10000) % 1024);
+    } else if (value % 2 == 0) {
+        buffer_append_format(out, "\\u%04x", value);
+    } else {
+        buffer_append_format(out, "\\u%04X", value);
+    }
+}
+
+static void spell(struct spellings *spellings, unsigned first, unsigned last)
+{
+    buffer_reset(&spellings->meant, SIZE_MAX);
+    buffer_reset(&spellings->utf8, SIZE_MAX);
+    buffer_reset(&spellings->escaped, SIZE_MAX);
+    buffer_append_text(&spellings->escaped, "\"");
+    for (unsigned value = first; value <= last; value++) {
+        add_utf8(&spellings->meant, value);
+        add_escape(&spellings->escaped, value);
+    }
+    buffer_append_text(&spellings->escaped, "\"");
+    buffer_append_json_string(&spellings->utf8, spellings->meant.data, spellings->meant.len);
+}
+
+static void expect_raw_text(const struct text_argument *argument, const struct buffer *meant)
+{
+    char *decoded = malloc(argument->json.len);
+
+    assert_non_null(decoded);
+    assert_int_equal(json_string_decode(argument->json, decoded), meant->len);
+    assert_memory_equal(decoded, meant->data, meant->len);
+    free(decoded);
+}
+
+static void expect_spelt(struct json_object *string, const struct buffer *meant)
+{
+    assert_int_equal(json_object_get_string_len(string), meant->len);
+    assert_memory_equal(json_object_get_string(string), meant->data, meant->len);
+}
+
+/* `here` is how the body spells a string, `there` how it spells the same identifier once more. */
+static void expect_the_same(const char *here, const char *there, const struct buffer *meant)
+{
+    struct incident incident;
+    struct error error;
+    struct json_object *link;
+    struct buffer body;
+
+    buffer_init(&body, SIZE_MAX);
+    buffer_append_format(&body,
+                         "{\"reference_id\":%s,\"started_at\":\"2024-01-01\",\"name\":%s,\"services\":[%s,"
+                         "{\"identifier\":%s,\"name\":%s}]}",
+                         here, here, there, here, here);
+    assert_false(body.failed);
+    if (!read_body(body.data, DIALECT_UPSERT, &incident, &error)) {
+        fail_msg("%s: %s", body.data, error.message);
+    }
+    assert_int_equal(strlen(incident.reference_id), meant->len);
+    assert_memory_equal(incident.reference_id, meant->data, meant->len);
+    expect_raw_text(&incident.name, meant);
+    assert_int_equal(json_object_array_length(incident.services.links), 1);
+    link = json_object_array_get_idx(incident.services.links, 0);
+    expect_spelt(json_object_array_get_idx(link, 0), meant);
+    expect_spelt(json_object_array_get_idx(link, 1), meant);
+    incident_free(&incident);
+    buffer_free(&body);
+}
+
+/* All scalar values but U+0000, which is refused: by the hundred, for an identifier may have 1,024 bytes. */
+static void every_scalar_value_means_the_same_in_utf8_and_as_an_escape(void **state)
+{
+    struct spellings spellings;
+    size_t walked = 0;
+
+    (void)state;
+    buffer_init(&spellings.meant, SIZE_MAX);
+    buffer_init(&spellings.utf8, SIZE_MAX);
+    buffer_init(&spellings.escaped, SIZE_MAX);
+    for (unsigned first = 1, last; first <= 0x10FFFF; first = last + 1) {
+        last = first + 99;
+        if (first == 0xD800) {
+            first = 0xE000;
+            last = first + 99;
+        }
+        last = first < 0xD800 && last >= 0xD800 ? 0xD7FF : last > 0x10FFFF ? 0x10FFFF : last;
+        spell(&spellings, first, last);
+        expect_the_same(spellings.utf8.data, spellings.escaped.data, &spellings.meant);
+        expect_the_same(spellings.escaped.data, spellings.utf8.data, &spellings.meant);
+        walked += last - first + 1;
+    }
+    assert_int_equal(walked, 1112064 - 1);
+    buffer_free(&spellings.meant);
+    buffer_free(&spellings.utf8);
+    buffer_free(&spellings.escaped);
+}
+
+/* The presence of resolved_at, and of started_at, which knows no such moment. */
+static void gos_zero_time_means_open_in_any_spelling(void **state)
+{
+    static const struct {
+        const char *text;
+        enum presence presence;
+    } cases[] = {{"0001-01-01T00:00:00Z", PRESENCE_CLEARED},
+                 {"0001-01-01", PRESENCE_CLEARED},
+                 {"0001-01-01 00:00", PRESENCE_CLEARED},
+                 {"00010101T000000.000Z", PRESENCE_CLEARED},
+                 {"0001-001T00:00:00,0+00:00", PRESENCE_CLEARED},
+                 {"0001-W01-1T00Z", PRESENCE_CLEARED},
+                 {"0001W011", PRESENCE_CLEARED},
+                 {"0001-01-01T05:30:00+05:30", PRESENCE_CLEARED},
+                 {"0001-01-01T14:00:00+1400", PRESENCE_CLEARED},
+                 {"\\u0030001-01-01T00:00:00Z", PRESENCE_CLEARED},
+                 {"0001-01-01T00:00:00.000001Z", PRESENCE_GIVEN},
+                 {"0001-01-01T00:00:01Z", PRESENCE_GIVEN},
+                 {"0001-01-01T00:00:00+00:01", PRESENCE_GIVEN},
+                 {"0001-01-01T00:00:00-05:00", PRESENCE_GIVEN},
+                 {"1970-01-01T00:00:00Z", PRESENCE_GIVEN}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char body[256];
+        struct incident incident;
+        struct error error;
+
+        (void)snprintf(body, sizeof body,
+                       "{\"reference_id\":\"r\",\"started_at\":\"%s\",\"resolved_at\":\"%s\"}", cases[i].text,
+                       cases[i].text);
+        if (!read_body(body, DIALECT_UPSERT, &incident, &error) ||
+            incident.started_at.presence != PRESENCE_GIVEN ||
+            incident.resolved_at.presence != cases[i].presence) {
+            fail_msg("%s: %s", cases[i].text, error.message);
+        }
+        incident_free(&incident);
+    }
+}
+
+#define AN_ISO_TIMESTAMP "must be an ISO-8601 timestamp such as 2024-01-01T11:22:33Z"
+
+static void the_sentence_says_what_was_found_in_place_of_a_timestamp(void **state)
+{
+    static const struct {
+        const char *json;
+        const char *sentence; /* behind the argument's name */
+    } cases[] = {
+        {"1704108153", AN_ISO_TIMESTAMP ", not an epoch number"},
+        {"1.5", AN_ISO_TIMESTAMP ", not an epoch number"},
+        {"\"1420452191104\"", AN_ISO_TIMESTAMP ", not an epoch number"},
+        {"\"1704108153.25\"", AN_ISO_TIMESTAMP ", not an epoch number"},
+        {"\"20240101112233\"", AN_ISO_TIMESTAMP},
+        {"\"2023-07-25 13:34:49 UTC\"", AN_ISO_TIMESTAMP ", not a time with the name of a zone (UTC is Z)"},
+        {"\"2024-02-30 13:34:49 GMT\"", AN_ISO_TIMESTAMP ", not a time with the name of a zone (UTC is Z)"},
+        {"\"Tue, 02 Jan 2024 11:22:33 GMT\"", AN_ISO_TIMESTAMP ", not an RFC 2822 date"},
+        {"\"2 Jan 2024 11:22:33 +0000\"", AN_ISO_TIMESTAMP ", not an RFC 2822 date"},
+        {"\"02 Jan 2024 11:22:33 +0000\"", AN_ISO_TIMESTAMP ", not an RFC 2822 date"},
+        {"\"01/02/2024\"", AN_ISO_TIMESTAMP ", not a US date"},
+        {"\"1/2/24 3:04 PM\"", AN_ISO_TIMESTAMP ", not a US date"},
+        {"\"1/20/2024\"", AN_ISO_TIMESTAMP ", not a US date"},
+        {"\"10/2/2024\"", AN_ISO_TIMESTAMP ", not a US date"},
+        {"\" 2024-01-01\"", AN_ISO_TIMESTAMP ", not a text that begins with a blank"},
+        {"\"\"", AN_ISO_TIMESTAMP ", not an empty string"},
+        {"true", AN_ISO_TIMESTAMP ", not a boolean"},
+        {"false", AN_ISO_TIMESTAMP ", not a boolean"},
+        {"{\"a\":1}", AN_ISO_TIMESTAMP ", not an object"},
+        {"[\"2024-01-01\"]", AN_ISO_TIMESTAMP ", not an array"},
+        {"\"soon\"", AN_ISO_TIMESTAMP},
+        {"\"2024-01\"", AN_ISO_TIMESTAMP},
+        {"\"2024-01-01T24:00:01\"", AN_ISO_TIMESTAMP},
+        {"\"2024-01-01T11:22:33+25:00\"", AN_ISO_TIMESTAMP},
+        {"\"2024-02-30\"", "names a date that does not exist"},
+        {"\"2024-02-30T11:22:33.169+02:00\"", "names a date that does not exist"},
+        {"\"20230229T112233Z\"", "names a date that does not exist"},
+        {"\"2024-13-01\"", "names a date that does not exist"},
+        {"\"2024-00-10\"", "names a date that does not exist"},
+        {"\"2023-366\"", "names a date that does not exist"},
+        {"\"2023000\"", "names a date that does not exist"},
+        {"\"2024-W53-1\"", "names a date that does not exist"},
+        {"\"2024W018\"", "names a date that does not exist"},
+        {"\"\\u0032024-02-30\"", "names a date that does not exist"},
+        {"\"2024-02-30T25:00:00\"", AN_ISO_TIMESTAMP},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0] * 2; i++) {
+        const char *name = i % 2 == 0 ? "started_at" : "resolved_at", *json = cases[i / 2].json;
+        char body[256], sentence[256];
+        struct incident incident;
+        struct error error;
+
+        (void)snprintf(body, sizeof body, "{\"reference_id\":\"r\",%s\"%s\":%s}",
+                       i % 2 == 0 ? "" : "\"started_at\":\"2024-01-01\",", name, json);
+        (void)snprintf(sentence, sizeof sentence, "%s %s", name, cases[i / 2].sentence);
+        assert_false(read_body(body, DIALECT_UPSERT, &incident, &error));
+        if (error.code != ERROR_INVALID_TIMESTAMP || strcmp(error.message, sentence) != 0) {
+            fail_msg("%s: %s", json, error.message);
+        }
+        incident_free(&incident);
+    }
+}
+
+/* A fraction may be of any length. */
+static void a_long_text_is_no_timestamp_either(void **state)
+{
+    char body[4096];
+    struct incident incident;
+    struct error error;
+
+    (void)state;
+    (void)snprintf(body, sizeof body,
+                   "{\"reference_id\":\"r\",\"started_at\":\"2024-02-30T00:00:00.%02000dZ\"}", 0);
+    assert_false(read_body(body, DIALECT_UPSERT, &incident, &error));
+    assert_int_equal(error.code, ERROR_INVALID_TIMESTAMP);
+    assert_string_equal(error.message, "started_at " AN_ISO_TIMESTAMP);
+    incident_free(&incident);
+}
+
+#define X16 "xxxxxxxxxxxxxxxx"
+#define X63 X16 X16 X16 "xxxxxxxxxxxxxxx"
+
+static void the_sentence_shows_the_metadata_key_that_is_refused(void **state)
+{
+    static const struct {
+        const char *key;   /* in the body */
+        const char *shown; /* in the sentence */
+    } cases[] = {
+        {"a.b", "a.b"},
+        {"", ""},
+        {"\xC3\xA9", "\xC3\xA9"},
+        {"\\u00e9\\ud876\\udc00", "\xC3\xA9\xF0\xAD\xA0\x80"},
+        {"\\u0001\\u001f\\n\\t\\u007f\x7f", "\\u0001\\u001f\\u000a\\u0009\\u007f\\u007f"},
+        {"\\u0080\xC2\x9B\\u00a0", "\\u0080\\u009b\xC2\xA0"},
+        {"\\\\\\\"", "\\\""},
+        {X63 ".", X63 "."},
+        {X63 ".x", X63 "...."},
+        {X63 "\xC3\xA9", X63 "..."},
+        {X63 "\\u0001", X63 "\\u0001"},
+        {X63 "x\\u0001", X63 "x..."},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char body[512], sentence[512];
+        struct incident incident;
+        struct error error;
+
+        (void)snprintf(
+            body, sizeof body,
+            "{\"reference_id\":\"r\",\"started_at\":\"2024-01-01\",\"metadata\":{\"good\":[{\"%s\":1}]}}",
+            cases[i].key);
+        (void)snprintf(
+            sentence, sizeof sentence,
+            "metadata keys must consist of letters, digits, underscores and hyphens, unlike \"%s\"",
+            cases[i].shown);
+        assert_false(read_body(body, DIALECT_UPSERT, &incident, &error));
+        assert_int_equal(error.code, ERROR_METADATA_INVALID);
+        assert_string_equal(error.message, sentence);
+        incident_free(&incident);
+    }
+}
+
+/* The longest sentence that there is. */
+static void a_key_of_control_characters_is_shown_in_full(void **state)
+{
+    struct incident incident;
+    struct buffer body;
+    struct error error;
+
+    (void)state;
+    buffer_init(&body, SIZE_MAX);
+    buffer_append_text(&body, "{\"reference_id\":\"r\",\"started_at\":\"2024-01-01\",\"metadata\":{\"");
+    for (size_t i = 0; i < 65; i++) {
+        buffer_append_text(&body, "\\u0001");
+    }
+    buffer_append_text(&body, "\":1}}");
+    assert_false(read_body(body.data, DIALECT_UPSERT, &incident, &error));
+    assert_int_equal(error.code, ERROR_METADATA_INVALID);
+    assert_string_equal(error.message + strlen(error.message) - 16, "\\u0001\\u0001...\"");
+    incident_free(&incident);
+    buffer_free(&body);
 }
 
 static void presence_tells_absent_null_and_a_value_apart(void **state)
@@ -188,10 +566,18 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(services_become_links_and_a_repeated_one_keeps_its_place),
+        cmocka_unit_test(services_are_objects_or_identifiers_in_upsert_and_in_sync),
+        cmocka_unit_test(an_element_of_services_that_is_no_good_is_named),
         cmocka_unit_test(a_thousand_services_are_read_and_one_more_is_refused),
         cmocka_unit_test(a_blank_identifier_is_refused_in_every_white_space),
-        cmocka_unit_test(delete_takes_a_string_or_an_integer_digit_by_digit),
-        cmocka_unit_test(delete_takes_an_integer_of_1024_digits_and_none_of_more),
+        cmocka_unit_test(every_method_takes_a_string_or_an_integer_digit_by_digit),
+        cmocka_unit_test(every_method_takes_an_integer_of_1024_digits_and_none_of_more),
+        cmocka_unit_test(every_scalar_value_means_the_same_in_utf8_and_as_an_escape),
+        cmocka_unit_test(gos_zero_time_means_open_in_any_spelling),
+        cmocka_unit_test(the_sentence_says_what_was_found_in_place_of_a_timestamp),
+        cmocka_unit_test(a_long_text_is_no_timestamp_either),
+        cmocka_unit_test(the_sentence_shows_the_metadata_key_that_is_refused),
+        cmocka_unit_test(a_key_of_control_characters_is_shown_in_full),
         cmocka_unit_test(presence_tells_absent_null_and_a_value_apart),
     };
 
