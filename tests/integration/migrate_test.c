@@ -137,6 +137,20 @@ static void a_migration_that_fails_leaves_nothing_of_itself(void **state)
     assert_int_equal(migrate(), 0);
 }
 
+static void as_superuser(const char *statement)
+{
+    char url[SITE_PATH_MAX];
+    PGconn *superuser;
+    PGresult *result;
+
+    (void)snprintf(url, sizeof url, "postgresql:///incidents?host=%s&user=postgres", site.directory);
+    superuser = PQconnectdb(url);
+    result = PQexec(superuser, statement);
+    assert_string_equal(PQresultErrorMessage(result), "");
+    PQclear(result);
+    PQfinish(superuser);
+}
+
 /* Runs a statement as that login role; its SQLSTATE, "00000" where it went well. */
 static const char *sqlstate_as(const char *role, const char *sql)
 {
@@ -260,6 +274,74 @@ static void the_reader_sees_the_reporting_views_alone(void **state)
     (void)site_query(&site, "DROP ROLE r");
 }
 
+/* Takes from PUBLIC what guides to hardening do, and gives the owner by name what a migration needs. */
+static void harden(void)
+{
+    static const char *const statements[] = {
+        "ALTER DEFAULT PRIVILEGES FOR ROLE incidents_owner REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC",
+        "ALTER DEFAULT PRIVILEGES FOR ROLE incidents_owner REVOKE USAGE ON TYPES FROM PUBLIC",
+        "REVOKE ALL ON DATABASE incidents FROM PUBLIC",
+        "REVOKE ALL ON SCHEMA public FROM PUBLIC",
+        "REVOKE USAGE ON LANGUAGE plpgsql, sql FROM PUBLIC",
+        "GRANT USAGE ON LANGUAGE plpgsql, sql TO incidents_owner",
+    };
+
+    for (size_t i = 0; i < sizeof statements / sizeof statements[0]; i++) {
+        as_superuser(statements[i]);
+    }
+}
+
+static void soften(void)
+{
+    static const char *const statements[] = {
+        "ALTER DEFAULT PRIVILEGES FOR ROLE incidents_owner GRANT EXECUTE ON FUNCTIONS TO PUBLIC",
+        "ALTER DEFAULT PRIVILEGES FOR ROLE incidents_owner GRANT USAGE ON TYPES TO PUBLIC",
+        "GRANT CONNECT, TEMP ON DATABASE incidents TO PUBLIC",
+        "GRANT USAGE ON SCHEMA public TO PUBLIC",
+        "REVOKE USAGE ON LANGUAGE plpgsql, sql FROM incidents_owner",
+        "GRANT USAGE ON LANGUAGE plpgsql, sql TO PUBLIC",
+    };
+
+    for (size_t i = 0; i < sizeof statements / sizeof statements[0]; i++) {
+        as_superuser(statements[i]);
+    }
+}
+
+static void a_hardened_server_takes_nothing_from_the_roles(void **state)
+{
+    PGresult *views;
+
+    (void)state;
+    harden();
+    assert_int_equal(migrate(), 0);
+    (void)site_query(&site, "CREATE ROLE w LOGIN IN ROLE incidents_worker");
+    (void)site_query(&site, "CREATE ROLE r LOGIN IN ROLE incidents_reader");
+    site_create_token(&site, "hardened", "upsert", site.token);
+    (void)site_query(&site, "INSERT INTO intake.incident (reference_id, started_at, created_at, updated_at) "
+                            "VALUES ('h', now(), now(), now())");
+    (void)site_query(&site, "SELECT reporting.refresh_snapshots()");
+    (void)site_query(&site,
+                     "SELECT reporting.refresh_snapshots()"); /* concurrently, now that there are some */
+    assert_string_equal(sqlstate_as("w", "SELECT intake.apply_batch(intake.schema_version(), '[]')"),
+                        "00000");
+    assert_string_equal(sqlstate_as("r", "SELECT reporting.time_zone()"), "00000");
+    views = site_rows(&site,
+                      "SELECT 'SELECT * FROM reporting.' || quote_ident(relname) FROM pg_class "
+                      "WHERE relnamespace = 'reporting'::regnamespace AND relkind IN ('v', 'm')",
+                      NULL);
+    assert_true(PQntuples(views) > 20);
+    for (int i = 0; i < PQntuples(views); i++) {
+        const char *sqlstate = sqlstate_as("r", PQgetvalue(views, i, 0));
+
+        if (strcmp(sqlstate, "00000") != 0) {
+            fail_msg("%s: %s", PQgetvalue(views, i, 0), sqlstate);
+        }
+    }
+    PQclear(views);
+    (void)site_query(&site, "DROP ROLE w, r");
+    soften();
+}
+
 /* As on shared hosting: the owner may create no role, and the worker is the owner. */
 static void one_role_may_serve_for_all(void **state)
 {
@@ -269,7 +351,11 @@ static void one_role_may_serve_for_all(void **state)
     struct answer answer;
 
     (void)state;
-    (void)site_query(&site, "DROP ROLE IF EXISTS incidents_worker, incidents_reader");
+    (void)site_query(&site, "DO $$ DECLARE r text; BEGIN "
+                            "FOR r IN SELECT rolname FROM pg_roles WHERE rolname IN ('incidents_worker', "
+                            "'incidents_reader') LOOP "
+                            "EXECUTE format('REVOKE CONNECT ON DATABASE incidents FROM %1$I', r); "
+                            "EXECUTE format('DROP ROLE %1$I', r); END LOOP; END $$");
     (void)site_query(&site, "ALTER ROLE incidents_owner NOCREATEROLE");
     assert_int_equal(migrate(), 0);
     assert_string_equal(site_query(&site, "SELECT count(*) FROM pg_roles WHERE rolname = 'incidents_worker'"),
@@ -413,16 +499,10 @@ static int start(void **state)
 /* Back to an empty database with an owner who may create roles. */
 static int empty(void **state)
 {
-    char url[SITE_PATH_MAX];
-    PGconn *superuser;
-
     (void)state;
     (void)site_query(&site, "SET client_min_messages = warning");
     (void)site_query(&site, "DROP SCHEMA IF EXISTS intake, reporting CASCADE");
-    (void)snprintf(url, sizeof url, "postgresql:///incidents?host=%s&user=postgres", site.directory);
-    superuser = PQconnectdb(url);
-    PQclear(PQexec(superuser, "ALTER ROLE incidents_owner CREATEROLE"));
-    PQfinish(superuser);
+    as_superuser("ALTER ROLE incidents_owner CREATEROLE");
     return 0;
 }
 
@@ -451,6 +531,7 @@ int main(void)
         CASE(so_do_those_that_keep_history),
         CASE(services_go_with_their_incident),
         CASE(the_reader_sees_the_reporting_views_alone),
+        CASE(a_hardened_server_takes_nothing_from_the_roles),
         CASE(a_worker_that_meets_another_schema_says_so_and_recovers),
         CASE(one_role_may_serve_for_all),
     };
