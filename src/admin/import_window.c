@@ -80,8 +80,7 @@ static enum window_state judge(struct window_record *record)
     case ITEM_NOT_PERMITTED:
         return WINDOW_REFUSED;
     default:
-        return check_outcome(record->item.outcome, &record->incident, &record->error) ? WINDOW_STORED
-                                                                                      : WINDOW_BAD;
+        return check_outcome(&record->item, &record->incident, &record->error) ? WINDOW_STORED : WINDOW_BAD;
     }
 }
 

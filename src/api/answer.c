@@ -73,9 +73,42 @@ void answer_error(struct response *response, const struct error *error)
     buffer_append_text(&response->body, "}");
 }
 
-bool check_outcome(enum item_outcome outcome, const struct incident *incident, struct error *error)
+/* Which of the database's troubles it is. Whoever sends can do nothing about it but wait, and tell whoever
+ * runs the service. */
+static const char *unavailability(enum item_reason reason)
 {
-    switch (outcome) {
+    switch (reason) {
+    case REASON_LOGIN:
+        return "the database refuses this service's login";
+    case REASON_RIGHT:
+        return "the database does not give this service a right that it needs";
+    case REASON_SCHEMA:
+        return "the database has a schema that does not fit this version of the service";
+    case REASON_STATE:
+        return "the database cannot store anything at present";
+    case REASON_NONE:
+    case REASON_SIZE:
+        break;
+    }
+    return "the database cannot be reached in time";
+}
+
+/* The database says that it cannot keep a value, not which. The model has judged each before, so it is
+ * jsonb's size, or an index, a trigger or a constraint that somebody has added. */
+static bool refuse_unstorable(const struct item *item, const struct incident *incident, struct error *error)
+{
+    if (item->reason == REASON_SIZE && incident != NULL && incident->metadata.presence == PRESENCE_GIVEN) {
+        return error_set(error, ERROR_METADATA_INVALID,
+                         "metadata is more than the database can hold as one value (256 MB)");
+    }
+    return error_set(
+        error, ERROR_INVALID_ARGUMENTS,
+        "the database cannot store a value of this request; the log says why, under the request id");
+}
+
+bool check_outcome(const struct item *item, const struct incident *incident, struct error *error)
+{
+    switch (item->outcome) {
     case ITEM_CREATED:
     case ITEM_UPDATED:
     case ITEM_UNCHANGED:
@@ -89,13 +122,10 @@ bool check_outcome(enum item_outcome outcome, const struct incident *incident, s
     case ITEM_NOT_PERMITTED:
         return error_set(error, ERROR_NOT_PERMITTED, "the token lacks the scope that this method needs");
     case ITEM_UNAVAILABLE:
-        return error_set(error, ERROR_SERVICE_UNAVAILABLE,
-                         "the database cannot be reached in time; it is safe to send the request again");
-    case ITEM_UNSTORABLE: /* all else is judged before: only of metadata can the database know better */
-        if (incident != NULL && incident->metadata.presence == PRESENCE_GIVEN) {
-            return error_set(error, ERROR_METADATA_INVALID, "metadata holds a value that cannot be stored");
-        }
-        break;
+        return error_set(error, ERROR_SERVICE_UNAVAILABLE, "%s; it is safe to send the request again",
+                         unavailability(item->reason));
+    case ITEM_UNSTORABLE:
+        return refuse_unstorable(item, incident, error);
     case ITEM_PENDING:
     case ITEM_FAILED:
         break;

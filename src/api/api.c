@@ -138,7 +138,7 @@ void api_answer(struct exchange *exchange)
     struct error refusal;
 
     /* The database's no comes before ours: what is wrong with a body is told only to who has a good token. */
-    if (exchange->asks && !check_outcome(exchange->item.outcome, &exchange->incident, &refusal)) {
+    if (exchange->asks && !check_outcome(&exchange->item, &exchange->incident, &refusal)) {
         exchange->error = refusal;
     }
     if (exchange->error.code != ERROR_NONE) {

@@ -38,9 +38,9 @@ void answer_ok(struct response *response, const char *action, const char *refere
 /* Answers with the error's code, status and sentence. */
 void answer_error(struct response *response, const struct error *error);
 
-/* The one sentence for each reason that lies in the database, for every method that asks it. incident is what
- * was asked to be stored, NULL for none: no argument is blamed that it does not have. Sets the error and
+/* The one sentence for each outcome that lies in the database, for every method that asks it. incident is
+ * what was asked to be stored, NULL for none: no argument is blamed that it does not have. Sets the error and
  * returns false, unless the outcome is a good one. */
-bool check_outcome(enum item_outcome outcome, const struct incident *incident, struct error *error);
+bool check_outcome(const struct item *item, const struct incident *incident, struct error *error);
 
 #endif

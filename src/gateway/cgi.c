@@ -215,7 +215,7 @@ void gateway_refuse_cgi(void)
     discard_body(&request);
     log_error("unable to answer request_id=\"%s\": the worker cannot start", request.id);
     response_init(&response, request.verb);
-    (void)check_outcome(ITEM_FAILED, NULL, &error);
+    (void)check_outcome(&(struct item){.outcome = ITEM_FAILED}, NULL, &error);
     answer_error(&response, &error);
     buffer_init(&written, ANSWER_MAX);
     exchange_write(&response, request.id, &written, &answer);

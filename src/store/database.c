@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "schema_version.h"
+#include "store/login_error.h"
 #include "store/sqlstate.h"
 
 enum {
@@ -144,6 +145,43 @@ static bool go_through_with_it(PGconn *connection, int64_t deadline_ms)
     return status == PGRES_POLLING_OK && PQsetnonblocking(connection, 1) == 0;
 }
 
+static enum item_reason reason_of(enum sqlstate_action action)
+{
+    switch (action) {
+    case SQLSTATE_LOGIN:
+        return REASON_LOGIN;
+    case SQLSTATE_RIGHT:
+        return REASON_RIGHT;
+    case SQLSTATE_SCHEMA:
+        return REASON_SCHEMA;
+    case SQLSTATE_UNAVAILABLE:
+    case SQLSTATE_ELSEWHERE:
+    case SQLSTATE_KEY:
+        return REASON_STATE;
+    case SQLSTATE_RECONNECT:
+    case SQLSTATE_PLAN:
+    case SQLSTATE_RETRY:
+    case SQLSTATE_DATA:
+    case SQLSTATE_DEFECT:
+        break;
+    }
+    return REASON_NONE;
+}
+
+/* Adds to why what a server says that will not have the connection, and notes what kind of refusal it is. One
+ * that does not answer has no say where another one does. */
+static void read_refusal(struct database *database, const PGconn *connection, char *why, size_t size)
+{
+    char sqlstate[SQLSTATE_SIZE];
+
+    login_error_read(why_not(connection), why, size, sqlstate);
+    if (sqlstate[0] != '\0' && reason_of(sqlstate_action(sqlstate)) != REASON_NONE) {
+        database->reason = reason_of(sqlstate_action(sqlstate));
+    } else if (PQconnectionNeedsPassword(connection) != 0) { /* and there is none: libpq's own error */
+        database->reason = REASON_LOGIN;
+    }
+}
+
 /* Tries one server; NULL where there is no connection to it in time, and then the reason is added to why. */
 static PGconn *connect_to(struct database *database, size_t server, int64_t deadline_ms, char *why,
                           size_t size)
@@ -152,15 +190,22 @@ static PGconn *connect_to(struct database *database, size_t server, int64_t dead
         PQconnectStartParams(servers_keywords(), servers_values(database->servers, server), 1);
     size_t used = strlen(why);
 
+    if (connection != NULL) {
+        (void)PQsetErrorVerbosity(connection, PQERRORS_VERBOSE); /* with the SQLSTATE */
+    }
     if (connection != NULL && go_through_with_it(connection, deadline_ms)) {
+        (void)PQsetErrorVerbosity(connection, PQERRORS_DEFAULT);
         servers_choose(database->servers, server);
         return connection;
     }
     if (connection != NULL && PQstatus(connection) != CONNECTION_BAD) {
         servers_pass_over(database->servers, server); /* the next attempt shall not begin with silence */
     }
-    (void)snprintf(why + used, size - used, "%s%s", used == 0 ? "" : "; ",
-                   connection == NULL ? "out of memory" : why_not(connection));
+    used += (size_t)snprintf(why + used, size - used, "%s%s", used == 0 ? "" : "; ",
+                             connection == NULL ? "out of memory" : "");
+    if (connection != NULL && used < size) {
+        read_refusal(database, connection, why + used, size - used);
+    }
     PQfinish(connection);
     return NULL;
 }
@@ -184,6 +229,7 @@ bool database_connect(struct database *database, int64_t deadline_ms)
     if (database_is_connected(database)) {
         return true;
     }
+    database->reason = REASON_NONE;
     for (size_t i = 0; i < count && database->connection == NULL; i++) {
         if (i > 0 && clock_now_ms() >= deadline_ms) { /* the look for an address took it all */
             break;
@@ -352,6 +398,24 @@ static bool is_of_plan_cache(const PGresult *result)
     return function != NULL && strcmp(function, "RevalidateCachedQuery") == 0;
 }
 
+/* Whether a key is taken that nobody but a sequence gives out. The sequence is behind its table then, as it
+ * is after a logical replication, which does not carry sequences over. */
+static bool is_of_history(const PGresult *result)
+{
+    const char *table = PQresultErrorField(result, PG_DIAG_TABLE_NAME);
+
+    return table != NULL && strcmp(table, "incident_change") == 0;
+}
+
+/* Whether a text came to more than a jsonb can hold (manual, 8.14): 256 MB. Only metadata can, where the
+ * limit of the body lets in tens of megabytes: a number of one digit takes twelve bytes. */
+static bool is_of_jsonb(const PGresult *result)
+{
+    const char *function = PQresultErrorField(result, PG_DIAG_SOURCE_FUNCTION);
+
+    return function != NULL && strncmp(function, "convertJsonb", strlen("convertJsonb")) == 0;
+}
+
 /* Turns an error of the server into what is to be done about it. */
 static enum database_result judge_error(struct database *database, const PGresult *result)
 {
@@ -361,6 +425,7 @@ static enum database_result judge_error(struct database *database, const PGresul
     if (message == NULL) {
         message = PQresultErrorMessage(result);
     }
+    database->reason = reason_of(sqlstate_action(sqlstate));
     switch (sqlstate_action(sqlstate)) {
     case SQLSTATE_ELSEWHERE:
         complain(database, "store", message);
@@ -373,6 +438,7 @@ static enum database_result judge_error(struct database *database, const PGresul
         }
         /* fall through */
     case SQLSTATE_RECONNECT:
+    case SQLSTATE_LOGIN:
         database->cannot_prepare =
             database->cannot_prepare || (sqlstate != NULL && strcmp(sqlstate, "26000") == 0);
         complain(database, "store", message);
@@ -384,10 +450,23 @@ static enum database_result judge_error(struct database *database, const PGresul
     case SQLSTATE_SCHEMA:
         complain(database, "store: the database's schema is not the one this program needs", message);
         return DATABASE_UNAVAILABLE;
+    case SQLSTATE_RIGHT:
+        complain(database, "store: the login's role lacks a right (incidentctl migrate grants them)",
+                 message);
+        return DATABASE_UNAVAILABLE;
     case SQLSTATE_UNAVAILABLE:
         complain(database, "store", message);
         return DATABASE_UNAVAILABLE;
+    case SQLSTATE_KEY:
+        if (!is_of_history(result)) {
+            break;
+        }
+        complain(database,
+                 "store: the sequence of the history's key is behind its table (incidentctl doctor)",
+                 message);
+        return DATABASE_UNAVAILABLE;
     case SQLSTATE_DATA:
+        database->reason = is_of_jsonb(result) ? REASON_SIZE : REASON_NONE;
         log_warning("the database refused a value: %s (SQLSTATE %s)", message, sqlstate);
         return DATABASE_UNSTORABLE;
     case SQLSTATE_DEFECT:
@@ -404,6 +483,7 @@ void database_send(struct database *database, struct item *const *items, size_t 
     database->count = count;
     database->attempt = attempt;
     database->is_unconfirmed = false;
+    database->reason = REASON_NONE;
     database->result = DATABASE_LOST;
     if (!encode_batch(database)) {
         log_error("unable to store: out of memory for a batch of %zu", count);

@@ -47,6 +47,7 @@ struct database {
     struct item *const *items; /* those that are under way, and whose they are until database_await; */
     size_t count;
     const struct attempt *attempt;
+    enum item_reason reason;     /* why they, or a connection, came to nothing */
     bool is_postponed;           /* they leave within database_await, as that may take a while */
     enum database_result result; /* what is known of them already: DATABASE_LOST where it is nothing */
     int64_t failing_since_ms;    /* 0 while the last attempt went well */

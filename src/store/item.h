@@ -29,6 +29,16 @@ enum item_outcome {
     ITEM_FAILED,      /* a defect, logged where it happened */
 };
 
+/* Why an item is ITEM_UNAVAILABLE or ITEM_UNSTORABLE. */
+enum item_reason {
+    REASON_NONE,   /* unavailable: the database cannot be reached in time; unstorable: not known */
+    REASON_LOGIN,  /* the database refuses the login */
+    REASON_RIGHT,  /* the role lacks a right */
+    REASON_SCHEMA, /* the schema is not the one that this build needs */
+    REASON_STATE,  /* the database can be reached, but cannot store: disk full, a sequence behind its table */
+    REASON_SIZE,   /* more than a jsonb can hold */
+};
+
 enum { TOKEN_HASH_HEX = 65, TOKEN_LABEL_MAX = 64 };
 
 struct item {
@@ -37,6 +47,7 @@ struct item {
     struct buffer json;  /* the element of apply_batch's array */
     int64_t deadline_ms; /* clock_now_ms() after which nobody waits any more */
     enum item_outcome outcome;
+    enum item_reason reason;
     int64_t queue_ms;                  /* how long it waited for a connection, between attempts too, */
     int64_t database_ms;               /* and how long its batches took */
     char token_label[TOKEN_LABEL_MAX]; /* empty where the token is not known; cut where longer */

@@ -8,9 +8,13 @@ enum sqlstate_action {
     SQLSTATE_ELSEWHERE,   /* the server is not the one that can be written to: try again, on another first */
     SQLSTATE_RETRY,       /* the transaction lost against another: try again */
     SQLSTATE_SCHEMA,      /* the schema is not the one this build needs: answer 503 until it is */
+    SQLSTATE_LOGIN,       /* the login is refused: as SQLSTATE_RECONNECT, and answer 503 that says so */
+    SQLSTATE_RIGHT,       /* the role lacks a right: answer 503 until it has it */
     SQLSTATE_UNAVAILABLE, /* trying again at once is of no use: answer 503 */
-    SQLSTATE_DATA,        /* a value that the database cannot keep: the item's own fault */
-    SQLSTATE_DEFECT,      /* ours */
+    SQLSTATE_KEY,         /* a key is taken: of the history, a sequence that is behind its table; else ours */
+    SQLSTATE_DATA,   /* a value that the database cannot keep; which one, and whether it is the item's fault
+                        or that of an index or trigger which somebody added, it does not say */
+    SQLSTATE_DEFECT, /* ours */
 };
 
 /* The action for a SQLSTATE of five characters (PostgreSQL manual, appendix A). NULL, as libpq gives it for

@@ -81,6 +81,7 @@ struct store {
     pthread_cond_t is_empty; /* for store_stop: no ticket is left */
     bool stopping;
     bool was_alone;               /* what set out last travels alone */
+    enum item_reason reason;      /* why the last attempt did not reach the database */
     int64_t unreachable_since_ms; /* 0 while the last attempt reached the database */
     int64_t next_probe_ms;        /* while it is away */
     int failures;                 /* attempts in a row that did not reach it */
@@ -420,10 +421,12 @@ static void bring_back(struct store *store, struct carrier *carrier)
         if (store->unreachable_since_ms != 0) {
             metrics_add(METRICS_CUT_OFF, -1);
         }
+        store->reason = REASON_NONE;
         store->unreachable_since_ms = 0;
         store->failures = 0;
         store->retry_at_ms = 0;
     } else {
+        store->reason = carrier->database.reason;
         if (store->unreachable_since_ms == 0) {
             metrics_add(METRICS_CUT_OFF, 1);
             store->unreachable_since_ms = now_ms;
@@ -478,6 +481,7 @@ static void deliver(struct store *store, const struct carrier *carrier, struct t
 
     ticket->since_ms = now_ms;
     ticket->item->database_ms += now_ms - carrier->left_at_ms;
+    ticket->item->reason = carrier->database.reason;
     if (carrier->result == DATABASE_DONE) {
         end_ticket(store, ticket, ticket->item->outcome, finished); /* which database_await set */
     } else if (outcome != ITEM_PENDING) {
@@ -548,6 +552,9 @@ static bool give_up_late(struct store *store, int64_t now_ms)
         if (!ticket->is_sent && give_up_at_ms(store, ticket) <= now_ms) {
             add_waiting(store, -1);
             ticket->item->queue_ms += now_ms - ticket->since_ms;
+            if (store->reason != REASON_NONE) { /* else that of its own last attempt */
+                ticket->item->reason = store->reason;
+            }
             end_ticket(store, ticket, ITEM_UNAVAILABLE, &finished);
         }
     }
@@ -588,6 +595,7 @@ static void submit(struct store *store, struct ticket *ticket, bool may_carry)
      * does. */
     may_carry = may_carry && store->callers_away < store->settings->threads - 1;
     if (is_overloaded(store, ticket->item->json.capacity, now_ms)) {
+        ticket->item->reason = store->reason;
         unlock(store);
         ticket->item->outcome = ITEM_UNAVAILABLE;
         ticket->done(ticket->context);

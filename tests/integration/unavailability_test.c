@@ -1,0 +1,267 @@
+/* What a client is told of a database that is there and will not serve: who must mend what, and never that an
+ * argument is at fault which the request does not have. Plain CGI, so that each request finds out by itself,
+ * and the worker that stays. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "harness/http.h"
+
+static struct site site;
+
+static const char *const settings[] = {"INCIDENTS_DEADLINE_MS=2000", NULL};
+
+#define SEND_AGAIN "; it is safe to send the request again"
+
+static const char refuses_login[] = "the database refuses this service's login" SEND_AGAIN;
+static const char lacks_right[] = "the database does not give this service a right that it needs" SEND_AGAIN;
+static const char other_schema[] =
+    "the database has a schema that does not fit this version of the service" SEND_AGAIN;
+static const char cannot_store[] = "the database cannot store anything at present" SEND_AGAIN;
+static const char unreachable[] = "the database cannot be reached in time" SEND_AGAIN;
+static const char no_value[] =
+    "the database cannot store a value of this request; the log says why, under the request id";
+
+static int start(void **state)
+{
+    (void)state;
+    site_start(&site, settings);
+    return 0;
+}
+
+static int finish(void **state)
+{
+    (void)state;
+    http_close();
+    site_stop(&site);
+    return 0;
+}
+
+static void check(const struct answer *answer, int status, const char *error, const char *message)
+{
+    if (answer->status != status || strcmp(answer_text(answer, "error"), error) != 0 ||
+        strcmp(answer_text(answer, "message"), message) != 0) {
+        fail_msg("%d %s, not \"%s\"", answer->status, answer->body, message);
+    }
+}
+
+static void check_as_cgi(const char *url, const struct call *call, const char *message)
+{
+    struct site other = site;
+    struct answer answer;
+
+    (void)snprintf(other.worker_url, sizeof other.worker_url, "%s", url);
+    (void)http_run_cgi(&other, call, settings, &answer);
+    check(&answer, 503, "service_unavailable", message);
+    answer_free(&answer);
+}
+
+/* That an upsert and readyz are both told so, as plain CGI over that connection. */
+static void check_cgi(const char *url, const char *message)
+{
+    check_as_cgi(url,
+                 &(struct call){.path = "incidents.upsert",
+                                .body = "{\"reference_id\":\"u\",\"started_at\":\"2024-01-01\"}"},
+                 message);
+    check_as_cgi(url, &(struct call){.path = "readyz", .verb = "GET", .authorization = ""}, message);
+}
+
+static void answer_to(const char *body, struct answer *answer)
+{
+    struct call call = {.path = "incidents.upsert", .body = body};
+
+    http_through_nginx(&site, &call, answer);
+}
+
+static int status_of(const char *body)
+{
+    struct answer answer;
+
+    answer_to(body, &answer);
+    answer_free(&answer);
+    return answer.status;
+}
+
+/* That the worker that stays says so, and what it says of it in its log; and that it serves again. */
+static void check_worker(const char *message, const char *logged)
+{
+    struct answer answer;
+    char *log;
+
+    answer_to("{\"reference_id\":\"w\",\"started_at\":\"2024-01-01\"}", &answer);
+    check(&answer, 503, "service_unavailable", message);
+    answer_free(&answer);
+    log = read_whole_file(site.worker_log);
+    if (strstr(log, logged) == NULL) {
+        fail_msg("the log does not say \"%s\": %s", logged, log);
+    }
+    free(log);
+}
+
+static void check_recovery(void)
+{
+    int64_t deadline = clock_now_ms() + 60000;
+
+    while (status_of("{\"reference_id\":\"w\",\"started_at\":\"2024-01-01\"}") != 200) {
+        assert_true(clock_now_ms() < deadline);
+        clock_sleep_ms(50);
+    }
+}
+
+/* The server's URL with another user, and a password where there is one. */
+static const char *url_of(const char *user, const char *password)
+{
+    static char url[SITE_PATH_MAX];
+
+    (void)snprintf(url, sizeof url, "host=%s dbname=incidents user=%s%s%s", site.directory, user,
+                   password == NULL ? "" : " password=", password == NULL ? "" : password);
+    return url;
+}
+
+static void a_refused_login_is_told(void **state)
+{
+    (void)state;
+    check_cgi(url_of("nobody_has_made_it", NULL), refuses_login);
+    (void)site_query(&site, "CREATE ROLE barred LOGIN PASSWORD 'right' IN ROLE incidents_worker");
+    (void)site_query(&site, "ALTER ROLE barred NOLOGIN");
+    check_cgi(url_of("barred", NULL), refuses_login);
+}
+
+static bool is_let_in(const char *user)
+{
+    PGconn *connection = PQconnectdb(url_of(user, NULL));
+    bool is_in = PQstatus(connection) == CONNECTION_OK;
+
+    PQfinish(connection);
+    return is_in;
+}
+
+/* The server asks one role for a password. */
+static void a_wrong_password_is_told(void **state)
+{
+    char statement[SITE_PATH_MAX], *rules;
+    const char *path;
+    FILE *file;
+
+    (void)state;
+    (void)site_query(&site, "CREATE ROLE guarded LOGIN PASSWORD 'right' IN ROLE incidents_worker");
+    (void)snprintf(statement, sizeof statement, "%s/data/pg_hba.conf", site.directory);
+    path = statement;
+    rules = read_whole_file(path);
+    file = fopen(path, "w");
+    assert_non_null(file);
+    assert_true(fprintf(file, "local all guarded scram-sha-256\n%s", rules) > 0);
+    assert_int_equal(fclose(file), 0);
+    free(rules);
+    assert_int_equal(kill(site.postgres, SIGHUP), 0);
+    for (int64_t deadline = clock_now_ms() + 60000; is_let_in("guarded"); clock_sleep_ms(20)) {
+        assert_true(clock_now_ms() < deadline);
+    }
+    check_cgi(url_of("guarded", "wrong"), refuses_login);
+    check_cgi(url_of("guarded", NULL), refuses_login);
+}
+
+static void a_missing_right_is_told(void **state)
+{
+    static const char *const rights[][2] = {
+        {"REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA intake FROM incidents_worker",
+         "permission denied for function apply_batch"},
+        {"REVOKE USAGE ON SCHEMA intake FROM incidents_worker", "permission denied for schema intake"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rights / sizeof rights[0]; i++) {
+        (void)site_query(&site, rights[i][0]);
+        check_cgi(site.worker_url, lacks_right);
+        check_worker(lacks_right, rights[i][1]);
+        (void)site_query(&site, "SELECT intake.grant_roles()");
+        check_recovery();
+    }
+    (void)site_query(&site, "REVOKE CONNECT ON DATABASE incidents FROM PUBLIC, incidents_worker");
+    check_cgi(site.worker_url, lacks_right);
+    (void)site_query(&site, "SELECT intake.grant_roles()");
+    check_recovery();
+}
+
+static void an_older_schema_is_told(void **state)
+{
+    (void)state;
+    (void)site_query(&site, "UPDATE intake.migration SET version = -version WHERE version > 2");
+    check_cgi(site.worker_url, other_schema);
+    check_worker(other_schema, "this database has schema version 2, the program needs");
+    (void)site_query(&site, "UPDATE intake.migration SET version = -version WHERE version < 0");
+    check_recovery();
+}
+
+/* After a logical replication, which does not carry sequences over. */
+static void a_sequence_behind_the_history_is_told(void **state)
+{
+    (void)state;
+    assert_int_equal(site_control(&site, NULL, "history", "--on", NULL)->status, 0);
+    assert_int_equal(status_of("{\"reference_id\":\"w\",\"started_at\":\"2024-01-02\"}"), 200);
+    (void)site_query(&site, "ALTER TABLE intake.incident_change ALTER change_id RESTART WITH 1");
+    check_worker(cannot_store, "the sequence of the history's key is behind its table (incidentctl doctor)");
+    (void)site_query(&site, "ALTER TABLE intake.incident_change ALTER change_id RESTART WITH 1000");
+    check_recovery();
+    assert_int_equal(site_control(&site, NULL, "history", "--off", NULL)->status, 0);
+}
+
+/* Somebody's own index cannot hold a value, or a trigger refuses one. Which it is the SQLSTATE does not say:
+ * metadata is not to blame, there or not. */
+static void nothing_is_blamed_for_what_the_database_refuses(void **state)
+{
+    static const char *const extras[] = {"", ",\"metadata\":{\"a\":1}"};
+    char body[8192], name[4000];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof name - 1; i++) {
+        name[i] = (char)('a' + rand() % 26);
+    }
+    name[sizeof name - 1] = '\0';
+    (void)site_query(&site, "CREATE INDEX mine ON intake.incident (name)");
+    for (size_t i = 0; i < sizeof extras / sizeof extras[0]; i++) {
+        struct answer answer;
+
+        (void)snprintf(body, sizeof body,
+                       "{\"reference_id\":\"n\",\"started_at\":\"2024-01-01\",\"name\":\"%s\"%s}", name,
+                       extras[i]);
+        answer_to(body, &answer);
+        check(&answer, 422, "invalid_arguments", no_value);
+        answer_free(&answer);
+    }
+    (void)site_query(&site, "DROP INDEX intake.mine");
+    assert_int_equal(status_of(body), 200);
+}
+
+static void a_stopped_database_is_told(void **state)
+{
+    (void)state;
+    site_stop_postgres(&site, SIGINT);
+    check_cgi(site.worker_url, unreachable);
+    check_worker(unreachable, "unable to connect to the database");
+    site_start_postgres(&site, "-c fsync=off");
+    check_recovery();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_refused_login_is_told),
+        cmocka_unit_test(a_wrong_password_is_told),
+        cmocka_unit_test(a_missing_right_is_told),
+        cmocka_unit_test(an_older_schema_is_told),
+        cmocka_unit_test(a_sequence_behind_the_history_is_told),
+        cmocka_unit_test(nothing_is_blamed_for_what_the_database_refuses),
+        cmocka_unit_test(a_stopped_database_is_told),
+    };
+
+    return cmocka_run_group_tests(tests, start, finish);
+}
