@@ -261,6 +261,13 @@ static void an_errors_line_has_the_sentence_and_the_client(void **state)
          422,
          "info",
          "started_at"},
+        {{.path = "incidents.upsert",
+          .body = "{\"reference_id\":\"r\",\"started_at\":\"2024-01-01\",\"metadata\":{\"\\u001b[31m\\nred\":"
+                  "1}}"},
+         NULL,
+         422,
+         "info",
+         "red"},
         {{.path = "readyz", .verb = "GET"}, "DATABASE_URL=postgresql://127.0.0.1:1/", 503, "error", ""},
     };
 
@@ -275,6 +282,7 @@ static void an_errors_line_has_the_sentence_and_the_client(void **state)
         assert_string_equal(member(line, "client"), "2001:db8::7");
         assert_string_equal(member(line, "level"), cases[i].level);
         assert_null(strstr(json_object_to_json_string(line), "sEcReT"));
+        assert_int_equal(strcspn(message, "\n\x1b"), strlen(message));
         json_object_put(line);
     }
 }
