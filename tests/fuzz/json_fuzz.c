@@ -1,10 +1,23 @@
-/* The JSON reader: its tokens lie in the text, in order, well nested; and what it takes, json-c takes as
- * well. */
+/* The JSON reader: its tokens lie in the text, in order, well nested; what a string spells is UTF-8; and what
+ * it takes, json-c takes as well. */
 #include <json-c/json.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/utf8.h"
 #include "fuzz/fuzz.h"
 #include "model/json.h"
+
+static void check_string(struct slice quoted)
+{
+    char *decoded = malloc(quoted.len);
+    size_t len;
+
+    MUST(decoded != NULL);
+    len = json_string_decode(quoted, decoded);
+    MUST(len + 2 <= quoted.len && utf8_is_valid(decoded, len));
+    free(decoded);
+}
 
 static int walk(const char *text, size_t size)
 {
@@ -32,6 +45,9 @@ static int walk(const char *text, size_t size)
         MUST(token.text.data >= text + at && token.text.data + token.text.len <= text + size &&
              token.text.len > 0);
         at = (size_t)(token.text.data + token.text.len - text);
+        if (event == JSON_STRING || event == JSON_KEY) {
+            check_string(token.text);
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-/* Timestamps: what is read can be written, and what was written is read as the same instant. */
+/* Timestamps: what is read can be written, and what was written is read as the same instant; of what is not
+ * read it can be said what it is instead. */
 #include <string.h>
 
 #include "fuzz/fuzz.h"
@@ -11,7 +12,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t len;
 
     if (!timestamp_parse((const char *)data, size, &micros)) {
-        MUST(micros == 0);
+        const char *found = timestamp_recognise((const char *)data, size);
+
+        MUST(micros == 0 && (found == NULL || *found != '\0'));
+        MUST(!timestamp_names_no_date((const char *)data, size) || size >= sizeof "2024001" - 1);
         return 0;
     }
     timestamp_format(micros, written);

@@ -331,13 +331,41 @@ static void identifiers_may_have_1024_bytes_and_no_more(void **state)
 {
     char *fits = filled("{\"started_at\":\"2024-01-01\",\"reference_id\":\"", 'i', 1024,
                         "\",\"services\":[{\"identifier\":\"s\"}]}");
+    char *fits_in_service =
+        filled("{\"started_at\":\"2024-01-01\",\"reference_id\":\"s\",\"services\":[\"", 's', 1024, "\"]}");
     char *long_id = filled("{\"started_at\":\"2024-01-01\",\"reference_id\":\"", 'i', 1025, "\"}");
+    char *long_integer = filled("{\"started_at\":\"2024-01-01\",\"reference_id\":", '9', 1025, "}");
+    char *long_string =
+        filled("{\"started_at\":\"2024-01-01\",\"reference_id\":\"l\",\"services\":[\"", 's', 1025, "\"]}");
     char *long_service =
         filled("{\"started_at\":\"2024-01-01\",\"reference_id\":\"l\",\"services\":[{\"identifier\":\"s\"},"
                "{\"identifier\":\"",
                's', 1025, "\"}]}");
     const struct contract_case cases[] = {
         {.what = "1024", .path = "incidents.upsert", .body = fits, .status = 200, .action = "created"},
+        {.what = "1024 in a service",
+         .path = "incidents.upsert",
+         .body = fits_in_service,
+         .status = 200,
+         .action = "created"},
+        {.what = "1025 digits",
+         .path = "incidents.upsert",
+         .body = long_integer,
+         .status = 422,
+         .error = "invalid_arguments",
+         .names = "reference_id"},
+        {.what = "1025 in a service that is a string",
+         .path = "incidents.upsert",
+         .body = long_string,
+         .status = 422,
+         .error = "invalid_arguments",
+         .names = "services[0]"},
+        {.what = "1025 in a delete",
+         .path = "incidents.delete",
+         .body = long_id,
+         .status = 422,
+         .error = "invalid_arguments",
+         .names = "reference_id"},
         {.what = "1025",
          .path = "incidents.upsert",
          .body = long_id,
@@ -355,6 +383,9 @@ static void identifiers_may_have_1024_bytes_and_no_more(void **state)
     (void)state;
     RUN(cases);
     free(fits);
+    free(fits_in_service);
+    free(long_integer);
+    free(long_string);
     free(long_id);
     free(long_service);
 }
@@ -410,6 +441,8 @@ static void each_argument_is_judged_by_its_rule(void **state)
         {.what = "\\u0000 in metadata", .path = "incidents.upsert", .body = BODY(",\"metadata\":{\"a\":\"\\u0000\"}"), .status = 422, .error = "metadata_invalid", .names = "metadata"},
         {.what = "\\u0000 in a metadata key", .path = "incidents.upsert", .body = BODY(",\"metadata\":{\"\\u0000\":1}"), .status = 422, .error = "metadata_invalid", .names = "metadata"},
         {.what = "\\u0000 in name", .path = "incidents.upsert", .body = BODY(",\"name\":\"a\\u0000\""), .status = 422, .error = "invalid_arguments", .names = "name"},
+        {.what = "\\u0000 in a service's name", .path = "incidents.upsert", .body = BODY(",\"services\":[{\"identifier\":\"a\",\"name\":\"\\u0000\"}]"), .status = 422, .error = "invalid_arguments", .names = "services"},
+        {.what = "\\u0000 in an ignored key of a service", .path = "incidents.upsert", .body = BODY(",\"services\":[{\"identifier\":\"a\",\"x\\u0000\":1}]"), .status = 422, .error = "invalid_arguments", .names = "services"},
         {.what = "\\u0000 in an ignored key", .path = "incidents.upsert", .body = BODY(",\"a\\u0000\":1"), .status = 422, .error = "invalid_arguments"},
         {.what = "\\u0000 in reference_id", .path = "incidents.delete", .body = "{\"reference_id\":\"a\\u0000\"}", .status = 422, .error = "invalid_arguments", .names = "reference_id"},
         {.what = "delete without reference_id", .path = "incidents.delete", .body = "{}", .status = 422, .error = "invalid_arguments", .names = "reference_id"},
