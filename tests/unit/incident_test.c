@@ -536,6 +536,84 @@ static void a_key_of_control_characters_is_shown_in_full(void **state)
     buffer_free(&body);
 }
 
+/* One row for each rule that a body can break, in upsert, sync or both. */
+static void each_rule_has_its_code_and_its_sentence(void **state)
+{
+    static const struct {
+        const char *body;
+        size_t methods; /* 2: upsert and sync, 1: sync alone */
+        enum error_code code;
+        const char *sentence;
+    } cases[] = {
+        {"{\"started_at\":\"2024-01-01\"}", 2, ERROR_INVALID_ARGUMENTS, "reference_id is required"},
+        {"{\"reference_id\":null}", 2, ERROR_INVALID_ARGUMENTS, "reference_id is required"},
+        {"{\"reference_id\":\"r\"}", 2, ERROR_INVALID_ARGUMENTS, "started_at is required"},
+        {"{\"reference_id\":\"r\",\"started_at\":null}", 2, ERROR_INVALID_ARGUMENTS,
+         "started_at is required"},
+        {BASE(",\"name\":1"), 2, ERROR_INVALID_ARGUMENTS, "name must be a string or null"},
+        {BASE(",\"priority\":[]"), 2, ERROR_INVALID_ARGUMENTS, "priority must be a string or null"},
+        {BASE(",\"source_url\":{}"), 2, ERROR_INVALID_ARGUMENTS, "source_url must be a string or null"},
+        {BASE(",\"name\":\"\\u0000\""), 2, ERROR_INVALID_ARGUMENTS, "name must not contain \\u0000"},
+        {BASE(",\"x\":\"\\u0000\""), 2, ERROR_INVALID_ARGUMENTS, "the body must not contain \\u0000"},
+        {BASE(",\"services\":[\"\\u0000\"]"), 2, ERROR_INVALID_ARGUMENTS,
+         "services must not contain \\u0000"},
+        {BASE(",\"services\":[],\"metadata\":{\"a\":\"\\u0000\"}"), 2, ERROR_METADATA_INVALID,
+         "metadata must not contain \\u0000"},
+        {BASE(",\"services\":[],\"metadata\":[1]"), 2, ERROR_METADATA_INVALID, "metadata must be an object"},
+        {BASE(",\"services\":[],\"metadata\":{\"a\":1e400}"), 2, ERROR_METADATA_INVALID,
+         "metadata holds a number that is out of range"},
+        {BASE(""), 1, ERROR_INVALID_ARGUMENTS, "services is required"},
+        {BASE(",\"services\":null"), 1, ERROR_INVALID_ARGUMENTS, "services is required"},
+        {BASE(",\"services\":\"a\""), 1, ERROR_INVALID_ARGUMENTS, "services must be an array"},
+        {"[]", 2, ERROR_INVALID_ARGUMENTS, "the body must be a JSON object"},
+        {"{\"reference_id\":\"\\ud800\"}", 2, ERROR_INVALID_JSON,
+         "the body is not valid JSON: unpaired surrogate escape (byte 23)"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0] * 2; i++) {
+        struct incident incident;
+        struct error error;
+
+        if (i % 2 == 1 || cases[i / 2].methods == 2) {
+            assert_false(read_as(i % 2, cases[i / 2].body, &incident, &error));
+            if (error.code != cases[i / 2].code || strcmp(error.message, cases[i / 2].sentence) != 0) {
+                fail_msg("%s: %s", cases[i / 2].body, error.message);
+            }
+            incident_free(&incident);
+        }
+    }
+}
+
+static void a_service_may_have_an_identifier_of_1024_bytes_and_a_name_of_any_length(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 4; i++) {
+        int excess = (int)(i / 2);
+        struct buffer body;
+        struct incident incident;
+        struct error error;
+        bool ok;
+
+        buffer_init(&body, SIZE_MAX);
+        buffer_append_text(&body,
+                           "{\"reference_id\":\"r\",\"started_at\":\"2024-01-01\",\"services\":[\"s\",");
+        if (i % 2 == 0) {
+            buffer_append_format(&body, "{\"name\":\"%0100000d\",\"identifier\":", 0);
+        }
+        buffer_append_format(&body, "\"%0*d\"%s]}", IDENTIFIER_BYTES_MAX + excess, 0, i % 2 == 0 ? "}" : "");
+        ok = read_body(body.data, DIALECT_UPSERT, &incident, &error);
+        assert_int_equal(ok, excess == 0);
+        if (!ok) {
+            assert_string_equal(error.message, i % 2 == 0
+                                                   ? "services[1].identifier must be at most 1024 bytes long"
+                                                   : "services[1] must be at most 1024 bytes long");
+        }
+        incident_free(&incident);
+        buffer_free(&body);
+    }
+}
+
 static void presence_tells_absent_null_and_a_value_apart(void **state)
 {
     static const struct {
@@ -581,6 +659,8 @@ int main(void)
         cmocka_unit_test(a_long_text_is_no_timestamp_either),
         cmocka_unit_test(the_sentence_shows_the_metadata_key_that_is_refused),
         cmocka_unit_test(a_key_of_control_characters_is_shown_in_full),
+        cmocka_unit_test(each_rule_has_its_code_and_its_sentence),
+        cmocka_unit_test(a_service_may_have_an_identifier_of_1024_bytes_and_a_name_of_any_length),
         cmocka_unit_test(presence_tells_absent_null_and_a_value_apart),
     };
 
