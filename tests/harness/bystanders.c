@@ -23,7 +23,7 @@ enum {
     PAUSE_MS = 5,
     GOOD_CLIENTS = 4,
     TO_POSTGRES = 2,     /* connections that the worker may open meanwhile */
-    SLOWEST_MS = 8000,   /* of a good client's answers: generous, for sanitizers on a busy machine */
+    SLOWEST_MS = 20000,  /* of a good client's answers: generous, for sanitizers on a busy machine */
     GROWTH_MAX_MIB = 48, /* of the worker in the long form: sanitizers keep for a while what was freed */
     SETTLE_MS = 20000,
 };

@@ -245,6 +245,38 @@ static void peers_that_ask_on_and_never_read_starve_nobody(void **state)
     attack_end(&attack, refused);
 }
 
+/* What comes behind an answer is read for a while and thrown away. */
+static void peers_that_send_on_behind_their_answer_starve_nobody(void **state)
+{
+    const struct fastcgi_request request = {.verb = "GET", .path = "healthz"};
+    static const char more[64 * 1024];
+    size_t many = (size_t)torture_amount(50, PEERS_MAX);
+    struct attack attack;
+    struct buffer bytes;
+    int fds[PEERS_MAX] = {0};
+
+    (void)state;
+    attack_begin(&attack, &site, "sending on behind their answer", many, true);
+    buffer_init(&bytes, FASTCGI_BYTES_MAX);
+    fastcgi_append_request(&bytes, &site, &request);
+    for (size_t i = 0; i < many; i++) {
+        struct answer answer;
+
+        fds[i] = fastcgi_connect(site.worker_socket);
+        assert_true(fastcgi_send(fds[i], bytes.data, bytes.len));
+        assert_int_equal(fastcgi_receive(fds[i], PATIENCE_MS, &answer), FASTCGI_ANSWERED);
+        answer_free(&answer);
+    }
+    for (int round = 0; round < torture_amount(100, 5000); round++) {
+        for (size_t i = 0; i < many; i++) {
+            (void)send(fds[i], more, sizeof more, MSG_DONTWAIT | MSG_NOSIGNAL);
+        }
+    }
+    attack_end(&attack, many); /* the worker has closed them all by then, and they have not */
+    close_all(fds, many);
+    buffer_free(&bytes);
+}
+
 /* A request cut at each of its bytes by a peer that is gone the moment after. */
 static void a_connection_that_ends_at_any_byte_leaves_nothing_behind(void **state)
 {
@@ -522,6 +554,7 @@ int main(void)
         CASE(peers_that_trickle_are_served_and_starve_nobody),
         CASE(requests_that_never_end_hold_a_bounded_memory),
         CASE(peers_that_ask_on_and_never_read_starve_nobody),
+        CASE(peers_that_send_on_behind_their_answer_starve_nobody),
         CASE(a_connection_that_ends_at_any_byte_leaves_nothing_behind),
         CASE(management_floods_are_cut_off),
         CASE(variables_have_a_bound_and_over_it_the_answer_is_413),
