@@ -1,14 +1,14 @@
 /* incidentctl delete and purge: deletes incidents, by name or in bulk, with the function that the API deletes
  * with, so that the history has them. */
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "admin/ask.h"
 #include "admin/command.h"
 #include "admin/complain.h"
 #include "admin/listing.h"
+#include "admin/options.h"
 #include "admin/selection.h"
 #include "admin/session.h"
 
@@ -35,7 +35,7 @@ int command_delete(int argc, char **argv)
     PGconn *session;
     bool ok = true;
 
-    if (getopt_long(argc, argv, "", options, NULL) != -1) {
+    if (options_next(argc, argv, options, "") != -1) {
         return EXIT_USAGE;
     }
     if (optind == argc) {
@@ -76,22 +76,6 @@ static long long announce(PGconn *session, const struct selection *selection)
     }
     PQclear(result);
     return count;
-}
-
-static bool ask(void)
-{
-    char line[16];
-
-    if (!isatty(STDIN_FILENO)) {
-        (void)complain("nobody is here to be asked: --yes deletes without asking");
-        return false;
-    }
-    (void)fputs("Type yes to delete them for good: ", stderr);
-    if (fgets(line, sizeof line, stdin) == NULL || strcmp(line, "yes\n") != 0) {
-        (void)complain("nothing was deleted");
-        return false;
-    }
-    return true;
 }
 
 /* Deletes in the order of the key, each few in a transaction of their own: no request waits for long, and the
@@ -142,7 +126,7 @@ int command_purge(int argc, char **argv)
     long long count;
     int letter;
 
-    while ((letter = getopt_long(argc, argv, "", options, NULL)) != -1) {
+    while ((letter = options_next(argc, argv, options, "")) != -1) {
         if (letter == 'y') {
             is_sure = true;
         } else if (!selection_take(&selection, letter, optarg)) {

@@ -1,7 +1,6 @@
 /* incidentctl doctor: looks at an installation from its settings to the web server's answer, and says of each
  * thing whether it is good, and else what to do. Changes nothing, but for a token that ends with it. */
 #include <errno.h>
-#include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +13,7 @@
 #include "admin/command.h"
 #include "admin/complain.h"
 #include "admin/doctor.h"
+#include "admin/options.h"
 
 enum { VARIABLES_MAX = 64 };
 
@@ -231,7 +231,7 @@ static bool read_options(int argc, char **argv, struct doctor *doctor)
         {"url", required_argument, NULL, 'u'}, {"socket", required_argument, NULL, 's'}, {0}};
     int letter;
 
-    while ((letter = getopt_long(argc, argv, "", names, NULL)) != -1) {
+    while ((letter = options_next(argc, argv, names, "")) != -1) {
         switch (letter) {
         case 'u':
             doctor->url = optarg;

@@ -226,6 +226,69 @@ static void check_tokens(struct doctor *doctor)
     PQclear(result);
 }
 
+/* Whether numbers will come twice. A sequence is behind its table after a logical replication, which does not
+ * carry sequences over. */
+static bool check_sequence(struct doctor *doctor, const char *column, const char *sql)
+{
+    char message[512];
+    PGresult *result = ask(doctor->owner, sql, NULL, message, sizeof message);
+    bool is_behind = result != NULL && is_true(result, 0);
+
+    if (result == NULL) {
+        doctor_find(doctor, FINDING_NOTE, "sequence", NULL, "%s: %s", column, message);
+    } else if (is_behind) {
+        doctor_find(doctor, FINDING_PROBLEM, "sequence",
+                    "docs/operations.md, \"Logical replication\", has the command that sets them all",
+                    "that of %s is at %s, its table at %s", column, PQgetvalue(result, 0, 1),
+                    PQgetvalue(result, 0, 2));
+    }
+    PQclear(result);
+    return result != NULL && !is_behind;
+}
+
+static void check_sequences(struct doctor *doctor)
+{
+    PGresult *columns;
+    bool ok = true;
+
+    if (doctor->owner == NULL) {
+        return; /* check_tokens says that the owner was not asked */
+    }
+    columns = PQexec(
+        doctor->owner,
+        "SELECT format('%I.%I.%I', n.nspname, c.relname, a.attname), format("
+        "'SELECT t.top > s.last_value - (NOT s.is_called)::integer, s.last_value - (NOT "
+        "s.is_called)::integer, "
+        "t.top FROM %s s, (SELECT max(%I)::bigint AS top FROM %I.%I) t', "
+        "pg_get_serial_sequence(format('%I.%I', n.nspname, c.relname), a.attname), a.attname, n.nspname, "
+        "c.relname) FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid "
+        "JOIN pg_namespace n ON n.oid = c.relnamespace "
+        "WHERE n.nspname = 'intake' AND a.attidentity <> '' AND NOT a.attisdropped ORDER BY 1");
+    for (int i = 0; i < PQntuples(columns); i++) {
+        ok = check_sequence(doctor, PQgetvalue(columns, i, 0), PQgetvalue(columns, i, 1)) && ok;
+    }
+    if (ok && PQntuples(columns) > 0) {
+        doctor_find(doctor, FINDING_OK, "sequence", NULL, "%d, none behind its table", PQntuples(columns));
+    }
+    PQclear(columns);
+}
+
+/* A password that stands, or stood, in our documents is everybody's. */
+static void check_password(struct doctor *doctor, PGconn *session)
+{
+    static const char *const published[] = {"…", "...", "secret", "PASSWORD", "password", "$password"};
+    const char *password = session == NULL ? NULL : PQpass(session);
+
+    for (size_t i = 0; password != NULL && i < sizeof published / sizeof published[0]; i++) {
+        if (strcmp(password, published[i]) == 0) {
+            doctor_find(doctor, FINDING_WARNING, "password",
+                        "set one that nobody knows: \\password in psql, and the same in the settings file",
+                        "that of %s stands in this program's documents, for everybody to read",
+                        PQuser(session));
+        }
+    }
+}
+
 /* Peer authentication knows the worker by its system user, which nobody else can be. */
 static void check_worker_session(struct doctor *doctor)
 {
@@ -248,6 +311,8 @@ void doctor_check_database(struct doctor *doctor)
     PGconn *session;
 
     check_worker_session(doctor);
+    check_password(doctor, doctor->worker);
+    check_password(doctor, doctor->owner);
     session = PQstatus(doctor->worker) == CONNECTION_OK ? doctor->worker : doctor->owner;
     if (session != NULL) {
         check_server(doctor, session);
@@ -255,4 +320,5 @@ void doctor_check_database(struct doctor *doctor)
         check_role(doctor, session);
     }
     check_tokens(doctor);
+    check_sequences(doctor);
 }

@@ -1,13 +1,13 @@
 /* incidentctl export: writes incidents out as they stood at one moment, row by row, so that a million of them
  * take the memory of one. */
 #include <arpa/inet.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "admin/command.h"
 #include "admin/complain.h"
+#include "admin/options.h"
 #include "admin/output.h"
 #include "admin/selection.h"
 #include "admin/session.h"
@@ -155,7 +155,7 @@ int command_export(int argc, char **argv)
     int letter;
     bool ok;
 
-    while ((letter = getopt_long(argc, argv, "", options, NULL)) != -1) {
+    while ((letter = options_next(argc, argv, options, "")) != -1) {
         if (letter == 'f') {
             format = optarg;
         } else if (!selection_take(&selection, letter, optarg)) {

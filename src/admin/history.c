@@ -1,12 +1,14 @@
 /* incidentctl history: what became of an incident, and whether the database keeps that. */
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "admin/ask.h"
 #include "admin/command.h"
 #include "admin/complain.h"
 #include "admin/listing.h"
+#include "admin/moment.h"
+#include "admin/options.h"
 #include "admin/session.h"
 
 /* The leaves of an image: metadata by its keys, joined by periods, as reporting.incident_metadata has them.
@@ -100,47 +102,132 @@ static bool turn(PGconn *session, bool on)
     return ok;
 }
 
-static bool run(PGconn *session, int mode, const char *id, bool as_json)
+/* How many changes are older than that, said and counted; negative where that failed. */
+static long long announce(PGconn *session, const char *before)
 {
-    switch (mode) {
+    PGresult *result = session_query(session,
+                                     "SELECT count(*), intake.timestamp_text(min(changed_at)), "
+                                     "intake.timestamp_text(max(changed_at)) "
+                                     "FROM intake.incident_change WHERE changed_at < $1::timestamptz",
+                                     1, &before);
+    long long count = result == NULL ? -1 : strtoll(PQgetvalue(result, 0, 0), NULL, 10);
+
+    if (count == 0) {
+        (void)fputs("there is nothing to delete\n", stderr);
+    } else if (count > 0) {
+        (void)fprintf(stderr, "changes to be deleted: %lld, from %s to %s\n", count, PQgetvalue(result, 0, 1),
+                      PQgetvalue(result, 0, 2));
+    }
+    PQclear(result);
+    return count;
+}
+
+/* Goes through the history in the order of its numbers, each thousand in a transaction of its own: requests
+ * write theirs meanwhile, as no row of theirs is touched. */
+static bool purge(PGconn *session, const char *before)
+{
+    char last[24] = "0";
+    const char *const values[] = {last, before};
+    long long deleted = 0;
+    bool ok = true, goes_on = true;
+
+    while (goes_on) {
+        PGresult *result = session_query(
+            session,
+            "WITH piece AS MATERIALIZED (SELECT c.change_id, c.changed_at FROM intake.incident_change c"
+            " WHERE c.change_id > $1::bigint ORDER BY c.change_id LIMIT 1000)"
+            " SELECT max(change_id), intake.purge_history(array_agg(change_id)"
+            " FILTER (WHERE changed_at < $2::timestamptz), $2::timestamptz) FROM piece",
+            2, values);
+
+        ok = result != NULL;
+        goes_on = ok && !PQgetisnull(result, 0, 0);
+        if (goes_on) {
+            (void)snprintf(last, sizeof last, "%s", PQgetvalue(result, 0, 0));
+            deleted += strtoll(PQgetvalue(result, 0, 1), NULL, 10);
+        }
+        PQclear(result);
+    }
+    (void)printf("changes deleted: %lld\n", deleted);
+    return ok && fflush(stdout) == 0;
+}
+
+/* What the command line says. */
+struct history_options {
+    int mode; /* the letter of --on, --off, --status or --purge; 0: show one incident */
+    char before[MOMENT_TEXT_MAX];
+    bool as_json;
+    bool is_sure;
+};
+
+static bool run(PGconn *session, const struct history_options *options, const char *id)
+{
+    long long count;
+
+    switch (options->mode) {
     case 'y':
     case 'n':
-        return turn(session, mode == 'y');
+        return turn(session, options->mode == 'y');
     case 's':
         return print_status(session);
+    case 'p':
+        count = announce(session, options->before);
+        return count == 0 || (count > 0 && (options->is_sure || ask()) && purge(session, options->before));
     default:
-        return print_history(session, id, as_json);
+        return print_history(session, id, options->as_json);
     }
+}
+
+static bool read_options(int argc, char **argv, struct history_options *options)
+{
+    static const struct option names[] = {
+        {"on", no_argument, NULL, 'y'},           {"off", no_argument, NULL, 'n'},
+        {"status", no_argument, NULL, 's'},       {"purge", no_argument, NULL, 'p'},
+        {"before", required_argument, NULL, 'b'}, {"yes", no_argument, NULL, 'Y'},
+        {"json", no_argument, NULL, 'j'},         {0}};
+    int letter, modes = 0;
+
+    while ((letter = options_next(argc, argv, names, "")) != -1) {
+        switch (letter) {
+        case '?':
+            return false;
+        case 'j':
+            options->as_json = true;
+            break;
+        case 'Y':
+            options->is_sure = true;
+            break;
+        case 'b':
+            if (!moment_parse_past(optarg, options->before)) {
+                return complain("--before must be an ISO-8601 timestamp, or a duration like 730d");
+            }
+            break;
+        default:
+            options->mode = letter;
+            modes++;
+            break;
+        }
+    }
+    if (modes > 1 || argc - optind != (modes == 0) || (modes == 1 && options->as_json) ||
+        (options->mode == 'p') != (options->before[0] != '\0') ||
+        (options->mode != 'p' && options->is_sure)) {
+        return complain("history takes the reference_id of one incident, with or without --json, or one of "
+                        "--on, --off, --status, and --purge with --before WHEN and perhaps --yes");
+    }
+    return true;
 }
 
 int command_history(int argc, char **argv)
 {
-    static const struct option options[] = {{"on", no_argument, NULL, 'y'},
-                                            {"off", no_argument, NULL, 'n'},
-                                            {"status", no_argument, NULL, 's'},
-                                            {"json", no_argument, NULL, 'j'},
-                                            {0}};
-    bool as_json = false, ok;
+    struct history_options options = {0};
     PGconn *session;
-    int letter, mode = 0, modes = 0;
+    bool ok;
 
-    while ((letter = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        if (letter == '?') {
-            return EXIT_USAGE;
-        }
-        as_json = as_json || letter == 'j';
-        modes += letter != 'j';
-        mode = letter != 'j' ? letter : mode;
-    }
-    if (modes > 1 || argc - optind != (modes == 0) || (modes == 1 && as_json)) {
-        (void)fputs(
-            "incidentctl: history takes the reference_id of one incident, with or without --json, or one "
-            "of --on, --off and --status\n",
-            stderr);
+    if (!read_options(argc, argv, &options)) {
         return EXIT_USAGE;
     }
     session = session_open();
-    ok = session != NULL && run(session, mode, argv[optind], as_json);
+    ok = session != NULL && run(session, &options, argv[optind]);
     PQfinish(session);
     return ok ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -3,7 +3,6 @@
  * A record becomes the body of an upsert, is judged by incident_read and stored by the store, in batches,
  * with thousands of records under way. What the store does needs a bearer token: the import makes itself one,
  * and takes it back at its end. */
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +16,7 @@
 #include "admin/import_rejects.h"
 #include "admin/import_source.h"
 #include "admin/import_window.h"
+#include "admin/options.h"
 #include "admin/progress.h"
 #include "admin/session.h"
 #include "admin/token.h"
@@ -577,7 +577,7 @@ int command_import(int argc, char **argv)
     struct import_options options = {.separator = ";"};
     int letter;
 
-    while ((letter = getopt_long(argc, argv, "", names, NULL)) != -1) {
+    while ((letter = options_next(argc, argv, names, "")) != -1) {
         if (!read_option(letter, &options)) {
             return EXIT_USAGE;
         }

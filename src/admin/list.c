@@ -1,5 +1,4 @@
 /* incidentctl list and show: looks at incidents, many or one. */
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,6 +6,7 @@
 #include "admin/command.h"
 #include "admin/complain.h"
 #include "admin/listing.h"
+#include "admin/options.h"
 #include "admin/selection.h"
 #include "admin/session.h"
 
@@ -90,7 +90,7 @@ int command_list(int argc, char **argv)
     PGconn *session;
     int letter, limit = LIMIT_DEFAULT;
 
-    while ((letter = getopt_long(argc, argv, "", options, NULL)) != -1) {
+    while ((letter = options_next(argc, argv, options, "")) != -1) {
         if (letter == 'j') {
             as_json = true;
         } else if (letter == 'l' ? !read_limit(optarg, &limit)
@@ -200,7 +200,7 @@ int command_show(int argc, char **argv)
     PGconn *session;
     int letter;
 
-    while ((letter = getopt_long(argc, argv, "", options, NULL)) != -1) {
+    while ((letter = options_next(argc, argv, options, "")) != -1) {
         if (letter == '?') {
             return EXIT_USAGE;
         }

@@ -32,8 +32,9 @@ static const struct {
      "  show ID [--json]\n"
      "      show everything about one; ID is its reference_id\n"},
     {"history", command_history,
-     "  history ID [--json] | --on | --off | --status\n"
-     "      show what became of one incident, or keep that from now on, or no longer\n"},
+     "  history ID [--json] | --on | --off | --status | --purge --before WHEN [--yes]\n"
+     "      show what became of one incident, or keep that from now on, or no longer, or forget what\n"
+     "      is older\n"},
     {"delete", command_delete,
      "  delete ID...\n"
      "      delete incidents with their services and metadata\n"},

@@ -1,5 +1,4 @@
 /* incidentctl migrate: brings the database's schema up to date. */
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,6 +6,7 @@
 #include "admin/command.h"
 #include "admin/listing.h"
 #include "admin/migrations.h"
+#include "admin/options.h"
 #include "admin/session.h"
 #include "base/digest.h"
 
@@ -213,7 +213,7 @@ int command_migrate(int argc, char **argv)
     PGconn *session;
     int option, exit_status;
 
-    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+    while ((option = options_next(argc, argv, options, "")) != -1) {
         if (option == '?') {
             return EXIT_USAGE;
         }

@@ -1,5 +1,4 @@
 /* incidentctl report: the figures that people ask for, in the terminal or as a page. */
-#include <getopt.h>
 #include <langinfo.h>
 #include <locale.h>
 #include <stdio.h>
@@ -11,6 +10,7 @@
 #include "admin/command.h"
 #include "admin/complain.h"
 #include "admin/moment.h"
+#include "admin/options.h"
 #include "admin/output.h"
 #include "admin/report.h"
 #include "admin/session.h"
@@ -38,7 +38,7 @@ static bool read_options(int argc, char **argv, struct report_options *options)
     int letter;
 
     *options = (struct report_options){0};
-    while ((letter = getopt_long(argc, argv, "", names, NULL)) != -1) {
+    while ((letter = options_next(argc, argv, names, "")) != -1) {
         switch (letter) {
         case 'h':
             options->file = optarg;

@@ -64,9 +64,20 @@ PGconn *session_open(void)
 
 static void complain_of(PGconn *session, const PGresult *result)
 {
+    static const struct {
+        int field;
+        const char *name;
+    } more[] = {{PG_DIAG_MESSAGE_DETAIL, "DETAIL"}, {PG_DIAG_MESSAGE_HINT, "HINT"}};
     const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
 
     complain("do that in the database", message != NULL ? message : PQerrorMessage(session));
+    for (size_t i = 0; i < sizeof more / sizeof more[0]; i++) {
+        const char *text = PQresultErrorField(result, more[i].field);
+
+        if (text != NULL) { /* as psql shows them */
+            (void)fprintf(stderr, "%s:  %s\n", more[i].name, text);
+        }
+    }
 }
 
 PGresult *session_query(PGconn *session, const char *sql, int count, const char *const *values)

@@ -1,5 +1,4 @@
 /* incidentctl token: makes, takes over, lists, ends and renews bearer tokens. */
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +8,7 @@
 #include "admin/complain.h"
 #include "admin/listing.h"
 #include "admin/moment.h"
+#include "admin/options.h"
 #include "admin/session.h"
 #include "admin/token.h"
 #include "api/bearer.h"
@@ -27,7 +27,7 @@ static const char token_start[] = "inct_";
 /* The options of all subcommands; each looks at its own. */
 struct token_options {
     const char *label;
-    const char *scopes;
+    char scopes[48];     /* separated by commas; --scope may be repeated */
     const char *expires; /* as given; NULL where it was not */
     const char *grace;
     const char *id;
@@ -365,6 +365,16 @@ static const struct subcommand *find_subcommand(const char *name)
     return NULL;
 }
 
+/* The first --scope takes the place of what holds without one, others are added. */
+static bool add_scopes(char *scopes, size_t size, const char *more, bool *has_scopes)
+{
+    size_t used = *has_scopes ? strlen(scopes) : 0;
+    int added = snprintf(scopes + used, size - used, "%s%s", *has_scopes ? "," : "", more);
+
+    *has_scopes = true;
+    return (size_t)added < size - used || complain("--scope must be upsert, delete or upsert,delete");
+}
+
 static bool read_options(int argc, char **argv, const struct subcommand *subcommand,
                          struct token_options *options)
 {
@@ -375,10 +385,11 @@ static bool read_options(int argc, char **argv, const struct subcommand *subcomm
                                           {"id", required_argument, NULL, 'i'},
                                           {"json", no_argument, NULL, 'j'},
                                           {0}};
+    bool has_scopes = false;
     int letter;
 
     *options = (struct token_options){.scopes = "upsert,delete"};
-    while ((letter = getopt_long(argc, argv, "", names, NULL)) != -1) {
+    while ((letter = options_next(argc, argv, names, "s")) != -1) {
         if (letter == '?') {
             return false;
         }
@@ -392,7 +403,9 @@ static bool read_options(int argc, char **argv, const struct subcommand *subcomm
             options->label = optarg;
             break;
         case 's':
-            options->scopes = optarg;
+            if (!add_scopes(options->scopes, sizeof options->scopes, optarg, &has_scopes)) {
+                return false;
+            }
             break;
         case 'e':
             options->expires = optarg;

@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "harness/crowd.h"
@@ -180,6 +182,73 @@ static void nothing_in_it_can_be_rewritten(void **state)
     }
 }
 
+static void upsert(const char *id, const char *name, const char *action)
+{
+    char body[200];
+
+    (void)snprintf(body, sizeof body,
+                   "{\"reference_id\":\"%s\",\"started_at\":\"2024-01-01\",\"name\":\"%s\"}", id, name);
+    send_to("incidents.upsert", body, action);
+}
+
+static void purging_forgets_what_is_older(void **state)
+{
+    const struct outcome *outcome;
+
+    (void)state;
+    turn("--on");
+    upsert("old", "1", "created");
+    (void)site_query(&site, "INSERT INTO intake.incident_change (reference_id, changed_at, action, after) "
+                            "SELECT 'ancient', now() - interval '3 years', 'created', '{}' "
+                            "FROM generate_series(1, 2500)");
+    upsert("new", "1", "created");
+    outcome = site_control(&site, NULL, "history", "--purge", "--before", "730d", NULL);
+    assert_int_equal(outcome->status, 1); /* nobody is there to be asked */
+    assert_non_null(strstr(outcome->err, "changes to be deleted: 2500"));
+    assert_string_equal(count(), "2502");
+    outcome = site_control(&site, NULL, "history", "--purge", "--before", "730d", "--yes", NULL);
+    assert_int_equal(outcome->status, 0);
+    assert_string_equal(outcome->out, "changes deleted: 2500\n");
+    assert_string_equal(count(), "2");
+    outcome = site_control(&site, NULL, "history", "--purge", "--before", "730d", "--yes", NULL);
+    assert_int_equal(outcome->status, 0);
+    assert_non_null(strstr(outcome->err, "there is nothing to delete"));
+    assert_int_equal(site_control(&site, NULL, "history", "--purge", "--yes", NULL)->status, 2);
+    assert_int_equal(site_control(&site, NULL, "history", "--status", "--before", "1d", NULL)->status, 2);
+    assert_int_equal(site_control(&site, NULL, "history", "--purge", "--before", "soon", NULL)->status, 2);
+    turn("--off");
+}
+
+/* While it waits for one row, which somebody holds, requests are answered and their changes are written. */
+static void requests_go_on_while_it_is_purged(void **state)
+{
+    PGconn *holder;
+    pid_t purger;
+
+    (void)state;
+    turn("--on");
+    upsert("held", "1", "created");
+    holder = site_hold(&site, "SELECT FROM intake.incident_change FOR UPDATE");
+    purger = fork();
+    if (purger == 0) {
+        (void)setenv("DATABASE_URL", site.owner_url, 1);
+        (void)execl(site.control, site.control, "history", "--purge", "--before", "2100-01-01", "--yes",
+                    (char *)NULL);
+        _exit(127);
+    }
+    site_await_lock_wait(&site);
+    upsert("held", "2", "updated");
+    upsert("other", "1", "created");
+    assert_string_equal(count(), "3");
+    site_let_go(holder);
+    assert_int_equal(waitpid(purger, &(int){0}, 0), purger);
+    assert_string_equal(site_query(&site,
+                                   "SELECT count(*) FROM intake.incident_change WHERE after->>'name' = '1' "
+                                   "AND reference_id = 'held'"),
+                        "0");
+    turn("--off");
+}
+
 /* --- concurrency
  * ---------------------------------------------------------------------------------------------------- */
 
@@ -290,6 +359,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(every_change_is_kept_and_no_resend),     CASE(nothing_is_written_while_it_is_off),
         CASE(what_an_administrator_deletes_is_in_it), CASE(it_is_shown_field_by_field),
+        CASE(purging_forgets_what_is_older),          CASE(requests_go_on_while_it_is_purged),
         CASE(nothing_in_it_can_be_rewritten),         CASE(changes_that_race_leave_a_serial_order),
         CASE(it_can_be_turned_on_under_load),
     };

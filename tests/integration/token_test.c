@@ -267,6 +267,74 @@ static void no_token_stands_in_the_clear_anywhere(void **state)
         "t");
 }
 
+static void scopes_may_be_given_one_by_one(void **state)
+{
+    (void)state;
+    assert_int_equal(site_control(&site, NULL, "token", "create", "--label", "both", "--scope", "upsert",
+                                  "--scope", "delete", NULL)
+                         ->status,
+                     0);
+    assert_string_equal(site_query(&site, "SELECT scopes FROM intake.api_token WHERE label = 'both'"),
+                        "{upsert,delete}");
+    assert_int_equal(
+        site_control(&site, NULL, "token", "create", "--label", "one", "--scope", "delete", NULL)->status, 0);
+    assert_string_equal(site_query(&site, "SELECT scopes FROM intake.api_token WHERE label = 'one'"),
+                        "{delete}");
+    assert_int_equal(site_control(&site, NULL, "token", "create", "--label", "none", "--scope", "upsert",
+                                  "--scope", "read", NULL)
+                         ->status,
+                     1);
+}
+
+/* Which of two values is meant nobody knows: any command's option with a value, but for --scope. */
+static void an_option_that_is_repeated_is_named(void **state)
+{
+    static const char *const commands[][8] = {
+        {"token", "create", "--label", "a", "--label", "b"},
+        {"token", "create", "--label", "a", "--expires", "1d", "--expires", "2d"},
+        {"token", "rotate", "good", "--grace", "1d", "--grace", "2d"},
+        {"token", "revoke", "--id", "1", "--id", "2"},
+        {"list", "--service", "a", "--service", "b"},
+        {"list", "--limit", "1", "--limit", "2"},
+        {"export", "--format", "csv", "--format", "jsonl"},
+        {"purge", "--before", "1d", "--before", "2d"},
+        {"history", "--purge", "--before", "1d", "--before", "2d"},
+        {"import", "--format", "json", "--format", "csv", "-"},
+        {"report", "--since", "1d", "--since", "2d"},
+        {"doctor", "--socket", "/a", "--socket", "/b"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        const char *const *c = commands[i];
+        const struct outcome *outcome =
+            site_control(&site, NULL, c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7], NULL);
+
+        if (outcome->status != 2 || strstr(outcome->err, " was given twice; which value is meant?") == NULL) {
+            fail_msg("%s %s: %d %s", c[0], c[1], outcome->status, outcome->err);
+        }
+    }
+    assert_string_equal(site_query(&site, "SELECT count(*) FROM intake.api_token WHERE label IN ('a', 'b')"),
+                        "0");
+}
+
+/* As psql shows them: what a server says beyond its one sentence is often what helps. */
+static void details_and_hints_of_the_server_are_shown(void **state)
+{
+    const struct outcome *outcome;
+
+    (void)state;
+    (void)site_query(&site, "CREATE FUNCTION intake.refuse() RETURNS trigger LANGUAGE plpgsql AS "
+                            "$$ BEGIN RAISE 'no' USING DETAIL = 'the detail', HINT = 'the hint'; END $$");
+    (void)site_query(&site, "CREATE TRIGGER refuse BEFORE INSERT ON intake.api_token FOR EACH ROW "
+                            "EXECUTE FUNCTION intake.refuse()");
+    outcome = site_control(&site, NULL, "token", "create", "--label", "refused", NULL);
+    assert_int_equal(outcome->status, 1);
+    assert_non_null(strstr(outcome->err, "in the database: no\nDETAIL:  the detail\nHINT:  the hint\n"));
+    (void)site_query(&site, "DROP TRIGGER refuse ON intake.api_token");
+    (void)site_query(&site, "DROP FUNCTION intake.refuse()");
+}
+
 static int start(void **state)
 {
     (void)state;
@@ -295,6 +363,9 @@ int main(void)
         cmocka_unit_test(a_token_in_the_query_string_or_the_body_is_none),
         cmocka_unit_test(the_scheme_is_read_in_any_case),
         cmocka_unit_test(the_last_use_is_written_at_most_once_a_minute),
+        cmocka_unit_test(scopes_may_be_given_one_by_one),
+        cmocka_unit_test(an_option_that_is_repeated_is_named),
+        cmocka_unit_test(details_and_hints_of_the_server_are_shown),
         cmocka_unit_test(no_token_stands_in_the_clear_anywhere),
     };
 
