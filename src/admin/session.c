@@ -2,6 +2,7 @@
 #include "admin/session.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/settings.h"
@@ -82,8 +83,20 @@ static void complain_of(PGconn *session, const PGresult *result)
 
 PGresult *session_query(PGconn *session, const char *sql, int count, const char *const *values)
 {
-    PGresult *result = PQexecParams(session, sql, count, NULL, values, NULL, NULL, 0);
-    ExecStatusType status = PQresultStatus(result);
+    static const char comment[] = "/* writes */ "; /* has pgpool-II send it to the primary */
+    size_t size = sizeof comment + strlen(sql);
+    char *text = malloc(size);
+    PGresult *result;
+    ExecStatusType status;
+
+    if (text == NULL) {
+        complain("do that in the database", "out of memory");
+        return NULL;
+    }
+    (void)snprintf(text, size, "%s%s", comment, sql);
+    result = PQexecParams(session, text, count, NULL, values, NULL, NULL, 0);
+    free(text);
+    status = PQresultStatus(result);
 
     if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK) {
         complain_of(session, result);

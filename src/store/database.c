@@ -26,8 +26,9 @@ static const size_t BATCH_MAX = (size_t)256 * 1024 * 1024;
  * something else by that name. */
 static const char STATEMENT[] = "apply_batch " VERSION;
 
+/* The comment has pgpool-II send it to the primary, whatever it remembers of the function. */
 static const char query[] =
-    "SELECT outcome, token_label "
+    "/* writes */ SELECT outcome, token_label "
     "FROM intake.apply_batch($1::integer, $2::jsonb, $3::integer, $4::bigint, $5::bigint[])";
 enum { PARAMETERS = 5, COLUMNS = 2 };
 

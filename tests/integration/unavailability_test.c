@@ -241,6 +241,20 @@ static void nothing_is_blamed_for_what_the_database_refuses(void **state)
     assert_int_equal(status_of(body), 200);
 }
 
+/* pgpool-II sends a SELECT to a standby where it believes that it writes nothing; a comment before it says
+ * otherwise. */
+static void statements_that_write_begin_with_a_comment(void **state)
+{
+    (void)state;
+    check_recovery();
+    (void)site_query(&site, "GRANT incidents_fcgi TO incidents_owner"); /* who then sees its statements */
+    assert_string_equal(site_query(&site,
+                                   "SELECT count(*) > 0 AND bool_and(query LIKE '/* writes */ SELECT %') "
+                                   "FROM pg_stat_activity WHERE usename = 'incidents_fcgi'"),
+                        "t");
+    (void)site_query(&site, "REVOKE incidents_fcgi FROM incidents_owner");
+}
+
 static void a_stopped_database_is_told(void **state)
 {
     (void)state;
@@ -260,6 +274,7 @@ int main(void)
         cmocka_unit_test(an_older_schema_is_told),
         cmocka_unit_test(a_sequence_behind_the_history_is_told),
         cmocka_unit_test(nothing_is_blamed_for_what_the_database_refuses),
+        cmocka_unit_test(statements_that_write_begin_with_a_comment),
         cmocka_unit_test(a_stopped_database_is_told),
     };
 
