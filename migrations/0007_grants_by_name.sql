@@ -11,24 +11,23 @@ CREATE OR REPLACE FUNCTION intake.grant_roles() RETURNS void
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    grantee  text;
-    function regprocedure;
+    groups text := (SELECT string_agg(quote_ident(rolname), ', ') FROM pg_roles
+                    WHERE rolname IN ('incidents_worker', 'incidents_reader'));
 BEGIN
-    FOR grantee IN SELECT rolname FROM pg_roles WHERE rolname IN ('incidents_worker', 'incidents_reader') LOOP
-        IF has_database_privilege(current_database(), 'CONNECT WITH GRANT OPTION') THEN
-            EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), grantee);
-        END IF;
-        EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I',
-                       CASE grantee WHEN 'incidents_worker' THEN 'intake' ELSE 'reporting' END, grantee);
-        FOR function IN
-            SELECT p.oid FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-            WHERE CASE grantee WHEN 'incidents_worker' THEN n.nspname = 'intake' AND p.proname IN ('apply_batch', 'schema_version')
-                               ELSE n.nspname = 'reporting' AND p.proname = 'time_zone' END
-        LOOP
-            EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %I', function, grantee);
-        END LOOP;
-    END LOOP;
+    IF groups IS NOT NULL AND has_database_privilege(current_database(), 'CONNECT WITH GRANT OPTION')
+       AND EXISTS (SELECT FROM pg_roles WHERE rolname IN ('incidents_worker', 'incidents_reader')
+                   AND NOT has_database_privilege(oid, current_database(), 'CONNECT')) THEN
+        EXECUTE format('GRANT CONNECT ON DATABASE %I TO %s', current_database(), groups);
+    END IF;
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'incidents_worker') THEN
+        GRANT USAGE ON SCHEMA intake TO incidents_worker;
+        EXECUTE (SELECT format('GRANT EXECUTE ON FUNCTION %s TO incidents_worker', string_agg(p.oid::regprocedure::text, ', '))
+                 FROM pg_proc p
+                 WHERE p.pronamespace = 'intake'::regnamespace AND p.proname IN ('apply_batch', 'schema_version'));
+    END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'incidents_reader') THEN
+        GRANT USAGE ON SCHEMA reporting TO incidents_reader;
+        GRANT EXECUTE ON FUNCTION reporting.time_zone() TO incidents_reader;
         GRANT SELECT ON ALL TABLES IN SCHEMA reporting TO incidents_reader;
         ALTER DEFAULT PRIVILEGES IN SCHEMA reporting GRANT SELECT ON TABLES TO incidents_reader;
     END IF;
