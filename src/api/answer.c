@@ -93,17 +93,25 @@ static const char *unavailability(enum item_reason reason)
     return "the database cannot be reached in time";
 }
 
-/* The database says that it cannot keep a value, not which. The model has judged each before, so it is
- * jsonb's size, or an index, a trigger or a constraint that somebody has added. */
+static bool refuse_as_defect(struct error *error)
+{
+    return error_set(error, ERROR_INTERNAL,
+                     "an internal error occurred; the log has it under the request id");
+}
+
+/* The database refused a value and does not say which. The model has judged all but what only a jsonb can
+ * know; what is not metadata's is therefore a defect: an index, a trigger or a constraint that was added. No
+ * argument is blamed that the request did not have. */
 static bool refuse_unstorable(const struct item *item, const struct incident *incident, struct error *error)
 {
-    if (item->reason == REASON_SIZE && incident != NULL && incident->metadata.presence == PRESENCE_GIVEN) {
+    if (incident == NULL || incident->metadata.presence != PRESENCE_GIVEN) {
+        return refuse_as_defect(error);
+    }
+    if (item->reason == REASON_SIZE) {
         return error_set(error, ERROR_METADATA_INVALID,
                          "metadata is more than the database can hold as one value (256 MB)");
     }
-    return error_set(
-        error, ERROR_INVALID_ARGUMENTS,
-        "the database cannot store a value of this request; the log says why, under the request id");
+    return error_set(error, ERROR_METADATA_INVALID, "metadata holds a value that cannot be stored");
 }
 
 bool check_outcome(const struct item *item, const struct incident *incident, struct error *error)
@@ -130,6 +138,5 @@ bool check_outcome(const struct item *item, const struct incident *incident, str
     case ITEM_FAILED:
         break;
     }
-    return error_set(error, ERROR_INTERNAL,
-                     "an internal error occurred; the log has it under the request id");
+    return refuse_as_defect(error);
 }

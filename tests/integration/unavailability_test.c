@@ -27,8 +27,8 @@ static const char other_schema[] =
     "the database has a schema that does not fit this version of the service" SEND_AGAIN;
 static const char cannot_store[] = "the database cannot store anything at present" SEND_AGAIN;
 static const char unreachable[] = "the database cannot be reached in time" SEND_AGAIN;
-static const char no_value[] =
-    "the database cannot store a value of this request; the log says why, under the request id";
+static const char defect[] = "an internal error occurred; the log has it under the request id";
+static const char no_metadata[] = "metadata holds a value that cannot be stored";
 
 static int start(void **state)
 {
@@ -214,11 +214,22 @@ static void a_sequence_behind_the_history_is_told(void **state)
     assert_int_equal(site_control(&site, NULL, "history", "--off", NULL)->status, 0);
 }
 
-/* Somebody's own index cannot hold a value, or a trigger refuses one. Which it is the SQLSTATE does not say:
- * metadata is not to blame, there or not. */
-static void nothing_is_blamed_for_what_the_database_refuses(void **state)
+/* Somebody's own index cannot hold a value. Which it was the SQLSTATE does not say: metadata may be to blame
+ * where the request has some that is not empty, and nothing else. */
+static void metadata_alone_is_blamed_for_what_the_database_refuses(void **state)
 {
-    static const char *const extras[] = {"", ",\"metadata\":{\"a\":1}"};
+    static const struct {
+        const char *extra;
+        int status;
+        const char *error;
+        const char *message;
+    } cases[] = {
+        {"", 500, "internal_error", defect},
+        {",\"metadata\":null", 500, "internal_error", defect},
+        {",\"metadata\":{}", 500, "internal_error", defect},
+        {",\"services\":[\"a\"]", 500, "internal_error", defect},
+        {",\"metadata\":{\"a\":1}", 422, "metadata_invalid", no_metadata},
+    };
     char body[8192], name[4000];
 
     (void)state;
@@ -227,14 +238,14 @@ static void nothing_is_blamed_for_what_the_database_refuses(void **state)
     }
     name[sizeof name - 1] = '\0';
     (void)site_query(&site, "CREATE INDEX mine ON intake.incident (name)");
-    for (size_t i = 0; i < sizeof extras / sizeof extras[0]; i++) {
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct answer answer;
 
         (void)snprintf(body, sizeof body,
                        "{\"reference_id\":\"n\",\"started_at\":\"2024-01-01\",\"name\":\"%s\"%s}", name,
-                       extras[i]);
+                       cases[i].extra);
         answer_to(body, &answer);
-        check(&answer, 422, "invalid_arguments", no_value);
+        check(&answer, cases[i].status, cases[i].error, cases[i].message);
         answer_free(&answer);
     }
     (void)site_query(&site, "DROP INDEX intake.mine");
@@ -273,7 +284,7 @@ int main(void)
         cmocka_unit_test(a_missing_right_is_told),
         cmocka_unit_test(an_older_schema_is_told),
         cmocka_unit_test(a_sequence_behind_the_history_is_told),
-        cmocka_unit_test(nothing_is_blamed_for_what_the_database_refuses),
+        cmocka_unit_test(metadata_alone_is_blamed_for_what_the_database_refuses),
         cmocka_unit_test(statements_that_write_begin_with_a_comment),
         cmocka_unit_test(a_stopped_database_is_told),
     };
