@@ -1,8 +1,10 @@
 /* One connection to Postgres, and the one call that the worker makes on it. */
 #include "store/database.h"
 
+#include <assert.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -10,6 +12,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "schema_version.h"
+#include "store/query.h"
 #include "store/login_error.h"
 #include "store/sqlstate.h"
 
@@ -26,11 +29,14 @@ static const size_t BATCH_MAX = (size_t)256 * 1024 * 1024;
  * something else by that name. */
 static const char STATEMENT[] = "apply_batch " VERSION;
 
-/* The comment has pgpool-II send it to the primary, whatever it remembers of the function. */
+/* Times are in microseconds since 1970. The comment keeps pgpool-II from sending the statement to a standby.
+ */
 static const char query[] =
-    "/* writes */ SELECT outcome, token_label "
-    "FROM intake.apply_batch($1::integer, $2::jsonb, $3::integer, $4::bigint, $5::bigint[])";
-enum { PARAMETERS = 5, COLUMNS = 2 };
+    "/* writes */ SELECT outcome, token_label, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, "
+    "(extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint "
+    "FROM intake.apply_batch($1::integer, $2::jsonb, $3::bigint, $4::bigint, $5::bigint, $6::bigint[])";
+static_assert((int)LOST_ATTEMPTS_MAX <= (int)QUERY_NUMBERS_MAX, "they go along with a batch");
+enum { PARAMETERS = 6, COLUMN_OUTCOME = 0, COLUMN_LABEL, COLUMN_NOW, COLUMN_STARTED, COLUMNS };
 
 void database_init(struct database *database, struct servers *servers)
 {
@@ -52,6 +58,7 @@ void database_disconnect(struct database *database)
     database->connection = NULL;
     database->is_used = false;
     database->is_prepared = false;
+    session_forget(&database->session);
     metrics_add(METRICS_CONNECTIONS, -1);
 }
 
@@ -74,6 +81,7 @@ static void lose_silent(struct database *database)
     if (PQsocket(database->connection) >= 0) {
         (void)shutdown(PQsocket(database->connection), SHUT_RDWR);
     }
+    session_abandon(&database->session);
     lose(database);
 }
 
@@ -162,6 +170,7 @@ static enum item_reason reason_of(enum sqlstate_action action)
     case SQLSTATE_RECONNECT:
     case SQLSTATE_PLAN:
     case SQLSTATE_RETRY:
+    case SQLSTATE_CLOCK:
     case SQLSTATE_DATA:
     case SQLSTATE_DEFECT:
         break;
@@ -263,37 +272,6 @@ static bool encode_batch(struct database *database)
     return !database->batch.failed;
 }
 
-/* The next result of the query, NULL with *in_time false once the deadline has passed or the connection is
- * lost. */
-static PGresult *next_result(struct database *database, int64_t deadline_ms, bool *in_time)
-{
-    *in_time = true;
-    while (PQisBusy(database->connection)) {
-        if (!clock_poll(PQsocket(database->connection), POLLIN, deadline_ms) ||
-            PQconsumeInput(database->connection) == 0) {
-            *in_time = false;
-            return NULL;
-        }
-    }
-    return PQgetResult(database->connection);
-}
-
-/* Waits until all that was sent has left; false once the deadline has passed, and then no more is sent, or
- * the connection is lost. */
-static bool flush(struct database *database, int64_t deadline_ms)
-{
-    int unsent;
-
-    while ((unsent = PQflush(database->connection)) == 1) {
-        /* The server may have something to say before it reads on; not to listen would be a deadlock. */
-        if (!clock_poll(PQsocket(database->connection), POLLIN | POLLOUT, deadline_ms) ||
-            clock_now_ms() >= deadline_ms || PQconsumeInput(database->connection) == 0) {
-            return false;
-        }
-    }
-    return unsent == 0;
-}
-
 /* Has the connection parse the statement once and for all. Where it will not, every batch brings the
  * statement along; but a schema that is yet to come is no reason. */
 static bool prepare(struct database *database, int64_t deadline_ms)
@@ -302,10 +280,10 @@ static bool prepare(struct database *database, int64_t deadline_ms)
     PGresult *result;
 
     if (PQsendPrepare(database->connection, STATEMENT, query, PARAMETERS, NULL) == 0 ||
-        !flush(database, deadline_ms)) {
+        !query_flush(database->connection, deadline_ms)) {
         return false;
     }
-    while ((result = next_result(database, deadline_ms, &in_time)) != NULL) {
+    while ((result = query_next_result(database->connection, deadline_ms, &in_time)) != NULL) {
         database->is_prepared = PQresultStatus(result) == PGRES_COMMAND_OK;
         is_yet_to_come = sqlstate_action(PQresultErrorField(result, PG_DIAG_SQLSTATE)) == SQLSTATE_SCHEMA;
         PQclear(result);
@@ -315,80 +293,6 @@ static bool prepare(struct database *database, int64_t deadline_ms)
     }
     database->cannot_prepare = !database->is_prepared && !is_yet_to_come;
     return true;
-}
-
-/* As Postgres reads an array. */
-static void write_numbers(const int64_t *numbers, size_t count, char *text, size_t size)
-{
-    size_t used = (size_t)snprintf(text, size, "{");
-
-    for (size_t i = 0; i < count; i++) {
-        used +=
-            (size_t)snprintf(text + used, size - used, "%s%lld", i == 0 ? "" : ",", (long long)numbers[i]);
-    }
-    (void)snprintf(text + used, size - used, "}");
-}
-
-/* Not for the first batch: plain CGI sends no other. */
-static bool has_to_prepare(const struct database *database)
-{
-    return database->is_used && !database->is_prepared && !database->cannot_prepare;
-}
-
-/* Hands the batch to libpq, which keeps what does not leave at once. */
-static bool queue_batch(struct database *database)
-{
-    const struct attempt *attempt = database->attempt;
-    char version[16], patience[16], number[24], lost[LOST_ATTEMPTS_MAX * 24];
-    const char *const values[PARAMETERS] = {version, database->batch.data, patience,
-                                            attempt->number != 0 ? number : NULL, lost};
-    int64_t left = attempt->store_until_ms - clock_now_ms();
-
-    database->is_used = true;
-    (void)snprintf(version, sizeof version, "%d", SCHEMA_VERSION);
-    (void)snprintf(patience, sizeof patience, "%d", left > 0 ? (int)left : 0);
-    (void)snprintf(number, sizeof number, "%lld", (long long)attempt->number);
-    write_numbers(attempt->lost, attempt->lost_count, lost, sizeof lost);
-    if (database->is_prepared) {
-        return PQsendQueryPrepared(database->connection, STATEMENT, PARAMETERS, values, NULL, NULL, 0) == 1;
-    }
-    return PQsendQueryParams(database->connection, query, PARAMETERS, NULL, values, NULL, NULL, 0) == 1;
-}
-
-static enum database_result fail_to_send(struct database *database)
-{
-    complain(database, "send to the database", why_not(database->connection));
-    lose_silent(database);
-    return DATABASE_UNREACHABLE;
-}
-
-/* Sees to it that all of the batch has left; false once it is not to be stored any more, or the connection is
- * lost. The server has nothing then that it could store: a batch that is not whole is none. */
-static bool finish_sending(struct database *database)
-{
-    int64_t deadline_ms = database->attempt->store_until_ms;
-
-    if (database->is_postponed) {
-        if ((has_to_prepare(database) && !prepare(database, deadline_ms)) || !queue_batch(database)) {
-            return false;
-        }
-    }
-    return flush(database, deadline_ms);
-}
-
-static enum database_result read_outcomes(const struct database *database, const PGresult *result)
-{
-    if ((size_t)PQntuples(result) != database->count || PQnfields(result) != COLUMNS) {
-        log_error("intake.apply_batch gave %d rows for %zu items", PQntuples(result), database->count);
-        return DATABASE_FAILED;
-    }
-    for (size_t i = 0; i < database->count; i++) {
-        struct item *item = database->items[i];
-
-        item->outcome = item_outcome_from_text(PQgetvalue(result, (int)i, 0));
-        (void)snprintf(item->token_label, sizeof item->token_label, "%s", PQgetvalue(result, (int)i, 1));
-    }
-    return DATABASE_DONE;
 }
 
 /* Whether it is the server's cache of plans that says so, and not something that the statement has called. */
@@ -448,6 +352,10 @@ static enum database_result judge_error(struct database *database, const PGresul
     case SQLSTATE_RETRY:
         log_warning("unable to store, will try again: %s (SQLSTATE %s)", message, sqlstate);
         return DATABASE_CONFLICT;
+    case SQLSTATE_CLOCK:
+        log_warning("unable to store, will ask for the time and try again: %s", message);
+        database->session.clock = (struct server_clock){0};
+        return DATABASE_CONFLICT;
     case SQLSTATE_SCHEMA:
         complain(database, "store: the database's schema is not the one this program needs", message);
         return DATABASE_UNAVAILABLE;
@@ -477,6 +385,100 @@ static enum database_result judge_error(struct database *database, const PGresul
     return DATABASE_FAILED;
 }
 
+/* The server's clock is needed where something may be stored. */
+static bool has_to_greet(const struct database *database)
+{
+    return database->attempt->number != 0 && !server_clock_is_fresh(&database->session.clock, clock_now_ms());
+}
+
+/* Learns the server's clock. False where the connection is lost, or the deadline has passed; or where
+ * database->result says already what becomes of the batch. */
+static bool greet(struct database *database, int64_t deadline_ms)
+{
+    PGresult *refusal;
+    bool ok = session_greet(&database->session, database->connection, deadline_ms, &refusal);
+
+    if (refusal != NULL) {
+        database->result = judge_error(database, refusal);
+        PQclear(refusal);
+    }
+    return ok;
+}
+
+/* Not for the first batch: plain CGI sends no other. */
+static bool has_to_prepare(const struct database *database)
+{
+    return database->is_used && !database->is_prepared && !database->cannot_prepare;
+}
+
+/* Hands the batch to libpq, which keeps what does not leave at once. */
+static bool queue_batch(struct database *database)
+{
+    const struct attempt *attempt = database->attempt;
+    char version[16], store_until[24], started[24], number[24], lost[QUERY_NUMBERS_SIZE];
+    bool stores = attempt->number != 0;
+    const char *const values[PARAMETERS] = {version,
+                                            database->batch.data,
+                                            stores ? store_until : NULL,
+                                            stores ? started : NULL,
+                                            stores ? number : NULL,
+                                            lost};
+
+    database->is_used = true;
+    database->sent_ms = clock_now_ms();
+    (void)snprintf(version, sizeof version, "%d", SCHEMA_VERSION);
+    (void)snprintf(store_until, sizeof store_until, "%lld",
+                   (long long)server_clock_at(&database->session.clock, attempt->store_until_ms));
+    (void)snprintf(started, sizeof started, "%lld", (long long)database->session.clock.started_us);
+    (void)snprintf(number, sizeof number, "%lld", (long long)attempt->number);
+    query_write_numbers(attempt->lost, attempt->lost_count, lost);
+    if (database->is_prepared) {
+        return PQsendQueryPrepared(database->connection, STATEMENT, PARAMETERS, values, NULL, NULL, 0) == 1;
+    }
+    return PQsendQueryParams(database->connection, query, PARAMETERS, NULL, values, NULL, NULL, 0) == 1;
+}
+
+static enum database_result fail_to_send(struct database *database)
+{
+    complain(database, "send to the database", why_not(database->connection));
+    lose_silent(database);
+    return DATABASE_UNREACHABLE;
+}
+
+/* Sees to it that all of the batch has left; false where database->result says what becomes of it, once it is
+ * not to be stored any more, or the connection is lost. The server has nothing then that it could store: a
+ * batch that is not whole is none. */
+static bool finish_sending(struct database *database)
+{
+    int64_t deadline_ms = database->attempt->store_until_ms;
+
+    if (database->is_postponed) {
+        if ((has_to_greet(database) && !greet(database, deadline_ms)) ||
+            (has_to_prepare(database) && !prepare(database, deadline_ms)) || !queue_batch(database)) {
+            return false;
+        }
+    }
+    return query_flush(database->connection, deadline_ms);
+}
+
+static enum database_result read_outcomes(struct database *database, const PGresult *result)
+{
+    if ((size_t)PQntuples(result) != database->count || PQnfields(result) != COLUMNS) {
+        log_error("intake.apply_batch gave %d rows for %zu items", PQntuples(result), database->count);
+        return DATABASE_FAILED;
+    }
+    for (size_t i = 0; i < database->count; i++) {
+        struct item *item = database->items[i];
+
+        item->outcome = item_outcome_from_text(PQgetvalue(result, (int)i, COLUMN_OUTCOME));
+        (void)snprintf(item->token_label, sizeof item->token_label, "%s",
+                       PQgetvalue(result, (int)i, COLUMN_LABEL));
+    }
+    server_clock_hear(&database->session.clock, query_read_number(result, 0, COLUMN_NOW),
+                      query_read_number(result, 0, COLUMN_STARTED), database->sent_ms, clock_now_ms());
+    return DATABASE_DONE;
+}
+
 void database_send(struct database *database, struct item *const *items, size_t count,
                    const struct attempt *attempt)
 {
@@ -491,7 +493,8 @@ void database_send(struct database *database, struct item *const *items, size_t 
         database->result = DATABASE_FAILED;
         return;
     }
-    database->is_postponed = has_to_prepare(database) || database->batch.len > AT_ONCE_BYTES;
+    database->is_postponed =
+        has_to_greet(database) || has_to_prepare(database) || database->batch.len > AT_ONCE_BYTES;
     if (!database->is_postponed && (!queue_batch(database) || PQflush(database->connection) < 0)) {
         database->result = fail_to_send(database);
     }
@@ -507,9 +510,10 @@ enum database_result database_await(struct database *database)
         return database->result;
     }
     if (!finish_sending(database)) {
-        return fail_to_send(database);
+        return database->result != DATABASE_LOST ? database->result : fail_to_send(database);
     }
-    while ((result = next_result(database, database->attempt->deadline_ms, &in_time)) != NULL) {
+    while ((result = query_next_result(database->connection, database->attempt->deadline_ms, &in_time)) !=
+           NULL) {
         if (PQresultStatus(result) == PGRES_TUPLES_OK) {
             verdict = read_outcomes(database, result);
         } else {

@@ -10,14 +10,15 @@
 #include "base/buffer.h"
 #include "store/item.h"
 #include "store/servers.h"
+#include "store/session.h"
 
 enum { LOST_ATTEMPTS_MAX = 8 };
 
 /* One call of apply_batch, and what it must know about calls before it. */
 struct attempt {
     int64_t deadline_ms;    /* of clock_now_ms(): nobody waits for the answer any longer */
-    int64_t store_until_ms; /* later than this the database shall store nothing */
-    int64_t number;         /* that no other attempt has, anywhere; 0 for none */
+    int64_t store_until_ms; /* later than this the database stores nothing, whatever its session does */
+    int64_t number;         /* that no other attempt has, anywhere; 0 where there is nothing to store */
     const int64_t *lost;    /* attempts with the same items that may still run */
     size_t lost_count;      /* at most LOST_ATTEMPTS_MAX */
 };
@@ -42,6 +43,8 @@ struct database {
     bool is_used;              /* a batch has gone over this connection */
     bool is_prepared;          /* this connection knows the statement by its name */
     bool cannot_prepare;       /* a pooler hands statements to one server session after another */
+    struct session session;    /* the server's, behind this connection */
+    int64_t sent_ms;           /* when what is under way was sent */
     bool is_unconfirmed;       /* the last batch was committed without the standby's word */
     struct buffer batch;       /* the encoded batch, kept for the next */
     struct item *const *items; /* those that are under way, and whose they are until database_await; */

@@ -27,12 +27,14 @@ static const struct {
     {"55P03", SQLSTATE_RETRY},     /* lock_not_available: apply_batch's lock_timeout */
     {"57", SQLSTATE_UNAVAILABLE},  /* operator intervention; query_canceled: somebody meant it */
     {"IS001", SQLSTATE_SCHEMA},    /* raised by apply_batch */
-    {"3F000", SQLSTATE_SCHEMA},    /* no schema intake */
-    {"42883", SQLSTATE_SCHEMA},    /* no such function */
-    {"42P01", SQLSTATE_SCHEMA},    /* no such table */
-    {"42703", SQLSTATE_SCHEMA},    /* no such column */
-    {"42501", SQLSTATE_RIGHT},     /* insufficient_privilege: the administrator's to mend */
-    {"23505", SQLSTATE_KEY},       /* unique_violation */
+    {"IS002", SQLSTATE_CLOCK},     /* raised by apply_batch */
+    {"IS003", SQLSTATE_UNAVAILABLE}, /* raised by apply_batch: the administrator's to mend */
+    {"3F000", SQLSTATE_SCHEMA},      /* no schema intake */
+    {"42883", SQLSTATE_SCHEMA},      /* no such function */
+    {"42P01", SQLSTATE_SCHEMA},      /* no such table */
+    {"42703", SQLSTATE_SCHEMA},      /* no such column */
+    {"42501", SQLSTATE_RIGHT},       /* insufficient_privilege: the administrator's to mend */
+    {"23505", SQLSTATE_KEY},         /* unique_violation */
     {"2200H", SQLSTATE_UNAVAILABLE}, /* sequence_generator_limit_exceeded */
     {"53", SQLSTATE_UNAVAILABLE},    /* insufficient resources: disk_full, out_of_memory */
     {"54001", SQLSTATE_UNAVAILABLE}, /* statement_too_complex: max_stack_depth is too small for 100 levels */

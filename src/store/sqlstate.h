@@ -7,6 +7,7 @@ enum sqlstate_action {
     SQLSTATE_PLAN,        /* the same where the server's cache of plans says so, or else ours */
     SQLSTATE_ELSEWHERE,   /* the server is not the one that can be written to: try again, on another first */
     SQLSTATE_RETRY,       /* the transaction lost against another: try again */
+    SQLSTATE_CLOCK,       /* too late by the server's clock, or we know it badly: learn it, try again */
     SQLSTATE_SCHEMA,      /* the schema is not the one this build needs: answer 503 until it is */
     SQLSTATE_LOGIN,       /* the login is refused: as SQLSTATE_RECONNECT, and answer 503 that says so */
     SQLSTATE_RIGHT,       /* the role lacks a right: answer 503 until it has it */

@@ -361,6 +361,18 @@ void site_pause_postgres(struct site *site)
     signal_postgres(site, SIGSTOP);
 }
 
+bool site_pause_session(struct site *site, int nth)
+{
+    char sql[256];
+
+    (void)snprintf(sql, sizeof sql,
+                   "SELECT (array_agg(pid ORDER BY backend_start))[1 + %d %% count(*)::integer] "
+                   "FROM pg_stat_activity WHERE usename = 'incidents_fcgi' HAVING count(*) > 0",
+                   nth);
+    (void)snprintf(site->paused, sizeof site->paused, "%s", site_query(site, sql));
+    return site->paused[0] != '\0' && kill((pid_t)strtol(site->paused, NULL, 10), SIGSTOP) == 0;
+}
+
 void site_resume_postgres(struct site *site)
 {
     signal_postgres(site, SIGCONT);

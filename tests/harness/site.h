@@ -39,10 +39,13 @@ void site_stop(struct site *site);
 
 void site_start_postgres(struct site *site, const char *arguments);
 void site_stop_postgres(struct site *site, int signal_number);
-/* Stops the postmaster and the worker's sessions where they are, as if its machine stood still; lets them go
- * on. */
+/* Stops the postmaster and the worker's sessions where they are, as if its machine stood still; lets all go
+ * on that stand still, the latter also where nothing does. */
 void site_pause_postgres(struct site *site);
 void site_resume_postgres(struct site *site);
+/* Stops one of the worker's sessions, the nth of those that there are, in the same way; false where there is
+ * none. site_resume_postgres lets it go on. */
+bool site_pause_session(struct site *site, int nth);
 /* A session of the owner's that has run the statement in a transaction and stays in it, for others to wait
  * for; takes it back. */
 PGconn *site_hold(const struct site *site, const char *sql);

@@ -163,7 +163,8 @@ static void a_batch_that_changes_an_incident_twice_is_refused_whole(void **state
     PQfinish(connection);
     assert_string_equal(
         site_query(&site, "SELECT string_agg(reference_id || name, ' ') FROM intake.incident"), "old0");
-    assert_string_equal(apply("[{\"reference_id\":\"old\",\"name\":\"0\"},{\"reference_id\":\"old\"}]"),
+    (void)apply("[{\"reference_id\":\"kept\",\"name\":\"0\"}]");
+    assert_string_equal(apply("[{\"reference_id\":\"kept\",\"name\":\"0\"},{\"reference_id\":\"kept\"}]"),
                         "unchanged good, unchanged good");
 }
 
@@ -331,6 +332,122 @@ static void services_that_were_left_behind_are_in_nobodys_way(void **state)
     assert_string_equal(stored("l"), "good [[\"b\", null], [\"a\", null]]");
 }
 
+/* ---- What another call is about to store, whose client was told long ago that it failed ---- */
+
+static void unchanged_is_not_said_of_what_is_about_to_change(void **state)
+{
+    (void)state;
+    (void)apply("[{\"reference_id\":\"r\",\"name\":\"v0\"}]");
+    assert_string_equal(apply_across("SELECT test.apply('[{\"reference_id\":\"r\",\"name\":\"v1\"}]')",
+                                     "[{\"reference_id\":\"r\",\"name\":\"v0\"}]"),
+                        "updated good");
+    assert_string_equal(stored("r"), "v0 good");
+}
+
+static void unchanged_is_not_said_of_what_is_about_to_go(void **state)
+{
+    (void)state;
+    (void)apply("[{\"reference_id\":\"r\",\"name\":\"v0\"}]");
+    assert_string_equal(apply_across("SELECT test.apply('[{\"op\":\"delete\",\"reference_id\":\"r\"}]')",
+                                     "[{\"reference_id\":\"r\",\"name\":\"v0\"}]"),
+                        "created good");
+    assert_string_equal(stored("r"), "v0 good");
+}
+
+/* Beside others of which one is there and one is not. */
+static void not_found_is_not_said_of_what_is_about_to_come(void **state)
+{
+    (void)state;
+    (void)apply("[{\"reference_id\":\"there\"}]");
+    assert_string_equal(apply_across("SELECT test.apply('[{\"reference_id\":\"r\",\"name\":\"v1\"}]')",
+                                     "[{\"op\":\"delete\",\"reference_id\":\"r\"},"
+                                     "{\"op\":\"delete\",\"reference_id\":\"there\"},"
+                                     "{\"op\":\"delete\",\"reference_id\":\"nowhere\"}]"),
+                        "deleted good, deleted good, not_found good");
+    assert_string_equal(site_query(&site, "SELECT count(*) FROM intake.incident"), "0");
+}
+
+/* ---- What must not be stored any more ---- */
+
+/* The SQLSTATE with which apply_batch refuses the item with those further arguments; "" where it does not. */
+static const char *refusal(const char *arguments)
+{
+    static char sqlstate[8];
+    char sql[512];
+    PGconn *connection = PQconnectdb(site.owner_url);
+    const char *given;
+    PGresult *result;
+
+    (void)snprintf(sql, sizeof sql,
+                   "SELECT * FROM intake.apply_batch(intake.schema_version(), "
+                   "test.completed('[{\"reference_id\":\"r\",\"name\":\"late\"}]'), %s)",
+                   arguments);
+    result = PQexec(connection, sql);
+    given = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    (void)snprintf(sqlstate, sizeof sqlstate, "%s", given != NULL ? given : "");
+    PQclear(result);
+    PQfinish(connection);
+    return sqlstate;
+}
+
+static void a_batch_is_stored_until_a_moment_of_the_servers_clock(void **state)
+{
+    (void)state;
+    assert_string_equal(
+        refusal("store_until_us => intake.to_microseconds(clock_timestamp() - interval '1 microsecond')"),
+        "IS002");
+    assert_string_equal(stored("r"), "");
+    assert_string_equal(
+        refusal("store_until_us => intake.to_microseconds(clock_timestamp() + interval '1 hour'), "
+                "server_started_us => intake.to_microseconds(pg_postmaster_start_time())"),
+        "");
+    assert_string_equal(stored("r"), "late good");
+}
+
+/* Which comes late by whatever the clock of this one says. */
+static void a_batch_is_not_stored_by_the_clock_of_another_server(void **state)
+{
+    (void)state;
+    assert_string_equal(
+        refusal("store_until_us => intake.to_microseconds(clock_timestamp() + interval '1 hour'), "
+                "server_started_us => intake.to_microseconds(pg_postmaster_start_time()) - 1"),
+        "IS002");
+    assert_string_equal(stored("r"), "");
+}
+
+static void a_call_that_begins_behind_its_repetition_stores_nothing(void **state)
+{
+    (void)state;
+    assert_string_equal(refusal("attempt => 8, lost => '{7}'"), "");
+    (void)apply("[{\"reference_id\":\"r\",\"name\":\"newer\"}]");
+    assert_string_equal(refusal("attempt => 7"), "55P03");
+    assert_string_equal(stored("r"), "newer good");
+    assert_string_equal(refusal("attempt => 9"), "");
+}
+
+static void abandoned_calls_are_forgotten_after_a_day(void **state)
+{
+    (void)state;
+    (void)site_query(&site, "TRUNCATE intake.abandoned_attempt");
+    (void)site_query(&site, "INSERT INTO intake.abandoned_attempt VALUES (1, now() - interval '25 hours'), "
+                            "(2, now() - interval '23 hours')");
+    assert_string_equal(refusal("attempt => 8, lost => '{3}'"), "");
+    assert_string_equal(
+        site_query(&site,
+                   "SELECT string_agg(number::text, ' ' ORDER BY number) FROM intake.abandoned_attempt"),
+        "2 3");
+}
+
+/* What is above counts on a fresh snapshot for each statement. */
+static void a_session_that_keeps_its_snapshot_is_refused(void **state)
+{
+    (void)state;
+    (void)site_query(&site, "ALTER ROLE CURRENT_USER SET default_transaction_isolation = 'repeatable read'");
+    assert_string_equal(refusal("attempt => 10"), "IS003");
+    (void)site_query(&site, "ALTER ROLE CURRENT_USER RESET default_transaction_isolation");
+    assert_string_equal(stored("r"), "");
+}
+
 static int start(void **state)
 {
     char token[SITE_TOKEN_MAX];
@@ -365,6 +482,14 @@ int main(void)
         cmocka_unit_test_setup(incidents_are_locked_in_the_order_of_their_ids, empty),
         cmocka_unit_test_setup(incidents_are_created_in_the_order_of_their_ids, empty),
         cmocka_unit_test_setup(services_that_were_left_behind_are_in_nobodys_way, empty),
+        cmocka_unit_test_setup(unchanged_is_not_said_of_what_is_about_to_change, empty),
+        cmocka_unit_test_setup(unchanged_is_not_said_of_what_is_about_to_go, empty),
+        cmocka_unit_test_setup(not_found_is_not_said_of_what_is_about_to_come, empty),
+        cmocka_unit_test_setup(a_batch_is_stored_until_a_moment_of_the_servers_clock, empty),
+        cmocka_unit_test_setup(a_batch_is_not_stored_by_the_clock_of_another_server, empty),
+        cmocka_unit_test_setup(a_call_that_begins_behind_its_repetition_stores_nothing, empty),
+        cmocka_unit_test_setup(abandoned_calls_are_forgotten_after_a_day, empty),
+        cmocka_unit_test_setup(a_session_that_keeps_its_snapshot_is_refused, empty),
     };
 
     return cmocka_run_group_tests(tests, start, finish);

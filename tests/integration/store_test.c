@@ -429,10 +429,11 @@ static void replace_function(const char *type, const char *body)
 {
     char statement[512];
 
-    (void)site_query(&site, "ALTER FUNCTION intake.apply_batch(integer, jsonb, integer, bigint, bigint[]) "
-                            "RENAME TO apply_batch_kept");
+    (void)site_query(&site,
+                     "ALTER FUNCTION intake.apply_batch(integer, jsonb, bigint, bigint, bigint, bigint[]) "
+                     "RENAME TO apply_batch_kept");
     (void)snprintf(statement, sizeof statement,
-                   "CREATE FUNCTION intake.apply_batch(integer, jsonb, integer, bigint, bigint[]) "
+                   "CREATE FUNCTION intake.apply_batch(integer, jsonb, bigint, bigint, bigint, bigint[]) "
                    "RETURNS TABLE (outcome %s, token_label %s) LANGUAGE sql AS $$ %s $$",
                    type, type, body);
     (void)site_query(&site, statement);
@@ -604,7 +605,7 @@ static void a_prepared_statement_whose_result_has_changed_costs_no_request(void 
         (void)await(send_upsert(store, "before", "n"));
     }
     replace_function("varchar", "SELECT outcome::varchar, token_label::varchar "
-                                "FROM intake.apply_batch_kept($1, $2, $3, $4, $5)");
+                                "FROM intake.apply_batch_kept($1, $2, $3, $4, $5, $6)");
     assert_int_equal(await(send_upsert(store, "changed", "n")), ITEM_CREATED);
     restore_function();
     stop_store(store);
@@ -917,6 +918,50 @@ static void two_requests_that_were_lost_undo_nothing_newer(void **state)
     (void)site_query(&site, "DROP TABLE test.stalled");
     assert_string_equal(site_query(&site, "SELECT name FROM intake.incident WHERE reference_id = 'one'"),
                         "new");
+    stop_store(store);
+}
+
+/* The one session of the store's. */
+static pid_t session_of_the_store(void)
+{
+    return (pid_t)strtol(
+        site_query(&site, "SELECT pid FROM pg_stat_activity WHERE usename = 'incidents_fcgi'"), NULL, 10);
+}
+
+static void await_end_of_session(pid_t session)
+{
+    char sql[128];
+
+    (void)snprintf(sql, sizeof sql, "SELECT count(*) FROM pg_stat_activity WHERE pid = %ld", (long)session);
+    await_result(sql, "0");
+}
+
+static const char *name_of(const char *id)
+{
+    return site_query_for(&site, "SELECT name FROM intake.incident WHERE reference_id = $1", id);
+}
+
+/* A session that stands still has the batch in its socket, and reads it when nobody waits any more. */
+static void a_batch_that_was_given_up_is_never_stored(void **state)
+{
+    struct settings settings = settings_for(1);
+    struct store *store;
+    pid_t session;
+    enum item_outcome given_up, newer;
+
+    (void)state;
+    settings.deadline_ms = 2000;
+    store = start_store(store_start, &settings);
+    assert_int_equal(await(send_upsert(store, "given up", "v0")), ITEM_CREATED);
+    session = session_of_the_store();
+    assert_int_equal(kill(session, SIGSTOP), 0);
+    given_up = await(send_upsert(store, "given up", "v1"));
+    newer = await(send_upsert(store, "given up", "v2"));
+    assert_int_equal(kill(session, SIGCONT), 0);
+    await_end_of_session(session);
+    assert_int_equal(given_up, ITEM_UNAVAILABLE);
+    assert_int_equal(newer, ITEM_UPDATED);
+    assert_string_equal(name_of("given up"), "v2");
     stop_store(store);
 }
 
@@ -1455,6 +1500,7 @@ int main(void)
         CASE(several_slow_items_leave_two_connections_to_the_others),
         CASE(a_batch_that_was_lost_undoes_nothing_newer),
         CASE(two_requests_that_were_lost_undo_nothing_newer),
+        CASE(a_batch_that_was_given_up_is_never_stored),
         CASE(whoever_gives_up_at_a_lock_ends),
         CASE(a_database_that_stood_still_is_found_again_by_one_connection),
         CASE(a_database_that_stood_still_is_found_again_by_several),

@@ -33,7 +33,7 @@ for (const release of ['postgres16', 'postgres17', 'postgres18']) {
     const { PGlite } = await import(release);
     const db = new PGlite();
     const apply = async (items) => (await db.query(statement,
-        [files.length, JSON.stringify(items), 8000, null, '{}'])).rows.map((row) => row.outcome);
+        [files.length, JSON.stringify(items), null, null, null, '{}'])).rows.map((row) => row.outcome);
 
     for (const file of files) await db.exec(fs.readFileSync(new URL(file, directory), 'utf8'));
     await db.exec(`INSERT INTO intake.api_token (token_hash, prefix, label, scopes) VALUES

@@ -124,6 +124,27 @@ static void postgres_stands_still_for_longer_than_the_deadline(void **state)
     close_ledger(ledger, "Postgres stands still (SIGSTOP) for two deadlines", times, slowest_ms);
 }
 
+/* What lies in its socket is read when its clients have been told long ago that it was not stored. The
+ * sessions take turns. */
+static void a_session_stands_still_for_longer_than_the_deadline(void **state)
+{
+    struct ledger *ledger = open_ledger("session");
+    int times = torture_amount(4, 50);
+    int64_t slowest_ms = 0;
+
+    (void)state;
+    for (int i = 0; i < times; i++) {
+        clock_sleep_ms(BETWEEN_MS);
+        while (!site_pause_session(&site, i)) {
+            clock_sleep_ms(1);
+        }
+        clock_sleep_ms(2 * DEADLINE_MS);
+        site_resume_postgres(&site);
+        ledger_await_recovery(ledger, &slowest_ms);
+    }
+    close_ledger(ledger, "a session stands still (SIGSTOP) for two deadlines", times, slowest_ms);
+}
+
 static void the_worker_is_killed(void **state)
 {
     struct ledger *ledger = open_ledger("worker");
@@ -452,6 +473,7 @@ static int finish(void **state)
 static int abandon(void **state)
 {
     (void)state;
+    site_resume_postgres(&site); /* what a test that failed has left */
     crowd_abandon_all();
     return 0;
 }
@@ -465,6 +487,7 @@ int main(void)
         CASE(postgres_stops_in_an_orderly_way),
         CASE(sessions_are_terminated_at_random),
         CASE(postgres_stands_still_for_longer_than_the_deadline),
+        CASE(a_session_stands_still_for_longer_than_the_deadline),
         CASE(the_worker_is_killed),
         CASE(nginx_is_reloaded),
         CASE(connections_are_used_up),

@@ -202,6 +202,27 @@ static void postgres_behind_it_stands_still_for_longer_than_the_deadline(void **
     close_ledger(ledger, "Postgres behind it stands still for two deadlines", times, slowest_ms);
 }
 
+/* What lies in its socket is read when its clients have been told long ago that it was not stored. The
+ * sessions take turns. */
+static void a_session_behind_it_stands_still_for_longer_than_the_deadline(void **state)
+{
+    struct ledger *ledger = open_ledger("session");
+    int times = torture_amount(2, 50);
+    int64_t slowest_ms = 0;
+
+    (void)state;
+    for (int i = 0; i < times; i++) {
+        clock_sleep_ms(BETWEEN_MS);
+        while (!site_pause_session(&site, i)) {
+            clock_sleep_ms(1);
+        }
+        clock_sleep_ms(2 * DEADLINE_MS);
+        site_resume_postgres(&site);
+        ledger_await_recovery(ledger, &slowest_ms);
+    }
+    close_ledger(ledger, "a session behind it stands still for two deadlines", times, slowest_ms);
+}
+
 /* Those that have done something: PgBouncer takes one that ends while it logs in for a server that is down,
  * and waits. */
 static void sessions_behind_it_are_terminated(void **state)
@@ -292,6 +313,7 @@ static int finish(void **state)
 static int abandon(void **state)
 {
     (void)state;
+    site_resume_postgres(&site); /* what a test that failed has left */
     crowd_abandon_all();
     return 0;
 }
@@ -308,6 +330,7 @@ int main(void)
         CASE(a_pause_longer_than_the_deadline_is_got_over),
         CASE(postgres_behind_it_is_killed),
         CASE(postgres_behind_it_stands_still_for_longer_than_the_deadline),
+        CASE(a_session_behind_it_stands_still_for_longer_than_the_deadline),
         CASE(a_statement_that_is_prepared_elsewhere_is_sent_whole),
     };
 
