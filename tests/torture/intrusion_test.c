@@ -235,12 +235,13 @@ static void expect_nobody_caught(const char *by)
 
 static void a_batch(char *call, size_t size, const char *token)
 {
-    (void)snprintf(call, size,
-                   "SELECT outcome FROM intake.apply_batch(%d, pg_catalog.jsonb_build_array("
-                   "pg_catalog.jsonb_build_object('op', 'upsert', 'token', "
-                   "pg_catalog.encode(pg_catalog.sha256('%s'), 'hex'), 'reference_id', 'trapped', "
-                   "'started_at', '2024-01-01', 'services', '[[\"a\",null]]'::jsonb)), 5000, 77)",
-                   SCHEMA_VERSION, token);
+    (void)snprintf(
+        call, size,
+        "SELECT outcome FROM intake.apply_batch(%d, pg_catalog.jsonb_build_array("
+        "pg_catalog.jsonb_build_object('op', 'upsert', 'token', "
+        "pg_catalog.encode(pg_catalog.sha256('%s'), 'hex'), 'reference_id', 'trapped', "
+        "'started_at', '2024-01-01', 'services', '[[\"a\",null]]'::jsonb)), attempt => 77, lost => '{76}')",
+        SCHEMA_VERSION, token);
 }
 
 static void nobody_elses_functions_and_operators_run_with_our_rights(void **state)
