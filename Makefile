@@ -31,7 +31,9 @@ BUILD    := build/$(if $(SANITIZE),$(subst $(comma),-,$(SANITIZE)),$(if $(COVERA
 
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wvla -Wformat=2 -Wstrict-prototypes -Werror
 FORTIFY  := $(if $(findstring _FORTIFY_SOURCE,$(CPPFLAGS) $(CFLAGS)),,-D_FORTIFY_SOURCE=2)
-HARDEN   := -fstack-protector-strong -fPIE $(if $(SANITIZE)$(COVERAGE),,-O2 $(FORTIFY) -fcf-protection)
+# Control-flow enforcement is of x86 alone.
+CET      := $(if $(filter x86_64-% i386-% i486-% i586-% i686-%,$(shell $(CC) -dumpmachine 2>/dev/null)),-fcf-protection)
+HARDEN   := -fstack-protector-strong -fPIE $(if $(SANITIZE)$(COVERAGE),,-O2 $(FORTIFY) $(CET))
 # What runs is counted for gcov, without losing what threads count at the same time.
 COUNTED  := -O0 --coverage -fprofile-update=atomic
 DEBUG    := -g $(if $(SANITIZE),-O1 -fno-omit-frame-pointer -fsanitize=$(SANITIZE) -fno-sanitize-recover=all) $(if $(COVERAGE),$(COUNTED))
@@ -66,7 +68,7 @@ UNIT_LIBRARY_OBJECTS := $(call objects,$(filter-out src/admin/main.c,$(UNIT_CODE
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all setup run test tests tests-of-threads torture check coverage fuzz bundle deb newer-postgres bench pictures format clean install uninstall help
+.PHONY: all setup run test tests tests-of-threads cross torture check coverage fuzz bundle deb newer-postgres bench pictures format clean install uninstall help
 
 all: ## build incidents.fcgi and incidentctl
 	@scripts/setup --check build
@@ -129,6 +131,10 @@ test: ## everything that must hold, against real servers, under the sanitizers
 	@$(MAKE) --no-print-directory $(JOBS) SANITIZE=thread tests-of-threads
 	@scripts/test build/address-undefined
 	@scripts/test build/thread $(notdir $(OF_THREADS))
+
+cross: ## build for ARCH (arm64, i386, s390x) in a fresh Debian of its own, and run the unit tests there under QEMU
+	@scripts/setup cross
+	@scripts/cross '$(ARCH)' $(SUITE)
 
 torture: ## try to lose something: faults, failover, hostile input, no memory; TRIALS="faults ..." for some (an hour)
 	@scripts/setup run test torture

@@ -221,7 +221,7 @@ static void retry(struct window *window)
 static void wait_a_moment(struct window *window, size_t wake_at)
 {
     int64_t until_ms = clock_now_ms() + WAIT_MS;
-    const struct timespec until = {.tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000};
+    const struct timespec until = clock_timespec(until_ms);
 
     window->wake_at = wake_at;
     (void)pthread_cond_timedwait(&window->progress, &window->mutex, &until);

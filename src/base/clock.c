@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <time.h>
 
 enum { POLL_MAX_MS = 60000 };
 
@@ -15,9 +14,17 @@ int64_t clock_now_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+struct timespec clock_timespec(int64_t milliseconds)
+{
+    int64_t seconds = milliseconds / 1000;
+
+    return (struct timespec){.tv_sec = (time_t)(seconds < INT32_MAX ? seconds : INT32_MAX),
+                             .tv_nsec = (long)(milliseconds % 1000) * 1000000};
+}
+
 void clock_sleep_ms(int64_t milliseconds)
 {
-    struct timespec left = {.tv_sec = milliseconds / 1000, .tv_nsec = (milliseconds % 1000) * 1000000};
+    struct timespec left = clock_timespec(milliseconds);
 
     while (nanosleep(&left, &left) != 0 && errno == EINTR) {
     }

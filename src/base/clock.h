@@ -4,9 +4,14 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 /* Milliseconds of CLOCK_MONOTONIC. */
 int64_t clock_now_ms(void);
+
+/* That many milliseconds, not below 0, as system calls want them; cut off at 68 years, where a time_t of 32
+ * bits ends. */
+struct timespec clock_timespec(int64_t milliseconds);
 
 /* Sleeps for that many milliseconds, through interruptions. */
 void clock_sleep_ms(int64_t milliseconds);

@@ -491,7 +491,7 @@ static void await_end_of_stay(const struct server *server, const sigset_t *signa
     }
     while (signal_number <= 0 && resident_is_found() && (left_ms = patience_left_ms(server, born_ms)) > 0) {
         int64_t nap_ms = left_ms < LOOK_ROUND_MS ? left_ms : LOOK_ROUND_MS;
-        struct timespec patience = {.tv_sec = nap_ms / 1000, .tv_nsec = nap_ms % 1000 * 1000000};
+        struct timespec patience = clock_timespec(nap_ms);
 
         signal_number = sigtimedwait(signals, NULL, &patience);
     }

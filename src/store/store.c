@@ -727,7 +727,7 @@ static bool tend(struct store *store)
 /* Sleeps until something is due, or the condition is signalled. The caller holds the mutex. */
 static void wait_until(struct store *store, pthread_cond_t *condition, int64_t until_ms)
 {
-    const struct timespec until = {.tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000};
+    const struct timespec until = clock_timespec(until_ms);
 
     if (until_ms == NEVER) {
         (void)pthread_cond_wait(condition, &store->mutex);
