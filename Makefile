@@ -123,7 +123,11 @@ run: ## serve on 127.0.0.1:$PORT with a private Postgres in $STATE, until Ctrl-C
 	@$(MAKE) --no-print-directory $(JOBS) $(BUILD)/incidents.fcgi $(BUILD)/incidentctl
 	@STATE='$(subst ','\'',$(STATE))' PORT='$(PORT)' BUILD='$(BUILD)' exec env --default-signal=INT,HUP scripts/run
 
-test: ## everything that must hold, against real servers, under the sanitizers
+test: ## everything that must hold, against real servers, under the sanitizers; SUITE=trixie in a fresh tree of that Debian
+ifdef SUITE
+	@scripts/setup tree
+	@scripts/tree '$(SUITE)' "$$(dpkg --print-architecture)" make,git make test
+else
 	@scripts/setup run test
 	@$(MAKE) --no-print-directory $(JOBS) $(BUILD)/incidents.fcgi $(BUILD)/incidentctl
 	@scripts/check $(BUILD) quick
@@ -131,6 +135,7 @@ test: ## everything that must hold, against real servers, under the sanitizers
 	@$(MAKE) --no-print-directory $(JOBS) SANITIZE=thread tests-of-threads
 	@scripts/test build/address-undefined
 	@scripts/test build/thread $(notdir $(OF_THREADS))
+endif
 
 cross: ## build for ARCH (arm64, i386, s390x) in a fresh Debian of its own, and run the unit tests there under QEMU
 	@scripts/setup cross
