@@ -16,7 +16,7 @@ packages='libapache2-mod-fcgid=1:2.3.9-4 apache2-bin=2.4.71-1~deb12u1 libapr1=1.
     libnghttp2-14=1.52.0-1+deb12u3'
 directory=$(mktemp -d)
 server=
-trap '[ -z "$server" ] || { kill "$server"; wait "$server" || true; }; rm -rf "$directory"' EXIT
+trap '[ -z "$server" ] || { kill "$server" || true; wait "$server" || true; }; rm -rf "$directory"' EXIT
 chmod 755 "$directory" # the program runs as nobody where this is run by root
 cd "$directory"
 apt-get download -q $packages >apt.log 2>&1 || { cat apt.log; exit 2; }
