@@ -11,10 +11,7 @@
 #include "model/form.h"
 #include "model/json.h"
 
-#define BYTES(text)                                                                                          \
-    {                                                                                                        \
-        text, sizeof text - 1                                                                                \
-    }
+#define BYTES(text) text, sizeof text - 1
 
 static void a_form_is_said_as_json(void **state)
 {
@@ -22,26 +19,26 @@ static void a_form_is_said_as_json(void **state)
         struct slice form;
         const char *json;
     } cases[] = {
-        {BYTES("a=1"), "{\"a\":\"1\"}"},
-        {BYTES("a=1&b=2"), "{\"a\":\"1\",\"b\":\"2\"}"},
-        {BYTES("a=x&a=y"), "{\"a\":\"x\",\"a\":\"y\"}"},
-        {BYTES("a="), "{\"a\":\"\"}"},
-        {BYTES("a"), "{\"a\":\"\"}"},
-        {BYTES("="), "{\"\":\"\"}"},
-        {BYTES("&&a=1&"), "{\"a\":\"1\"}"},
-        {BYTES("&"), "{}"},
-        {BYTES(""), "{}"},
-        {BYTES("a=b=c"), "{\"a\":\"b=c\"}"},
-        {BYTES("a+b=c+%2B%20d"), "{\"a b\":\"c + d\"}"},
-        {BYTES("%61=%26%3d%C3%a9\xF0\x9F\x94\xA5"), "{\"a\":\"&=\xC3\xA9\xF0\x9F\x94\xA5\"}"},
-        {BYTES("a=%22%5C%0A%01"), "{\"a\":\"\\\"\\\\\\n\\u0001\"}"},
-        {BYTES("a=%00\0"), "{\"a\":\"\\u0000\\u0000\"}"},
-        {BYTES("\1"), "{\"\\u0001\":\"\"}"},
-        {BYTES("services=[\"a\"]&metadata=%7B%22x%22:1.10%7D"),
+        {{BYTES("a=1")}, "{\"a\":\"1\"}"},
+        {{BYTES("a=1&b=2")}, "{\"a\":\"1\",\"b\":\"2\"}"},
+        {{BYTES("a=x&a=y")}, "{\"a\":\"x\",\"a\":\"y\"}"},
+        {{BYTES("a=")}, "{\"a\":\"\"}"},
+        {{BYTES("a")}, "{\"a\":\"\"}"},
+        {{BYTES("=")}, "{\"\":\"\"}"},
+        {{BYTES("&&a=1&")}, "{\"a\":\"1\"}"},
+        {{BYTES("&")}, "{}"},
+        {{BYTES("")}, "{}"},
+        {{BYTES("a=b=c")}, "{\"a\":\"b=c\"}"},
+        {{BYTES("a+b=c+%2B%20d")}, "{\"a b\":\"c + d\"}"},
+        {{BYTES("%61=%26%3d%C3%a9\xF0\x9F\x94\xA5")}, "{\"a\":\"&=\xC3\xA9\xF0\x9F\x94\xA5\"}"},
+        {{BYTES("a=%22%5C%0A%01")}, "{\"a\":\"\\\"\\\\\\n\\u0001\"}"},
+        {{BYTES("a=%00\0")}, "{\"a\":\"\\u0000\\u0000\"}"},
+        {{BYTES("\1")}, "{\"\\u0001\":\"\"}"},
+        {{BYTES("services=[\"a\"]&metadata=%7B%22x%22:1.10%7D")},
          "{\"services\":[\"a\"],\"metadata\":{\"x\":1.10}}"},
-        {BYTES("services=&metadata"), "{\"services\":null,\"metadata\":null}"},
-        {BYTES("s%65rvices=+null+"), "{\"services\": null }"},
-        {BYTES("Services=[&meta=]"), "{\"Services\":\"[\",\"meta\":\"]\"}"},
+        {{BYTES("services=&metadata")}, "{\"services\":null,\"metadata\":null}"},
+        {{BYTES("s%65rvices=+null+")}, "{\"services\": null }"},
+        {{BYTES("Services=[&meta=]")}, "{\"Services\":\"[\",\"meta\":\"]\"}"},
     };
 
     (void)state;
@@ -63,25 +60,25 @@ static void what_is_no_form_is_named(void **state)
         struct slice form;
         const char *message;
     } cases[] = {
-        {BYTES("a=%"), "hexadecimal"},
-        {BYTES("a=%4"), "hexadecimal"},
-        {BYTES("a=%4&b=1"), "hexadecimal"},
-        {BYTES("a=%g0"), "hexadecimal"},
-        {BYTES("a=%0g"), "hexadecimal"},
-        {BYTES("a=%0\0"), "hexadecimal"},
-        {BYTES("%=1"), "hexadecimal"},
-        {BYTES("a=100%"), "hexadecimal"},
-        {BYTES("a=\xC3"), "not UTF-8"},
-        {BYTES("a=%C3&b=%A9"), "not UTF-8"},
-        {BYTES("%ff=1"), "not UTF-8"},
-        {BYTES("a=%ED%A0%80"), "not UTF-8"},
-        {BYTES("services=a"), "services in a form must be JSON"},
-        {BYTES("services=[1"), "services in a form must be JSON"},
-        {BYTES("metadata={} {}"), "metadata in a form must be JSON"},
-        {BYTES("metadata=null,\"reference_id\":\"x\""), "metadata in a form must be JSON"},
-        {BYTES("services=[&metadata=]"), "services in a form must be JSON"},
-        {BYTES("metadata=+"), "metadata in a form must be JSON"},
-        {BYTES("metadata=\"%5Cud800\""), "metadata in a form must be JSON"},
+        {{BYTES("a=%")}, "hexadecimal"},
+        {{BYTES("a=%4")}, "hexadecimal"},
+        {{BYTES("a=%4&b=1")}, "hexadecimal"},
+        {{BYTES("a=%g0")}, "hexadecimal"},
+        {{BYTES("a=%0g")}, "hexadecimal"},
+        {{BYTES("a=%0\0")}, "hexadecimal"},
+        {{BYTES("%=1")}, "hexadecimal"},
+        {{BYTES("a=100%")}, "hexadecimal"},
+        {{BYTES("a=\xC3")}, "not UTF-8"},
+        {{BYTES("a=%C3&b=%A9")}, "not UTF-8"},
+        {{BYTES("%ff=1")}, "not UTF-8"},
+        {{BYTES("a=%ED%A0%80")}, "not UTF-8"},
+        {{BYTES("services=a")}, "services in a form must be JSON"},
+        {{BYTES("services=[1")}, "services in a form must be JSON"},
+        {{BYTES("metadata={} {}")}, "metadata in a form must be JSON"},
+        {{BYTES("metadata=null,\"reference_id\":\"x\"")}, "metadata in a form must be JSON"},
+        {{BYTES("services=[&metadata=]")}, "services in a form must be JSON"},
+        {{BYTES("metadata=+")}, "metadata in a form must be JSON"},
+        {{BYTES("metadata=\"%5Cud800\"")}, "metadata in a form must be JSON"},
     };
 
     (void)state;
