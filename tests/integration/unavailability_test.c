@@ -261,8 +261,8 @@ static void statements_that_write_begin_with_a_comment(void **state)
     (void)site_query(&site, "GRANT incidents_fcgi TO incidents_owner"); /* who then sees its statements */
     assert_string_equal(site_query(&site,
                                    "SELECT count(*) > 0 AND bool_and(query LIKE '/* writes */ SELECT %') "
-                                   "FROM pg_stat_activity WHERE usename = 'incidents_fcgi'"),
-                        "t");
+                                   "FROM pg_stat_activity WHERE usename = 'incidents_fcgi' AND query <> ''"),
+                        "t"); /* a connection may be open that has asked nothing yet */
     (void)site_query(&site, "REVOKE incidents_fcgi FROM incidents_owner");
 }
 
