@@ -75,6 +75,7 @@ struct request {
     char body[256];
     int64_t took_ms;
     pthread_t thread;
+    atomic_bool is_done;
     bool is_joined;
 };
 
@@ -88,6 +89,7 @@ static void *submit(void *argument)
 
     store_apply(request->store, &request->item);
     request->took_ms = clock_now_ms() - before;
+    atomic_store(&request->is_done, true);
     return NULL;
 }
 
@@ -829,14 +831,14 @@ static void cut_connections(void)
 }
 
 /* Whether the request has no outcome for as long as its repetition would take, did it not wait. */
-static bool is_held_back(const struct request *request)
+static bool is_held_back(struct request *request)
 {
     int64_t until_ms = clock_now_ms() + 1000;
 
-    while (request->item.outcome == ITEM_PENDING && clock_now_ms() < until_ms) {
+    while (!atomic_load(&request->is_done) && clock_now_ms() < until_ms) {
         clock_sleep_ms(5);
     }
-    return request->item.outcome == ITEM_PENDING;
+    return !atomic_load(&request->is_done);
 }
 
 /* A batch whose connection is lost still runs: it has no business to come after its own repetition, and after
