@@ -14,7 +14,15 @@ set -eu
 packages='caddy=2.6.2-5'
 directory=$(mktemp -d)
 server='' program=''
-trap 'for pid in $server $program; do kill "$pid" || true; wait "$pid" || true; done; rm -rf "$directory"' EXIT
+finish()
+{
+    for pid in $server $program; do
+        kill "$pid" || true
+        wait "$pid" || true
+    done
+    rm -rf "$directory"
+}
+trap finish EXIT
 cd "$directory"
 apt-get download -q $packages >apt.log 2>&1 || { cat apt.log; exit 2; }
 for package in *.deb; do dpkg -x "$package" root; done
