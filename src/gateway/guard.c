@@ -139,6 +139,20 @@ static size_t declared_length(struct slice text)
     return request_read_content_length(text, &length) && length > 0 ? (size_t)length : 0;
 }
 
+/* Adds a pair. A NUL would end the value for whoever reads it and hide what comes behind: of a path, the
+ * method that was asked for. It becomes a byte that stands in no method, token or id either. */
+static void append_pair(struct buffer *params, const struct pair *pair)
+{
+    size_t value_at = params->len + pair->whole.len - pair->value.len;
+
+    buffer_append_slice(params, pair->whole);
+    for (size_t i = value_at; i < params->len; i++) {
+        if (params->data[i] == '\0') {
+            params->data[i] = 0x7f;
+        }
+    }
+}
+
 /* Of all variables keeps those that are read, each once: the first, as a look-up would find it. libfcgi makes
  * room for a name and a value by what their lengths say, so those must be true. */
 static enum guard_verdict pick_params(struct guard *guard)
@@ -162,7 +176,7 @@ static enum guard_verdict pick_params(struct guard *guard)
         number = request_find_variable(pair.name);
         if (number < REQUEST_VARIABLES && !seen[number]) {
             seen[number] = true;
-            buffer_append_slice(&picked, pair.whole);
+            append_pair(&picked, &pair);
             if (number == CONTENT_LENGTH) {
                 guard->body_declared = declared_length(pair.value);
             }

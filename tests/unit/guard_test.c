@@ -198,6 +198,16 @@ static void only_variables_that_are_read_are_kept_and_each_once(void **state)
                         guard.params.len);
 }
 
+static void a_nul_ends_no_value(void **state)
+{
+    (void)state;
+    begin(1, 1, 1);
+    record(PARAMS, 1, "\11\12PATH_INFO/upsert\0\0x", 2 + 9 + 10);
+    text_record(PARAMS, 1, "");
+    body("");
+    expect_request("\11\12PATH_INFO/upsert\177\177x", "");
+}
+
 /* A request's head with that CONTENT_LENGTH, of three bytes. */
 static void head_of_length(const char *length)
 {
@@ -593,6 +603,7 @@ int main(void)
         CASE(the_next_request_is_taken_too),
         CASE(what_comes_behind_a_request_ends_its_connection),
         CASE(only_variables_that_are_read_are_kept_and_each_once),
+        CASE(a_nul_ends_no_value),
         CASE(empty_records_within_a_body_that_is_declared_do_not_end_it),
         CASE(without_a_length_the_first_empty_record_ends_the_body),
         CASE(a_body_that_ended_early_is_a_request_once_no_more_comes),
