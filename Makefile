@@ -126,7 +126,7 @@ run: ## serve on 127.0.0.1:$PORT with a private Postgres in $STATE, until Ctrl-C
 test: ## everything that must hold, against real servers, under the sanitizers; SUITE=trixie in a fresh tree of that Debian
 ifdef SUITE
 	@scripts/setup tree
-	@scripts/tree '$(SUITE)' "$$(dpkg --print-architecture)" make,git make test
+	@scripts/platform test '$(SUITE)'
 else
 	@scripts/setup run test
 	@$(MAKE) --no-print-directory $(JOBS) $(BUILD)/incidents.fcgi $(BUILD)/incidentctl
@@ -139,7 +139,7 @@ endif
 
 cross: ## build for ARCH (arm64, i386, s390x) in a fresh Debian of its own, and run the unit tests there under QEMU
 	@scripts/setup cross
-	@scripts/cross '$(ARCH)' $(SUITE)
+	@scripts/platform cross '$(ARCH)' $(SUITE)
 
 torture: ## try to lose something: faults, failover, hostile input, no memory; TRIALS="faults ..." for some (an hour)
 	@scripts/setup run test torture
