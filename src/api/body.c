@@ -36,16 +36,31 @@ static bool begins_with(struct slice body, const void *bytes, size_t len)
     return body.len >= len && memcmp(body.data, bytes, len) == 0;
 }
 
-/* The compression's name, for the sentence; NULL where the body is not known to be compressed. Words that are
- * none (Content-Encoding: UTF-8 is sent) do not count. */
+/* Whether a word of a list is that name, whatever its case and the parameters behind it. */
+static bool is_named(struct slice word, const char *name)
+{
+    size_t len = strlen(name);
+
+    return word.len >= len && strncasecmp(word.data, name, len) == 0 &&
+           (word.len == len || is_one_of(word.data[len], "; \t"));
+}
+
+/* The compression's name, for the sentence; NULL where the body is not known to be compressed. The header is
+ * a list (RFC 9110 section 8.4). Words that are none (identity; Content-Encoding: UTF-8 is sent) do not
+ * count. */
 static const char *compression_of(const struct request *request)
 {
     static const char *const names[] = {"gzip", "x-gzip", "deflate", "br", "zstd", "compress", "x-compress"};
 
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        if (strcasecmp(request->content_encoding, names[i]) == 0) {
-            return names[i];
+    for (const char *at = request->content_encoding; *(at += strspn(at, ", \t")) != '\0';) {
+        struct slice word = {.data = at, .len = strcspn(at, ",")};
+
+        for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+            if (is_named(word, names[i])) {
+                return names[i];
+            }
         }
+        at += word.len;
     }
     return NULL;
 }

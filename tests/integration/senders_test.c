@@ -274,6 +274,8 @@ static void a_body_that_is_no_json_is_named(void **state)
          "the body is compressed (Content-Encoding: gzip): send it as it is"},
         {"Content-Encoding: br", BYTES("\x0B\x01\x80"),
          "the body is compressed (Content-Encoding: br): send it as it is"},
+        {"Content-Encoding: GZIP;q=1, br", BYTES("\x0B\x01\x80"),
+         "the body is compressed (Content-Encoding: gzip): send it as it is"},
         {"Content-Encoding: sEcReT", BYTES("\x1F\x8B\x08\x00\x01"),
          "the body is compressed (gzip): send it as it is"},
         {"Content-Type: application/json", BYTES("\xEF\xBB\xBF{\"reference_id\":1}"),
@@ -302,7 +304,8 @@ static void a_body_that_is_no_json_is_named(void **state)
 /* What says otherwise does not matter where the body is JSON. */
 static void json_is_read_whatever_the_headers_call_it(void **state)
 {
-    static const char *const headers[] = {"Content-Encoding: gzip", "Content-Encoding: utf-8",
+    static const char *const headers[] = {"Content-Encoding: gzip", "Content-Encoding: identity",
+                                          "Content-Encoding: utf-8",
                                           "Content-Type: multipart/form-data; boundary=x"};
 
     (void)state;
