@@ -337,6 +337,10 @@ static bool refuse_timestamp(const struct json_member *member, const char *text,
 {
     const char *found;
 
+    if (member->type == JSON_STRING && timestamp_is_beyond(text, len)) {
+        return error_set(error, ERROR_INVALID_TIMESTAMP, "%s must lie in the years 0001 to 9999, in UTC",
+                         member->name);
+    }
     if (member->type == JSON_STRING && timestamp_names_no_date(text, len)) {
         return error_set(error, ERROR_INVALID_TIMESTAMP, "%s names a date that does not exist", member->name);
     }

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 static const int64_t MICROS_PER_SECOND = 1000000;
 static const int64_t SECONDS_PER_DAY = 86400;
@@ -250,7 +251,8 @@ static bool read_zone(struct cursor *cursor, int *shift_seconds)
     return true;
 }
 
-bool timestamp_parse(const char *text, size_t len, int64_t *micros)
+/* As timestamp_parse, wherever the moment lies. */
+static bool read_timestamp(const char *text, size_t len, int64_t *micros)
 {
     struct cursor cursor = {.at = text, .end = text + len};
     enum format format;
@@ -271,6 +273,29 @@ bool timestamp_parse(const char *text, size_t len, int64_t *micros)
     }
     *micros = (days * SECONDS_PER_DAY - shift_seconds) * MICROS_PER_SECOND + time;
     return true;
+}
+
+static bool is_within_years(int64_t micros)
+{
+    return micros >= TIMESTAMP_MIN && micros <= TIMESTAMP_MAX;
+}
+
+bool timestamp_parse(const char *text, size_t len, int64_t *micros)
+{
+    int64_t value;
+
+    if (!read_timestamp(text, len, &value) || !is_within_years(value)) {
+        return false;
+    }
+    *micros = value;
+    return true;
+}
+
+bool timestamp_is_beyond(const char *text, size_t len)
+{
+    int64_t micros;
+
+    return read_timestamp(text, len, &micros) && !is_within_years(micros);
 }
 
 /* Whether a text begins so: 'd' is a digit, 'a' a letter, any other byte itself. */
@@ -339,6 +364,28 @@ static bool ends_in_zone_name(const char *text, size_t len)
     return begins_like(text, len, "dddd-dd-dd") && len - start > 1 && text[start - 1] == ' ';
 }
 
+/* Whether AM or PM, in any spelling, stands behind a digit at the end, with or without a blank between; the
+ * narrow one, U+202F, is what JavaScript writes. */
+static bool ends_in_half_of_day(const char *text, size_t len)
+{
+    static const char *const halves[] = {"am", "pm", "a.m.", "p.m."}, *const blanks[] = {" ", "\u202F", ""};
+
+    for (size_t i = 0; i < sizeof halves / sizeof halves[0]; i++) {
+        size_t half = strlen(halves[i]);
+
+        for (size_t j = 0; j < sizeof blanks / sizeof blanks[0]; j++) {
+            size_t blank = strlen(blanks[j]), tail = half + blank;
+
+            if (len > tail && begins_like(text + len - tail - 1, 1, "d") &&
+                memcmp(text + len - tail, blanks[j], blank) == 0 &&
+                strncasecmp(text + len - half, halves[i], half) == 0) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 const char *timestamp_recognise(const char *text, size_t len)
 {
     static const struct {
@@ -361,35 +408,35 @@ const char *timestamp_recognise(const char *text, size_t len)
     if (is_epoch_number(text, len)) {
         return "an epoch number";
     }
-    if (ends_in_zone_name(text, len)) {
-        return "a time with the name of a zone (UTC is Z)";
-    }
     for (size_t i = 0; i < sizeof often / sizeof often[0]; i++) {
         if (begins_like(text, len, often[i].shape)) {
             return often[i].name;
         }
     }
-    return NULL;
+    if (ends_in_half_of_day(text, len)) {
+        return "a time of a 12-hour clock (11 PM is 23:00)";
+    }
+    return ends_in_zone_name(text, len) ? "a time with the name of a zone (UTC is Z)" : NULL;
 }
 
-/* A day of the proleptic Gregorian calendar; year 0 is 1 BC. */
+/* A day of the proleptic Gregorian calendar. */
 struct civil_date {
     int year;
     int month;
     int day;
 };
 
-/* The date that lies that many days after 1970-01-01. Counts from 1 March 0000, so that the leap day is a
- * year's last, in cycles of 400 years, which are 146,097 days. Good from the year -400 on. */
+/* The date that lies that many days after 1970-01-01, not before 1 March 0000: from then on it counts, so
+ * that the leap day is a year's last, in cycles of 400 years, which are 146,097 days. */
 static struct civil_date civil_from_days(int64_t days)
 {
-    int64_t shifted = days + 719468 + 146097; /* one cycle earlier keeps every part positive */
+    int64_t shifted = days + 719468;
     int64_t day_of_cycle = shifted % 146097;
     int64_t year_of_cycle =
         (day_of_cycle - day_of_cycle / 1460 + day_of_cycle / 36524 - day_of_cycle / 146096) / 365;
     int64_t day_of_year = day_of_cycle - (365 * year_of_cycle + year_of_cycle / 4 - year_of_cycle / 100);
     int64_t shifted_month = (5 * day_of_year + 2) / 153; /* 0 is March */
-    int64_t year = year_of_cycle + (shifted / 146097 - 1) * 400;
+    int64_t year = year_of_cycle + shifted / 146097 * 400;
     int64_t month = shifted_month < 10 ? shifted_month + 3 : shifted_month - 9;
 
     return (struct civil_date){.year = (int)(month <= 2 ? year + 1 : year),
@@ -410,7 +457,7 @@ void timestamp_format(int64_t micros, char text[TIMESTAMP_TEXT_MAX])
     int64_t seconds = split(micros, MICROS_PER_SECOND, &fraction);
     struct civil_date date = civil_from_days(split(seconds, SECONDS_PER_DAY, &of_day));
 
-    (void)snprintf(text, TIMESTAMP_TEXT_MAX, "%04d-%02d-%02d %02d:%02d:%02d.%06d+00%s",
-                   date.year > 0 ? date.year : 1 - date.year, date.month, date.day, (int)(of_day / 3600),
-                   (int)(of_day / 60 % 60), (int)(of_day % 60), (int)fraction, date.year > 0 ? "" : " BC");
+    (void)snprintf(text, TIMESTAMP_TEXT_MAX, "%04d-%02d-%02d %02d:%02d:%02d.%06d+00", date.year, date.month,
+                   date.day, (int)(of_day / 3600), (int)(of_day / 60 % 60), (int)(of_day % 60),
+                   (int)fraction);
 }

@@ -16,10 +16,18 @@ enum { TIMESTAMP_TEXT_MAX = 48 };
 /* 0001-01-01T00:00:00Z, the zero value of Go's time.Time. */
 #define TIMESTAMP_GO_ZERO INT64_C(-62135596800000000)
 
+/* The first and the last microsecond of the years 0001 to 9999, in UTC. */
+#define TIMESTAMP_MIN TIMESTAMP_GO_ZERO
+#define TIMESTAMP_MAX INT64_C(253402300799999999)
+
 /* Reads all of text (len bytes) into *micros: microseconds since 1970-01-01T00:00:00Z, negative before.
  * Digits beyond microseconds are cut off. No zone means UTC. Returns false, *micros untouched, where it is
- * not readable. */
+ * not readable, or names a moment before TIMESTAMP_MIN or behind TIMESTAMP_MAX. */
 bool timestamp_parse(const char *text, size_t len, int64_t *micros);
+
+/* Whether a text is readable, and the moment that it names lies outside the years 0001 to 9999: 24:00 of the
+ * last day, an offset or a week date can lead there. */
+bool timestamp_is_beyond(const char *text, size_t len);
 
 /* Whether a text that is not readable would be, were there such a date: 30 February, month 13, week 54. */
 bool timestamp_names_no_date(const char *text, size_t len);
@@ -28,8 +36,8 @@ bool timestamp_names_no_date(const char *text, size_t len);
  * often. */
 const char *timestamp_recognise(const char *text, size_t len);
 
-/* Writes micros as Postgres reads a timestamptz, for example "2024-01-01 09:22:33.000000+00" or, for an
- * instant in year 0 that an offset leads to, "0001-12-31 10:00:00.000000+00 BC". */
+/* Writes micros, which must lie from TIMESTAMP_MIN to TIMESTAMP_MAX, as Postgres reads a timestamptz, for
+ * example "2024-01-01 09:22:33.000000+00". */
 void timestamp_format(int64_t micros, char text[TIMESTAMP_TEXT_MAX]);
 
 #endif

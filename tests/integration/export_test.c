@@ -41,10 +41,10 @@ static const char *const odd[] = {
     "{\"reference_id\":\" \\\\ / '\\\" \\t \\u00e9 "
     "\\ud83d\\ude00\",\"started_at\":\"2024-02-29T23:59:60Z\",\"name\":"
     "\"two\\r\\nlines, \\u0001\\u001b[31m \\u007f \\u009b \\u2028 \\u202e \\ufeff\",\"priority\":\"=1+1\"}",
-    "{\"reference_id\":\"first year\",\"started_at\":\"0001-01-01T00:00:00+23:59\",\"resolved_at\":"
+    "{\"reference_id\":\"first year\",\"started_at\":\"0001-01-01T23:59:00+23:59\",\"resolved_at\":"
     "\"0001-01-01T00:00:00.000001Z\"}",
     "{\"reference_id\":\"last year\",\"started_at\":\"9999-12-31T23:59:59.999999Z\",\"resolved_at\":"
-    "\"9999-12-31T23:59:59.999999-23:59\"}",
+    "\"9999-12-31T00:00:59.999999-23:59\"}",
     "{\"reference_id\":\"numbers\",\"started_at\":\"2024-01-01\",\"metadata\":{\"big\":18446744073709551616,"
     "\"d\":1.10,"
     "\"e\":1e300,\"small\":0.000000000000000000000000000001,\"n\":-0,\"x\":[1.0,[],{\"k\":null}],\"t\":true}"
