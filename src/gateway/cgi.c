@@ -155,7 +155,7 @@ int gateway_serve_cgi(const struct settings *settings, bool *is_missed)
     int64_t started_ms;
     struct buffer body, written;
     struct exchange exchange;
-    struct slice answer;
+    struct exchange_answer answer;
     bool ok;
 
     *is_missed = false;
@@ -168,7 +168,7 @@ int gateway_serve_cgi(const struct settings *settings, bool *is_missed)
         relayed = ask_resident(settings, &exchange.request, is_missed, &written);
     }
     if (relayed == RELAY_ANSWERED) {
-        answer = (struct slice){.data = written.data, .len = written.len};
+        answer.text = (struct slice){.data = written.data, .len = written.len};
         response_free(&exchange.response);
     } else {
         buffer_free(&written);
@@ -182,7 +182,7 @@ int gateway_serve_cgi(const struct settings *settings, bool *is_missed)
         exchange.started_ms = started_ms;
         exchange_end(&exchange, &written, &answer);
     }
-    ok = write_stdout(answer);
+    ok = write_stdout(answer.text);
     buffer_free(&written);
     buffer_free(&body);
     if (store != NULL) {
@@ -208,7 +208,7 @@ void gateway_refuse_cgi(void)
     struct request request;
     struct response response;
     struct buffer written;
-    struct slice answer;
+    struct exchange_answer answer;
     struct error error;
 
     request_init(&request, read_variable, NULL);
@@ -219,7 +219,7 @@ void gateway_refuse_cgi(void)
     answer_error(&response, &error);
     buffer_init(&written, ANSWER_MAX);
     exchange_write(&response, request.id, &written, &answer);
-    (void)write_stdout(answer);
+    (void)write_stdout(answer.text);
     buffer_free(&written);
     response_free(&response);
 }

@@ -1,17 +1,29 @@
 /* What CGI and FastCGI do alike: read a request, write its answer. */
 #include "gateway/exchange.h"
 
+#include <stdio.h>
+
 #include "base/clock.h"
 #include "base/log.h"
 #include "gateway/guard.h"
 
-/* For when there is no memory left to say anything else. */
-#define LAST_RESORT_HEAD                                                                                     \
-    "Status: 500 Internal Server Error\r\n"                                                                  \
-    "Content-Type: application/json\r\n"                                                                     \
-    "Cache-Control: no-store\r\n\r\n"
-static const char last_resort[] =
-    LAST_RESORT_HEAD "{\"ok\":false,\"error\":\"internal_error\",\"message\":\"out of memory\"}";
+/* No allocation: there is no memory. */
+static struct slice write_last_resort(const struct response *response, const char *request_id,
+                                      char text[LAST_RESORT_MAX])
+{
+    static const char body[] = "{\"ok\":false,\"error\":\"internal_error\",\"message\":\"out of memory\"}";
+    int len = snprintf(text, LAST_RESORT_MAX,
+                       "Status: 500 Internal Server Error\r\n"
+                       "Content-Type: application/json\r\n"
+                       "Cache-Control: no-store\r\n"
+                       "X-Request-Id: %s\r\n"
+                       "Content-Length: %zu\r\n\r\n%s",
+                       request_id, sizeof body - 1, response->is_to_head ? "" : body);
+
+    return (struct slice){.data = text, .len = (size_t)len};
+}
+
+_Static_assert(REQUEST_ID_MAX + 384 <= LAST_RESORT_MAX, "the last resort has room for its id");
 
 void exchange_begin(struct exchange *exchange, request_variable *variable, void *context)
 {
@@ -28,22 +40,19 @@ void exchange_refuse(struct exchange *exchange)
 }
 
 void exchange_write(const struct response *response, const char *request_id, struct buffer *written,
-                    struct slice *answer)
+                    struct exchange_answer *answer)
 {
     if (!response->body.failed) {
         response_serialize(response, request_id, written);
     }
-    *answer = (struct slice){.data = written->data, .len = written->len};
+    answer->text = (struct slice){.data = written->data, .len = written->len};
     if (response->body.failed || written->failed) {
         log_error("unable to answer request_id=\"%s\": out of memory", request_id);
-        *answer = (struct slice){
-            .data = last_resort,
-            .len = (response->is_to_head ? sizeof LAST_RESORT_HEAD : sizeof last_resort) - 1,
-        };
+        answer->text = write_last_resort(response, request_id, answer->last_resort);
     }
 }
 
-void exchange_end(struct exchange *exchange, struct buffer *written, struct slice *answer)
+void exchange_end(struct exchange *exchange, struct buffer *written, struct exchange_answer *answer)
 {
     api_answer(exchange);
     exchange_write(&exchange->response, exchange->request.id, written, answer);

@@ -11,12 +11,20 @@ void exchange_begin(struct exchange *exchange, request_variable *variable, void 
 /* Has the exchange end with request_too_large, because the request was too large to be looked into. */
 void exchange_refuse(struct exchange *exchange);
 
-/* *answer is CGI's form of the response, whatever happened, and points into `written`, an empty buffer, or to
- * a constant that says that there is no memory. */
+enum { LAST_RESORT_MAX = 512 };
+
+/* CGI's form of a response. */
+struct exchange_answer {
+    struct slice text; /* points into the buffer that it was written to, or into last_resort */
+    char last_resort[LAST_RESORT_MAX]; /* for when there is no memory left to say anything else */
+};
+
+/* Writes the response into `written`, an empty buffer that must live as long as the answer. Whatever happens,
+ * there is an answer. */
 void exchange_write(const struct response *response, const char *request_id, struct buffer *written,
-                    struct slice *answer);
+                    struct exchange_answer *answer);
 
 /* Frees the exchange. *answer is its answer, as exchange_write gives it. */
-void exchange_end(struct exchange *exchange, struct buffer *written, struct slice *answer);
+void exchange_end(struct exchange *exchange, struct buffer *written, struct exchange_answer *answer);
 
 #endif

@@ -146,12 +146,12 @@ static void answer(void *context)
     struct server *server = call->server;
     struct connection *connection = call->connection;
     struct buffer written;
-    struct slice text;
+    struct exchange_answer reply;
     bool keep;
 
     buffer_init(&written, ANSWER_MAX);
-    exchange_end(&call->exchange, &written, &text);
-    (void)FCGX_PutStr(text.data, (int)text.len, call->request.out);
+    exchange_end(&call->exchange, &written, &reply);
+    (void)FCGX_PutStr(reply.text.data, (int)reply.text.len, call->request.out);
     buffer_free(&written);
     if (server->is_resident) {
         send_log(&call->request);

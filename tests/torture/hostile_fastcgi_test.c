@@ -473,6 +473,8 @@ static void send_sized(const struct sized_case *c)
     }
     if (c->status == 413) {
         assert_string_equal(answer_text(&answer, "error"), "request_too_large");
+        assert_string_equal(answer_text(&answer, "message"),
+                            "the headers are over the limit of 131072 bytes");
     }
     answer_free(&answer);
     buffer_free(&params);
