@@ -437,6 +437,7 @@ static void each_argument_is_judged_by_its_rule(void **state)
         {.what = "empty key", .path = "incidents.upsert", .body = BODY(",\"metadata\":{\"\":1}"), .status = 422, .error = "metadata_invalid", .names = "metadata"},
         {.what = "dotted key far down", .path = "incidents.upsert", .body = BODY(",\"metadata\":{\"a\":[{\"b.c\":1}]}"), .status = 422, .error = "metadata_invalid", .names = "unlike \"b.c\""},
         {.what = "control characters in a key", .path = "incidents.upsert", .body = BODY(",\"metadata\":{\"a\\n\\u009b\":1}"), .status = 422, .error = "metadata_invalid", .names = "unlike \"a\\u000a\\u009b\""},
+        {.what = "controls of direction in a key", .path = "incidents.upsert", .body = BODY(",\"metadata\":{\"a\u202E\\u2028b\":1}"), .status = 422, .error = "metadata_invalid", .names = "unlike \"a\\u202e\\u2028b\""},
         {.what = "a long key", .path = "incidents.upsert", .body = BODY(",\"metadata\":{\"" KEY_63 "\u00e9\":1}"), .status = 422, .error = "metadata_invalid", .names = "unlike \"" KEY_63 "...\""},
         {.what = "number beyond a double", .path = "incidents.upsert", .body = BODY(",\"metadata\":{\"a\":1e400}"), .status = 422, .error = "metadata_invalid", .names = "metadata"},
         {.what = "null metadata", .path = "incidents.upsert", .body = "{\"reference_id\":\"no metadata\",\"started_at\":\"2024-01-01\",\"metadata\":null}", .status = 200, .action = "created"},

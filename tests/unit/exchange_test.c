@@ -11,7 +11,7 @@
 #include "gateway/exchange.h"
 #include "gateway/guard.h"
 
-#define BODY "{\"ok\":false,\"error\":\"internal_error\",\"message\":\"out of memory\"}"
+#define BODY           "{\"ok\":false,\"error\":\"internal_error\",\"message\":\"out of memory\"}"
 #define HEAD_BEHIND_ID "\r\nContent-Length: 63\r\n\r\n"
 #define HEAD_BEFORE_ID                                                                                       \
     "Status: 500 Internal Server Error\r\nContent-Type: application/json\r\nCache-Control: no-store\r\n"     \
