@@ -321,11 +321,27 @@ static bool is_of_jsonb(const PGresult *result)
     return function != NULL && strncmp(function, "convertJsonb", strlen("convertJsonb")) == 0;
 }
 
+enum { REQUEST_NAME_SIZE = 160 };
+
+/* Writes what begins a line of the log about one request; nothing where it is about several, which are then
+ * sent one by one. */
+static const char *name_request(const struct database *database, char name[REQUEST_NAME_SIZE])
+{
+    const char *id = database->count == 1 ? database->items[0]->request_id : NULL;
+
+    name[0] = '\0';
+    if (id != NULL) {
+        (void)snprintf(name, REQUEST_NAME_SIZE, "request_id=\"%s\": ", id);
+    }
+    return name;
+}
+
 /* Turns an error of the server into what is to be done about it. */
 static enum database_result judge_error(struct database *database, const PGresult *result)
 {
     const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
     const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+    char name[REQUEST_NAME_SIZE];
 
     if (message == NULL) {
         message = PQresultErrorMessage(result);
@@ -376,12 +392,13 @@ static enum database_result judge_error(struct database *database, const PGresul
         return DATABASE_UNAVAILABLE;
     case SQLSTATE_DATA:
         database->reason = is_of_jsonb(result) ? REASON_SIZE : REASON_NONE;
-        log_warning("the database refused a value: %s (SQLSTATE %s)", message, sqlstate);
+        log_warning("%sthe database refused a value: %s (SQLSTATE %s)", name_request(database, name), message,
+                    sqlstate);
         return DATABASE_UNSTORABLE;
     case SQLSTATE_DEFECT:
         break;
     }
-    log_error("unable to store: %s (SQLSTATE %s)", message, sqlstate);
+    log_error("%sunable to store: %s (SQLSTATE %s)", name_request(database, name), message, sqlstate);
     return DATABASE_FAILED;
 }
 

@@ -43,9 +43,10 @@ enum { TOKEN_HASH_HEX = 65, TOKEN_LABEL_MAX = 64 };
 
 struct item {
     const char
-        *reference_id;   /* borrowed, NULL where the operation has none; no two items of a batch share it */
-    struct buffer json;  /* the element of apply_batch's array */
-    int64_t deadline_ms; /* clock_now_ms() after which nobody waits any more */
+        *reference_id; /* borrowed, NULL where the operation has none; no two items of a batch share it */
+    const char *request_id; /* borrowed, for the log; NULL where it is no request's */
+    struct buffer json;     /* the element of apply_batch's array */
+    int64_t deadline_ms;    /* clock_now_ms() after which nobody waits any more */
     enum item_outcome outcome;
     enum item_reason reason;
     int64_t queue_ms;                  /* how long it waited for a connection, between attempts too, */

@@ -108,7 +108,7 @@ static void check_line(const char *log, const char *text, int priority, bool tim
 static void check_format(const char *format)
 {
     bool is_json = strcmp(format, "json") == 0;
-    char stream[64], format_setting[64];
+    char stream[64], format_setting[64], refusal[128];
     const char *const settings[] = {stream, format_setting, NULL};
     char *log;
 
@@ -123,7 +123,11 @@ static void check_format(const char *format)
     check_line(log, is_json ? "\"outcome\":\"created\"" : "outcome=created", 6, false);
     check_line(log, is_json ? "\"outcome\":\"invalid_timestamp\"" : "outcome=invalid_timestamp", 6, false);
     check_line(log, is_json ? "\"outcome\":\"internal_error\"" : "outcome=internal_error", 3, false);
-    check_line(log, "of no use", 4, false);
+    (void)snprintf(refusal, sizeof refusal,
+                   is_json ? "request_id=\\\"%s\\\": the database refused a value: of no use"
+                           : "request_id=\"%s\": the database refused a value: of no use",
+                   format);
+    check_line(log, refusal, 4, false);
     check_line(log, is_json ? "{\"level\":\"info\",\"message\":\"serving FastCGI" : "<6>serving FastCGI", 6,
                false);
     free(log);
