@@ -68,7 +68,7 @@ UNIT_LIBRARY_OBJECTS := $(call objects,$(filter-out src/admin/main.c,$(UNIT_CODE
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all setup run test tests tests-of-threads cross torture check coverage fuzz bundle deb newer-postgres bench pictures format clean install uninstall help
+.PHONY: all setup run test tests tests-of-threads cross torture check coverage fuzz bundle deb newer-postgres bench bench-compare pictures format clean install uninstall help
 
 all: ## build incidents.fcgi and incidentctl
 	@scripts/setup --check build
@@ -221,7 +221,14 @@ bench: ## measure this program beside pgbench, PHP-FPM and Fastify (a quarter of
 	@$(MAKE) --no-print-directory $(JOBS) $(BUILD)/incidents.fcgi $(BUILD)/incidentctl $(BUILD)/bench/connect
 	@BUILD='$(BUILD)' bench/run
 
-$(BUILD)/bench/connect: $(BUILD)/obj/bench/connect.o
+bench-compare: ## measure BASELINE=directory, another checkout, and this one in one run; FIGURES="postgres ..." for some
+	@scripts/setup bench-compare
+	@$(MAKE) --no-print-directory $(JOBS) $(BUILD)/incidents.fcgi $(BUILD)/incidentctl $(PARTNERS:%=$(BUILD)/bench/%)
+	@BASELINE='$(subst ','\'',$(BASELINE))' FIGURES='$(FIGURES)' ROUNDS='$(ROUNDS)' N='$(N)' BUILD='$(BUILD)' bench/compare
+
+# What the program is measured with and beside.
+PARTNERS := connect slow_link floor
+$(PARTNERS:%=$(BUILD)/bench/%): $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o
 	@mkdir -p $(@D)
 	$(SAY) LD $@
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)

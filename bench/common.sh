@@ -1,0 +1,223 @@
+# shellcheck shell=bash
+# What bench/run and bench/compare share: servers of their own below one temporary directory, load, and what is read off
+# processes. Sourced with the working directory at the top of the checkout. These say whose servers are meant:
+#   run      directory of the cluster's socket, of logs and of scratch files
+#   build    where incidents.fcgi, incidentctl and bench/ are built
+#   tree     the checkout whose configuration nginx gets
+#   token    the bearer token
+#   seconds  of one run
+# shellcheck disable=SC2154,SC2034 # some are set there, others read there
+PATH=$PATH:/usr/sbin
+pids=()
+signals=() # that end them
+top=       # removed at the end
+
+# Ends all of it, also from a subshell, whose status may be nobody's to look at.
+fail() {
+    echo "bench: $*" >&2
+    [ "$BASHPID" = $$ ] || kill -s TERM $$
+    exit 1
+}
+
+stop_all() {
+    trap '' INT TERM HUP
+    for ((i = ${#pids[@]} - 1; i >= 0; i--)); do
+        kill -s "${signals[i]}" "${pids[i]}" 2>/dev/null || true
+        wait "${pids[i]}" 2>/dev/null || true
+    done
+    [ -z "$top" ] || rm -rf "$top"
+}
+
+# Makes the temporary directory, and sees to it that it and the servers go with the script.
+begin() {
+    top=$(mktemp -d "${TMPDIR:-/tmp}/incidents-bench.XXXXXX")
+    trap stop_all EXIT
+    trap 'exit 130' INT
+    trap 'exit 1' TERM HUP
+    [ "$(stat -f -c %T "$top")" != tmpfs ] || fail "$top is in memory, where a commit costs nothing: set TMPDIR to a directory on a disk"
+    open_to_servers "$top"
+    unset "${!PG@}" DATABASE_URL "${!INCIDENTS_@}"
+    token=$(head -c 32 /dev/urandom | sha256sum | cut -d' ' -f1)
+}
+
+open_to_servers() { # FILE...
+    [ "$(id -u)" != 0 ] || chown -R postgres: "$@"
+}
+
+wait_until() {
+    for _ in $(seq 600); do
+        kill -0 "${pids[-1]}" 2>/dev/null || return 1
+        "$@" >/dev/null 2>&1 && return 0
+        sleep 0.1
+    done
+    return 1
+}
+
+start() { # NAME SERVICE ARGUMENT...
+    local log=$run/$1.log signal=TERM
+    shift
+    [ "$1" != postgres ] || signal=INT # a fast shutdown
+    setsid "$tree/scripts/service" "$@" >>"$log" 2>&1 &
+    pids+=($!)
+    signals+=("$signal")
+}
+
+sql() { # DATABASE ARGUMENT...
+    local database=$1
+    shift
+    psql -qAtX -v ON_ERROR_STOP=1 -h "$run" -U incidents_owner -d "$database" "$@"
+}
+
+note() { # FIELD...: a line of the results
+    (IFS=$'\t' && echo "$*") >>"$results"
+}
+
+say() {
+    printf '%s  %s\n' "$(date +%T)" "$*"
+}
+
+milliseconds() { # COMMAND...: how long it takes
+    local before=$EPOCHREALTIME after
+    "$@" >/dev/null || fail "$1 failed"
+    after=$EPOCHREALTIME
+    echo $((${after/./} - ${before/./})) | awk '{ print $1 / 1000 }'
+}
+
+# --- servers ---------------------------------------------------------------------------------------------------------
+
+start_postgres() { # SETTING...
+    # As a small server of today would have it; Postgres's defaults keep what matters, fsync and synchronous_commit, on.
+    PG_ARGUMENTS="-c max_connections=200 -c shared_buffers=1GB -c max_wal_size=8GB -c checkpoint_timeout=1h -c fsync=on
+        -c synchronous_commit=on $*" start postgres postgres "$run/data" "$run"
+    postgres_pid=${pids[-1]}
+    wait_until psql -X -h "$run" -U postgres -d postgres -c 'SELECT 1' || fail "Postgres does not start: see $(tail -n 3 "$run/postgres.log")"
+    psql -qX -h "$run" -U postgres -d postgres -c 'CREATE ROLE incidents_owner LOGIN SUPERUSER'
+}
+
+create_database() { # NAME
+    createdb -h "$run" -U postgres -O incidents_owner "$1"
+    incidentctl "$1" migrate >/dev/null
+    printf %s "$token" | incidentctl "$1" token import --label bench >/dev/null 2>&1
+}
+
+create_worker_role() { # behind the first migration, which makes its group
+    psql -qX -h "$run" -U postgres -d postgres -c 'CREATE ROLE incidents_fcgi LOGIN IN ROLE incidents_worker'
+}
+
+incidentctl() { # DATABASE ARGUMENT...
+    local database=$1
+    shift
+    DATABASE_URL="postgresql:///$database?host=$run&user=incidents_owner" "$build/incidentctl" "$@"
+}
+
+# Worker and nginx for a database, both under a name; worker_pid is the worker's then. HOST: the directory of the socket.
+start_worker() { # NAME PORT DATABASE HOST [SETTING=VALUE...]
+    local name=$1 at=$2 url="postgresql:///$3?host=$4&user=incidents_fcgi"
+    shift 4
+    env "DATABASE_URL=$url" "$@" setsid "$tree/scripts/service" worker "$run/$name.sock" "$build/incidents.fcgi" \
+        >>"$run/worker-$name.log" 2>&1 &
+    pids+=($!)
+    signals+=(TERM)
+    worker_pid=${pids[-1]}
+    wait_until test -S "$run/$name.sock" || fail "the worker does not start: $(tail -n 3 "$run/worker-$name.log")"
+    mkdir "$run/$name"
+    start "nginx-$name" nginx "$run/$name" "127.0.0.1:$at" "$run/$name.sock"
+    wait_until curl -q --noproxy "*" -fsS "http://127.0.0.1:$at/readyz" ||
+        fail "the worker does not answer: $(tail -n 3 "$run/worker-$name.log" "$run/$name/nginx/error.log")"
+}
+
+fill_in_call() { # FILE KEY: a call of the SQL function, for pgbench
+    sed -e "s/TOKEN/$(printf %s "$token" | sha256sum | cut -d' ' -f1)/" -e "s/VERSION/$version/" -e "s/KEY/${2:-}/" "$1"
+}
+
+# --- load ------------------------------------------------------------------------------------------------------------
+
+# The tables that hold incidents. A schema may have one of them as a view.
+incident_tables() { # DATABASE: with commas between
+    sql "$1" -c "SELECT string_agg(oid::regclass::text, ', ') FROM pg_class
+        WHERE oid IN (to_regclass('intake.incident'), to_regclass('intake.incident_service')) AND relkind IN ('r', 'p')"
+}
+
+# Every run begins with the same incidents stored, with plans made for them, and with nothing left to write from the run
+# before.
+reset() { # DATABASE
+    local tables
+    tables=$(incident_tables "$1")
+    sql "$1" -c "TRUNCATE $tables"
+    sql "$1" -v first=1 -v last="$kept" -f "$tree/bench/preload.sql"
+    sql "$1" -c "VACUUM ANALYZE $tables" -c CHECKPOINT
+}
+
+# Prints wrk's line: requests, seconds, p50 and p99 in ms, failures. Every request must have been answered 200.
+send_load() { # MIX CLIENTS PORT KEPT [SECONDS]
+    local answer
+    answer=$(MIX=$1 KEPT=$4 INCIDENTS_TOKEN=$token wrk -t1 -c"$2" -d"${5:-$seconds}s" --timeout 30s -s bench/load.lua \
+        "http://127.0.0.1:$3/api/incidents.upsert" | tail -n 1)
+    [ "${answer##* }" = 0 ] || fail "$1, $2 clients, port $3: ${answer##* } of ${answer%% *} requests failed"
+    echo "$answer"
+}
+
+warm_up() { # PORT
+    send_load new 32 "$1" "$kept" >/dev/null
+}
+
+# Prints rate, p50 and p99 in ms of the calls in $run/upsert.sql.
+load_by_pgbench() { # CLIENTS
+    local rate
+    (cd "$run" && rm -f pgbench_log* && pgbench -n -h "$run" -U incidents_owner -d incidents -M prepared -c "$1" \
+        -j "$(($1 > 1 ? 2 : 1))" -T "$seconds" -l -f "$run/upsert.sql" >pgbench.out 2>&1) || fail "pgbench: $(cat "$run/pgbench.out")"
+    rate=$(sed -n 's/^tps = \([0-9.]*\) .*/\1/p' "$run/pgbench.out")
+    cat "$run"/pgbench_log.* | awk '{ print $3 / 1000 }' | sort -n |
+        awk -v rate="$rate" '{ v[NR] = $1 } END { print rate, v[int((NR + 1) / 2)], v[int(NR * 0.99)] }'
+}
+
+# shellcheck disable=SC2120 # bench/run passes one
+run_cgi() { # [SETTING]
+    env -i "$@" GATEWAY_INTERFACE=CGI/1.1 REQUEST_METHOD=POST SCRIPT_NAME=/cgi-bin/incidents.fcgi PATH_INFO=/incidents.upsert \
+        CONTENT_LENGTH="$(stat -c %s docs/sample.json)" HTTP_AUTHORIZATION="Bearer $token" \
+        DATABASE_URL="postgresql:///incidents?host=$run&user=incidents_fcgi" "$build/incidents.fcgi" <docs/sample.json \
+        2>>"$run/cgi.log"
+}
+
+run_connect() {
+    env -i DATABASE_URL="postgresql:///incidents?host=$run&user=incidents_fcgi" "$here/${BUILD:-build/release}/bench/connect" <docs/sample.json
+}
+
+import_by_copy() { # DATABASE DIRECTORY: of the files that it reads
+    (cd "$2" && sql "$1" -f "$tree/bench/copy.sql")
+}
+
+import_by_incidentctl() { # DATABASE FILE COUNT
+    incidentctl "$1" import "$2" 2>/dev/null | grep -q "^read $3: $3 stored"
+}
+
+# --- processes -------------------------------------------------------------------------------------------------------
+
+family() { # PID: it and all that it has started, in a list with commas
+    local all=$1 next=$1
+    while next=$(pgrep -d, -P "$next"); do all=$all,$next; done
+    echo "$all"
+}
+
+# Resident and proportional memory, in MiB, of a process and all that it has started.
+memory() { # PID
+    local pid all
+    all=$(family "$1")
+    for pid in ${all//,/ }; do cat "/proc/$pid/smaps_rollup"; done 2>/dev/null |
+        awk '/^Rss:/ { rss += $2 } /^Pss:/ { pss += $2 } END { printf "%.1f\t%.1f\n", rss / 1024, pss / 1024 }'
+}
+
+# Processor time, user's and system's, in µs, of a process and all that it has started, those that have ended too. One
+# thread's is counted in nanoseconds; where there are more, the kernel's sum of them, also ended ones, is in ticks.
+processor_time() { # PID
+    local pid all sum=0 line fields ran tick
+    tick=$((1000000000 / $(getconf CLK_TCK)))
+    all=$(family "$1")
+    for pid in ${all//,/ }; do
+        { read -r line <"/proc/$pid/stat" && read -r ran _ <"/proc/$pid/schedstat"; } 2>/dev/null || continue # it has ended
+        read -ra fields <<<"${line##*) }" # from the third on, the state: see proc(5)
+        [ "${fields[17]}" = 1 ] || ran=$(((fields[11] + fields[12]) * tick))
+        sum=$((sum + ran + (fields[13] + fields[14]) * tick))
+    done
+    echo $((sum / 1000))
+}
