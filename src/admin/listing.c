@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/utf8.h"
+
 struct listing {
     const struct column *columns;
     size_t column_count;
@@ -114,16 +116,20 @@ static size_t column_width(const struct listing *listing, size_t column)
 
 void listing_print_text(const char *text, FILE *stream)
 {
-    for (; text != NULL && *text != '\0'; text++) {
-        unsigned char byte = (unsigned char)*text;
-        bool is_c1 = byte == 0xC2 && ((unsigned char)text[1] & 0xE0) == 0x80; /* U+0080 to U+009F */
+    const unsigned char *at = (const unsigned char *)text;
+    size_t left = text == NULL ? 0 : strlen(text);
 
-        if (byte < 0x20 || byte == 0x7f || is_c1) {
+    while (left > 0) {
+        size_t len = utf8_sequence(at, left);
+
+        if (len == 0 || utf8_is_control(utf8_code_point(at, len))) {
             (void)fputc('?', stream);
-            text += is_c1;
         } else {
-            (void)fputc(byte, stream);
+            (void)fwrite(at, 1, len, stream);
         }
+        len = len == 0 ? 1 : len;
+        at += len;
+        left -= len;
     }
 }
 

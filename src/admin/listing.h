@@ -40,7 +40,7 @@ bool listing_print_result(const PGresult *result, int rows, const struct column 
  * be written. json-c is not asked: it would not keep every digit of metadata's numbers. */
 bool listing_print_json_rows(const PGresult *result, FILE *stream);
 
-/* Prints a text with its control characters as '?'. */
+/* Prints a text with its control characters (utf8_is_control) as '?'. */
 void listing_print_text(const char *text, FILE *stream);
 
 #endif

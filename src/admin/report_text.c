@@ -15,24 +15,6 @@ struct terminal {
     bool with_blocks;
 };
 
-static wchar_t code_point(const unsigned char *at, size_t len)
-{
-    static const unsigned char lead_bits[] = {0, 0x7f, 0x1f, 0x0f, 0x07};
-    wchar_t point = at[0] & lead_bits[len];
-
-    for (size_t i = 1; i < len; i++) {
-        point = (wchar_t)(point << 6 | (at[i] & 0x3f));
-    }
-    return point;
-}
-
-/* Controls, and what turns the direction of the text around it. */
-static bool commands_terminal(wchar_t point)
-{
-    return point < 0x20 || (point >= 0x7f && point < 0xa0) || (point >= 0x202a && point <= 0x202e) ||
-           (point >= 0x2066 && point <= 0x2069) || point == 0x2028 || point == 0x2029;
-}
-
 /* Prints as much of a text as so many columns have room for, and says how many it took. */
 static int print_text(const struct terminal *terminal, const char *text, int room)
 {
@@ -42,9 +24,9 @@ static int print_text(const struct terminal *terminal, const char *text, int roo
 
     while (left > 0) {
         size_t len = utf8_sequence(at, left);
-        wchar_t point = len == 0 ? 0 : code_point(at, len);
-        bool is_hidden = commands_terminal(point);
-        int width = is_hidden ? 1 : wcwidth(point);
+        uint32_t point = len == 0 ? 0 : utf8_code_point(at, len);
+        bool is_hidden = utf8_is_control(point);
+        int width = is_hidden ? 1 : wcwidth((wchar_t)point);
 
         width = width < 0 ? 1 : width; /* the locale does not know it */
         len = len == 0 ? 1 : len;

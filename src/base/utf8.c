@@ -46,3 +46,20 @@ bool utf8_is_valid(const char *data, size_t len)
     }
     return true;
 }
+
+uint32_t utf8_code_point(const unsigned char *sequence, size_t length)
+{
+    static const unsigned char lead_bits[] = {0, 0x7F, 0x1F, 0x0F, 0x07};
+    uint32_t point = sequence[0] & lead_bits[length];
+
+    for (size_t i = 1; i < length; i++) {
+        point = point << 6 | (sequence[i] & 0x3F);
+    }
+    return point;
+}
+
+bool utf8_is_control(uint32_t point)
+{
+    return point < 0x20 || (point >= 0x7F && point < 0xA0) || point == 0x061C || point == 0x200E ||
+           point == 0x200F || (point >= 0x2028 && point <= 0x202E) || (point >= 0x2066 && point <= 0x2069);
+}

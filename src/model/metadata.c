@@ -58,26 +58,6 @@ static bool is_good_key(struct slice quoted)
     return true;
 }
 
-/* The code point of a well-formed sequence of that length. */
-static unsigned code_point(const unsigned char *sequence, size_t length)
-{
-    static const unsigned char lead_bits[] = {0, 0x7F, 0x1F, 0x0F, 0x07};
-    unsigned point = sequence[0] & lead_bits[length];
-
-    for (size_t i = 1; i < length; i++) {
-        point = point << 6 | (sequence[i] & 0x3F);
-    }
-    return point;
-}
-
-/* Whether a character would do something to the line that it is shown in: control characters (Unicode's Cc),
- * what ends a line or a paragraph, and the controls of the writing's direction (UAX 9, table 4). */
-static bool is_control(unsigned point)
-{
-    return point < 0x20 || (point >= 0x7F && point < 0xA0) || point == 0x061C || point == 0x200E ||
-           point == 0x200F || (point >= 0x2028 && point <= 0x202E) || (point >= 0x2066 && point <= 0x2069);
-}
-
 /* Writes a key as the error shows it: KEY_SHOWN_MAX bytes at most, each control as an escape. */
 static void show_key(const char *key, size_t len, struct buffer *shown)
 {
@@ -85,16 +65,16 @@ static void show_key(const char *key, size_t len, struct buffer *shown)
 
     for (size_t at = 0; at < len; at += step) {
         const unsigned char *byte = (const unsigned char *)key + at;
-        unsigned point;
+        uint32_t point;
 
         step = utf8_sequence(byte, len - at);
         if (at + step > KEY_SHOWN_MAX) {
             buffer_append_text(shown, "...");
             return;
         }
-        point = code_point(byte, step);
-        if (is_control(point)) {
-            buffer_append_format(shown, "\\u%04x", point);
+        point = utf8_code_point(byte, step);
+        if (utf8_is_control(point)) {
+            buffer_append_format(shown, "\\u%04x", (unsigned)point);
         } else {
             buffer_append(shown, byte, step);
         }

@@ -140,14 +140,16 @@ static void the_table_says_where_it_ends_and_cuts_what_is_long(void **state)
     assert_non_null(strstr(outcome->err, "--limit"));
 }
 
-/* ESC, DEL, U+009B, a line feed: what is stored must not command the terminal. */
+/* ESC, DEL, U+009B, a line feed, U+202E, which turns the line around: what is stored must not command the
+ * terminal. */
 static void nothing_stored_commands_the_terminal(void **state)
 {
-    static const char body[] = "{\"reference_id\":\"e\\u001b[2J\",\"started_at\":\"2024-01-01\",\"name\":"
-                               "\"n\\u001b]0;x\\u0007\\nend\","
-                               "\"priority\":\"p\\u009b31m\",\"source_url\":\"u\\u007f\",\"services\":[{"
-                               "\"identifier\":\"s\\u001b[1m\","
-                               "\"name\":\"t\\u001bc\"}],\"metadata\":{\"k\":\"\\u009b\\u007f\\u001b\"}}";
+    static const char body[] =
+        "{\"reference_id\":\"e\\u001b[2J\",\"started_at\":\"2024-01-01\",\"name\":"
+        "\"n\\u202e\\u001b]0;x\\u0007\\nend\","
+        "\"priority\":\"p\\u009b31m\\u202e\",\"source_url\":\"u\\u007f\",\"services\":[{"
+        "\"identifier\":\"s\\u001b[1m\","
+        "\"name\":\"t\\u001bc\\u202e\"}],\"metadata\":{\"k\":\"\\u009b\\u007f\\u001b\\u202e\"}}";
     static const char *const commands[][3] = {{"list", NULL},
                                               {"show", "e\x1b[2J", NULL},
                                               {"history", "e\x1b[2J", NULL},
@@ -162,7 +164,7 @@ static void nothing_stored_commands_the_terminal(void **state)
         assert_int_equal(outcome->status, 0);
         assert_true(outcome->out_len > 0);
         if (strpbrk(outcome->out, "\x1b\x07\x7f") != NULL || strstr(outcome->out, "\xc2\x9b") != NULL ||
-            strstr(outcome->out, "\nend") != NULL) {
+            strstr(outcome->out, "\nend") != NULL || strstr(outcome->out, "\u202E") != NULL) {
             fail_msg("%s lets control characters through", commands[i][0]);
         }
     }
