@@ -283,7 +283,7 @@ static void check_password(struct doctor *doctor, PGconn *session)
         if (strcmp(password, published[i]) == 0) {
             doctor_find(doctor, FINDING_WARNING, "password",
                         "set one that nobody knows: \\password in psql, and the same in the settings file",
-                        "that of %s stands in this program's documents, for everybody to read",
+                        "that of %s stands or stood in this program's documents, for everybody to read",
                         PQuser(session));
         }
     }
