@@ -75,13 +75,22 @@ static bool may_have_body(void)
            getenv("HTTP_TRANSFER_ENCODING") != NULL;
 }
 
+/* Whether the text says how long the body is. */
+static bool is_length(const char *text)
+{
+    int64_t length;
+
+    return request_read_content_length((struct slice){.data = text, .len = strlen(text)}, &length) &&
+           length != CONTENT_LENGTH_NONE;
+}
+
 /* RFC 3875 section 4.2: no more than CONTENT_LENGTH bytes may be read. Where a server gives none (a chunked
- * body, or HTTP/2), the body ends with the input. */
+ * body, or HTTP/2), or what is no number, the body ends with the input. */
 static struct body_source body_of_stdin(int *timeout_ms)
 {
     const char *length = request_look_up(read_variable, NULL, CONTENT_LENGTH);
 
-    if (*length == '\0' && !may_have_body()) {
+    if (!is_length(length) && !may_have_body()) {
         length = "0";
     }
     return (struct body_source){.read = read_stdin, .context = timeout_ms, .content_length = length};

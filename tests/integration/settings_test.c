@@ -320,6 +320,42 @@ static void a_body_without_a_length_ends_with_the_input(void **state)
     }
 }
 
+/* The answer must come while the input is open, as nothing promises that it ever ends: `<>` makes the program
+ * its own writer. The limit is generous, and less than the program waits for its input. */
+static void expect_answer_with_open_input(const char *verb, const char *length, const char *setting,
+                                          const char *status)
+{
+    char method[32], fifo[SITE_PATH_MAX];
+    const char *const argv[] = {"/usr/bin/timeout",     "40",         "/bin/sh", "-c",
+                                "exec \"$0\" <>\"$1\"", site.program, fifo,      NULL};
+    const char *const environment[] = {
+        "GATEWAY_INTERFACE=CGI/1.1", method, "PATH_INFO=/healthz", length, setting, NULL};
+    const struct outcome *outcome;
+
+    (void)snprintf(method, sizeof method, "REQUEST_METHOD=%s", verb);
+    (void)snprintf(fifo, sizeof fifo, "%s/open-input", site.directory);
+    assert_int_equal(mkfifo(fifo, 0600), 0);
+    outcome = process_run_bare(argv, environment, NULL, 0);
+    (void)unlink(fifo);
+    if (strncmp(outcome->out, status, strlen(status)) != 0) {
+        fail_msg("%s with %s is not answered %s but %s (%d)", verb, length, status, outcome->out,
+                 outcome->status);
+    }
+}
+
+static void a_get_without_a_length_does_not_wait_for_the_input(void **state)
+{
+    static const char *const lengths[] = {"NO_LENGTH=", "CONTENT_LENGTH=", "CONTENT_LENGTH=-1",
+                                          "CONTENT_LENGTH=4x", "CONTENT_LENGTH=99999999999999999999"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+        expect_answer_with_open_input("GET", lengths[i], "INCIDENTS_THREADS=2", "Status: 200 ");
+        expect_answer_with_open_input("HEAD", lengths[i], "INCIDENTS_THREADS=2", "Status: 200 ");
+        expect_answer_with_open_input("GET", lengths[i], "INCIDENTS_THREADS=many", "Status: 500 ");
+    }
+}
+
 /* Sends an upsert with an id that wants quoting, and the wrong token. */
 static void send_odd_request(void)
 {
@@ -490,6 +526,7 @@ int main(void)
         cmocka_unit_test(a_log_that_cannot_be_opened_is_named),
         cmocka_unit_test(a_body_that_is_shorter_than_its_length_is_not_processed),
         cmocka_unit_test(a_body_without_a_length_ends_with_the_input),
+        cmocka_unit_test(a_get_without_a_length_does_not_wait_for_the_input),
     };
 
     return cmocka_run_group_tests(tests, start, finish);
