@@ -41,7 +41,8 @@ static const struct {
     double width;
 } widths[] = {[CHART_WIDE] = {"wide", 760}, [CHART_NARROW] = {"narrow", 358}};
 
-enum { ROW_HEIGHT = 28, NAME_HEIGHT = 20, HEADER_HEIGHT = 24, BAR_HEIGHT = 14, CHAR_WIDTH = 7 };
+enum { ROW_HEIGHT = 28, NAME_HEIGHT = 20 };
+static const double HEADER_HEIGHT = 24, BAR_HEIGHT = 14, CHAR_WIDTH = 7;
 
 static void open_chart(struct buffer *out, const struct chart_caption *caption, enum chart_width width,
                        double height)
@@ -315,7 +316,7 @@ static void draw_cell(struct buffer *out, const struct chart_ranking *chart, con
                       int column, const struct grid *grid, double y, double max)
 {
     double value = row->values[column], x = grid->column[column], end = x,
-           middle = y + grid->bar_top + BAR_HEIGHT / 2.0;
+           middle = y + grid->bar_top + BAR_HEIGHT / 2;
     double scale = max > 0 ? grid->bar[column] / max : 0;
 
     buffer_append_format(out, "<path class=\"base\" d=\"M%.1f %.1fV%.1f\"/>\n", x,

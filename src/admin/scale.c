@@ -32,7 +32,7 @@ static double clock_step(double max)
             return steps[i];
         }
     }
-    return decimal_step(max / DAY) * DAY;
+    return decimal_step(max / (double)DAY) * (double)DAY;
 }
 
 static void choose_unit(struct scale *scale, double max)
@@ -120,7 +120,7 @@ static void two_units(long long smalls, int many, const char *large, const char 
 
 void scale_duration(double seconds, char text[SCALE_TEXT_MAX])
 {
-    double minutes = round(seconds / MINUTE), hours = round(seconds / HOUR);
+    double minutes = round(seconds / (double)MINUTE), hours = round(seconds / (double)HOUR);
     char number[SCALE_TEXT_MAX];
 
     if (isnan(seconds)) {
@@ -134,7 +134,7 @@ void scale_duration(double seconds, char text[SCALE_TEXT_MAX])
     } else if (hours < 100 * 24) {
         two_units((long long)hours, 24, "d", "h", text);
     } else {
-        scale_number(round(seconds / DAY), number);
+        scale_number(round(seconds / (double)DAY), number);
         (void)snprintf(text, SCALE_TEXT_MAX, "%.*s d", SCALE_TEXT_MAX - 3, number);
     }
 }
