@@ -1303,7 +1303,7 @@ static void a_chunked_body_that_nginx_does_not_buffer_is_read_whole(void **state
 {
     static const struct replacement replacements[] = {
         {"fastcgi_request_buffering on;", "fastcgi_request_buffering off;"},
-        {"client_max_body_size 1m;", "client_max_body_size 8m;"}};
+        {"client_max_body_size 2m;", "client_max_body_size 8m;"}};
     char *large = make_body(LIMIT), *over = make_body(LIMIT + 1);
     struct site other;
     pid_t pid = derive_nginx("unbuffered", replacements, 2, &other);
@@ -1394,7 +1394,7 @@ static void without_kept_connections_each_of_200_mixed_requests_gets_its_own_ans
 {
     static const struct replacement replacements[] = {
         {"fastcgi_keep_conn on;", "fastcgi_keep_conn off;"},
-        {"client_max_body_size 1m;", "client_max_body_size 8m;"}};
+        {"client_max_body_size 2m;", "client_max_body_size 8m;"}};
     struct site other;
     pid_t pid = derive_nginx("unkept", replacements, 2, &other);
 
@@ -1407,7 +1407,7 @@ static void without_kept_connections_each_of_200_mixed_requests_gets_its_own_ans
 static void with_kept_connections_each_of_200_mixed_requests_gets_its_own_answer(void **state)
 {
     static const struct replacement replacements[] = {
-        {"client_max_body_size 1m;", "client_max_body_size 8m;"}};
+        {"client_max_body_size 2m;", "client_max_body_size 8m;"}};
     struct site other;
     pid_t pid = derive_nginx("kept", replacements, 1, &other);
     size_t kept;
