@@ -89,14 +89,20 @@ static void stop_counting(struct intake *intake, struct connection *connection)
     }
 }
 
-/* Its end is an event like any other, so the thread that takes it drops the connection: nobody else may. Who
- * has ended its request waits for an answer, and gets it. */
+/* Whether it has ended its request, if early: it is answered once it is given up. */
+static bool is_waiting_for_answer(const struct connection *connection)
+{
+    return connection->has_ended_early && !connection->is_lingering;
+}
+
+/* Its end is an event like any other, so the thread that takes it drops the connection, or answers it: nobody
+ * else may. */
 static void give_up(struct intake *intake, struct connection *connection)
 {
-    bool is_answered = connection->has_ended_early && !connection->is_lingering;
+    int how = is_waiting_for_answer(connection) ? SHUT_RD : SHUT_RDWR;
 
     stop_counting(intake, connection);
-    (void)shutdown(connection->descriptor, is_answered ? SHUT_RD : SHUT_RDWR);
+    (void)shutdown(connection->descriptor, how);
 }
 
 static void note_progress(struct intake *intake, struct connection *connection)
@@ -284,7 +290,7 @@ void intake_look(struct intake *intake)
     for (connection = TAILQ_FIRST(&intake->unfinished); connection != NULL; connection = next) {
         next = TAILQ_NEXT(connection, unfinished);
         if (is_over(intake, connection, now_ms)) {
-            given_up += connection->is_lingering ? 0 : 1;
+            given_up += is_waiting_for_answer(connection) || connection->is_lingering ? 0 : 1;
             give_up(intake, connection);
         }
     }
