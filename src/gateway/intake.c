@@ -105,6 +105,20 @@ static void give_up(struct intake *intake, struct connection *connection)
     (void)shutdown(connection->descriptor, how);
 }
 
+/* The oldest that holds memory, which one that lingers does not. Call it while some is held. */
+static struct connection *find_oldest_holder(const struct intake *intake)
+{
+    struct connection *connection;
+
+    TAILQ_FOREACH(connection, &intake->unfinished, unfinished)
+    {
+        if (connection->holds > 0) {
+            break;
+        }
+    }
+    return connection;
+}
+
 static void note_progress(struct intake *intake, struct connection *connection)
 {
     size_t holds = guard_holds(&connection->guard);
@@ -118,7 +132,7 @@ static void note_progress(struct intake *intake, struct connection *connection)
     connection->holds = holds;
     while (intake->holds > intake->holds_max) {
         log_error("gave up the oldest unfinished request: all together hold %zu bytes", intake->holds);
-        give_up(intake, TAILQ_FIRST(&intake->unfinished));
+        give_up(intake, find_oldest_holder(intake));
     }
 }
 

@@ -38,8 +38,7 @@ static struct connection *begin_request(const void *body, size_t len)
     assert_non_null(connection);
     buffer_init(&bytes, LIMIT);
     record_append_begin(&bytes, 1, RECORD_KEEP_CONN);
-    record_append_stream(&bytes, RECORD_PARAMS, 1,
-                         (struct slice){.data = length, .len = sizeof length - 1});
+    record_append_stream(&bytes, RECORD_PARAMS, 1, (struct slice){.data = length, .len = sizeof length - 1});
     record_append(&bytes, RECORD_STDIN, 1, body, len);
     assert_int_equal(send(pair[1], bytes.data, bytes.len, 0), bytes.len);
     buffer_free(&bytes);
@@ -92,6 +91,28 @@ static void a_body_that_has_ended_early_is_answered_and_not_logged_as_given_up(v
     assert_int_equal(intake_read(&intake, connection), GUARD_REQUEST);
 }
 
+/* ---- Memory ---- */
+
+/* What lingers came first, and holds nothing: to give it up would take its answer back for nothing. */
+static void where_memory_is_short_the_oldest_that_holds_some_is_given_up(void **state)
+{
+    static const char body[20000];
+    struct connection *lingering = begin_request("", 0), *older, *newer;
+
+    (void)state;
+    intake_linger(&intake, lingering);
+    older = begin_request(body, sizeof body);
+    intake.holds_max = older->holds + older->holds / 2;
+    newer = begin_request(body, sizeof body);
+    assert_false(older->is_unfinished);
+    assert_true(newer->is_unfinished);
+    assert_true(lingering->is_unfinished);
+    assert_int_equal(intake.holds, newer->holds);
+    assert_int_equal(send(peers[0], "more", 4, MSG_NOSIGNAL), 4);
+    assert_int_equal(intake_read(&intake, lingering), GUARD_MORE);
+    assert_int_equal(intake_read(&intake, older), GUARD_BROKEN);
+}
+
 /* ---- */
 
 static int start(void **state)
@@ -117,6 +138,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(a_request_that_does_not_go_on_is_given_up_and_logged),
         CASE(a_body_that_has_ended_early_is_answered_and_not_logged_as_given_up),
+        CASE(where_memory_is_short_the_oldest_that_holds_some_is_given_up),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
