@@ -72,7 +72,7 @@ static void begin_to_count(struct intake *intake, struct connection *connection)
 {
     connection->is_unfinished = true;
     TAILQ_INSERT_TAIL(&intake->unfinished, connection, unfinished);
-    intake->unfinished_count++;
+    intake->unfinished_count += connection->is_lingering ? 0 : 1;
     if (!intake->is_timer_on) {
         intake->is_timer_on = set_timer(intake, true);
     }
@@ -85,7 +85,7 @@ static void stop_counting(struct intake *intake, struct connection *connection)
         TAILQ_REMOVE(&intake->unfinished, connection, unfinished);
         intake->holds -= connection->holds;
         connection->holds = 0;
-        intake->unfinished_count--; /* the timer goes on until it finds none: most are soon followed */
+        intake->unfinished_count -= connection->is_lingering ? 0 : 1;
     }
 }
 
@@ -231,8 +231,8 @@ void intake_linger(struct intake *intake, struct connection *connection)
     guard_next(&connection->guard);
     (void)pthread_mutex_lock(&intake->lock);
     stop_counting(intake, connection);
-    begin_to_count(intake, connection);
     connection->is_lingering = true;
+    begin_to_count(intake, connection);
     connection->heard_ms = clock_now_ms();
     connection->linger_until_ms = connection->heard_ms + LINGER_MS;
     (void)pthread_mutex_unlock(&intake->lock);
@@ -308,7 +308,7 @@ void intake_look(struct intake *intake)
             give_up(intake, connection);
         }
     }
-    if (intake->unfinished_count == 0) {
+    if (TAILQ_EMPTY(&intake->unfinished)) { /* not before: most are soon followed */
         intake->is_timer_on = !set_timer(intake, false);
     }
     (void)pthread_mutex_unlock(&intake->lock);

@@ -40,8 +40,8 @@ struct intake {
     pthread_mutex_t lock;
     LIST_HEAD(connections, connection) connections;
     TAILQ_HEAD(unfinished, connection) unfinished;
-    size_t holds; /* bytes of memory, of the unfinished ones */
-    atomic_size_t unfinished_count;
+    size_t holds;                   /* bytes of memory, of the unfinished ones */
+    atomic_size_t unfinished_count; /* those that do not linger: a stop waits for them */
 };
 
 /* False, and errno says why, where it cannot be made; intake_close in either case. */

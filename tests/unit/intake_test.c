@@ -113,6 +113,29 @@ static void where_memory_is_short_the_oldest_that_holds_some_is_given_up(void **
     assert_int_equal(intake_read(&intake, older), GUARD_BROKEN);
 }
 
+/* ---- A stop ---- */
+
+/* It has its answer, and may never close. The timer goes on for it all the same. */
+static void who_lingers_is_no_request_that_a_stop_waits_for(void **state)
+{
+    struct connection *request = begin_request("body", 4), *lingering = begin_request("", 0);
+
+    (void)state;
+    assert_int_equal(intake.unfinished_count, 2);
+    intake_linger(&intake, lingering);
+    assert_int_equal(intake.unfinished_count, 1);
+    intake_drop(&intake, request);
+    assert_int_equal(intake.unfinished_count, 0);
+    intake_look(&intake);
+    assert_true(intake.is_timer_on);
+    lingering->heard_ms -= LONG_AGO_MS;
+    intake_look(&intake);
+    assert_false(intake.is_timer_on);
+    assert_int_equal(intake_read(&intake, lingering), GUARD_BROKEN);
+    intake_drop(&intake, lingering);
+    assert_int_equal(intake.unfinished_count, 0);
+}
+
 /* ---- */
 
 static int start(void **state)
@@ -139,6 +162,7 @@ int main(void)
         CASE(a_request_that_does_not_go_on_is_given_up_and_logged),
         CASE(a_body_that_has_ended_early_is_answered_and_not_logged_as_given_up),
         CASE(where_memory_is_short_the_oldest_that_holds_some_is_given_up),
+        CASE(who_lingers_is_no_request_that_a_stop_waits_for),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
