@@ -266,6 +266,55 @@ static void statements_that_write_begin_with_a_comment(void **state)
     (void)site_query(&site, "REVOKE incidents_fcgi FROM incidents_owner");
 }
 
+/* How many statements of incidentctl's are in Postgres's log; all must begin so, too. */
+static size_t count_commented(const char *log)
+{
+    static const char marked[] = "\nby:incidentctl:LOG:  ", commented[] = "execute <unnamed>: /* writes */ ";
+    size_t count = 0;
+
+    for (const char *line = log; (line = strstr(line, marked)) != NULL; count++) {
+        line += sizeof marked - 1;
+        if (strncmp(line, commented, sizeof commented - 1) != 0) {
+            fail_msg("no comment stands before %.200s", line);
+        }
+    }
+    return count;
+}
+
+static void control(const char *first, const char *second, const char *third, const char *fourth,
+                    const char *fifth)
+{
+    const struct outcome *outcome = site_control(&site, "y\n", first, second, third, fourth, fifth, NULL);
+
+    if (outcome->status != 0) {
+        fail_msg("incidentctl %s ends with %d: %s", first, outcome->status, outcome->err);
+    }
+}
+
+static void statements_of_incidentctl_that_write_begin_with_a_comment(void **state)
+{
+    char path[SITE_PATH_MAX], *log;
+
+    (void)state;
+    site_stop_postgres(&site, SIGINT);
+    site_start_postgres(&site, "-c fsync=off -c log_statement=all -c log_line_prefix=by:%a:");
+    check_recovery();
+    control("token", "create", "--label", "short-lived", NULL);
+    control("token", "revoke", "short-lived", NULL, NULL);
+    control("history", "--on", NULL, NULL, NULL);
+    control("delete", "w", NULL, NULL, NULL);
+    control("purge", "--before", "2100-01-01", "--yes", NULL);
+    control("history", "--purge", "--before", "2100-01-01", "--yes");
+    control("history", "--off", NULL, NULL, NULL);
+    (void)snprintf(path, sizeof path, "%s/postgres.log", site.directory);
+    log = read_whole_file(path);
+    assert_true(count_commented(log) > 7);
+    free(log);
+    site_stop_postgres(&site, SIGINT);
+    site_start_postgres(&site, "-c fsync=off");
+    check_recovery();
+}
+
 static void a_stopped_database_is_told(void **state)
 {
     (void)state;
@@ -286,6 +335,7 @@ int main(void)
         cmocka_unit_test(a_sequence_behind_the_history_is_told),
         cmocka_unit_test(metadata_alone_is_blamed_for_what_the_database_refuses),
         cmocka_unit_test(statements_that_write_begin_with_a_comment),
+        cmocka_unit_test(statements_of_incidentctl_that_write_begin_with_a_comment),
         cmocka_unit_test(a_stopped_database_is_told),
     };
 
