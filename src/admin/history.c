@@ -102,12 +102,15 @@ static bool turn(PGconn *session, bool on)
     return ok;
 }
 
-/* How many changes are older than that, said and counted; negative where that failed. */
-static long long announce(PGconn *session, const char *before)
+enum { CHANGE_ID_SIZE = 24 };
+
+/* How many changes are older than that, said and counted; negative where that failed. *last is the highest
+ * number of them. */
+static long long announce(PGconn *session, const char *before, char last[CHANGE_ID_SIZE])
 {
     PGresult *result = session_query(session,
                                      "SELECT count(*), intake.timestamp_text(min(changed_at)), "
-                                     "intake.timestamp_text(max(changed_at)) "
+                                     "intake.timestamp_text(max(changed_at)), max(change_id) "
                                      "FROM intake.incident_change WHERE changed_at < $1::timestamptz",
                                      1, &before);
     long long count = result == NULL ? -1 : strtoll(PQgetvalue(result, 0, 0), NULL, 10);
@@ -117,17 +120,19 @@ static long long announce(PGconn *session, const char *before)
     } else if (count > 0) {
         (void)fprintf(stderr, "changes to be deleted: %lld, from %s to %s\n", count, PQgetvalue(result, 0, 1),
                       PQgetvalue(result, 0, 2));
+        (void)snprintf(last, CHANGE_ID_SIZE, "%s", PQgetvalue(result, 0, 3));
     }
     PQclear(result);
     return count;
 }
 
 /* Goes through the history in the order of its numbers, each thousand in a transaction of its own: requests
- * write theirs meanwhile, as no row of theirs is touched. */
-static bool purge(PGconn *session, const char *before)
+ * write theirs meanwhile, as no row of theirs is touched. It ends with `last`: what is newer was not
+ * announced. */
+static bool purge(PGconn *session, const char *before, const char *last)
 {
-    char last[24] = "0";
-    const char *const values[] = {last, before};
+    char done[CHANGE_ID_SIZE] = "0";
+    const char *const values[] = {done, before, last};
     long long deleted = 0;
     bool ok = true, goes_on = true;
 
@@ -135,15 +140,15 @@ static bool purge(PGconn *session, const char *before)
         PGresult *result = session_query(
             session,
             "WITH piece AS MATERIALIZED (SELECT c.change_id, c.changed_at FROM intake.incident_change c"
-            " WHERE c.change_id > $1::bigint ORDER BY c.change_id LIMIT 1000)"
+            " WHERE c.change_id > $1::bigint AND c.change_id <= $3::bigint ORDER BY c.change_id LIMIT 1000)"
             " SELECT max(change_id), intake.purge_history(array_agg(change_id)"
             " FILTER (WHERE changed_at < $2::timestamptz), $2::timestamptz) FROM piece",
-            2, values);
+            3, values);
 
         ok = result != NULL;
         goes_on = ok && !PQgetisnull(result, 0, 0);
         if (goes_on) {
-            (void)snprintf(last, sizeof last, "%s", PQgetvalue(result, 0, 0));
+            (void)snprintf(done, sizeof done, "%s", PQgetvalue(result, 0, 0));
             deleted += strtoll(PQgetvalue(result, 0, 1), NULL, 10);
         }
         PQclear(result);
@@ -162,6 +167,7 @@ struct history_options {
 
 static bool run(PGconn *session, const struct history_options *options, const char *id)
 {
+    char last[CHANGE_ID_SIZE];
     long long count;
 
     switch (options->mode) {
@@ -171,8 +177,9 @@ static bool run(PGconn *session, const struct history_options *options, const ch
     case 's':
         return print_status(session);
     case 'p':
-        count = announce(session, options->before);
-        return count == 0 || (count > 0 && (options->is_sure || ask()) && purge(session, options->before));
+        count = announce(session, options->before, last);
+        return count == 0 ||
+               (count > 0 && (options->is_sure || ask()) && purge(session, options->before, last));
     default:
         return print_history(session, id, options->as_json);
     }
