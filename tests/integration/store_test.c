@@ -469,6 +469,21 @@ static void an_answer_that_makes_no_sense_is_nobodys_success(void **state)
     assert_string_equal(count_stored("senseless"), "0");
 }
 
+/* The whole of what the store logs from here on goes to that file, until stop_logging. */
+static void start_logging(char *path, size_t size)
+{
+    (void)snprintf(path, size, "%s/store.log", site.directory);
+    (void)unlink(path);
+    assert_true(log_open(path, LOG_FORMAT_TEXT));
+}
+
+/* What was logged; free it. */
+static char *stop_logging(const char *path)
+{
+    assert_true(log_open("stderr", LOG_FORMAT_TEXT));
+    return read_whole_file(path);
+}
+
 static void what_the_database_remarks_is_in_the_log_and_costs_nothing(void **state)
 {
     struct settings settings = settings_for(1);
@@ -480,14 +495,12 @@ static void what_the_database_remarks_is_in_the_log_and_costs_nothing(void **sta
                             "$$ BEGIN RAISE WARNING 'mind the gap'; RETURN NEW; END $$");
     (void)site_query(&site, "CREATE TRIGGER remark BEFORE INSERT ON intake.incident FOR EACH ROW "
                             "EXECUTE FUNCTION test.remark()");
-    (void)snprintf(path, sizeof path, "%s/remarks.log", site.directory);
-    assert_true(log_open(path, LOG_FORMAT_TEXT));
+    start_logging(path, sizeof path);
     store = start_store(store_start, &settings);
     assert_int_equal(await(send_upsert(store, "remarkable", "n")), ITEM_CREATED);
     stop_store(store);
-    assert_true(log_open("stderr", LOG_FORMAT_TEXT));
+    log = stop_logging(path);
     (void)site_query(&site, "DROP FUNCTION test.remark() CASCADE");
-    log = read_whole_file(path);
     assert_non_null(strstr(log, "mind the gap"));
     free(log);
 }
@@ -943,15 +956,20 @@ static const char *name_of(const char *id)
     return site_query_for(&site, "SELECT name FROM intake.incident WHERE reference_id = $1", id);
 }
 
-/* A session that stands still has the batch in its socket, and reads it when nobody waits any more. */
+/* A session that stands still has the batch in its socket, and reads it when nobody waits any more. It could
+ * not be stored then, but it is ended, too, which holds where the server's clock was set back. */
 static void a_batch_that_was_given_up_is_never_stored(void **state)
 {
+    static const char terminating[] = "terminating connection due to administrator command";
     struct settings settings = settings_for(1);
+    char path[128], *log;
     struct store *store;
     pid_t session;
     enum item_outcome given_up, newer;
+    size_t terminated = site_count_in_log(&site, terminating);
 
     (void)state;
+    start_logging(path, sizeof path);
     settings.deadline_ms = 2000;
     store = start_store(store_start, &settings);
     assert_int_equal(await(send_upsert(store, "given up", "v0")), ITEM_CREATED);
@@ -961,10 +979,14 @@ static void a_batch_that_was_given_up_is_never_stored(void **state)
     newer = await(send_upsert(store, "given up", "v2"));
     assert_int_equal(kill(session, SIGCONT), 0);
     await_end_of_session(session);
+    stop_store(store);
+    log = stop_logging(path);
     assert_int_equal(given_up, ITEM_UNAVAILABLE);
     assert_int_equal(newer, ITEM_UPDATED);
     assert_string_equal(name_of("given up"), "v2");
-    stop_store(store);
+    assert_non_null(strstr(log, " warning ended 1 sessions of the database that had been given up\n"));
+    free(log);
+    assert_int_equal(site_count_in_log(&site, terminating), terminated + 1);
 }
 
 /* Asks until the store has the database back, which must not take it long. */
