@@ -23,6 +23,7 @@ stop_all() {
     trap '' INT TERM HUP
     for ((i = ${#pids[@]} - 1; i >= 0; i--)); do
         kill -s "${signals[i]}" "${pids[i]}" 2>/dev/null || true
+        kill -s CONT "${pids[i]}" 2>/dev/null || true # what stands still hears nothing
         wait "${pids[i]}" 2>/dev/null || true
     done
     [ -z "$top" ] || rm -rf "$top"
