@@ -13,14 +13,17 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "cases/between.h"
 #include "harness/ledger.h"
 
 static struct site site;
 
-enum { DEADLINE_MS = 1500 };
+/* A bound of SANITY_MS says that something did not wait for what would not have come. No bound is as near to
+ * what a quiet machine takes that a busy one could break it. */
+enum { DEADLINE_MS = 1500, PATIENT_MS = 10000, SANITY_MS = 30000 };
 
 static const char *const short_deadline[] = {"INCIDENTS_DEADLINE_MS=1500", NULL};
+static const char *const patient[] = {"INCIDENTS_DEADLINE_MS=10000", NULL};
+static const char *const long_deadline[] = {"INCIDENTS_DEADLINE_MS=50000", NULL};
 
 /* Sends an upsert of that incident; the status. */
 static int upsert(const char *id)
@@ -54,7 +57,7 @@ static int get(const char *path)
 
 static void await_200(void)
 {
-    int64_t deadline = clock_now_ms() + 10000;
+    int64_t deadline = clock_now_ms() + SANITY_MS;
 
     while (upsert("back") != 200) {
         assert_true(clock_now_ms() < deadline);
@@ -72,12 +75,15 @@ static void postgres_stopped_means_503_and_started_again_means_200(void **state)
     site_stop_postgres(&site, SIGINT);
     before = clock_now_ms();
     assert_int_equal(upsert("stop"), 503);
-    assert_true(clock_now_ms() - before < 4000); /* the deadline is 1.5 s */
+    assert_true(clock_now_ms() - before < SANITY_MS);
     assert_int_equal(get("readyz"), 503);
     assert_int_equal(get("healthz"), 200);
     before = clock_now_ms();
-    assert_int_equal(upsert("stop"), 503); /* away for longer than a deadline: refused at once */
-    assert_true(clock_now_ms() - before < 1400);
+    for (int i = 0; i < 2 * SANITY_MS / DEADLINE_MS;
+         i++) { /* at once, for it is away longer than a deadline */
+        assert_int_equal(upsert("stop"), 503);
+    }
+    assert_true(clock_now_ms() - before < SANITY_MS); /* half of what they would wait, one after the other */
     site_start_postgres(&site, "-c fsync=off");
     await_200();
     assert_int_equal(get("readyz"), 200);
@@ -92,15 +98,22 @@ static void a_paused_postgres_is_given_up_in_time(void **state)
     site_pause_postgres(&site);
     before = clock_now_ms();
     assert_int_equal(upsert("pause"), 503);
-    assert_true(clock_now_ms() - before < 4000);
+    assert_true(clock_now_ms() - before < SANITY_MS);
     site_resume_postgres(&site);
     await_200();
 }
 
-/* A ledger that must have no refusal, of eight clients. */
+static void restart_worker(const char *const settings[])
+{
+    site_stop_worker(&site);
+    site_start_worker(&site, settings);
+}
+
+/* A ledger that must have no refusal, of eight clients; so the worker is patient meanwhile. */
 static struct ledger *open_ledger(const char *name)
 {
-    return ledger_open(&site, 8, name, DEADLINE_MS);
+    restart_worker(patient);
+    return ledger_open(&site, 8, name, PATIENT_MS);
 }
 
 static void close_ledger(struct ledger *ledger)
@@ -109,6 +122,7 @@ static void close_ledger(struct ledger *ledger)
 
     ledger_close(ledger, &figures);
     assert_int_equal(figures.refused + figures.cut_off, 0);
+    restart_worker(short_deadline);
 }
 
 static void a_terminated_connection_fails_no_request(void **state)
@@ -180,6 +194,7 @@ static void a_stop_answers_the_requests_in_hand(int signal_number)
     PGconn *locker;
     struct crowd *crowd;
 
+    restart_worker(patient);
     locker = site_hold(&site, "LOCK TABLE intake.incident IN EXCLUSIVE MODE");
     crowd = crowd_start(&site, IN_HAND, send_in_hand, NULL);
     clock_sleep_ms(400);
@@ -189,7 +204,7 @@ static void a_stop_answers_the_requests_in_hand(int signal_number)
     clock_sleep_ms(100);
     site_let_go(locker);
     crowd_join(crowd);
-    assert_int_equal(process_wait(site.worker, 10000), 0);
+    assert_int_equal(process_wait(site.worker, SANITY_MS), 0);
     site_start_worker(&site, short_deadline);
     await_200();
     assert_string_equal(
@@ -204,16 +219,19 @@ static void requests_that_wait_for_the_database_hold_no_thread(void **state)
     int64_t before;
 
     (void)state;
+    restart_worker(long_deadline);
     locker = site_hold(&site, "LOCK TABLE intake.incident IN EXCLUSIVE MODE");
     crowd = crowd_start(&site, IN_HAND, send_in_hand, NULL);
+    site_await_lock_wait(&site);
     clock_sleep_ms(200);
     before = clock_now_ms();
     for (int i = 0; i < 20; i++) {
         assert_int_equal(get("healthz"), 200);
     }
-    assert_true(clock_now_ms() - before < 1000);
+    assert_true(clock_now_ms() - before < SANITY_MS); /* else they waited for those that do */
     site_let_go(locker);
     crowd_join(crowd);
+    restart_worker(short_deadline);
 }
 
 /* What became of the requests of a crowd. */
