@@ -23,6 +23,8 @@ enum {
     REFERENCE_SIZE = NAME_SIZE + 48, /* "-shared-" or "-new-", and two numbers */
     STAMP_MAX = 48,
     SHOWN_MAX = 10,
+    SLOWEST_DEADLINES = 4, /* and SLOWEST_MORE_MS on top: what no busy machine takes for a request */
+    SLOWEST_MORE_MS = 20000,
 };
 
 /* One request. Its stamp is its client's number and its own. */
@@ -356,6 +358,10 @@ void ledger_close(struct ledger *ledger, struct ledger_figures *figures)
     if (verdict.lost > 0 || verdict.mixed > 0) {
         fail_msg("%s: %zu lost, %zu mixed, of %zu that were answered 200", ledger->name, verdict.lost,
                  verdict.mixed, figures->kept);
+    }
+    if (figures->slowest_ms > SLOWEST_DEADLINES * ledger->deadline_ms + SLOWEST_MORE_MS) {
+        fail_msg("%s: a request with a deadline of %lld ms waited %lld ms", ledger->name,
+                 (long long)ledger->deadline_ms, (long long)figures->slowest_ms);
     }
     free(ledger);
 }

@@ -38,7 +38,8 @@ int64_t ledger_await_200(struct ledger *ledger, int64_t since_ms);
 /* The same from now on; keeps the longest of such times in *slowest_ms. */
 void ledger_await_recovery(struct ledger *ledger, int64_t *slowest_ms);
 
-/* Ends it, and fails the test where something is lost or mixed, or an answer was none of the three. */
+/* Ends it, and fails the test where something is lost or mixed, an answer was none of the three, or a request
+ * waited far longer than its deadline: how long on a quiet machine, the figures say. */
 void ledger_close(struct ledger *ledger, struct ledger_figures *figures);
 
 /* Begins the table that ledger_row fills. */
