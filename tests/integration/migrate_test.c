@@ -274,6 +274,13 @@ static void the_reader_sees_the_reporting_views_alone(void **state)
     (void)site_query(&site, "DROP ROLE r");
 }
 
+/* Nothing in the database may name the groups any more. */
+static const char drop_groups[] =
+    "DO $$ DECLARE r text; BEGIN "
+    "FOR r IN SELECT rolname FROM pg_roles WHERE rolname IN ('incidents_worker', 'incidents_reader') LOOP "
+    "EXECUTE format('REVOKE CONNECT ON DATABASE incidents FROM %1$I', r); "
+    "EXECUTE format('DROP ROLE %1$I', r); END LOOP; END $$";
+
 /* Takes from PUBLIC what guides to hardening do, and gives the owner by name what a migration needs. */
 static void harden(void)
 {
@@ -342,6 +349,32 @@ static void a_hardened_server_takes_nothing_from_the_roles(void **state)
     soften();
 }
 
+/* As after psql --file=roles.sql with a dump of PostgreSQL 15: the groups are a superuser's. From 16 on the
+ * owner, CREATEROLE though it has, adds no worker before the statement of docs/operations.md, and does so
+ * behind it. */
+static void the_owner_adds_a_worker_where_a_superuser_made_the_groups(void **state)
+{
+    static const char grant[] =
+        "GRANT incidents_worker, incidents_reader TO incidents_owner WITH ADMIN OPTION;";
+    static const char add[] = "CREATE ROLE w LOGIN IN ROLE incidents_worker";
+    bool from_16_on = PQserverVersion(site.owner) >= 160000;
+    char *page = read_whole_file("docs/operations.md");
+
+    (void)state;
+    assert_non_null(strstr(page, grant));
+    free(page);
+    as_superuser(drop_groups);
+    as_superuser("CREATE ROLE incidents_worker");
+    as_superuser("CREATE ROLE incidents_reader");
+    assert_int_equal(migrate(), 0);
+    assert_string_equal(sqlstate_as("incidents_owner", add), from_16_on ? "42501" : "00000");
+    as_superuser("DROP ROLE IF EXISTS w");
+    as_superuser(grant);
+    assert_string_equal(sqlstate_as("incidents_owner", add), "00000");
+    assert_string_equal(sqlstate_as("w", "SELECT intake.schema_version()"), "00000");
+    as_superuser("DROP ROLE w");
+}
+
 /* As on shared hosting: the owner may create no role, and the worker is the owner. */
 static void one_role_may_serve_for_all(void **state)
 {
@@ -351,11 +384,7 @@ static void one_role_may_serve_for_all(void **state)
     struct answer answer;
 
     (void)state;
-    (void)site_query(&site, "DO $$ DECLARE r text; BEGIN "
-                            "FOR r IN SELECT rolname FROM pg_roles WHERE rolname IN ('incidents_worker', "
-                            "'incidents_reader') LOOP "
-                            "EXECUTE format('REVOKE CONNECT ON DATABASE incidents FROM %1$I', r); "
-                            "EXECUTE format('DROP ROLE %1$I', r); END LOOP; END $$");
+    (void)site_query(&site, drop_groups);
     as_superuser("ALTER ROLE incidents_owner NOCREATEROLE"); /* from 16 on it may not do so itself */
     assert_int_equal(migrate(), 0);
     assert_string_equal(site_query(&site, "SELECT count(*) FROM pg_roles WHERE rolname = 'incidents_worker'"),
@@ -533,6 +562,7 @@ int main(void)
         CASE(the_reader_sees_the_reporting_views_alone),
         CASE(a_hardened_server_takes_nothing_from_the_roles),
         CASE(a_worker_that_meets_another_schema_says_so_and_recovers),
+        CASE(the_owner_adds_a_worker_where_a_superuser_made_the_groups),
         CASE(one_role_may_serve_for_all),
     };
 
