@@ -1,6 +1,6 @@
 # incidents.fcgi: `make help` lists the targets.
 
-VERSION  := 0.1.0
+VERSION  := 0.2.0
 PREFIX   ?= /usr/local
 DESTDIR  ?=
 STATE    ?= var
@@ -68,7 +68,7 @@ UNIT_LIBRARY_OBJECTS := $(call objects,$(filter-out src/admin/main.c,$(UNIT_CODE
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all setup run test tests tests-of-threads cross torture check coverage fuzz bundle deb newer-postgres bench bench-compare pictures format clean install uninstall help
+.PHONY: all setup run test tests tests-of-threads cross torture check coverage fuzz bundle deb newer-postgres citus-test bench bench-compare pictures schema format clean install uninstall help
 
 all: ## build incidents.fcgi and incidentctl
 	@scripts/setup --check build
@@ -218,6 +218,13 @@ newer-postgres: ## run the tests of the database on servers of PostgreSQL 16, 17
 	@$(MAKE) --no-print-directory $(JOBS) $(BUILD)/incidents.fcgi $(BUILD)/incidentctl $(ON_POSTGRES:%=$(BUILD)/tests/%)
 	@scripts/newer-postgres $(BUILD) $(notdir $(ON_POSTGRES)) tests/scripts/doctor_test tests/scripts/backup_test
 
+citus-test: ## do docs/operations.md's chapter on Citus, and the contract's cases there, where PG_CONFIG's Postgres has it
+	@scripts/setup run test
+	@$(MAKE) --no-print-directory $(JOBS) $(BUILD)/incidents.fcgi $(BUILD)/incidentctl $(ON_CITUS:%=$(BUILD)/tests/integration/%_test)
+	@PG_CONFIG='$(PG_CONFIG)' scripts/citus-test $(BUILD) $(ON_CITUS)
+
+ON_CITUS := contract_nginx long_values history look export
+
 bench: ## measure this program beside pgbench, PHP-FPM and Fastify (a quarter of an hour)
 	@scripts/setup bench
 	@$(MAKE) --no-print-directory $(JOBS) $(BUILD)/incidents.fcgi $(BUILD)/incidentctl $(BUILD)/bench/connect
@@ -240,6 +247,10 @@ pictures: ## draw docs/reporting/ anew: charts and the page of the sample data
 	@$(MAKE) --no-print-directory $(JOBS) $(BUILD)/incidents.fcgi $(BUILD)/incidentctl
 	@BUILD='$(BUILD)' scripts/pictures
 
+schema: ## write docs/schema.sql anew, and the checksums of migrations that are new
+	@scripts/setup run
+	@scripts/schema
+
 format: ## lay the sources out with clang-format
 	clang-format -i $$(git ls-files '*.c' '*.h')
 
@@ -259,7 +270,7 @@ install: all ## install below PREFIX (and DESTDIR)
 	install -m 644 migrations/* "$(DESTDIR)$(datadir)/migrations/"
 	$(Q)$(foreach part,$(PARTS),$(call place,$(part)/*,$($(part)dir)) && ) :
 	$(Q)$(foreach page,$(MANUALS),$(call place,$(page),$(call manual,$(page))) && ) :
-	$(Q)$(call place,README.md LICENSE docs/*.md docs/*.svg,$(docdir))
+	$(Q)$(call place,README.md LICENSE docs/*.md docs/*.svg docs/schema.sql,$(docdir))
 	$(Q)$(call place,docs/servers/*.md,$(docdir)/servers)
 	$(Q)$(call place,docs/reporting/*.svg,$(docdir)/reporting)
 	install -m 644 docs/reporting/*.png "$(DESTDIR)$(docdir)/reporting/"

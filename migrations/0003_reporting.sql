@@ -1,28 +1,11 @@
 -- What analysts read: DX's three tables as views, and the figures that people ask for. Views compute them when they are
 -- asked for, so they are right at once. docs/reporting.md is the guide, with the times that it takes.
 --
--- On a million incidents with two million services this locks the tables for some ten seconds, because identity columns
--- rewrite them. It waits 10 s for the locks, not for ever: behind a long query it would hold up every request.
+-- A reader has SELECT on the views alone. Their tables are read with the owner's rights, but the functions that they call are
+-- called with the reader's: 0004_roles.sql grants those by name.
 BEGIN;
-SET LOCAL lock_timeout = '10s';
 
--- Small numbers for joins, as DX has them. They are never changed, so updates stay HOT. A number that ON CONFLICT does not
--- use is lost, which bigint can afford. The index is no unique one, because those contain reference_id (Citus); GENERATED
--- ALWAYS sees to it that no number comes twice.
-ALTER TABLE intake.incident ADD COLUMN id bigint GENERATED ALWAYS AS IDENTITY;
-ALTER TABLE intake.incident_service ADD COLUMN id bigint GENERATED ALWAYS AS IDENTITY;
-COMMENT ON COLUMN intake.incident.id IS 'For reports to join by: the same for as long as the incident is stored.';
-COMMENT ON COLUMN intake.incident_service.id IS 'For reports: the same for as long as the incident has the service.';
-
--- No index has a column that ordinary updates change: resolved_at in one, or in its WHERE, would end HOT for whoever
--- resolves an incident, and take a quarter of that rate. These three take a twelfth of the rate at which incidents are
--- created; another on the services' identifiers would take a sixth more, to spare reports a tenth of a second.
-CREATE INDEX incident_id ON intake.incident (id);
-CREATE INDEX incident_started_at ON intake.incident (started_at);
-CREATE INDEX incident_service_service ON intake.incident_service (coalesce(nullif(name, ''), identifier));
-ANALYZE intake.incident, intake.incident_service;
-
--- DX's tables. Its schema pages name the columns; what they leave open is decided here and said in the comments.
+-- ---- DX's tables. Its schema pages name the columns; what they leave open is decided here and said in the comments. ----
 
 CREATE VIEW reporting.incidents AS
 SELECT i.id,
@@ -45,24 +28,52 @@ COMMENT ON COLUMN reporting.incidents.priority IS 'As sent: no order, no fixed s
 COMMENT ON COLUMN reporting.incidents.source IS 'Always api: senders do not say which system they speak for.';
 COMMENT ON COLUMN reporting.incidents.source_id IS 'The sender''s reference_id.';
 COMMENT ON COLUMN reporting.incidents.source_url IS 'Where the incident is found in the sender''s system.';
-COMMENT ON COLUMN reporting.incidents.started_at IS 'A moment (timestamptz): it prints in the session''s TimeZone.';
+COMMENT ON COLUMN reporting.incidents.started_at IS 'A timestamptz: it prints in the session''s TimeZone.';
 COMMENT ON COLUMN reporting.incidents.resolved_at IS 'NULL while the incident is open. May lie before started_at: clocks differ.';
 COMMENT ON COLUMN reporting.incidents.started_to_resolved IS
     'Whole seconds. NULL while the incident is open, and where it was resolved before it started, or in the future.';
 COMMENT ON COLUMN reporting.incidents.deleted IS 'Always false: a deleted incident is gone.';
 
+-- The planner expects a hundred elements in every array, and of each incident with that many services wrong plans follow: a sort
+-- in one process, a second of JIT. What it cannot know in advance it takes for one in two hundred, so the WHERE, which holds for
+-- all, brings its guess to one service an incident. The CASE, which always holds too, makes the argument one of its own for each
+-- incident: else the planner keeps the elements of the arrays that it has seen (Memoize), which costs twice what it saves.
+--
+-- No index on services: no condition on the columns of a view leads to one, as what is compared comes out of the array only
+-- here. For statements on intake.incident (services @> '[["checkout"]]') a GIN index (jsonb_path_ops) makes half a second over
+-- a million incidents into a tenth, but storing an incident costs 15 % more of the INSERT, replacing its services 17 % more of
+-- the UPDATE, which is HOT no more, and now and then a request waits until the index's list of pending entries is sorted in.
 CREATE VIEW reporting.incident_services AS
-SELECT s.id,
+SELECT hashtextextended(service->>0, i.id) AS id, -- as in intake.incident_service
        i.id AS incident_id,
-       coalesce(nullif(s.name, ''), s.identifier) AS service,
-       s.identifier
-FROM intake.incident_service s
-JOIN intake.incident i USING (reference_id);
+       coalesce(nullif(service->>1, ''), service->>0) COLLATE "C" AS service,
+       (service->>0) COLLATE "C" AS identifier
+FROM intake.incident i
+CROSS JOIN LATERAL jsonb_array_elements(CASE WHEN i.id IS NOT NULL THEN i.services END) AS _ (service)
+WHERE jsonb_typeof(service) = 'array';
 COMMENT ON VIEW reporting.incident_services IS 'One row for each service of each incident, in the shape of DX''s table.';
-COMMENT ON COLUMN reporting.incident_services.id IS 'The same for as long as the incident has the service.';
+COMMENT ON COLUMN reporting.incident_services.id IS
+    'Computed from incident_id and the identifier, so the same for as long as the incident has the service.';
 COMMENT ON COLUMN reporting.incident_services.incident_id IS 'incidents.id.';
-COMMENT ON COLUMN reporting.incident_services.service IS 'The service''s name as sent with this incident; its identifier where none was.';
+COMMENT ON COLUMN reporting.incident_services.service IS
+    'The service''s name as sent with this incident; its identifier where none was.';
 COMMENT ON COLUMN reporting.incident_services.identifier IS 'The sender''s identifier of the service.';
+
+-- A function, because Citus sends no recursive query to its shards. The planner of Postgres puts it where it is called.
+CREATE FUNCTION reporting.metadata_values(metadata jsonb) RETURNS TABLE (path text[], value jsonb)
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$
+    WITH RECURSIVE node (path, value) AS (
+        SELECT ARRAY[top.key], top.value
+        FROM jsonb_each(metadata) top
+        UNION ALL
+        SELECT node.path || child.key, child.value
+        FROM node, jsonb_each(CASE WHEN jsonb_typeof(node.value) = 'object' THEN node.value END) child)
+    SELECT node.path, node.value FROM node
+    WHERE jsonb_typeof(node.value) <> 'object' OR node.value = '{}'
+$$;
+COMMENT ON FUNCTION reporting.metadata_values(jsonb) IS
+    'The values in an incident''s metadata, each with the keys that lead to it.';
 
 -- The API takes no key with a period in it, so no two paths give the same key. What stands in an array has no key.
 CREATE VIEW reporting.incident_metadata AS
@@ -71,42 +82,71 @@ SELECT hashtextextended(entry.path::text, i.id) AS id,
        array_to_string(entry.path, '.') AS key,
        entry.value #>> '{}' AS value
 FROM intake.incident i
-CROSS JOIN LATERAL (
-    WITH RECURSIVE node (path, value) AS (
-        SELECT ARRAY[top.key], top.value
-        FROM jsonb_each(i.metadata) top
-        UNION ALL
-        SELECT node.path || child.key, child.value
-        FROM node, jsonb_each(CASE WHEN jsonb_typeof(node.value) = 'object' THEN node.value END) child)
-    SELECT node.path, node.value FROM node
-    WHERE jsonb_typeof(node.value) <> 'object' OR node.value = '{}') entry;
-COMMENT ON VIEW reporting.incident_metadata IS 'One row for each value in the metadata of each incident, in the shape of DX''s table.';
+CROSS JOIN LATERAL reporting.metadata_values(i.metadata) entry;
+COMMENT ON VIEW reporting.incident_metadata IS
+    'One row for each value in the metadata of each incident, in the shape of DX''s table.';
 COMMENT ON COLUMN reporting.incident_metadata.id IS
     'Computed from incident_id and the key, so the same for as long as the incident has the key.';
 COMMENT ON COLUMN reporting.incident_metadata.incident_id IS 'incidents.id.';
-COMMENT ON COLUMN reporting.incident_metadata.key IS 'The keys from the outermost to the value''s own, joined by periods: cause.kind.';
+COMMENT ON COLUMN reporting.incident_metadata.key IS
+    'The keys from the outermost to the value''s own, joined by periods: cause.kind.';
 COMMENT ON COLUMN reporting.incident_metadata.value IS
     'A string as it is, a number with every digit, true or false; NULL for null; an array, or an object without keys, as JSON.';
 
--- The figures. Periods are those of the time zone in the setting reporting.time_zone, not those of TimeZone, which clients set
--- to their own without being asked. An incident belongs to the period in which it started.
+-- ---- The history ----
 
-CREATE FUNCTION reporting.time_zone() RETURNS text
+-- An incident before or after a change, as JSON. The planner puts it where it is called.
+CREATE FUNCTION reporting.incident_json(reference_id text, state intake.incident_state) RETURNS jsonb
     LANGUAGE sql STABLE PARALLEL SAFE
-    RETURN coalesce(nullif(current_setting('reporting.time_zone', true), ''), 'UTC');
-COMMENT ON FUNCTION reporting.time_zone() IS 'The time zone of days, weeks and months: SET reporting.time_zone; UTC where it is not set.';
+    RETURN CASE WHEN state IS DISTINCT FROM NULL THEN jsonb_build_object(
+        'reference_id', reference_id,
+        'name', (state).name,
+        'priority', (state).priority,
+        'source_url', (state).source_url,
+        'started_at', intake.timestamp_text((state).started_at),
+        'resolved_at', intake.timestamp_text((state).resolved_at),
+        'services', coalesce((state).services, '[]'),
+        'metadata', (state).metadata) END;
+COMMENT ON FUNCTION reporting.incident_json(text, intake.incident_state) IS
+    'An incident before or after a change, as incident_history shows it.';
+
+CREATE VIEW reporting.incident_history AS
+SELECT c.change_id, c.reference_id AS source_id, c.changed_at, c.action, c.token_label AS changed_by,
+       reporting.incident_json(c.reference_id, c.before) AS before,
+       reporting.incident_json(c.reference_id, c.after) AS after
+FROM intake.incident_change c;
+COMMENT ON VIEW reporting.incident_history IS
+    'What became of incidents, deleted ones too: a row for each change since the history was turned on.';
+COMMENT ON COLUMN reporting.incident_history.change_id IS 'Of one incident, the order of its changes. Numbers may be missing.';
+COMMENT ON COLUMN reporting.incident_history.source_id IS 'The sender''s reference_id.';
+COMMENT ON COLUMN reporting.incident_history.changed_at IS 'When it was stored.';
+COMMENT ON COLUMN reporting.incident_history.action IS 'created, updated or deleted.';
+COMMENT ON COLUMN reporting.incident_history.changed_by IS 'The label of the token; incidentctl for what an administrator deleted.';
+COMMENT ON COLUMN reporting.incident_history.before IS
+    'The incident before the change, with its services ([[identifier, name], ...]) and metadata; NULL at creation.';
+COMMENT ON COLUMN reporting.incident_history.after IS 'The same after the change; NULL at deletion.';
+
+-- ---- The figures over all incidents ----
 
 CREATE VIEW reporting.incident_with_service AS
 SELECT i.id AS incident_id,
-       s.identifier,
-       coalesce(nullif(s.name, ''), s.identifier) AS service,
+       (service->>0) COLLATE "C" AS identifier,
+       coalesce(nullif(service->>1, ''), service->>0) COLLATE "C" AS service,
        i.priority,
        i.started_at,
        i.resolved_at
-FROM intake.incident_service s
-JOIN intake.incident i USING (reference_id);
+FROM intake.incident i
+CROSS JOIN LATERAL jsonb_array_elements(CASE WHEN i.id IS NOT NULL THEN i.services END) AS _ (service)
+WHERE jsonb_typeof(service) = 'array';
 COMMENT ON VIEW reporting.incident_with_service IS
     'incidents joined to incident_services, but quicker: one row for each service of each incident.';
+COMMENT ON COLUMN reporting.incident_with_service.incident_id IS 'incidents.id.';
+COMMENT ON COLUMN reporting.incident_with_service.identifier IS 'The sender''s identifier of the service.';
+COMMENT ON COLUMN reporting.incident_with_service.service IS
+    'The service''s name as sent with this incident; its identifier where none was.';
+COMMENT ON COLUMN reporting.incident_with_service.priority IS 'As sent; NULL for the incidents without one.';
+COMMENT ON COLUMN reporting.incident_with_service.started_at IS 'When the incident started.';
+COMMENT ON COLUMN reporting.incident_with_service.resolved_at IS 'When it was resolved; NULL while it is open.';
 
 CREATE VIEW reporting.time_to_resolve AS
 SELECT t.incidents, t.mean_seconds, t.percentiles[1] AS median_seconds, t.percentiles[2] AS p90_seconds
@@ -117,6 +157,13 @@ FROM (
     FROM intake.incident i
     WHERE i.resolved_at BETWEEN i.started_at AND now()) t;
 COMMENT ON VIEW reporting.time_to_resolve IS 'How long incidents took to resolve, all of them.';
+COMMENT ON COLUMN reporting.time_to_resolve.incidents IS
+    'The number that the figures are of: resolved incidents, without those resolved before they started, or in the future.';
+COMMENT ON COLUMN reporting.time_to_resolve.mean_seconds IS 'The mean of their times; NULL where there are none.';
+COMMENT ON COLUMN reporting.time_to_resolve.median_seconds IS
+    'Half of them took no longer; between the two in the middle where their number is even.';
+COMMENT ON COLUMN reporting.time_to_resolve.p90_seconds IS
+    'Nine of ten took no longer: the 90th percentile, interpolated (percentile_cont).';
 
 CREATE VIEW reporting.time_to_resolve_by_priority AS
 SELECT t.priority, t.incidents, t.mean_seconds, t.percentiles[1] AS median_seconds, t.percentiles[2] AS p90_seconds
@@ -129,6 +176,14 @@ FROM (
     WHERE i.resolved_at BETWEEN i.started_at AND now()
     GROUP BY 1) t;
 COMMENT ON VIEW reporting.time_to_resolve_by_priority IS 'How long incidents of each priority took to resolve.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_priority.priority IS 'As sent; NULL for the incidents without one.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_priority.incidents IS
+    'The number that the figures are of: resolved incidents, without those resolved before they started, or in the future.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_priority.mean_seconds IS 'The mean of their times; NULL where there are none.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_priority.median_seconds IS
+    'Half of them took no longer; between the two in the middle where their number is even.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_priority.p90_seconds IS
+    'Nine of ten took no longer: the 90th percentile, interpolated (percentile_cont).';
 
 CREATE VIEW reporting.time_to_resolve_by_service AS
 SELECT t.identifier, t.service, t.incidents, t.mean_seconds, t.percentiles[1] AS median_seconds, t.percentiles[2] AS p90_seconds
@@ -143,111 +198,16 @@ FROM (
     GROUP BY l.identifier) t;
 COMMENT ON VIEW reporting.time_to_resolve_by_service IS
     'How long the incidents of each service took to resolve. One with two services counts for both.';
-
--- By day, week and month. Where every period has a row, it looks for its own incidents with the index on started_at, so that
--- a WHERE on period costs no more than the periods that it leaves. What starts before 1970 or in the future is a mistake,
--- which suspicious lists: it is in no period, and no reason for two thousand years of rows.
-DO $$
-DECLARE
-    unit text;
-BEGIN
-    FOREACH unit IN ARRAY ARRAY['day', 'week', 'month'] LOOP
-        EXECUTE format($view$
-            CREATE VIEW reporting.%1$ss AS
-            SELECT local::date AS period,
-                   local AT TIME ZONE reporting.time_zone() AS starts_at,
-                   (local + interval '1 %1$s') AT TIME ZONE reporting.time_zone() AS ends_at
-            FROM generate_series(
-                date_trunc(%1$L, (SELECT min(i.started_at) FROM intake.incident i WHERE i.started_at >= '1970-01-01 00:00Z')
-                                 AT TIME ZONE reporting.time_zone()),
-                now() AT TIME ZONE reporting.time_zone(),
-                interval '1 %1$s') AS local
-        $view$, unit);
-        EXECUTE format('COMMENT ON VIEW reporting.%1$ss IS ''Every %1$s from that of the first incident to today''''s.''', unit);
-
-        EXECUTE format($view$
-            CREATE VIEW reporting.time_to_resolve_by_%1$s AS
-            SELECT p.period, p.starts_at, t.incidents, t.mean_seconds, t.percentiles[1] AS median_seconds, t.percentiles[2] AS p90_seconds
-            FROM reporting.%1$ss p
-            CROSS JOIN LATERAL (
-                SELECT count(*) AS incidents,
-                       avg(date_part('epoch', i.resolved_at - i.started_at)) AS mean_seconds,
-                       percentile_cont(ARRAY[0.5, 0.9]) WITHIN GROUP (ORDER BY date_part('epoch', i.resolved_at - i.started_at)) AS percentiles
-                FROM intake.incident i
-                WHERE i.started_at >= p.starts_at AND i.started_at < p.ends_at AND i.started_at <= now()
-                  AND i.resolved_at BETWEEN i.started_at AND now()) t
-        $view$, unit);
-        EXECUTE format('COMMENT ON VIEW reporting.time_to_resolve_by_%1$s IS '
-                       '''How long incidents took to resolve, by the %1$s in which they started.''', unit);
-
-        EXECUTE format($view$
-            CREATE VIEW reporting.time_to_resolve_by_priority_and_%1$s AS
-            SELECT t.period, t.period::timestamp AT TIME ZONE reporting.time_zone() AS starts_at, t.priority,
-                   t.incidents, t.mean_seconds, t.percentiles[1] AS median_seconds, t.percentiles[2] AS p90_seconds
-            FROM (
-                SELECT date_trunc(%1$L, i.started_at AT TIME ZONE reporting.time_zone())::date AS period,
-                       i.priority COLLATE "C" AS priority,
-                       count(*) AS incidents,
-                       avg(date_part('epoch', i.resolved_at - i.started_at)) AS mean_seconds,
-                       percentile_cont(ARRAY[0.5, 0.9]) WITHIN GROUP (ORDER BY date_part('epoch', i.resolved_at - i.started_at)) AS percentiles
-                FROM intake.incident i
-                WHERE i.resolved_at BETWEEN i.started_at AND now() AND i.started_at >= '1970-01-01 00:00Z' AND i.started_at <= now()
-                GROUP BY 1, 2) t
-        $view$, unit);
-        EXECUTE format('COMMENT ON VIEW reporting.time_to_resolve_by_priority_and_%1$s IS '
-                       '''How long incidents of each priority took to resolve, by the %1$s in which they started.''', unit);
-
-        EXECUTE format($view$
-            CREATE VIEW reporting.time_to_resolve_by_service_and_%1$s AS
-            SELECT t.period, t.period::timestamp AT TIME ZONE reporting.time_zone() AS starts_at, t.identifier, t.service,
-                   t.incidents, t.mean_seconds, t.percentiles[1] AS median_seconds, t.percentiles[2] AS p90_seconds
-            FROM (
-                SELECT date_trunc(%1$L, l.started_at AT TIME ZONE reporting.time_zone())::date AS period,
-                       l.identifier,
-                       max(l.service) AS service,
-                       count(*) AS incidents,
-                       avg(date_part('epoch', l.resolved_at - l.started_at)) AS mean_seconds,
-                       percentile_cont(ARRAY[0.5, 0.9]) WITHIN GROUP (ORDER BY date_part('epoch', l.resolved_at - l.started_at)) AS percentiles
-                FROM reporting.incident_with_service l
-                WHERE l.resolved_at BETWEEN l.started_at AND now() AND l.started_at >= '1970-01-01 00:00Z' AND l.started_at <= now()
-                GROUP BY 1, 2) t
-        $view$, unit);
-        EXECUTE format('COMMENT ON VIEW reporting.time_to_resolve_by_service_and_%1$s IS '
-                       '''How long the incidents of each service took to resolve, by the %1$s in which they started.''', unit);
-
-        EXECUTE format($view$
-            CREATE VIEW reporting.opened_and_resolved_by_%1$s AS
-            SELECT p.period, p.starts_at, o.opened, coalesce(r.resolved, 0) AS resolved
-            FROM reporting.%1$ss p
-            CROSS JOIN LATERAL (
-                SELECT count(*) AS opened FROM intake.incident i
-                WHERE i.started_at >= p.starts_at AND i.started_at < p.ends_at AND i.started_at <= now()) o
-            LEFT JOIN (
-                SELECT date_trunc(%1$L, i.resolved_at AT TIME ZONE reporting.time_zone())::date AS period, count(*) AS resolved
-                FROM intake.incident i
-                WHERE i.resolved_at <= now()
-                GROUP BY 1) r USING (period)
-        $view$, unit);
-        EXECUTE format('COMMENT ON VIEW reporting.opened_and_resolved_by_%1$s IS '
-                       '''How many incidents started and how many were resolved in each %1$s; none is 0.''', unit);
-    END LOOP;
-END
-$$;
-
-CREATE VIEW reporting.open_now AS
-SELECT i.id,
-       i.reference_id AS source_id,
-       i.name,
-       i.priority,
-       i.source_url,
-       (SELECT string_agg(coalesce(nullif(s.name, ''), s.identifier), ', ' ORDER BY s.position)
-        FROM intake.incident_service s WHERE s.reference_id = i.reference_id) AS services,
-       i.started_at,
-       date_trunc('second', now() - i.started_at) AS age,
-       trunc(date_part('epoch', now() - i.started_at))::bigint AS age_seconds
-FROM intake.incident i
-WHERE i.resolved_at IS NULL AND i.started_at <= now();
-COMMENT ON VIEW reporting.open_now IS 'The incidents that have started and are not resolved.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_service.identifier IS 'The sender''s identifier of the service.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_service.service IS
+    'The service''s name, else its identifier; where it was sent under several, the last in byte order.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_service.incidents IS
+    'The number that the figures are of: resolved incidents, without those resolved before they started, or in the future.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_service.mean_seconds IS 'The mean of their times; NULL where there are none.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_service.median_seconds IS
+    'Half of them took no longer; between the two in the middle where their number is even.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_service.p90_seconds IS
+    'Nine of ten took no longer: the 90th percentile, interpolated (percentile_cont).';
 
 CREATE VIEW reporting.services AS
 SELECT t.identifier, t.service, t.incidents, t.open,
@@ -262,40 +222,470 @@ FROM (
     FROM reporting.incident_with_service l
     GROUP BY l.identifier) t;
 COMMENT ON VIEW reporting.services IS 'The services, with the number of their incidents and the time that they were under one.';
+COMMENT ON COLUMN reporting.services.identifier IS 'The sender''s identifier of the service.';
+COMMENT ON COLUMN reporting.services.service IS
+    'The service''s name, else its identifier; where it was sent under several, the last in byte order.';
+COMMENT ON COLUMN reporting.services.incidents IS 'All incidents of the service.';
+COMMENT ON COLUMN reporting.services.open IS 'Those of them that have started and are not resolved.';
+COMMENT ON COLUMN reporting.services.minutes IS
+    'Minutes with at least one incident, open ones up to now: where two overlap, they count once.';
+
+CREATE VIEW reporting.open_now AS
+SELECT i.id,
+       i.reference_id AS source_id,
+       i.name,
+       i.priority,
+       i.source_url,
+       (SELECT string_agg(coalesce(nullif(service->>1, ''), service->>0) COLLATE "C", ', ' ORDER BY position)
+        FROM jsonb_array_elements(i.services) WITH ORDINALITY AS _ (service, position)) AS services,
+       i.started_at,
+       date_trunc('second', now() - i.started_at) AS age,
+       trunc(date_part('epoch', now() - i.started_at))::bigint AS age_seconds
+FROM intake.incident i
+WHERE i.resolved_at IS NULL AND i.started_at <= now();
+COMMENT ON VIEW reporting.open_now IS 'The incidents that have started and are not resolved.';
+COMMENT ON COLUMN reporting.open_now.id IS 'incidents.id.';
+COMMENT ON COLUMN reporting.open_now.source_id IS 'The sender''s reference_id.';
+COMMENT ON COLUMN reporting.open_now.name IS 'The incident''s name; NULL where none is known.';
+COMMENT ON COLUMN reporting.open_now.priority IS 'As sent; NULL for the incidents without one.';
+COMMENT ON COLUMN reporting.open_now.source_url IS 'Where the incident is found in the sender''s system.';
+COMMENT ON COLUMN reporting.open_now.services IS 'The names of its services, in the order sent; NULL where it has none.';
+COMMENT ON COLUMN reporting.open_now.started_at IS 'When the incident started.';
+COMMENT ON COLUMN reporting.open_now.age IS 'The time since it started.';
+COMMENT ON COLUMN reporting.open_now.age_seconds IS 'The same in whole seconds.';
 
 CREATE VIEW reporting.suspicious AS
 SELECT i.id, i.reference_id AS source_id, i.name, i.priority, i.source_url, i.started_at, i.resolved_at, r.reason
 FROM intake.incident i
-CROSS JOIN LATERAL (VALUES
-    (i.resolved_at < i.started_at, 'resolved before it started'),
-    (i.started_at > now(), 'started in the future'),
-    (i.resolved_at > now(), 'resolved in the future'),
-    (i.resolved_at IS NULL AND i.started_at < now() - interval '90 days', 'open for more than 90 days'),
-    (i.started_at < '1970-01-01 00:00Z', 'started before 1970')) AS r (holds, reason)
-WHERE r.holds
+CROSS JOIN LATERAL unnest(ARRAY[ -- Citus takes no VALUES with now() in them here
+    CASE WHEN i.resolved_at < i.started_at THEN 'resolved before it started' END,
+    CASE WHEN i.started_at > now() THEN 'started in the future' END,
+    CASE WHEN i.resolved_at > now() THEN 'resolved in the future' END,
+    CASE WHEN i.resolved_at IS NULL AND i.started_at < now() - interval '90 days' THEN 'open for more than 90 days' END,
+    CASE WHEN i.started_at < '1970-01-01 00:00Z' THEN 'started before 1970' END]) AS r (reason)
+WHERE r.reason IS NOT NULL
   AND (i.resolved_at < i.started_at OR i.started_at > now() OR i.resolved_at > now() OR i.started_at < '1970-01-01 00:00Z'
        OR i.resolved_at IS NULL AND i.started_at < now() - interval '90 days');
 COMMENT ON VIEW reporting.suspicious IS 'Incidents whose times cannot be right or want a look: a row for each reason.';
+COMMENT ON COLUMN reporting.suspicious.id IS 'incidents.id.';
+COMMENT ON COLUMN reporting.suspicious.source_id IS 'The sender''s reference_id.';
+COMMENT ON COLUMN reporting.suspicious.name IS 'The incident''s name; NULL where none is known.';
+COMMENT ON COLUMN reporting.suspicious.priority IS 'As sent; NULL for the incidents without one.';
+COMMENT ON COLUMN reporting.suspicious.source_url IS 'Where the incident is found in the sender''s system.';
+COMMENT ON COLUMN reporting.suspicious.started_at IS 'When the incident started.';
+COMMENT ON COLUMN reporting.suspicious.resolved_at IS 'When it was resolved; NULL while it is open.';
+COMMENT ON COLUMN reporting.suspicious.reason IS 'What is wrong with its times.';
+
+-- ---- The figures by day, week and month ----
+
+-- Periods are those of the time zone in the setting reporting.time_zone, not those of TimeZone, which clients set to their own
+-- without being asked. An incident belongs to the period in which it started. In an expression over columns of incidents it is
+-- joined, not called: Citus would call it on the nodes that have the incidents, which do not know the session's setting.
+CREATE FUNCTION reporting.time_zone() RETURNS text
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN coalesce(nullif(current_setting('reporting.time_zone', true), ''), 'UTC');
+COMMENT ON FUNCTION reporting.time_zone() IS
+    'The time zone of days, weeks and months: SET reporting.time_zone; UTC where it is not set.';
+
+-- Where every period has a row, it looks for its own incidents with the index on started_at, so that a WHERE on period costs no
+-- more than the periods that it leaves. What starts before 1970 or in the future is a mistake, which suspicious lists: it is in
+-- no period, and no reason for two thousand years of rows.
+CREATE VIEW reporting.days AS
+SELECT local::date AS period,
+       local AT TIME ZONE reporting.time_zone() AS starts_at,
+       (local + interval '1 day') AT TIME ZONE reporting.time_zone() AS ends_at
+FROM generate_series(
+    date_trunc('day', (SELECT min(i.started_at) FROM intake.incident i WHERE i.started_at >= '1970-01-01 00:00Z')
+                     AT TIME ZONE reporting.time_zone()),
+    now() AT TIME ZONE reporting.time_zone(),
+    interval '1 day') AS local;
+COMMENT ON VIEW reporting.days IS 'Every day from that of the first incident to today''s.';
+COMMENT ON COLUMN reporting.days.period IS 'The first day of the period, in the time zone of reporting.time_zone().';
+COMMENT ON COLUMN reporting.days.starts_at IS 'The time at which the period starts, for charts.';
+COMMENT ON COLUMN reporting.days.ends_at IS 'The time at which the period ends, which belongs to the next.';
+
+CREATE VIEW reporting.time_to_resolve_by_day AS
+SELECT p.period, p.starts_at, t.incidents, t.mean_seconds, t.percentiles[1] AS median_seconds, t.percentiles[2] AS p90_seconds
+FROM reporting.days p
+CROSS JOIN LATERAL (
+    SELECT count(*) AS incidents,
+           avg(date_part('epoch', i.resolved_at - i.started_at)) AS mean_seconds,
+           percentile_cont(ARRAY[0.5, 0.9]) WITHIN GROUP (ORDER BY date_part('epoch', i.resolved_at - i.started_at)) AS percentiles
+    FROM intake.incident i
+    WHERE i.started_at >= p.starts_at AND i.started_at < p.ends_at AND i.started_at <= now()
+      AND i.resolved_at BETWEEN i.started_at AND now()) t;
+COMMENT ON VIEW reporting.time_to_resolve_by_day IS 'How long incidents took to resolve, by the day in which they started.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_day.period IS
+    'The first day of the period, in the time zone of reporting.time_zone().';
+COMMENT ON COLUMN reporting.time_to_resolve_by_day.starts_at IS 'The time at which the period starts, for charts.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_day.incidents IS
+    'The number that the figures are of: resolved incidents, without those resolved before they started, or in the future.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_day.mean_seconds IS 'The mean of their times; NULL where there are none.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_day.median_seconds IS
+    'Half of them took no longer; between the two in the middle where their number is even.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_day.p90_seconds IS
+    'Nine of ten took no longer: the 90th percentile, interpolated (percentile_cont).';
+
+CREATE VIEW reporting.time_to_resolve_by_priority_and_day AS
+SELECT t.period, t.period::timestamp AT TIME ZONE reporting.time_zone() AS starts_at, t.priority,
+       t.incidents, t.mean_seconds, t.percentiles[1] AS median_seconds, t.percentiles[2] AS p90_seconds
+FROM (
+    SELECT date_trunc('day', i.started_at AT TIME ZONE z.zone)::date AS period,
+           i.priority COLLATE "C" AS priority,
+           count(*) AS incidents,
+           avg(date_part('epoch', i.resolved_at - i.started_at)) AS mean_seconds,
+           percentile_cont(ARRAY[0.5, 0.9]) WITHIN GROUP (ORDER BY date_part('epoch', i.resolved_at - i.started_at)) AS percentiles
+    FROM intake.incident i CROSS JOIN reporting.time_zone() z (zone)
+    WHERE i.resolved_at BETWEEN i.started_at AND now() AND i.started_at >= '1970-01-01 00:00Z' AND i.started_at <= now()
+    GROUP BY 1, 2) t;
+COMMENT ON VIEW reporting.time_to_resolve_by_priority_and_day IS
+    'How long incidents of each priority took to resolve, by the day in which they started.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_priority_and_day.period IS
+    'The first day of the period, in the time zone of reporting.time_zone().';
+COMMENT ON COLUMN reporting.time_to_resolve_by_priority_and_day.starts_at IS 'The time at which the period starts, for charts.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_priority_and_day.priority IS 'As sent; NULL for the incidents without one.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_priority_and_day.incidents IS
+    'The number that the figures are of: resolved incidents, without those resolved before they started, or in the future.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_priority_and_day.mean_seconds IS
+    'The mean of their times; NULL where there are none.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_priority_and_day.median_seconds IS
+    'Half of them took no longer; between the two in the middle where their number is even.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_priority_and_day.p90_seconds IS
+    'Nine of ten took no longer: the 90th percentile, interpolated (percentile_cont).';
+
+CREATE VIEW reporting.time_to_resolve_by_service_and_day AS
+SELECT t.period, t.period::timestamp AT TIME ZONE reporting.time_zone() AS starts_at, t.identifier, t.service,
+       t.incidents, t.mean_seconds, t.percentiles[1] AS median_seconds, t.percentiles[2] AS p90_seconds
+FROM (
+    SELECT date_trunc('day', l.started_at AT TIME ZONE z.zone)::date AS period,
+           l.identifier,
+           max(l.service) AS service,
+           count(*) AS incidents,
+           avg(date_part('epoch', l.resolved_at - l.started_at)) AS mean_seconds,
+           percentile_cont(ARRAY[0.5, 0.9]) WITHIN GROUP (ORDER BY date_part('epoch', l.resolved_at - l.started_at)) AS percentiles
+    FROM reporting.incident_with_service l CROSS JOIN reporting.time_zone() z (zone)
+    WHERE l.resolved_at BETWEEN l.started_at AND now() AND l.started_at >= '1970-01-01 00:00Z' AND l.started_at <= now()
+    GROUP BY 1, 2) t;
+COMMENT ON VIEW reporting.time_to_resolve_by_service_and_day IS
+    'How long the incidents of each service took to resolve, by the day in which they started.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_day.period IS
+    'The first day of the period, in the time zone of reporting.time_zone().';
+COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_day.starts_at IS 'The time at which the period starts, for charts.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_day.identifier IS 'The sender''s identifier of the service.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_day.service IS
+    'The service''s name, else its identifier; where it was sent under several, the last in byte order.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_day.incidents IS
+    'The number that the figures are of: resolved incidents, without those resolved before they started, or in the future.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_day.mean_seconds IS
+    'The mean of their times; NULL where there are none.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_day.median_seconds IS
+    'Half of them took no longer; between the two in the middle where their number is even.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_day.p90_seconds IS
+    'Nine of ten took no longer: the 90th percentile, interpolated (percentile_cont).';
+
+CREATE VIEW reporting.opened_and_resolved_by_day AS
+SELECT p.period, p.starts_at, o.opened, coalesce(r.resolved, 0) AS resolved
+FROM reporting.days p
+CROSS JOIN LATERAL (
+    SELECT count(*) AS opened FROM intake.incident i
+    WHERE i.started_at >= p.starts_at AND i.started_at < p.ends_at AND i.started_at <= now()) o
+LEFT JOIN (
+    SELECT date_trunc('day', i.resolved_at AT TIME ZONE z.zone)::date AS period, count(*) AS resolved
+    FROM intake.incident i CROSS JOIN reporting.time_zone() z (zone)
+    WHERE i.resolved_at <= now()
+    GROUP BY 1) r USING (period);
+COMMENT ON VIEW reporting.opened_and_resolved_by_day IS
+    'How many incidents started and how many were resolved in each day; none is 0.';
+COMMENT ON COLUMN reporting.opened_and_resolved_by_day.period IS
+    'The first day of the period, in the time zone of reporting.time_zone().';
+COMMENT ON COLUMN reporting.opened_and_resolved_by_day.starts_at IS 'The time at which the period starts, for charts.';
+COMMENT ON COLUMN reporting.opened_and_resolved_by_day.opened IS 'Incidents that started in the period.';
+COMMENT ON COLUMN reporting.opened_and_resolved_by_day.resolved IS
+    'Incidents that were resolved in the period, whenever they started.';
+
+CREATE VIEW reporting.weeks AS
+SELECT local::date AS period,
+       local AT TIME ZONE reporting.time_zone() AS starts_at,
+       (local + interval '1 week') AT TIME ZONE reporting.time_zone() AS ends_at
+FROM generate_series(
+    date_trunc('week', (SELECT min(i.started_at) FROM intake.incident i WHERE i.started_at >= '1970-01-01 00:00Z')
+                     AT TIME ZONE reporting.time_zone()),
+    now() AT TIME ZONE reporting.time_zone(),
+    interval '1 week') AS local;
+COMMENT ON VIEW reporting.weeks IS 'Every week from that of the first incident to today''s.';
+COMMENT ON COLUMN reporting.weeks.period IS 'The first day of the period, in the time zone of reporting.time_zone().';
+COMMENT ON COLUMN reporting.weeks.starts_at IS 'The time at which the period starts, for charts.';
+COMMENT ON COLUMN reporting.weeks.ends_at IS 'The time at which the period ends, which belongs to the next.';
+
+CREATE VIEW reporting.time_to_resolve_by_week AS
+SELECT p.period, p.starts_at, t.incidents, t.mean_seconds, t.percentiles[1] AS median_seconds, t.percentiles[2] AS p90_seconds
+FROM reporting.weeks p
+CROSS JOIN LATERAL (
+    SELECT count(*) AS incidents,
+           avg(date_part('epoch', i.resolved_at - i.started_at)) AS mean_seconds,
+           percentile_cont(ARRAY[0.5, 0.9]) WITHIN GROUP (ORDER BY date_part('epoch', i.resolved_at - i.started_at)) AS percentiles
+    FROM intake.incident i
+    WHERE i.started_at >= p.starts_at AND i.started_at < p.ends_at AND i.started_at <= now()
+      AND i.resolved_at BETWEEN i.started_at AND now()) t;
+COMMENT ON VIEW reporting.time_to_resolve_by_week IS 'How long incidents took to resolve, by the week in which they started.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_week.period IS
+    'The first day of the period, in the time zone of reporting.time_zone().';
+COMMENT ON COLUMN reporting.time_to_resolve_by_week.starts_at IS 'The time at which the period starts, for charts.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_week.incidents IS
+    'The number that the figures are of: resolved incidents, without those resolved before they started, or in the future.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_week.mean_seconds IS 'The mean of their times; NULL where there are none.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_week.median_seconds IS
+    'Half of them took no longer; between the two in the middle where their number is even.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_week.p90_seconds IS
+    'Nine of ten took no longer: the 90th percentile, interpolated (percentile_cont).';
+
+CREATE VIEW reporting.time_to_resolve_by_priority_and_week AS
+SELECT t.period, t.period::timestamp AT TIME ZONE reporting.time_zone() AS starts_at, t.priority,
+       t.incidents, t.mean_seconds, t.percentiles[1] AS median_seconds, t.percentiles[2] AS p90_seconds
+FROM (
+    SELECT date_trunc('week', i.started_at AT TIME ZONE z.zone)::date AS period,
+           i.priority COLLATE "C" AS priority,
+           count(*) AS incidents,
+           avg(date_part('epoch', i.resolved_at - i.started_at)) AS mean_seconds,
+           percentile_cont(ARRAY[0.5, 0.9]) WITHIN GROUP (ORDER BY date_part('epoch', i.resolved_at - i.started_at)) AS percentiles
+    FROM intake.incident i CROSS JOIN reporting.time_zone() z (zone)
+    WHERE i.resolved_at BETWEEN i.started_at AND now() AND i.started_at >= '1970-01-01 00:00Z' AND i.started_at <= now()
+    GROUP BY 1, 2) t;
+COMMENT ON VIEW reporting.time_to_resolve_by_priority_and_week IS
+    'How long incidents of each priority took to resolve, by the week in which they started.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_priority_and_week.period IS
+    'The first day of the period, in the time zone of reporting.time_zone().';
+COMMENT ON COLUMN reporting.time_to_resolve_by_priority_and_week.starts_at IS 'The time at which the period starts, for charts.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_priority_and_week.priority IS 'As sent; NULL for the incidents without one.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_priority_and_week.incidents IS
+    'The number that the figures are of: resolved incidents, without those resolved before they started, or in the future.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_priority_and_week.mean_seconds IS
+    'The mean of their times; NULL where there are none.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_priority_and_week.median_seconds IS
+    'Half of them took no longer; between the two in the middle where their number is even.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_priority_and_week.p90_seconds IS
+    'Nine of ten took no longer: the 90th percentile, interpolated (percentile_cont).';
+
+CREATE VIEW reporting.time_to_resolve_by_service_and_week AS
+SELECT t.period, t.period::timestamp AT TIME ZONE reporting.time_zone() AS starts_at, t.identifier, t.service,
+       t.incidents, t.mean_seconds, t.percentiles[1] AS median_seconds, t.percentiles[2] AS p90_seconds
+FROM (
+    SELECT date_trunc('week', l.started_at AT TIME ZONE z.zone)::date AS period,
+           l.identifier,
+           max(l.service) AS service,
+           count(*) AS incidents,
+           avg(date_part('epoch', l.resolved_at - l.started_at)) AS mean_seconds,
+           percentile_cont(ARRAY[0.5, 0.9]) WITHIN GROUP (ORDER BY date_part('epoch', l.resolved_at - l.started_at)) AS percentiles
+    FROM reporting.incident_with_service l CROSS JOIN reporting.time_zone() z (zone)
+    WHERE l.resolved_at BETWEEN l.started_at AND now() AND l.started_at >= '1970-01-01 00:00Z' AND l.started_at <= now()
+    GROUP BY 1, 2) t;
+COMMENT ON VIEW reporting.time_to_resolve_by_service_and_week IS
+    'How long the incidents of each service took to resolve, by the week in which they started.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_week.period IS
+    'The first day of the period, in the time zone of reporting.time_zone().';
+COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_week.starts_at IS 'The time at which the period starts, for charts.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_week.identifier IS 'The sender''s identifier of the service.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_week.service IS
+    'The service''s name, else its identifier; where it was sent under several, the last in byte order.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_week.incidents IS
+    'The number that the figures are of: resolved incidents, without those resolved before they started, or in the future.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_week.mean_seconds IS
+    'The mean of their times; NULL where there are none.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_week.median_seconds IS
+    'Half of them took no longer; between the two in the middle where their number is even.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_week.p90_seconds IS
+    'Nine of ten took no longer: the 90th percentile, interpolated (percentile_cont).';
+
+CREATE VIEW reporting.opened_and_resolved_by_week AS
+SELECT p.period, p.starts_at, o.opened, coalesce(r.resolved, 0) AS resolved
+FROM reporting.weeks p
+CROSS JOIN LATERAL (
+    SELECT count(*) AS opened FROM intake.incident i
+    WHERE i.started_at >= p.starts_at AND i.started_at < p.ends_at AND i.started_at <= now()) o
+LEFT JOIN (
+    SELECT date_trunc('week', i.resolved_at AT TIME ZONE z.zone)::date AS period, count(*) AS resolved
+    FROM intake.incident i CROSS JOIN reporting.time_zone() z (zone)
+    WHERE i.resolved_at <= now()
+    GROUP BY 1) r USING (period);
+COMMENT ON VIEW reporting.opened_and_resolved_by_week IS
+    'How many incidents started and how many were resolved in each week; none is 0.';
+COMMENT ON COLUMN reporting.opened_and_resolved_by_week.period IS
+    'The first day of the period, in the time zone of reporting.time_zone().';
+COMMENT ON COLUMN reporting.opened_and_resolved_by_week.starts_at IS 'The time at which the period starts, for charts.';
+COMMENT ON COLUMN reporting.opened_and_resolved_by_week.opened IS 'Incidents that started in the period.';
+COMMENT ON COLUMN reporting.opened_and_resolved_by_week.resolved IS
+    'Incidents that were resolved in the period, whenever they started.';
+
+CREATE VIEW reporting.months AS
+SELECT local::date AS period,
+       local AT TIME ZONE reporting.time_zone() AS starts_at,
+       (local + interval '1 month') AT TIME ZONE reporting.time_zone() AS ends_at
+FROM generate_series(
+    date_trunc('month', (SELECT min(i.started_at) FROM intake.incident i WHERE i.started_at >= '1970-01-01 00:00Z')
+                     AT TIME ZONE reporting.time_zone()),
+    now() AT TIME ZONE reporting.time_zone(),
+    interval '1 month') AS local;
+COMMENT ON VIEW reporting.months IS 'Every month from that of the first incident to today''s.';
+COMMENT ON COLUMN reporting.months.period IS 'The first day of the period, in the time zone of reporting.time_zone().';
+COMMENT ON COLUMN reporting.months.starts_at IS 'The time at which the period starts, for charts.';
+COMMENT ON COLUMN reporting.months.ends_at IS 'The time at which the period ends, which belongs to the next.';
+
+CREATE VIEW reporting.time_to_resolve_by_month AS
+SELECT p.period, p.starts_at, t.incidents, t.mean_seconds, t.percentiles[1] AS median_seconds, t.percentiles[2] AS p90_seconds
+FROM reporting.months p
+CROSS JOIN LATERAL (
+    SELECT count(*) AS incidents,
+           avg(date_part('epoch', i.resolved_at - i.started_at)) AS mean_seconds,
+           percentile_cont(ARRAY[0.5, 0.9]) WITHIN GROUP (ORDER BY date_part('epoch', i.resolved_at - i.started_at)) AS percentiles
+    FROM intake.incident i
+    WHERE i.started_at >= p.starts_at AND i.started_at < p.ends_at AND i.started_at <= now()
+      AND i.resolved_at BETWEEN i.started_at AND now()) t;
+COMMENT ON VIEW reporting.time_to_resolve_by_month IS 'How long incidents took to resolve, by the month in which they started.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_month.period IS
+    'The first day of the period, in the time zone of reporting.time_zone().';
+COMMENT ON COLUMN reporting.time_to_resolve_by_month.starts_at IS 'The time at which the period starts, for charts.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_month.incidents IS
+    'The number that the figures are of: resolved incidents, without those resolved before they started, or in the future.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_month.mean_seconds IS 'The mean of their times; NULL where there are none.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_month.median_seconds IS
+    'Half of them took no longer; between the two in the middle where their number is even.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_month.p90_seconds IS
+    'Nine of ten took no longer: the 90th percentile, interpolated (percentile_cont).';
+
+CREATE VIEW reporting.time_to_resolve_by_priority_and_month AS
+SELECT t.period, t.period::timestamp AT TIME ZONE reporting.time_zone() AS starts_at, t.priority,
+       t.incidents, t.mean_seconds, t.percentiles[1] AS median_seconds, t.percentiles[2] AS p90_seconds
+FROM (
+    SELECT date_trunc('month', i.started_at AT TIME ZONE z.zone)::date AS period,
+           i.priority COLLATE "C" AS priority,
+           count(*) AS incidents,
+           avg(date_part('epoch', i.resolved_at - i.started_at)) AS mean_seconds,
+           percentile_cont(ARRAY[0.5, 0.9]) WITHIN GROUP (ORDER BY date_part('epoch', i.resolved_at - i.started_at)) AS percentiles
+    FROM intake.incident i CROSS JOIN reporting.time_zone() z (zone)
+    WHERE i.resolved_at BETWEEN i.started_at AND now() AND i.started_at >= '1970-01-01 00:00Z' AND i.started_at <= now()
+    GROUP BY 1, 2) t;
+COMMENT ON VIEW reporting.time_to_resolve_by_priority_and_month IS
+    'How long incidents of each priority took to resolve, by the month in which they started.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_priority_and_month.period IS
+    'The first day of the period, in the time zone of reporting.time_zone().';
+COMMENT ON COLUMN reporting.time_to_resolve_by_priority_and_month.starts_at IS 'The time at which the period starts, for charts.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_priority_and_month.priority IS 'As sent; NULL for the incidents without one.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_priority_and_month.incidents IS
+    'The number that the figures are of: resolved incidents, without those resolved before they started, or in the future.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_priority_and_month.mean_seconds IS
+    'The mean of their times; NULL where there are none.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_priority_and_month.median_seconds IS
+    'Half of them took no longer; between the two in the middle where their number is even.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_priority_and_month.p90_seconds IS
+    'Nine of ten took no longer: the 90th percentile, interpolated (percentile_cont).';
+
+CREATE VIEW reporting.time_to_resolve_by_service_and_month AS
+SELECT t.period, t.period::timestamp AT TIME ZONE reporting.time_zone() AS starts_at, t.identifier, t.service,
+       t.incidents, t.mean_seconds, t.percentiles[1] AS median_seconds, t.percentiles[2] AS p90_seconds
+FROM (
+    SELECT date_trunc('month', l.started_at AT TIME ZONE z.zone)::date AS period,
+           l.identifier,
+           max(l.service) AS service,
+           count(*) AS incidents,
+           avg(date_part('epoch', l.resolved_at - l.started_at)) AS mean_seconds,
+           percentile_cont(ARRAY[0.5, 0.9]) WITHIN GROUP (ORDER BY date_part('epoch', l.resolved_at - l.started_at)) AS percentiles
+    FROM reporting.incident_with_service l CROSS JOIN reporting.time_zone() z (zone)
+    WHERE l.resolved_at BETWEEN l.started_at AND now() AND l.started_at >= '1970-01-01 00:00Z' AND l.started_at <= now()
+    GROUP BY 1, 2) t;
+COMMENT ON VIEW reporting.time_to_resolve_by_service_and_month IS
+    'How long the incidents of each service took to resolve, by the month in which they started.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_month.period IS
+    'The first day of the period, in the time zone of reporting.time_zone().';
+COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_month.starts_at IS 'The time at which the period starts, for charts.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_month.identifier IS 'The sender''s identifier of the service.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_month.service IS
+    'The service''s name, else its identifier; where it was sent under several, the last in byte order.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_month.incidents IS
+    'The number that the figures are of: resolved incidents, without those resolved before they started, or in the future.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_month.mean_seconds IS
+    'The mean of their times; NULL where there are none.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_month.median_seconds IS
+    'Half of them took no longer; between the two in the middle where their number is even.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_month.p90_seconds IS
+    'Nine of ten took no longer: the 90th percentile, interpolated (percentile_cont).';
+
+CREATE VIEW reporting.opened_and_resolved_by_month AS
+SELECT p.period, p.starts_at, o.opened, coalesce(r.resolved, 0) AS resolved
+FROM reporting.months p
+CROSS JOIN LATERAL (
+    SELECT count(*) AS opened FROM intake.incident i
+    WHERE i.started_at >= p.starts_at AND i.started_at < p.ends_at AND i.started_at <= now()) o
+LEFT JOIN (
+    SELECT date_trunc('month', i.resolved_at AT TIME ZONE z.zone)::date AS period, count(*) AS resolved
+    FROM intake.incident i CROSS JOIN reporting.time_zone() z (zone)
+    WHERE i.resolved_at <= now()
+    GROUP BY 1) r USING (period);
+COMMENT ON VIEW reporting.opened_and_resolved_by_month IS
+    'How many incidents started and how many were resolved in each month; none is 0.';
+COMMENT ON COLUMN reporting.opened_and_resolved_by_month.period IS
+    'The first day of the period, in the time zone of reporting.time_zone().';
+COMMENT ON COLUMN reporting.opened_and_resolved_by_month.starts_at IS 'The time at which the period starts, for charts.';
+COMMENT ON COLUMN reporting.opened_and_resolved_by_month.opened IS 'Incidents that started in the period.';
+COMMENT ON COLUMN reporting.opened_and_resolved_by_month.resolved IS
+    'Incidents that were resolved in the period, whenever they started.';
+
+-- ---- Snapshots ----
 
 -- What takes longer than a second over a million incidents, as it stood when reporting.refresh_snapshots() last ran. Empty,
 -- and refused, until then.
 CREATE MATERIALIZED VIEW reporting.services_snapshot AS
 SELECT now() AS taken_at, v.* FROM reporting.services v WITH NO DATA;
-COMMENT ON MATERIALIZED VIEW reporting.services_snapshot IS 'reporting.services, as refresh_snapshots() last saw it.';
 CREATE UNIQUE INDEX services_snapshot_key ON reporting.services_snapshot (identifier);
+COMMENT ON MATERIALIZED VIEW reporting.services_snapshot IS 'reporting.services, as refresh_snapshots() last saw it.';
+COMMENT ON COLUMN reporting.services_snapshot.taken_at IS 'When the snapshot was taken.';
+COMMENT ON COLUMN reporting.services_snapshot.identifier IS 'The sender''s identifier of the service.';
+COMMENT ON COLUMN reporting.services_snapshot.service IS
+    'The service''s name, else its identifier; where it was sent under several, the last in byte order.';
+COMMENT ON COLUMN reporting.services_snapshot.incidents IS 'All incidents of the service.';
+COMMENT ON COLUMN reporting.services_snapshot.open IS 'Those of them that have started and are not resolved.';
+COMMENT ON COLUMN reporting.services_snapshot.minutes IS
+    'Minutes with at least one incident, open ones up to now: where two overlap, they count once.';
 
 CREATE MATERIALIZED VIEW reporting.time_to_resolve_by_service_snapshot AS
 SELECT now() AS taken_at, v.* FROM reporting.time_to_resolve_by_service v WITH NO DATA;
+CREATE UNIQUE INDEX time_to_resolve_by_service_snapshot_key ON reporting.time_to_resolve_by_service_snapshot (identifier);
 COMMENT ON MATERIALIZED VIEW reporting.time_to_resolve_by_service_snapshot IS
     'reporting.time_to_resolve_by_service, as refresh_snapshots() last saw it.';
-CREATE UNIQUE INDEX time_to_resolve_by_service_snapshot_key ON reporting.time_to_resolve_by_service_snapshot (identifier);
+COMMENT ON COLUMN reporting.time_to_resolve_by_service_snapshot.taken_at IS 'When the snapshot was taken.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_service_snapshot.identifier IS 'The sender''s identifier of the service.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_service_snapshot.service IS
+    'The service''s name, else its identifier; where it was sent under several, the last in byte order.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_service_snapshot.incidents IS
+    'The number that the figures are of: resolved incidents, without those resolved before they started, or in the future.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_service_snapshot.mean_seconds IS
+    'The mean of their times; NULL where there are none.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_service_snapshot.median_seconds IS
+    'Half of them took no longer; between the two in the middle where their number is even.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_service_snapshot.p90_seconds IS
+    'Nine of ten took no longer: the 90th percentile, interpolated (percentile_cont).';
 
 CREATE MATERIALIZED VIEW reporting.time_to_resolve_by_service_and_month_snapshot AS
 SELECT now() AS taken_at, v.* FROM reporting.time_to_resolve_by_service_and_month v WITH NO DATA;
-COMMENT ON MATERIALIZED VIEW reporting.time_to_resolve_by_service_and_month_snapshot IS
-    'reporting.time_to_resolve_by_service_and_month, as refresh_snapshots() last saw it, in the time zone that it had.';
 CREATE UNIQUE INDEX time_to_resolve_by_service_and_month_snapshot_key
     ON reporting.time_to_resolve_by_service_and_month_snapshot (period, identifier);
+COMMENT ON MATERIALIZED VIEW reporting.time_to_resolve_by_service_and_month_snapshot IS
+    'reporting.time_to_resolve_by_service_and_month, as refresh_snapshots() last saw it, in the time zone that it had.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_month_snapshot.taken_at IS 'When the snapshot was taken.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_month_snapshot.period IS
+    'The first day of the period, in the time zone of reporting.time_zone().';
+COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_month_snapshot.starts_at IS
+    'The time at which the period starts, for charts.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_month_snapshot.identifier IS 'The sender''s identifier of the service.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_month_snapshot.service IS
+    'The service''s name, else its identifier; where it was sent under several, the last in byte order.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_month_snapshot.incidents IS
+    'The number that the figures are of: resolved incidents, without those resolved before they started, or in the future.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_month_snapshot.mean_seconds IS
+    'The mean of their times; NULL where there are none.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_month_snapshot.median_seconds IS
+    'Half of them took no longer; between the two in the middle where their number is even.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_month_snapshot.p90_seconds IS
+    'Nine of ten took no longer: the 90th percentile, interpolated (percentile_cont).';
 
 -- Readers go on while it runs, but for the first time.
 CREATE FUNCTION reporting.refresh_snapshots() RETURNS void
@@ -315,56 +705,6 @@ END
 $$;
 REVOKE ALL ON FUNCTION reporting.refresh_snapshots() FROM PUBLIC;
 COMMENT ON FUNCTION reporting.refresh_snapshots() IS 'Takes the snapshots anew. For the owner of the schema.';
-
--- Columns mean the same in every view that has them.
-DO $$
-DECLARE
-    meaning text;
-    target  record;
-BEGIN
-    FOR target IN
-        SELECT c.relname, a.attname
-        FROM pg_class c
-        JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
-        WHERE c.relnamespace = 'reporting'::regnamespace AND c.relkind IN ('v', 'm')
-          AND col_description(c.oid, a.attnum) IS NULL
-          AND c.relname <> ALL (ARRAY['incidents', 'incident_services', 'incident_metadata'])
-    LOOP
-        meaning := CASE target.attname
-            WHEN 'id' THEN 'incidents.id.'
-            WHEN 'incident_id' THEN 'incidents.id.'
-            WHEN 'source_id' THEN 'The sender''s reference_id.'
-            WHEN 'name' THEN 'The incident''s name; NULL where none is known.'
-            WHEN 'priority' THEN 'As sent; NULL for the incidents without one.'
-            WHEN 'source_url' THEN 'Where the incident is found in the sender''s system.'
-            WHEN 'started_at' THEN 'When the incident started.'
-            WHEN 'resolved_at' THEN 'When it was resolved; NULL while it is open.'
-            WHEN 'identifier' THEN 'The sender''s identifier of the service.'
-            WHEN 'service' THEN 'The service''s name, else its identifier; where it was sent under several, the last in byte order.'
-            WHEN 'services' THEN 'The names of its services, in the order sent; NULL where it has none.'
-            WHEN 'period' THEN 'The first day of the period, in the time zone of reporting.time_zone().'
-            WHEN 'starts_at' THEN 'The moment that the period starts, for charts.'
-            WHEN 'ends_at' THEN 'The moment that the period ends, which belongs to the next.'
-            WHEN 'mean_seconds' THEN 'The mean of their times; NULL where there are none.'
-            WHEN 'median_seconds' THEN 'Half of them took no longer; between the two in the middle where their number is even.'
-            WHEN 'p90_seconds' THEN 'Nine of ten took no longer: the 90th percentile, interpolated (percentile_cont).'
-            WHEN 'opened' THEN 'Incidents that started in the period.'
-            WHEN 'resolved' THEN 'Incidents that were resolved in the period, whenever they started.'
-            WHEN 'open' THEN 'Those of them that have started and are not resolved.'
-            WHEN 'minutes' THEN 'Minutes with at least one incident, open ones up to now: where two overlap, they count once.'
-            WHEN 'age' THEN 'The time since it started.'
-            WHEN 'age_seconds' THEN 'The same in whole seconds.'
-            WHEN 'reason' THEN 'What is wrong with its times.'
-            WHEN 'taken_at' THEN 'When the snapshot was taken.'
-            WHEN 'incidents' THEN CASE WHEN target.relname LIKE 'services%' THEN 'All incidents of the service.'
-                ELSE 'The number that the figures are of: resolved incidents, without those resolved before they started, or in the future.' END
-        END;
-        EXECUTE format('COMMENT ON COLUMN reporting.%I.%I IS %L', target.relname, target.attname, meaning);
-    END LOOP;
-END
-$$;
-
-SELECT intake.grant_roles();
 
 INSERT INTO intake.migration (version, name, checksum)
 VALUES (3, 'reporting', nullif(current_setting('incidents.migration_checksum', true), ''));

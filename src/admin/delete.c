@@ -1,5 +1,4 @@
-/* incidentctl delete and purge: deletes incidents, by name or in bulk, with the function that the API deletes
- * with, so that the history has them. */
+/* incidentctl delete and purge: deletes incidents, by name or in bulk; the history has them. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -78,27 +77,38 @@ static long long announce(PGconn *session, const struct selection *selection)
     return count;
 }
 
-/* Deletes in the order of the key, each few in a transaction of their own: no request waits for long, and the
- * condition is looked at again when they are locked. */
+/* Deletes the next few in the order of the key, as intake.delete_incidents does. The condition stands there
+ * twice: Postgres looks once more at that of the DELETE where it had to wait for a row which then is another.
+ */
+static const char purge_sql[] =
+    "WITH few AS MATERIALIZED (SELECT i.reference_id FROM intake.incident i WHERE" SELECTION_SQL
+    " AND i.reference_id > $8 ORDER BY i.reference_id LIMIT 200),"
+    " gone AS (DELETE FROM intake.incident i"
+    " WHERE i.reference_id = ANY (ARRAY(SELECT f.reference_id FROM few f)) AND" SELECTION_SQL
+    "RETURNING i.reference_id, i.updated_at, ROW (i.name, i.priority, i.source_url, i.started_at,"
+    " i.resolved_at, i.services, i.metadata)::intake.incident_state AS state),"
+    " noted AS (INSERT INTO intake.incident_change (changed_at, reference_id, action, token_label, before)"
+    " SELECT greatest(clock_timestamp(), g.updated_at), g.reference_id, 'deleted', " LABEL ", g.state"
+    " FROM gone g WHERE intake.history_enabled())"
+    " SELECT (SELECT max(f.reference_id) FROM few f), (SELECT count(*) FROM gone)";
+
+/* Each few in a transaction of their own, so that no request waits for long. They are locked in the order of
+ * the index, as requests lock theirs, so that none waits for another in a circle. */
 static bool purge(PGconn *session, const struct selection *selection)
 {
     const char *values[SELECTION_COUNT + 1];
     char *last = strdup("");
     long long deleted = 0;
-    bool ok = last != NULL, goes_on = ok;
+    bool ok = last != NULL && session_run(session, "SELECT set_config('enable_seqscan', 'off', false),"
+                                                   " set_config('enable_bitmapscan', 'off', false)"),
+         goes_on = ok;
 
     memcpy(values, selection->values, sizeof selection->values);
     while (goes_on) {
         PGresult *result;
 
         values[SELECTION_COUNT] = last;
-        result = session_query(session,
-                               "WITH doomed AS MATERIALIZED ("
-                               " SELECT i.reference_id FROM intake.incident i WHERE" SELECTION_SQL
-                               " AND i.reference_id > $8 ORDER BY i.reference_id LIMIT 200 FOR UPDATE)"
-                               " SELECT max(d.reference_id), cardinality(intake.delete_incidents("
-                               "array_agg(d.reference_id::text), array_agg(" LABEL "))) FROM doomed d",
-                               SELECTION_COUNT + 1, values);
+        result = session_query(session, purge_sql, SELECTION_COUNT + 1, values);
         ok = result != NULL;
         goes_on = ok && !PQgetisnull(result, 0, 0);
         if (goes_on) {

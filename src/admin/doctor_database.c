@@ -6,7 +6,8 @@
 #include "admin/doctor.h"
 #include "admin/migrations.h"
 
-enum { POSTGRES_NEEDED = 140000 }; /* multiranges, in the reporting views */
+enum { POSTGRES_NEEDED = 140000 };               /* multiranges, in the reporting views */
+enum { ROLE_NAME_SIZE = 160, ADVICE_MAX = 320 }; /* a name of 63 bytes that is quoted has 128 */
 
 static const char subject[] = "database";
 
@@ -119,24 +120,63 @@ static void check_server(struct doctor *doctor, PGconn *session)
     PQclear(result);
 }
 
-static void check_schema(struct doctor *doctor, PGconn *session)
+/* The worker's group role, which is a name that migrate was given, or the usual one. Only the owner reads
+ * what it was given; who has been granted the call, everybody. */
+static void find_group(const struct doctor *doctor, PGconn *session, char group[ROLE_NAME_SIZE])
+{
+    static const char stored[] = "SELECT role_name FROM intake.group_role WHERE purpose = 'worker'";
+    static const char granted[] =
+        "SELECT a.grantee::regrole FROM pg_proc p CROSS JOIN LATERAL aclexplode(p.proacl) a "
+        "WHERE p.proname = 'apply_batch' AND p.pronamespace = (SELECT oid FROM pg_namespace WHERE nspname = "
+        "'intake') AND a.grantee NOT IN (0, p.proowner) ORDER BY a.grantee LIMIT 1";
+    char message[512];
+    PGresult *result =
+        doctor->owner == NULL ? NULL : ask(doctor->owner, stored, NULL, message, sizeof message);
+
+    if (result == NULL) {
+        result = ask(session, granted, NULL, message, sizeof message);
+    }
+    (void)snprintf(group, ROLE_NAME_SIZE, "%s",
+                   result == NULL ? "incidents_worker" : PQgetvalue(result, 0, 0));
+    PQclear(result);
+}
+
+/* Version 0.1 numbered its migrations as far as 9. It had no type of this name; the catalogue is everybody's
+ * to read. */
+static bool is_of_version_0_1(PGconn *session)
+{
+    char message[512];
+    PGresult *result =
+        ask(session,
+            "SELECT NOT EXISTS (SELECT FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace "
+            "WHERE n.nspname = 'intake' AND t.typname = 'operation')",
+            NULL, message, sizeof message);
+    bool is_old = result != NULL && is_true(result, 0);
+
+    PQclear(result);
+    return is_old;
+}
+
+static void check_schema(struct doctor *doctor, PGconn *session, const char *group)
 {
     static const char what[] = "schema";
     static const char migrate[] = "incidentctl migrate, with the owner's DATABASE_URL";
-    char message[512];
+    char message[512], grant[ADVICE_MAX];
     PGresult *result = ask(session, "SELECT intake.schema_version()", NULL, message, sizeof message);
     long version;
 
     if (result == NULL) {
+        (void)snprintf(grant, sizeof grant,
+                       "GRANT %s TO the worker's role, and incidentctl migrate once more", group);
         doctor_find(doctor, FINDING_PROBLEM, what,
-                    strstr(message, "permission denied") != NULL
-                        ? "GRANT incidents_worker TO the worker's role, and incidentctl migrate once more"
-                        : migrate,
-                    "%s", message);
+                    strstr(message, "permission denied") != NULL ? grant : migrate, "%s", message);
         return;
     }
     version = strtol(PQgetvalue(result, 0, 0), NULL, 10);
-    if (version < (long)migration_count) {
+    if (is_of_version_0_1(session)) {
+        doctor_find(doctor, FINDING_PROBLEM, what, "docs/operations.md, \"Moving from 0.1\"",
+                    "version 0.1 made this database");
+    } else if (version < (long)migration_count) {
         doctor_find(doctor, FINDING_PROBLEM, what, migrate, "it has version %ld, this program needs %zu",
                     version, migration_count);
     } else if (version > (long)migration_count) {
@@ -148,12 +188,32 @@ static void check_schema(struct doctor *doctor, PGconn *session)
     PQclear(result);
 }
 
+/* A member of the group may write into each database in which that has rights. */
+static void check_group(struct doctor *doctor, PGconn *session, const char *group)
+{
+    char message[512];
+    PGresult *result =
+        ask(session,
+            "SELECT string_agg(DISTINCT d.datname, ', ') FROM pg_shdepend s JOIN pg_database d ON d.oid = "
+            "CASE s.classid WHEN 'pg_database'::regclass THEN s.objid ELSE s.dbid END "
+            "JOIN pg_roles r ON r.oid = s.refobjid WHERE s.refclassid = 'pg_authid'::regclass "
+            "AND d.datname <> current_database() AND r.rolname = $1",
+            group, message, sizeof message);
+
+    if (result != NULL && !PQgetisnull(result, 0, 0)) {
+        doctor_find(doctor, FINDING_WARNING, "role",
+                    "incidentctl migrate --worker-role NAME --reader-role NAME gives this database its own",
+                    "%s has rights in another database, too: %s", group, PQgetvalue(result, 0, 0));
+    }
+    PQclear(result);
+}
+
 /* What the worker's role may do: call the one function, and no more. The catalogue is everybody's to read. */
-static void check_role(struct doctor *doctor, PGconn *session)
+static void check_role(struct doctor *doctor, PGconn *session, const char *group)
 {
     static const char what[] = "role";
     const char *role = PQuser(doctor->worker);
-    char message[512];
+    char message[512], create[ADVICE_MAX], grant[ADVICE_MAX], separate[ADVICE_MAX];
     PGresult *result = ask(session,
                            "SELECT rolcanlogin, rolsuper, coalesce((SELECT "
                            "bool_and(has_function_privilege(r.oid, p.oid, 'EXECUTE') AND "
@@ -166,21 +226,21 @@ static void check_role(struct doctor *doctor, PGconn *session)
                            "rolconnlimit FROM pg_roles r WHERE rolname = $1",
                            role, message, sizeof message);
 
+    (void)snprintf(create, sizeof create, "CREATE ROLE ... LOGIN IN ROLE %s", group);
+    (void)snprintf(grant, sizeof grant,
+                   "GRANT %s TO it; where that group is missing, make it and run incidentctl migrate", group);
+    (void)snprintf(separate, sizeof separate,
+                   "give the worker a role of its own: CREATE ROLE ... LOGIN IN ROLE %s", group);
     if (result == NULL) {
-        doctor_find(doctor, FINDING_PROBLEM, what, "CREATE ROLE ... LOGIN IN ROLE incidents_worker",
-                    "the worker's role %s: %s", role, message);
+        doctor_find(doctor, FINDING_PROBLEM, what, create, "the worker's role %s: %s", role, message);
         return;
     }
     if (!is_true(result, 0)) {
         doctor_find(doctor, FINDING_PROBLEM, what, "ALTER ROLE ... LOGIN", "%s may not log in", role);
     } else if (!is_true(result, 2)) {
-        doctor_find(
-            doctor, FINDING_PROBLEM, what,
-            "GRANT incidents_worker TO it; where that group is missing, make it and run incidentctl migrate",
-            "%s may not call intake.apply_batch", role);
+        doctor_find(doctor, FINDING_PROBLEM, what, grant, "%s may not call intake.apply_batch", role);
     } else if (is_true(result, 1) || is_true(result, 3)) {
-        doctor_find(doctor, FINDING_WARNING, what,
-                    "give the worker a role of its own: CREATE ROLE ... LOGIN IN ROLE incidents_worker",
+        doctor_find(doctor, FINDING_WARNING, what, separate,
                     "%s may read tokens and incidents, and so may whoever takes the worker over", role);
     } else {
         doctor_find(doctor, FINDING_OK, what, NULL, "%s may do what the worker needs, and no more", role);
@@ -308,6 +368,7 @@ static void check_worker_session(struct doctor *doctor)
 
 void doctor_check_database(struct doctor *doctor)
 {
+    char group[ROLE_NAME_SIZE];
     PGconn *session;
 
     check_worker_session(doctor);
@@ -316,8 +377,10 @@ void doctor_check_database(struct doctor *doctor)
     session = PQstatus(doctor->worker) == CONNECTION_OK ? doctor->worker : doctor->owner;
     if (session != NULL) {
         check_server(doctor, session);
-        check_schema(doctor, session);
-        check_role(doctor, session);
+        find_group(doctor, session, group);
+        check_schema(doctor, session, group);
+        check_role(doctor, session, group);
+        check_group(doctor, session, group);
     }
     check_tokens(doctor);
     check_sequences(doctor);

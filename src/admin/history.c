@@ -11,11 +11,11 @@
 #include "admin/options.h"
 #include "admin/session.h"
 
-/* The leaves of an image: metadata by its keys, joined by periods, as reporting.incident_metadata has them.
- * An incident without metadata has no leaf of that name. */
-#define LEAVES(image)                                                                                        \
+/* The leaves of an incident's JSON: metadata by its keys, joined by periods, as reporting.incident_metadata
+ * has them. An incident without metadata has no leaf of that name. */
+#define LEAVES(json)                                                                                         \
     "(WITH RECURSIVE node (field, value) AS ("                                                               \
-    " SELECT top.key, top.value FROM jsonb_each(" image ") top"                                              \
+    " SELECT top.key, top.value FROM jsonb_each(" json ") top"                                               \
     " UNION ALL SELECT node.field || '.' || child.key, child.value FROM node,"                               \
     " jsonb_each(CASE WHEN jsonb_typeof(node.value) = 'object' THEN node.value END) child)"                  \
     " SELECT node.field, node.value FROM node WHERE (jsonb_typeof(node.value) <> 'object' OR"                \
@@ -33,23 +33,22 @@
                    " ORDER BY field)"
 
 static const char table_sql[] =
-    "SELECT CASE WHEN n = 1 THEN changed_at END, CASE WHEN n = 1 THEN token_label END,"
+    "SELECT CASE WHEN n = 1 THEN changed_at END, CASE WHEN n = 1 THEN changed_by END,"
     " CASE WHEN n = 1 THEN action END, what FROM ("
-    " SELECT c.change_id, intake.timestamp_text(c.changed_at) AS changed_at, c.token_label, c.action, "
-    "d.field,"
+    " SELECT c.change_id, intake.timestamp_text(c.changed_at) AS changed_at, c.changed_by, c.action, d.field,"
     " row_number() OVER (PARTITION BY c.change_id ORDER BY d.field) AS n,"
     " d.field || ': ' || CASE WHEN c.action = 'updated'"
     " THEN coalesce(left(d.old::text, 200), '(none)') || ' -> ' || coalesce(left(d.new::text, 200), '(none)')"
     " ELSE left(coalesce(d.old, d.new)::text, 200) END AS what"
-    " FROM intake.incident_change c LEFT JOIN LATERAL " DIFFERENCES " d ON true"
-    " WHERE c.reference_id = $1) AS line ORDER BY change_id, n";
+    " FROM reporting.incident_history c LEFT JOIN LATERAL " DIFFERENCES " d ON true"
+    " WHERE c.source_id = $1) AS line ORDER BY change_id, n";
 
 static const char json_sql[] =
     "SELECT row_to_json(one) FROM ("
-    " SELECT c.change_id, intake.timestamp_text(c.changed_at) AS changed_at, c.token_label AS changed_by,"
+    " SELECT c.change_id, intake.timestamp_text(c.changed_at) AS changed_at, c.changed_by,"
     " c.action, coalesce((SELECT array_to_json(array_agg(row_to_json(d))) FROM " DIFFERENCES " d), '[]')"
     " AS changes, c.before, c.after"
-    " FROM intake.incident_change c WHERE c.reference_id = $1 ORDER BY c.change_id) AS one";
+    " FROM reporting.incident_history c WHERE c.source_id = $1 ORDER BY c.change_id) AS one";
 
 static bool print_history(PGconn *session, const char *id, bool as_json)
 {
@@ -73,12 +72,13 @@ static bool print_history(PGconn *session, const char *id, bool as_json)
 
 static bool print_status(PGconn *session)
 {
-    PGresult *result = session_query(session,
-                                     "SELECT intake.keeps_history(), count(*), count(DISTINCT reference_id), "
-                                     "intake.timestamp_text(min(changed_at)), "
-                                     "pg_size_pretty(pg_total_relation_size('intake.incident_change')) "
-                                     "FROM intake.incident_change",
-                                     0, NULL);
+    PGresult *result =
+        session_query(session,
+                      "SELECT intake.history_enabled(), count(*), count(DISTINCT reference_id), "
+                      "intake.timestamp_text(min(changed_at)), "
+                      "pg_size_pretty(pg_total_relation_size('intake.incident_change')) "
+                      "FROM intake.incident_change",
+                      0, NULL);
 
     if (result == NULL) {
         return false;
@@ -93,8 +93,8 @@ static bool print_status(PGconn *session)
 
 static bool turn(PGconn *session, bool on)
 {
-    bool ok =
-        session_run(session, on ? "SELECT intake.keep_history(true)" : "SELECT intake.keep_history(false)");
+    bool ok = session_run(session,
+                          on ? "SELECT intake.enable_history(true)" : "SELECT intake.enable_history(false)");
 
     if (ok) {
         (void)printf("history is %s\n", on ? "on" : "off");

@@ -118,7 +118,7 @@ void window_add(struct window *window, struct window_record *record)
 
     record->window = window;
     record->outcome = ITEM_PENDING;
-    record->bytes = record->text.len + record->item.json.capacity;
+    record->bytes = record->text.len + record->item.record.capacity;
     (void)pthread_mutex_lock(&window->mutex);
     TAILQ_INSERT_TAIL(&window->records, record, link);
     window->count++;

@@ -22,6 +22,8 @@ static const struct column columns[] = {{"reference_id", COLUMN_TEXT}, {"started
                                         {"resolved_at", COLUMN_TEXT},  {"priority", COLUMN_TEXT},
                                         {"services", COLUMN_TEXT},     {"name", COLUMN_TEXT}};
 
+#define SERVICES SELECTION_IDENTIFIERS(", ")
+
 /* Chosen first: what is shown of an incident costs more than to look at it. */
 #define CHOSEN                                                                                               \
     "WITH i AS (SELECT * FROM intake.incident i WHERE" SELECTION_SQL                                         \
@@ -31,11 +33,9 @@ static const char table_sql[] =
     CHOSEN "SELECT i.reference_id, replace(intake.timestamp_text(i.started_at), '.000000', ''),"
            " replace(intake.timestamp_text(i.resolved_at), '.000000', ''),"
            " regexp_replace(i.priority, '^(.{19}).{2,}$', '\\1…'),"
-           " regexp_replace(l.services, '^(.{39}).{2,}$', '\\1…'),"
+           " regexp_replace(" SERVICES ", '^(.{39}).{2,}$', '\\1…'),"
            " regexp_replace(i.name, '^(.{79}).{2,}$', '\\1…')"
-           " FROM i CROSS JOIN LATERAL (SELECT string_agg(s.identifier, ', ' ORDER BY s.position) AS services"
-           " FROM intake.incident_service s WHERE s.reference_id = i.reference_id) l"
-           " ORDER BY i.started_at DESC, i.id DESC";
+           " FROM i ORDER BY i.started_at DESC, i.id DESC";
 
 static const char json_sql[] = CHOSEN "SELECT row_to_json(one) FROM (SELECT " SELECTION_FIELDS ", " STAMPS
                                       " FROM i ORDER BY i.started_at DESC, i.id DESC) AS one";
@@ -47,6 +47,9 @@ static bool list(PGconn *session, const struct selection *selection, int limit, 
     PGresult *result;
     bool ok;
 
+    if (!session_run(session, SELECTION_PLANS)) {
+        return false;
+    }
     /* One more than the table shows, to tell whether there are more. */
     (void)snprintf(text, sizeof text, "%d", as_json ? limit : limit + 1);
     memcpy(values, selection->values, sizeof selection->values);
@@ -144,8 +147,8 @@ static void print_one(const PGresult *result, int fields)
 static bool print_services(PGconn *session, const char *id)
 {
     PGresult *result = session_query(session,
-                                     "SELECT identifier, name FROM intake.incident_service "
-                                     "WHERE reference_id = $1 ORDER BY position",
+                                     "SELECT s.identifier, s.name FROM intake.incident_service s "
+                                     "WHERE s.reference_id = $1 ORDER BY s.position",
                                      1, &id);
 
     for (int row = 0; row < PQntuples(result); row++) {

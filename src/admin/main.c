@@ -12,8 +12,9 @@ static const struct {
     const char *help;
 } commands[] = {
     {"migrate", command_migrate,
-     "  migrate [--status [--json] | --dry-run]\n"
-     "      bring the database's schema up to date, or say how it stands\n"},
+     "  migrate [--worker-role NAME] [--reader-role NAME] [--dry-run] | --status [--json]\n"
+     "      bring the database's schema up to date, or say how it stands; the roles are groups, of which\n"
+     "      each database of a server has its own\n"},
     {"token", command_token,
      "  token create --label LABEL [--scope upsert,delete] [--expires WHEN]\n"
      "      make a token and print it, this once\n"

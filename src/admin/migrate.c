@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "admin/command.h"
+#include "admin/complain.h"
 #include "admin/listing.h"
 #include "admin/migrations.h"
 #include "admin/options.h"
@@ -12,6 +13,22 @@
 
 /* Any number will do, as long as every incidentctl takes the same. */
 #define LOCK_KEY "7236483712"
+
+enum { ROLE_NAME_MAX = 63, ROLES = 2 };
+
+/* The group roles, in the order in which intake.name_roles takes them. */
+static const struct {
+    const char *option;
+    const char
+        *setting; /* where the migration that makes them finds the name; without one it takes the usual */
+    const char *usual;
+} group_roles[ROLES] = {{"--worker-role", "incidents.worker_role", "incidents_worker"},
+                        {"--reader-role", "incidents.reader_role", "incidents_reader"}};
+
+struct request {
+    bool status, as_json, dry_run;
+    const char *roles[ROLES]; /* NULL where none is named: it stays as it is */
+};
 
 /* A row of intake.migration beside what this program knows. */
 static const struct migration *find_migration(int version)
@@ -63,6 +80,13 @@ static const char *find_fault(const PGresult *applied, int row)
     return NULL;
 }
 
+/* Version 0.1 numbered its nine migrations from 1, too. Nobody but it had one of that name. */
+static bool is_of_version_0_1(const PGresult *applied)
+{
+    return PQntuples(applied) > 0 && version_at(applied, 0) == 1 &&
+           strcmp(PQgetvalue(applied, 0, 1), "initial") == 0;
+}
+
 /* Refuses to go on where the database has seen something that this program has not. */
 static bool check_applied(const PGresult *applied)
 {
@@ -86,7 +110,7 @@ static bool check_applied(const PGresult *applied)
     return true;
 }
 
-static int print_status(const PGresult *applied, bool as_json)
+static bool print_status(const PGresult *applied, bool as_json)
 {
     static const struct column columns[] = {{"version", COLUMN_NUMBER},
                                             {"name", COLUMN_TEXT},
@@ -111,7 +135,7 @@ static int print_status(const PGresult *applied, bool as_json)
     }
     ok = ok && listing_print(listing, as_json, stdout);
     listing_free(listing);
-    return ok ? EXIT_SUCCESS : EXIT_FAILURE;
+    return ok;
 }
 
 /* Runs one migration, which is one transaction and records itself, with the checksum that it finds in the
@@ -178,29 +202,119 @@ static bool apply_pending(PGconn *session, size_t applied, bool dry_run)
     if (applied == migration_count) {
         (void)printf("the schema is up to date at version %zu\n", migration_count);
     }
-    return dry_run || session_run(session, "SELECT intake.grant_roles()");
+    return true;
 }
 
-static int migrate(PGconn *session, bool status, bool as_json, bool dry_run)
+/* Whether the usual names, which every database would take, are another's. Only one that has no group roles
+ * yet is asked: who has shared them since wants to. Leaves the names where the migration finds them. */
+static bool choose_roles(PGconn *session, const struct request *request)
+{
+    static const char taken_sql[] =
+        "SELECT string_agg(DISTINCT quote_ident(d.datname), ', ') FROM pg_shdepend s JOIN pg_database d ON "
+        "d.oid = "
+        "CASE s.classid WHEN 'pg_database'::regclass THEN s.objid ELSE s.dbid END "
+        "JOIN pg_roles r ON r.oid = s.refobjid WHERE s.refclassid = 'pg_authid'::regclass "
+        "AND d.datname <> current_database() AND r.rolname = $1 AND to_regclass('intake.group_role') IS NULL";
+    bool ok = true;
+
+    for (size_t i = 0; ok && i < ROLES; i++) {
+        const char *name = request->roles[i];
+        const char *const setting[] = {group_roles[i].setting, name == NULL ? "" : name};
+        PGresult *taken = session_query(session, taken_sql, 1, &group_roles[i].usual);
+
+        ok = taken != NULL;
+        if (ok && name == NULL && !PQgetisnull(taken, 0, 0)) {
+            ok = complain(
+                "refusing to migrate: the role %s has rights in another database of this server, %s; give "
+                "this one group roles of its own with --worker-role NAME --reader-role NAME, or the same "
+                "names, if its workers may get at the other",
+                group_roles[i].usual, PQgetvalue(taken, 0, 0));
+        }
+        PQclear(taken);
+        taken = ok ? session_query(session, "SELECT set_config($1, $2, false)", 2, setting) : NULL;
+        ok = taken != NULL;
+        PQclear(taken);
+    }
+    return ok;
+}
+
+static bool grant_roles(PGconn *session, const struct request *request)
+{
+    PGresult *result;
+
+    if (request->roles[0] == NULL && request->roles[1] == NULL) {
+        return session_run(session, "SELECT intake.grant_roles()");
+    }
+    result = session_query(session, "SELECT intake.name_roles($1, $2)", ROLES, request->roles);
+    PQclear(result);
+    return result != NULL;
+}
+
+static bool migrate_from(PGconn *session, const PGresult *applied, const struct request *request)
+{
+    if (is_of_version_0_1(applied)) {
+        return complain(
+            "refusing to migrate: this database was made by version 0.1, whose schema is not brought up "
+            "to date; export its incidents, migrate a fresh database and import them there: "
+            "docs/operations.md, \"Moving from 0.1\", has the commands");
+    }
+    if (request->status) {
+        return print_status(applied, request->as_json);
+    }
+    return check_applied(applied) && choose_roles(session, request) &&
+           apply_pending(session, (size_t)PQntuples(applied), request->dry_run) &&
+           (request->dry_run || grant_roles(session, request));
+}
+
+static bool migrate(PGconn *session, const struct request *request)
 {
     PGresult *applied;
-    int exit_status = EXIT_FAILURE;
+    bool ok;
 
     /* Held until the session ends. Another incidentctl waits here, and then finds the work done. */
-    if (!status && !session_run(session, "SELECT pg_advisory_lock(" LOCK_KEY ")")) {
-        return EXIT_FAILURE;
+    if (!request->status && !session_run(session, "SELECT pg_advisory_lock(" LOCK_KEY ")")) {
+        return false;
     }
     applied = read_applied(session);
-    if (applied == NULL) {
-        return EXIT_FAILURE;
-    }
-    if (status) {
-        exit_status = print_status(applied, as_json);
-    } else if (check_applied(applied) && apply_pending(session, (size_t)PQntuples(applied), dry_run)) {
-        exit_status = EXIT_SUCCESS;
-    }
+    ok = applied != NULL && migrate_from(session, applied, request);
     PQclear(applied);
-    return exit_status;
+    return ok;
+}
+
+/* What no role can be called. The server would cut a long name, and take "public" for everybody. */
+static bool check_name(const char *option, const char *name)
+{
+    size_t len = strlen(name);
+
+    if (len == 0 || len > ROLE_NAME_MAX || strncmp(name, "pg_", 3) == 0 || strcmp(name, "public") == 0 ||
+        strcmp(name, "none") == 0) {
+        return complain("%s takes the name of a role: of 1 to %d bytes, and neither public, none nor pg_...",
+                        option, ROLE_NAME_MAX);
+    }
+    return true;
+}
+
+static bool take_option(struct request *request, int letter)
+{
+    switch (letter) {
+    case 's':
+        request->status = true;
+        return true;
+    case 'j':
+        request->as_json = true;
+        return true;
+    case 'n':
+        request->dry_run = true;
+        return true;
+    case 'w':
+        request->roles[0] = optarg;
+        return check_name(group_roles[0].option, optarg);
+    case 'r':
+        request->roles[1] = optarg;
+        return check_name(group_roles[1].option, optarg);
+    default:
+        return false;
+    }
 }
 
 int command_migrate(int argc, char **argv)
@@ -208,28 +322,28 @@ int command_migrate(int argc, char **argv)
     static const struct option options[] = {{"status", no_argument, NULL, 's'},
                                             {"json", no_argument, NULL, 'j'},
                                             {"dry-run", no_argument, NULL, 'n'},
+                                            {"worker-role", required_argument, NULL, 'w'},
+                                            {"reader-role", required_argument, NULL, 'r'},
                                             {0}};
-    bool status = false, as_json = false, dry_run = false;
+    struct request request = {0};
+    bool names_roles, ok;
     PGconn *session;
-    int option, exit_status;
+    int letter;
 
-    while ((option = options_next(argc, argv, options, "")) != -1) {
-        if (option == '?') {
+    while ((letter = options_next(argc, argv, options, "")) != -1) {
+        if (!take_option(&request, letter)) {
             return EXIT_USAGE;
         }
-        status = status || option == 's';
-        as_json = as_json || option == 'j';
-        dry_run = dry_run || option == 'n';
     }
-    if (optind != argc || (status && dry_run) || (as_json && !status)) {
-        (void)fprintf(stderr, "incidentctl: migrate takes --status, with or without --json, or --dry-run\n");
+    names_roles = request.roles[0] != NULL || request.roles[1] != NULL;
+    if (optind != argc || (request.status && (request.dry_run || names_roles)) ||
+        (request.as_json && !request.status)) {
+        (void)complain(
+            "migrate takes --status, with or without --json, or --worker-role, --reader-role and --dry-run");
         return EXIT_USAGE;
     }
     session = session_open();
-    if (session == NULL) {
-        return EXIT_FAILURE;
-    }
-    exit_status = migrate(session, status, as_json, dry_run);
+    ok = session != NULL && migrate(session, &request);
     PQfinish(session);
-    return exit_status;
+    return ok ? EXIT_SUCCESS : EXIT_FAILURE;
 }

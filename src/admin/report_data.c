@@ -22,15 +22,24 @@
     "i.started_at) END AS "                                                                                  \
     "seconds"
 
-/* $1 is the moment since when incidents count, in each of them. */
+/* Incidents `i` that count in the period `s`. */
+#define STARTED_IN                                                                                           \
+    "i.started_at >= greatest(s.starts_at, $1) AND i.started_at < s.ends_at AND i.started_at <= now()"
+
+/* $1 is the moment since when incidents count, in each of them. They are written so that Citus can run them
+ * too: aggregates over incidents stand in FROM, where a period's incidents are joined to the period and not
+ * looked up in a LATERAL, and the time zone is joined where a column of incidents is read in it
+ * (migrations/0003_reporting.sql). */
 static const char facts_sql[] = "SELECT time_zone(), to_char(now() AT TIME ZONE time_zone(), '" MINUTES_ "'),"
                                 " CASE WHEN $1::timestamptz > '-infinity' THEN to_char($1::timestamptz AT "
                                 "TIME ZONE time_zone(), '" MINUTES_ "') END,"
-                                " count(*), count(i.resolved_at), (SELECT count(*) FROM open_now), (SELECT "
-                                "count(DISTINCT s.id) FROM suspicious s),"
-                                " (SELECT count(*) FROM weeks w WHERE w.ends_at > $1), (SELECT count(*) FROM "
-                                "months m WHERE m.ends_at > $1)"
-                                " FROM incidents i WHERE i.started_at >= $1";
+                                " n.incidents, n.resolved, o.total, s.total, w.total, m.total"
+                                " FROM (SELECT count(*) AS incidents, count(i.resolved_at) AS resolved FROM "
+                                "incidents i WHERE i.started_at >= $1) n,"
+                                " (SELECT count(*) AS total FROM open_now) o,"
+                                " (SELECT count(DISTINCT s.id) AS total FROM suspicious s) s,"
+                                " (SELECT count(*) AS total FROM weeks w WHERE w.ends_at > $1) w,"
+                                " (SELECT count(*) AS total FROM months m WHERE m.ends_at > $1) m";
 
 static const char times_sql[] =
     "SELECT " TIMES " FROM (SELECT " SECONDS " FROM incidents i WHERE i.started_at >= $1) t";
@@ -42,23 +51,23 @@ static const char recent_sql[] =
 /* As opened_and_resolved_by_week. */
 static const char weeks_sql[] =
     "WITH shown AS MATERIALIZED (SELECT * FROM weeks w WHERE w.ends_at > $1 ORDER BY w.period DESC LIMIT $2)"
-    " SELECT w.period, o.opened, coalesce(r.resolved, 0) FROM shown w"
-    " CROSS JOIN LATERAL (SELECT count(*) AS opened FROM incidents i WHERE i.started_at >= "
-    "greatest(w.starts_at, $1)"
-    " AND i.started_at < w.ends_at AND i.started_at <= now()) o"
-    " LEFT JOIN (SELECT date_trunc('week', i.resolved_at AT TIME ZONE time_zone())::date AS period, count(*) "
-    "AS resolved"
-    " FROM incidents i WHERE i.resolved_at >= (SELECT min(starts_at) FROM shown) AND i.resolved_at <= now() "
-    "AND i.started_at >= $1 "
-    "GROUP BY 1) r"
-    " USING (period) ORDER BY 1";
+    " SELECT w.period, coalesce(o.opened, 0), coalesce(r.resolved, 0) FROM shown w"
+    " LEFT JOIN (SELECT s.period, count(*) AS opened FROM shown s JOIN incidents i ON " STARTED_IN
+    " GROUP BY 1) o USING (period)"
+    " LEFT JOIN (SELECT date_trunc('week', i.resolved_at AT TIME ZONE z.zone)::date AS period, count(*) AS "
+    "resolved"
+    " FROM incidents i CROSS JOIN time_zone() z (zone)"
+    " WHERE i.resolved_at >= (SELECT min(starts_at) FROM shown) AND i.resolved_at <= now() AND i.started_at "
+    ">= $1"
+    " GROUP BY 1) r USING (period) ORDER BY 1";
 
 /* As time_to_resolve_by_month. */
 static const char months_sql[] =
-    "SELECT m.period, v.* FROM (SELECT * FROM months m WHERE m.ends_at > $1 ORDER BY m.period DESC LIMIT $2) "
-    "m"
-    " CROSS JOIN LATERAL (SELECT " TIMES " FROM (SELECT " SECONDS " FROM incidents i WHERE i.started_at >="
-    " greatest(m.starts_at, $1) AND i.started_at < m.ends_at AND i.started_at <= now()) t) v ORDER BY 1";
+    "WITH shown AS MATERIALIZED (SELECT * FROM months m WHERE m.ends_at > $1 ORDER BY m.period DESC LIMIT $2)"
+    " SELECT m.period, coalesce(v.incidents, 0), v.mean, v.median, v.p90 FROM shown m"
+    " LEFT JOIN (SELECT t.period, " TIMES " FROM (SELECT s.period, " SECONDS
+    " FROM shown s JOIN incidents i ON " STARTED_IN ") t GROUP BY 1) v (period, incidents, mean, median, p90)"
+    " USING (period) ORDER BY 1";
 
 /* As services and time_to_resolve_by_service. */
 static const char services_sql[] = "SELECT " CUT(
@@ -89,8 +98,9 @@ static const char open_sql[] =
     "SELECT " CUT("o.source_id", 200) ", " CUT("o.name", 200) ", " CUT("o.priority", 60) ", " CUT(
         "o.services", 200) ","
                            " CASE WHEN octet_length(o.source_url) <= 2000 THEN o.source_url END,"
-                           " to_char(o.started_at AT TIME ZONE time_zone(), '" MINUTES_ "'), o.age_seconds"
-                           " FROM open_now o ORDER BY o.age_seconds DESC, o.source_id LIMIT $1";
+                           " to_char(o.started_at AT TIME ZONE z.zone, '" MINUTES_ "'), o.age_seconds"
+                           " FROM open_now o CROSS JOIN time_zone() z (zone) ORDER BY o.age_seconds DESC, "
+                           "o.source_id LIMIT $1";
 
 static const char reasons_sql[] =
     "SELECT reason, count(*) FROM suspicious GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT $1";

@@ -27,12 +27,13 @@ struct selection {
 };
 
 /* The condition on intake.incident i, with $1 to $7. One text for all: Postgres plans it with the values, so
- * what is NULL leaves nothing behind. The key's own collation knows no letters but ASCII's. */
+ * what is NULL leaves nothing behind. The key's own collation knows no letters but ASCII's. There is no
+ * sub-select in it, so Citus hands it to the shards wherever it stands. */
 #define SELECTION_SQL                                                                                        \
     " ($1::timestamptz IS NULL OR i.started_at >= $1)"                                                       \
     " AND ($2::timestamptz IS NULL OR i.started_at < $2)"                                                    \
-    " AND ($3::text IS NULL OR EXISTS (SELECT FROM intake.incident_service s"                                \
-    " WHERE s.reference_id = i.reference_id AND s.identifier = $3))"                                         \
+    " AND ($3::text IS NULL OR jsonb_path_exists(i.services, 'strict $[*] ? (@[0] == $service)',"            \
+    " jsonb_build_object('service', $3::text)))"                                                             \
     " AND ($4::text IS NULL OR i.priority = $4)"                                                             \
     " AND ($5::text IS NULL OR position(lower($5) IN lower(i.reference_id COLLATE \"default\")) > 0"         \
     " OR position(lower($5) IN lower(i.name)) > 0)"                                                          \
@@ -44,9 +45,18 @@ struct selection {
 #define SELECTION_FIELDS                                                                                     \
     "i.reference_id, i.name, i.priority, i.source_url, intake.timestamp_text(i.started_at) AS started_at,"   \
     " intake.timestamp_text(i.resolved_at) AS resolved_at,"                                                  \
-    " coalesce((SELECT array_to_json(array_agg(row_to_json(l))) FROM (SELECT s.identifier, s.name"           \
-    " FROM intake.incident_service s WHERE s.reference_id = i.reference_id ORDER BY s.position) l), '[]')"   \
+    " coalesce((SELECT array_to_json(array_agg(row_to_json(l))) FROM (SELECT s->>0 AS identifier,"           \
+    " s->>1 AS name FROM jsonb_array_elements(i.services) WITH ORDINALITY AS _ (s, n) ORDER BY n) l), '[]')" \
     " AS services"
+
+/* The identifiers of incident i's services. */
+#define SELECTION_IDENTIFIERS(separator)                                                                     \
+    "(SELECT string_agg(s->>0, '" separator                                                                  \
+    "' ORDER BY n) FROM jsonb_array_elements(i.services) WITH ORDINALITY AS _ (s, n))"
+
+/* For what looks at many: the planner expects a hundred services of each, and to compile for so many would
+ * take a second or two. */
+#define SELECTION_PLANS "SET jit = off"
 
 /* For what looks at an incident in several statements. */
 #define SELECTION_SNAPSHOT "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"

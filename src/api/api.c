@@ -129,7 +129,7 @@ bool api_ask(struct exchange *exchange)
 {
     exchange->started_ms = clock_now_ms();
     exchange->method = find_method(exchange->request.method);
-    exchange->asks = run_method(exchange) && exchange->item.json.len > 0;
+    exchange->asks = run_method(exchange) && exchange->item.record.len > 0;
     exchange->item.request_id = exchange->request.id;
     return exchange->asks;
 }

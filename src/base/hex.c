@@ -11,3 +11,12 @@ void hex_encode(const unsigned char *bytes, size_t len, char *hex)
     }
     *hex = '\0';
 }
+
+int hex_value(char digit)
+{
+    if (digit >= '0' && digit <= '9') {
+        return digit - '0';
+    }
+    digit = (char)(digit | 0x20);
+    return digit >= 'a' && digit <= 'f' ? digit - 'a' + 10 : -1;
+}

@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/hex.h"
 #include "base/utf8.h"
 #include "model/json.h"
 
@@ -24,15 +25,6 @@ static struct slice take_until(struct slice *rest, char byte)
     rest->data += passed;
     rest->len -= passed;
     return taken;
-}
-
-/* -1 for what is no hexadecimal digit. */
-static int hex_value(char digit)
-{
-    static const char digits[] = "0123456789abcdef0123456789ABCDEF";
-    const char *found = digit == '\0' ? NULL : strchr(digits, digit);
-
-    return found == NULL ? -1 : (int)((found - digits) % 16);
 }
 
 /* Reads `+` and %XX into an empty buffer that has room. */

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "schema_version.h"
+#include "store/binary.h"
 #include "store/query.h"
 #include "store/login_error.h"
 #include "store/sqlstate.h"
@@ -22,7 +23,7 @@ enum {
     COMPLAIN_EVERY_MS = 10000,
 };
 
-/* jsonb holds at most 256 MB (PostgreSQL manual, 8.14), so a batch over this is refused there anyway. */
+/* A quarter of what a message to Postgres may have. */
 static const size_t BATCH_MAX = (size_t)256 * 1024 * 1024;
 
 /* A pooler's sessions outlive the worker, and so does what it has prepared in them: another version may call
@@ -32,11 +33,12 @@ static const char STATEMENT[] = "apply_batch " VERSION;
 /* Times are in microseconds since 1970. The comment keeps pgpool-II from sending the statement to a standby.
  */
 static const char query[] =
-    "/* writes */ SELECT outcome, token_label, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, "
-    "(extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint "
-    "FROM intake.apply_batch($1::integer, $2::jsonb, $3::bigint, $4::bigint, $5::bigint, $6::bigint[])";
+    "/* writes */ SELECT outcomes, token_labels, now_us, server_started_us FROM intake.apply_batch("
+    "$1::integer, $2::intake.operation[], $3::bigint, $4::bigint, $5::bigint, $6::bigint[])";
 static_assert((int)LOST_ATTEMPTS_MAX <= (int)QUERY_NUMBERS_MAX, "they go along with a batch");
-enum { PARAMETERS = 6, COLUMN_OUTCOME = 0, COLUMN_LABEL, COLUMN_NOW, COLUMN_STARTED, COLUMNS };
+enum { PARAMETERS = 6, COLUMN_OUTCOMES = 0, COLUMN_LABELS, COLUMN_NOW, COLUMN_STARTED, COLUMNS };
+static const int formats[PARAMETERS] = {[1] = 1}; /* the operations are in binary, as are the results */
+enum { BINARY_RESULTS = 1 };
 
 void database_init(struct database *database, struct servers *servers)
 {
@@ -169,8 +171,9 @@ static enum item_reason reason_of(enum sqlstate_action action)
         return REASON_STATE;
     case SQLSTATE_RECONNECT:
     case SQLSTATE_PLAN:
+    case SQLSTATE_TYPE:
     case SQLSTATE_RETRY:
-    case SQLSTATE_CLOCK:
+    case SQLSTATE_GREET:
     case SQLSTATE_DATA:
     case SQLSTATE_DEFECT:
         break;
@@ -260,15 +263,22 @@ bool database_connect(struct database *database, int64_t deadline_ms)
     return true;
 }
 
+/* Encodes the array of the items, with the server's type as far as it is known. False (logged) where
+ * database->result is what becomes of them. */
 static bool encode_batch(struct database *database)
 {
     buffer_reset(&database->batch, BATCH_KEEP_BYTES);
-    buffer_append_text(&database->batch, "[");
+    binary_append_array(&database->batch, database->session.operation_type, database->count);
     for (size_t i = 0; i < database->count; i++) {
-        buffer_append_text(&database->batch, i == 0 ? "" : ",");
-        buffer_append(&database->batch, database->items[i]->json.data, database->items[i]->json.len);
+        const struct buffer *record = &database->items[i]->record;
+
+        binary_append_int32(&database->batch, (int32_t)record->len);
+        buffer_append(&database->batch, record->data, record->len);
     }
-    buffer_append_text(&database->batch, "]");
+    if (database->batch.failed) {
+        log_error("unable to store: out of memory for a batch of %zu", database->count);
+        database->result = DATABASE_FAILED;
+    }
     return !database->batch.failed;
 }
 
@@ -295,12 +305,33 @@ static bool prepare(struct database *database, int64_t deadline_ms)
     return true;
 }
 
-/* Whether it is the server's cache of plans that says so, and not something that the statement has called. */
-static bool is_of_plan_cache(const PGresult *result)
+/* Whether the error comes from that function of Postgres's. */
+static bool is_of_function(const PGresult *result, const char *name)
 {
     const char *function = PQresultErrorField(result, PG_DIAG_SOURCE_FUNCTION);
 
-    return function != NULL && strcmp(function, "RevalidateCachedQuery") == 0;
+    return function != NULL && strcmp(function, name) == 0;
+}
+
+/* What is to be done about an error, as far as its SQLSTATE and where in Postgres it comes from tell. */
+static enum sqlstate_action action_of(const PGresult *result)
+{
+    const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    enum sqlstate_action action = sqlstate_action(sqlstate);
+
+    if (action == SQLSTATE_TYPE) {
+        return is_of_function(result, "array_recv")    ? SQLSTATE_GREET
+               : is_of_function(result, "record_recv") ? SQLSTATE_SCHEMA
+                                                       : SQLSTATE_DEFECT;
+    }
+    if (action == SQLSTATE_PLAN) {
+        return is_of_function(result, "RevalidateCachedQuery") ? SQLSTATE_RECONNECT : SQLSTATE_DEFECT;
+    }
+    /* The type that the statement was prepared with is gone: dropped and made anew. */
+    if (action == SQLSTATE_DEFECT && is_of_function(result, "getTypeBinaryInputInfo")) {
+        return SQLSTATE_RECONNECT;
+    }
+    return action;
 }
 
 /* Whether a key is taken that nobody but a sequence gives out. The sequence is behind its table then, as it
@@ -341,23 +372,19 @@ static enum database_result judge_error(struct database *database, const PGresul
 {
     const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
     const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+    enum sqlstate_action action = action_of(result);
     char name[REQUEST_NAME_SIZE];
 
     if (message == NULL) {
         message = PQresultErrorMessage(result);
     }
-    database->reason = reason_of(sqlstate_action(sqlstate));
-    switch (sqlstate_action(sqlstate)) {
+    database->reason = reason_of(action);
+    switch (action) {
     case SQLSTATE_ELSEWHERE:
         complain(database, "store", message);
         servers_pass_over(database->servers, database->server);
         lose(database);
         return DATABASE_UNREACHABLE;
-    case SQLSTATE_PLAN:
-        if (!is_of_plan_cache(result)) {
-            break;
-        }
-        /* fall through */
     case SQLSTATE_RECONNECT:
     case SQLSTATE_LOGIN:
         database->cannot_prepare =
@@ -368,9 +395,10 @@ static enum database_result judge_error(struct database *database, const PGresul
     case SQLSTATE_RETRY:
         log_warning("unable to store, will try again: %s (SQLSTATE %s)", message, sqlstate);
         return DATABASE_CONFLICT;
-    case SQLSTATE_CLOCK:
-        log_warning("unable to store, will ask for the time and try again: %s", message);
+    case SQLSTATE_GREET:
+        log_warning("unable to store, will ask the server for its time and try again: %s", message);
         database->session.clock = (struct server_clock){0};
+        database->session.operation_type = 0;
         return DATABASE_CONFLICT;
     case SQLSTATE_SCHEMA:
         complain(database, "store: the database's schema is not the one this program needs", message);
@@ -395,6 +423,8 @@ static enum database_result judge_error(struct database *database, const PGresul
         log_warning("%sthe database refused a value: %s (SQLSTATE %s)", name_request(database, name), message,
                     sqlstate);
         return DATABASE_UNSTORABLE;
+    case SQLSTATE_PLAN:
+    case SQLSTATE_TYPE:
     case SQLSTATE_DEFECT:
         break;
     }
@@ -402,10 +432,12 @@ static enum database_result judge_error(struct database *database, const PGresul
     return DATABASE_FAILED;
 }
 
-/* The server's clock is needed where something may be stored. */
+/* The server's type is needed for any call, its clock where something may be stored. */
 static bool has_to_greet(const struct database *database)
 {
-    return database->attempt->number != 0 && !server_clock_is_fresh(&database->session.clock, clock_now_ms());
+    return database->session.operation_type == 0 ||
+           (database->attempt->number != 0 &&
+            !server_clock_is_fresh(&database->session.clock, clock_now_ms()));
 }
 
 /* Learns the server's clock. False where the connection is lost, or the deadline has passed; or where
@@ -434,6 +466,7 @@ static bool queue_batch(struct database *database)
     const struct attempt *attempt = database->attempt;
     char version[16], store_until[24], started[24], number[24], lost[QUERY_NUMBERS_SIZE];
     bool stores = attempt->number != 0;
+    const int lengths[PARAMETERS] = {[1] = (int)database->batch.len};
     const char *const values[PARAMETERS] = {version,
                                             database->batch.data,
                                             stores ? store_until : NULL,
@@ -450,9 +483,11 @@ static bool queue_batch(struct database *database)
     (void)snprintf(number, sizeof number, "%lld", (long long)attempt->number);
     query_write_numbers(attempt->lost, attempt->lost_count, lost);
     if (database->is_prepared) {
-        return PQsendQueryPrepared(database->connection, STATEMENT, PARAMETERS, values, NULL, NULL, 0) == 1;
+        return PQsendQueryPrepared(database->connection, STATEMENT, PARAMETERS, values, lengths, formats,
+                                   BINARY_RESULTS) == 1;
     }
-    return PQsendQueryParams(database->connection, query, PARAMETERS, NULL, values, NULL, NULL, 0) == 1;
+    return PQsendQueryParams(database->connection, query, PARAMETERS, NULL, values, lengths, formats,
+                             BINARY_RESULTS) == 1;
 }
 
 static enum database_result fail_to_send(struct database *database)
@@ -470,7 +505,7 @@ static bool finish_sending(struct database *database)
     int64_t deadline_ms = database->attempt->store_until_ms;
 
     if (database->is_postponed) {
-        if ((has_to_greet(database) && !greet(database, deadline_ms)) ||
+        if ((has_to_greet(database) && (!greet(database, deadline_ms) || !encode_batch(database))) ||
             (has_to_prepare(database) && !prepare(database, deadline_ms)) || !queue_batch(database)) {
             return false;
         }
@@ -478,21 +513,47 @@ static bool finish_sending(struct database *database)
     return query_flush(database->connection, deadline_ms);
 }
 
-static enum database_result read_outcomes(struct database *database, const PGresult *result)
+static struct slice column_of(const PGresult *result, int column)
 {
-    if ((size_t)PQntuples(result) != database->count || PQnfields(result) != COLUMNS) {
-        log_error("intake.apply_batch gave %d rows for %zu items", PQntuples(result), database->count);
-        return DATABASE_FAILED;
+    return (struct slice){.data = PQgetvalue(result, 0, column),
+                          .len = (size_t)PQgetlength(result, 0, column)};
+}
+
+/* False where the texts are not as many as the items. */
+static bool read_texts(struct database *database, struct slice outcomes, struct slice labels)
+{
+    struct slice text;
+
+    if (binary_read_array(&outcomes) != database->count || binary_read_array(&labels) != database->count) {
+        return false;
     }
     for (size_t i = 0; i < database->count; i++) {
         struct item *item = database->items[i];
 
-        item->outcome = item_outcome_from_text(PQgetvalue(result, (int)i, COLUMN_OUTCOME));
-        (void)snprintf(item->token_label, sizeof item->token_label, "%s",
-                       PQgetvalue(result, (int)i, COLUMN_LABEL));
+        if (!binary_next_text(&outcomes, &text)) {
+            return false;
+        }
+        item->outcome = item_outcome_from_text(text);
+        if (!binary_next_text(&labels, &text)) {
+            return false;
+        }
+        (void)snprintf(item->token_label, sizeof item->token_label, "%.*s", (int)text.len,
+                       text.data == NULL ? "" : text.data);
     }
-    server_clock_hear(&database->session.clock, query_read_number(result, 0, COLUMN_NOW),
-                      query_read_number(result, 0, COLUMN_STARTED), database->sent_ms, clock_now_ms());
+    return true;
+}
+
+static enum database_result read_outcomes(struct database *database, const PGresult *result)
+{
+    if (PQntuples(result) != 1 || PQnfields(result) != COLUMNS || PQgetlength(result, 0, COLUMN_NOW) != 8 ||
+        PQgetlength(result, 0, COLUMN_STARTED) != 8 ||
+        !read_texts(database, column_of(result, COLUMN_OUTCOMES), column_of(result, COLUMN_LABELS))) {
+        log_error("intake.apply_batch did not say what became of %zu operations", database->count);
+        return DATABASE_FAILED;
+    }
+    server_clock_hear(&database->session.clock, binary_read_int64(PQgetvalue(result, 0, COLUMN_NOW)),
+                      binary_read_int64(PQgetvalue(result, 0, COLUMN_STARTED)), database->sent_ms,
+                      clock_now_ms());
     return DATABASE_DONE;
 }
 
@@ -506,8 +567,6 @@ void database_send(struct database *database, struct item *const *items, size_t 
     database->reason = REASON_NONE;
     database->result = DATABASE_LOST;
     if (!encode_batch(database)) {
-        log_error("unable to store: out of memory for a batch of %zu", count);
-        database->result = DATABASE_FAILED;
         return;
     }
     database->is_postponed =

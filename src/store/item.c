@@ -1,12 +1,16 @@
-/* One request to the database, encoded for intake.apply_batch. */
+/* One request to the database, encoded as intake.apply_batch takes it. */
 #include "store/item.h"
 
 #include <string.h>
 
-#include "model/timestamp.h"
+#include "base/hex.h"
+#include "model/json.h"
+#include "store/binary.h"
 
 /* Far more than a body of the largest size that can be configured takes. */
-static const size_t JSON_MAX = (size_t)256 * 1024 * 1024;
+static const size_t RECORD_MAX = (size_t)256 * 1024 * 1024;
+
+enum { COLUMNS = 12 }; /* of intake.operation */
 
 static const char *const operation_names[] = {
     [ITEM_UPSERT] = "upsert", [ITEM_DELETE] = "delete", [ITEM_AUTHORIZE] = "authorize", [ITEM_PING] = "ping"};
@@ -22,10 +26,10 @@ static const struct {
     {"ready", ITEM_READY},     {"not_authed", ITEM_NOT_AUTHED}, {"not_permitted", ITEM_NOT_PERMITTED},
 };
 
-enum item_outcome item_outcome_from_text(const char *text)
+enum item_outcome item_outcome_from_text(struct slice text)
 {
     for (size_t i = 0; i < sizeof outcomes / sizeof outcomes[0]; i++) {
-        if (strcmp(text, outcomes[i].text) == 0) {
+        if (text.len == strlen(outcomes[i].text) && memcmp(text.data, outcomes[i].text, text.len) == 0) {
             return outcomes[i].outcome;
         }
     }
@@ -42,147 +46,191 @@ const char *item_outcome_text(enum item_outcome outcome)
     return NULL;
 }
 
-/* Starts the object; every later member begins with a comma. */
-static void begin(struct item *item, enum item_operation operation)
+/* What intake.operation's column "given" has for each optional argument. */
+enum given {
+    GIVEN_RESOLVED_AT = 1,
+    GIVEN_NAME = 2,
+    GIVEN_PRIORITY = 4,
+    GIVEN_SOURCE_URL = 8,
+    GIVEN_SERVICES = 16,
+    GIVEN_METADATA = 32,
+};
+
+static const struct incident nothing; /* every argument is absent */
+
+static struct slice slice_of(const char *text)
 {
-    *item = (struct item){.outcome = ITEM_PENDING};
-    buffer_init(&item->json, JSON_MAX);
-    buffer_append_text(&item->json, "{\"op\":\"");
-    buffer_append_text(&item->json, operation_names[operation]);
-    buffer_append_text(&item->json, "\"");
+    return (struct slice){.data = text, .len = strlen(text)};
 }
 
-static bool end(struct item *item)
+static void append_hash(struct buffer *record, const char *hex)
 {
-    buffer_append_text(&item->json, "}");
-    return !item->json.failed;
-}
+    size_t field;
 
-static void append_key(struct item *item, const char *key)
-{
-    buffer_append_text(&item->json, ",\"");
-    buffer_append_text(&item->json, key);
-    buffer_append_text(&item->json, "\":");
-}
-
-/* For a value that needs no escaping. */
-static void append_plain(struct item *item, const char *key, const char *value)
-{
-    append_key(item, key);
-    buffer_append_text(&item->json, "\"");
-    buffer_append_text(&item->json, value);
-    buffer_append_text(&item->json, "\"");
-}
-
-static void append_text(struct item *item, const char *key, const struct text_argument *argument)
-{
-    if (argument->presence == PRESENCE_ABSENT) {
+    if (hex == NULL) {
+        binary_append_null(record, BINARY_BYTEA);
         return;
     }
-    append_key(item, key);
-    if (argument->presence == PRESENCE_CLEARED) {
-        buffer_append_text(&item->json, "null");
+    field = binary_begin_field(record, BINARY_BYTEA);
+    for (; hex[0] != '\0' && hex[1] != '\0'; hex += 2) {
+        unsigned char byte = (unsigned char)(hex_value(hex[0]) << 4 | hex_value(hex[1]));
+
+        buffer_append(record, &byte, 1);
+    }
+    binary_end_field(record, field);
+}
+
+static void append_text(struct buffer *record, const char *text)
+{
+    if (text == NULL) {
+        binary_append_null(record, BINARY_TEXT);
     } else {
-        buffer_append_slice(&item->json, argument->json);
+        binary_append_bytes(record, BINARY_TEXT, slice_of(text));
     }
 }
 
-static void append_timestamp(struct item *item, const char *key, const struct timestamp_argument *argument)
+static void append_argument(struct buffer *record, const struct text_argument *argument)
 {
-    char text[TIMESTAMP_TEXT_MAX];
+    size_t field;
 
-    if (argument->presence == PRESENCE_CLEARED) {
-        append_key(item, key);
-        buffer_append_text(&item->json, "null");
-    } else if (argument->presence == PRESENCE_GIVEN) {
-        timestamp_format(argument->micros, text);
-        append_plain(item, key, text);
+    if (argument->presence != PRESENCE_GIVEN) {
+        binary_append_null(record, BINARY_TEXT);
+        return;
     }
+    field = binary_begin_field(record, BINARY_TEXT);
+    if (buffer_reserve(record, argument->json.len)) {
+        record->len += json_string_decode(argument->json, record->data + record->len);
+        record->data[record->len] = '\0';
+    }
+    binary_end_field(record, field);
+}
+
+static void append_timestamp(struct buffer *record, const struct timestamp_argument *argument)
+{
+    if (argument->presence == PRESENCE_GIVEN) {
+        binary_append_timestamp(record, argument->micros);
+    } else {
+        binary_append_null(record, BINARY_TIMESTAMPTZ);
+    }
+}
+
+/* jsonb_recv wants the version of its format before the text. */
+static size_t begin_jsonb(struct buffer *record)
+{
+    size_t field = binary_begin_field(record, BINARY_JSONB);
+
+    buffer_append(record, "\1", 1);
+    return field;
 }
 
 /* A string of json-c's, or null. */
-static void append_string(struct item *item, struct json_object *string)
+static void append_string(struct buffer *record, struct json_object *string)
 {
     if (string == NULL) {
-        buffer_append_text(&item->json, "null");
+        buffer_append_text(record, "null");
     } else {
-        buffer_append_json_string(&item->json, json_object_get_string(string),
+        buffer_append_json_string(record, json_object_get_string(string),
                                   (size_t)json_object_get_string_len(string));
     }
 }
 
 /* An array of an identifier and a name. Not written by json-c: where that has no memory for a piece of a
  * text, it goes on with the next and says nothing. */
-static void append_link(struct item *item, struct json_object *link)
+static void append_link(struct buffer *record, struct json_object *link)
 {
-    buffer_append_text(&item->json, "[");
-    append_string(item, json_object_array_get_idx(link, 0));
-    buffer_append_text(&item->json, ",");
-    append_string(item, json_object_array_get_idx(link, 1));
-    buffer_append_text(&item->json, "]");
+    buffer_append_text(record, "[");
+    append_string(record, json_object_array_get_idx(link, 0));
+    buffer_append_text(record, ",");
+    append_string(record, json_object_array_get_idx(link, 1));
+    buffer_append_text(record, "]");
 }
 
-static void append_services(struct item *item, const struct services_argument *services)
+static void append_services(struct buffer *record, const struct services_argument *services)
 {
-    if (services->presence == PRESENCE_ABSENT) {
+    size_t field,
+        count = services->presence == PRESENCE_GIVEN ? json_object_array_length(services->links) : 0;
+
+    if (count == 0) {
+        binary_append_null(record, BINARY_JSONB);
         return;
     }
-    append_key(item, "services");
-    buffer_append_text(&item->json, "[");
-    if (services->presence == PRESENCE_GIVEN) {
-        for (size_t i = 0; i < json_object_array_length(services->links); i++) {
-            buffer_append_text(&item->json, i == 0 ? "" : ",");
-            append_link(item, json_object_array_get_idx(services->links, i));
-        }
+    field = begin_jsonb(record);
+    for (size_t i = 0; i < count; i++) {
+        buffer_append_text(record, i == 0 ? "[" : ",");
+        append_link(record, json_object_array_get_idx(services->links, i));
     }
-    buffer_append_text(&item->json, "]");
+    buffer_append_text(record, "]");
+    binary_end_field(record, field);
 }
 
-static void append_reference_id(struct item *item, const struct incident *incident)
+static void append_metadata(struct buffer *record, const struct text_argument *metadata)
 {
-    item->reference_id = incident->reference_id;
-    append_key(item, "reference_id");
-    buffer_append_json_string(&item->json, incident->reference_id, strlen(incident->reference_id));
+    size_t field;
+
+    if (metadata->presence != PRESENCE_GIVEN) {
+        binary_append_null(record, BINARY_JSONB);
+        return;
+    }
+    field = begin_jsonb(record);
+    buffer_append_slice(record, metadata->json);
+    binary_end_field(record, field);
+}
+
+static int32_t given_by(const struct incident *incident)
+{
+    return (incident->resolved_at.presence != PRESENCE_ABSENT ? GIVEN_RESOLVED_AT : 0) |
+           (incident->name.presence != PRESENCE_ABSENT ? GIVEN_NAME : 0) |
+           (incident->priority.presence != PRESENCE_ABSENT ? GIVEN_PRIORITY : 0) |
+           (incident->source_url.presence != PRESENCE_ABSENT ? GIVEN_SOURCE_URL : 0) |
+           (incident->services.presence != PRESENCE_ABSENT ? GIVEN_SERVICES : 0) |
+           (incident->metadata.presence != PRESENCE_ABSENT ? GIVEN_METADATA : 0);
+}
+
+/* Sets the item up with a record of intake.operation, column by column. */
+static bool encode(struct item *item, enum item_operation operation, const char *token_hash,
+                   const char *scope, const struct incident *incident)
+{
+    struct buffer *record = &item->record;
+
+    *item = (struct item){.outcome = ITEM_PENDING, .reference_id = incident->reference_id};
+    buffer_init(record, RECORD_MAX);
+    binary_append_int32(record, COLUMNS);
+    append_text(record, operation_names[operation]);
+    append_hash(record, token_hash);
+    append_text(record, scope);
+    binary_append_integer(record, given_by(incident));
+    append_timestamp(record, &incident->started_at);
+    append_timestamp(record, &incident->resolved_at);
+    append_text(record, incident->reference_id);
+    append_argument(record, &incident->name);
+    append_argument(record, &incident->priority);
+    append_argument(record, &incident->source_url);
+    append_services(record, &incident->services);
+    append_metadata(record, &incident->metadata);
+    return !record->failed;
 }
 
 bool item_upsert(struct item *item, const char *token_hash, const struct incident *incident)
 {
-    begin(item, ITEM_UPSERT);
-    append_plain(item, "token", token_hash);
-    append_reference_id(item, incident);
-    append_timestamp(item, "started_at", &incident->started_at);
-    append_timestamp(item, "resolved_at", &incident->resolved_at);
-    append_text(item, "name", &incident->name);
-    append_text(item, "priority", &incident->priority);
-    append_text(item, "source_url", &incident->source_url);
-    append_services(item, &incident->services);
-    append_text(item, "metadata", &incident->metadata);
-    return end(item);
+    return encode(item, ITEM_UPSERT, token_hash, scope_names[SCOPE_UPSERT], incident);
 }
 
 bool item_delete(struct item *item, const char *token_hash, const struct incident *incident)
 {
-    begin(item, ITEM_DELETE);
-    append_plain(item, "token", token_hash);
-    append_reference_id(item, incident);
-    return end(item);
+    return encode(item, ITEM_DELETE, token_hash, scope_names[SCOPE_DELETE], incident);
 }
 
 bool item_authorize(struct item *item, const char *token_hash, enum scope scope)
 {
-    begin(item, ITEM_AUTHORIZE);
-    append_plain(item, "token", token_hash);
-    append_plain(item, "scope", scope_names[scope]);
-    return end(item);
+    return encode(item, ITEM_AUTHORIZE, token_hash, scope_names[scope], &nothing);
 }
 
 bool item_ping(struct item *item)
 {
-    begin(item, ITEM_PING);
-    return end(item);
+    return encode(item, ITEM_PING, NULL, NULL, &nothing);
 }
 
 void item_free(struct item *item)
 {
-    buffer_free(&item->json);
+    buffer_free(&item->record);
 }

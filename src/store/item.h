@@ -45,7 +45,7 @@ struct item {
     const char
         *reference_id; /* borrowed, NULL where the operation has none; no two items of a batch share it */
     const char *request_id; /* borrowed, for the log; NULL where it is no request's */
-    struct buffer json;     /* the element of apply_batch's array */
+    struct buffer record;   /* the element of apply_batch's array, an intake.operation in binary */
     int64_t deadline_ms;    /* clock_now_ms() after which nobody waits any more */
     enum item_outcome outcome;
     enum item_reason reason;
@@ -64,7 +64,7 @@ bool item_ping(struct item *item);
 void item_free(struct item *item);
 
 /* The outcome that apply_batch's word stands for; ITEM_FAILED for one that is unknown. */
-enum item_outcome item_outcome_from_text(const char *text);
+enum item_outcome item_outcome_from_text(struct slice text);
 
 /* The word for an outcome that is one of apply_batch's; NULL for the others. */
 const char *item_outcome_text(enum item_outcome outcome);

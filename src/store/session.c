@@ -13,9 +13,9 @@ static const char greeting[] =
     "/* writes */ SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, "
     "(extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint, pg_backend_pid(), "
     "(SELECT (extract(epoch FROM own.backend_start) * 1000000)::bigint "
-    "FROM pg_stat_get_activity(pg_backend_pid()) own)";
+    "FROM pg_stat_get_activity(pg_backend_pid()) own), coalesce(to_regtype('intake.operation')::oid, 0)";
 static_assert((int)ABANDONED_SESSIONS_MAX <= (int)QUERY_NUMBERS_MAX, "they go along with a query");
-enum { COLUMN_NOW = 0, COLUMN_STARTED, COLUMN_PID, COLUMN_SESSION };
+enum { COLUMN_NOW = 0, COLUMN_STARTED, COLUMN_PID, COLUMN_SESSION, COLUMN_TYPE };
 
 /* A session whose process stands still ends when that goes on, before it reads what lies in its socket. */
 static const char ending[] =
@@ -27,6 +27,7 @@ static const char ending[] =
 void session_forget(struct session *session)
 {
     session->clock = (struct server_clock){0};
+    session->operation_type = 0;
     session->name = (struct session_name){0};
 }
 
@@ -115,6 +116,7 @@ bool session_greet(struct session *session, PGconn *connection, int64_t deadline
 
         server_clock_hear(&session->clock, query_read_number(row, 0, COLUMN_NOW),
                           query_read_number(row, 0, COLUMN_STARTED), sent_ms, clock_now_ms());
+        session->operation_type = (uint32_t)query_read_number(row, 0, COLUMN_TYPE);
         session->name = (struct session_name){
             .pid = pid == PQbackendPID(connection) ? pid : 0,
             .started_us = query_read_number(row, 0, COLUMN_SESSION),

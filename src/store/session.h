@@ -1,5 +1,5 @@
-/* The server's session behind a connection: what it told of its clock, its name, and those before it that
- * were given up. */
+/* The server's session behind a connection: what it told of its clock and of its types, its name, and those
+ * before it that were given up. */
 #ifndef INCIDENTS_STORE_SESSION_H
 #define INCIDENTS_STORE_SESSION_H
 
@@ -20,6 +20,8 @@ struct session_name {
 /* All zero: of no connection yet. */
 struct session {
     struct server_clock clock;
+    uint32_t
+        operation_type; /* the OID of intake.operation there; 0 where it is not known, or there is none */
     struct session_name name;
     struct session_name abandoned[ABANDONED_SESSIONS_MAX]; /* to be ended over the next connection */
     size_t abandoned_count;
@@ -31,10 +33,10 @@ void session_forget(struct session *session);
 /* The session is given up, and may have a batch before it still: it shall end. */
 void session_abandon(struct session *session);
 
-/* Learns the server's clock and the session's name over the connection, on which nothing is under way, and
- * ends the sessions that were given up, as a role may with its own. False once the deadline has passed, or
- * the connection is lost; or where the server refuses, which is *refusal then, for the caller to clear, else
- * NULL. */
+/* Learns the server's clock, its OID of intake.operation and the session's name over the connection, on which
+ * nothing is under way, and ends the sessions that were given up, as a role may with its own. False once the
+ * deadline has passed, or the connection is lost; or where the server refuses, which is *refusal then, for
+ * the caller to clear, else NULL. */
 bool session_greet(struct session *session, PGconn *connection, int64_t deadline_ms, PGresult **refusal);
 
 #endif

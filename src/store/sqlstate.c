@@ -27,10 +27,12 @@ static const struct {
     {"55P03", SQLSTATE_RETRY},     /* lock_not_available: apply_batch's lock_timeout */
     {"57", SQLSTATE_UNAVAILABLE},  /* operator intervention; query_canceled: somebody meant it */
     {"IS001", SQLSTATE_SCHEMA},    /* raised by apply_batch */
-    {"IS002", SQLSTATE_CLOCK},     /* raised by apply_batch */
+    {"IS002", SQLSTATE_GREET},     /* raised by apply_batch */
+    {"42804", SQLSTATE_TYPE},      /* datatype_mismatch: of intake.operation, or somebody's trigger */
     {"IS003", SQLSTATE_UNAVAILABLE}, /* raised by apply_batch: the administrator's to mend */
     {"3F000", SQLSTATE_SCHEMA},      /* no schema intake */
     {"42883", SQLSTATE_SCHEMA},      /* no such function */
+    {"42704", SQLSTATE_SCHEMA},      /* no such type */
     {"42P01", SQLSTATE_SCHEMA},      /* no such table */
     {"42703", SQLSTATE_SCHEMA},      /* no such column */
     {"42501", SQLSTATE_RIGHT},       /* insufficient_privilege: the administrator's to mend */

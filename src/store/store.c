@@ -175,7 +175,7 @@ static void load_in_order(struct store *store, struct carrier *carrier, bool wit
             (ticket->is_alone && (!with_alone || carrier->count > 0))) {
             continue;
         }
-        bytes += ticket->item->json.len;
+        bytes += ticket->item->record.len;
         if (carrier->count > 0 && bytes > BATCH_BYTES_MAX) {
             break;
         }
@@ -450,7 +450,7 @@ static void end_ticket(struct store *store, struct ticket *ticket, enum item_out
                        struct tickets *finished)
 {
     ticket->item->outcome = outcome;
-    store->held_bytes -= ticket->item->json.capacity;
+    store->held_bytes -= ticket->item->record.capacity;
     TAILQ_REMOVE(&store->tickets, ticket, link);
     TAILQ_REMOVE(bucket_of(store, ticket), ticket, namesake);
     TAILQ_INSERT_TAIL(finished, ticket, link);
@@ -594,7 +594,7 @@ static void submit(struct store *store, struct ticket *ticket, bool may_carry)
     /* One thread at least is left to read requests, so that they are refused in time whatever the database
      * does. */
     may_carry = may_carry && store->callers_away < store->settings->threads - 1;
-    if (is_overloaded(store, ticket->item->json.capacity, now_ms)) {
+    if (is_overloaded(store, ticket->item->record.capacity, now_ms)) {
         ticket->item->reason = store->reason;
         unlock(store);
         ticket->item->outcome = ITEM_UNAVAILABLE;
@@ -603,7 +603,7 @@ static void submit(struct store *store, struct ticket *ticket, bool may_carry)
     }
     TAILQ_INSERT_TAIL(&store->tickets, ticket, link);
     TAILQ_INSERT_TAIL(bucket_of(store, ticket), ticket, namesake);
-    store->held_bytes += ticket->item->json.capacity;
+    store->held_bytes += ticket->item->record.capacity;
     add_waiting(store, 1);
     carrier = may_carry ? set_out(store, now_ms) : NULL;
     if (carrier != NULL) {

@@ -110,17 +110,39 @@ static void fill_in(struct site *site)
     (void)snprintf(site->worker_log, sizeof site->worker_log, "%s/worker.log", site->directory);
 }
 
-void site_start_empty(struct site *site)
+/* A server that is there already, migrated, with the worker's role: make citus-test names it. */
+static bool use_given_server(struct site *site)
 {
-    *site = (struct site){0};
-    make_directory(site);
-    fill_in(site);
+    const char *server = getenv("TEST_SERVER");
+
+    if (server == NULL) {
+        return false;
+    }
+    (void)snprintf(site->owner_url, sizeof site->owner_url, "postgresql:///incidents?%s&user=incidents_owner",
+                   server);
+    (void)snprintf(site->worker_url, sizeof site->worker_url,
+                   "postgresql:///incidents?%s&user=incidents_fcgi", server);
+    site->owner = PQconnectdb(site->owner_url);
+    assert_int_equal(PQstatus(site->owner), CONNECTION_OK);
+    return true;
+}
+
+static void make_database(struct site *site)
+{
     /* A crash of the test machine loses nothing that matters; durability is not what most tests are about. */
     site_start_postgres(site, "-c fsync=off");
     run_as_superuser(site, "CREATE ROLE incidents_owner LOGIN CREATEROLE");
     run_as_superuser(site, "CREATE DATABASE incidents OWNER incidents_owner");
     site->owner = PQconnectdb(site->owner_url);
     assert_int_equal(PQstatus(site->owner), CONNECTION_OK);
+}
+
+void site_start_empty(struct site *site)
+{
+    *site = (struct site){0};
+    make_directory(site);
+    fill_in(site);
+    make_database(site);
 }
 
 /* Whether the worker has taken its signals into its own hands, proc(5): before that, one would just end it.
@@ -200,9 +222,14 @@ void site_start_nginx(struct site *site)
 
 void site_start(struct site *site, const char *const settings[])
 {
-    site_start_empty(site);
-    assert_int_equal(site_control(site, NULL, "migrate", NULL)->status, 0);
-    (void)site_query(site, "CREATE ROLE incidents_fcgi LOGIN IN ROLE incidents_worker");
+    *site = (struct site){0};
+    make_directory(site);
+    fill_in(site);
+    if (!use_given_server(site)) {
+        make_database(site);
+        assert_int_equal(site_control(site, NULL, "migrate", NULL)->status, 0);
+        (void)site_query(site, "CREATE ROLE incidents_fcgi LOGIN IN ROLE incidents_worker");
+    }
     site_create_token(site, "good", "upsert,delete", site->token);
     site_start_worker(site, settings);
     site_start_nginx(site);
@@ -412,9 +439,34 @@ void site_let_go(PGconn *holder)
 void site_await_lock_wait(struct site *site)
 {
     int64_t deadline = clock_now_ms() + START_TIMEOUT_MS;
+    /* Of Citus, a session waits on the node that has the row. */
+    const char *sql = *site_query(site, "SELECT to_regclass('citus_lock_waits')") != '\0'
+                          ? "SELECT waiting_gpid FROM citus_lock_waits"
+                          : "SELECT pid FROM pg_locks WHERE NOT granted";
 
-    while (*site_query(site, "SELECT pid FROM pg_locks WHERE NOT granted") == '\0') {
+    while (*site_query(site, sql) == '\0') {
         assert_true(clock_now_ms() < deadline);
         clock_sleep_ms(2);
     }
+}
+
+void site_make_operations(struct site *site)
+{
+    (void)site_query(site, "CREATE SCHEMA IF NOT EXISTS test");
+    (void)site_query(
+        site,
+        "CREATE FUNCTION test.operations(items jsonb) RETURNS intake.operation[] LANGUAGE sql AS $$ "
+        "SELECT coalesce(array_agg(ROW ((o).operation, (o).token_hash, (o).scope, (o).given, (o).started_at, "
+        "(o).resolved_at, (o).reference_id, (o).name, (o).priority, (o).source_url, "
+        "nullif((o).services, '[]'), (o).metadata)::intake.operation ORDER BY place), '{}') "
+        "FROM jsonb_array_elements(items) WITH ORDINALITY AS _ (item, place), LATERAL (SELECT "
+        "jsonb_populate_record(NULL::intake.operation, '{\"operation\":\"upsert\","
+        "\"started_at\":\"2024-01-01 00:00:00+00\"}'::jsonb || jsonb_build_object("
+        "'token_hash', coalesce((SELECT token_hash::text FROM intake.api_token "
+        "WHERE label = coalesce(item->>'as', 'good')), '\\x00'), "
+        "'scope', CASE item->>'operation' WHEN 'ping' THEN NULL ELSE coalesce(item->>'operation', 'upsert') "
+        "END, "
+        "'given', (SELECT coalesce(sum(bit), 0) FROM (VALUES ('resolved_at', 1), ('name', 2), "
+        "('priority', 4), ('source_url', 8), ('services', 16), ('metadata', 32)) AS argument (key, bit) "
+        "WHERE item ? key)) || item) AS o) AS record $$");
 }

@@ -30,7 +30,8 @@ struct site {
 void site_start_empty(struct site *site);
 
 /* Starts everything: migrated, with a token, the worker behind nginx. settings (NAME=value, NULL at the end,
- * or NULL) are the worker's. */
+ * or NULL) are the worker's. Where the environment has TEST_SERVER, such as host=/run/citus&port=5432, the
+ * database incidents of that server is used as it is, with the roles incidents_owner and incidents_fcgi. */
 void site_start(struct site *site, const char *const settings[]);
 
 /* Stops what runs, and removes the directory. The worker must end cleanly, which under a sanitizer means: no
@@ -63,6 +64,12 @@ const struct outcome *site_control(struct site *site, const char *input, const c
 
 /* Makes a token and copies it. arguments as for site_control, behind "token create --label LABEL". */
 void site_create_token(struct site *site, const char *label, const char *scope, char token[SITE_TOKEN_MAX]);
+
+/* Makes test.operations(jsonb): the array that apply_batch takes, of objects with its columns as keys. What
+ * is not there is NULL, but for operation, which is upsert, scope, which is the operation, started_at, which
+ * is some day, and given, which says what optional keys there are. "as" is the label of a token, "good" where
+ * there is none. */
+void site_make_operations(struct site *site);
 
 /* Runs a statement as the owner and returns its first value, "" for null or no row. It must succeed. The text
  * is good until the next call. */

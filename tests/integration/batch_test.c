@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -13,24 +14,16 @@
 
 static struct site site;
 
-/* test.apply takes items in short: "as" is the label of a token, "upsert" and some day are meant where
- * nothing else is said. It gives the outcomes in the order of its rows, each with the label that came with
- * it. */
+/* test.apply takes operations as test.operations does, and gives the outcomes in their order, each with the
+ * label that came with it. */
 static void make_helpers(void)
 {
-    (void)site_query(&site, "CREATE SCHEMA test");
+    site_make_operations(&site);
     (void)site_query(
-        &site,
-        "CREATE FUNCTION test.completed(items jsonb) RETURNS jsonb LANGUAGE sql AS $$ "
-        "SELECT coalesce(jsonb_agg('{\"op\":\"upsert\",\"started_at\":\"2024-01-01 00:00:00+00\"}' || "
-        "jsonb_build_object('token', coalesce((SELECT encode(token_hash, 'hex') FROM intake.api_token "
-        "WHERE label = coalesce(item->>'as', 'good')), repeat('0', 64))) || item ORDER BY place), '[]') "
-        "FROM jsonb_array_elements(items) WITH ORDINALITY AS _(item, place) $$");
-    (void)site_query(&site,
-                     "CREATE FUNCTION test.apply(items jsonb) RETURNS text LANGUAGE sql AS $$ "
-                     "SELECT string_agg(outcome || coalesce(' ' || token_label, ''), ', ' ORDER BY n) FROM ("
-                     "SELECT *, row_number() OVER () AS n "
-                     "FROM intake.apply_batch(intake.schema_version(), test.completed(items))) AS answer $$");
+        &site, "CREATE FUNCTION test.apply(items jsonb) RETURNS text LANGUAGE sql AS $$ "
+               "SELECT coalesce(string_agg(outcome || coalesce(' ' || label, ''), ', ' ORDER BY n), '') "
+               "FROM intake.apply_batch(intake.schema_version(), test.operations(items)), "
+               "unnest(outcomes, token_labels) WITH ORDINALITY AS _ (outcome, label, n) $$");
     /* On a busy machine who waits must not be given up before it is let go. */
     (void)site_query(&site, "ALTER FUNCTION intake.apply_batch SET lock_timeout = '20s'");
 }
@@ -51,19 +44,13 @@ static const char *stored(const char *id)
                           id);
 }
 
-static const char *orphans(void)
-{
-    return site_query(&site, "SELECT count(*) FROM intake.incident_service s WHERE NOT EXISTS (SELECT FROM "
-                             "intake.incident i WHERE i.reference_id = s.reference_id)");
-}
-
 static int empty(void **state)
 {
     (void)state;
     /* What a failed test has left would keep this waiting. */
     (void)site_query(&site, "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
                             "WHERE usename = current_user AND pid <> pg_backend_pid()");
-    (void)site_query(&site, "TRUNCATE intake.incident, intake.incident_service");
+    (void)site_query(&site, "TRUNCATE intake.incident");
     return 0;
 }
 
@@ -74,12 +61,14 @@ static void outcomes_come_in_the_order_of_the_items(void **state)
     assert_string_equal(apply("[{\"reference_id\":\"u\"},{\"reference_id\":\"c\"},{\"reference_id\":\"d\"}]"),
                         "created good, created good, created good");
     assert_string_equal(
-        apply("[{\"op\":\"ping\"},{\"reference_id\":\"z\"},{\"reference_id\":\"u\"},{\"as\":\"nobody\"},"
-              "{\"op\":\"delete\",\"reference_id\":\"d\"},{\"reference_id\":\"c\",\"name\":\"n\"},"
-              "{\"op\":\"authorize\",\"scope\":\"delete\"},{\"op\":\"delete\",\"reference_id\":\"q\"},"
-              "{\"op\":\"delete\",\"reference_id\":\"u2\",\"as\":\"writer\"},"
-              "{\"reference_id\":\"a\",\"as\":\"writer\"},"
-              "{\"op\":\"authorize\",\"scope\":\"delete\",\"as\":\"writer\"}]"),
+        apply(
+            "[{\"operation\":\"ping\"},{\"reference_id\":\"z\"},{\"reference_id\":\"u\"},{\"as\":\"nobody\"},"
+            "{\"operation\":\"delete\",\"reference_id\":\"d\"},{\"reference_id\":\"c\",\"name\":\"n\"},"
+            "{\"operation\":\"authorize\",\"scope\":\"delete\"},{\"operation\":\"delete\",\"reference_id\":"
+            "\"q\"},"
+            "{\"operation\":\"delete\",\"reference_id\":\"u2\",\"as\":\"writer\"},"
+            "{\"reference_id\":\"a\",\"as\":\"writer\"},"
+            "{\"operation\":\"authorize\",\"scope\":\"delete\",\"as\":\"writer\"}]"),
         "ready good, created good, unchanged good, not_authed, deleted good, updated good, authorized good, "
         "not_found good, not_permitted writer, created writer, not_permitted writer");
     assert_string_equal(stored("a"), "writer");
@@ -119,11 +108,10 @@ static void what_somebody_did_to_the_services_by_hand_is_put_right(void **state)
 {
     static const char item[] = "[{\"reference_id\":\"s\",\"services\":[[\"a\",\"A\"],[\"b\",null]]}]";
     static const char *const harms[] = {
-        "UPDATE intake.incident_service SET position = position + 5",
-        "UPDATE intake.incident_service SET position = 1",
-        "DELETE FROM intake.incident_service WHERE identifier = 'a'",
-        "INSERT INTO intake.incident_service (reference_id, identifier, position) VALUES ('s', 'c', 3)",
-        "INSERT INTO intake.incident_service (reference_id, identifier, position) VALUES ('s', 'c', 1000000)",
+        "UPDATE intake.incident SET services = NULL",
+        "UPDATE intake.incident SET services = '[[\"b\",null],[\"a\",\"A\"]]'",
+        "UPDATE intake.incident SET services = '[[\"a\",\"A\"],[\"b\",null],[\"c\",null]]'",
+        "UPDATE intake.incident SET services = '[{\"identifier\":\"a\"}]'",
     };
 
     (void)state;
@@ -144,9 +132,9 @@ static void a_batch_that_changes_an_incident_twice_is_refused_whole(void **state
         "[{\"reference_id\":\"new\"},{\"reference_id\":\"old\",\"name\":\"1\"},"
         "{\"reference_id\":\"old\",\"name\":\"2\"}]",
         "[{\"reference_id\":\"new\"},{\"reference_id\":\"old\",\"name\":\"1\"},"
-        "{\"op\":\"delete\",\"reference_id\":\"old\"}]",
-        "[{\"reference_id\":\"new\"},{\"op\":\"delete\",\"reference_id\":\"old\"},"
-        "{\"op\":\"delete\",\"reference_id\":\"old\"}]",
+        "{\"operation\":\"delete\",\"reference_id\":\"old\"}]",
+        "[{\"reference_id\":\"new\"},{\"operation\":\"delete\",\"reference_id\":\"old\"},"
+        "{\"operation\":\"delete\",\"reference_id\":\"old\"}]",
     };
     PGconn *connection = PQconnectdb(site.owner_url);
 
@@ -169,8 +157,9 @@ static void a_batch_that_changes_an_incident_twice_is_refused_whole(void **state
 }
 
 /* Applies the items while another transaction, which has run the statement, is not committed; commits that
- * once this one waits for it. */
-static const char *apply_across(const char *statement, const char *items)
+ * once this one waits for it, and after the second statement, where there is one, has been run and committed.
+ */
+static const char *apply_between(const char *statement, const char *second, const char *items)
 {
     static char outcomes[256];
     PGconn *other = site_hold(&site, statement), *connection = PQconnectdb(site.owner_url);
@@ -179,6 +168,9 @@ static const char *apply_across(const char *statement, const char *items)
     assert_int_equal(
         PQsendQueryParams(connection, "SELECT test.apply($1::jsonb)", 1, NULL, &items, NULL, NULL, 0), 1);
     site_await_lock_wait(&site);
+    if (second != NULL) {
+        (void)site_query(&site, second);
+    }
     PQclear(PQexec(other, "COMMIT"));
     result = PQgetResult(connection);
     if (PQresultStatus(result) != PGRES_TUPLES_OK) {
@@ -191,12 +183,16 @@ static const char *apply_across(const char *statement, const char *items)
     return outcomes;
 }
 
+static const char *apply_across(const char *statement, const char *items)
+{
+    return apply_between(statement, NULL, items);
+}
+
 static void an_incident_that_appears_in_the_midst_is_updated(void **state)
 {
     static const char appear[] =
-        "WITH i AS (INSERT INTO intake.incident (reference_id, name, started_at, created_at, updated_at) "
-        "VALUES ('m', 'theirs', '2024-01-01 00:00Z', now(), now())) "
-        "INSERT INTO intake.incident_service (reference_id, identifier, position) VALUES ('m', 'theirs', 1)";
+        "INSERT INTO intake.incident (reference_id, name, started_at, created_at, updated_at, services) "
+        "VALUES ('m', 'theirs', '2024-01-01 00:00Z', now(), now(), '[[\"theirs\",null]]')";
 
     (void)state;
     (void)apply("[{\"reference_id\":\"o\"}]");
@@ -239,7 +235,6 @@ static void an_incident_that_vanishes_in_the_midst_is_created(void **state)
         "updated good, created good, created writer, unchanged good");
     assert_string_equal(stored("m"), "writer [[\"new\", null], [\"more\", \"M\"]]");
     assert_string_equal(stored("o"), "o good");
-    assert_string_equal(orphans(), "0");
 }
 
 /* In one batch, and with a history. */
@@ -250,27 +245,79 @@ static void one_may_appear_and_another_vanish_at_once(void **state)
         "INSERT INTO intake.incident (reference_id, name, started_at, created_at, updated_at) "
         "VALUES ('a', 'theirs', '2024-01-01 00:00Z', now(), now())";
     static const char changes[] =
-        "SELECT string_agg(concat_ws(' ', reference_id, action, token_label, before->>'name', '->', "
-        "after->>'name', after->>'services'), ', ' ORDER BY reference_id, change_id) "
-        "FROM intake.incident_change";
+        "SELECT string_agg(concat_ws(' ', source_id, action, changed_by, before->>'name', '->', "
+        "after->>'name', after->>'services'), ', ' ORDER BY source_id, change_id) "
+        "FROM reporting.incident_history";
 
     (void)state;
     (void)apply("[{\"reference_id\":\"v\",\"name\":\"old\",\"services\":[[\"old\",null]]},"
                 "{\"reference_id\":\"o\",\"name\":\"o\"},{\"reference_id\":\"d\"}]");
-    (void)site_query(&site, "SELECT intake.keep_history(true)");
+    (void)site_query(&site, "SELECT intake.enable_history(true)");
     assert_string_equal(
         apply_across(both, "[{\"reference_id\":\"v\",\"name\":\"new\",\"as\":\"writer\",\"services\":"
-                           "[[\"new\",null]]},{\"op\":\"delete\",\"reference_id\":\"d\"},"
+                           "[[\"new\",null]]},{\"operation\":\"delete\",\"reference_id\":\"d\"},"
                            "{\"reference_id\":\"a\",\"name\":\"ours\",\"services\":[[\"s\",null]]},"
                            "{\"reference_id\":\"n\",\"as\":\"writer\"},{\"reference_id\":\"o\"}]"),
         "created writer, deleted good, updated good, created writer, unchanged good");
-    (void)site_query(&site, "SELECT intake.keep_history(false)");
+    (void)site_query(&site, "SELECT intake.enable_history(false)");
     assert_string_equal(stored("v"), "new writer [[\"new\", null]]");
     assert_string_equal(stored("a"), "ours good [[\"s\", null]]");
-    assert_string_equal(orphans(), "0");
     assert_string_equal(site_query(&site, changes),
                         "a updated good theirs -> ours [[\"s\", null]], d deleted good ->, "
                         "n created writer -> [], v created writer -> new [[\"new\", null]]");
+}
+
+/* What changes when the batch has compared it, and before it is updated: the batch waits for another that
+ * creates the first of its incidents meanwhile. */
+static void what_changed_since_it_was_compared_is_merged_with_what_it_is_now(void **state)
+{
+    static const char appear[] =
+        "INSERT INTO intake.incident (reference_id, started_at, created_at, updated_at) "
+        "VALUES ('a', '2024-01-01 00:00Z', now(), now())";
+    static const char items[] = "[{\"reference_id\":\"a\"},{\"reference_id\":\"m\",\"name\":\"ours\"}]";
+    static const struct {
+        const char *meanwhile;
+        const char *outcomes;
+        const char *stored;
+    } cases[] = {
+        {"UPDATE intake.incident SET priority = 'P1' WHERE reference_id = 'm'",
+         "unchanged good, updated good", "ours P1"},
+        {"UPDATE intake.incident SET name = 'ours' WHERE reference_id = 'm'",
+         "unchanged good, unchanged good", "ours P0"},
+        {"DELETE FROM intake.incident WHERE reference_id = 'm'", "unchanged good, created good", "ours"},
+        {"SELECT test.apply('[{\"reference_id\":\"m\",\"name\":\"theirs\",\"priority\":\"P2\"}]')",
+         "unchanged good, updated good", "ours P2"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        (void)empty(NULL);
+        (void)apply("[{\"reference_id\":\"m\",\"name\":\"old\",\"priority\":\"P0\"}]");
+        assert_string_equal(apply_between(appear, cases[i].meanwhile, items), cases[i].outcomes);
+        assert_string_equal(site_query(&site, "SELECT concat_ws(' ', name, priority) FROM intake.incident "
+                                              "WHERE reference_id = 'm'"),
+                            cases[i].stored);
+    }
+}
+
+static void the_history_has_what_was_there_when_it_was_changed(void **state)
+{
+    (void)state;
+    (void)apply("[{\"reference_id\":\"hm\",\"name\":\"old\",\"priority\":\"P0\"}]");
+    (void)site_query(&site, "SELECT intake.enable_history(true)");
+    assert_string_equal(
+        apply_between("INSERT INTO intake.incident (reference_id, started_at, created_at, updated_at) "
+                      "VALUES ('a', '2024-01-01 00:00Z', now(), now())",
+                      "UPDATE intake.incident SET priority = 'P1' WHERE reference_id = 'hm'",
+                      "[{\"reference_id\":\"a\"},{\"reference_id\":\"hm\",\"name\":\"ours\"},"
+                      "{\"reference_id\":\"hz\"}]"),
+        "unchanged good, updated good, created good");
+    (void)site_query(&site, "SELECT intake.enable_history(false)");
+    assert_string_equal(
+        site_query(&site, "SELECT string_agg(concat_ws(' ', source_id, action, before->>'name', "
+                          "before->>'priority', '->', after->>'name', after->>'priority'), ', ' "
+                          "ORDER BY source_id) FROM reporting.incident_history WHERE source_id LIKE 'h_'"),
+        "hm updated old P1 -> ours P1, hz created ->");
 }
 
 /* Starts a batch that changes or creates e, d, c, b and a, while another transaction has the last of them. It
@@ -321,17 +368,6 @@ static void incidents_are_created_in_the_order_of_their_ids(void **state)
         "created good, created good, created good, created good, created good");
 }
 
-/* As they may be where somebody turned the triggers off. */
-static void services_that_were_left_behind_are_in_nobodys_way(void **state)
-{
-    (void)state;
-    (void)site_query(&site, "INSERT INTO intake.incident_service (reference_id, identifier, name, position) "
-                            "VALUES ('l', 'a', 'left', 7)");
-    assert_string_equal(apply("[{\"reference_id\":\"l\",\"services\":[[\"b\",null],[\"a\",null]]}]"),
-                        "created good");
-    assert_string_equal(stored("l"), "good [[\"b\", null], [\"a\", null]]");
-}
-
 /* ---- What another call is about to store, whose client was told long ago that it failed ---- */
 
 static void unchanged_is_not_said_of_what_is_about_to_change(void **state)
@@ -348,9 +384,10 @@ static void unchanged_is_not_said_of_what_is_about_to_go(void **state)
 {
     (void)state;
     (void)apply("[{\"reference_id\":\"r\",\"name\":\"v0\"}]");
-    assert_string_equal(apply_across("SELECT test.apply('[{\"op\":\"delete\",\"reference_id\":\"r\"}]')",
-                                     "[{\"reference_id\":\"r\",\"name\":\"v0\"}]"),
-                        "created good");
+    assert_string_equal(
+        apply_across("SELECT test.apply('[{\"operation\":\"delete\",\"reference_id\":\"r\"}]')",
+                     "[{\"reference_id\":\"r\",\"name\":\"v0\"}]"),
+        "created good");
     assert_string_equal(stored("r"), "v0 good");
 }
 
@@ -360,11 +397,131 @@ static void not_found_is_not_said_of_what_is_about_to_come(void **state)
     (void)state;
     (void)apply("[{\"reference_id\":\"there\"}]");
     assert_string_equal(apply_across("SELECT test.apply('[{\"reference_id\":\"r\",\"name\":\"v1\"}]')",
-                                     "[{\"op\":\"delete\",\"reference_id\":\"r\"},"
-                                     "{\"op\":\"delete\",\"reference_id\":\"there\"},"
-                                     "{\"op\":\"delete\",\"reference_id\":\"nowhere\"}]"),
+                                     "[{\"operation\":\"delete\",\"reference_id\":\"r\"},"
+                                     "{\"operation\":\"delete\",\"reference_id\":\"there\"},"
+                                     "{\"operation\":\"delete\",\"reference_id\":\"nowhere\"}]"),
                         "deleted good, deleted good, not_found good");
     assert_string_equal(site_query(&site, "SELECT count(*) FROM intake.incident"), "0");
+}
+
+/* Whether such a call writes nothing: a transaction that does has a number. */
+static bool writes_nothing(const char *items, const char *outcomes)
+{
+    const char *text = site_query_for(
+        &site, "SELECT test.apply($1::jsonb) || (pg_current_xact_id_if_assigned() IS NULL)::text", items);
+
+    assert_memory_equal(text, outcomes, strlen(outcomes));
+    return strcmp(text + strlen(outcomes), "true") == 0;
+}
+
+static void a_resend_writes_nothing_and_takes_no_lock(void **state)
+{
+    static const char items[] =
+        "[{\"reference_id\":\"r\",\"name\":\"v0\",\"services\":[[\"a\",null]],\"metadata\":{\"k\":1.10}},"
+        "{\"reference_id\":\"s\"}]";
+
+    (void)state;
+    (void)apply(items);
+    assert_true(writes_nothing(items, "unchanged good, unchanged good"));
+    (void)apply("[{\"reference_id\":\"r\",\"name\":\"v1\"}]");
+    (void)apply("[{\"reference_id\":\"r\",\"name\":\"v0\"}]");
+    assert_true(writes_nothing(items, "unchanged good, unchanged good"));
+}
+
+/* A lock that is long gone, and a change that was never committed, leave a mark with a row. */
+static void a_lock_of_once_costs_one_resend_a_write_and_no_more(void **state)
+{
+    static const char item[] = "[{\"reference_id\":\"r\",\"name\":\"v0\"}]";
+    static const char *const marks[] = {
+        "BEGIN; SELECT FROM intake.incident FOR UPDATE; COMMIT",
+        "BEGIN; UPDATE intake.incident SET name = 'never'; ROLLBACK",
+    };
+
+    (void)state;
+    (void)apply(item);
+    for (size_t i = 0; i < sizeof marks / sizeof marks[0]; i++) {
+        PQclear(PQexec(site.owner, marks[i]));
+        assert_false(writes_nothing(item, "unchanged good"));
+        assert_true(writes_nothing(item, "unchanged good"));
+    }
+    assert_string_equal(site_query(&site, "SELECT updated_at = created_at FROM intake.incident"), "t");
+}
+
+/* Two batches for one incident: the second waits, compares again and updates what it has locked. */
+static void an_update_that_had_to_wait_leaves_no_mark(void **state)
+{
+    (void)state;
+    (void)apply("[{\"reference_id\":\"r\",\"name\":\"v0\"}]");
+    assert_string_equal(apply_across("SELECT test.apply('[{\"reference_id\":\"r\",\"name\":\"v1\"}]')",
+                                     "[{\"reference_id\":\"r\",\"name\":\"v2\"}]"),
+                        "updated good");
+    assert_true(writes_nothing("[{\"reference_id\":\"r\",\"name\":\"v2\"}]", "unchanged good"));
+}
+
+/* ---- Triggers of somebody else's ---- */
+
+static const char *sqlstate_of(const char *items)
+{
+    static char sqlstate[8];
+    PGconn *connection = PQconnectdb(site.owner_url);
+    PGresult *result =
+        PQexecParams(connection, "SELECT test.apply($1::jsonb)", 1, NULL, &items, NULL, NULL, 0);
+    const char *given = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+
+    (void)snprintf(sqlstate, sizeof sqlstate, "%s", given != NULL ? given : "");
+    PQclear(result);
+    PQfinish(connection);
+    return sqlstate;
+}
+
+/* It would go round for ever. */
+static void a_trigger_that_keeps_a_row_from_its_change_is_an_error(void **state)
+{
+    static const char *const kept[] = {"INSERT", "UPDATE", "DELETE"};
+    static const char *const items[] = {"[{\"reference_id\":\"new\"}]",
+                                        "[{\"reference_id\":\"old\",\"name\":\"n\"}]",
+                                        "[{\"operation\":\"delete\",\"reference_id\":\"old\"}]"};
+    char sql[256];
+
+    (void)state;
+    (void)apply("[{\"reference_id\":\"old\"}]");
+    for (size_t i = 0; i < 3; i++) {
+        (void)site_query(&site, "CREATE FUNCTION test.keep() RETURNS trigger LANGUAGE plpgsql AS "
+                                "$$ BEGIN RETURN NULL; END $$");
+        (void)snprintf(sql, sizeof sql,
+                       "CREATE TRIGGER keep BEFORE %s ON intake.incident FOR EACH ROW EXECUTE FUNCTION "
+                       "test.keep()",
+                       kept[i]);
+        (void)site_query(&site, sql);
+        assert_string_equal(sqlstate_of(items[i]), "27000");
+        (void)site_query(&site, "DROP FUNCTION test.keep() CASCADE");
+    }
+    assert_string_equal(site_query(&site, "SELECT string_agg(reference_id, ' ') FROM intake.incident"),
+                        "old");
+}
+
+static void incidents_are_deleted_in_the_order_of_their_ids(void **state)
+{
+    static const char items[] = "[{\"operation\":\"delete\",\"reference_id\":\"z\"},"
+                                "{\"operation\":\"delete\",\"reference_id\":\"a\"}]";
+    static const char *const values[] = {items};
+    PGconn *other, *connection = PQconnectdb(site.owner_url);
+    PGresult *result;
+
+    (void)state;
+    (void)apply("[{\"reference_id\":\"z\"}]"); /* which lies before it in the table */
+    (void)apply("[{\"reference_id\":\"a\"}]");
+    other = site_hold(&site, "SELECT FROM intake.incident WHERE reference_id = 'a' FOR UPDATE");
+    assert_int_equal(
+        PQsendQueryParams(connection, "SELECT test.apply($1::jsonb)", 1, NULL, values, NULL, NULL, 0), 1);
+    site_await_lock_wait(&site);
+    site_let_go(site_hold(&site, "SELECT FROM intake.incident WHERE reference_id = 'z' FOR UPDATE NOWAIT"));
+    site_let_go(other);
+    result = PQgetResult(connection);
+    assert_int_equal(PQresultStatus(result), PGRES_TUPLES_OK);
+    assert_string_equal(PQgetvalue(result, 0, 0), "deleted good, deleted good");
+    PQclear(result);
+    PQfinish(connection);
 }
 
 /* ---- What must not be stored any more ---- */
@@ -380,7 +537,7 @@ static const char *refusal(const char *arguments)
 
     (void)snprintf(sql, sizeof sql,
                    "SELECT * FROM intake.apply_batch(intake.schema_version(), "
-                   "test.completed('[{\"reference_id\":\"r\",\"name\":\"late\"}]'), %s)",
+                   "test.operations('[{\"reference_id\":\"r\",\"name\":\"late\"}]'), %s)",
                    arguments);
     result = PQexec(connection, sql);
     given = PQresultErrorField(result, PG_DIAG_SQLSTATE);
@@ -399,7 +556,7 @@ static void a_batch_is_stored_until_a_moment_of_the_servers_clock(void **state)
     assert_string_equal(stored("r"), "");
     assert_string_equal(
         refusal("store_until_us => intake.to_microseconds(clock_timestamp() + interval '1 hour'), "
-                "server_started_us => intake.to_microseconds(pg_postmaster_start_time())"),
+                "expected_server_us => intake.to_microseconds(pg_postmaster_start_time())"),
         "");
     assert_string_equal(stored("r"), "late good");
 }
@@ -410,7 +567,7 @@ static void a_batch_is_not_stored_by_the_clock_of_another_server(void **state)
     (void)state;
     assert_string_equal(
         refusal("store_until_us => intake.to_microseconds(clock_timestamp() + interval '1 hour'), "
-                "server_started_us => intake.to_microseconds(pg_postmaster_start_time()) - 1"),
+                "expected_server_us => intake.to_microseconds(pg_postmaster_start_time()) - 1"),
         "IS002");
     assert_string_equal(stored("r"), "");
 }
@@ -418,7 +575,7 @@ static void a_batch_is_not_stored_by_the_clock_of_another_server(void **state)
 static void a_call_that_begins_behind_its_repetition_stores_nothing(void **state)
 {
     (void)state;
-    assert_string_equal(refusal("attempt => 8, lost => '{7}'"), "");
+    assert_string_equal(refusal("attempt => 8, orphaned => '{7}'"), "");
     (void)apply("[{\"reference_id\":\"r\",\"name\":\"newer\"}]");
     assert_string_equal(refusal("attempt => 7"), "55P03");
     assert_string_equal(stored("r"), "newer good");
@@ -431,7 +588,7 @@ static void abandoned_calls_are_forgotten_after_a_day(void **state)
     (void)site_query(&site, "TRUNCATE intake.abandoned_attempt");
     (void)site_query(&site, "INSERT INTO intake.abandoned_attempt VALUES (1, now() - interval '25 hours'), "
                             "(2, now() - interval '23 hours')");
-    assert_string_equal(refusal("attempt => 8, lost => '{3}'"), "");
+    assert_string_equal(refusal("attempt => 8, orphaned => '{3}'"), "");
     assert_string_equal(
         site_query(&site,
                    "SELECT string_agg(number::text, ' ' ORDER BY number) FROM intake.abandoned_attempt"),
@@ -479,12 +636,18 @@ int main(void)
         cmocka_unit_test_setup(an_incident_that_appears_as_it_was_sent_is_unchanged, empty),
         cmocka_unit_test_setup(an_incident_that_vanishes_in_the_midst_is_created, empty),
         cmocka_unit_test_setup(one_may_appear_and_another_vanish_at_once, empty),
+        cmocka_unit_test_setup(what_changed_since_it_was_compared_is_merged_with_what_it_is_now, empty),
+        cmocka_unit_test_setup(the_history_has_what_was_there_when_it_was_changed, empty),
         cmocka_unit_test_setup(incidents_are_locked_in_the_order_of_their_ids, empty),
         cmocka_unit_test_setup(incidents_are_created_in_the_order_of_their_ids, empty),
-        cmocka_unit_test_setup(services_that_were_left_behind_are_in_nobodys_way, empty),
         cmocka_unit_test_setup(unchanged_is_not_said_of_what_is_about_to_change, empty),
         cmocka_unit_test_setup(unchanged_is_not_said_of_what_is_about_to_go, empty),
         cmocka_unit_test_setup(not_found_is_not_said_of_what_is_about_to_come, empty),
+        cmocka_unit_test_setup(a_resend_writes_nothing_and_takes_no_lock, empty),
+        cmocka_unit_test_setup(a_lock_of_once_costs_one_resend_a_write_and_no_more, empty),
+        cmocka_unit_test_setup(an_update_that_had_to_wait_leaves_no_mark, empty),
+        cmocka_unit_test_setup(a_trigger_that_keeps_a_row_from_its_change_is_an_error, empty),
+        cmocka_unit_test_setup(incidents_are_deleted_in_the_order_of_their_ids, empty),
         cmocka_unit_test_setup(a_batch_is_stored_until_a_moment_of_the_servers_clock, empty),
         cmocka_unit_test_setup(a_batch_is_not_stored_by_the_clock_of_another_server, empty),
         cmocka_unit_test_setup(a_call_that_begins_behind_its_repetition_stores_nothing, empty),

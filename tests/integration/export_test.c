@@ -90,7 +90,7 @@ static void what_is_exported_comes_back_as_it_was(void **state)
     assert_int_equal(outcome->status, 0);
     assert_string_equal(outcome->err, "");
     lines = strdup(outcome->out);
-    (void)site_query(&site, "TRUNCATE intake.incident, intake.incident_service");
+    (void)site_query(&site, "TRUNCATE intake.incident");
     for (char *line = lines, *end; (end = strchr(line, '\n')) != NULL; line = end + 1) {
         *end = '\0';
         upsert(line, (size_t)(end - line));
@@ -167,9 +167,9 @@ static void a_file_is_whole_or_as_it_was(void **state)
     text = read_whole_file(place("out.jsonl"));
     assert_string_equal(text, site_control(&site, NULL, "export", "-", NULL)->out);
 
-    (void)site_query(&site, "ALTER VIEW reporting.incident_metadata RENAME TO elsewhere");
+    (void)site_query(&site, "ALTER FUNCTION intake.timestamp_text RENAME TO elsewhere");
     outcome = site_control(&site, NULL, "export", "--format", "csv", place("out.jsonl"), NULL);
-    (void)site_query(&site, "ALTER VIEW reporting.elsewhere RENAME TO incident_metadata");
+    (void)site_query(&site, "ALTER FUNCTION intake.elsewhere RENAME TO timestamp_text");
     assert_int_equal(outcome->status, 1);
     free(text);
     text = read_whole_file(place("out.jsonl"));
@@ -271,7 +271,7 @@ static int start(void **state)
 static int empty(void **state)
 {
     (void)state;
-    (void)site_query(&site, "TRUNCATE intake.incident, intake.incident_service");
+    (void)site_query(&site, "TRUNCATE intake.incident");
     return 0;
 }
 

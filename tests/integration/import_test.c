@@ -51,7 +51,7 @@ static void check_file(const char *path, const char *expected)
 
 static void forget_all(void)
 {
-    (void)site_query(&site, "TRUNCATE intake.incident, intake.incident_service");
+    (void)site_query(&site, "TRUNCATE intake.incident");
     (void)unlink(path_of("rejects"));
 }
 

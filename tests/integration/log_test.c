@@ -132,7 +132,7 @@ static void check_format(const char *format)
                false);
     free(log);
     assert_int_equal(truncate(site.worker_log, 0), 0);
-    (void)site_query(&site, "TRUNCATE intake.incident, intake.incident_service");
+    (void)site_query(&site, "TRUNCATE intake.incident");
 }
 
 static void each_line_has_its_priority_in_the_journal(void **state)

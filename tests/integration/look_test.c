@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "harness/http.h"
@@ -291,6 +293,31 @@ static void purge_goes_through_more_than_one_batch(void **state)
     assert_string_equal(listed(NULL, NULL, NULL, NULL), "stays");
 }
 
+/* While it waits for the rows, one becomes another that is not meant; the others are still. */
+static void purge_looks_again_at_what_changed_meanwhile(void **state)
+{
+    PGconn *holder;
+    pid_t purger;
+    int status;
+
+    (void)state;
+    store_three();
+    holder = site_hold(&site, "UPDATE intake.incident SET name = 'changed', started_at = CASE reference_id "
+                              "WHEN 'b' THEN '2025-01-01' ELSE started_at END");
+    purger = fork();
+    if (purger == 0) {
+        (void)setenv("DATABASE_URL", site.owner_url, 1);
+        (void)execl(site.control, site.control, "purge", "--before", "2024-12-31", "--yes", (char *)NULL);
+        _exit(127);
+    }
+    site_await_lock_wait(&site);
+    PQclear(PQexec(holder, "COMMIT"));
+    PQfinish(holder);
+    assert_int_equal(waitpid(purger, &status, 0), purger);
+    assert_int_equal(status, 0);
+    assert_string_equal(listed(NULL, NULL, NULL, NULL), "b");
+}
+
 /* Runs purge on a terminal of its own, with that typed. */
 static int purge_on_terminal(const char *typed)
 {
@@ -363,7 +390,7 @@ static int start(void **state)
 static int empty(void **state)
 {
     (void)state;
-    (void)site_query(&site, "TRUNCATE intake.incident, intake.incident_service");
+    (void)site_query(&site, "TRUNCATE intake.incident");
     return 0;
 }
 
@@ -389,6 +416,7 @@ int main(void)
         CASE(delete_deletes_what_it_is_given_and_nothing_else),
         CASE(purge_takes_what_all_filters_let_through),
         CASE(purge_goes_through_more_than_one_batch),
+        CASE(purge_looks_again_at_what_changed_meanwhile),
         CASE(purge_asks_and_takes_yes_alone),
         CASE(wrong_arguments_are_refused_by_name),
     };

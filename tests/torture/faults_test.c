@@ -294,14 +294,6 @@ static void a_migration_runs(void **state)
     close_ledger(ledger, "a migration that rewrites the table, and back", times, slowest_ms);
 }
 
-static void run_file_as_owner(const char *path)
-{
-    char *sql = read_whole_file(path);
-
-    run_as_owner(sql);
-    free(sql);
-}
-
 /* A worker that is newer than the schema refuses, until incidentctl has migrated while the load goes on. */
 static void an_older_schema_is_migrated(void **state)
 {
@@ -309,17 +301,17 @@ static void an_older_schema_is_migrated(void **state)
     int64_t slowest_ms = 0;
 
     (void)state;
+    /* As it was before the last migration, which apply_batch does without. */
     run_as_owner(
-        "SET client_min_messages = warning; CREATE TEMPORARY TABLE token_kept AS TABLE intake.api_token; "
-        "DROP SCHEMA intake, reporting CASCADE");
-    run_file_as_owner("migrations/0001_initial.sql");
-    run_as_owner("INSERT INTO intake.api_token OVERRIDING SYSTEM VALUE SELECT * FROM token_kept");
+        "DELETE FROM intake.migration WHERE name = 'roles'; DROP TABLE intake.group_role; "
+        "DROP FUNCTION intake.grant_roles, intake.revoke_role, intake.name_roles, intake.databases_with, "
+        "intake.reporting_relations");
     ledger = open_ledger("older");
     clock_sleep_ms(BETWEEN_MS);
     assert_int_equal(site_control(&site, NULL, "migrate", NULL)->status, 0);
     ledger_await_recovery(ledger, &slowest_ms);
     clock_sleep_ms(BETWEEN_MS);
-    close_ledger(ledger, "incidentctl migrate, from version 1 to the worker's", 1, slowest_ms);
+    close_ledger(ledger, "incidentctl migrate, to the worker's version", 1, slowest_ms);
 }
 
 /* ---- The disk is full ---- */

@@ -206,6 +206,9 @@ static const char trap[] =
     "CREATE OPERATOR trap.< (LEFTARG = integer, RIGHTARG = integer, FUNCTION = trap.same);"
     "CREATE OPERATOR trap.> (LEFTARG = timestamptz, RIGHTARG = timestamptz, FUNCTION = trap.same);"
     "CREATE OPERATOR trap.< (LEFTARG = timestamptz, RIGHTARG = timestamptz, FUNCTION = trap.same);"
+    "CREATE FUNCTION trap.both(integer, integer) RETURNS integer LANGUAGE sql AS"
+    "  $$SELECT CASE WHEN trap.note('& integer') THEN 0 END$$;"
+    "CREATE OPERATOR trap.& (LEFTARG = integer, RIGHTARG = integer, FUNCTION = trap.both);"
     "CREATE OPERATOR trap.? (LEFTARG = jsonb, RIGHTARG = text, FUNCTION = trap.has);"
     "CREATE OPERATOR trap.->> (LEFTARG = jsonb, RIGHTARG = text, FUNCTION = trap.item);"
     "CREATE FUNCTION trap.decode(text, text) RETURNS bytea LANGUAGE sql AS"
@@ -214,6 +217,8 @@ static const char trap[] =
     "  $$SELECT CASE WHEN trap.note('clock_timestamp') THEN pg_catalog.now() END$$;"
     "CREATE FUNCTION trap.jsonb_array_elements(jsonb) RETURNS SETOF jsonb LANGUAGE sql AS"
     "  $$SELECT $1 WHERE trap.note('jsonb_array_elements')$$;"
+    "CREATE FUNCTION trap.unnest(intake.operation[]) RETURNS SETOF intake.operation LANGUAGE sql AS"
+    "  $$SELECT $1[1] WHERE trap.note('unnest')$$;"
     "CREATE FUNCTION trap.current_setting(text) RETURNS text LANGUAGE sql AS"
     "  $$SELECT CASE WHEN trap.note('current_setting') THEN 'false' END$$;"
     "CREATE FUNCTION trap.to_char(timestamp, text) RETURNS text LANGUAGE sql AS"
@@ -235,13 +240,11 @@ static void expect_nobody_caught(const char *by)
 
 static void a_batch(char *call, size_t size, const char *token)
 {
-    (void)snprintf(
-        call, size,
-        "SELECT outcome FROM intake.apply_batch(%d, pg_catalog.jsonb_build_array("
-        "pg_catalog.jsonb_build_object('op', 'upsert', 'token', "
-        "pg_catalog.encode(pg_catalog.sha256('%s'), 'hex'), 'reference_id', 'trapped', "
-        "'started_at', '2024-01-01', 'services', '[[\"a\",null]]'::jsonb)), attempt => 77, lost => '{76}')",
-        SCHEMA_VERSION, token);
+    (void)snprintf(call, size,
+                   "SELECT outcomes[1] FROM intake.apply_batch(%d, ARRAY[ROW ('upsert', "
+                   "pg_catalog.sha256('%s'), 'upsert', 16, '2024-01-01', NULL, 'trapped', NULL, NULL, NULL, "
+                   "'[[\"a\",null]]', NULL)::intake.operation], attempt => 77, orphaned => '{76}')",
+                   SCHEMA_VERSION, token);
 }
 
 static void nobody_elses_functions_and_operators_run_with_our_rights(void **state)

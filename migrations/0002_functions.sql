@@ -1,0 +1,492 @@
+-- The functions that write: apply_batch, through which the worker does all, and what an administrator's tool calls.
+BEGIN;
+
+-- The schema's version as a constant, which the planner puts where it is asked for: to read the table would cost a plain CGI
+-- request a tenth of its time. Every migration renews it by recording itself.
+CREATE FUNCTION intake.schema_version() RETURNS integer
+    LANGUAGE sql IMMUTABLE
+AS 'SELECT 1';
+COMMENT ON FUNCTION intake.schema_version() IS 'The newest migration that this database has seen.';
+
+CREATE FUNCTION intake.renew_schema_version() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    EXECUTE format('CREATE OR REPLACE FUNCTION intake.schema_version() RETURNS integer LANGUAGE sql IMMUTABLE AS %L',
+                   'SELECT ' || (SELECT max(m.version) FROM intake.migration m));
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER renew_schema_version AFTER INSERT OR UPDATE OR DELETE ON intake.migration
+    FOR EACH STATEMENT EXECUTE FUNCTION intake.renew_schema_version();
+
+CREATE FUNCTION intake.to_microseconds(moment timestamptz) RETURNS bigint
+    LANGUAGE sql IMMUTABLE
+    RETURN (extract(epoch FROM moment) * 1000000)::bigint;
+COMMENT ON FUNCTION intake.to_microseconds(timestamptz) IS 'Microseconds since 1970, as the worker counts this server''s time.';
+
+-- As the API takes it back, whatever the session's settings: ISO 8601, in UTC. Years before 1 and after 9999, which an
+-- administrator may have stored, are written with an offset that leads to one.
+CREATE FUNCTION intake.timestamp_text(moment timestamptz) RETURNS text
+    LANGUAGE sql STABLE
+AS $$
+    SELECT CASE
+        WHEN moment < '0001-01-01 00:00Z'
+        THEN to_char(moment AT TIME ZONE 'UTC' + interval '23:59', 'YYYY-MM-DD"T"HH24:MI:SS.US"+23:59"')
+        WHEN moment >= '10000-01-01 00:00Z'
+        THEN to_char(moment AT TIME ZONE 'UTC' - interval '23:59', 'YYYY-MM-DD"T"HH24:MI:SS.US"-23:59"')
+        ELSE to_char(moment AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+    END
+$$;
+
+-- ---- History ----
+
+CREATE FUNCTION intake.forbid_history_rewrite() RETURNS trigger
+    LANGUAGE plpgsql
+AS $$
+BEGIN
+    IF TG_OP = 'DELETE' AND current_setting('incidents.purges_history', true) = 'on' THEN
+        RETURN NULL;
+    END IF;
+    RAISE EXCEPTION 'the history of incidents is append-only: % is refused', TG_OP USING ERRCODE = 'restrict_violation';
+END
+$$;
+CREATE TRIGGER forbid_history_rewrite BEFORE UPDATE OR DELETE ON intake.incident_change
+    FOR EACH STATEMENT EXECUTE FUNCTION intake.forbid_history_rewrite();
+CREATE TRIGGER forbid_history_truncate BEFORE TRUNCATE ON intake.incident_change -- one for all three, Citus passes over
+    FOR EACH STATEMENT EXECUTE FUNCTION intake.forbid_history_rewrite();
+
+-- By the numbers of the changes, so that a call is as short as its caller wants it. The setting is a note between these two
+-- functions, no guard: deleting takes the owner's rights.
+CREATE FUNCTION intake.purge_history(changes bigint[], older_than timestamptz) RETURNS bigint
+    LANGUAGE plpgsql VOLATILE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    deleted bigint;
+BEGIN
+    -- A SET of the function's own would take a superuser, and set_config() does not reach Citus's nodes.
+    SET LOCAL incidents.purges_history = 'on';
+    DELETE FROM intake.incident_change c WHERE c.change_id = ANY (changes) AND c.changed_at < older_than;
+    GET DIAGNOSTICS deleted = ROW_COUNT;
+    SET LOCAL incidents.purges_history = 'off';
+    RETURN deleted;
+END
+$$;
+COMMENT ON FUNCTION intake.purge_history(bigint[], timestamptz) IS
+    'Deletes those of the changes from the history that are older. For the owner of the schema.';
+
+-- A constant, as schema_version() is: it costs nothing where history is off.
+CREATE FUNCTION intake.history_enabled() RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+AS 'SELECT false';
+COMMENT ON FUNCTION intake.history_enabled() IS 'Whether changes are written to incident_change; enable_history() renews it.';
+
+-- The lock ends what is being written before it, and holds up what comes behind it until the answer is the new one: once
+-- this is committed, every change is in the history, or none.
+CREATE FUNCTION intake.enable_history(enabled boolean) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+    SET lock_timeout = '10s'
+AS $$
+BEGIN
+    LOCK TABLE intake.incident IN EXCLUSIVE MODE;
+    EXECUTE format('CREATE OR REPLACE FUNCTION intake.history_enabled() RETURNS boolean LANGUAGE sql IMMUTABLE AS %L',
+                   'SELECT ' || enabled);
+END
+$$;
+COMMENT ON FUNCTION intake.enable_history(boolean) IS 'Turns the history of incidents on or off. For the owner of the schema.';
+
+-- ---- The worker's calls ----
+
+-- Waits for those of the calls that run, and sees to it that none of them is stored from then on.
+CREATE FUNCTION intake.abandon_attempts(orphaned bigint[]) RETURNS void
+    LANGUAGE plpgsql VOLATILE
+AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(earlier) FROM unnest(orphaned) earlier;
+    INSERT INTO intake.abandoned_attempt (number) SELECT unnest(orphaned) ON CONFLICT DO NOTHING;
+    -- None lives for as long as a day. SKIP LOCKED: two repetitions need not wait for one another.
+    DELETE FROM intake.abandoned_attempt
+    WHERE number IN (SELECT a.number FROM intake.abandoned_attempt a
+                      WHERE a.abandoned_at < now() - interval '1 day' FOR UPDATE SKIP LOCKED);
+END
+$$;
+
+-- Deletes those of the incidents that are there, each of them named once, and returns their ids. labels[n] is said to have
+-- deleted ids[n]. What is not there may be about to be: a call that creates it may stand still between the check of its time
+-- and its commit, long after its client was told that it failed. To put a row in its place waits for that.
+CREATE FUNCTION intake.delete_incidents(ids text[], labels text[]) RETURNS text[]
+    LANGUAGE plpgsql VOLATILE
+    SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off
+    SET enable_bitmapscan = off
+AS $$
+DECLARE
+    round   integer := 0;
+    wanted  text[] := ids;
+    keeps   boolean := intake.history_enabled();
+    gone    text[];
+    deleted text[] := '{}';
+    placed  text[];
+BEGIN
+    LOOP
+        round := round + 1;
+        IF round > 20 THEN
+            RAISE EXCEPTION 'an incident could not be deleted in 20 rounds: does a trigger keep it from that?'
+                USING ERRCODE = 'triggered_data_change_violation';
+        END IF;
+        -- Rows are locked in the order of the index, which is that of the ids: no bitmap is made of them.
+        IF keeps THEN
+            WITH gone AS (
+                DELETE FROM intake.incident i WHERE i.reference_id = ANY (wanted)
+                RETURNING i.reference_id, i.updated_at,
+                          ROW (i.name, i.priority, i.source_url, i.started_at, i.resolved_at, i.services,
+                               i.metadata)::intake.incident_state AS state),
+            noted AS (
+                INSERT INTO intake.incident_change (changed_at, reference_id, action, token_label, before)
+                SELECT greatest(clock_timestamp(), g.updated_at), g.reference_id, 'deleted', l.label, g.state
+                FROM gone g JOIN unnest(ids, labels) AS l (reference_id, label) ON l.reference_id = g.reference_id)
+            SELECT coalesce(array_agg(g.reference_id), '{}') INTO gone FROM gone g;
+        ELSE
+            WITH gone AS (DELETE FROM intake.incident i WHERE i.reference_id = ANY (wanted) RETURNING i.reference_id)
+            SELECT coalesce(array_agg(g.reference_id), '{}') INTO gone FROM gone g;
+        END IF;
+        IF keeps <> intake.history_enabled() THEN
+            RAISE EXCEPTION 'the history was turned on or off meanwhile' USING ERRCODE = 'serialization_failure';
+        END IF;
+        deleted := deleted || gone;
+        wanted := ARRAY(SELECT id FROM unnest(wanted) id WHERE id <> ALL (gone));
+        EXIT WHEN wanted = '{}';
+
+        WITH placeholder AS (
+            INSERT INTO intake.incident AS i (reference_id, started_at, created_at, updated_at)
+            SELECT id, now(), now(), now() FROM unnest(wanted) id ORDER BY id COLLATE "C"
+            ON CONFLICT (reference_id) DO NOTHING
+            RETURNING i.reference_id)
+        SELECT coalesce(array_agg(p.reference_id), '{}') INTO placed FROM placeholder p;
+        DELETE FROM intake.incident i WHERE i.reference_id = ANY (placed);
+        wanted := ARRAY(SELECT id FROM unnest(wanted) id WHERE id <> ALL (placed)); -- these have appeared meanwhile
+        EXIT WHEN wanted = '{}';
+    END LOOP;
+    RETURN deleted;
+END
+$$;
+
+-- One request, as the worker sends it.
+CREATE TYPE intake.operation AS (
+    operation    text,        -- upsert, delete, authorize (the token alone is looked at) or ping (not even that)
+    token_hash   bytea,       -- SHA-256 of the bearer token
+    scope        text,        -- that the token must have: upsert or delete; NULL with ping
+    given        integer,     -- of upsert, which optional arguments were sent, NULL or not: the sum of 1 resolved_at, 2 name,
+                              -- 4 priority, 8 source_url, 16 services, 32 metadata
+    started_at   timestamptz, -- and the arguments themselves, as the columns of incident are
+    resolved_at  timestamptz,
+    reference_id text,
+    name         text,
+    priority     text,
+    source_url   text,
+    services     jsonb,
+    metadata     jsonb
+);
+
+-- The operations of a batch, a row each, and the same with what a statement has said of each. The planner takes these functions
+-- apart: they cost nothing.
+CREATE FUNCTION intake.each_operation(operations intake.operation[])
+    RETURNS TABLE (operation text, token_hash bytea, scope text, given integer, started_at timestamptz, resolved_at timestamptz,
+                   reference_id text, name text, priority text, source_url text, services jsonb, metadata jsonb, place bigint)
+    LANGUAGE sql IMMUTABLE
+AS $$
+    SELECT * FROM unnest(operations) WITH ORDINALITY
+$$;
+CREATE FUNCTION intake.each_operation(operations intake.operation[], verdicts text[], labels text[], versions xid[])
+    RETURNS TABLE (operation text, token_hash bytea, scope text, given integer, started_at timestamptz, resolved_at timestamptz,
+                   reference_id text, name text, priority text, source_url text, services jsonb, metadata jsonb,
+                   verdict text, label text, version xid, place bigint)
+    LANGUAGE sql IMMUTABLE
+AS $$
+    SELECT * FROM ROWS FROM (unnest(operations), unnest(verdicts), unnest(labels), unnest(versions)) WITH ORDINALITY
+$$;
+
+-- What is stored of the incidents that the operations name, and who wrote it and who has it in hand. The planner takes this
+-- function apart too: it is the whole table, and the join looks for what it needs. Citus would fetch the whole of it; there the
+-- function is replaced by one that asks for these incidents alone (docs/operations.md).
+CREATE FUNCTION intake.stored_incidents(operations intake.operation[])
+    RETURNS TABLE (version xid, holder xid, started_at timestamptz, resolved_at timestamptz, reference_id text, name text,
+                   priority text, source_url text, services jsonb, metadata jsonb)
+    LANGUAGE sql STABLE
+AS $$
+    SELECT i.xmin, i.xmax, i.started_at, i.resolved_at, i.reference_id, i.name, i.priority, i.source_url, i.services, i.metadata
+    FROM intake.incident i
+$$;
+
+-- Applies a batch of operations in one transaction. outcomes[n] says what became of operations[n]: created, updated, unchanged,
+-- deleted, not_found, authorized, ready, not_authed or not_permitted; token_labels[n] is the label of its token. now_us and
+-- server_started_us_ say this server's time and which server it is, as store_until_us and server_started_us say it.
+-- Raises IS001 where the caller was built for a newer schema than this, or for one so old that it calls otherwise (2 was the
+-- last to change that; a migration that does again has its own number there), before anything is looked at; IS003 where
+-- transactions are not READ COMMITTED; and 21000 where two operations would change the same incident: in a set neither comes
+-- first.
+--
+-- store_until_us is the moment after which nothing is stored (IS002), in microseconds since 1970 of this server's clock: the
+-- caller has told its client by then that the request failed, and something newer may have been stored since. It is an
+-- absolute time, for a session can stand still before it reads the call, and nobody could say for how long. The caller
+-- knows the clock from what this server has told it before. expected_server_us says which server that was; IS002 where
+-- it was another, behind a pooler that has turned to it. The check comes when all rows are locked. They stay locked to
+-- the end of the transaction, so nothing newer can slip in between the check and the commit, however long that takes.
+--
+-- attempt is a number that no other call has, orphaned are those of earlier calls with the same operation of which the caller
+-- has not heard, as its connection broke: they may still run, wait for a lock, or not have begun. Each call holds its own
+-- number as an advisory lock to its end, and one that follows orphaned ones holds theirs too and leaves their numbers in
+-- abandoned_attempt. So one of the two comes second and sees the first: an orphaned call that was not through by then is not
+-- stored (55P03). Else it could be stored after this one, and after what the client has sent since.
+--
+-- How a batch is stored:
+-- 1. One statement looks at the tokens and compares the operations with what is stored. A batch that changes nothing is done
+--    with it: it writes nothing and takes no lock.
+-- 2. What is absent is inserted. Where another transaction has created it since, ON CONFLICT waits for that one.
+-- 3. What differs is updated, as long as the row is the version that was compared (xmin). One that was changed since is
+--    locked by the attempt.
+-- What 2 and 3 did not store, as others came between, goes round again. Rows are locked in the order of reference_id, so that
+-- two batches seldom wait for one another in a circle; where they do all the same, Postgres ends one of them, and its requests
+-- are tried again.
+--
+-- A row that another transaction has in hand (xmax) is waited for, even where it has what was sent: that transaction may be
+-- a call that was given up long ago and is about to commit. Only who was there before this call counts, so the first round
+-- alone looks for them. Who had the row and wrote this very version of it is through (xmax = xmin). Else xmax stays with a row
+-- whose last lock was left without a change. To write such a row anew, as it is, waits and clears that.
+--
+-- The planner's settings: plans that hold whatever the arrays are and however the tables grow, one look into an index for
+-- each operation. Without them the plans of a session that began on empty tables read them whole, later on too.
+CREATE FUNCTION intake.apply_batch(expected_version integer, operations intake.operation[], store_until_us bigint DEFAULT NULL,
+                                   expected_server_us bigint DEFAULT NULL, attempt bigint DEFAULT NULL,
+                                   orphaned bigint[] DEFAULT '{}',
+                                   OUT outcomes text[], OUT token_labels text[], OUT now_us bigint, OUT server_started_us bigint)
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    SET lock_timeout = '500ms'
+    SET plan_cache_mode = force_generic_plan
+    SET enable_seqscan = off
+    SET enable_bitmapscan = off
+    SET enable_hashjoin = off
+    SET enable_mergejoin = off
+    SET enable_material = off
+AS $$
+DECLARE
+    round        integer := 0;
+    keeps        boolean := intake.history_enabled();
+    is_abandoned boolean;
+    absent       integer; -- how many operations are so,
+    differing    integer;
+    held         integer;
+    versions     xid[];   -- the rows that they were compared with,
+    states       intake.incident_state[]; -- and what those held
+    stale        integer[];
+    moment       timestamptz;
+    created      text[];
+    updated      text[];
+    deleted      text[];
+BEGIN
+    IF attempt IS NOT NULL THEN
+        is_abandoned := pg_advisory_xact_lock(attempt) IS NULL; -- PERFORM would start a query for it
+        IF orphaned <> '{}' THEN
+            PERFORM intake.abandon_attempts(orphaned);
+        END IF;
+    END IF;
+    IF expected_version NOT BETWEEN 2 AND intake.schema_version() THEN
+        RAISE EXCEPTION 'this database has schema version %, the program needs %', intake.schema_version(), expected_version
+            USING ERRCODE = 'IS001';
+    END IF;
+    IF current_setting('transaction_isolation') <> 'read committed' THEN -- each statement below counts on a fresh snapshot
+        RAISE EXCEPTION 'transactions of this role must be READ COMMITTED, see default_transaction_isolation'
+            USING ERRCODE = 'IS003';
+    END IF;
+    IF current_setting('transaction_read_only')::boolean THEN
+        RAISE EXCEPTION 'this database is read-only' USING ERRCODE = 'read_only_sql_transaction';
+    END IF;
+
+    LOOP
+        round := round + 1;
+        IF round > 20 THEN
+            RAISE EXCEPTION 'an incident could not be stored in 20 rounds: does a trigger keep it from that?'
+                USING ERRCODE = 'triggered_data_change_violation';
+        END IF;
+
+        -- Metadata is compared as text, because jsonb calls 1.1 and 1.10 equal, and every digit counts.
+        SELECT array_agg(CASE
+                   WHEN outcomes[place] <> 'pending' THEN outcomes[place] -- of the round before
+                   WHEN scope IS NULL THEN 'ready'
+                   WHEN t.token_id IS NULL THEN 'not_authed'
+                   WHEN scope = ANY (t.scopes) IS NOT TRUE THEN 'not_permitted'
+                   WHEN operation = 'authorize' THEN 'authorized'
+                   WHEN operation <> 'upsert' THEN operation
+                   WHEN i.reference_id IS NULL THEN 'absent'
+                   WHEN i.holder <> 0 AND i.holder <> i.version AND round = 1 THEN 'held'
+                   WHEN i.started_at <> o.started_at
+                     OR i.resolved_at IS DISTINCT FROM o.resolved_at AND given & 1 <> 0
+                     OR i.name IS DISTINCT FROM o.name AND given & 2 <> 0
+                     OR i.priority IS DISTINCT FROM o.priority AND given & 4 <> 0
+                     OR i.source_url IS DISTINCT FROM o.source_url AND given & 8 <> 0
+                     OR i.services IS DISTINCT FROM o.services AND given & 16 <> 0
+                     OR given & 32 <> 0 AND i.metadata::text IS DISTINCT FROM o.metadata::text
+                   THEN 'differing'
+                   ELSE 'unchanged'
+               END ORDER BY place),
+               array_agg(CASE WHEN outcomes[place] <> 'pending' THEN token_labels[place] ELSE t.label END ORDER BY place),
+               array_agg(i.version ORDER BY place),
+               array_agg(t.token_id) FILTER (WHERE t.last_used_at IS NULL
+                                                OR t.last_used_at < clock_timestamp() - interval '1 minute'),
+               EXISTS (SELECT FROM intake.abandoned_attempt a WHERE a.number = attempt)
+        INTO outcomes, token_labels, versions, stale, is_abandoned
+        FROM intake.each_operation(operations) o
+        LEFT JOIN intake.api_token t
+               ON t.token_hash = o.token_hash
+              AND t.revoked_at IS NULL
+              AND (t.expires_at IS NULL OR t.expires_at > clock_timestamp())
+        LEFT JOIN intake.stored_incidents(operations) i
+               ON operation = 'upsert' AND i.reference_id = o.reference_id COLLATE "C";
+        IF is_abandoned THEN
+            RAISE EXCEPTION 'the call was abandoned' USING ERRCODE = 'lock_not_available';
+        END IF;
+        absent := cardinality(array_positions(outcomes, 'absent'));
+        differing := cardinality(array_positions(outcomes, 'differing'));
+        held := cardinality(array_positions(outcomes, 'held'));
+        EXIT WHEN (absent + differing + held > 0) IS NOT TRUE; -- there may be none at all
+        created := '{}';
+        updated := '{}';
+
+        IF absent > 0 THEN
+            moment := clock_timestamp();
+            WITH inserted AS (
+                INSERT INTO intake.incident AS i
+                    (started_at, resolved_at, created_at, updated_at, reference_id, name, priority, source_url, services,
+                     metadata, updated_by)
+                SELECT o.started_at, o.resolved_at, moment, moment, o.reference_id, o.name, o.priority, o.source_url, o.services,
+                       o.metadata, label
+                FROM intake.each_operation(operations, outcomes, token_labels, versions) o
+                WHERE verdict = 'absent'
+                ORDER BY o.reference_id COLLATE "C"
+                ON CONFLICT (reference_id) DO NOTHING
+                RETURNING i.reference_id)
+            SELECT coalesce(array_agg(n.reference_id), '{}') INTO created FROM inserted n;
+        END IF;
+
+        IF held > 0 THEN
+            UPDATE intake.incident i SET started_at = i.started_at
+            FROM (SELECT o.reference_id
+                  FROM intake.each_operation(operations, outcomes, token_labels, versions) o
+                  WHERE verdict IN ('held', 'differing')
+                  ORDER BY o.reference_id COLLATE "C") AS taken
+            WHERE i.reference_id = taken.reference_id;
+        ELSIF differing > 0 THEN
+            IF keeps THEN
+                SELECT array_agg(CASE WHEN i.reference_id IS NOT NULL THEN
+                                     ROW (i.name, i.priority, i.source_url, i.started_at, i.resolved_at, i.services,
+                                          i.metadata)::intake.incident_state END ORDER BY place)
+                INTO states
+                FROM intake.each_operation(operations, outcomes, token_labels, versions) o
+                LEFT JOIN intake.stored_incidents(operations) i
+                       ON verdict = 'differing' AND i.reference_id = o.reference_id COLLATE "C" AND i.version = o.version;
+            END IF;
+            moment := clock_timestamp();
+            WITH changed AS (
+                UPDATE intake.incident i SET
+                    started_at  = o.started_at,
+                    resolved_at = CASE WHEN given & 1 <> 0 THEN o.resolved_at ELSE i.resolved_at END,
+                    name        = CASE WHEN given & 2 <> 0 THEN o.name ELSE i.name END,
+                    priority    = CASE WHEN given & 4 <> 0 THEN o.priority ELSE i.priority END,
+                    source_url  = CASE WHEN given & 8 <> 0 THEN o.source_url ELSE i.source_url END,
+                    services    = CASE WHEN given & 16 <> 0 THEN o.services ELSE i.services END,
+                    metadata    = CASE WHEN given & 32 <> 0 THEN o.metadata ELSE i.metadata END,
+                    updated_at  = greatest(moment, i.updated_at), -- which must not go back
+                    updated_by  = label
+                FROM (SELECT o.*
+                      FROM intake.each_operation(operations, outcomes, token_labels, versions) o
+                      WHERE verdict = 'differing'
+                      ORDER BY o.reference_id COLLATE "C") AS o
+                WHERE i.reference_id = o.reference_id AND i.xmin = o.version
+                RETURNING i.reference_id)
+            SELECT coalesce(array_agg(c.reference_id), '{}') INTO updated FROM changed c;
+        END IF;
+
+        IF keeps THEN
+            INSERT INTO intake.incident_change (changed_at, reference_id, action, token_label, before, after)
+            SELECT i.updated_at, i.reference_id, CASE verdict WHEN 'absent' THEN 'created' ELSE 'updated' END, i.updated_by,
+                   before, ROW (i.name, i.priority, i.source_url, i.started_at, i.resolved_at, i.services,
+                                i.metadata)::intake.incident_state
+            FROM (SELECT o.reference_id, verdict, CASE verdict WHEN 'differing' THEN states[place] END AS before
+                  FROM intake.each_operation(operations, outcomes, token_labels, versions) o
+                  WHERE verdict IN ('absent', 'differing')
+                  OFFSET 0) AS o
+            JOIN intake.incident i ON i.reference_id = o.reference_id
+            WHERE i.reference_id = ANY (created || updated);
+        END IF;
+        IF keeps <> intake.history_enabled() THEN -- enable_history() locks the table, so it cannot change behind this
+            RAISE EXCEPTION 'the history was turned on or off meanwhile' USING ERRCODE = 'serialization_failure';
+        END IF;
+
+        IF cardinality(created) = absent AND cardinality(updated) = differing THEN
+            outcomes := array_replace(array_replace(outcomes, 'absent', 'created'), 'differing', 'updated');
+            EXIT WHEN held = 0;
+        END IF;
+
+        -- Others came between, or an incident is named twice.
+        IF (SELECT count(reference_id) > count(DISTINCT reference_id COLLATE "C")
+            FROM intake.each_operation(operations, outcomes, token_labels, versions) o
+            WHERE verdict IN ('absent', 'differing', 'held', 'created', 'updated')) THEN
+            RAISE EXCEPTION 'two items of a batch name the same incident' USING ERRCODE = 'cardinality_violation';
+        END IF;
+        SELECT array_agg(CASE WHEN verdict NOT IN ('absent', 'differing', 'held') THEN verdict
+                              WHEN o.reference_id = ANY (created) THEN 'created'
+                              WHEN o.reference_id = ANY (updated) THEN 'updated'
+                              ELSE 'pending' END ORDER BY place)
+        INTO outcomes
+        FROM intake.each_operation(operations, outcomes, token_labels, versions) o;
+    END LOOP;
+
+    IF 'delete' = ANY (outcomes) THEN
+        IF (SELECT count(o.reference_id) > count(DISTINCT o.reference_id COLLATE "C") FROM unnest(operations) o) THEN
+            RAISE EXCEPTION 'two items of a batch name the same incident' USING ERRCODE = 'cardinality_violation';
+        END IF;
+        SELECT intake.delete_incidents(array_agg(o.reference_id), array_agg(label)) INTO deleted
+        FROM intake.each_operation(operations, outcomes, token_labels, versions) o
+        WHERE verdict = 'delete';
+        SELECT array_agg(CASE WHEN verdict <> 'delete' THEN verdict
+                              WHEN o.reference_id = ANY (deleted) THEN 'deleted'
+                              ELSE 'not_found' END ORDER BY place)
+        INTO outcomes
+        FROM intake.each_operation(operations, outcomes, token_labels, versions) o;
+    END IF;
+
+    -- SKIP LOCKED: the last use is no reason for two batches to wait for one another.
+    IF stale IS NOT NULL THEN
+        UPDATE intake.api_token t SET last_used_at = clock_timestamp()
+        FROM (SELECT token_id FROM intake.api_token WHERE token_id = ANY (stale) FOR UPDATE SKIP LOCKED) AS free
+        WHERE t.token_id = free.token_id;
+    END IF;
+
+    now_us := intake.to_microseconds(clock_timestamp());
+    server_started_us := intake.to_microseconds(pg_postmaster_start_time());
+    IF expected_server_us <> server_started_us OR store_until_us < now_us THEN
+        RAISE EXCEPTION 'the batch came too late, or by the clock of another server' USING ERRCODE = 'IS002';
+    END IF;
+
+    -- Under synchronous replication a commit waits for the standby, but one that wrote nothing has nothing to wait for.
+    -- "Unchanged" would then be said of what only this server has: committed before it crashed, or while somebody canceled
+    -- the wait; or on a former primary. Such a batch therefore writes a message to the log, which nobody reads, and its commit
+    -- waits for that one and all before it. That somebody canceled the wait is told in a warning, which the session must not
+    -- have turned off until the transaction's end, behind the wait.
+    IF current_setting('synchronous_standby_names') <> '' THEN
+        PERFORM set_config('client_min_messages', 'warning', true);
+        IF pg_current_xact_id_if_assigned() IS NULL AND outcomes && ARRAY['unchanged', 'not_found'] THEN
+            PERFORM pg_logical_emit_message(true, 'incidents', ''::text);
+        END IF;
+    END IF;
+END
+$$;
+
+INSERT INTO intake.migration (version, name, checksum)
+VALUES (2, 'functions', nullif(current_setting('incidents.migration_checksum', true), ''));
+
+COMMIT;
