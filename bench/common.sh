@@ -222,3 +222,31 @@ processor_time() { # PID
     done
     echo $((sum / 1000))
 }
+
+# --- what is imported --------------------------------------------------------------------------------------------------
+
+# The same incidents of a year as JSON Lines, and as COPY takes them: into a table of incidents and one of services, or, with
+# the services as the last column, into one. Their keys fall anywhere in the index.
+write_incidents() { # DIRECTORY
+    awk -v count="$imported" -v now="$(date +%s)" -v dir="$1" 'BEGIN {
+        srand(1); OFS = "\t"
+        for (n = 1; n <= count; n++) {
+            id = sprintf("INC-%06x%06x-%x", int(rand() * 16777216), int(rand() * 16777216), n)
+            start = now - 31536000 + int(rand() * 31500000)
+            started = strftime("%Y-%m-%dT%H:%M:%SZ", start, 1)
+            resolved = strftime("%Y-%m-%dT%H:%M:%SZ", start + 300 + int(rand() * 36000), 1)
+            name = "Checkout fails for card payments"; priority = "P" int(1 + rand() * 4)
+            url = "https://status.example.com/incidents/" n
+            metadata = "{\"cause\":{\"kind\":\"deploy\",\"commit\":\"9f1c2ab\"},\"customers_affected\":" int(rand() * 1000) "}"
+            a = int(rand() * 50); b = (a + 1 + int(rand() * 49)) % 50
+            print id, name, priority, url, started, resolved, metadata >(dir "/incidents.copy")
+            print id, "service-" a, "Service " a, 1 "\n" id, "service-" b, "\\N", 2 >(dir "/services.copy")
+            print id, name, priority, url, started, resolved, metadata,
+                "[[\"service-" a "\",\"Service " a "\"],[\"service-" b "\",null]]" >(dir "/with-services.copy")
+            printf "{\"reference_id\":\"%s\",\"name\":\"%s\",\"priority\":\"%s\",\"source_url\":\"%s\",\"started_at\":\"%s\"," \
+                "\"resolved_at\":\"%s\",\"services\":[{\"identifier\":\"service-%d\",\"name\":\"Service %d\"}," \
+                "{\"identifier\":\"service-%d\"}],\"metadata\":%s}\n",
+                id, name, priority, url, started, resolved, a, a, b, metadata >(dir "/incidents.jsonl")
+        }
+    }'
+}

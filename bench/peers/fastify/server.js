@@ -10,7 +10,7 @@ const fastify = require('fastify')
 const { DatabaseError, Pool } = require('pg')
 
 const CONNECTIONS = 16 // of all processes together
-const OPTIONAL_COLUMNS = ['name', 'priority', 'source_url', 'resolved_at', 'metadata']
+const OPTIONAL_COLUMNS = ['name', 'priority', 'source_url', 'resolved_at', 'services', 'metadata']
 
 const optionalText = { type: 'string', nullable: true }
 const identifier = { type: 'string', maxLength: 1024, pattern: '\\S' }
@@ -68,26 +68,6 @@ const touchToken = {
   text: `UPDATE intake.api_token SET last_used_at = now()
          WHERE token_id = $1 AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')`
 }
-const replaceServices = {
-  name: 'replace_services',
-  text: `WITH gone AS (
-             DELETE FROM intake.incident_service
-             WHERE reference_id = $1::text AND identifier <> ALL ($2::text[])
-             RETURNING 1
-         ), kept AS (
-             INSERT INTO intake.incident_service AS s (reference_id, identifier, name, position)
-             SELECT $1::text, identifier, name, position
-             FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS sent (identifier, name, position)
-             ON CONFLICT (reference_id, identifier) DO UPDATE SET name = excluded.name, position = excluded.position
-             WHERE (s.name, s.position) IS DISTINCT FROM (excluded.name, excluded.position)
-             RETURNING 1
-         ), touched AS (
-             UPDATE intake.incident SET updated_at = now()
-             WHERE reference_id = $1::text AND updated_at <> now() AND (EXISTS (TABLE gone) OR EXISTS (TABLE kept))
-         )
-         SELECT EXISTS (TABLE gone) OR EXISTS (TABLE kept) AS changed`
-}
-
 // One prepared statement for each set of optional columns that a request holds: the others are kept as stored.
 const upserts = new Map()
 function upsertOf (optional) {
@@ -112,24 +92,25 @@ function isEmpty (metadata) {
   return metadata === null || Object.keys(metadata).length === 0
 }
 
+// As the column has it: null for what is empty, services as pairs of identifier and name.
+function valueOf (column, value) {
+  if (column === 'metadata') return isEmpty(value) ? null : value
+  if (column !== 'services') return value
+  const services = new Map((value ?? []).map(({ identifier, name }) => [identifier, name ?? null]))
+  return services.size === 0 ? null : JSON.stringify([...services])
+}
+
 async function upsert (pool, body) {
   const optional = OPTIONAL_COLUMNS.filter(column => body[column] !== undefined)
-  const values = optional.map(column => column === 'metadata' && isEmpty(body.metadata) ? null : body[column])
+  const values = optional.map(column => valueOf(column, body[column]))
   const client = await pool.connect()
   try {
     await client.query('BEGIN')
     const incident = await client.query(
       { ...upsertOf(optional), values: [body.reference_id, body.started_at, ...values] })
-    let relinked = false
-    if (body.services !== undefined) {
-      const services = new Map((body.services ?? []).map(({ identifier, name }) => [identifier, name]))
-      const { rows: [{ changed }] } = await client.query(
-        { ...replaceServices, values: [body.reference_id, [...services.keys()], [...services.values()]] })
-      relinked = changed
-    }
     await client.query('COMMIT')
     if (incident.rows[0]?.created) return 'created'
-    return incident.rowCount > 0 || relinked ? 'updated' : 'unchanged'
+    return incident.rowCount > 0 ? 'updated' : 'unchanged'
   } catch (error) {
     await client.query('ROLLBACK').catch(() => {})
     throw error

@@ -146,7 +146,7 @@ function metadata(mixed $metadata): ?string
     }
 }
 
-/** @return array{array<string, ?string>, ?list<array{string, ?string}>} the columns that the body holds; the services */
+/** @return array<string, ?string> the columns that the body holds */
 function parse(string $body): array
 {
     try {
@@ -166,7 +166,10 @@ function parse(string $body): array
             $columns[$argument] = text($argument, $sent->$argument);
         }
     }
-    $services = property_exists($sent, 'services') ? services($sent->services) : null;
+    if (property_exists($sent, 'services')) {
+        $services = services($sent->services);
+        $columns['services'] = $services ? json_encode($services) : null;
+    }
     $columns['started_at'] = timestamp('started_at', $sent->started_at);
     if (property_exists($sent, 'resolved_at')) {
         $columns['resolved_at'] = $sent->resolved_at === null ? null : timestamp('resolved_at', $sent->resolved_at);
@@ -174,11 +177,11 @@ function parse(string $body): array
     if (property_exists($sent, 'metadata')) {
         $columns['metadata'] = metadata($sent->metadata);
     }
-    return [$columns, $services];
+    return $columns;
 }
 
-/** Columns that are not named are kept as stored; so are the services, where they are null. */
-function upsert(PDO $db, array $columns, ?array $services): string
+/** Columns that are not named are kept as stored. */
+function upsert(PDO $db, array $columns): string
 {
     $changing = array_diff(array_keys($columns), ['reference_id']);
     $list = fn (string $format) => implode(', ', array_map(fn ($column) => sprintf($format, $column), $changing));
@@ -191,32 +194,12 @@ function upsert(PDO $db, array $columns, ?array $services): string
             WHERE ({$list('i.%s')}) IS DISTINCT FROM ({$list('excluded.%s')})
         RETURNING (i.xmax = 0)::int AS created
         SQL, $columns);
-    $changed = $services === null ? 0 : run($db, <<<'SQL'
-        WITH sent AS (
-            SELECT link->>0 AS identifier, link->>1 AS name, position
-            FROM jsonb_array_elements(:services::jsonb) WITH ORDINALITY AS _ (link, position)
-        ), gone AS (
-            DELETE FROM intake.incident_service
-            WHERE reference_id = :id::text AND identifier <> ALL (ARRAY(SELECT identifier FROM sent))
-            RETURNING 1
-        ), kept AS (
-            INSERT INTO intake.incident_service AS s (reference_id, identifier, name, position)
-            SELECT :id::text, identifier, name, position FROM sent
-            ON CONFLICT (reference_id, identifier) DO UPDATE SET name = excluded.name, position = excluded.position
-            WHERE (s.name, s.position) IS DISTINCT FROM (excluded.name, excluded.position)
-            RETURNING 1
-        ), touched AS (
-            UPDATE intake.incident SET updated_at = now()
-            WHERE reference_id = :id::text AND updated_at <> now() AND (EXISTS (TABLE gone) OR EXISTS (TABLE kept))
-        )
-        SELECT (EXISTS (TABLE gone) OR EXISTS (TABLE kept))::int AS changed
-        SQL, ['id' => $columns['reference_id'], 'services' => json_encode($services)])[0]['changed'];
     $db->commit();
 
     if ($rows && $rows[0]['created']) {
         return 'created';
     }
-    return $rows || $changed ? 'updated' : 'unchanged';
+    return $rows ? 'updated' : 'unchanged';
 }
 
 function answer(int $status, array $fields): void
@@ -247,8 +230,8 @@ try {
     $bearer = bearer_token();
     $db = connect();
     authorize($db, $bearer);
-    [$columns, $services] = parse(file_get_contents('php://input'));
-    $action = upsert($db, $columns, $services);
+    $columns = parse(file_get_contents('php://input'));
+    $action = upsert($db, $columns);
     answer(200, ['ok' => true, 'action' => $action, 'reference_id' => $columns['reference_id']]);
 } catch (Refusal | PDOException $e) { // a transaction that is open still is rolled back as the request ends
     $refusal = $e instanceof Refusal ? $e : refusal_of($e);
