@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "harness/site.h"
@@ -605,6 +606,91 @@ static void a_session_that_keeps_its_snapshot_is_refused(void **state)
     assert_string_equal(stored("r"), "");
 }
 
+/* ---- Plans ---- */
+
+enum { PLANS_MAX = 65536 };
+
+/* Adds to the text what auto_explain says of a statement, without its figures. */
+static void note_plan(void *context, const char *message)
+{
+    char *plans = context;
+    size_t used = strlen(plans);
+
+    while (*message != '\0' && used < PLANS_MAX - 1) {
+        if (strncmp(message, "  (cost=", strlen("  (cost=")) == 0) {
+            message += strcspn(message, ")");
+        } else if (strncmp(message, "duration: ", strlen("duration: ")) == 0) {
+            message += strcspn(message, "\n");
+        } else {
+            plans[used++] = *message;
+        }
+        message += *message != '\0';
+    }
+    plans[used] = '\0';
+}
+
+/* The plans of what a batch does that creates, updates, deletes and leaves as it is; nothing of it is kept.
+ */
+static void explain(char *plans)
+{
+    static const char *const statements[] = {
+        "LOAD 'auto_explain'",
+        "SET auto_explain.log_nested_statements = on",
+        "SET auto_explain.log_min_duration = 0",
+        "SET client_min_messages = log",
+        "BEGIN",
+        "SELECT test.apply('[{\"reference_id\":\"I-new\"},{\"reference_id\":\"I-1\",\"name\":\"n\"},"
+        "{\"reference_id\":\"I-2\"},{\"operation\":\"delete\",\"reference_id\":\"I-3\"}]')",
+        "ROLLBACK",
+    };
+    char url[SITE_PATH_MAX];
+    PGconn *connection;
+
+    (void)snprintf(url, sizeof url, "postgresql:///incidents?host=%s&user=postgres", site.directory);
+    connection = PQconnectdb(url);
+    plans[0] = '\0';
+    (void)PQsetNoticeProcessor(connection, note_plan, plans);
+    for (size_t i = 0; i < sizeof statements / sizeof statements[0]; i++) {
+        PGresult *result = PQexec(connection, statements[i]);
+
+        if (PQresultStatus(result) != PGRES_COMMAND_OK && PQresultStatus(result) != PGRES_TUPLES_OK) {
+            fail_msg("%s: %s", statements[i], PQresultErrorMessage(result));
+        }
+        PQclear(result);
+    }
+    PQfinish(connection);
+}
+
+/* The function's settings see to that. Each statement finds incidents by their index alone. */
+static void the_plans_are_the_same_whatever_the_table_holds(void **state)
+{
+    static const char *const sizes[] = {"5", "500", "50000"};
+    char *first = calloc(2, PLANS_MAX), *later = first + PLANS_MAX;
+
+    (void)state;
+    assert_non_null(first);
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        (void)empty(NULL);
+        (void)site_query_for(&site,
+                             "INSERT INTO intake.incident (reference_id, started_at, created_at, updated_at) "
+                             "SELECT 'I-' || n, '2024-01-01 00:00Z', now(), now() "
+                             "FROM generate_series(1, $1::integer) n",
+                             sizes[i]);
+        (void)site_query(&site, "ANALYZE intake.incident");
+        explain(i == 0 ? first : later);
+        if (i > 0) {
+            assert_string_equal(later, first);
+        }
+    }
+    assert_non_null(strstr(first, "Index Scan using incident_pkey on incident i"));
+    assert_non_null(strstr(first, "Insert on incident i"));
+    assert_non_null(strstr(first, "Update on incident i"));
+    assert_non_null(strstr(first, "Delete on incident i"));
+    assert_null(strstr(first, "Seq Scan on incident"));
+    assert_null(strstr(first, "Bitmap"));
+    free(first);
+}
+
 static int start(void **state)
 {
     char token[SITE_TOKEN_MAX];
@@ -648,6 +734,7 @@ int main(void)
         cmocka_unit_test_setup(an_update_that_had_to_wait_leaves_no_mark, empty),
         cmocka_unit_test_setup(a_trigger_that_keeps_a_row_from_its_change_is_an_error, empty),
         cmocka_unit_test_setup(incidents_are_deleted_in_the_order_of_their_ids, empty),
+        cmocka_unit_test_setup(the_plans_are_the_same_whatever_the_table_holds, empty),
         cmocka_unit_test_setup(a_batch_is_stored_until_a_moment_of_the_servers_clock, empty),
         cmocka_unit_test_setup(a_batch_is_not_stored_by_the_clock_of_another_server, empty),
         cmocka_unit_test_setup(a_call_that_begins_behind_its_repetition_stores_nothing, empty),
