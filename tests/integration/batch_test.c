@@ -619,7 +619,8 @@ static void note_plan(void *context, const char *message)
     while (*message != '\0' && used < PLANS_MAX - 1) {
         if (strncmp(message, "  (cost=", strlen("  (cost=")) == 0) {
             message += strcspn(message, ")");
-        } else if (strncmp(message, "duration: ", strlen("duration: ")) == 0) {
+        } else if (strncmp(message, "duration: ", strlen("duration: ")) == 0 ||
+                   strncmp(message, "Query Parameters: ", strlen("Query Parameters: ")) == 0) {
             message += strcspn(message, "\n");
         } else {
             plans[used++] = *message;
@@ -634,13 +635,16 @@ static void note_plan(void *context, const char *message)
 static void explain(char *plans)
 {
     static const char *const statements[] = {
+        "SELECT set_config('test.operations', test.operations('[{\"reference_id\":\"I-new\"},"
+        "{\"reference_id\":\"I-1\",\"name\":\"n\"},{\"reference_id\":\"I-2\"},"
+        "{\"operation\":\"delete\",\"reference_id\":\"I-3\"}]')::text, false)",
         "LOAD 'auto_explain'",
         "SET auto_explain.log_nested_statements = on",
         "SET auto_explain.log_min_duration = 0",
         "SET client_min_messages = log",
         "BEGIN",
-        "SELECT test.apply('[{\"reference_id\":\"I-new\"},{\"reference_id\":\"I-1\",\"name\":\"n\"},"
-        "{\"reference_id\":\"I-2\"},{\"operation\":\"delete\",\"reference_id\":\"I-3\"}]')",
+        "SELECT outcomes FROM intake.apply_batch(intake.schema_version(), "
+        "current_setting('test.operations')::intake.operation[])",
         "ROLLBACK",
     };
     char url[SITE_PATH_MAX];
@@ -661,6 +665,19 @@ static void explain(char *plans)
     PQfinish(connection);
 }
 
+static void check_same_lines(const char *first, const char *later)
+{
+    while (*first != '\0' || *later != '\0') {
+        size_t first_len = strcspn(first, "\n"), later_len = strcspn(later, "\n");
+
+        if (first_len != later_len || strncmp(first, later, first_len) != 0) {
+            fail_msg("a plan was \"%.*s\" and is \"%.*s\"", (int)first_len, first, (int)later_len, later);
+        }
+        first += first_len + (first[first_len] == '\n');
+        later += later_len + (later[later_len] == '\n');
+    }
+}
+
 /* The function's settings see to that. Each statement finds incidents by their index alone. */
 static void the_plans_are_the_same_whatever_the_table_holds(void **state)
 {
@@ -679,7 +696,7 @@ static void the_plans_are_the_same_whatever_the_table_holds(void **state)
         (void)site_query(&site, "ANALYZE intake.incident");
         explain(i == 0 ? first : later);
         if (i > 0) {
-            assert_string_equal(later, first);
+            check_same_lines(first, later);
         }
     }
     assert_non_null(strstr(first, "Index Scan using incident_pkey on incident i"));
