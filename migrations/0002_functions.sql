@@ -191,22 +191,14 @@ CREATE TYPE intake.operation AS (
     metadata     jsonb
 );
 
--- The operations of a batch, a row each, and the same with what a statement has said of each. The planner takes these functions
--- apart: they cost nothing.
+-- The operations of a batch, a row each, with their places. The planner takes the function apart: it costs nothing. To take arrays
+-- apart beside it would: what was said of an operation is found by its place.
 CREATE FUNCTION intake.each_operation(operations intake.operation[])
     RETURNS TABLE (operation text, token_hash bytea, scope text, given integer, started_at timestamptz, resolved_at timestamptz,
                    reference_id text, name text, priority text, source_url text, services jsonb, metadata jsonb, place bigint)
     LANGUAGE sql IMMUTABLE
 AS $$
     SELECT * FROM unnest(operations) WITH ORDINALITY
-$$;
-CREATE FUNCTION intake.each_operation(operations intake.operation[], verdicts text[], labels text[], versions xid[])
-    RETURNS TABLE (operation text, token_hash bytea, scope text, given integer, started_at timestamptz, resolved_at timestamptz,
-                   reference_id text, name text, priority text, source_url text, services jsonb, metadata jsonb,
-                   verdict text, label text, version xid, place bigint)
-    LANGUAGE sql IMMUTABLE
-AS $$
-    SELECT * FROM ROWS FROM (unnest(operations), unnest(verdicts), unnest(labels), unnest(versions)) WITH ORDINALITY
 $$;
 
 -- What is stored of the incidents that the operations name, and who wrote it and who has it in hand. The planner takes this
@@ -313,7 +305,8 @@ BEGIN
                 USING ERRCODE = 'triggered_data_change_violation';
         END IF;
 
-        -- Metadata is compared as text, because jsonb calls 1.1 and 1.10 equal, and every digit counts.
+        -- Metadata is compared as text, because jsonb calls 1.1 and 1.10 equal, and every digit counts. The joins are nested
+        -- loops, which the settings above see to, and keep the order of the operations.
         SELECT array_agg(CASE
                    WHEN outcomes[place] <> 'pending' THEN outcomes[place] -- of the round before
                    WHEN scope IS NULL THEN 'ready'
@@ -332,9 +325,9 @@ BEGIN
                      OR given & 32 <> 0 AND i.metadata::text IS DISTINCT FROM o.metadata::text
                    THEN 'differing'
                    ELSE 'unchanged'
-               END ORDER BY place),
-               array_agg(CASE WHEN outcomes[place] <> 'pending' THEN token_labels[place] ELSE t.label END ORDER BY place),
-               array_agg(i.version ORDER BY place),
+               END),
+               array_agg(CASE WHEN outcomes[place] <> 'pending' THEN token_labels[place] ELSE t.label END),
+               array_agg(i.version),
                array_agg(t.token_id) FILTER (WHERE t.last_used_at IS NULL
                                                 OR t.last_used_at < clock_timestamp() - interval '1 minute'),
                EXISTS (SELECT FROM intake.abandoned_attempt a WHERE a.number = attempt)
@@ -363,9 +356,9 @@ BEGIN
                     (started_at, resolved_at, created_at, updated_at, reference_id, name, priority, source_url, services,
                      metadata, updated_by)
                 SELECT o.started_at, o.resolved_at, moment, moment, o.reference_id, o.name, o.priority, o.source_url, o.services,
-                       o.metadata, label
-                FROM intake.each_operation(operations, outcomes, token_labels, versions) o
-                WHERE verdict = 'absent'
+                       o.metadata, token_labels[place]
+                FROM intake.each_operation(operations) o
+                WHERE outcomes[place] = 'absent'
                 ORDER BY o.reference_id COLLATE "C"
                 ON CONFLICT (reference_id) DO NOTHING
                 RETURNING i.reference_id)
@@ -375,8 +368,8 @@ BEGIN
         IF held > 0 THEN
             UPDATE intake.incident i SET started_at = i.started_at
             FROM (SELECT o.reference_id
-                  FROM intake.each_operation(operations, outcomes, token_labels, versions) o
-                  WHERE verdict IN ('held', 'differing')
+                  FROM intake.each_operation(operations) o
+                  WHERE outcomes[place] IN ('held', 'differing')
                   ORDER BY o.reference_id COLLATE "C") AS taken
             WHERE i.reference_id = taken.reference_id;
         ELSIF differing > 0 THEN
@@ -385,9 +378,10 @@ BEGIN
                                      ROW (i.name, i.priority, i.source_url, i.started_at, i.resolved_at, i.services,
                                           i.metadata)::intake.incident_state END ORDER BY place)
                 INTO states
-                FROM intake.each_operation(operations, outcomes, token_labels, versions) o
+                FROM intake.each_operation(operations) o
                 LEFT JOIN intake.stored_incidents(operations) i
-                       ON verdict = 'differing' AND i.reference_id = o.reference_id COLLATE "C" AND i.version = o.version;
+                       ON outcomes[place] = 'differing'
+                      AND i.reference_id = o.reference_id COLLATE "C" AND i.version = versions[place];
             END IF;
             moment := clock_timestamp();
             WITH changed AS (
@@ -400,24 +394,24 @@ BEGIN
                     services    = CASE WHEN given & 16 <> 0 THEN o.services ELSE i.services END,
                     metadata    = CASE WHEN given & 32 <> 0 THEN o.metadata ELSE i.metadata END,
                     updated_at  = greatest(moment, i.updated_at), -- which must not go back
-                    updated_by  = label
+                    updated_by  = token_labels[place]
                 FROM (SELECT o.*
-                      FROM intake.each_operation(operations, outcomes, token_labels, versions) o
-                      WHERE verdict = 'differing'
+                      FROM intake.each_operation(operations) o
+                      WHERE outcomes[place] = 'differing'
                       ORDER BY o.reference_id COLLATE "C") AS o
-                WHERE i.reference_id = o.reference_id AND i.xmin = o.version
+                WHERE i.reference_id = o.reference_id AND i.xmin = versions[place]
                 RETURNING i.reference_id)
             SELECT coalesce(array_agg(c.reference_id), '{}') INTO updated FROM changed c;
         END IF;
 
         IF keeps THEN
             INSERT INTO intake.incident_change (changed_at, reference_id, action, token_label, before, after)
-            SELECT i.updated_at, i.reference_id, CASE verdict WHEN 'absent' THEN 'created' ELSE 'updated' END, i.updated_by,
-                   before, ROW (i.name, i.priority, i.source_url, i.started_at, i.resolved_at, i.services,
+            SELECT i.updated_at, i.reference_id, CASE outcomes[place] WHEN 'absent' THEN 'created' ELSE 'updated' END,
+                   i.updated_by, before, ROW (i.name, i.priority, i.source_url, i.started_at, i.resolved_at, i.services,
                                 i.metadata)::intake.incident_state
-            FROM (SELECT o.reference_id, verdict, CASE verdict WHEN 'differing' THEN states[place] END AS before
-                  FROM intake.each_operation(operations, outcomes, token_labels, versions) o
-                  WHERE verdict IN ('absent', 'differing')
+            FROM (SELECT o.reference_id, place, CASE outcomes[place] WHEN 'differing' THEN states[place] END AS before
+                  FROM intake.each_operation(operations) o
+                  WHERE outcomes[place] IN ('absent', 'differing')
                   OFFSET 0) AS o
             JOIN intake.incident i ON i.reference_id = o.reference_id
             WHERE i.reference_id = ANY (created || updated);
@@ -433,30 +427,30 @@ BEGIN
 
         -- Others came between, or an incident is named twice.
         IF (SELECT count(reference_id) > count(DISTINCT reference_id COLLATE "C")
-            FROM intake.each_operation(operations, outcomes, token_labels, versions) o
-            WHERE verdict IN ('absent', 'differing', 'held', 'created', 'updated')) THEN
+            FROM intake.each_operation(operations) o
+            WHERE outcomes[place] IN ('absent', 'differing', 'held', 'created', 'updated')) THEN
             RAISE EXCEPTION 'two items of a batch name the same incident' USING ERRCODE = 'cardinality_violation';
         END IF;
-        SELECT array_agg(CASE WHEN verdict NOT IN ('absent', 'differing', 'held') THEN verdict
+        SELECT array_agg(CASE WHEN outcomes[place] NOT IN ('absent', 'differing', 'held') THEN outcomes[place]
                               WHEN o.reference_id = ANY (created) THEN 'created'
                               WHEN o.reference_id = ANY (updated) THEN 'updated'
                               ELSE 'pending' END ORDER BY place)
         INTO outcomes
-        FROM intake.each_operation(operations, outcomes, token_labels, versions) o;
+        FROM intake.each_operation(operations) o;
     END LOOP;
 
     IF 'delete' = ANY (outcomes) THEN
         IF (SELECT count(o.reference_id) > count(DISTINCT o.reference_id COLLATE "C") FROM unnest(operations) o) THEN
             RAISE EXCEPTION 'two items of a batch name the same incident' USING ERRCODE = 'cardinality_violation';
         END IF;
-        SELECT intake.delete_incidents(array_agg(o.reference_id), array_agg(label)) INTO deleted
-        FROM intake.each_operation(operations, outcomes, token_labels, versions) o
-        WHERE verdict = 'delete';
-        SELECT array_agg(CASE WHEN verdict <> 'delete' THEN verdict
+        SELECT intake.delete_incidents(array_agg(o.reference_id), array_agg(token_labels[place])) INTO deleted
+        FROM intake.each_operation(operations) o
+        WHERE outcomes[place] = 'delete';
+        SELECT array_agg(CASE WHEN outcomes[place] <> 'delete' THEN outcomes[place]
                               WHEN o.reference_id = ANY (deleted) THEN 'deleted'
                               ELSE 'not_found' END ORDER BY place)
         INTO outcomes
-        FROM intake.each_operation(operations, outcomes, token_labels, versions) o;
+        FROM intake.each_operation(operations) o;
     END IF;
 
     -- SKIP LOCKED: the last use is no reason for two batches to wait for one another.
