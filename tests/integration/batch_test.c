@@ -125,6 +125,21 @@ static void what_somebody_did_to_the_services_by_hand_is_put_right(void **state)
     }
 }
 
+/* The SQLSTATE with which the items are refused; "" where they are not. */
+static const char *sqlstate_of(const char *items)
+{
+    static char sqlstate[8];
+    PGconn *connection = PQconnectdb(site.owner_url);
+    PGresult *result =
+        PQexecParams(connection, "SELECT test.apply($1::jsonb)", 1, NULL, &items, NULL, NULL, 0);
+    const char *given = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+
+    (void)snprintf(sqlstate, sizeof sqlstate, "%s", given != NULL ? given : "");
+    PQclear(result);
+    PQfinish(connection);
+    return sqlstate;
+}
+
 /* Where it would matter which of two came first. */
 static void a_batch_that_changes_an_incident_twice_is_refused_whole(void **state)
 {
@@ -137,19 +152,12 @@ static void a_batch_that_changes_an_incident_twice_is_refused_whole(void **state
         "[{\"reference_id\":\"new\"},{\"operation\":\"delete\",\"reference_id\":\"old\"},"
         "{\"operation\":\"delete\",\"reference_id\":\"old\"}]",
     };
-    PGconn *connection = PQconnectdb(site.owner_url);
 
     (void)state;
     (void)apply("[{\"reference_id\":\"old\",\"name\":\"0\"}]");
     for (size_t i = 0; i < sizeof twice / sizeof twice[0]; i++) {
-        PGresult *result =
-            PQexecParams(connection, "SELECT test.apply($1::jsonb)", 1, NULL, &twice[i], NULL, NULL, 0);
-
-        assert_non_null(PQresultErrorField(result, PG_DIAG_SQLSTATE));
-        assert_string_equal(PQresultErrorField(result, PG_DIAG_SQLSTATE), "21000");
-        PQclear(result);
+        assert_string_equal(sqlstate_of(twice[i]), "21000");
     }
-    PQfinish(connection);
     assert_string_equal(
         site_query(&site, "SELECT string_agg(reference_id || name, ' ') FROM intake.incident"), "old0");
     (void)apply("[{\"reference_id\":\"kept\",\"name\":\"0\"}]");
@@ -321,21 +329,21 @@ static void the_history_has_what_was_there_when_it_was_changed(void **state)
         "hm updated old P1 -> ours P1, hz created ->");
 }
 
-/* Starts a batch that changes or creates e, d, c, b and a, while another transaction has the last of them. It
- * must not have any of the others meanwhile, or two such batches could wait for one another. */
-static void the_first_is_waited_for_before_the_others_are_touched(const char *statement, const char *attempt,
-                                                                  const char *outcomes)
+static const char from_e_to_a[] =
+    "[{\"reference_id\":\"e\",\"name\":\"n\"},{\"reference_id\":\"d\",\"name\":\"n\"},"
+    "{\"reference_id\":\"c\",\"name\":\"n\"},{\"reference_id\":\"b\",\"name\":\"n\"},"
+    "{\"reference_id\":\"a\",\"name\":\"n\"}]";
+
+/* Starts a batch while another transaction has the incident of the least id in it. It must not have any of
+ * the others meanwhile, or two such batches could wait for one another. */
+static void the_first_is_waited_for_before_the_others_are_touched(const char *items, const char *statement,
+                                                                  const char *attempt, const char *outcomes)
 {
-    static const char items[] =
-        "[{\"reference_id\":\"e\",\"name\":\"n\"},{\"reference_id\":\"d\",\"name\":\"n\"},"
-        "{\"reference_id\":\"c\",\"name\":\"n\"},{\"reference_id\":\"b\",\"name\":\"n\"},"
-        "{\"reference_id\":\"a\",\"name\":\"n\"}]";
-    static const char *const values[] = {items};
     PGconn *other = site_hold(&site, statement), *connection = PQconnectdb(site.owner_url);
     PGresult *result;
 
     assert_int_equal(
-        PQsendQueryParams(connection, "SELECT test.apply($1::jsonb)", 1, NULL, values, NULL, NULL, 0), 1);
+        PQsendQueryParams(connection, "SELECT test.apply($1::jsonb)", 1, NULL, &items, NULL, NULL, 0), 1);
     site_await_lock_wait(&site);
     site_let_go(site_hold(&site, attempt)); /* which fails where it cannot */
     site_let_go(other);
@@ -352,7 +360,7 @@ static void incidents_are_locked_in_the_order_of_their_ids(void **state)
     (void)apply("[{\"reference_id\":\"a\"},{\"reference_id\":\"b\"},{\"reference_id\":\"c\"},"
                 "{\"reference_id\":\"d\"},{\"reference_id\":\"e\"}]");
     the_first_is_waited_for_before_the_others_are_touched(
-        "UPDATE intake.incident SET name = 'held' WHERE reference_id = 'a'",
+        from_e_to_a, "UPDATE intake.incident SET name = 'held' WHERE reference_id = 'a'",
         "SELECT FROM intake.incident WHERE reference_id > 'a' FOR UPDATE NOWAIT",
         "updated good, updated good, updated good, updated good, updated good");
 }
@@ -361,6 +369,7 @@ static void incidents_are_created_in_the_order_of_their_ids(void **state)
 {
     (void)state;
     the_first_is_waited_for_before_the_others_are_touched(
+        from_e_to_a,
         "INSERT INTO intake.incident (reference_id, started_at, created_at, updated_at) "
         "VALUES ('a', now(), now(), now())",
         "SET LOCAL lock_timeout = '1s'; INSERT INTO intake.incident (reference_id, started_at, created_at, "
@@ -461,20 +470,6 @@ static void an_update_that_had_to_wait_leaves_no_mark(void **state)
 
 /* ---- Triggers of somebody else's ---- */
 
-static const char *sqlstate_of(const char *items)
-{
-    static char sqlstate[8];
-    PGconn *connection = PQconnectdb(site.owner_url);
-    PGresult *result =
-        PQexecParams(connection, "SELECT test.apply($1::jsonb)", 1, NULL, &items, NULL, NULL, 0);
-    const char *given = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-
-    (void)snprintf(sqlstate, sizeof sqlstate, "%s", given != NULL ? given : "");
-    PQclear(result);
-    PQfinish(connection);
-    return sqlstate;
-}
-
 /* It would go round for ever. */
 static void a_trigger_that_keeps_a_row_from_its_change_is_an_error(void **state)
 {
@@ -503,26 +498,15 @@ static void a_trigger_that_keeps_a_row_from_its_change_is_an_error(void **state)
 
 static void incidents_are_deleted_in_the_order_of_their_ids(void **state)
 {
-    static const char items[] = "[{\"operation\":\"delete\",\"reference_id\":\"z\"},"
-                                "{\"operation\":\"delete\",\"reference_id\":\"a\"}]";
-    static const char *const values[] = {items};
-    PGconn *other, *connection = PQconnectdb(site.owner_url);
-    PGresult *result;
-
     (void)state;
     (void)apply("[{\"reference_id\":\"z\"}]"); /* which lies before it in the table */
     (void)apply("[{\"reference_id\":\"a\"}]");
-    other = site_hold(&site, "SELECT FROM intake.incident WHERE reference_id = 'a' FOR UPDATE");
-    assert_int_equal(
-        PQsendQueryParams(connection, "SELECT test.apply($1::jsonb)", 1, NULL, values, NULL, NULL, 0), 1);
-    site_await_lock_wait(&site);
-    site_let_go(site_hold(&site, "SELECT FROM intake.incident WHERE reference_id = 'z' FOR UPDATE NOWAIT"));
-    site_let_go(other);
-    result = PQgetResult(connection);
-    assert_int_equal(PQresultStatus(result), PGRES_TUPLES_OK);
-    assert_string_equal(PQgetvalue(result, 0, 0), "deleted good, deleted good");
-    PQclear(result);
-    PQfinish(connection);
+    the_first_is_waited_for_before_the_others_are_touched(
+        "[{\"operation\":\"delete\",\"reference_id\":\"z\"},{\"operation\":\"delete\",\"reference_id\":\"a\"}"
+        "]",
+        "SELECT FROM intake.incident WHERE reference_id = 'a' FOR UPDATE",
+        "SELECT FROM intake.incident WHERE reference_id = 'z' FOR UPDATE NOWAIT",
+        "deleted good, deleted good");
 }
 
 /* ---- What must not be stored any more ---- */
