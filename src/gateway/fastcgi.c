@@ -491,9 +491,9 @@ static void await_end_of_stay(const struct server *server, const sigset_t *signa
     }
     while (signal_number <= 0 && resident_is_found() && (left_ms = patience_left_ms(server, born_ms)) > 0) {
         int64_t nap_ms = left_ms < LOOK_ROUND_MS ? left_ms : LOOK_ROUND_MS;
-        struct timespec patience = clock_timespec(nap_ms);
+        struct timespec nap = clock_timespec(nap_ms);
 
-        signal_number = sigtimedwait(signals, NULL, &patience);
+        signal_number = sigtimedwait(signals, NULL, &nap);
     }
     resident_withdraw(); /* whoever comes now need not wait until this one has ended */
 }
