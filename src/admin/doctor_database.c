@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "admin/doctor.h"
+#include "admin/group_role.h"
 #include "admin/migrations.h"
 
 enum { POSTGRES_NEEDED = 140000 };               /* multiranges, in the reporting views */
@@ -192,13 +193,8 @@ static void check_schema(struct doctor *doctor, PGconn *session, const char *gro
 static void check_group(struct doctor *doctor, PGconn *session, const char *group)
 {
     char message[512];
-    PGresult *result =
-        ask(session,
-            "SELECT string_agg(DISTINCT d.datname, ', ') FROM pg_shdepend s JOIN pg_database d ON d.oid = "
-            "CASE s.classid WHEN 'pg_database'::regclass THEN s.objid ELSE s.dbid END "
-            "JOIN pg_roles r ON r.oid = s.refobjid WHERE s.refclassid = 'pg_authid'::regclass "
-            "AND d.datname <> current_database() AND r.rolname = $1",
-            group, message, sizeof message);
+    PGresult *result = ask(session, "SELECT string_agg(DISTINCT d.datname, ', ')" GROUP_ROLE_DATABASES, group,
+                           message, sizeof message);
 
     if (result != NULL && !PQgetisnull(result, 0, 0)) {
         doctor_find(doctor, FINDING_WARNING, "role",

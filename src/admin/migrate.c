@@ -5,6 +5,7 @@
 
 #include "admin/command.h"
 #include "admin/complain.h"
+#include "admin/group_role.h"
 #include "admin/listing.h"
 #include "admin/migrations.h"
 #include "admin/options.h"
@@ -210,11 +211,8 @@ static bool apply_pending(PGconn *session, size_t applied, bool dry_run)
 static bool choose_roles(PGconn *session, const struct request *request)
 {
     static const char taken_sql[] =
-        "SELECT string_agg(DISTINCT quote_ident(d.datname), ', ') FROM pg_shdepend s JOIN pg_database d ON "
-        "d.oid = "
-        "CASE s.classid WHEN 'pg_database'::regclass THEN s.objid ELSE s.dbid END "
-        "JOIN pg_roles r ON r.oid = s.refobjid WHERE s.refclassid = 'pg_authid'::regclass "
-        "AND d.datname <> current_database() AND r.rolname = $1 AND to_regclass('intake.group_role') IS NULL";
+        "SELECT string_agg(DISTINCT quote_ident(d.datname), ', ')" GROUP_ROLE_DATABASES
+        " AND to_regclass('intake.group_role') IS NULL";
     bool ok = true;
 
     for (size_t i = 0; ok && i < ROLES; i++) {
