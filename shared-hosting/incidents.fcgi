@@ -13,7 +13,4 @@ if [ ! -x "$incidents/bin/incidents.fcgi" ]; then
 fi
 # Shared hosts allow few connections to the database: one for each process, which serves one request at a time.
 export INCIDENTS_SETTINGS="$incidents/settings" INCIDENTS_CONNECTIONS=1 INCIDENTS_THREADS=1
-# Plain CGI has a connection for each request instead, unless its first request leaves a worker for those that come within a
-# minute. 0 where the host does not want a process to stay so long.
-export INCIDENTS_CGI_PERSIST_MS=60000
 exec "$incidents/bin/incidents.fcgi"

@@ -12,7 +12,6 @@
 #include "base/metrics.h"
 #include "base/settings.h"
 #include "gateway/gateway.h"
-#include "gateway/resident.h"
 #include "schema_version.h"
 #include "store/store.h"
 
@@ -64,14 +63,13 @@ static bool load_settings(struct settings *settings)
     return true;
 }
 
-/* stays: for more than one request */
-static bool open_log_and_metrics(const struct settings *settings, bool stays)
+static bool open_log_and_metrics(const struct settings *settings, bool as_worker)
 {
     if (!log_open(settings->log, settings->log_format)) {
         log_error("unable to start: INCIDENTS_LOG=%s: %s", settings->log, strerror(errno));
         return false;
     }
-    if (settings->metrics_token[0] != '\0' && !metrics_open(settings->metrics_token, stays)) {
+    if (settings->metrics_token[0] != '\0' && !metrics_open(settings->metrics_token, as_worker)) {
         log_error("unable to count anything for metrics: %s", strerror(errno));
     }
     return true;
@@ -84,28 +82,6 @@ static int serve_fastcgi(void)
     return load_settings(&settings) && open_log_and_metrics(&settings, true)
                ? gateway_serve_fastcgi(&settings)
                : EXIT_FAILURE;
-}
-
-/* Leaves a worker behind for the requests to come, now that this one is answered. In that worker, which is a
- * process of its own, it returns when that ends. */
-static int leave_resident(const struct settings *settings, char **arguments, int status)
-{
-    pid_t resident = resident_leave(arguments);
-
-    if (resident == 0) {
-        if (open_log_and_metrics(settings, true)) {
-            return gateway_serve_resident(settings);
-        }
-        resident_withdraw();
-        return EXIT_FAILURE;
-    }
-    if (resident > 0) {
-        log_info("process %ld was left, and stays until no request has come for %d ms", (long)resident,
-                 settings->cgi_persist_ms);
-    } else if (errno != EEXIST) {
-        log_warning("unable to leave a worker that stays: %s", strerror(errno));
-    }
-    return status;
 }
 
 /* No file of ours is to be taken for standard input, output or error, should the web server have closed one.
@@ -122,19 +98,16 @@ static void open_standard_files(void)
     }
 }
 
-static int serve_cgi(char **arguments)
+static int serve_cgi(void)
 {
     struct settings settings;
-    bool is_missed = false;
-    int status;
 
     open_standard_files();
     if (!load_settings(&settings) || !open_log_and_metrics(&settings, false)) {
         gateway_refuse_cgi();
         return EXIT_FAILURE;
     }
-    status = gateway_serve_cgi(&settings, &is_missed);
-    return is_missed ? leave_resident(&settings, arguments, status) : status;
+    return gateway_serve_cgi(&settings);
 }
 
 /* A CGI server passes the words of a query string as arguments (RFC 3875 section 4.4), so arguments count
@@ -148,7 +121,7 @@ int main(int argc, char **argv)
         return serve_fastcgi();
     }
     if (gateway_is_cgi()) {
-        return serve_cgi(argv);
+        return serve_cgi();
     }
     if (argc == 2 && strcmp(argv[1], "--check") == 0) {
         return check();

@@ -22,7 +22,6 @@ enum {
     PATH_MAX_BYTES = 4096,
     FILE_MODE = 0640,
     LOOK_EVERY_MS = 1000, /* whether the file was moved away */
-    KEPT_MAX = 16 * 1024, /* a socket has room for that beside an answer */
 };
 
 static const char *const level_names[] = {
@@ -44,10 +43,7 @@ static pthread_mutex_t file_mutex = PTHREAD_MUTEX_INITIALIZER; /* guards the nex
 static int file = -1;
 static int64_t looked_at_ms;
 static pthread_once_t journal_once = PTHREAD_ONCE_INIT;
-static bool stderr_is_journal;                                 /* once look_for_journal has run */
-static bool is_keeping;                                        /* what would go to standard error */
-static pthread_mutex_t kept_mutex = PTHREAD_MUTEX_INITIALIZER; /* guards the next one */
-static struct buffer kept;
+static bool stderr_is_journal; /* once look_for_journal has run */
 
 /* systemd.exec(5): JOURNAL_STREAM names device and inode of the standard error that it made. Whoever was
  * started with another one may have inherited the variable. */
@@ -67,7 +63,7 @@ static void look_for_journal(void)
 static bool to_journal(void)
 {
     (void)pthread_once(&journal_once, look_for_journal);
-    return stderr_is_journal && !to_syslog && path[0] == '\0' && !is_keeping;
+    return stderr_is_journal && !to_syslog && path[0] == '\0';
 }
 
 static int open_file(void)
@@ -93,43 +89,6 @@ bool log_open(const char *target, enum log_format format)
     return true;
 }
 
-void log_close(void)
-{
-    closelog();
-    to_syslog = false;
-    path[0] = '\0';
-    if (file >= 0) {
-        (void)close(file);
-        file = -1;
-    }
-}
-
-void log_keep(void)
-{
-    buffer_init(&kept, KEPT_MAX);
-    is_keeping = true;
-}
-
-void log_take(struct buffer *lines)
-{
-    (void)pthread_mutex_lock(&kept_mutex);
-    *lines = kept;
-    buffer_init(&kept, KEPT_MAX);
-    (void)pthread_mutex_unlock(&kept_mutex);
-}
-
-void log_put_back(struct buffer *lines)
-{
-    (void)pthread_mutex_lock(&kept_mutex);
-    if (kept.len > 0 && kept.len <= KEPT_MAX - lines->len) {
-        buffer_append(lines, kept.data, kept.len);
-    }
-    buffer_free(&kept);
-    kept = *lines;
-    kept.failed = false;
-    (void)pthread_mutex_unlock(&kept_mutex);
-}
-
 /* Opens the file anew where another, or none, has its name by now: logrotate moved it. The caller holds the
  * mutex. */
 static void follow_file(void)
@@ -153,16 +112,6 @@ static void follow_file(void)
     }
 }
 
-static void keep_line(const struct line *line)
-{
-    (void)pthread_mutex_lock(&kept_mutex);
-    if (line->len <= KEPT_MAX - kept.len) {
-        buffer_append(&kept, line->text, line->len);
-    }
-    kept.failed = false; /* this line is lost, and no other */
-    (void)pthread_mutex_unlock(&kept_mutex);
-}
-
 /* What cannot be written is lost: there is nowhere left to say so. */
 static void send_line(struct line *line, enum log_level level)
 {
@@ -173,10 +122,6 @@ static void send_line(struct line *line, enum log_level level)
         return;
     }
     line->text[line->len++] = '\n';
-    if (path[0] == '\0' && is_keeping) {
-        keep_line(line);
-        return;
-    }
     if (path[0] == '\0') {
         written = write(STDERR_FILENO, line->text, line->len);
     } else {

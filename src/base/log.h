@@ -5,8 +5,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/buffer.h"
-
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO };
 enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
 
@@ -30,20 +28,6 @@ struct log_request {
  * was moved away. False, and errno says why, where the file cannot be opened. Before there is a second
  * thread. */
 bool log_open(const char *target, enum log_format format);
-
-/* Undoes log_open: lines go to standard error. For a process that closes all its files. */
-void log_close(void);
-
-/* Keeps the lines that would go to standard error, 16 KiB of them at most, for log_take: for a process that
- * has no standard error. Before there is a second thread. */
-void log_keep(void);
-
-/* *lines, which is set up here, are those that were kept since the last time; buffer_free it. */
-void log_take(struct buffer *lines);
-
-/* Puts lines back that were taken and came to nobody, before those that have come since, which are lost where
- * there is no room for both; frees them. */
-void log_put_back(struct buffer *lines);
 
 /* Writes one line: UTC time, level, message. Where standard error is the journal's (JOURNAL_STREAM,
  * systemd.exec(5)), a line that goes there begins with its priority in angle brackets (sd-daemon(3)) in place

@@ -177,16 +177,6 @@ bool metrics_open(const char *token, bool as_worker)
     return ok;
 }
 
-void metrics_close(void)
-{
-    if (self.file >= 0) {
-        (void)close(self.file);
-        self.file = -1;
-    }
-    self.shared = NULL; /* and stays mapped, see join */
-    memset(self.gauges, 0, sizeof self.gauges);
-}
-
 bool metrics_are_wanted(void)
 {
     return self.token_hash[0] != '\0';

@@ -39,12 +39,9 @@ extern const unsigned metrics_request_bounds_ms[METRICS_BUCKETS - 1];
 extern const unsigned metrics_batch_bounds[METRICS_BUCKETS - 1];
 
 /* Joins the memory that belongs to the user and to the token, by which processes find each other; as_worker
- * where the process stays. Before there is a second thread. False, and errno says why, where there is none to
- * be had; then, and before this, nothing is counted. */
+ * where the process serves many requests. Before there is a second thread. False, and errno says why, where
+ * there is none to be had; then, and before this, nothing is counted. */
 bool metrics_open(const char *token, bool as_worker);
-
-/* Leaves that memory: nothing is counted from now on. With one thread only. */
-void metrics_close(void);
 
 /* Whether there was a metrics_open, successful or not. */
 bool metrics_are_wanted(void);

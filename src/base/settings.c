@@ -29,7 +29,6 @@ enum number {
     CONNECTIONS,
     BATCH_MAX,
     QUEUE_MAX,
-    CGI_PERSIST_MS,
     NUMBER_COUNT
 };
 
@@ -46,7 +45,6 @@ static const struct {
     [CONNECTIONS] = {"INCIDENTS_CONNECTIONS", 1, 64, 2},
     [BATCH_MAX] = {"INCIDENTS_BATCH_MAX", 1, 1000, 64},
     [QUEUE_MAX] = {"INCIDENTS_QUEUE_MAX", 1, 100000, 1000},
-    [CGI_PERSIST_MS] = {"INCIDENTS_CGI_PERSIST_MS", 0, 3600000, 0},
 };
 
 /* The words. */
@@ -54,6 +52,14 @@ static const char log_name[] = "INCIDENTS_LOG", log_format_name[] = "INCIDENTS_L
                   metrics_token_name[] = "INCIDENTS_METRICS_TOKEN", url_name[] = "DATABASE_URL";
 static const char *const words[] = {log_name, log_format_name, metrics_token_name, url_name};
 enum { WORD_COUNT = sizeof words / sizeof words[0] };
+
+/* What was a setting once, and what to do about it. */
+static const struct {
+    const char *name;
+    const char *advice;
+} retired[] = {
+    {"INCIDENTS_CGI_PERSIST_MS", "plain CGI answers each request by itself; remove it"},
+};
 
 /* libpq's variables besides those that its options name. */
 static const char *const of_libpq[] = {"PGSERVICEFILE", "PGSYSCONFDIR", "PGLOCALEDIR", "PGREQUIRESSL",
@@ -144,6 +150,12 @@ static void say_unknown(const struct source *source, const char *name, char *err
 {
     const char *meant = nearest(source, name);
 
+    for (size_t i = 0; i < sizeof retired / sizeof retired[0]; i++) {
+        if (strcmp(name, retired[i].name) == 0) {
+            (void)snprintf(error, error_size, "%s is no longer a setting: %s", name, retired[i].advice);
+            return;
+        }
+    }
     (void)snprintf(error, error_size, "%s is not a setting%s%s%s", name,
                    meant == NULL ? "" : "; did you mean ", meant == NULL ? "" : meant,
                    meant == NULL ? "" : "?");
@@ -442,7 +454,6 @@ static bool load(struct settings *settings, bool may_be_closed, char *error, siz
     settings->connections = (int)values[CONNECTIONS];
     settings->batch_max = (int)values[BATCH_MAX];
     settings->queue_max = (int)values[QUEUE_MAX];
-    settings->cgi_persist_ms = (int)values[CGI_PERSIST_MS];
     return true;
 }
 
@@ -462,7 +473,7 @@ void settings_print(const struct settings *settings, FILE *stream)
         [BODY_LIMIT] = (long)settings->body_limit, [BODY_TIMEOUT_MS] = settings->body_timeout_ms,
         [DEADLINE_MS] = settings->deadline_ms,     [THREADS] = settings->threads,
         [CONNECTIONS] = settings->connections,     [BATCH_MAX] = settings->batch_max,
-        [QUEUE_MAX] = settings->queue_max,         [CGI_PERSIST_MS] = settings->cgi_persist_ms,
+        [QUEUE_MAX] = settings->queue_max,
     };
 
     (void)fprintf(stream, "settings file: %s\n", settings->file[0] == '\0' ? "none" : settings->file);

@@ -30,8 +30,7 @@ struct settings {
     int batch_max;                       /* requests that share a transaction, at most */
     char log[SETTINGS_PATH_MAX];         /* where the log goes, as log_open takes it */
     enum log_format log_format;
-    int cgi_persist_ms; /* how long plain CGI's worker stays for another request; 0: not at all */
-    int queue_max;      /* requests that wait for the database, at most */
+    int queue_max;                           /* requests that wait for the database, at most */
     char metrics_token[SETTINGS_TOKEN_SIZE]; /* empty: no metrics */
 };
 

@@ -10,14 +10,9 @@
 #include "base/log.h"
 #include "gateway/exchange.h"
 #include "gateway/gateway.h"
-#include "gateway/relay.h"
-#include "gateway/resident.h"
 #include "store/store.h"
 
-enum {
-    ANSWER_MAX = 64 * 1024,
-    GRACE_MS = 2000, /* for a resident to begin with a request, beyond which it has its own deadline */
-};
+enum { ANSWER_MAX = 64 * 1024 };
 
 bool gateway_is_cgi(void)
 {
@@ -109,88 +104,27 @@ static struct store *ask_database(const struct settings *settings, struct item *
     return store;
 }
 
-static const char *what_happened(enum relay_result result)
-{
-    switch (result) {
-    case RELAY_UNSENT:
-        return "did not take the request";
-    case RELAY_LOST:
-        return "has gone without an answer";
-    case RELAY_SILENT:
-    case RELAY_ANSWERED:
-        break;
-    }
-    return "does not answer";
-}
-
-/* Has a resident answer, where there is one. What it got and has not answered may still be stored, by its
- * session in Postgres, which does so until the deadline that it was given has passed. Only then may the
- * client hear that it is to send the request again: else that session could undo what the client sends. */
-static enum relay_result ask_resident(const struct settings *settings, const struct request *request,
-                                      bool *is_missed, struct buffer *answer)
-{
-    int64_t take_until_ms = clock_now_ms() + GRACE_MS, deadline_ms = take_until_ms + settings->deadline_ms;
-    int resident = resident_connect();
-    enum relay_result result;
-
-    *is_missed = resident < 0;
-    if (resident < 0) {
-        return RELAY_UNSENT;
-    }
-    result = relay_request(resident, request, read_variable, NULL, take_until_ms, deadline_ms, answer);
-    (void)close(resident);
-    if (result == RELAY_ANSWERED) {
-        return result;
-    }
-    log_warning("request_id=\"%s\": the worker that stays %s", request->id, what_happened(result));
-    if (result == RELAY_SILENT) {
-        resident_forsake();
-    }
-    if (result != RELAY_UNSENT) {
-        clock_sleep_ms(deadline_ms - clock_now_ms());
-    } else if (clock_now_ms() > take_until_ms) {
-        result = RELAY_SILENT; /* there is no time left to begin anew */
-    }
-    return result;
-}
-
-/* A request that is not whole no resident would take for what it is. */
-int gateway_serve_cgi(const struct settings *settings, bool *is_missed)
+int gateway_serve_cgi(const struct settings *settings)
 {
     struct store *store = NULL;
     int timeout_ms = settings->body_timeout_ms;
     struct body_source source = body_of_stdin(&timeout_ms);
-    enum relay_result relayed = RELAY_UNSENT;
     int64_t started_ms;
     struct buffer body, written;
     struct exchange exchange;
     struct exchange_answer answer;
     bool ok;
 
-    *is_missed = false;
     buffer_init(&body, settings->body_limit);
     buffer_init(&written, ANSWER_MAX);
     exchange_begin(&exchange, read_variable, NULL);
     request_read_body(&exchange.request, &source, settings->body_limit, &body);
     started_ms = clock_now_ms();
-    if (settings->cgi_persist_ms > 0 && exchange.request.body_state == BODY_COMPLETE) {
-        relayed = ask_resident(settings, &exchange.request, is_missed, &written);
+    if (api_ask(&exchange)) {
+        store = ask_database(settings, &exchange.item);
     }
-    if (relayed == RELAY_ANSWERED) {
-        answer.text = (struct slice){.data = written.data, .len = written.len};
-        response_free(&exchange.response);
-    } else {
-        buffer_free(&written);
-        if (api_ask(&exchange)) {
-            if (relayed == RELAY_UNSENT) {
-                store = ask_database(settings, &exchange.item);
-            } else {
-                exchange.item.outcome = ITEM_UNAVAILABLE;
-            }
-        }
-        exchange.started_ms = started_ms;
-        exchange_end(&exchange, &written, &answer);
-    }
+    exchange.started_ms = started_ms;
+    exchange_end(&exchange, &written, &answer);
     ok = write_stdout(answer.text);
     buffer_free(&written);
     buffer_free(&body);

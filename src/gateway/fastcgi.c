@@ -28,7 +28,6 @@
 #include "gateway/exchange.h"
 #include "gateway/gateway.h"
 #include "gateway/intake.h"
-#include "gateway/resident.h"
 #include "store/store.h"
 
 enum {
@@ -43,8 +42,6 @@ enum {
     ANSWER_MAX = 64 * 1024,
     ROOM_BYTES = 24 * 1024,   /* libfcgi's streams take 17 KiB; variables come on top */
     STACK_BYTES = 512 * 1024, /* libpq connects on it: name resolution, TLS */
-    RESIDENT_AGE_MS = 60 * 60 * 1000,
-    LOOK_ROUND_MS = 1000, /* how often a resident looks whether requests still find it */
 };
 
 /* What an event is about: one of these, or a connection. */
@@ -59,8 +56,6 @@ struct server {
     int stop_event; /* readable, and so waking every thread, once the server is to stop */
     atomic_bool stopping;
     atomic_int in_hand; /* requests that have been read and not answered */
-    bool is_resident;
-    atomic_llong accepted_ms; /* when a connection came last */
 };
 
 /* One request thread and what it keeps between requests. */
@@ -117,21 +112,6 @@ static void await_bytes(struct server *server, struct connection *connection, in
     }
 }
 
-/* Sends lines of the log to whoever the answer goes to, for standard error leads nowhere. Where that one has
- * gone, they go to the next. */
-static void send_log(FCGX_Request *request)
-{
-    struct buffer lines;
-
-    log_take(&lines);
-    if (lines.len > 0 &&
-        (FCGX_PutStr(lines.data, (int)lines.len, request->err) < 0 || FCGX_FFlush(request->err) != 0)) {
-        log_put_back(&lines);
-    } else {
-        buffer_free(&lines);
-    }
-}
-
 /* Has a connection go that has had its answer, once the peer has that. */
 static void end_connection(struct server *server, struct connection *connection)
 {
@@ -153,9 +133,6 @@ static void answer(void *context)
     exchange_end(&call->exchange, &written, &reply);
     (void)FCGX_PutStr(reply.text.data, (int)reply.text.len, call->request.out);
     buffer_free(&written);
-    if (server->is_resident) {
-        send_log(&call->request);
-    }
     FCGX_Finish_r(&call->request); /* closes the connection where the answer could not be written */
     connection->descriptor = call->request.ipcFd;
     keep = call->keep;
@@ -237,35 +214,6 @@ static bool begin_call(struct worker *worker, struct call *call)
     return true;
 }
 
-/* When a resident must have begun with the request, for the CGI process that sent it gives it up the
- * settings' deadline later. Behind that it is not begun with, should this process have stood still: the
- * client may have sent something newer by then. */
-static int64_t take_until_ms(struct call *call)
-{
-    int64_t until_ms = strtoll(request_look_up(read_variable, &call->request, RELAY_TAKE_UNTIL_MS), NULL, 10);
-    int64_t latest_ms = clock_now_ms() + call->server->settings->deadline_ms;
-
-    return until_ms < latest_ms ? until_ms : latest_ms;
-}
-
-/* Submits what the call asks of the database, unless a resident is too late for it. */
-static void submit(struct call *call)
-{
-    struct server *server = call->server;
-    int64_t begin_by_ms = server->is_resident ? take_until_ms(call) : INT64_MAX;
-
-    call->ticket = (struct ticket){.item = &call->exchange.item, .done = answer, .context = call};
-    if (server->is_resident) {
-        call->ticket.until_ms = begin_by_ms + server->settings->deadline_ms;
-    }
-    if (clock_now_ms() > begin_by_ms) {
-        call->exchange.item.outcome = ITEM_UNAVAILABLE;
-        answer(call);
-    } else {
-        store_submit(server->store, &call->ticket);
-    }
-}
-
 /* Has a request that libfcgi has read answered. */
 static void take_call(const struct worker *worker, struct call *call)
 {
@@ -284,7 +232,8 @@ static void take_call(const struct worker *worker, struct call *call)
     }
     guard_next(guard);
     if (asks) {
-        submit(call);
+        call->ticket = (struct ticket){.item = &call->exchange.item, .done = answer, .context = call};
+        store_submit(server->store, &call->ticket);
     } else {
         answer(call);
     }
@@ -350,14 +299,10 @@ static void accept_connections(struct server *server)
     int descriptor;
 
     while ((descriptor = accept4(LISTENER, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
-        server->accepted_ms = clock_now_ms();
         take_in(server, descriptor);
     }
     if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
         log_error("unable to accept a connection: %s", strerror(errno));
-        if (server->is_resident) {
-            resident_withdraw(); /* another one may have a better limit */
-        }
         intake_make_room(&server->intake);
         clock_sleep_ms(100); /* others may close theirs meanwhile */
     }
@@ -466,38 +411,6 @@ static void request_stop(struct server *server)
     (void)written; /* eventfd(2): fails only when the counter is full, and then it is readable */
 }
 
-/* How long a resident still has to wait; 0 or less: no connection has come for so long that it is to go, or
- * it is so old that it is time for one with the libraries, certificates and limits of today. */
-static int64_t patience_left_ms(const struct server *server, int64_t born_ms)
-{
-    bool is_busy = server->in_hand > 0 || server->intake.unfinished_count > 0;
-    int64_t now_ms = clock_now_ms(), since_ms = is_busy ? now_ms : server->accepted_ms;
-    int64_t idle_ms = since_ms + server->settings->cgi_persist_ms - now_ms;
-    int64_t age_ms = born_ms + RESIDENT_AGE_MS - now_ms;
-
-    return idle_ms < age_ms ? idle_ms : age_ms;
-}
-
-/* Has a resident serve until it is told to stop, or has a reason of its own to go: nobody comes, or can find
- * it. */
-static void await_end_of_stay(const struct server *server, const sigset_t *signals)
-{
-    int64_t born_ms = clock_now_ms(), left_ms;
-    int signal_number = 0;
-
-    if (!resident_publish()) {
-        log_error("unable to stay: %s", strerror(errno));
-        signal_number = SIGTERM;
-    }
-    while (signal_number <= 0 && resident_is_found() && (left_ms = patience_left_ms(server, born_ms)) > 0) {
-        int64_t nap_ms = left_ms < LOOK_ROUND_MS ? left_ms : LOOK_ROUND_MS;
-        struct timespec nap = clock_timespec(nap_ms);
-
-        signal_number = sigtimedwait(signals, NULL, &nap);
-    }
-    resident_withdraw(); /* whoever comes now need not wait until this one has ended */
-}
-
 static void await_stop(const struct server *server, const sigset_t *signals)
 {
     int signal_number = 0;
@@ -535,11 +448,7 @@ static bool run_workers(struct server *server, struct worker *workers, const sig
     (void)pthread_attr_destroy(&attributes);
     ok = started == wanted && open_to_connections(server);
     if (ok) {
-        if (server->is_resident) {
-            await_end_of_stay(server, signals);
-        } else {
-            await_stop(server, signals);
-        }
+        await_stop(server, signals);
     }
     request_stop(server);
     for (size_t i = 0; i < started; i++) {
@@ -600,14 +509,9 @@ static void close_events(struct server *server)
     }
 }
 
-static int serve_fastcgi(const struct settings *settings, bool is_resident)
+int gateway_serve_fastcgi(const struct settings *settings)
 {
-    struct server server = {.settings = settings,
-                            .epoll = -1,
-                            .stop_event = -1,
-                            .intake.timer = -1,
-                            .is_resident = is_resident,
-                            .accepted_ms = clock_now_ms()};
+    struct server server = {.settings = settings, .epoll = -1, .stop_event = -1, .intake.timer = -1};
     struct worker *workers = calloc((size_t)settings->threads, sizeof *workers);
     sigset_t signals;
     bool ok = false;
@@ -624,25 +528,4 @@ static int serve_fastcgi(const struct settings *settings, bool is_resident)
     free(workers);
     close_events(&server);
     return ok ? EXIT_SUCCESS : EXIT_FAILURE;
-}
-
-int gateway_serve_fastcgi(const struct settings *settings)
-{
-    return serve_fastcgi(settings, false);
-}
-
-int gateway_serve_resident(const struct settings *settings)
-{
-    struct buffer lines;
-    ssize_t written;
-    int status;
-
-    log_keep();
-    status = serve_fastcgi(settings, true);
-    resident_withdraw();
-    log_take(&lines);
-    written = write(STDERR_FILENO, lines.data, lines.len); /* it leads somewhere where none could be served */
-    (void)written;
-    buffer_free(&lines);
-    return status;
 }

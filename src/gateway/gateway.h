@@ -17,13 +17,8 @@ bool gateway_is_cgi(void);
  * that the kernel has accepted for it, and returns the exit status. */
 int gateway_serve_fastcgi(const struct settings *settings);
 
-/* The same for a worker that a CGI request left behind (resident.h): it also stops when no request has come
- * for settings->cgi_persist_ms, or when it is an hour old, and its log goes out with its answers. */
-int gateway_serve_resident(const struct settings *settings);
-
-/* Answers the one request of the environment and standard input, by itself or through a resident; returns the
- * exit status. *is_missed tells whether there should be a resident, and is none. */
-int gateway_serve_cgi(const struct settings *settings, bool *is_missed);
+/* Answers the one request of the environment and standard input; returns the exit status. */
+int gateway_serve_cgi(const struct settings *settings);
 
 /* Answers a CGI request with internal_error, because the worker cannot start; the log says why. */
 void gateway_refuse_cgi(void);

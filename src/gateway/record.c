@@ -1,12 +1,7 @@
 /* The records of FastCGI, as they are written. */
 #include "gateway/record.h"
 
-#include <string.h>
-
-enum {
-    CONTENT_MAX = 65528, /* a multiple of 8 below 65,536: such records need no padding */
-    SHORT_LENGTH_MAX = 127,
-};
+enum { CONTENT_MAX = 65528 }; /* a multiple of 8 below 65,536: such records need no padding */
 
 void record_append(struct buffer *out, int type, int id, const void *content, size_t len)
 {
@@ -38,30 +33,4 @@ void record_append_stream(struct buffer *out, int type, int id, struct slice con
         record_append(out, type, id, content.data + at, left < CONTENT_MAX ? left : CONTENT_MAX);
     }
     record_append(out, type, id, "", 0);
-}
-
-static void append_length(struct buffer *params, size_t len)
-{
-    const unsigned char bytes[4] = {
-        (unsigned char)(len >> 24 | 0x80),
-        (unsigned char)(len >> 16),
-        (unsigned char)(len >> 8),
-        (unsigned char)len,
-    };
-
-    if (len <= SHORT_LENGTH_MAX) {
-        buffer_append(params, bytes + 3, 1);
-    } else {
-        buffer_append(params, bytes, sizeof bytes);
-    }
-}
-
-void record_append_pair(struct buffer *params, const char *name, const char *value)
-{
-    size_t name_len = strlen(name), value_len = strlen(value);
-
-    append_length(params, name_len);
-    append_length(params, value_len);
-    buffer_append(params, name, name_len);
-    buffer_append(params, value, value_len);
 }

@@ -38,7 +38,4 @@ void record_append_begin(struct buffer *out, int id, int flags);
 /* Appends the content as a stream: as many records as it takes, and the empty one that ends it. */
 void record_append_stream(struct buffer *out, int type, int id, struct slice content);
 
-/* Appends a name and its value to the content of FCGI_PARAMS (section 3.4). */
-void record_append_pair(struct buffer *params, const char *name, const char *value);
-
 #endif

@@ -22,7 +22,6 @@ static const char *const variable_names[REQUEST_VARIABLES] = {
     [HTTP_AUTHORIZATION] = "HTTP_AUTHORIZATION",
     [REDIRECT_HTTP_AUTHORIZATION] = "REDIRECT_HTTP_AUTHORIZATION",
     [REDIRECT_REDIRECT_HTTP_AUTHORIZATION] = "REDIRECT_REDIRECT_HTTP_AUTHORIZATION",
-    [RELAY_TAKE_UNTIL_MS] = "RELAY_TAKE_UNTIL_MS",
 };
 
 size_t request_find_variable(struct slice name)
@@ -33,11 +32,6 @@ size_t request_find_variable(struct slice name)
         }
     }
     return REQUEST_VARIABLES;
-}
-
-const char *request_variable_name(size_t number)
-{
-    return variable_names[number];
 }
 
 const char *request_look_up(request_variable *variable, void *context, enum request_variable_number number)

@@ -26,7 +26,6 @@ enum request_variable_number {
     HTTP_AUTHORIZATION, /* Apache moves it to the two behind it, once for each internal redirect */
     REDIRECT_HTTP_AUTHORIZATION,
     REDIRECT_REDIRECT_HTTP_AUTHORIZATION,
-    RELAY_TAKE_UNTIL_MS, /* for a resident alone: when it is too late to begin, see relay.h */
     REQUEST_VARIABLES
 };
 
@@ -56,9 +55,6 @@ typedef const char *request_variable(void *context, const char *name);
 
 /* The number of the variable of that name; REQUEST_VARIABLES where it is none of ours. */
 size_t request_find_variable(struct slice name);
-
-/* The variable's name. */
-const char *request_variable_name(size_t number);
 
 /* Its value; "" where it is not set. */
 const char *request_look_up(request_variable *variable, void *context, enum request_variable_number number);

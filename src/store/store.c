@@ -587,9 +587,6 @@ static void submit(struct store *store, struct ticket *ticket, bool may_carry)
     ticket->incident = hash_reference_id(store, ticket->item->reference_id);
     ticket->since_ms = now_ms;
     ticket->item->deadline_ms = now_ms + store->settings->deadline_ms;
-    if (ticket->until_ms != 0) {
-        ticket->item->deadline_ms = sooner(ticket->item->deadline_ms, ticket->until_ms);
-    }
     lock(store);
     /* One thread at least is left to read requests, so that they are refused in time whatever the database
      * does. */

@@ -13,14 +13,12 @@
 
 struct store;
 
-/* A request for the store. Set the first four members, the others to 0. It and its item belong to the store
+/* A request for the store. Set the first three members, the others to 0. It and its item belong to the store
  * from store_submit until done is called, which may free both. */
 struct ticket {
     struct item *item;
     void (*done)(void *context); /* item->outcome is final. From any thread, for which others wait */
     void *context;
-    int64_t until_ms; /* when it must be done, of clock_now_ms, where that is before the settings' deadline;
-                         0: that alone */
 
     TAILQ_ENTRY(ticket) link; /* the store's own from here on, see store.c */
     TAILQ_ENTRY(ticket) namesake;

@@ -90,6 +90,8 @@ static void a_wrong_line_of_the_file_is_named(void **state)
         {"THREADS=4\n", "THREADS is not a setting; did you mean INCIDENTS_THREADS?\n"},
         {"\nDATABASE_URI=x\n", "line 2: DATABASE_URI is not a setting; did you mean DATABASE_URL?\n"},
         {"PGHOTS=/tmp\n", "PGHOTS is not a setting; did you mean PGHOST?\n"},
+        {"INCIDENTS_CGI_PERSIST_MS=60000\n", "line 1: INCIDENTS_CGI_PERSIST_MS is no longer a setting: plain "
+                                             "CGI answers each request by itself; remove it\n"},
         {"PATH=/tmp\n", "line 1: PATH is not a setting\n"},
         {"incidents_threads=4\n",
          "line 1: incidents_threads is not a setting; did you mean INCIDENTS_THREADS?\n"},
@@ -141,7 +143,7 @@ static void every_variable_of_libpq_may_stand_in_the_file(void **state)
     assert_non_null(strstr(outcome->out, "INCIDENTS_DEADLINE_MS=200"));
 }
 
-/* The environment's names are named too, with what was meant. */
+/* The environment's names are named too, with what was meant, or what has become of them. */
 static void a_misspelt_name_in_the_environment_is_named(void **state)
 {
     (void)state;
@@ -149,6 +151,8 @@ static void a_misspelt_name_in_the_environment_is_named(void **state)
                            "INCIDENTS_DEADLINE is not a setting; did you mean INCIDENTS_DEADLINE_MS?"));
     assert_non_null(
         strstr(check_with("INCIDENTS_FLAVOUR=5000", NULL)->err, "INCIDENTS_FLAVOUR is not a setting\n"));
+    assert_non_null(strstr(check_with("INCIDENTS_CGI_PERSIST_MS=0", NULL)->err,
+                           "INCIDENTS_CGI_PERSIST_MS is no longer a setting: plain CGI"));
 }
 
 static void check_shows_the_settings_and_whether_the_database_is_ready(void **state)

@@ -1,6 +1,6 @@
 /* What a client is told of a database that is there and will not serve: who must mend what, and never that an
  * argument is at fault which the request does not have. Plain CGI, so that each request finds out by itself,
- * and the worker that stays. */
+ * and the worker behind nginx. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -90,7 +90,7 @@ static int status_of(const char *body)
     return answer.status;
 }
 
-/* That the worker that stays says so, and what it says of it in its log; and that it serves again. */
+/* That the worker says so, and what it says of it in its log; and that it serves again. */
 static void check_worker(const char *message, const char *logged)
 {
     struct answer answer;
