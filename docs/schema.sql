@@ -545,7 +545,7 @@ CREATE FUNCTION intake.timestamp_text(moment timestamp with time zone) RETURNS t
 $$;
 
 CREATE FUNCTION intake.to_microseconds(moment timestamp with time zone) RETURNS bigint
-    LANGUAGE sql IMMUTABLE
+    LANGUAGE sql STABLE
     RETURN ((EXTRACT(epoch FROM moment) * (1000000)::numeric))::bigint;
 
 COMMENT ON FUNCTION intake.to_microseconds(moment timestamp with time zone) IS 'Microseconds since 1970, as the worker counts this server''s time.';

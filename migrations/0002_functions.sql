@@ -21,8 +21,10 @@ $$;
 CREATE TRIGGER renew_schema_version AFTER INSERT OR UPDATE OR DELETE ON intake.migration
     FOR EACH STATEMENT EXECUTE FUNCTION intake.renew_schema_version();
 
+-- STABLE, as extract() of a timestamptz is: what is declared to be more than it calls is planned anew at each call, and not put
+-- where it is asked for.
 CREATE FUNCTION intake.to_microseconds(moment timestamptz) RETURNS bigint
-    LANGUAGE sql IMMUTABLE
+    LANGUAGE sql STABLE
     RETURN (extract(epoch FROM moment) * 1000000)::bigint;
 COMMENT ON FUNCTION intake.to_microseconds(timestamptz) IS 'Microseconds since 1970, as the worker counts this server''s time.';
 
