@@ -26,7 +26,7 @@
 
 enum {
     CONNECTIONS = 2,
-    BATCH_MAX = 250,        /* larger ones cost Postgres more for each incident: it compares all with all */
+    BATCH_MAX = 500,        /* with history on, larger ones cost Postgres more: it compares all with all */
     QUEUE_MAX = 10000,      /* more than the window holds */
     DEADLINE_MIN_MS = 1000, /* after the deadline the import tries again by itself */
     PREFIX_SHOWN = 8,
@@ -249,20 +249,17 @@ static enum window_state judge(struct import *import, const struct source_record
     if (!incident_read(body, DIALECT_UPSERT, &record->incident, &record->error)) {
         return WINDOW_BAD;
     }
-    if (import->options->is_dry_run) {
-        return WINDOW_STORED;
-    }
-    if (!item_upsert(&record->item, import->token_hash, &record->incident)) {
+    if (!import->options->is_dry_run && !item_upsert(&record->item, import->token_hash, &record->incident)) {
         (void)error_set(&record->error, ERROR_INTERNAL, "out of memory");
         return WINDOW_BAD;
     }
     incident_trim(&record->incident);
-    return WINDOW_UNDERWAY;
+    return import->options->is_dry_run ? WINDOW_STORED : WINDOW_UNDERWAY;
 }
 
 static bool take_record(struct import *import, const struct source_record *read)
 {
-    struct window_record *record = window_record_new(read->text);
+    struct window_record *record = window_record_new(&import->window, read->text);
 
     if (record == NULL) {
         (void)fprintf(stderr, "incidentctl: out of memory\n");

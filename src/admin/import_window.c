@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "admin/import_source.h"
 #include "api/method.h"
 #include "base/clock.h"
 
@@ -13,7 +14,8 @@ enum {
     RECORDS_MAX = 4000, /* enough that two batches travel and the next is gathered */
     BYTES_MAX = 32 * 1024 * 1024,
     WAKE_STEP = 500,
-    WAIT_MS = 200, /* at most, so that whoever waits can look at signals and the clock */
+    KEEP_BYTES = 4096, /* of a record's text */
+    WAIT_MS = 200,     /* at most, so that whoever waits can look at signals and the clock */
     RETRY_AFTER_MS = 1000,
 };
 
@@ -25,6 +27,7 @@ bool window_init(struct window *window, struct store *store,
 
     *window = (struct window){.store = store, .done = done, .context = context};
     TAILQ_INIT(&window->records);
+    TAILQ_INIT(&window->spare);
     (void)pthread_mutex_init(&window->mutex, NULL); /* cannot fail without attributes on Linux */
     ok = pthread_condattr_init(&attributes) == 0;
     ok = ok && pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0 &&
@@ -33,39 +36,62 @@ bool window_init(struct window *window, struct store *store,
     return ok;
 }
 
-struct window_record *window_record_new(struct slice text)
-{
-    struct window_record *record = calloc(1, sizeof *record);
-    char *copy = record == NULL ? NULL : malloc(text.len + 1);
-
-    if (copy == NULL) {
-        free(record);
-        return NULL;
-    }
-    if (text.len > 0) {
-        memcpy(copy, text.data, text.len);
-    }
-    record->copy = copy;
-    record->text = (struct slice){.data = copy, .len = text.len};
-    return record;
-}
-
 static void record_free(struct window_record *record)
 {
     item_free(&record->item);
     incident_free(&record->incident);
-    free(record->copy);
+    buffer_free(&record->copy);
     free(record);
+}
+
+struct window_record *window_record_new(struct window *window, struct slice text)
+{
+    struct window_record *record = TAILQ_FIRST(&window->spare);
+
+    if (record != NULL) {
+        TAILQ_REMOVE(&window->spare, record, link);
+    } else {
+        record = calloc(1, sizeof *record);
+        if (record == NULL) {
+            return NULL;
+        }
+        buffer_init(&record->copy, SOURCE_RECORD_MAX);
+    }
+    buffer_append_slice(&record->copy, text);
+    if (record->copy.failed) {
+        record_free(record);
+        return NULL;
+    }
+    record->text = (struct slice){.data = record->copy.data, .len = text.len};
+    return record;
+}
+
+/* Keeps a record that is done for the next one, so that memory need not be asked for. */
+static void record_put_by(struct window *window, struct window_record *record)
+{
+    struct buffer copy = record->copy;
+
+    item_free(&record->item);
+    incident_free(&record->incident);
+    buffer_reset(&copy, KEEP_BYTES);
+    *record = (struct window_record){.copy = copy};
+    TAILQ_INSERT_HEAD(&window->spare, record, link);
+}
+
+static void free_records(struct window_records *records)
+{
+    struct window_record *record;
+
+    while ((record = TAILQ_FIRST(records)) != NULL) {
+        TAILQ_REMOVE(records, record, link);
+        record_free(record);
+    }
 }
 
 void window_free(struct window *window)
 {
-    struct window_record *record;
-
-    while ((record = TAILQ_FIRST(&window->records)) != NULL) {
-        TAILQ_REMOVE(&window->records, record, link);
-        record_free(record);
-    }
+    free_records(&window->records);
+    free_records(&window->spare);
     (void)pthread_cond_destroy(&window->progress);
     (void)pthread_mutex_destroy(&window->mutex);
 }
@@ -153,7 +179,7 @@ static void report(struct window *window)
         window->has_complained = window->has_complained && record->state != WINDOW_STORED;
         (void)pthread_mutex_unlock(&window->mutex);
         window->done(window->context, record);
-        record_free(record);
+        record_put_by(window, record);
         (void)pthread_mutex_lock(&window->mutex);
     }
 }

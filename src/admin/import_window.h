@@ -32,7 +32,7 @@ struct window_record {
     enum window_state state;
     bool is_last; /* as source_record has it */
 
-    char *copy;                /* what text points to */
+    struct buffer copy;        /* what text points to */
     struct window *window;     /* the window's own from here on */
     enum item_outcome outcome; /* the first that was good */
     struct ticket ticket;
@@ -44,10 +44,11 @@ struct window {
     struct store *store;                                             /* NULL for a dry run */
     void (*done)(void *context, const struct window_record *record); /* in order */
     void *context;
+    TAILQ_HEAD(window_records, window_record) spare; /* done with; the reader's alone */
 
     pthread_mutex_t mutex; /* guards what follows, and the state of every record */
     pthread_cond_t progress;
-    TAILQ_HEAD(window_records, window_record) records;
+    struct window_records records;
     size_t count;
     size_t bytes;
     size_t underway;
@@ -65,7 +66,7 @@ bool window_init(struct window *window, struct store *store,
 void window_free(struct window *window);
 
 /* A record with a copy of the text; NULL when out of memory. Free it by window_add. */
-struct window_record *window_record_new(struct slice text);
+struct window_record *window_record_new(struct window *window, struct slice text);
 
 /* Takes a record whose state is set: WINDOW_UNDERWAY has it stored. It is the window's from then on. */
 void window_add(struct window *window, struct window_record *record);

@@ -70,6 +70,9 @@ static size_t whitespace_length(const unsigned char *text)
         "\u2009", "\u200A", "\u2028", "\u2029", "\u202F", "\u205F", "\u3000",
     };
 
+    if (*text > ' ' && *text < 0x7F) { /* nearly always */
+        return 0;
+    }
     for (size_t i = 0; i < sizeof spaces / sizeof spaces[0]; i++) {
         size_t len = strlen(spaces[i]);
 
@@ -367,6 +370,10 @@ static bool read_timestamp(const struct json_member *member, struct timestamp_ar
     }
     if (member->type != JSON_STRING) {
         return refuse_timestamp(member, "", 0, error);
+    }
+    if (timestamp_parse(member->value.data + 1, member->value.len - 2, &argument->micros)) {
+        argument->presence = PRESENCE_GIVEN; /* without an escape, as nearly always */
+        return true;
     }
     string = parse_string(member->value);
     if (string == NULL) {

@@ -116,14 +116,30 @@ static const char *read_unicode_escape(struct json_reader *reader, bool *is_nul)
     return NULL;
 }
 
+/* Passes over the characters of a string that stand for themselves, in ASCII: nearly all there are. */
+static void skip_plain(struct json_reader *reader)
+{
+    const char *at = reader->text + reader->at, *end = reader->text + reader->len;
+
+    while (at < end && *at >= 0x20 && *at < 0x7F && *at != '"' && *at != '\\') {
+        at++;
+    }
+    reader->at = (size_t)(at - reader->text);
+}
+
 /* Reads a string from its opening quote on. NULL, or why it is no good. */
 static const char *read_string(struct json_reader *reader, bool *has_nul)
 {
     *has_nul = false;
     reader->at++;
-    while (reader->at < reader->len) {
-        unsigned char byte = (unsigned char)reader->text[reader->at];
+    for (;;) {
+        unsigned char byte;
 
+        skip_plain(reader);
+        if (reader->at == reader->len) {
+            return "unterminated string";
+        }
+        byte = (unsigned char)reader->text[reader->at];
         if (byte == '"') {
             reader->at++;
             return NULL;
@@ -151,8 +167,6 @@ static const char *read_string(struct json_reader *reader, bool *has_nul)
             } else {
                 return "unknown escape in a string";
             }
-        } else if (byte < 0x80) {
-            reader->at++;
         } else {
             size_t length =
                 utf8_sequence((const unsigned char *)reader->text + reader->at, reader->len - reader->at);
@@ -163,7 +177,6 @@ static const char *read_string(struct json_reader *reader, bool *has_nul)
             reader->at += length;
         }
     }
-    return "unterminated string";
 }
 
 static void skip_digits(struct json_reader *reader)
@@ -386,6 +399,9 @@ bool json_string_equals(struct slice quoted, const char *ascii)
     const char *at = quoted.data + 1;
     const char *end = quoted.data + quoted.len - 1;
 
+    if (at != end && *at != *ascii && *at != '\\') { /* of most names the first byte tells */
+        return false;
+    }
     for (; *ascii != '\0'; ascii++) {
         if (at == end || read_unit(&at) != *ascii) {
             return false;
