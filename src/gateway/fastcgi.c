@@ -10,6 +10,7 @@
 #include <fcgiapp.h>
 #include <fcntl.h>
 #include <malloc.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -292,17 +293,27 @@ static void take_in(struct server *server, int descriptor)
     }
 }
 
+/* Linux says that there is no descriptor left before it looks whether there is a connection. */
+static bool is_connection_waiting(void)
+{
+    struct pollfd listener = {.fd = LISTENER, .events = POLLIN};
+
+    return poll(&listener, 1, 0) > 0;
+}
+
 /* Accepts every connection that is there: one at a time, they would queue behind the kept ones' requests
  * again and again. */
 static void accept_connections(struct server *server)
 {
-    int descriptor;
+    int descriptor, failure;
 
     while ((descriptor = accept4(LISTENER, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
         take_in(server, descriptor);
     }
-    if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-        log_error("unable to accept a connection: %s", strerror(errno));
+    failure = errno;
+    if ((failure == EMFILE || failure == ENFILE || failure == ENOBUFS || failure == ENOMEM) &&
+        is_connection_waiting()) {
+        log_error("unable to accept a connection: %s", strerror(failure));
         intake_make_room(&server->intake);
         clock_sleep_ms(100); /* others may close theirs meanwhile */
     }
