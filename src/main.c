@@ -2,6 +2,7 @@
  * started. */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,36 +53,43 @@ static int usage(FILE *stream, int status)
     return status;
 }
 
-static bool load_settings(struct settings *settings)
+/* A reader of ours that goes away, and a file that reaches its limit (RLIMIT_FSIZE), are errors of a write.
+ */
+static void ignore_signals_of_writes(void)
 {
-    char error[512];
-
-    if (!settings_load(settings, error, sizeof error)) {
-        log_error("unable to start: %s", error);
-        return false;
-    }
-    return true;
+    (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGXFSZ, SIG_IGN);
 }
 
-static bool open_log_and_metrics(const struct settings *settings, bool as_worker)
+/* Settings, log and metrics. Nothing is logged before the log has its thread: nobody may be reading it. A
+ * process for one request can do without. */
+static bool set_up(struct settings *settings, bool as_worker)
 {
-    if (!log_open(settings->log, settings->log_format)) {
-        log_error("unable to start: INCIDENTS_LOG=%s: %s", settings->log, strerror(errno));
+    char error[512];
+    bool is_loaded = settings_load(settings, error, sizeof error);
+    bool is_open = is_loaded && log_open(settings->log, settings->log_format);
+    int reason = errno;
+
+    ignore_signals_of_writes();
+    if (!log_start_writer() && as_worker) {
+        log_error("unable to start a thread for the log: %s", strerror(errno));
         return false;
     }
-    if (settings->metrics_token[0] != '\0' && !metrics_open(settings->metrics_token, as_worker)) {
+    if (!is_loaded) {
+        log_error("unable to start: %s", error);
+    } else if (!is_open) {
+        log_error("unable to start: INCIDENTS_LOG=%s: %s", settings->log, strerror(reason));
+    } else if (settings->metrics_token[0] != '\0' && !metrics_open(settings->metrics_token, as_worker)) {
         log_error("unable to count anything for metrics: %s", strerror(errno));
     }
-    return true;
+    return is_open;
 }
 
 static int serve_fastcgi(void)
 {
     struct settings settings;
 
-    return load_settings(&settings) && open_log_and_metrics(&settings, true)
-               ? gateway_serve_fastcgi(&settings)
-               : EXIT_FAILURE;
+    return set_up(&settings, true) ? gateway_serve_fastcgi(&settings) : EXIT_FAILURE;
 }
 
 /* No file of ours is to be taken for standard input, output or error, should the web server have closed one.
@@ -103,7 +111,7 @@ static int serve_cgi(void)
     struct settings settings;
 
     open_standard_files();
-    if (!load_settings(&settings) || !open_log_and_metrics(&settings, false)) {
+    if (!set_up(&settings, false)) {
         gateway_refuse_cgi();
         return EXIT_FAILURE;
     }

@@ -129,6 +129,8 @@ static void append_all(struct buffer *text)
                    "Attempts to connect to the database that failed.");
     append_counter(text, "database_connections_lost_total", METRICS_LOST_CONNECTIONS,
                    "Connections to the database that ended in the middle.");
+    append_counter(text, "log_lines_dropped_total", METRICS_LOG_LINES_DROPPED,
+                   "Lines of the log that were dropped, for it was not read or found no room.");
 }
 
 bool metrics(struct exchange *exchange)

@@ -1,7 +1,6 @@
 /* One line a request and an event, as text for people or JSON for programs. */
 #include "base/log.h"
 
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -13,16 +12,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base/clock.h"
+#include "base/log_target.h"
+#include "base/log_writer.h"
 #include "base/utf8.h"
 
-enum {
-    MESSAGE_MAX = 2000,
-    LINE_MAX_BYTES = 512 + 6 * MESSAGE_MAX, /* a byte becomes six at most */
-    PATH_MAX_BYTES = 4096,
-    FILE_MODE = 0640,
-    LOOK_EVERY_MS = 1000, /* whether the file was moved away */
-};
+/* A byte becomes six at most. */
+enum { MESSAGE_MAX = 2000 };
+_Static_assert(LOG_LINE_MAX_BYTES >= 512 + 6 * MESSAGE_MAX, "a message fits into a line");
 
 static const char *const level_names[] = {
     [LOG_LEVEL_ERROR] = "error", [LOG_LEVEL_WARNING] = "warning", [LOG_LEVEL_INFO] = "info"};
@@ -31,17 +27,13 @@ static const int syslog_levels[] = {
     [LOG_LEVEL_ERROR] = LOG_ERR, [LOG_LEVEL_WARNING] = LOG_WARNING, [LOG_LEVEL_INFO] = LOG_INFO};
 
 struct line {
-    char text[LINE_MAX_BYTES];
+    char text[LOG_LINE_MAX_BYTES];
     size_t len;
-    size_t start; /* behind the journal's priority */
+    size_t start; /* behind what is the journal's or syslog's */
 };
 
 static enum log_format format_of_lines = LOG_FORMAT_TEXT;
-static bool to_syslog;
-static char path[PATH_MAX_BYTES];                              /* empty: no file */
-static pthread_mutex_t file_mutex = PTHREAD_MUTEX_INITIALIZER; /* guards the next two */
-static int file = -1;
-static int64_t looked_at_ms;
+static pid_t process; /* for syslog; getpid is a system call */
 static pthread_once_t journal_once = PTHREAD_ONCE_INIT;
 static bool stderr_is_journal; /* once look_for_journal has run */
 
@@ -63,74 +55,28 @@ static void look_for_journal(void)
 static bool to_journal(void)
 {
     (void)pthread_once(&journal_once, look_for_journal);
-    return stderr_is_journal && !to_syslog && path[0] == '\0';
-}
-
-static int open_file(void)
-{
-    return open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, FILE_MODE);
+    return stderr_is_journal && log_target() == LOG_TARGET_STDERR;
 }
 
 bool log_open(const char *target, enum log_format format)
 {
     format_of_lines = format;
-    if (strcmp(target, "syslog") == 0) {
-        openlog("incidents.fcgi", LOG_PID, LOG_DAEMON);
-        to_syslog = true;
-    } else if (strcmp(target, "stderr") != 0) {
-        (void)snprintf(path, sizeof path, "%s", target);
-        file = open_file();
-        looked_at_ms = clock_now_ms();
-        if (file < 0) {
-            path[0] = '\0'; /* so that standard error is told why */
-            return false;
-        }
-    }
-    return true;
+    process = getpid();
+    return log_target_open(target);
 }
 
-/* Opens the file anew where another, or none, has its name by now: logrotate moved it. The caller holds the
- * mutex. */
-static void follow_file(void)
+/* Where there is no thread for it, the line is written here and now; what then cannot be written is lost. */
+static void send_line(struct line *line)
 {
-    struct stat named, opened;
-    int64_t now_ms = clock_now_ms();
-    int fresh;
+    size_t written = 0, piece;
 
-    if (now_ms - looked_at_ms < LOOK_EVERY_MS) {
-        return;
-    }
-    looked_at_ms = now_ms;
-    if (stat(path, &named) == 0 && fstat(file, &opened) == 0 && named.st_ino == opened.st_ino &&
-        named.st_dev == opened.st_dev) {
-        return;
-    }
-    fresh = open_file();
-    if (fresh >= 0) {
-        (void)close(file);
-        file = fresh;
-    }
-}
-
-/* What cannot be written is lost: there is nowhere left to say so. */
-static void send_line(struct line *line, enum log_level level)
-{
-    ssize_t written;
-
-    if (to_syslog) {
-        syslog(syslog_levels[level], "%.*s", (int)line->len, line->text);
-        return;
-    }
     line->text[line->len++] = '\n';
-    if (path[0] == '\0') {
-        written = write(STDERR_FILENO, line->text, line->len);
-    } else {
-        (void)pthread_mutex_lock(&file_mutex);
-        follow_file();
-        written = write(file, line->text, line->len);
-        (void)pthread_mutex_unlock(&file_mutex);
+    if (log_writer_put(line->text, line->len)) {
+        return;
     }
-    (void)written;
+    while (written < line->len && (piece = log_target_write(line->text + written, line->len - written)) > 0) {
+        written += piece;
+    }
 }
 
 /* Room for the longest escape and what ends a line is kept. */
@@ -280,17 +226,37 @@ static void append_time(struct line *line)
     append(line, when);
 }
 
+/* RFC 3164, as syslog(3) says it: priority, local time, tag. */
+static void append_syslog_head(struct line *line, enum log_level level)
+{
+    char when[32];
+    time_t now = time(NULL);
+    struct tm local;
+
+    (void)localtime_r(&now, &local);
+    (void)strftime(when, sizeof when, "%b %e %H:%M:%S", &local);
+    append(line, "<");
+    append_number(line, LOG_DAEMON | syslog_levels[level]);
+    append(line, ">");
+    append(line, when);
+    append(line, " incidents.fcgi[");
+    append_number(line, process);
+    append(line, "]: ");
+}
+
 /* Time and level. syslog has its own, but as a JSON object a line is whole anywhere. The journal has its own
  * time, and takes the level from a line's beginning (sd-daemon(3)). */
 static void begin(struct line *line, enum log_level level)
 {
-    bool in_journal = to_journal();
+    bool in_journal = to_journal(), in_syslog = log_target() == LOG_TARGET_SYSLOG;
 
     line->len = 0;
     if (in_journal) {
         append(line, "<");
         append_number(line, syslog_levels[level]);
         append(line, ">");
+    } else if (in_syslog) {
+        append_syslog_head(line, level);
     }
     line->start = line->len;
     if (format_of_lines == LOG_FORMAT_JSON) {
@@ -302,19 +268,50 @@ static void begin(struct line *line, enum log_level level)
         }
         append(line, "\"level\":");
         append_json(line, level_names[level]);
-    } else if (!to_syslog && !in_journal) {
+    } else if (!in_syslog && !in_journal) {
         append_time(line);
         append(line, " ");
         append(line, level_names[level]);
     }
 }
 
-static void end(struct line *line, enum log_level level)
+static void end(struct line *line)
 {
     if (format_of_lines == LOG_FORMAT_JSON) {
         append(line, "}");
     }
-    send_line(line, level);
+}
+
+static void append_message(struct line *line, const char *message)
+{
+    if (format_of_lines == LOG_FORMAT_JSON) {
+        append_member(line, "message", message);
+    } else {
+        append_blank(line);
+        append_text(line, message);
+    }
+}
+
+/* In place of the lines that found no room. */
+static size_t say_dropped(uint64_t lines, char text[static LOG_LINE_MAX_BYTES])
+{
+    char message[128];
+    struct line line;
+
+    (void)snprintf(message, sizeof message,
+                   "%llu lines were dropped here: the log was not read, or had no room",
+                   (unsigned long long)lines);
+    begin(&line, LOG_LEVEL_WARNING);
+    append_message(&line, message);
+    end(&line);
+    line.text[line.len++] = '\n';
+    memcpy(text, line.text, line.len);
+    return line.len;
+}
+
+bool log_start_writer(void)
+{
+    return log_writer_start(say_dropped);
 }
 
 void log_write(enum log_level level, const char *format, ...)
@@ -333,13 +330,9 @@ void log_write(enum log_level level, const char *format, ...)
     }
 
     begin(&line, level);
-    if (format_of_lines == LOG_FORMAT_JSON) {
-        append_member(&line, "message", message);
-    } else {
-        append_blank(&line);
-        append_text(&line, message);
-    }
-    end(&line, level);
+    append_message(&line, message);
+    end(&line);
+    send_line(&line);
 }
 
 void log_request(const struct log_request *request)
@@ -361,5 +354,6 @@ void log_request(const struct log_request *request)
     if (*request->client != '\0') {
         append_member(&line, "client", request->client);
     }
-    end(&line, request->level);
+    end(&line);
+    send_line(&line);
 }

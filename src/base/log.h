@@ -25,15 +25,22 @@ struct log_request {
 
 /* Sends all lines from now on to "stderr", where they go before that, to "syslog", or to the file of that
  * name, which is made where it is not there, readable by its owner and group alone, and opened anew once it
- * was moved away. False, and errno says why, where the file cannot be opened. Before there is a second
- * thread. */
+ * was moved away; where it is a FIFO, lines wait for somebody to read it. False, and errno says why, where
+ * the file cannot be opened. Before there is a second thread. */
 bool log_open(const char *target, enum log_format format);
+
+/* Has a thread write all lines from now on, so that nobody waits for the log: whoever does not read it, or a
+ * full disk, stops nothing. Half a megabyte waits for it; what then finds no room is dropped, counted in the
+ * metrics, and said in the log once there is room. When the process ends, lines that are there have a second
+ * to be written. Before there is a second thread, after log_open, and after a fork. False, and errno says
+ * why, where no thread is to be had; then lines are written by whoever logs them, as they are before. */
+bool log_start_writer(void);
 
 /* Writes one line: UTC time, level, message. Where standard error is the journal's (JOURNAL_STREAM,
  * systemd.exec(5)), a line that goes there begins with its priority in angle brackets (sd-daemon(3)) in place
  * of the time. Control bytes are written as a blank, \xNN or \u00NN, so that nothing from outside can forge a
- * second line; a message over 2,000 bytes is cut. One write(2), so lines of several threads or processes do
- * not mix. Never pass a token. */
+ * second line; a message over 2,000 bytes is cut. Lines of several threads or processes do not mix; but for
+ * those over 4 KiB (PIPE_BUF) in a pipe that has several writers. Never pass a token. */
 void log_write(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* The same for a request. */

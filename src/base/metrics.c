@@ -19,7 +19,7 @@
 #include "base/clock.h"
 #include "base/digest.h"
 
-enum { LAYOUT_VERSION = 1, SLOTS = 256, NO_SLOT = -1 };
+enum { LAYOUT_VERSION = 2, SLOTS = 256, NO_SLOT = -1 };
 
 struct shared_histogram {
     atomic_uint_fast64_t buckets[METRICS_BUCKETS];
@@ -230,8 +230,13 @@ void metrics_count_batch(size_t size)
 
 void metrics_count(enum metrics_counter counter)
 {
+    metrics_count_many(counter, 1);
+}
+
+void metrics_count_many(enum metrics_counter counter, uint64_t number)
+{
     if (self.shared != NULL) {
-        increment(&self.shared->counters[counter], 1);
+        increment(&self.shared->counters[counter], number);
     }
 }
 

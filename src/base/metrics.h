@@ -16,6 +16,7 @@ enum metrics_counter {
     METRICS_CONNECTS,         /* to the database */
     METRICS_CONNECT_FAILURES, /* attempts at it that came to nothing */
     METRICS_LOST_CONNECTIONS,
+    METRICS_LOG_LINES_DROPPED,
     METRICS_COUNTERS,
 };
 
@@ -55,6 +56,7 @@ bool metrics_token_matches(struct slice token);
 void metrics_count_request(size_t method, size_t outcome, int64_t ms);
 void metrics_count_batch(size_t size);
 void metrics_count(enum metrics_counter counter);
+void metrics_count_many(enum metrics_counter counter, uint64_t number);
 void metrics_add(enum metrics_gauge gauge, int64_t difference);
 
 /* Where metrics_are_open only. */

@@ -370,6 +370,22 @@ char *read_whole_file(const char *path)
     return text;
 }
 
+char *await_in_file(const char *path, const char *text)
+{
+    int64_t deadline = clock_now_ms() + START_TIMEOUT_MS;
+    char *content = read_whole_file(path);
+
+    while (strstr(content, text) == NULL) {
+        if (clock_now_ms() > deadline) {
+            fail_msg("%s has no \"%s\": %s", path, text, content);
+        }
+        free(content);
+        clock_sleep_ms(5);
+        content = read_whole_file(path);
+    }
+    return content;
+}
+
 static void signal_postgres(const struct site *site, int signal_number)
 {
     char *end;

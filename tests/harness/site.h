@@ -88,4 +88,7 @@ size_t site_remove_metrics(const char *metrics_token);
 /* The whole of a file, NUL-terminated; free it. */
 char *read_whole_file(const char *path);
 
+/* The same once the text is in it, which must come: the log is written behind the answers. */
+char *await_in_file(const char *path, const char *text);
+
 #endif

@@ -327,7 +327,7 @@ static void the_client_is_known_behind_nginx_too(void **state)
 
     (void)state;
     send_upsert("behind", "{", 422);
-    log = read_whole_file(site.worker_log);
+    log = await_in_file(site.worker_log, "request_id=\"behind\"");
     check_line(log, "request_id=\"behind\" method=incidents.upsert status=422 outcome=invalid_json", 0, true);
     check_line(log, "client=\"unix:\"", 0, true);
     free(log);

@@ -94,16 +94,11 @@ static int status_of(const char *body)
 static void check_worker(const char *message, const char *logged)
 {
     struct answer answer;
-    char *log;
 
     answer_to("{\"reference_id\":\"w\",\"started_at\":\"2024-01-01\"}", &answer);
     check(&answer, 503, "service_unavailable", message);
     answer_free(&answer);
-    log = read_whole_file(site.worker_log);
-    if (strstr(log, logged) == NULL) {
-        fail_msg("the log does not say \"%s\": %s", logged, log);
-    }
-    free(log);
+    free(await_in_file(site.worker_log, logged));
 }
 
 static void check_recovery(void)

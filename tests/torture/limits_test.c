@@ -403,7 +403,7 @@ static int await_serving(pid_t pid, const char *log)
  * it is pthread_create that says no, as it would. */
 static void a_thread_refused_at_the_start_ends_the_worker_with_a_message(void **state)
 {
-    enum { THREADS = 4 + 2 }; /* for requests, and attendants of the store */
+    enum { THREADS = 1 + 4 + 2 }; /* for the log, for requests, and attendants of the store */
     const char *const argv[] = {"scripts/service", "worker", NULL, site.program, NULL};
     const char *words[5];
     struct scarcity scarcity;

@@ -1,0 +1,227 @@
+/* The thread that writes the log, so that whoever does not read it stops nobody else.
+ *
+ * It is woken for the first line, and then writes at most every WRITE_EVERY_MS, all lines that have come at
+ * once: so under load a line costs whoever logs it no system call, and the thread a part of one. */
+#include "base/log_writer.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/log_queue.h"
+#include "base/log_target.h"
+#include "base/metrics.h"
+
+enum {
+    WRITE_EVERY_MS = 20,
+    STOP_MS = 1000,
+    STACK_BYTES = 256 * 1024,
+};
+
+/* What the thread waits for. */
+enum awaited { NOTHING, ANY_LINE, HALF_FULL };
+
+static struct {
+    log_say_dropped *say_dropped;
+    bool is_running; /* set before there is a second thread, and never unset */
+    pthread_t thread;
+    pthread_mutex_t mutex; /* guards what follows; never held across a write */
+    pthread_cond_t lines_or_stop, end;
+    struct log_queue queue;
+    enum awaited awaited;
+    bool has_ended;
+    /* not guarded */
+    atomic_bool stopping;
+    atomic_uint_fast64_t unwritten; /* lines of the batch in hand */
+} self = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+
+/* Whether the time has come before anybody signalled. */
+static bool wait_until(pthread_cond_t *condition, int64_t at_ms)
+{
+    struct timespec at = clock_timespec(at_ms);
+
+    return pthread_cond_timedwait(condition, &self.mutex, &at) == ETIMEDOUT;
+}
+
+static uint64_t count_lines(const char *text, size_t len)
+{
+    uint64_t lines = 0;
+
+    for (size_t i = 0; i < len; i++) {
+        lines += text[i] == '\n';
+    }
+    return lines;
+}
+
+/* Waits for room as long as the process runs; false where it ends before there is any. */
+static bool write_all(const char *text, size_t len)
+{
+    while (len > 0) {
+        size_t written = log_target_write(text, len);
+
+        if (written == 0 && self.stopping) {
+            return false;
+        }
+        (void)atomic_fetch_sub(&self.unwritten, count_lines(text, written));
+        text += written;
+        len -= written;
+    }
+    return true;
+}
+
+static bool write_batch(const struct log_batch *batch)
+{
+    char line[LOG_LINE_MAX_BYTES];
+
+    self.unwritten = batch->lines;
+    if (!write_all(batch->text, batch->len)) {
+        return false;
+    }
+    self.unwritten = batch->dropped > 0; /* the line that says so */
+    return batch->dropped == 0 || write_all(line, self.say_dropped(batch->dropped, line));
+}
+
+/* The caller holds the mutex. */
+static void wait_for_lines(void)
+{
+    while (log_queue_is_empty(&self.queue) && !self.stopping) {
+        self.awaited = ANY_LINE;
+        (void)pthread_cond_wait(&self.lines_or_stop, &self.mutex);
+    }
+    self.awaited = NOTHING;
+}
+
+/* Lets lines gather, unless they are many already. The caller holds the mutex. */
+static void let_gather(void)
+{
+    int64_t until_ms = clock_now_ms() + WRITE_EVERY_MS;
+    bool is_time = false;
+
+    while (!is_time && !log_queue_is_half_full(&self.queue) && !self.stopping) {
+        self.awaited = HALF_FULL;
+        is_time = wait_until(&self.lines_or_stop, until_ms);
+    }
+    self.awaited = NOTHING;
+}
+
+static void *run(void *unused)
+{
+    bool ok = true;
+
+    (void)unused;
+    (void)pthread_mutex_lock(&self.mutex);
+    while (ok) {
+        struct log_batch batch;
+
+        wait_for_lines();
+        if (log_queue_is_empty(&self.queue)) {
+            break; /* at the process's end */
+        }
+        batch = log_queue_take(&self.queue);
+        (void)pthread_mutex_unlock(&self.mutex);
+        ok = write_batch(&batch);
+        (void)pthread_mutex_lock(&self.mutex);
+        let_gather();
+    }
+    self.has_ended = true;
+    (void)pthread_cond_signal(&self.end);
+    (void)pthread_mutex_unlock(&self.mutex);
+    return NULL;
+}
+
+/* At the process's end. A thread that is stuck in a write ends with the process. */
+static void end_writer(void)
+{
+    int64_t until_ms = clock_now_ms() + STOP_MS;
+    bool has_ended;
+    uint64_t lost;
+
+    (void)pthread_mutex_lock(&self.mutex);
+    self.stopping = true;
+    (void)pthread_cond_signal(&self.lines_or_stop);
+    while (!self.has_ended && !wait_until(&self.end, until_ms)) {
+    }
+    has_ended = self.has_ended;
+    lost = self.unwritten + self.queue.lines;
+    (void)pthread_mutex_unlock(&self.mutex);
+    metrics_count_many(METRICS_LOG_LINES_DROPPED, lost);
+    if (has_ended) {
+        (void)pthread_join(self.thread, NULL);
+    }
+}
+
+/* Its waits end by a clock that nobody sets. */
+static void set_up_conditions(void)
+{
+    pthread_condattr_t attributes;
+
+    (void)pthread_condattr_init(&attributes);
+    (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(&self.lines_or_stop, &attributes);
+    (void)pthread_cond_init(&self.end, &attributes);
+    (void)pthread_condattr_destroy(&attributes);
+}
+
+/* It takes no signals: those are for who waits for them. */
+static int start_thread(void)
+{
+    pthread_attr_t attributes;
+    sigset_t all, before;
+    int error;
+
+    (void)sigfillset(&all);
+    (void)pthread_attr_init(&attributes);
+    (void)pthread_attr_setstacksize(&attributes, STACK_BYTES);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    error = pthread_create(&self.thread, &attributes, run, NULL);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    (void)pthread_attr_destroy(&attributes);
+    return error;
+}
+
+bool log_writer_start(log_say_dropped *say_dropped)
+{
+    int error;
+
+    if (!log_queue_open(&self.queue)) {
+        return false;
+    }
+    set_up_conditions();
+    self.say_dropped = say_dropped;
+    error = start_thread();
+    if (error != 0) {
+        log_queue_close(&self.queue);
+        errno = error;
+        return false;
+    }
+    (void)atexit(end_writer);
+    self.is_running = true;
+    return true;
+}
+
+bool log_writer_put(const char *line, size_t len)
+{
+    bool is_awaited;
+
+    if (!self.is_running) {
+        return false;
+    }
+    (void)pthread_mutex_lock(&self.mutex);
+    if (!log_queue_put(&self.queue, line, len)) {
+        metrics_count(METRICS_LOG_LINES_DROPPED);
+    }
+    is_awaited =
+        self.awaited == ANY_LINE || (self.awaited == HALF_FULL && log_queue_is_half_full(&self.queue));
+    if (is_awaited) {
+        self.awaited = NOTHING; /* once is enough */
+    }
+    (void)pthread_mutex_unlock(&self.mutex);
+    if (is_awaited) {
+        (void)pthread_cond_signal(&self.lines_or_stop);
+    }
+    return true;
+}

@@ -1,0 +1,465 @@
+/* A log that nobody reads, or that finds no room: requests are answered all the same, the worker ends when it
+ * is told to, and what is missing in the log is counted, there and in the metrics. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "harness/ledger.h"
+
+enum { CLIENTS = 8, DEADLINE_MS = 8000, PATIENCE_MS = 120000, TEXT_MAX = 4 * 1024 * 1024 };
+
+#define METRICS_TOKEN "scraped-by-the-unread-log-test"
+static const char metrics_setting[] = "INCIDENTS_METRICS_TOKEN=" METRICS_TOKEN;
+static const char dropped_here[] = " lines were dropped here: the log was not read, or had no room";
+
+static struct site site;
+static char place[100];       /* the log: a FIFO, a file, or the socket that stands for /dev/log */
+static char log_setting[192]; /* INCIDENTS_LOG */
+static int reader = -1;       /* of the FIFO or the socket */
+static char text[TEXT_MAX];   /* what the log has said since it was read again */
+static size_t text_len;
+
+/* ---- The worker and its log ---- */
+
+static void start_worker(void)
+{
+    const char *const settings[] = {metrics_setting, "INCIDENTS_DEADLINE_MS=8000", log_setting, NULL};
+
+    site_start_worker(&site, settings);
+}
+
+/* A place of its own for each test. */
+static void set_place(const char *name)
+{
+    (void)snprintf(place, sizeof place, "%s/%s", site.directory, name);
+    (void)snprintf(log_setting, sizeof log_setting, "INCIDENTS_LOG=%s", place);
+    text_len = 0;
+    text[0] = '\0';
+}
+
+/* Reads what there is; false at its end, or where there is nothing now. */
+static bool read_more(int fd)
+{
+    ssize_t got;
+
+    assert_true(text_len < TEXT_MAX - 1);
+    got = read(fd, text + text_len, TEXT_MAX - 1 - text_len);
+    text_len += got > 0 ? (size_t)got : 0;
+    text[text_len] = '\0';
+    if (got > 0 && text[text_len - 1] != '\n' && strncmp(text, "<", 1) == 0) { /* a datagram is a line */
+        text[text_len++] = '\n';
+        text[text_len] = '\0';
+    }
+    return got > 0;
+}
+
+static void read_all(void)
+{
+    int fd = reader;
+
+    if (fd < 0) {
+        fd = open(place, O_RDONLY | O_CLOEXEC);
+        text_len = 0;
+    }
+    assert_true(fd >= 0);
+    while (read_more(fd)) {
+    }
+    if (fd != reader) {
+        (void)close(fd);
+    }
+}
+
+static void await_in_log(const char *wanted)
+{
+    int64_t deadline_ms = clock_now_ms() + PATIENCE_MS;
+
+    for (read_all(); strstr(text, wanted) == NULL; read_all()) {
+        if (clock_now_ms() > deadline_ms) {
+            fail_msg("the log does not say \"%s\" but: %.2000s", wanted, text);
+        }
+        clock_sleep_ms(5);
+    }
+}
+
+/* ---- What is missing ---- */
+
+static long count_in_metrics(void)
+{
+    static const char series[] = "\nincidents_log_lines_dropped_total ";
+    static const struct call call = {
+        .verb = "GET", .path = "metrics", .authorization = "Bearer " METRICS_TOKEN};
+    struct answer answer;
+    const char *value;
+    long count;
+
+    http_through_nginx(&site, &call, &answer);
+    assert_int_equal(answer.status, 200);
+    value = strstr(answer.body, series);
+    assert_non_null(value);
+    count = strtol(value + sizeof series - 1, NULL, 10);
+    answer_free(&answer);
+    return count;
+}
+
+static long count_in_log(void)
+{
+    long count = 0;
+
+    for (const char *at = text; (at = strstr(at, dropped_here)) != NULL; at++) {
+        const char *number = at;
+
+        while (number > text && number[-1] >= '0' && number[-1] <= '9') {
+            number--;
+        }
+        count += strtol(number, NULL, 10);
+    }
+    return count;
+}
+
+/* Under load, until lines are dropped: nothing is refused, and nothing lost. */
+static void serve_until_lines_are_dropped(const char *name)
+{
+    int64_t deadline_ms = clock_now_ms() + PATIENCE_MS;
+    struct ledger *ledger = ledger_open(&site, CLIENTS, name, DEADLINE_MS);
+    long before = count_in_metrics();
+    struct ledger_figures figures;
+
+    while (count_in_metrics() == before) {
+        assert_true(clock_now_ms() < deadline_ms);
+        clock_sleep_ms(20);
+    }
+    (void)ledger_await_200(ledger, clock_now_ms());
+    ledger_close(ledger, &figures);
+    assert_true(figures.kept > 0);
+    assert_int_equal(figures.kept, figures.requests);
+}
+
+static void send_marked(const char *id, char field[64])
+{
+    char header[64];
+    const struct call call = {.verb = "GET", .path = "healthz", .headers = {header}};
+    struct answer answer;
+
+    (void)snprintf(header, sizeof header, "X-Request-Id: %s", id);
+    (void)snprintf(field, 64, "request_id=\"%s\"", id);
+    http_through_nginx(&site, &call, &answer);
+    assert_int_equal(answer.status, 200);
+    answer_free(&answer);
+}
+
+/* The log is read again, or has room: it says how many lines are missing, where they are missing, and as many
+ * as the metrics say. */
+static void check_count(long before)
+{
+    const char *first, *marked;
+    char field[64];
+
+    await_in_log(dropped_here);
+    send_marked("after-it", field);
+    await_in_log(field);
+    assert_int_equal(count_in_log(), count_in_metrics() - before);
+    first = strstr(text, dropped_here);
+    marked = strstr(text, field);
+    assert_true(first < marked);
+    if (strncmp(text, "<", 1) != 0) { /* no line is cut, nor glued to another */
+        for (const char *line = text; *line != '\0'; line += strcspn(line, "\n") + 1) {
+            assert_int_equal(strncmp(line, "20", 2), 0);
+        }
+    }
+}
+
+/* ---- Each kind of log ---- */
+
+/* The FIFO is the worker's standard error, as that of a web server or a supervisor would be; its one reader
+ * is this test. */
+static void standard_error_is_not_read(void **state)
+{
+    char log[sizeof site.worker_log];
+    long before;
+
+    (void)state;
+    site_stop_worker(&site);
+    set_place("stderr");
+    (void)snprintf(log_setting, sizeof log_setting, "INCIDENTS_LOG=stderr");
+    assert_int_equal(mkfifo(place, 0666), 0);
+    assert_int_equal(chmod(place, 0666), 0);
+    reader = open(place, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    (void)snprintf(log, sizeof log, "%s", site.worker_log);
+    (void)snprintf(site.worker_log, sizeof site.worker_log, "%s", place);
+    start_worker();
+    (void)snprintf(site.worker_log, sizeof site.worker_log, "%s", log);
+    before = count_in_metrics();
+    serve_until_lines_are_dropped("stderr");
+    check_count(before);
+    serve_until_lines_are_dropped("stderr again");
+    site_stop_worker(&site); /* within 30 s, with status 0 */
+    start_worker();
+}
+
+/* A worker that starts does not wait for a reader either. */
+static void the_file_is_a_fifo_that_nobody_reads(void **state)
+{
+    long before;
+
+    (void)state;
+    site_stop_worker(&site);
+    set_place("fifo");
+    assert_int_equal(mkfifo(place, 0666), 0);
+    assert_int_equal(chmod(place, 0666), 0);
+    start_worker();
+    before = count_in_metrics();
+    serve_until_lines_are_dropped("fifo");
+    reader = open(place, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    check_count(before);
+    assert_non_null(strstr(text, "serving FastCGI")); /* what came first was kept */
+    (void)close(reader);                              /* and the reader goes */
+    serve_until_lines_are_dropped("fifo again");
+    site_stop_worker(&site);
+    reader = -1;
+    start_worker();
+}
+
+/* By the worker's user: root may lack the right to change the limits of others. */
+static void limit_file_size(const char *bytes)
+{
+    char pid[24], limit[40];
+    const char *const argv[] = {
+        "/usr/bin/setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups", "--",
+        "/usr/bin/prlimit", "--pid",   pid,        limit,     NULL};
+
+    (void)snprintf(pid, sizeof pid, "%d", (int)site.worker);
+    (void)snprintf(limit, sizeof limit, "--fsize=%s:", bytes);
+    assert_int_equal(process_run(geteuid() == 0 ? argv : argv + 7, NULL, NULL, 0)->status, 0);
+}
+
+/* A limit of the file's size is a disk that is full, for who is no root either. */
+static void the_file_reaches_its_limit(void **state)
+{
+    long before;
+
+    (void)state;
+    site_stop_worker(&site);
+    set_place("limited");
+    start_worker();
+    limit_file_size("65536");
+    before = count_in_metrics();
+    serve_until_lines_are_dropped("limited");
+    limit_file_size("unlimited");
+    check_count(before);
+    limit_file_size("1024");
+    serve_until_lines_are_dropped("limited again");
+    site_stop_worker(&site);
+    start_worker();
+}
+
+/* A file system of its own, which only this program and what it starts from now on see. */
+static bool mount_small_disk(const char *directory)
+{
+    return unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+           mkdir(directory, 0777) == 0 && mount("small", directory, "tmpfs", 0, "size=64k,mode=0777") == 0;
+}
+
+static void the_disk_is_full(void **state)
+{
+    char directory[96], ballast[128];
+    long before;
+
+    (void)state;
+    (void)snprintf(directory, sizeof directory, "%s/disk", site.directory);
+    (void)snprintf(ballast, sizeof ballast, "%s/ballast", directory);
+    if (!mount_small_disk(directory)) {
+        print_message("SKIPPED: a file system of its own is not to be had here: %s\n", strerror(errno));
+        skip();
+    }
+    site_stop_worker(&site);
+    set_place("disk/log");
+    start_worker();
+    before = count_in_metrics();
+    serve_until_lines_are_dropped("disk");
+    assert_int_equal(mount(NULL, directory, NULL, MS_REMOUNT, "size=8m"), 0);
+    check_count(before);
+    (void)snprintf(log_setting, sizeof log_setting, "INCIDENTS_LOG=%s/disk/log", site.directory);
+    assert_int_equal(truncate(place, 0), 0);
+    assert_int_equal(mount(NULL, directory, NULL, MS_REMOUNT, "size=4k"), 0);
+    serve_until_lines_are_dropped("disk again");
+    site_stop_worker(&site);
+    assert_int_equal(umount2(directory, MNT_DETACH), 0);
+    set_place("after-the-disk");
+    start_worker();
+}
+
+/* The worker gets a /dev of its own, whose log is ours; as root of a namespace of its own, whoever runs this.
+ */
+static bool write_wrapper(const char *program, const char *dev)
+{
+    FILE *wrapper = fopen(site.program, "we");
+
+    if (wrapper == NULL || fchmod(fileno(wrapper), 0755) != 0) {
+        return false;
+    }
+    (void)fprintf(wrapper,
+                  "#!/bin/sh\n"
+                  "if mountpoint -q /dev; then holder=/dev; else holder=/; fi\n"
+                  "export holder\n"
+                  "exec unshare --mount --propagation=unchanged --map-root-user /bin/sh -c '\n"
+                  "    mount --make-private $holder && mount --bind /dev/shm \"$1/shm\" &&\n"
+                  "    mount --bind /dev/null \"$1/null\" && mount --rbind \"$1\" /dev &&\n"
+                  "    exec \"$2\"' sh '%s' '%s'\n",
+                  dev, program);
+    return fclose(wrapper) == 0;
+}
+
+static void make_dev(const char *dev)
+{
+    char path[160];
+    int fd;
+
+    assert_int_equal(mkdir(dev, 0755), 0);
+    (void)snprintf(path, sizeof path, "%s/shm", dev);
+    assert_int_equal(mkdir(path, 0755), 0);
+    (void)snprintf(path, sizeof path, "%s/null", dev);
+    fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+    assert_true(fd >= 0);
+    (void)close(fd);
+}
+
+static void bind_log(void)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+    (void)snprintf(address.sun_path, sizeof address.sun_path, "%s", place);
+    reader = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    assert_int_equal(bind(reader, (const struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(chmod(place, 0666), 0);
+}
+
+static bool namespaces_are_allowed(void)
+{
+    static const char *const argv[] = {"/usr/bin/unshare", "--mount", "--map-root-user", "/bin/true", NULL};
+
+    return process_run(argv, NULL, NULL, 0)->status == 0;
+}
+
+static void syslog_is_not_read(void **state)
+{
+    char program[SITE_PATH_MAX], dev[96];
+    long before;
+
+    (void)state;
+    if (!namespaces_are_allowed()) {
+        print_message("SKIPPED: a /dev of its own is not to be had here\n");
+        skip();
+    }
+    site_stop_worker(&site);
+    (void)snprintf(dev, sizeof dev, "%s/dev", site.directory);
+    make_dev(dev);
+    set_place("dev/log");
+    (void)snprintf(log_setting, sizeof log_setting, "INCIDENTS_LOG=syslog");
+    bind_log();
+    (void)snprintf(program, sizeof program, "%s", site.program);
+    (void)snprintf(site.program, sizeof site.program, "%s/in-its-own-dev", site.directory);
+    assert_true(write_wrapper(program, dev));
+    start_worker();
+    (void)snprintf(site.program, sizeof site.program, "%s", program);
+    before = count_in_metrics();
+    serve_until_lines_are_dropped("syslog");
+    check_count(before);
+    assert_int_equal(strncmp(text, "<30>", 4), 0); /* RFC 5424 section 6.2.1: daemon, info */
+    serve_until_lines_are_dropped("syslog again");
+    site_stop_worker(&site);
+    (void)close(reader);
+    reader = -1;
+    set_place("after-syslog");
+    start_worker();
+}
+
+/* ---- Plain CGI ---- */
+
+/* Runs one request whose standard error is that descriptor. */
+static void answer_by_cgi(int standard_error)
+{
+    static const struct call call = {.path = "incidents.upsert",
+                                     .body = "{\"reference_id\":\"cgi\",\"started_at\":\"2024-01-01\"}"};
+    char program[SITE_PATH_MAX];
+    struct answer answer;
+    FILE *wrapper;
+
+    (void)snprintf(program, sizeof program, "%s", site.program);
+    (void)snprintf(site.program, sizeof site.program, "%s/unread-cgi", site.directory);
+    wrapper = fopen(site.program, "we");
+    assert_non_null(wrapper);
+    (void)fprintf(wrapper, "#!/bin/bash\nexec '%s' 2>&%d\n", program, standard_error);
+    assert_int_equal(fchmod(fileno(wrapper), 0755), 0);
+    assert_int_equal(fclose(wrapper), 0);
+    http_as_cgi(&site, &call, &answer);
+    assert_int_equal(answer.status, 200);
+    answer_free(&answer);
+    (void)snprintf(site.program, sizeof site.program, "%s", program);
+}
+
+static void a_cgi_program_ends_though_nobody_reads_its_standard_error(void **state)
+{
+    static char filler[4096];
+    int ends[2];
+
+    (void)state;
+    assert_int_equal(pipe(ends), 0);
+    assert_int_equal(fcntl(ends[1], F_SETFL, O_NONBLOCK), 0);
+    while (write(ends[1], filler, sizeof filler) > 0) {
+    }
+    assert_int_equal(fcntl(ends[1], F_SETFL, 0), 0);
+    answer_by_cgi(ends[1]);
+    (void)close(ends[0]); /* nobody is left who could */
+    answer_by_cgi(ends[1]);
+    (void)close(ends[1]);
+}
+
+static int start(void **state)
+{
+    (void)state;
+    (void)site_remove_metrics(METRICS_TOKEN);
+    site_start(&site, NULL);
+    site_stop_worker(&site);
+    set_place("first");
+    start_worker();
+    return 0;
+}
+
+static int finish(void **state)
+{
+    (void)state;
+    crowd_abandon_all();
+    http_close();
+    site_stop(&site);
+    (void)site_remove_metrics(METRICS_TOKEN);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(standard_error_is_not_read),
+        cmocka_unit_test(the_file_is_a_fifo_that_nobody_reads),
+        cmocka_unit_test(the_file_reaches_its_limit),
+        cmocka_unit_test(syslog_is_not_read),
+        cmocka_unit_test(the_disk_is_full),
+        cmocka_unit_test(a_cgi_program_ends_though_nobody_reads_its_standard_error),
+    };
+
+    return cmocka_run_group_tests_name("a log that is not read", tests, start, finish);
+}
