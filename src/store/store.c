@@ -30,6 +30,7 @@ enum {
     HOLD_MAX = 64,                     /* unless so many requests wait already */
     BACKOFF_FIRST_MS = 20,
     BACKOFF_MAX_MS = 500,
+    BACKOFF_FRACTION = 16,  /* of the time left, at most */
     TOO_LATE_FRACTION = 10, /* a request with less than this part of its time left would only end its
                                batch early */
     PROBE_EVERY_MS = 500,   /* while the database is away and nobody asks */
@@ -394,15 +395,22 @@ static enum item_outcome outcome_alone(enum database_result result)
 }
 
 /* How long to wait before another attempt: not at all before the first, for a connection may just have gone
- * stale; then ever longer, at random, so that not all come at once. The caller holds the mutex. */
+ * stale; then ever longer, at random, so that not all come at once. Whoever has little time left tries more
+ * often: of many processes that want one of few connections, those that came first should not come last. The
+ * caller holds the mutex. */
 static int64_t back_off_ms(struct store *store, int attempts)
 {
-    int64_t longest_ms;
+    const struct ticket *last = TAILQ_LAST(&store->tickets, tickets);
+    int64_t longest_ms, left_ms;
 
     if (attempts == 0) {
         return 0;
     }
     longest_ms = attempts < 6 ? (int64_t)BACKOFF_FIRST_MS << (attempts - 1) : BACKOFF_MAX_MS;
+    if (last != NULL) {
+        left_ms = give_up_at_ms(store, last) - clock_now_ms();
+        longest_ms = sooner(longest_ms, later(left_ms / BACKOFF_FRACTION, BACKOFF_FIRST_MS));
+    }
     return longest_ms / 2 + rand_r(&store->seed) % (longest_ms / 2 + 1);
 }
 
@@ -652,7 +660,8 @@ static void open_connection(struct store *store, struct carrier *carrier)
         put_back(store, carrier);
         call_attendant(store, clock_now_ms());
     } else {
-        store->connect_at_ms = clock_now_ms() + back_off_ms(store, store->connect_failures++);
+        /* Who has just been refused a connection would be refused again. */
+        store->connect_at_ms = clock_now_ms() + back_off_ms(store, ++store->connect_failures);
         carrier->result = DATABASE_UNREACHABLE;
         bring_back(store, carrier);
         hand_over(store);
