@@ -206,30 +206,41 @@ static void count_stored(struct import *import, const struct window_record *reco
     import->unchanged += record->outcome == ITEM_UNCHANGED;
 }
 
-/* A record is done, and all before it are. */
+/* Says what is wrong with a record, and keeps it. False where that fails. */
+static bool reject(struct import *import, const struct window_record *record)
+{
+    bool is_lost = record->error.code == ERROR_REQUEST_TOO_LARGE && import->rejects.file != NULL;
+
+    progress_clear(&import->progress);
+    (void)fprintf(stderr, "%s:%llu: %s: %s%s\n", import->source.name, (unsigned long long)record->line,
+                  outcome_text(record->error.code), record->error.message,
+                  is_lost ? " (and is not in the file of rejects)" : "");
+    if (!is_lost && !rejects_add(&import->rejects, record->text)) {
+        return false;
+    }
+    import->bad++;
+    import->is_cut = import->is_cut || record->is_last;
+    return true;
+}
+
+/* A record is done, and all before it are. Behind a bad one that could not be kept none is: the next import
+ * begins with that one. */
 static void take_done(void *context, const struct window_record *record)
 {
     struct import *import = context;
 
-    import->done++;
-    import->bytes_done = record->end;
+    if (import->rejects.failed) {
+        return;
+    }
     if (record->state == WINDOW_STORED) {
         count_stored(import, record);
     } else if (record->state == WINDOW_LEFT_OUT) {
         import->left_out++;
-    } else {
-        bool is_lost = record->error.code == ERROR_REQUEST_TOO_LARGE && import->rejects.file != NULL;
-
-        import->bad++;
-        import->is_cut = import->is_cut || record->is_last;
-        progress_clear(&import->progress);
-        (void)fprintf(stderr, "%s:%llu: %s: %s%s\n", import->source.name, (unsigned long long)record->line,
-                      outcome_text(record->error.code), record->error.message,
-                      is_lost ? " (and is not in the file of rejects)" : "");
-        if (!is_lost) {
-            rejects_add(&import->rejects, record->text);
-        }
+    } else if (!reject(import, record)) {
+        return;
     }
+    import->done++;
+    import->bytes_done = record->end;
 }
 
 static enum window_state judge(struct import *import, const struct source_record *read,
@@ -289,7 +300,7 @@ static void skip_record(struct import *import, const struct source_record *read)
 
 static bool has_room(struct import *import)
 {
-    while (!import->is_interrupted && !window_is_refused(&import->window)) {
+    while (!import->is_interrupted && !import->rejects.failed && !window_is_refused(&import->window)) {
         bool is_room = window_wait_for_room(&import->window, true);
 
         progress_show(&import->progress, import->done, import->bytes_done);
@@ -499,7 +510,7 @@ static bool run(struct import *import)
     }
     is_all_read = is_all_read && import->read == import->done && !import->is_cut;
     print_sum(import, is_all_read);
-    return is_all_read && import->bad == 0 && fflush(stdout) == 0;
+    return is_all_read && import->bad == 0;
 }
 
 static int import_file(const struct import_options *options)

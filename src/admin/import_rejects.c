@@ -60,6 +60,10 @@ bool rejects_open(struct rejects *rejects, const char *path, const struct source
     }
     if (rejects->file == NULL) {
         (void)close(fd);
+    } else {
+        (void)setvbuf(rejects->file, NULL, _IONBF,
+                      0); /* what is not written shall not be tried again later */
+        rejects->end = ftello(rejects->file);
     }
     return rejects->file != NULL;
 }
@@ -74,45 +78,66 @@ bool rejects_set_header(struct rejects *rejects, struct slice header)
     return rejects->header != NULL;
 }
 
-static void write_bytes(struct rejects *rejects, const char *data, size_t len)
+static bool write_bytes(struct rejects *rejects, const char *data, size_t len)
 {
-    rejects->failed = rejects->failed || (len > 0 && fwrite(data, 1, len, rejects->file) != len);
+    return len == 0 || fwrite(data, 1, len, rejects->file) == len;
 }
 
-void rejects_add(struct rejects *rejects, struct slice record)
+static bool write_record(struct rejects *rejects, struct slice record)
+{
+    if (rejects->kind == SOURCE_VALUES) {
+        return write_bytes(rejects, rejects->is_empty ? "[\n" : ",\n", 2) &&
+               write_bytes(rejects, record.data, record.len);
+    }
+    return (!rejects->is_empty || rejects->header == NULL ||
+            (write_bytes(rejects, rejects->header, rejects->header_len) && write_bytes(rejects, "\n", 1))) &&
+           write_bytes(rejects, record.data, record.len) && write_bytes(rejects, "\n", 1);
+}
+
+/* Takes out what of a record went in before the disk was full: who goes on later must not find half a one. */
+static void take_back(struct rejects *rejects)
+{
+    rejects->failed = true;
+    (void)complain("unable to write %s: %s", rejects->path, strerror(errno));
+    if (ftruncate(fileno(rejects->file), rejects->end) != 0 ||
+        fseeko(rejects->file, rejects->end, SEEK_SET) != 0) {
+        (void)complain("unable to take half a record out of %s: %s", rejects->path, strerror(errno));
+    }
+}
+
+bool rejects_add(struct rejects *rejects, struct slice record)
 {
     if (rejects->file == NULL) {
-        return;
+        return true;
     }
-    if (rejects->kind == SOURCE_VALUES) {
-        write_bytes(rejects, rejects->is_empty ? "[\n" : ",\n", 2);
-    } else if (rejects->is_empty && rejects->header != NULL) {
-        write_bytes(rejects, rejects->header, rejects->header_len);
-        write_bytes(rejects, "\n", 1);
-    }
-    write_bytes(rejects, record.data, record.len);
-    if (rejects->kind != SOURCE_VALUES) {
-        write_bytes(rejects, "\n", 1);
+    if (rejects->failed || !write_record(rejects, record)) {
+        if (!rejects->failed) {
+            take_back(rejects);
+        }
+        return false;
     }
     rejects->is_empty = false;
-    rejects->failed = fflush(rejects->file) != 0 || rejects->failed;
+    rejects->end = ftello(rejects->file);
+    return true;
 }
 
 bool rejects_close(struct rejects *rejects)
 {
+    bool ok = true;
+
     free(rejects->header);
     rejects->header = NULL;
     if (rejects->file == NULL) {
         return true;
     }
     if (rejects->kind == SOURCE_VALUES && !rejects->is_empty) {
-        write_bytes(rejects, array_end, ARRAY_END_BYTES);
+        ok = write_bytes(rejects, array_end, ARRAY_END_BYTES);
     }
-    rejects->failed = fclose(rejects->file) != 0 || rejects->failed;
+    ok = fclose(rejects->file) == 0 && ok;
     rejects->file = NULL;
     if (rejects->is_empty && rejects->is_new) {
         (void)unlink(rejects->path);
     }
-    return !rejects->failed ||
-           complain("unable to write %s: %s", rejects->path, "the bad records are not all in it");
+    return (ok || complain("unable to write the end of %s: %s", rejects->path, strerror(errno))) &&
+           !rejects->failed;
 }

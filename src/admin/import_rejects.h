@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stdio.h>
+#include <sys/types.h>
 
 #include "admin/import_source.h"
 
@@ -14,8 +15,9 @@ struct rejects {
     char *header; /* of rows; written before the first */
     size_t header_len;
     bool is_new; /* this import made the file */
+    off_t end;   /* of what is whole */
     bool is_empty;
-    bool failed;
+    bool failed; /* a record did not go in, and no more shall */
 };
 
 /* Makes the file for records of the source. One that holds something already is added to where `resumes`, and
@@ -25,11 +27,12 @@ bool rejects_open(struct rejects *rejects, const char *path, const struct source
 /* The header that rows stand below. False when out of memory. */
 bool rejects_set_header(struct rejects *rejects, struct slice header);
 
-/* Adds a record. What goes wrong is said by rejects_close. */
-void rejects_add(struct rejects *rejects, struct slice record);
+/* Adds a record. False, with a message on standard error, where that fails: then nothing of it is in the
+ * file. */
+bool rejects_add(struct rejects *rejects, struct slice record);
 
-/* Ends the file, and removes it where it is empty. False, with a message on standard error, where something
- * in it could not be written. One that is all zero is fine. */
+/* Ends the file, and removes it where it is empty. False, with a message on standard error, where that fails,
+ * and where a record could not be added. One that is all zero is fine. */
 bool rejects_close(struct rejects *rejects);
 
 #endif

@@ -193,7 +193,7 @@ static bool show(PGconn *session, const char *id, bool as_json)
         ok = print_services(session, id);
     }
     PQclear(result);
-    return ok && fflush(stdout) == 0 && !ferror(stdout);
+    return ok;
 }
 
 int command_show(int argc, char **argv)

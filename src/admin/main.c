@@ -1,10 +1,13 @@
 /* incidentctl: the administrator's tool. */
+#include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 
 #include "admin/command.h"
+#include "admin/complain.h"
 
 static const struct {
     const char *name;
@@ -78,10 +81,8 @@ static int usage(FILE *stream, int status)
     return status;
 }
 
-int main(int argc, char **argv)
+static int run(int argc, char **argv)
 {
-    /* No core dump: the owner's password and bearer tokens are in our memory (prctl(2)). */
-    (void)prctl(PR_SET_DUMPABLE, 0);
     if (argc == 2 && strcmp(argv[1], "--version") == 0) {
         (void)printf("incidentctl %s\n", VERSION);
         return EXIT_SUCCESS;
@@ -95,4 +96,25 @@ int main(int argc, char **argv)
         }
     }
     return usage(stderr, EXIT_USAGE);
+}
+
+/* Whatever a command says must have been written: a script would take half of it for all. */
+static int finish(int status)
+{
+    bool had_failed = ferror(stdout) != 0;
+
+    if (fflush(stdout) == 0 && !had_failed) {
+        return status;
+    }
+    (void)complain("unable to write to standard output%s%s", had_failed ? "" : ": ",
+                   had_failed ? "" : strerror(errno));
+    return status == EXIT_SUCCESS ? EXIT_FAILURE : status;
+}
+
+int main(int argc, char **argv)
+{
+    /* No core dump: the owner's password and bearer tokens are in our memory (prctl(2)). */
+    (void)prctl(PR_SET_DUMPABLE, 0);
+    (void)signal(SIGXFSZ, SIG_IGN); /* a file that reaches its limit is an error that can be told */
+    return finish(run(argc, argv));
 }

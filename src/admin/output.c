@@ -13,7 +13,7 @@
 
 static bool fail(const char *path)
 {
-    return complain("unable to write %s: %s", *path == '\0' ? "to standard output" : path, strerror(errno));
+    return complain("unable to write %s: %s", path, strerror(errno));
 }
 
 static bool find_target(struct output *output, const char *path)
@@ -95,12 +95,14 @@ static void sync_directory(const char *path)
 
 bool output_close(struct output *output, bool is_whole)
 {
-    bool is_beside = output->beside[0] != '\0', ok = fflush(output->stream) == 0 && !ferror(output->stream);
+    bool is_beside = output->beside[0] != '\0', ok;
 
-    ok = ok && (!is_beside || !is_whole || fsync(fileno(output->stream)) == 0);
-    if (output->target[0] != '\0') {
-        ok = fclose(output->stream) == 0 && ok;
+    if (output->target[0] == '\0') {
+        return true; /* main looks at standard output */
     }
+    ok = fflush(output->stream) == 0 && !ferror(output->stream);
+    ok = ok && (!is_beside || !is_whole || fsync(fileno(output->stream)) == 0);
+    ok = fclose(output->stream) == 0 && ok;
     if (is_beside && is_whole && ok) {
         ok = rename(output->beside, output->target) == 0;
     }

@@ -79,7 +79,7 @@ static bool write_text(const struct report *report)
     bool knows_utf8 = setlocale(LC_CTYPE, "") != NULL && strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
 
     report_write_text(report, terminal_columns(), knows_utf8, stdout);
-    return (fflush(stdout) == 0 && !ferror(stdout)) || complain("unable to write to standard output");
+    return true;
 }
 
 static bool write_html(const struct report *report, const char *file)

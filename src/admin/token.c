@@ -175,7 +175,7 @@ static bool add_token(PGconn *session, struct slice token, size_t shown, const s
 static bool show_token(const char *token, const char *label)
 {
     (void)fprintf(stderr, "The token \"%s\" is shown this once; keep it well:\n", label);
-    return printf("%s\n", token) > 0 && fflush(stdout) == 0;
+    return printf("%s\n", token) > 0;
 }
 
 static bool create(PGconn *session, const struct token_options *options)
