@@ -225,13 +225,13 @@ citus-test: ## do docs/operations.md's chapter on Citus, and the contract's case
 
 ON_CITUS := contract_nginx long_values history look export
 
-bench: ## measure this program beside pgbench, PHP-FPM and Fastify (a quarter of an hour)
+bench: ## measure this program beside pgbench, PHP-FPM, Fastify and Go (20 minutes)
 	@scripts/setup bench
 	@$(MAKE) --no-print-directory $(JOBS) $(BUILD)/incidents.fcgi $(BUILD)/incidentctl $(BUILD)/bench/connect
 	@BUILD='$(BUILD)' bench/run
 
 bench-compare: ## measure BASELINE=directory, another checkout, and this one in one run; FIGURES="postgres ..." for some
-	@scripts/setup bench-compare
+	@scripts/setup bench-compare $(if $(FIGURES),$(filter bench-peers,$(FIGURES:%=bench-%)),bench-peers)
 	@$(MAKE) --no-print-directory $(JOBS) $(BUILD)/incidents.fcgi $(BUILD)/incidentctl $(PARTNERS:%=$(BUILD)/bench/%)
 	@BASELINE='$(subst ','\'',$(BASELINE))' FIGURES='$(FIGURES)' ROUNDS='$(ROUNDS)' N='$(N)' BUILD='$(BUILD)' bench/compare
 

@@ -5,9 +5,12 @@
 #   build    where incidents.fcgi, incidentctl and bench/ are built
 #   tree     the checkout whose configuration nginx gets
 #   token    the bearer token
+#   here     this checkout, whose peers are meant
 #   seconds  of one run
 # shellcheck disable=SC2154,SC2034 # some are set there, others read there
 PATH=$PATH:/usr/sbin
+php_fpm=$(ls /usr/sbin/php-fpm[0-9]* 2>/dev/null | sort -V | tail -n 1) || true # its name has a version
+php_children=16 # as many as Fastify and Go have connections
 pids=()
 signals=() # that end them
 top=       # removed at the end
@@ -127,6 +130,44 @@ start_worker() { # NAME PORT DATABASE HOST [SETTING=VALUE...]
     start "nginx-$name" nginx "$run/$name" "127.0.0.1:$at" "$run/$name.sock"
     wait_until curl -q --noproxy "*" -fsS "http://127.0.0.1:$at/readyz" ||
         fail "the worker does not answer: $(tail -n 3 "$run/worker-$name.log" "$run/$name/nginx/error.log")"
+}
+
+# --- peers -----------------------------------------------------------------------------------------------------------
+
+# PHP-FPM, Fastify and Go before the database incidents: php_pid, fastify_pid and go_pid are theirs then. They listen at
+# php_port, fastify_port and go_port.
+start_peers() {
+    mkdir -p "$run/php/root" "$run/go"
+    cp bench/peers/php/index.php "$run/php/root/"
+    fill_in bench/peers/php/fpm.conf.in >"$run/php/fpm.conf"
+    fill_in bench/peers/php/nginx.conf.in >"$run/php/nginx.conf"
+    cp -r bench/peers/fastify "$run/fastify"
+    (cd "$run/fastify" && npm ci --no-audit --no-fund >"$run/npm.log" 2>&1) || { cat "$run/npm.log"; fail "npm ci failed"; }
+    # Debian's packages of Go are sources, below a GOPATH of their own.
+    GO111MODULE=off GOPATH=/usr/share/gocode GOCACHE=$here/build/go-cache go build -o "$run/go/peer" bench/peers/go/main.go ||
+        fail "the peer in Go was not built"
+    open_to_servers "$run/php" "$run/fastify" "$run/go"
+    start php-fpm program "$php_fpm" --nodaemonize --fpm-config "$run/php/fpm.conf"
+    php_pid=${pids[-1]}
+    wait_until test -S "$run/php/php.sock" || fail "PHP-FPM does not start: $(cat "$run/php-fpm.log")"
+    start php-nginx program nginx -p "$run/php/" -c "$run/php/nginx.conf" -e "$run/php/error.log"
+    PORT=$fastify_port PGHOST=$run PGDATABASE=incidents PGUSER=incidents_owner NODE_ENV=production \
+        start fastify program node "$run/fastify/server.js"
+    fastify_pid=${pids[-1]}
+    PORT=$go_port PGHOST=$run PGDATABASE=incidents PGUSER=incidents_owner start go program "$run/go/peer"
+    go_pid=${pids[-1]}
+    wait_until send_sample "$php_port" || fail "PHP-FPM does not answer"
+    wait_until send_sample "$fastify_port" || fail "Fastify does not answer"
+    wait_until send_sample "$go_port" || fail "the peer in Go does not answer: $(cat "$run/go.log")"
+}
+
+fill_in() { # TEMPLATE: its placeholders, on standard output
+    sed -e "s|@RUN@|$run/php|g" -e "s|@CHILDREN@|$php_children|g" -e "s|@PGHOST@|$run|g" -e "s|@PGDATABASE@|incidents|g" \
+        -e "s|@PGUSER@|incidents_owner|g" -e "s|@LISTEN@|127.0.0.1:$php_port|g" -e "s|@ROOT@|$run/php/root|g" "$1"
+}
+
+send_sample() { # PORT
+    curl -q --noproxy "*" -fsS "http://127.0.0.1:$1/api/incidents.upsert" -H "Authorization: Bearer $token" -d @docs/sample.json
 }
 
 fill_in_call() { # FILE KEY: a call of the SQL function, for pgbench

@@ -14,4 +14,5 @@ set boxwidth 0.9
 plot data using 2:xtic(1) title "incidents.fcgi through nginx" linecolor "#1f77b4", \
      '' using 3 title "pgbench, one item a call" linecolor "#7f7f7f", \
      '' using 4 title "PHP-FPM through nginx" linecolor "#9467bd", \
-     '' using 5 title "Fastify" linecolor "#2ca02c"
+     '' using 5 title "Fastify" linecolor "#2ca02c", \
+     '' using 6 title "Go" linecolor "#ff7f0e"
