@@ -15,7 +15,7 @@
 #include "harness/cluster.h"
 #include "harness/figures.h"
 
-enum { TIMEOUT_MS = 30000 };
+enum { TIMEOUT_MS = 120000 };
 
 static const char service[] = "scripts/service";
 

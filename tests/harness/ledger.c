@@ -18,7 +18,7 @@ enum {
     SHARED_INCIDENTS = 8,
     PAUSE_MS = 2,
     PAUSE_REFUSED_MS = 20,
-    RECOVERY_TIMEOUT_MS = 30000,
+    RECOVERY_TIMEOUT_MS = 60000,
     NAME_SIZE = 32,
     REFERENCE_SIZE = NAME_SIZE + 48, /* "-shared-" or "-new-", and two numbers */
     STAMP_MAX = 48,

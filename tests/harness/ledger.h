@@ -32,7 +32,7 @@ struct ledger_figures {
 struct ledger *ledger_open(struct site *site, size_t clients, const char *name, int64_t deadline_ms);
 
 /* Waits until a request is answered 200 after since_ms (of clock_now_ms), and returns how many milliseconds
- * after; fails the test where that takes more than 30 s. For one ledger at a time. */
+ * after; fails the test where that takes more than a minute. For one ledger at a time. */
 int64_t ledger_await_200(struct ledger *ledger, int64_t since_ms);
 
 /* The same from now on; keeps the longest of such times in *slowest_ms. */

@@ -235,7 +235,7 @@ static void upserts_and_deletes_in_opposite_orders_all_get_through(void **state)
 
 /* ---- (c) Readers ---- */
 
-enum { WRITERS = 8, READERS = 4, READ_INCIDENTS = 3 };
+enum { WRITERS = 8, READERS = 4, READ_INCIDENTS = 3, WRITES = 200, WRITES_MAX = 20000, READS_LEAST = 100 };
 
 struct reading {
     atomic_size_t reads; /* that found an incident */
@@ -249,7 +249,9 @@ static void write_for_readers(struct crowd_member *member)
     char reference_id[32], action[16];
 
     buffer_init(&body, TEXT_MAX);
-    for (size_t round = 0; round < 200 && !crowd_is_stopping(member); round++) {
+    for (size_t round = 0; !crowd_is_stopping(member) && round < WRITES_MAX &&
+                           (round < WRITES || atomic_load(&reading->reads) < READS_LEAST);
+         round++) {
         (void)snprintf(reference_id, sizeof reference_id, "read-%zu", round % READ_INCIDENTS);
         write_request(&body, reference_id, member->number, round);
         (void)send_request(member, "incidents.upsert", body.data, action);
@@ -336,7 +338,7 @@ static void readers_never_see_the_services_of_one_request_with_the_metadata_of_a
     atomic_init(&reading.reads, 0);
     atomic_init(&reading.writers_left, WRITERS);
     crowd_run(&site, WRITERS + READERS, write_or_read, &reading);
-    if (atomic_load(&reading.reads) < 100) {
+    if (atomic_load(&reading.reads) < READS_LEAST) {
         fail_msg("only %zu reads found an incident: the test has seen too little",
                  atomic_load(&reading.reads));
     }

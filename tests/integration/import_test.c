@@ -589,7 +589,7 @@ static void a_database_that_goes_away_is_waited_for(void **state)
     pid = start_many(path, log, "INCIDENTS_DEADLINE_MS=1000", &holder);
     site_stop_postgres(&site, SIGINT);
     PQfinish(holder);
-    clock_sleep_ms(3000); /* longer than a deadline: what was under way has to be sent again */
+    free(await_in_file(log, "trying again")); /* what was under way is past its deadline */
     site_start_postgres(&site, "-c fsync=off");
     assert_int_equal(process_wait(pid, 120000), 0);
     text = read_whole_file(log);
@@ -628,7 +628,7 @@ static void what_is_sent_again_keeps_its_order(void **state)
         site_hold(&site, "INSERT INTO intake.incident (reference_id, started_at, created_at, updated_at) "
                          "VALUES ('7', now(), now(), now())");
     pid = process_start(argv, environment, log);
-    clock_sleep_ms(4000);
+    free(await_in_file(log, "trying again"));
     site_let_go(holder);
     assert_int_equal(process_wait(pid, 60000), 0);
     text = read_whole_file(log);

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "harness/bystanders.h"
 #include "harness/ledger.h"
 
 static struct site site;
@@ -189,15 +190,29 @@ static void send_in_hand(struct crowd_member *member)
 
 enum { IN_HAND = 80 }; /* more than the worker has threads, and more than a batch holds */
 
+/* Starts clients that the database keeps waiting, and waits until the worker has taken them all in, each on a
+ * connection of its own. */
+static struct crowd *start_in_hand(void)
+{
+    size_t before = worker_descriptors(&site);
+    int64_t give_up_ms = clock_now_ms() + SANITY_MS;
+    struct crowd *crowd = crowd_start(&site, IN_HAND, send_in_hand, NULL);
+
+    while (worker_descriptors(&site) < before + IN_HAND) {
+        assert_true(clock_now_ms() < give_up_ms);
+        clock_sleep_ms(20);
+    }
+    return crowd;
+}
+
 static void a_stop_answers_the_requests_in_hand(int signal_number)
 {
     PGconn *locker;
     struct crowd *crowd;
 
-    restart_worker(patient);
+    restart_worker(long_deadline);
     locker = site_hold(&site, "LOCK TABLE intake.incident IN EXCLUSIVE MODE");
-    crowd = crowd_start(&site, IN_HAND, send_in_hand, NULL);
-    clock_sleep_ms(400);
+    crowd = start_in_hand();
     assert_int_equal(kill(site.worker, signal_number), 0);
     clock_sleep_ms(100);
     assert_int_equal(kill(site.worker, signal_number), 0); /* a second one is harmless */
@@ -221,9 +236,8 @@ static void requests_that_wait_for_the_database_hold_no_thread(void **state)
     (void)state;
     restart_worker(long_deadline);
     locker = site_hold(&site, "LOCK TABLE intake.incident IN EXCLUSIVE MODE");
-    crowd = crowd_start(&site, IN_HAND, send_in_hand, NULL);
+    crowd = start_in_hand();
     site_await_lock_wait(&site);
-    clock_sleep_ms(200);
     before = clock_now_ms();
     for (int i = 0; i < 20; i++) {
         assert_int_equal(get("healthz"), 200);
@@ -277,7 +291,7 @@ static void a_full_queue_refuses_at_once_and_says_when_to_come_again(void **stat
 {
     static const char *const settings[] = {"INCIDENTS_CONNECTIONS=1", "INCIDENTS_QUEUE_MAX=4",
                                            "INCIDENTS_DEADLINE_MS=30000", NULL};
-    int64_t give_up_ms = clock_now_ms() + 15000;
+    int64_t give_up_ms;
     struct tally tally = {0};
     struct crowd *first, *others;
     PGconn *locker;
@@ -289,6 +303,7 @@ static void a_full_queue_refuses_at_once_and_says_when_to_come_again(void **stat
     first = crowd_start(&site, 1, send_the_first, &tally); /* is under way, */
     site_await_lock_wait(&site);
     others = crowd_start(&site, 11, send_to_full, &tally); /* of which four wait for it */
+    give_up_ms = clock_now_ms() + 20000;
     while (atomic_load(&tally.refused) < 11 - 4 && clock_now_ms() < give_up_ms) {
         clock_sleep_ms(5);
     }
@@ -316,6 +331,18 @@ static void sigint_answers_the_requests_in_hand(void **state)
     a_stop_answers_the_requests_in_hand(SIGINT);
 }
 
+static const char count_sessions[] = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'incidents_fcgi'";
+
+static void await_sessions(const char *count)
+{
+    int64_t give_up_ms = clock_now_ms() + SANITY_MS;
+
+    while (strcmp(site_query(&site, count_sessions), count) != 0) {
+        assert_true(clock_now_ms() < give_up_ms);
+        clock_sleep_ms(5);
+    }
+}
+
 static void an_unchanged_resend_writes_no_row_version(void **state)
 {
     static const char body[] =
@@ -328,14 +355,16 @@ static void an_unchanged_resend_writes_no_row_version(void **state)
                                    "FROM pg_stat_user_tables WHERE relname LIKE 'incident%'";
     struct call call = {.path = "incidents.upsert", .body = body};
     struct answer answer;
-    char before[256], counted[256];
+    char before[256], counted[256], sessions[16];
 
     (void)state;
+    assert_int_equal(get("readyz"), 200); /* the worker has its session */
+    (void)snprintf(sessions, sizeof sessions, "%s", site_query(&site, count_sessions));
     /* As CGI, because a session reports its counters when it ends. */
     http_as_cgi(&site, &call, &answer);
     assert_string_equal(answer_text(&answer, "action"), "created");
     answer_free(&answer);
-    clock_sleep_ms(300);
+    await_sessions(sessions);
     (void)snprintf(before, sizeof before, "%s", site_query(&site, versions));
     (void)snprintf(counted, sizeof counted, "%s", site_query(&site, counters));
     assert_string_equal(counted, "incident 1 0 0,incident_change 0 0 0");
@@ -344,7 +373,7 @@ static void an_unchanged_resend_writes_no_row_version(void **state)
         assert_string_equal(answer_text(&answer, "action"), "unchanged");
         answer_free(&answer);
     }
-    clock_sleep_ms(300);
+    await_sessions(sessions);
     assert_string_equal(site_query(&site, versions), before);
     assert_string_equal(site_query(&site, counters), counted);
 }

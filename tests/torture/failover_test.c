@@ -28,6 +28,7 @@ static struct cluster cluster;
 
 static const char read_write[] = "&target_session_attrs=read-write";
 static const char *const settings[] = {"INCIDENTS_DEADLINE_MS=1500", NULL};
+static const char *const patient[] = {"INCIDENTS_DEADLINE_MS=15000", NULL};
 
 static void note_slowest(int64_t *slowest_ms, int64_t recovery_ms)
 {
@@ -68,7 +69,7 @@ static const char *upsert(const char *reference_id, const char *name)
 /* The same, until it is answered 200. */
 static const char *upsert_in_the_end(const char *reference_id, const char *name)
 {
-    int64_t give_up_ms = clock_now_ms() + 20000;
+    int64_t give_up_ms = clock_now_ms() + 60000;
     const char *action;
 
     while (*(action = upsert(reference_id, name)) == '\0') {
@@ -82,7 +83,7 @@ static const char *upsert_in_the_end(const char *reference_id, const char *name)
 static void await_ready(void)
 {
     const struct call call = {.path = "readyz", .verb = "GET", .authorization = ""};
-    int64_t give_up_ms = clock_now_ms() + 20000;
+    int64_t give_up_ms = clock_now_ms() + 60000;
     int status;
 
     do {
@@ -230,7 +231,7 @@ static void a_stray_primary_confirms_nothing(void **state)
 
 static void await_in_worker_log(const char *text, size_t count)
 {
-    int64_t give_up_ms = clock_now_ms() + DEADLINE_MS;
+    int64_t give_up_ms = clock_now_ms() + 60000;
 
     while (count_in_worker_log(text) < count) {
         assert_true(clock_now_ms() < give_up_ms);
@@ -257,7 +258,8 @@ static void what_the_standby_has_not_confirmed_is_not_answered_200(void **state)
     (void)state;
     /* Whatever the role has been told to keep to itself. */
     (void)site_query(&site, "ALTER ROLE incidents_fcgi SET client_min_messages = error");
-    restart_worker();
+    site_stop_worker(&site);
+    site_start_worker(&site, patient); /* both are within one request, however busy the machine is */
     cluster_kill(&cluster, standby);
     crowd = crowd_start(&site, 1, send_to_alone, action);
     for (size_t i = 1; i <= 2; i++) { /* the first one has stored it, the second finds it unchanged */
@@ -274,6 +276,7 @@ static void what_the_standby_has_not_confirmed_is_not_answered_200(void **state)
         site_query(&site, "SELECT count(*) FROM intake.incident WHERE reference_id = 'alone'"), "1");
 
     /* What was committed is there after a crash, and the standby's word still missing. */
+    restart_worker();
     cluster_kill(&cluster, cluster.primary);
     cluster_start_again(&cluster, cluster.primary);
     await_ready();
