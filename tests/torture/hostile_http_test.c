@@ -786,7 +786,10 @@ static void slow_senders_behind_apache_hold_no_thread(void **state)
         assert_true(fds[i] >= 0);
     }
     drip(fds, many, start, torture_amount(3000, 15000));
-    at_worker = count_to_worker(attack.descriptors);
+    for (int64_t give_up_ms = clock_now_ms() + PATIENCE_MS;
+         (at_worker = count_to_worker(attack.descriptors)) < many / 2 && clock_now_ms() < give_up_ms;) {
+        drip(fds, many, "", 200); /* Apache is not there yet */
+    }
     closed = count_closed(fds, many);
     close_all(fds, many);
     assert_int_equal(process_stop(apache, SIGTERM), 0);
