@@ -157,7 +157,7 @@ coverage: ## which lines and branches of src the tests reach; every line of mode
 	@scripts/coverage build/coverage
 
 # Those that are run under ThreadSanitizer too.
-OF_THREADS := $(addprefix integration/,store_test concurrency_test outage_test fastcgi_test import_test) torture/hostile_fastcgi_test
+OF_THREADS := $(addprefix integration/,store_test concurrency_test outage_test fastcgi_test import_test unread_log_test) torture/hostile_fastcgi_test
 tests-of-threads: $(BUILD)/incidents.fcgi $(BUILD)/incidentctl $(OF_THREADS:%=$(BUILD)/tests/%)
 
 # What scripts/test runs, built.

@@ -309,11 +309,6 @@ static size_t say_dropped(uint64_t lines, char text[static LOG_LINE_MAX_BYTES])
     return line.len;
 }
 
-bool log_start_writer(void)
-{
-    return log_writer_start(say_dropped);
-}
-
 void log_write(enum log_level level, const char *format, ...)
 {
     char message[MESSAGE_MAX];
@@ -333,6 +328,34 @@ void log_write(enum log_level level, const char *format, ...)
     append_message(&line, message);
     end(&line);
     send_line(&line);
+}
+
+static ssize_t log_what_was_printed(void *unused, const char *text, size_t len)
+{
+    (void)unused;
+    log_warning("%.*s", (int)len, text);
+    return (ssize_t)len;
+}
+
+/* libpq prints to stderr what it thinks of a password file's permissions, whenever it connects. glibc lets a
+ * program put another stream in stderr's place. The descriptor stays what it is. */
+static void log_what_is_printed(void)
+{
+    FILE *stream = fopencookie(NULL, "w", (cookie_io_functions_t){.write = log_what_was_printed});
+
+    if (stream != NULL) {
+        (void)setvbuf(stream, NULL, _IOLBF, BUFSIZ);
+        stderr = stream;
+    }
+}
+
+bool log_start_writer(void)
+{
+    if (!log_writer_start(say_dropped)) {
+        return false;
+    }
+    log_what_is_printed();
+    return true;
 }
 
 void log_request(const struct log_request *request)

@@ -32,8 +32,9 @@ bool log_open(const char *target, enum log_format format);
 /* Has a thread write all lines from now on, so that nobody waits for the log: whoever does not read it, or a
  * full disk, stops nothing. Half a megabyte waits for it; what then finds no room is dropped, counted in the
  * metrics, and said in the log once there is room. When the process ends, lines that are there have a second
- * to be written. Before there is a second thread, after log_open, and after a fork. False, and errno says
- * why, where no thread is to be had; then lines are written by whoever logs them, as they are before. */
+ * to be written. What libraries print to stderr becomes a line of the log too. Before there is a second
+ * thread, after log_open, and after a fork. False, and errno says why, where no thread is to be had; then
+ * lines are written by whoever logs them, as they are before. */
 bool log_start_writer(void);
 
 /* Writes one line: UTC time, level, message. Where standard error is the journal's (JOURNAL_STREAM,

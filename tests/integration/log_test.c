@@ -204,6 +204,31 @@ static void a_file_has_times_and_no_priorities_whatever_standard_error_is(void *
     free(journal);
 }
 
+/* libpq prints it to standard error, which may be one that nobody reads. */
+static void what_libpq_prints_is_a_line_of_the_log(void **state)
+{
+    static const char printed[] = " warning WARNING: password file ";
+    char passwords[SITE_PATH_MAX + 16], setting[SITE_PATH_MAX + 16], path[SITE_PATH_MAX];
+    const char *const settings[] = {setting, passwords, NULL};
+    FILE *file;
+
+    (void)state;
+    (void)snprintf(path, sizeof path, "%s/passwords", site.directory);
+    (void)snprintf(passwords, sizeof passwords, "PGPASSFILE=%s", path);
+    file = fopen(path, "we");
+    assert_non_null(file);
+    assert_int_equal(fchmod(fileno(file), 0644), 0);
+    assert_int_equal(fclose(file), 0);
+    (void)snprintf(path, sizeof path, "%s/printed.log", site.directory);
+    (void)snprintf(setting, sizeof setting, "INCIDENTS_LOG=%s", path);
+    site_stop_worker(&site);
+    site_start_worker(&site, settings);
+    send_upsert("printed", "{\"reference_id\":\"printed\",\"started_at\":\"2024-01-01\"}", 200);
+    free(await_in_file(path, printed));
+    site_stop_worker(&site);
+    site_start_worker(&site, NULL);
+}
+
 /* ---- a request's line ---- */
 
 /* Sends a request as CGI from that client and returns its line of the log. */
@@ -354,6 +379,7 @@ int main(void)
         cmocka_unit_test(the_client_is_known_behind_nginx_too),
         cmocka_unit_test(each_line_has_its_priority_in_the_journal),
         cmocka_unit_test(what_is_not_the_journals_has_no_priority),
+        cmocka_unit_test(what_libpq_prints_is_a_line_of_the_log),
         cmocka_unit_test(a_wrong_setting_is_an_error_in_the_journal),
         cmocka_unit_test(a_file_has_times_and_no_priorities_whatever_standard_error_is),
         cmocka_unit_test(an_errors_line_has_the_sentence_and_the_client),

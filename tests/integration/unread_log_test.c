@@ -390,11 +390,12 @@ static void syslog_is_not_read(void **state)
 
 /* ---- Plain CGI ---- */
 
-/* Runs one request whose standard error is that descriptor. */
-static void answer_by_cgi(int standard_error)
+/* Runs one request behind that beginning of a shell's. */
+static const struct outcome *answer_by_cgi(const char *beginning)
 {
     static const struct call call = {.path = "incidents.upsert",
                                      .body = "{\"reference_id\":\"cgi\",\"started_at\":\"2024-01-01\"}"};
+    const struct outcome *outcome;
     char program[SITE_PATH_MAX];
     struct answer answer;
     FILE *wrapper;
@@ -403,18 +404,23 @@ static void answer_by_cgi(int standard_error)
     (void)snprintf(site.program, sizeof site.program, "%s/unread-cgi", site.directory);
     wrapper = fopen(site.program, "we");
     assert_non_null(wrapper);
-    (void)fprintf(wrapper, "#!/bin/bash\nexec '%s' 2>&%d\n", program, standard_error);
+    (void)fprintf(wrapper, "#!/bin/bash\n%s\nexec '%s'\n", beginning, program);
     assert_int_equal(fchmod(fileno(wrapper), 0755), 0);
     assert_int_equal(fclose(wrapper), 0);
-    http_as_cgi(&site, &call, &answer);
-    assert_int_equal(answer.status, 200);
+    outcome = http_run_cgi(&site, &call, NULL, &answer);
+    if (answer.status != 200 || outcome->status != 0) {
+        fail_msg("%s: answered %d, ended with %d: %s", beginning, answer.status, outcome->status,
+                 outcome->err);
+    }
     answer_free(&answer);
     (void)snprintf(site.program, sizeof site.program, "%s", program);
+    return outcome;
 }
 
 static void a_cgi_program_ends_though_nobody_reads_its_standard_error(void **state)
 {
     static char filler[4096];
+    char redirection[32];
     int ends[2];
 
     (void)state;
@@ -423,10 +429,23 @@ static void a_cgi_program_ends_though_nobody_reads_its_standard_error(void **sta
     while (write(ends[1], filler, sizeof filler) > 0) {
     }
     assert_int_equal(fcntl(ends[1], F_SETFL, 0), 0);
-    answer_by_cgi(ends[1]);
+    (void)snprintf(redirection, sizeof redirection, "exec 2>&%d", ends[1]);
+    (void)answer_by_cgi(redirection);
     (void)close(ends[0]); /* nobody is left who could */
-    answer_by_cgi(ends[1]);
+    (void)answer_by_cgi(redirection);
     (void)close(ends[1]);
+}
+
+/* Nor is it a reason to end by a signal (SIGXFSZ), in the middle of a request. */
+static void memory_for_metrics_that_is_refused_is_no_reason_to_refuse_requests(void **state)
+{
+    static const char other_token[] = "scraped-by-nobody-at-all";
+    const struct outcome *outcome =
+        answer_by_cgi("ulimit -f 0; export INCIDENTS_METRICS_TOKEN=scraped-by-nobody-at-all");
+
+    (void)state;
+    assert_non_null(strstr(outcome->err, "unable to count anything for metrics: File too large"));
+    (void)site_remove_metrics(other_token);
 }
 
 static int start(void **state)
@@ -459,6 +478,7 @@ int main(void)
         cmocka_unit_test(syslog_is_not_read),
         cmocka_unit_test(the_disk_is_full),
         cmocka_unit_test(a_cgi_program_ends_though_nobody_reads_its_standard_error),
+        cmocka_unit_test(memory_for_metrics_that_is_refused_is_no_reason_to_refuse_requests),
     };
 
     return cmocka_run_group_tests_name("a log that is not read", tests, start, finish);
