@@ -62,56 +62,39 @@ CREATE FUNCTION intake.apply_batch(expected_version integer, operations intake.o
     SET enable_material TO 'off'
     AS $$
 DECLARE
-    round        integer := 0;
-    keeps        boolean := intake.history_enabled();
+    keeps        boolean; -- the history
     is_abandoned boolean;
-    absent       integer; -- how many operations are so,
-    differing    integer;
-    held         integer;
-    versions     xid[];   -- the rows that they were compared with,
+    versions     xid[];   -- the rows that the operations were compared with,
     states       intake.incident_state[]; -- and what those held
     stale        integer[];
     moment       timestamptz;
     created      text[];
     updated      text[];
     deleted      text[];
+    settled      text[];  -- the outcomes of which earlier rounds were sure; NULL in the first round
+    round        integer;
 BEGIN
-    IF attempt IS NOT NULL THEN
-        is_abandoned := pg_advisory_xact_lock(attempt) IS NULL; -- PERFORM would start a query for it
-        IF orphaned <> '{}' THEN
-            PERFORM intake.abandon_attempts(orphaned);
-        END IF;
+    IF pg_advisory_xact_lock(attempt) IS NOT NULL AND orphaned <> '{}' THEN -- it is NULL where there is no attempt
+        PERFORM intake.abandon_attempts(orphaned);
     END IF;
-    IF expected_version NOT BETWEEN 2 AND intake.schema_version() THEN
-        RAISE EXCEPTION 'this database has schema version %, the program needs %', intake.schema_version(), expected_version
-            USING ERRCODE = 'IS001';
-    END IF;
-    IF current_setting('transaction_isolation') <> 'read committed' THEN -- each statement below counts on a fresh snapshot
-        RAISE EXCEPTION 'transactions of this role must be READ COMMITTED, see default_transaction_isolation'
-            USING ERRCODE = 'IS003';
-    END IF;
-    IF current_setting('transaction_read_only')::boolean THEN
-        RAISE EXCEPTION 'this database is read-only' USING ERRCODE = 'read_only_sql_transaction';
+    IF expected_version NOT BETWEEN 2 AND intake.schema_version()
+       OR current_setting('transaction_isolation') <> 'read committed' OR current_setting('transaction_read_only') <> 'off' THEN
+        PERFORM intake.refuse_call(expected_version);
     END IF;
 
     LOOP
-        round := round + 1;
-        IF round > 20 THEN
-            RAISE EXCEPTION 'an incident could not be stored in 20 rounds: does a trigger keep it from that?'
-                USING ERRCODE = 'triggered_data_change_violation';
-        END IF;
-
+        -- What is absent is said to be created and what differs updated, for so it will be, unless somebody comes between.
         -- Metadata is compared as text, because jsonb calls 1.1 and 1.10 equal, and every digit counts. The joins are nested
         -- loops, which the settings above see to, and keep the order of the operations.
         SELECT array_agg(CASE
-                   WHEN outcomes[place] <> 'pending' THEN outcomes[place] -- of the round before
+                   WHEN settled[ordinality] IS NOT NULL THEN 'settled'
                    WHEN scope IS NULL THEN 'ready'
                    WHEN t.token_id IS NULL THEN 'not_authed'
                    WHEN scope = ANY (t.scopes) IS NOT TRUE THEN 'not_permitted'
                    WHEN operation = 'authorize' THEN 'authorized'
                    WHEN operation <> 'upsert' THEN operation
-                   WHEN i.reference_id IS NULL THEN 'absent'
-                   WHEN i.holder <> 0 AND i.holder <> i.version AND round = 1 THEN 'held'
+                   WHEN i.reference_id IS NULL THEN 'created'
+                   WHEN i.holder <> 0 AND i.holder <> i.version AND settled IS NULL THEN 'held'
                    WHEN i.started_at <> o.started_at
                      OR i.resolved_at IS DISTINCT FROM o.resolved_at AND given & 1 <> 0
                      OR i.name IS DISTINCT FROM o.name AND given & 2 <> 0
@@ -119,65 +102,68 @@ BEGIN
                      OR i.source_url IS DISTINCT FROM o.source_url AND given & 8 <> 0
                      OR i.services IS DISTINCT FROM o.services AND given & 16 <> 0
                      OR given & 32 <> 0 AND i.metadata::text IS DISTINCT FROM o.metadata::text
-                   THEN 'differing'
+                   THEN 'updated'
                    ELSE 'unchanged'
                END),
-               array_agg(CASE WHEN outcomes[place] <> 'pending' THEN token_labels[place] ELSE t.label END),
+               array_agg(CASE WHEN settled[ordinality] IS NOT NULL THEN token_labels[ordinality] ELSE t.label END),
                array_agg(i.version),
                array_agg(t.token_id) FILTER (WHERE t.last_used_at IS NULL
                                                 OR t.last_used_at < clock_timestamp() - interval '1 minute'),
-               EXISTS (SELECT FROM intake.abandoned_attempt a WHERE a.number = attempt)
-        INTO outcomes, token_labels, versions, stale, is_abandoned
-        FROM intake.each_operation(operations) o
+               EXISTS (SELECT FROM intake.abandoned_attempt a WHERE a.number = attempt),
+               intake.to_microseconds(pg_postmaster_start_time())
+        INTO outcomes, token_labels, versions, stale, is_abandoned, server_started_us
+        FROM unnest(operations) WITH ORDINALITY o
         LEFT JOIN intake.api_token t
                ON t.token_hash = o.token_hash
               AND t.revoked_at IS NULL
               AND (t.expires_at IS NULL OR t.expires_at > clock_timestamp())
         LEFT JOIN intake.stored_incidents(operations) i
                ON operation = 'upsert' AND i.reference_id = o.reference_id COLLATE "C";
+        EXIT WHEN (is_abandoned OR 'created' = ANY (outcomes) OR 'updated' = ANY (outcomes) OR 'held' = ANY (outcomes))
+                  IS NOT TRUE; -- outcomes is NULL where there are no operations
         IF is_abandoned THEN
             RAISE EXCEPTION 'the call was abandoned' USING ERRCODE = 'lock_not_available';
         END IF;
-        absent := cardinality(array_positions(outcomes, 'absent'));
-        differing := cardinality(array_positions(outcomes, 'differing'));
-        held := cardinality(array_positions(outcomes, 'held'));
-        EXIT WHEN (absent + differing + held > 0) IS NOT TRUE; -- there may be none at all
-        created := '{}';
-        updated := '{}';
+        keeps := intake.history_enabled();
 
-        IF absent > 0 THEN
+        IF 'created' = ANY (outcomes) THEN
             moment := clock_timestamp();
             WITH inserted AS (
                 INSERT INTO intake.incident AS i
                     (started_at, resolved_at, created_at, updated_at, reference_id, name, priority, source_url, services,
                      metadata, updated_by)
                 SELECT o.started_at, o.resolved_at, moment, moment, o.reference_id, o.name, o.priority, o.source_url, o.services,
-                       o.metadata, token_labels[place]
-                FROM intake.each_operation(operations) o
-                WHERE outcomes[place] = 'absent'
+                       o.metadata, token_labels[ordinality]
+                FROM unnest(operations) WITH ORDINALITY o
+                WHERE outcomes[ordinality] = 'created'
                 ORDER BY o.reference_id COLLATE "C"
                 ON CONFLICT (reference_id) DO NOTHING
-                RETURNING i.reference_id)
-            SELECT coalesce(array_agg(n.reference_id), '{}') INTO created FROM inserted n;
+                RETURNING i.reference_id, i.updated_by, CASE WHEN keeps THEN
+                          ROW (i.name, i.priority, i.source_url, i.started_at, i.resolved_at, i.services,
+                               i.metadata)::intake.incident_state END AS after),
+            noted AS (
+                INSERT INTO intake.incident_change (changed_at, reference_id, action, token_label, after)
+                SELECT moment, n.reference_id, 'created', n.updated_by, n.after FROM inserted n WHERE keeps)
+            SELECT array_agg(n.reference_id) INTO created FROM inserted n;
         END IF;
 
-        IF held > 0 THEN
+        IF 'held' = ANY (outcomes) THEN
             UPDATE intake.incident i SET started_at = i.started_at
             FROM (SELECT o.reference_id
-                  FROM intake.each_operation(operations) o
-                  WHERE outcomes[place] IN ('held', 'differing')
+                  FROM unnest(operations) WITH ORDINALITY o
+                  WHERE outcomes[ordinality] IN ('held', 'updated')
                   ORDER BY o.reference_id COLLATE "C") AS taken
             WHERE i.reference_id = taken.reference_id;
-        ELSIF differing > 0 THEN
+        ELSIF 'updated' = ANY (outcomes) THEN
             IF keeps THEN
                 SELECT array_agg(CASE WHEN i.reference_id IS NOT NULL THEN
                                      ROW (i.name, i.priority, i.source_url, i.started_at, i.resolved_at, i.services,
-                                          i.metadata)::intake.incident_state END ORDER BY place)
+                                          i.metadata)::intake.incident_state END ORDER BY ordinality)
                 INTO states
-                FROM intake.each_operation(operations) o
+                FROM unnest(operations) WITH ORDINALITY o
                 LEFT JOIN intake.stored_incidents(operations) i
-                       ON outcomes[place] = 'differing'
-                      AND i.reference_id = o.reference_id COLLATE "C" AND i.version = versions[place];
+                       ON outcomes[ordinality] = 'updated'
+                      AND i.reference_id = o.reference_id COLLATE "C" AND i.version = versions[ordinality];
             END IF;
             moment := clock_timestamp();
             WITH changed AS (
@@ -190,74 +176,79 @@ BEGIN
                     services    = CASE WHEN given & 16 <> 0 THEN o.services ELSE i.services END,
                     metadata    = CASE WHEN given & 32 <> 0 THEN o.metadata ELSE i.metadata END,
                     updated_at  = greatest(moment, i.updated_at), -- which must not go back
-                    updated_by  = token_labels[place]
+                    updated_by  = token_labels[ordinality]
                 FROM (SELECT o.*
-                      FROM intake.each_operation(operations) o
-                      WHERE outcomes[place] = 'differing'
+                      FROM unnest(operations) WITH ORDINALITY o
+                      WHERE outcomes[ordinality] = 'updated'
                       ORDER BY o.reference_id COLLATE "C") AS o
-                WHERE i.reference_id = o.reference_id AND i.xmin = versions[place]
-                RETURNING i.reference_id)
-            SELECT coalesce(array_agg(c.reference_id), '{}') INTO updated FROM changed c;
+                WHERE i.reference_id = o.reference_id AND i.xmin = versions[ordinality]
+                RETURNING i.reference_id, i.updated_at, i.updated_by, states[ordinality] AS before, CASE WHEN keeps THEN
+                          ROW (i.name, i.priority, i.source_url, i.started_at, i.resolved_at, i.services,
+                               i.metadata)::intake.incident_state END AS after),
+            noted AS (
+                INSERT INTO intake.incident_change (changed_at, reference_id, action, token_label, before, after)
+                SELECT c.updated_at, c.reference_id, 'updated', c.updated_by, c.before, c.after FROM changed c WHERE keeps)
+            SELECT array_agg(c.reference_id) INTO updated FROM changed c;
         END IF;
 
-        IF keeps THEN
-            INSERT INTO intake.incident_change (changed_at, reference_id, action, token_label, before, after)
-            SELECT i.updated_at, i.reference_id, CASE outcomes[place] WHEN 'absent' THEN 'created' ELSE 'updated' END,
-                   i.updated_by, before, ROW (i.name, i.priority, i.source_url, i.started_at, i.resolved_at, i.services,
-                                i.metadata)::intake.incident_state
-            FROM (SELECT o.reference_id, place, CASE outcomes[place] WHEN 'differing' THEN states[place] END AS before
-                  FROM intake.each_operation(operations) o
-                  WHERE outcomes[place] IN ('absent', 'differing')
-                  OFFSET 0) AS o
-            JOIN intake.incident i ON i.reference_id = o.reference_id
-            WHERE i.reference_id = ANY (created || updated);
-        END IF;
         IF keeps <> intake.history_enabled() THEN -- enable_history() locks the table, so it cannot change behind this
             RAISE EXCEPTION 'the history was turned on or off meanwhile' USING ERRCODE = 'serialization_failure';
         END IF;
-
-        IF cardinality(created) = absent AND cardinality(updated) = differing THEN
-            outcomes := array_replace(array_replace(outcomes, 'absent', 'created'), 'differing', 'updated');
-            EXIT WHEN held = 0;
-        END IF;
+        EXIT WHEN 'held' <> ALL (outcomes)
+              AND coalesce(cardinality(created || updated), 0)
+                  = cardinality(array_positions(outcomes, 'created') || array_positions(outcomes, 'updated'));
 
         -- Others came between, or an incident is named twice.
+        round := coalesce(round, 1) + 1;
+        IF round > 20 THEN
+            RAISE EXCEPTION 'an incident could not be stored in 20 rounds: does a trigger keep it from that?'
+                USING ERRCODE = 'triggered_data_change_violation';
+        END IF;
         IF (SELECT count(reference_id) > count(DISTINCT reference_id COLLATE "C")
-            FROM intake.each_operation(operations) o
-            WHERE outcomes[place] IN ('absent', 'differing', 'held', 'created', 'updated')) THEN
+            FROM unnest(operations) WITH ORDINALITY o
+            WHERE outcomes[ordinality] IN ('created', 'updated', 'held') OR settled[ordinality] IN ('created', 'updated')) THEN
             RAISE EXCEPTION 'two items of a batch name the same incident' USING ERRCODE = 'cardinality_violation';
         END IF;
-        SELECT array_agg(CASE WHEN outcomes[place] NOT IN ('absent', 'differing', 'held') THEN outcomes[place]
+        SELECT array_agg(CASE WHEN outcomes[ordinality] = 'settled' THEN settled[ordinality]
+                              WHEN outcomes[ordinality] NOT IN ('created', 'updated', 'held') THEN outcomes[ordinality]
                               WHEN o.reference_id = ANY (created) THEN 'created'
                               WHEN o.reference_id = ANY (updated) THEN 'updated'
-                              ELSE 'pending' END ORDER BY place)
-        INTO outcomes
-        FROM intake.each_operation(operations) o;
+                         END ORDER BY ordinality)
+        INTO settled
+        FROM unnest(operations) WITH ORDINALITY o;
+        created := NULL;
+        updated := NULL;
     END LOOP;
 
-    IF 'delete' = ANY (outcomes) THEN
-        IF (SELECT count(o.reference_id) > count(DISTINCT o.reference_id COLLATE "C") FROM unnest(operations) o) THEN
-            RAISE EXCEPTION 'two items of a batch name the same incident' USING ERRCODE = 'cardinality_violation';
+    IF settled IS NOT NULL OR 'delete' = ANY (outcomes) OR stale IS NOT NULL THEN
+        IF settled IS NOT NULL THEN
+            SELECT array_agg(coalesce(settled[ordinality], outcomes[ordinality]) ORDER BY ordinality) INTO outcomes
+            FROM unnest(operations) WITH ORDINALITY o;
         END IF;
-        SELECT intake.delete_incidents(array_agg(o.reference_id), array_agg(token_labels[place])) INTO deleted
-        FROM intake.each_operation(operations) o
-        WHERE outcomes[place] = 'delete';
-        SELECT array_agg(CASE WHEN outcomes[place] <> 'delete' THEN outcomes[place]
-                              WHEN o.reference_id = ANY (deleted) THEN 'deleted'
-                              ELSE 'not_found' END ORDER BY place)
-        INTO outcomes
-        FROM intake.each_operation(operations) o;
-    END IF;
 
-    -- SKIP LOCKED: the last use is no reason for two batches to wait for one another.
-    IF stale IS NOT NULL THEN
-        UPDATE intake.api_token t SET last_used_at = clock_timestamp()
-        FROM (SELECT token_id FROM intake.api_token WHERE token_id = ANY (stale) FOR UPDATE SKIP LOCKED) AS free
-        WHERE t.token_id = free.token_id;
+        IF 'delete' = ANY (outcomes) THEN
+            IF (SELECT count(o.reference_id) > count(DISTINCT o.reference_id COLLATE "C") FROM unnest(operations) o) THEN
+                RAISE EXCEPTION 'two items of a batch name the same incident' USING ERRCODE = 'cardinality_violation';
+            END IF;
+            SELECT intake.delete_incidents(array_agg(o.reference_id), array_agg(token_labels[ordinality])) INTO deleted
+            FROM unnest(operations) WITH ORDINALITY o
+            WHERE outcomes[ordinality] = 'delete';
+            SELECT array_agg(CASE WHEN outcomes[ordinality] <> 'delete' THEN outcomes[ordinality]
+                                  WHEN o.reference_id = ANY (deleted) THEN 'deleted'
+                                  ELSE 'not_found' END ORDER BY ordinality)
+            INTO outcomes
+            FROM unnest(operations) WITH ORDINALITY o;
+        END IF;
+
+        -- SKIP LOCKED: the last use is no reason for two batches to wait for one another.
+        IF stale IS NOT NULL THEN
+            UPDATE intake.api_token t SET last_used_at = clock_timestamp()
+            FROM (SELECT token_id FROM intake.api_token WHERE token_id = ANY (stale) FOR UPDATE SKIP LOCKED) AS free
+            WHERE t.token_id = free.token_id;
+        END IF;
     END IF;
 
     now_us := intake.to_microseconds(clock_timestamp());
-    server_started_us := intake.to_microseconds(pg_postmaster_start_time());
     IF expected_server_us <> server_started_us OR store_until_us < now_us THEN
         RAISE EXCEPTION 'the batch came too late, or by the clock of another server' USING ERRCODE = 'IS002';
     END IF;
@@ -344,12 +335,6 @@ BEGIN
     END LOOP;
     RETURN deleted;
 END
-$$;
-
-CREATE FUNCTION intake.each_operation(operations intake.operation[]) RETURNS TABLE(operation text, token_hash bytea, scope text, given integer, started_at timestamp with time zone, resolved_at timestamp with time zone, reference_id text, name text, priority text, source_url text, services jsonb, metadata jsonb, place bigint)
-    LANGUAGE sql IMMUTABLE
-    AS $$
-    SELECT * FROM unnest(operations) WITH ORDINALITY
 $$;
 
 CREATE FUNCTION intake.enable_history(enabled boolean) RETURNS void
@@ -463,7 +448,7 @@ $$;
 
 COMMENT ON FUNCTION intake.name_roles(worker text, reader text) IS 'Names the group roles and grants them their rights. For the owner of the schema.';
 
-CREATE FUNCTION intake.purge_history(changes bigint[], older_than timestamp with time zone) RETURNS bigint
+CREATE FUNCTION intake.purge_history(ids text[], changes bigint[], older_than timestamp with time zone) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -472,14 +457,32 @@ DECLARE
 BEGIN
     -- A SET of the function's own would take a superuser, and set_config() does not reach Citus's nodes.
     SET LOCAL incidents.purges_history = 'on';
-    DELETE FROM intake.incident_change c WHERE c.change_id = ANY (changes) AND c.changed_at < older_than;
+    DELETE FROM intake.incident_change c
+    USING unnest(ids, changes) AS old (reference_id, change_id)
+    WHERE c.reference_id = old.reference_id AND c.change_id = old.change_id AND c.changed_at < older_than;
     GET DIAGNOSTICS deleted = ROW_COUNT;
     SET LOCAL incidents.purges_history = 'off';
     RETURN deleted;
 END
 $$;
 
-COMMENT ON FUNCTION intake.purge_history(changes bigint[], older_than timestamp with time zone) IS 'Deletes those of the changes from the history that are older. For the owner of the schema.';
+COMMENT ON FUNCTION intake.purge_history(ids text[], changes bigint[], older_than timestamp with time zone) IS 'Deletes those of the changes from the history that are older. For the owner of the schema.';
+
+CREATE FUNCTION intake.refuse_call(expected_version integer) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF expected_version NOT BETWEEN 2 AND intake.schema_version() THEN
+        RAISE EXCEPTION 'this database has schema version %, the program needs %', intake.schema_version(), expected_version
+            USING ERRCODE = 'IS001';
+    END IF;
+    IF current_setting('transaction_isolation') <> 'read committed' THEN -- each statement of a batch counts on a fresh snapshot
+        RAISE EXCEPTION 'transactions of this role must be READ COMMITTED, see default_transaction_isolation'
+            USING ERRCODE = 'IS003';
+    END IF;
+    RAISE EXCEPTION 'this database is read-only' USING ERRCODE = 'read_only_sql_transaction';
+END
+$$;
 
 CREATE FUNCTION intake.renew_schema_version() RETURNS trigger
     LANGUAGE plpgsql
@@ -666,7 +669,7 @@ CREATE TABLE intake.incident (
     CONSTRAINT incident_reference_id_check CHECK (((octet_length(reference_id) >= 1) AND (octet_length(reference_id) <= 1024))),
     CONSTRAINT incident_services_check CHECK (((jsonb_typeof(services) = 'array'::text) AND (services <> '[]'::jsonb)))
 )
-WITH (fillfactor='90');
+WITH (fillfactor='95');
 
 COMMENT ON TABLE intake.incident IS 'One row an incident, as its last upsert left it.';
 
@@ -1618,8 +1621,6 @@ ALTER TABLE ONLY intake.incident
 ALTER TABLE ONLY intake.migration
     ADD CONSTRAINT migration_pkey PRIMARY KEY (version);
 
-CREATE INDEX incident_change_change_id ON intake.incident_change USING btree (change_id);
-
 CREATE INDEX incident_id ON intake.incident USING btree (id);
 
 CREATE INDEX incident_started_at ON intake.incident USING btree (started_at);
@@ -1651,8 +1652,6 @@ REVOKE ALL ON FUNCTION intake.databases_with(role_name text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION intake.delete_incidents(ids text[], labels text[]) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION intake.each_operation(operations intake.operation[]) FROM PUBLIC;
-
 REVOKE ALL ON FUNCTION intake.enable_history(enabled boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION intake.forbid_history_rewrite() FROM PUBLIC;
@@ -1663,7 +1662,9 @@ REVOKE ALL ON FUNCTION intake.history_enabled() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION intake.name_roles(worker text, reader text) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION intake.purge_history(changes bigint[], older_than timestamp with time zone) FROM PUBLIC;
+REVOKE ALL ON FUNCTION intake.purge_history(ids text[], changes bigint[], older_than timestamp with time zone) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION intake.refuse_call(expected_version integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION intake.renew_schema_version() FROM PUBLIC;
 

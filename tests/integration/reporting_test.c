@@ -579,7 +579,7 @@ static void resolving_stays_hot(void **state)
         "0");
     assert_string_equal(
         site_query(&site, "SELECT reloptions::text FROM pg_class WHERE oid = 'intake.incident'::regclass"),
-        "{fillfactor=90}");
+        "{fillfactor=95}");
 }
 
 static void fill_with_sample(void)

@@ -649,14 +649,13 @@ static void a_type_that_is_made_anew_costs_no_request(void **state)
     }
     (void)site_query(
         &site, "CREATE FUNCTION test.renew() RETURNS void LANGUAGE plpgsql AS $$ "
-               "DECLARE one text := pg_get_functiondef('intake.each_operation'::regproc); "
-               "two text := pg_get_functiondef('intake.stored_incidents'::regproc); "
-               "three text := pg_get_functiondef('intake.apply_batch'::regproc); "
+               "DECLARE one text := pg_get_functiondef('intake.stored_incidents'::regproc); "
+               "two text := pg_get_functiondef('intake.apply_batch'::regproc); "
                "columns text := (SELECT string_agg(attname || ' ' || format_type(atttypid, atttypmod), ', ' "
                "ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'intake.operation'::regclass); "
                "BEGIN DROP TYPE intake.operation CASCADE; "
                "EXECUTE 'CREATE TYPE intake.operation AS (' || columns || ')'; "
-               "EXECUTE one; EXECUTE two; EXECUTE three; "
+               "EXECUTE one; EXECUTE two; "
                "PERFORM intake.grant_roles(); END $$");
     (void)site_query(&site, "SELECT test.renew()");
     assert_int_equal(await(send_upsert(store, "renewed", "n")), ITEM_CREATED);
