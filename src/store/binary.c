@@ -73,7 +73,7 @@ void binary_append_array(struct buffer *buffer, uint32_t element_type, size_t co
     }
 }
 
-static int32_t read_int32(const char *bytes)
+int32_t binary_read_int32(const char *bytes)
 {
     uint32_t number;
 
@@ -91,10 +91,10 @@ size_t binary_read_array(struct slice *bytes)
 {
     int32_t dimensions, count;
 
-    if (bytes->len < ARRAY_HEADER_BYTES || read_int32(bytes->data + 8) != BINARY_TEXT) {
+    if (bytes->len < ARRAY_HEADER_BYTES || binary_read_int32(bytes->data + 8) != BINARY_TEXT) {
         return SIZE_MAX;
     }
-    dimensions = read_int32(bytes->data);
+    dimensions = binary_read_int32(bytes->data);
     skip(bytes, ARRAY_HEADER_BYTES);
     if (dimensions == 0) {
         return 0;
@@ -102,7 +102,7 @@ size_t binary_read_array(struct slice *bytes)
     if (dimensions != 1 || bytes->len < ARRAY_DIMENSION_BYTES) {
         return SIZE_MAX;
     }
-    count = read_int32(bytes->data);
+    count = binary_read_int32(bytes->data);
     skip(bytes, ARRAY_DIMENSION_BYTES);
     return count < 0 ? SIZE_MAX : (size_t)count;
 }
@@ -114,7 +114,7 @@ bool binary_next_text(struct slice *bytes, struct slice *text)
     if (bytes->len < LENGTH_BYTES) {
         return false;
     }
-    length = read_int32(bytes->data);
+    length = binary_read_int32(bytes->data);
     skip(bytes, LENGTH_BYTES);
     if (length < 0) {
         *text = (struct slice){0};
@@ -134,4 +134,9 @@ int64_t binary_read_int64(const char *bytes)
 
     memcpy(&number, bytes, sizeof number);
     return (int64_t)be64toh(number);
+}
+
+int64_t binary_read_timestamp(const char *bytes)
+{
+    return binary_read_int64(bytes) + POSTGRES_EPOCH_US;
 }

@@ -42,7 +42,11 @@ size_t binary_read_array(struct slice *bytes);
  * end early. */
 bool binary_next_text(struct slice *bytes, struct slice *text);
 
-/* A bigint by itself, of eight bytes. */
+/* An integer, and a bigint, by itself: four bytes, and eight. */
+int32_t binary_read_int32(const char *bytes);
 int64_t binary_read_int64(const char *bytes);
+
+/* A timestamptz by itself, of eight bytes, as binary_append_timestamp takes it. */
+int64_t binary_read_timestamp(const char *bytes);
 
 #endif

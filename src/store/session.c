@@ -6,23 +6,29 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "store/binary.h"
 #include "store/query.h"
 
-/* Times are in microseconds since 1970. The comment keeps pgpool-II from sending a statement to a standby. */
+/* Each plain CGI request greets, in a session that has nothing cached yet. So the values come as they are, in
+ * binary: to make numbers of times would double what this costs. The comment keeps pgpool-II from sending a
+ * statement to a standby. */
 static const char greeting[] =
-    "/* writes */ SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, "
-    "(extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint, pg_backend_pid(), "
-    "(SELECT (extract(epoch FROM own.backend_start) * 1000000)::bigint "
-    "FROM pg_stat_get_activity(pg_backend_pid()) own), coalesce(to_regtype('intake.operation')::oid, 0)";
+    "/* writes */ SELECT clock_timestamp(), pg_postmaster_start_time(), pg_backend_pid(), "
+    "to_regtype('intake.operation')";
 static_assert((int)ABANDONED_SESSIONS_MAX <= (int)QUERY_NUMBERS_MAX, "they go along with a query");
-enum { COLUMN_NOW = 0, COLUMN_STARTED, COLUMN_PID, COLUMN_SESSION, COLUMN_TYPE };
+enum { COLUMN_NOW = 0, COLUMN_STARTED, COLUMN_PID, COLUMN_TYPE };
+enum { BINARY_RESULTS = 1 };
 
-/* A session whose process stands still ends when that goes on, before it reads what lies in its socket. */
+/* Times are in microseconds since 1970. On the same server, what has the same pid and began before the
+ * session greeted is that session. One whose process stands still ends when that goes on, before it reads
+ * what lies in its socket. */
 static const char ending[] =
     "/* writes */ SELECT count(*) FILTER (WHERE pg_terminate_backend(given_up.pid::integer)) "
-    "FROM unnest($1::bigint[], $2::bigint[]) AS given_up (pid, started) "
+    "FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS given_up (pid, greeted, server) "
     "JOIN LATERAL pg_stat_get_activity(given_up.pid::integer) session "
-    "ON (extract(epoch FROM session.backend_start) * 1000000)::bigint = given_up.started";
+    "ON (extract(epoch FROM session.backend_start) * 1000000)::bigint <= given_up.greeted "
+    "AND (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint = given_up.server";
+enum { PARAMETERS = 3 };
 
 void session_forget(struct session *session)
 {
@@ -65,19 +71,21 @@ static PGresult *receive_row(PGconn *connection, int64_t deadline_ms, bool *in_t
  */
 static bool end_abandoned(struct session *session, PGconn *connection, int64_t deadline_ms)
 {
-    int64_t pids[ABANDONED_SESSIONS_MAX], started[ABANDONED_SESSIONS_MAX];
-    char pids_text[QUERY_NUMBERS_SIZE], started_text[QUERY_NUMBERS_SIZE];
-    const char *const values[] = {pids_text, started_text};
+    int64_t numbers[PARAMETERS][ABANDONED_SESSIONS_MAX];
+    char texts[PARAMETERS][QUERY_NUMBERS_SIZE];
+    const char *const values[PARAMETERS] = {texts[0], texts[1], texts[2]};
     PGresult *row, *refusal;
     bool in_time;
 
     for (size_t i = 0; i < session->abandoned_count; i++) {
-        pids[i] = session->abandoned[i].pid;
-        started[i] = session->abandoned[i].started_us;
+        numbers[0][i] = session->abandoned[i].pid;
+        numbers[1][i] = session->abandoned[i].greeted_us;
+        numbers[2][i] = session->abandoned[i].server_us;
     }
-    query_write_numbers(pids, session->abandoned_count, pids_text);
-    query_write_numbers(started, session->abandoned_count, started_text);
-    if (PQsendQueryParams(connection, ending, 2, NULL, values, NULL, NULL, 0) == 0) {
+    for (size_t i = 0; i < PARAMETERS; i++) {
+        query_write_numbers(numbers[i], session->abandoned_count, texts[i]);
+    }
+    if (PQsendQueryParams(connection, ending, PARAMETERS, NULL, values, NULL, NULL, 0) == 0) {
         return false;
     }
     row = receive_row(connection, deadline_ms, &in_time, &refusal);
@@ -96,6 +104,14 @@ static bool end_abandoned(struct session *session, PGconn *connection, int64_t d
     return in_time;
 }
 
+/* Whether the values are as long as they should be. */
+static bool is_greeting(const PGresult *row)
+{
+    return PQgetlength(row, 0, COLUMN_NOW) == 8 && PQgetlength(row, 0, COLUMN_STARTED) == 8 &&
+           PQgetlength(row, 0, COLUMN_PID) == 4 &&
+           (PQgetisnull(row, 0, COLUMN_TYPE) || PQgetlength(row, 0, COLUMN_TYPE) == 4);
+}
+
 bool session_greet(struct session *session, PGconn *connection, int64_t deadline_ms, PGresult **refusal)
 {
     int64_t sent_ms;
@@ -107,22 +123,22 @@ bool session_greet(struct session *session, PGconn *connection, int64_t deadline
         return false;
     }
     sent_ms = clock_now_ms();
-    if (PQsendQueryParams(connection, greeting, 0, NULL, NULL, NULL, NULL, 0) == 0) {
+    if (PQsendQueryParams(connection, greeting, 0, NULL, NULL, NULL, NULL, BINARY_RESULTS) == 0) {
         return false;
     }
     row = receive_row(connection, deadline_ms, &in_time, refusal);
-    if (in_time && row != NULL) {
-        int64_t pid = query_read_number(row, 0, COLUMN_PID);
+    in_time = in_time && row != NULL && is_greeting(row);
+    if (in_time) {
+        int64_t now_us = binary_read_timestamp(PQgetvalue(row, 0, COLUMN_NOW));
+        int64_t server_us = binary_read_timestamp(PQgetvalue(row, 0, COLUMN_STARTED));
+        int32_t pid = binary_read_int32(PQgetvalue(row, 0, COLUMN_PID));
+        const char *type = PQgetvalue(row, 0, COLUMN_TYPE);
 
-        server_clock_hear(&session->clock, query_read_number(row, 0, COLUMN_NOW),
-                          query_read_number(row, 0, COLUMN_STARTED), sent_ms, clock_now_ms());
-        session->operation_type = (uint32_t)query_read_number(row, 0, COLUMN_TYPE);
+        server_clock_hear(&session->clock, now_us, server_us, sent_ms, clock_now_ms());
+        session->operation_type = PQgetisnull(row, 0, COLUMN_TYPE) ? 0 : (uint32_t)binary_read_int32(type);
         session->name = (struct session_name){
-            .pid = pid == PQbackendPID(connection) ? pid : 0,
-            .started_us = query_read_number(row, 0, COLUMN_SESSION),
-        };
+            .pid = pid == PQbackendPID(connection) ? pid : 0, .greeted_us = now_us, .server_us = server_us};
     }
-    in_time = in_time && row != NULL;
     PQclear(row);
     return in_time;
 }

@@ -13,8 +13,9 @@
 enum { ABANDONED_SESSIONS_MAX = 8 };
 
 struct session_name {
-    int64_t pid; /* 0 where it cannot be named, as there is a pooler between */
-    int64_t started_us;
+    int64_t pid;        /* 0 where it cannot be named, as there is a pooler between */
+    int64_t greeted_us; /* when it told its time, of the server's clock, */
+    int64_t server_us;  /* and when the server was started */
 };
 
 /* All zero: of no connection yet. */

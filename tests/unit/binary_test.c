@@ -249,6 +249,10 @@ static void a_bigint_is_eight_bytes(void **state)
     assert_true(binary_read_int64("\0\0\0\0\0\0\x01\x02") == 258);
     assert_true(binary_read_int64("\xff\xff\xff\xff\xff\xff\xff\xff") == -1);
     assert_true(binary_read_int64("\x80\0\0\0\0\0\0\0") == INT64_MIN);
+    assert_true(binary_read_int32("\0\0\x01\x02") == 258);
+    assert_true(binary_read_int32("\xff\xff\xff\xff") == -1);
+    assert_true(binary_read_timestamp("\0\0\0\0\0\0\0\x01") == INT64_C(946684800000001));
+    assert_true(binary_read_timestamp("\xff\xff\xff\xff\xff\xff\xff\xff") == INT64_C(946684799999999));
 }
 
 int main(void)
