@@ -77,10 +77,11 @@ all: ## build incidents.fcgi and incidentctl
 # Those in bundle/ are for shared hosting: they find their libraries beside themselves.
 $(BUILD)/bundle/%: RUNPATH := -Wl,-rpath,'$$ORIGIN/../lib' -Wl,--disable-new-dtags
 
+# The worker uses nothing of libm, which each plain CGI request would load; libfcgi uses frexp, which the C library has too.
 $(BUILD)/incidents.fcgi $(BUILD)/bundle/incidents.fcgi: $(call objects,$(WORKER))
 	@mkdir -p $(@D)
 	$(SAY) LD $@
-	$(Q)$(CC) $(ALL_LDFLAGS) $(RUNPATH) -o $@ $^ $(LDLIBS)
+	$(Q)$(CC) $(ALL_LDFLAGS) $(RUNPATH) -o $@ $^ $(filter-out -lm,$(LDLIBS))
 
 $(BUILD)/incidentctl $(BUILD)/bundle/incidentctl: $(call objects,$(ADMIN)) $(BUILD)/obj/gen/migrations.o
 	@mkdir -p $(@D)
