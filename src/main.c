@@ -7,11 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <unistd.h>
 
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/settings.h"
+#include "base/standard_files.h"
 #include "gateway/gateway.h"
 #include "schema_version.h"
 #include "store/store.h"
@@ -66,11 +66,14 @@ static void ignore_signals_of_writes(void)
 static bool set_up(struct settings *settings, bool as_worker)
 {
     char error[512];
-    bool is_loaded = settings_load(settings, error, sizeof error);
-    bool is_open = is_loaded && log_open(settings->log, settings->log_format);
-    int reason = errno;
+    bool is_loaded, is_open;
+    int reason;
 
+    standard_files_open(O_RDWR);
     ignore_signals_of_writes();
+    is_loaded = settings_load(settings, error, sizeof error);
+    is_open = is_loaded && log_open(settings->log, settings->log_format);
+    reason = errno;
     if (!log_start_writer() && as_worker) {
         log_error("unable to start a thread for the log: %s", strerror(errno));
         return false;
@@ -92,25 +95,10 @@ static int serve_fastcgi(void)
     return set_up(&settings, true) ? gateway_serve_fastcgi(&settings) : EXIT_FAILURE;
 }
 
-/* No file of ours is to be taken for standard input, output or error, should the web server have closed one.
- */
-static void open_standard_files(void)
-{
-    int descriptor;
-
-    do {
-        descriptor = open("/dev/null", O_RDWR | O_CLOEXEC);
-    } while (descriptor >= 0 && descriptor <= STDERR_FILENO);
-    if (descriptor >= 0) {
-        (void)close(descriptor);
-    }
-}
-
 static int serve_cgi(void)
 {
     struct settings settings;
 
-    open_standard_files();
     if (!set_up(&settings, false)) {
         gateway_refuse_cgi();
         return EXIT_FAILURE;

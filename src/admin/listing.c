@@ -34,7 +34,7 @@ bool listing_print_json_rows(const PGresult *result, FILE *stream)
         (void)fprintf(stream, "%s\n  %s", row == 0 ? "" : ",", PQgetvalue(result, row, 0));
     }
     (void)fputs(rows == 0 ? "]\n" : "\n]\n", stream);
-    return fflush(stream) == 0 && !ferror(stream);
+    return !ferror(stream);
 }
 
 bool listing_print_result(const PGresult *result, int rows, const struct column *columns, FILE *stream)
@@ -215,5 +215,5 @@ bool listing_print(const struct listing *listing, bool as_json, FILE *stream)
     } else {
         print_table(listing, stream);
     }
-    return ok && fflush(stream) == 0 && !ferror(stream);
+    return ok && !ferror(stream);
 }

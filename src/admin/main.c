@@ -1,5 +1,6 @@
 /* incidentctl: the administrator's tool. */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,6 +9,7 @@
 
 #include "admin/command.h"
 #include "admin/complain.h"
+#include "base/standard_files.h"
 
 static const struct {
     const char *name;
@@ -115,6 +117,7 @@ int main(int argc, char **argv)
 {
     /* No core dump: the owner's password and bearer tokens are in our memory (prctl(2)). */
     (void)prctl(PR_SET_DUMPABLE, 0);
+    standard_files_open(O_RDONLY);
     (void)signal(SIGXFSZ, SIG_IGN); /* a file that reaches its limit is an error that can be told */
     return finish(run(argc, argv));
 }

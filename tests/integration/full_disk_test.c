@@ -71,6 +71,17 @@ static void what_standard_output_does_not_take_is_an_error(void **state)
     }
 }
 
+/* Else what is opened next would be standard output: the connection to the database. */
+static void a_standard_output_that_is_closed_is_an_error(void **state)
+{
+    static const char *const arguments[] = {"token", "list", NULL};
+    const struct outcome *outcome = control_behind("exec >&-", arguments);
+
+    (void)state;
+    assert_int_equal(outcome->status, 1);
+    assert_non_null(strstr(outcome->err, "unable to write to standard output: Bad file descriptor"));
+}
+
 /* The limit of a file's size is a disk that is full for that file. */
 static void an_export_that_finds_no_room_leaves_the_old_file(void **state)
 {
@@ -220,6 +231,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_standard_output_does_not_take_is_an_error),
+        cmocka_unit_test(a_standard_output_that_is_closed_is_an_error),
         cmocka_unit_test(an_export_that_finds_no_room_leaves_the_old_file),
         cmocka_unit_test(an_import_that_cannot_keep_a_bad_record_stops_and_goes_on_later),
     };

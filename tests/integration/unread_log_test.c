@@ -283,7 +283,7 @@ static void the_disk_is_full(void **state)
     (void)snprintf(directory, sizeof directory, "%s/disk", site.directory);
     (void)snprintf(ballast, sizeof ballast, "%s/ballast", directory);
     if (!mount_small_disk(directory)) {
-        print_message("SKIPPED: a file system of its own is not to be had here: %s\n", strerror(errno));
+        print_message("a file system of its own is not to be had here: %s\n", strerror(errno));
         skip();
     }
     site_stop_worker(&site);
@@ -362,7 +362,7 @@ static void syslog_is_not_read(void **state)
 
     (void)state;
     if (!namespaces_are_allowed()) {
-        print_message("SKIPPED: a /dev of its own is not to be had here\n");
+        print_message("a /dev of its own is not to be had here\n");
         skip();
     }
     site_stop_worker(&site);
@@ -386,6 +386,35 @@ static void syslog_is_not_read(void **state)
     reader = -1;
     set_place("after-syslog");
     start_worker();
+}
+
+/* Else the next file that the worker opens would be its standard error: a connection to the database. */
+static void a_standard_error_that_is_closed_is_no_other_file(void **state)
+{
+    char program[SITE_PATH_MAX], link[64], target[64] = "", field[64];
+    FILE *wrapper;
+
+    (void)state;
+    site_stop_worker(&site);
+    (void)snprintf(log_setting, sizeof log_setting, "INCIDENTS_LOG=stderr");
+    (void)snprintf(program, sizeof program, "%s", site.program);
+    (void)snprintf(site.program, sizeof site.program, "%s/closed", site.directory);
+    wrapper = fopen(site.program, "we");
+    assert_non_null(wrapper);
+    (void)fprintf(wrapper, "#!/bin/sh\nexec '%s' >&- 2>&-\n", program);
+    assert_int_equal(fchmod(fileno(wrapper), 0755), 0);
+    assert_int_equal(fclose(wrapper), 0);
+    start_worker();
+    (void)snprintf(site.program, sizeof site.program, "%s", program);
+    send_marked("closed", field);
+    if (geteuid() != 0) {
+        return; /* the worker lets nobody of its own user look (PR_SET_DUMPABLE) */
+    }
+    for (int descriptor = STDOUT_FILENO; descriptor <= STDERR_FILENO; descriptor++) {
+        (void)snprintf(link, sizeof link, "/proc/%d/fd/%d", (int)site.worker, descriptor);
+        assert_true(readlink(link, target, sizeof target - 1) > 0);
+        assert_string_equal(target, "/dev/null");
+    }
 }
 
 /* ---- Plain CGI ---- */
@@ -477,6 +506,7 @@ int main(void)
         cmocka_unit_test(the_file_reaches_its_limit),
         cmocka_unit_test(syslog_is_not_read),
         cmocka_unit_test(the_disk_is_full),
+        cmocka_unit_test(a_standard_error_that_is_closed_is_no_other_file),
         cmocka_unit_test(a_cgi_program_ends_though_nobody_reads_its_standard_error),
         cmocka_unit_test(memory_for_metrics_that_is_refused_is_no_reason_to_refuse_requests),
     };
