@@ -93,17 +93,20 @@ static bool is_blank(const char *text)
     return *text == '\0';
 }
 
-/* Judges an identifier: a reference_id or a service's. `what` names it in the error. */
-static bool check_identifier(struct json_object *value, const char *what, struct error *error)
+/* Whether a text may be an identifier: a reference_id or a service's. It ends with a NUL. */
+static bool is_identifier(const char *text, size_t len)
 {
-    if (!json_object_is_type(value, json_type_string) || is_blank(json_object_get_string(value))) {
+    return len <= IDENTIFIER_BYTES_MAX && !is_blank(text);
+}
+
+/* Says what is wrong with one. `what` names it; text is NULL where it is no string. */
+static bool refuse_identifier(const char *text, const char *what, struct error *error)
+{
+    if (text == NULL || is_blank(text)) {
         return error_set(error, ERROR_INVALID_ARGUMENTS, "%s must be a non-empty string", what);
     }
-    if (json_object_get_string_len(value) > IDENTIFIER_BYTES_MAX) {
-        return error_set(error, ERROR_INVALID_ARGUMENTS, "%s must be at most %d bytes long", what,
-                         IDENTIFIER_BYTES_MAX);
-    }
-    return true;
+    return error_set(error, ERROR_INVALID_ARGUMENTS, "%s must be at most %d bytes long", what,
+                     IDENTIFIER_BYTES_MAX);
 }
 
 /* An integer as JSON writes it, but for -0, which is 0. */
@@ -126,8 +129,7 @@ static bool is_integer(const struct json_member *member)
 static bool read_reference_id(const struct json_member *member, char **reference_id, struct error *error)
 {
     const char *name = member->name;
-    struct json_object *value;
-    bool ok;
+    size_t len;
 
     if (member->type == JSON_INVALID || member->type == JSON_NULL) {
         return error_set(error, ERROR_INVALID_ARGUMENTS, "%s is required", name);
@@ -145,17 +147,13 @@ static bool read_reference_id(const struct json_member *member, char **reference
     if (member->has_nul) {
         return error_set(error, ERROR_INVALID_ARGUMENTS, "%s must not contain \\u0000", name);
     }
-    value = parse_string(member->value);
-    if (value == NULL) {
+    *reference_id = malloc(member->value.len); /* which counts the quotes */
+    if (*reference_id == NULL) {
         return out_of_memory(error);
     }
-    ok = check_identifier(value, name, error);
-    if (ok) {
-        *reference_id = strdup(json_object_get_string(value));
-        ok = *reference_id != NULL || out_of_memory(error);
-    }
-    json_object_put(value);
-    return ok;
+    len = json_string_decode(member->value, *reference_id);
+    (*reference_id)[len] = '\0';
+    return is_identifier(*reference_id, len) || refuse_identifier(*reference_id, name, error);
 }
 
 static bool read_text(const struct json_member *member, struct text_argument *argument, struct error *error)
@@ -190,20 +188,16 @@ static bool read_service(const struct json_member *element, size_t index, struct
 {
     enum { IDENTIFIER, NAME, COUNT };
     struct json_member members[COUNT] = {[IDENTIFIER] = {.name = "identifier"}, [NAME] = {.name = "name"}};
+    const char *identifier;
     bool stray_nul;
-    char what[64];
 
     if (element->type == JSON_STRING) {
         members[IDENTIFIER] = *element;
-        (void)snprintf(what, sizeof what, "services[%zu]", index);
-    } else if (element->type == JSON_OBJECT_BEGIN) {
-        (void)snprintf(what, sizeof what, "services[%zu].identifier", index);
-        if (!json_find_members(element->value, members, COUNT, &stray_nul, error)) {
-            return false;
-        }
-    } else {
+    } else if (element->type != JSON_OBJECT_BEGIN) {
         return error_set(error, ERROR_INVALID_ARGUMENTS, "services[%zu] must be an object or a string",
                          index);
+    } else if (!json_find_members(element->value, members, COUNT, &stray_nul, error)) {
+        return false;
     }
     if (members[IDENTIFIER].type == JSON_STRING) {
         service->identifier = parse_string(members[IDENTIFIER].value);
@@ -211,8 +205,14 @@ static bool read_service(const struct json_member *element, size_t index, struct
             return out_of_memory(error);
         }
     }
-    if (!check_identifier(service->identifier, what, error)) {
-        return false;
+    identifier = json_object_get_string(service->identifier); /* NULL of NULL */
+    if (identifier == NULL ||
+        !is_identifier(identifier, (size_t)json_object_get_string_len(service->identifier))) {
+        char what[64];
+
+        (void)snprintf(what, sizeof what, "services[%zu]%s", index,
+                       element->type == JSON_STRING ? "" : ".identifier");
+        return refuse_identifier(identifier, what, error);
     }
     service->names_it = members[NAME].type != JSON_INVALID;
     if (members[NAME].type == JSON_STRING) {

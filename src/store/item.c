@@ -65,19 +65,17 @@ static struct slice slice_of(const char *text)
 
 static void append_hash(struct buffer *record, const char *hex)
 {
-    size_t field;
+    char bytes[TOKEN_HASH_HEX / 2];
+    size_t count = 0;
 
     if (hex == NULL) {
         binary_append_null(record, BINARY_BYTEA);
         return;
     }
-    field = binary_begin_field(record, BINARY_BYTEA);
-    for (; hex[0] != '\0' && hex[1] != '\0'; hex += 2) {
-        unsigned char byte = (unsigned char)(hex_value(hex[0]) << 4 | hex_value(hex[1]));
-
-        buffer_append(record, &byte, 1);
+    for (; count < sizeof bytes && hex[0] != '\0' && hex[1] != '\0'; hex += 2) {
+        bytes[count++] = (char)(hex_value(hex[0]) << 4 | hex_value(hex[1]));
     }
-    binary_end_field(record, field);
+    binary_append_bytes(record, BINARY_BYTEA, (struct slice){.data = bytes, .len = count});
 }
 
 static void append_text(struct buffer *record, const char *text)
