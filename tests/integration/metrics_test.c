@@ -17,16 +17,16 @@
 
 static struct site site;
 
-#define TOKEN "scraped-by-the-metrics-test"
-static const char setting[] = "INCIDENTS_METRICS_TOKEN=" TOKEN;
+/* Of this process alone: who has the same token counts in the same memory. */
+static char token[64], setting[96], authorization[80];
 static const char *const settings[] = {setting, "INCIDENTS_DEADLINE_MS=3000", NULL};
 static const char *const patient[] = {setting, "INCIDENTS_DEADLINE_MS=50000", NULL};
 
-static const struct call scrape = {.verb = "GET", .path = "metrics", .authorization = "Bearer " TOKEN};
+static const struct call scrape = {.verb = "GET", .path = "metrics", .authorization = authorization};
 
-static int status_of(const char *authorization, const char *verb)
+static int status_of(const char *with, const char *verb)
 {
-    struct call call = {.verb = verb, .path = "metrics", .authorization = authorization};
+    struct call call = {.verb = verb, .path = "metrics", .authorization = with};
     struct answer answer;
 
     http_through_nginx(&site, &call, &answer);
@@ -91,11 +91,11 @@ static void without_a_token_in_the_settings_there_is_no_such_method(void **state
     (void)state;
     site_stop_worker(&site);
     site_start_worker(&site, NULL);
-    assert_int_equal(status_of("Bearer " TOKEN, "GET"), 404);
+    assert_int_equal(status_of(authorization, "GET"), 404);
     assert_int_equal(status_of("", "POST"), 404);
     site_stop_worker(&site);
     site_start_worker(&site, settings);
-    assert_int_equal(status_of("Bearer " TOKEN, "GET"), 200);
+    assert_int_equal(status_of(authorization, "GET"), 200);
 }
 
 static void they_are_for_who_has_their_token(void **state)
@@ -107,7 +107,7 @@ static void they_are_for_who_has_their_token(void **state)
     assert_int_equal(status_of("", "GET"), 401);
     assert_int_equal(status_of(NULL, "GET"), 401); /* a good token of the API's */
     assert_int_equal(status_of("Bearer scraped-by-the-metrics-tesT", "GET"), 401);
-    assert_int_equal(status_of("Bearer " TOKEN, "POST"), 405);
+    assert_int_equal(status_of(authorization, "POST"), 405);
     http_through_nginx(&site, &scrape, &answer);
     assert_int_equal(answer.status, 200);
     assert_string_equal(answer_header(&answer, "Content-Type", type, sizeof type),
@@ -237,7 +237,7 @@ static void processes_find_each_other_again_when_their_memory_was_removed(void *
 
     (void)state;
     send_by(http_through_nginx, "before the removal", "2024-01-01"); /* opens a connection to the database */
-    assert_int_equal(site_remove_metrics(TOKEN), 1);
+    assert_int_equal(site_remove_metrics(token), 1);
     send_by_cgi("after the removal");
     clock_sleep_ms(1100);
     await_value("incidents_processes", 1);
@@ -311,6 +311,9 @@ static void requests_that_wait_are_the_queue(void **state)
 static int start(void **state)
 {
     (void)state;
+    (void)snprintf(token, sizeof token, "scraped-by-metrics_test-%d", (int)getpid());
+    (void)snprintf(setting, sizeof setting, "INCIDENTS_METRICS_TOKEN=%s", token);
+    (void)snprintf(authorization, sizeof authorization, "Bearer %s", token);
     site_start(&site, settings);
     return 0;
 }
@@ -321,7 +324,7 @@ static int finish(void **state)
     crowd_abandon_all();
     http_close();
     site_stop(&site);
-    (void)site_remove_metrics(TOKEN);
+    (void)site_remove_metrics(token);
     return 0;
 }
 
