@@ -51,8 +51,9 @@ MIGRATIONS := $(sort $(wildcard migrations/[0-9]*.sql))
 MANUALS := $(wildcard man/*.[158])
 BASE   := $(wildcard src/base/*.c)
 MODEL  := $(wildcard src/model/*.c)
-WORKER := src/main.c $(wildcard src/gateway/*.c src/api/*.c src/store/*.c) $(MODEL) $(BASE)
-ADMIN  := $(wildcard src/admin/*.c src/store/*.c) src/api/bearer.c src/api/answer.c $(MODEL) $(BASE)
+LOOP   := $(wildcard src/loop/*.c)
+WORKER := src/main.c $(wildcard src/gateway/*.c src/api/*.c src/store/*.c) $(MODEL) $(BASE) $(LOOP)
+ADMIN  := $(wildcard src/admin/*.c src/store/*.c) src/api/bearer.c src/api/answer.c $(MODEL) $(BASE) $(LOOP)
 UNIT   := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/*_test.c))
 FUZZ   := $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))
 INTEGRATION := $(patsubst tests/integration/%.c,%,$(wildcard tests/integration/*_test.c))
@@ -135,7 +136,7 @@ else
 	@$(MAKE) --no-print-directory $(JOBS) SANITIZE=address,undefined tests
 	@$(MAKE) --no-print-directory $(JOBS) SANITIZE=thread tests-of-threads
 	@scripts/test build/address-undefined
-	@scripts/test build/thread $(notdir $(OF_THREADS))
+	@scripts/test build/thread $(OF_THREADS:%=build/thread/tests/%)
 endif
 
 cross: ## build for ARCH (arm64, i386, s390x) in a fresh Debian of its own, and run the unit tests there under QEMU
@@ -158,7 +159,8 @@ coverage: ## which lines and branches of src the tests reach; every line of mode
 	@scripts/coverage build/coverage
 
 # Those that are run under ThreadSanitizer too.
-OF_THREADS := $(addprefix integration/,store_test concurrency_test outage_test fastcgi_test import_test unread_log_test) torture/hostile_fastcgi_test
+OF_THREADS := unit/connector_test torture/hostile_fastcgi_test \
+              $(addprefix integration/,store_test concurrency_test outage_test fastcgi_test import_test unread_log_test)
 tests-of-threads: $(BUILD)/incidents.fcgi $(BUILD)/incidentctl $(OF_THREADS:%=$(BUILD)/tests/%)
 
 # What scripts/test runs, built.

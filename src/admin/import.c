@@ -4,6 +4,7 @@
  * with thousands of records under way. What the store does needs a bearer token: the import makes itself one,
  * and takes it back at its end. */
 #include <signal.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,6 +53,7 @@ struct import {
     struct rejects rejects;
     struct window window;
     struct settings settings;
+    struct loop loop;
     struct store *store;
     struct progress progress;
     char token_hash[DIGEST_HEX_SIZE]; /* empty where there is no token */
@@ -149,7 +151,11 @@ static bool start_store(struct import *import)
     if (import->settings.deadline_ms < DEADLINE_MIN_MS) {
         import->settings.deadline_ms = DEADLINE_MIN_MS;
     }
-    import->store = store_start(&import->settings);
+    if (!loop_open(&import->loop)) {
+        (void)fprintf(stderr, "incidentctl: %s\n", strerror(errno));
+        return false;
+    }
+    import->store = store_start(&import->settings, &import->loop);
     return import->store != NULL;
 }
 
@@ -493,10 +499,7 @@ static bool run(struct import *import)
 {
     bool is_all_read;
 
-    if (!window_init(&import->window, import->store, take_done, import)) {
-        (void)fprintf(stderr, "incidentctl: out of memory\n");
-        return false;
-    }
+    window_init(&import->window, &import->loop, import->store, take_done, import);
     progress_start(&import->progress, import->source.size);
     is_all_read = read_records(import);
     wait_for_end(import);
@@ -515,12 +518,13 @@ static bool run(struct import *import)
 
 static int import_file(const struct import_options *options)
 {
-    struct import import = {.options = options, .signals = -1};
+    struct import import = {.options = options, .signals = -1, .loop.epoll = -1};
     bool ok = start(&import) && run(&import);
 
     if (import.store != NULL) {
         store_stop(import.store);
     }
+    loop_close(&import.loop);
     if (import.window.done != NULL) {
         window_free(&import.window);
     }

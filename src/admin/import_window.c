@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "admin/import_source.h"
 #include "api/method.h"
@@ -13,27 +12,18 @@
 enum {
     RECORDS_MAX = 4000, /* enough that two batches travel and the next is gathered */
     BYTES_MAX = 32 * 1024 * 1024,
-    WAKE_STEP = 500,
+    TURN_EVERY = 16,   /* records, so that the database has something to do while they are read */
     KEEP_BYTES = 4096, /* of a record's text */
     WAIT_MS = 200,     /* at most, so that whoever waits can look at signals and the clock */
     RETRY_AFTER_MS = 1000,
 };
 
-bool window_init(struct window *window, struct store *store,
+void window_init(struct window *window, const struct loop *loop, struct store *store,
                  void (*done)(void *context, const struct window_record *record), void *context)
 {
-    pthread_condattr_t attributes;
-    bool ok;
-
-    *window = (struct window){.store = store, .done = done, .context = context};
+    *window = (struct window){.loop = loop, .store = store, .done = done, .context = context};
     TAILQ_INIT(&window->records);
     TAILQ_INIT(&window->spare);
-    (void)pthread_mutex_init(&window->mutex, NULL); /* cannot fail without attributes on Linux */
-    ok = pthread_condattr_init(&attributes) == 0;
-    ok = ok && pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0 &&
-         pthread_cond_init(&window->progress, &attributes) == 0;
-    (void)pthread_condattr_destroy(&attributes);
-    return ok;
 }
 
 static void record_free(struct window_record *record)
@@ -92,8 +82,6 @@ void window_free(struct window *window)
 {
     free_records(&window->records);
     free_records(&window->spare);
-    (void)pthread_cond_destroy(&window->progress);
-    (void)pthread_mutex_destroy(&window->mutex);
 }
 
 /* What an outcome makes of a record. */
@@ -110,13 +98,12 @@ static enum window_state judge(struct window_record *record)
     }
 }
 
-/* The store is through with a record. From any of its threads. */
+/* The store is through with a record. */
 static void take_back(void *context)
 {
     struct window_record *record = context;
     struct window *window = record->window;
 
-    (void)pthread_mutex_lock(&window->mutex);
     record->state = judge(record);
     if (record->state == WINDOW_STORED && record->outcome == ITEM_PENDING) {
         record->outcome = record->item.outcome;
@@ -124,18 +111,13 @@ static void take_back(void *context)
     window->unavailable += record->state == WINDOW_UNAVAILABLE;
     window->is_refused = window->is_refused || record->state == WINDOW_REFUSED;
     window->underway--;
-    if (window->underway <= window->wake_at) {
-        (void)pthread_cond_signal(&window->progress);
-    }
-    (void)pthread_mutex_unlock(&window->mutex);
 }
 
 /* Sends a record that is counted as under way. */
 static void send(struct window *window, struct window_record *record)
 {
     record->item.outcome = ITEM_PENDING;
-    record->ticket = (struct ticket){.item = &record->item, .done = take_back, .context = record};
-    store_queue(window->store, &record->ticket);
+    store_submit(window->store, &record->item, take_back, record);
 }
 
 void window_add(struct window *window, struct window_record *record)
@@ -145,29 +127,25 @@ void window_add(struct window *window, struct window_record *record)
     record->window = window;
     record->outcome = ITEM_PENDING;
     record->bytes = record->text.len + record->item.record.capacity;
-    (void)pthread_mutex_lock(&window->mutex);
     TAILQ_INSERT_TAIL(&window->records, record, link);
     window->count++;
     window->bytes += record->bytes;
     window->underway += is_underway;
-    (void)pthread_mutex_unlock(&window->mutex);
     if (is_underway) {
         send(window, record);
+        if (++window->added % TURN_EVERY == 0) {
+            loop_turn(window->loop, 0);
+            store_turn(window->store);
+        }
     }
 }
 
-bool window_is_refused(struct window *window)
+bool window_is_refused(const struct window *window)
 {
-    bool is_refused;
-
-    (void)pthread_mutex_lock(&window->mutex);
-    is_refused = window->is_refused;
-    (void)pthread_mutex_unlock(&window->mutex);
-    return is_refused;
+    return window->is_refused;
 }
 
-/* Reports the records that are done, up to the first that is not. The caller holds the mutex; it is released
- * meanwhile. */
+/* Reports the records that are done, up to the first that is not. */
 static void report(struct window *window)
 {
     struct window_record *record;
@@ -177,10 +155,8 @@ static void report(struct window *window)
         window->count--;
         window->bytes -= record->bytes;
         window->has_complained = window->has_complained && record->state != WINDOW_STORED;
-        (void)pthread_mutex_unlock(&window->mutex);
         window->done(window->context, record);
         record_put_by(window, record);
-        (void)pthread_mutex_lock(&window->mutex);
     }
 }
 
@@ -214,63 +190,44 @@ static bool is_due(const struct window *window, const struct window_record *reco
     return false;
 }
 
-/* Sends once more what could not be stored, in order. Nothing is under way, so nobody else looks at the
- * records but those that were sent. */
+/* Sends once more what could not be stored, in order. Nothing is under way. */
 static void retry(struct window *window)
 {
-    struct window_record *record, *first = NULL;
+    struct window_record *record;
 
-    (void)pthread_mutex_lock(&window->mutex);
     window->unavailable = 0;
     TAILQ_FOREACH(record, &window->records, link)
     {
         if (is_due(window, record)) {
             record->state = WINDOW_UNDERWAY;
             window->underway++;
-            first = first == NULL ? record : first;
-        }
-    }
-    (void)pthread_mutex_unlock(&window->mutex);
-    for (record = first; record != NULL; record = TAILQ_NEXT(record, link)) {
-        bool is_sent_now;
-
-        (void)pthread_mutex_lock(&window->mutex);
-        is_sent_now = record->state == WINDOW_UNDERWAY;
-        (void)pthread_mutex_unlock(&window->mutex);
-        if (is_sent_now) {
             send(window, record);
         }
     }
 }
 
-/* The caller holds the mutex. */
-static void wait_a_moment(struct window *window, size_t wake_at)
+/* Has the store go on, until something comes from the database or WAIT_MS are over. */
+static void wait_a_moment(struct window *window)
 {
-    int64_t until_ms = clock_now_ms() + WAIT_MS;
-    const struct timespec until = clock_timespec(until_ms);
+    int64_t until_ms = clock_now_ms() + WAIT_MS, due_ms = store_due_ms(window->store);
 
-    window->wake_at = wake_at;
-    (void)pthread_cond_timedwait(&window->progress, &window->mutex, &until);
-    window->wake_at = 0;
+    loop_turn(window->loop, due_ms < until_ms ? due_ms : until_ms);
+    store_turn(window->store);
 }
 
-/* Has all come back, and some in vain? The caller holds the mutex, which is released. */
-static void unlock_and_retry(struct window *window, bool may_retry)
+/* Tries again where all has come back, and some in vain. */
+static void retry_in_vain(struct window *window, bool may_retry)
 {
-    bool is_vain = may_retry && window->underway == 0 && window->unavailable > 0;
-    size_t count = window->unavailable;
-    bool is_news = is_vain && !window->has_complained;
-
-    window->has_complained = window->has_complained || is_vain;
-    (void)pthread_mutex_unlock(&window->mutex);
-    if (is_vain) {
-        if (is_news) {
-            (void)fprintf(stderr, "incidentctl: %zu records could not be stored in time, trying again\n",
-                          count);
-        }
-        clock_sleep_ms(RETRY_AFTER_MS);
-        retry(window);
+    if (!may_retry || window->underway > 0 || window->unavailable == 0) {
+        return;
     }
+    if (!window->has_complained) {
+        (void)fprintf(stderr, "incidentctl: %zu records could not be stored in time, trying again\n",
+                      window->unavailable);
+    }
+    window->has_complained = true;
+    clock_sleep_ms(RETRY_AFTER_MS);
+    retry(window);
 }
 
 static bool has_room(const struct window *window)
@@ -283,16 +240,15 @@ bool window_wait_for_room(struct window *window, bool may_retry)
 {
     bool is_room;
 
-    (void)pthread_mutex_lock(&window->mutex);
     if (!has_room(window)) {
         report(window);
         if (!has_room(window) && window->underway > 0) {
-            wait_a_moment(window, window->underway > WAKE_STEP ? window->underway - WAKE_STEP : 0);
+            wait_a_moment(window);
         }
         report(window);
     }
     is_room = has_room(window);
-    unlock_and_retry(window, may_retry);
+    retry_in_vain(window, may_retry);
     return is_room;
 }
 
@@ -300,13 +256,12 @@ bool window_wait_for_end(struct window *window, bool may_retry)
 {
     bool is_over;
 
-    (void)pthread_mutex_lock(&window->mutex);
     report(window);
     if (window->underway > 0) {
-        wait_a_moment(window, 0);
+        wait_a_moment(window);
         report(window);
     }
     is_over = window->underway == 0 && (window->unavailable == 0 || !may_retry);
-    unlock_and_retry(window, may_retry && !window->is_refused);
+    retry_in_vain(window, may_retry && !window->is_refused);
     return is_over || window->is_refused;
 }

@@ -5,7 +5,6 @@
 #ifndef INCIDENTS_ADMIN_IMPORT_WINDOW_H
 #define INCIDENTS_ADMIN_IMPORT_WINDOW_H
 
-#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/queue.h>
@@ -35,31 +34,29 @@ struct window_record {
     struct buffer copy;        /* what text points to */
     struct window *window;     /* the window's own from here on */
     enum item_outcome outcome; /* the first that was good */
-    struct ticket ticket;
     size_t bytes;
     TAILQ_ENTRY(window_record) link;
 };
 
 struct window {
+    const struct loop *loop;
     struct store *store;                                             /* NULL for a dry run */
     void (*done)(void *context, const struct window_record *record); /* in order */
     void *context;
-    TAILQ_HEAD(window_records, window_record) spare; /* done with; the reader's alone */
+    TAILQ_HEAD(window_records, window_record) spare; /* done with */
 
-    pthread_mutex_t mutex; /* guards what follows, and the state of every record */
-    pthread_cond_t progress;
     struct window_records records;
     size_t count;
     size_t bytes;
     size_t underway;
-    size_t wake_at; /* whoever waits wants to know when so few are under way */
+    size_t added; /* in all, that were to be stored */
     size_t unavailable;
     bool has_complained; /* that something is tried again, since something was stored */
     bool is_refused;
 };
 
-/* An empty window. False, when it cannot be made. */
-bool window_init(struct window *window, struct store *store,
+/* An empty window. The store is the loop's. */
+void window_init(struct window *window, const struct loop *loop, struct store *store,
                  void (*done)(void *context, const struct window_record *record), void *context);
 
 /* Frees what is left in it; nothing may be under way any more. */
@@ -72,7 +69,7 @@ struct window_record *window_record_new(struct window *window, struct slice text
 void window_add(struct window *window, struct window_record *record);
 
 /* Whether the database takes nothing from us any more: the token was ended meanwhile. */
-bool window_is_refused(struct window *window);
+bool window_is_refused(const struct window *window);
 
 /* Waits a moment, unless there is room; reports what is done; sends once more what the database could not be
  * asked, where may_retry. True when there is room for another record. */

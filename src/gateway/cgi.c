@@ -19,10 +19,10 @@ bool gateway_is_cgi(void)
     return getenv("GATEWAY_INTERFACE") != NULL || getenv("REQUEST_METHOD") != NULL;
 }
 
-static const char *read_variable(void *context, const char *name)
+static const char *read_variable(void *context, enum request_variable_number number)
 {
     (void)context;
-    return getenv(name);
+    return getenv(request_variable_name(number));
 }
 
 static long read_stdin(void *context, char *data, size_t len)

@@ -22,6 +22,11 @@ void guard_free(struct guard *guard)
     buffer_free(&guard->replies);
 }
 
+void guard_free_body(struct guard *guard)
+{
+    buffer_free(&guard->body);
+}
+
 void guard_next(struct guard *guard)
 {
     size_t body_limit = guard->body_limit;
@@ -55,20 +60,14 @@ static void reply_end(struct guard *guard, int id, int protocol_status)
     record_append(&guard->replies, RECORD_END_REQUEST, id, content, sizeof content);
 }
 
-void guard_write_head(const struct guard *guard, struct buffer *records)
+const char *guard_variable(const struct guard *guard, enum request_variable_number number)
 {
-    const struct slice params = {.data = guard->params.data, .len = guard->params.len};
-    const struct slice nothing = {.data = "", .len = 0};
-
-    record_append_begin(records, guard->request_id, RECORD_KEEP_CONN);
-    record_append_stream(records, RECORD_PARAMS, guard->request_id, params);
-    record_append_stream(records, RECORD_STDIN, guard->request_id, nothing);
+    return guard->variables[number] == 0 ? NULL : guard->params.data + guard->variables[number] - 1;
 }
 
 /* ---- Names and values (section 3.4) ---- */
 
 struct pair {
-    struct slice whole; /* with its lengths */
     struct slice name, value;
 };
 
@@ -92,7 +91,6 @@ static bool read_length(struct slice *rest, size_t *length)
 /* Takes the next pair off; false where it is longer than what is there. */
 static bool read_pair(struct slice *rest, struct pair *pair)
 {
-    const char *start = rest->data;
     size_t name_len, value_len;
 
     if (!read_length(rest, &name_len) || !read_length(rest, &value_len) || name_len > rest->len ||
@@ -103,7 +101,6 @@ static bool read_pair(struct slice *rest, struct pair *pair)
     pair->value = (struct slice){.data = rest->data + name_len, .len = value_len};
     rest->data += name_len + value_len;
     rest->len -= name_len + value_len;
-    pair->whole = (struct slice){.data = start, .len = (size_t)(rest->data - start)};
     return true;
 }
 
@@ -139,52 +136,52 @@ static size_t declared_length(struct slice text)
     return request_read_content_length(text, &length) && length > 0 ? (size_t)length : 0;
 }
 
-/* Adds a pair. A NUL would end the value for whoever reads it and hide what comes behind: of a path, the
- * method that was asked for. It becomes a byte that stands in no method, token or id either. */
-static void append_pair(struct buffer *params, const struct pair *pair)
+/* Keeps a value, ended by a NUL. One within it would end it for whoever reads it and hide what comes behind:
+ * of a path, the method that was asked for. It becomes a byte that stands in no method, token or id either.
+ */
+static void keep_value(struct buffer *values, struct slice value)
 {
-    size_t value_at = params->len + pair->whole.len - pair->value.len;
+    size_t start = values->len;
 
-    buffer_append_slice(params, pair->whole);
-    for (size_t i = value_at; i < params->len; i++) {
-        if (params->data[i] == '\0') {
-            params->data[i] = 0x7f;
+    buffer_append_slice(values, value);
+    for (size_t i = start; i < values->len; i++) {
+        if (values->data[i] == '\0') {
+            values->data[i] = 0x7f;
         }
     }
+    buffer_append(values, "", 1);
 }
 
-/* Of all variables keeps those that are read, each once: the first, as a look-up would find it. libfcgi makes
- * room for a name and a value by what their lengths say, so those must be true. */
-static enum guard_verdict pick_params(struct guard *guard)
+/* Of all variables keeps the values of those that are read, of each the first. */
+static enum guard_verdict pick_variables(struct guard *guard)
 {
     struct slice rest = {.data = guard->params.data, .len = guard->params.len};
-    bool seen[REQUEST_VARIABLES] = {false};
-    struct buffer picked;
+    struct buffer values;
     struct pair pair;
 
     if (guard->params.failed) {
         return broken(guard, "variables that there is no memory for");
     }
-    buffer_init(&picked, GUARD_PARAMS_MAX);
+    buffer_init(&values, GUARD_PARAMS_MAX);
     while (rest.len > 0) {
         size_t number;
 
         if (!read_pair(&rest, &pair)) {
-            buffer_free(&picked);
+            buffer_free(&values);
             return broken(guard, "variables that are longer than their stream");
         }
         number = request_find_variable(pair.name);
-        if (number < REQUEST_VARIABLES && !seen[number]) {
-            seen[number] = true;
-            append_pair(&picked, &pair);
+        if (number < REQUEST_VARIABLES && guard->variables[number] == 0) {
+            guard->variables[number] = values.len + 1;
+            keep_value(&values, pair.value);
             if (number == CONTENT_LENGTH) {
                 guard->body_declared = declared_length(pair.value);
             }
         }
     }
     buffer_free(&guard->params);
-    guard->params = picked;
-    return picked.failed ? broken(guard, "variables that there is no memory for") : GUARD_MORE;
+    guard->params = values;
+    return values.failed ? broken(guard, "variables that there is no memory for") : GUARD_MORE;
 }
 
 /* ---- Records of the peer's ---- */
@@ -374,7 +371,7 @@ static enum guard_verdict end_stream(struct guard *guard)
         return end_body(guard);
     }
     guard->stage = GUARD_BODY;
-    return guard->params_total > GUARD_PARAMS_MAX ? GUARD_MORE : pick_params(guard);
+    return guard->params_total > GUARD_PARAMS_MAX ? GUARD_MORE : pick_variables(guard);
 }
 
 /* The record is there as a whole, padding and all. */

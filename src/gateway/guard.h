@@ -1,5 +1,4 @@
-/* What stands between a FastCGI connection and libfcgi: it takes a request out of the bytes that come, piece
- * by piece, and says the request anew in records of our own, which are all that libfcgi ever reads. Whatever
+/* The FastCGI parser: takes a request out of the bytes that come on a connection, piece by piece. Whatever
  * else a peer may send (management records, other requests in between, records that make no sense, lengths
  * that lie) ends here, as the FastCGI specification, version 1.0, asks for it.
  *
@@ -8,6 +7,7 @@
 #define INCIDENTS_GATEWAY_GUARD_H
 
 #include "gateway/record.h"
+#include "gateway/request.h"
 
 enum {
     GUARD_PARAMS_MAX = 128 * 1024, /* bytes of a request's variables; what web servers let through is less */
@@ -33,8 +33,9 @@ struct guard {
 
     enum guard_stage stage;
     int request_id;
-    bool keep;             /* whether the connection may carry another request behind this one */
-    struct buffer params;  /* once complete: those that request.h knows, each once */
+    bool keep;            /* whether the connection may carry another request behind this one */
+    struct buffer params; /* as they come; once complete, the values of those that request.h knows */
+    size_t variables[REQUEST_VARIABLES]; /* where each value begins, counted from 1; 0: it is not there */
     size_t params_total;   /* bytes that came; over GUARD_PARAMS_MAX the request is to be refused */
     struct buffer body;    /* empty where body_total is over the limit */
     size_t body_total;     /* bytes that came */
@@ -63,12 +64,15 @@ void guard_free(struct guard *guard);
  * same bytes is lost, and keep is false then. */
 enum guard_verdict guard_feed(struct guard *guard, const char *data, size_t len);
 
-/* Appends the request's head as records for libfcgi: the whole of it, and an empty body. */
-void guard_write_head(const struct guard *guard, struct buffer *records);
+/* A variable of the request, once its variables are complete; NULL where it is not there. */
+const char *guard_variable(const struct guard *guard, enum request_variable_number number);
 
 /* No more bytes will come. GUARD_REQUEST where the request is one to be answered nevertheless: its body has
  * ended, if early. */
 enum guard_verdict guard_end(struct guard *guard);
+
+/* Frees the body alone, which is read. */
+void guard_free_body(struct guard *guard);
 
 /* Makes it ready for the connection's next request. */
 void guard_next(struct guard *guard);

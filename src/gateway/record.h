@@ -32,10 +32,4 @@ enum {
 /* Appends one record; content has 65,535 bytes at most. */
 void record_append(struct buffer *out, int type, int id, const void *content, size_t len);
 
-/* Appends FCGI_BEGIN_REQUEST for a responder. flags: RECORD_KEEP_CONN or 0. */
-void record_append_begin(struct buffer *out, int id, int flags);
-
-/* Appends the content as a stream: as many records as it takes, and the empty one that ends it. */
-void record_append_stream(struct buffer *out, int type, int id, struct slice content);
-
 #endif

@@ -34,9 +34,14 @@ size_t request_find_variable(struct slice name)
     return REQUEST_VARIABLES;
 }
 
+const char *request_variable_name(enum request_variable_number number)
+{
+    return variable_names[number];
+}
+
 const char *request_look_up(request_variable *variable, void *context, enum request_variable_number number)
 {
-    const char *value = variable(context, variable_names[number]);
+    const char *value = variable(context, number);
 
     return value != NULL ? value : "";
 }

@@ -51,10 +51,13 @@ struct request {
 };
 
 /* Looks a variable up; NULL where it is not set. */
-typedef const char *request_variable(void *context, const char *name);
+typedef const char *request_variable(void *context, enum request_variable_number number);
 
 /* The number of the variable of that name; REQUEST_VARIABLES where it is none of ours. */
 size_t request_find_variable(struct slice name);
+
+/* The variable's name. */
+const char *request_variable_name(enum request_variable_number number);
 
 /* Its value; "" where it is not set. */
 const char *request_look_up(request_variable *variable, void *context, enum request_variable_number number);

@@ -1,8 +1,9 @@
-/* One request to the database: what it asks, as intake.apply_batch reads it, and what became of it. */
+/* One operation on the database: what it asks, as intake.apply_batch reads it, and what became of it. */
 #ifndef INCIDENTS_STORE_ITEM_H
 #define INCIDENTS_STORE_ITEM_H
 
 #include <stdint.h>
+#include <sys/queue.h>
 
 #include "base/buffer.h"
 #include "model/incident.h"
@@ -39,7 +40,18 @@ enum item_reason {
     REASON_SIZE,   /* more than a jsonb can hold */
 };
 
-enum { TOKEN_HASH_HEX = 65, TOKEN_LABEL_MAX = 64 };
+enum { TOKEN_HASH_HEX = 65, TOKEN_LABEL_MAX = 64, ORPHANED_ATTEMPTS_MAX = 8 };
+
+/* How an item stands in the queue; queue.c's own. */
+struct item_place {
+    TAILQ_ENTRY(item) link;     /* of all, in order of arrival */
+    TAILQ_ENTRY(item) same_key; /* of those whose reference_id has the same place in the hash table */
+    uint64_t key;               /* of the reference_id; 0 where there is none */
+    int64_t since_ms;           /* when it began to wait */
+    int64_t not_before_ms;
+    bool is_sent;
+    bool must_run_alone;
+};
 
 struct item {
     const char
@@ -52,6 +64,13 @@ struct item {
     int64_t queue_ms;                  /* how long it waited for a connection, between attempts too, */
     int64_t database_ms;               /* and how long its batches took */
     char token_label[TOKEN_LABEL_MAX]; /* empty where the token is not known; cut where longer */
+
+    void (*done)(void *context); /* the store's own from here on */
+    void *context;
+    struct item_place place;
+    int attempts;
+    int64_t orphaned[ORPHANED_ATTEMPTS_MAX]; /* attempts that may still run in the database */
+    size_t orphaned_count;
 };
 
 /* Each sets the item up and encodes what is asked; false when out of memory. token_hash is the hexadecimal

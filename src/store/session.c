@@ -50,32 +50,11 @@ void session_abandon(struct session *session)
     session->abandoned[session->abandoned_count++] = session->name;
 }
 
-/* The one row of the query that was sent. NULL where there is none; *in_time and *refusal then say why. */
-static PGresult *receive_row(PGconn *connection, int64_t deadline_ms, bool *in_time, PGresult **refusal)
-{
-    PGresult *row = NULL, *result;
-
-    *refusal = NULL;
-    *in_time = query_flush(connection, deadline_ms);
-    while (*in_time && (result = query_next_result(connection, deadline_ms, in_time)) != NULL) {
-        PGresult **place = PQresultStatus(result) == PGRES_TUPLES_OK ? &row : refusal;
-
-        PQclear(*place);
-        *place = result;
-    }
-    *in_time = *in_time && PQstatus(connection) == CONNECTION_OK;
-    return row;
-}
-
-/* That it may not, or finds nobody, is no reason to do without the connection: a batch has its deadline, too.
- */
-static bool end_abandoned(struct session *session, PGconn *connection, int64_t deadline_ms)
+bool session_send_ending(const struct session *session, PGconn *pg)
 {
     int64_t numbers[PARAMETERS][ABANDONED_SESSIONS_MAX];
     char texts[PARAMETERS][QUERY_NUMBERS_SIZE];
     const char *const values[PARAMETERS] = {texts[0], texts[1], texts[2]};
-    PGresult *row, *refusal;
-    bool in_time;
 
     for (size_t i = 0; i < session->abandoned_count; i++) {
         numbers[0][i] = session->abandoned[i].pid;
@@ -85,60 +64,50 @@ static bool end_abandoned(struct session *session, PGconn *connection, int64_t d
     for (size_t i = 0; i < PARAMETERS; i++) {
         query_write_numbers(numbers[i], session->abandoned_count, texts[i]);
     }
-    if (PQsendQueryParams(connection, ending, PARAMETERS, NULL, values, NULL, NULL, 0) == 0) {
-        return false;
-    }
-    row = receive_row(connection, deadline_ms, &in_time, &refusal);
-    if (refusal != NULL) {
+    return PQsendQueryParams(pg, ending, PARAMETERS, NULL, values, NULL, NULL, 0) == 1;
+}
+
+/* That it may not, or finds nobody, is no reason to do without the connection: a batch has its deadline, too.
+ */
+void session_read_ending(const PGresult *result)
+{
+    if (PQresultStatus(result) != PGRES_TUPLES_OK) {
         log_warning("unable to end sessions of the database that were given up: %s",
-                    PQresultErrorField(refusal, PG_DIAG_MESSAGE_PRIMARY));
-    } else if (row != NULL && query_read_number(row, 0, 0) > 0) {
+                    PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY));
+    } else if (query_read_number(result, 0, 0) > 0) {
         log_warning("ended %lld sessions of the database that had been given up",
-                    (long long)query_read_number(row, 0, 0));
+                    (long long)query_read_number(result, 0, 0));
     }
-    PQclear(row);
-    PQclear(refusal);
-    if (in_time) {
-        session->abandoned_count = 0;
-    }
-    return in_time;
+}
+
+bool session_send_greeting(PGconn *pg)
+{
+    return PQsendQueryParams(pg, greeting, 0, NULL, NULL, NULL, NULL, BINARY_RESULTS) == 1;
 }
 
 /* Whether the values are as long as they should be. */
 static bool is_greeting(const PGresult *row)
 {
-    return PQgetlength(row, 0, COLUMN_NOW) == 8 && PQgetlength(row, 0, COLUMN_STARTED) == 8 &&
-           PQgetlength(row, 0, COLUMN_PID) == 4 &&
+    return PQntuples(row) == 1 && PQgetlength(row, 0, COLUMN_NOW) == 8 &&
+           PQgetlength(row, 0, COLUMN_STARTED) == 8 && PQgetlength(row, 0, COLUMN_PID) == 4 &&
            (PQgetisnull(row, 0, COLUMN_TYPE) || PQgetlength(row, 0, COLUMN_TYPE) == 4);
 }
 
-bool session_greet(struct session *session, PGconn *connection, int64_t deadline_ms, PGresult **refusal)
+bool session_read_greeting(struct session *session, const PGconn *pg, const PGresult *row, int64_t sent_ms)
 {
-    int64_t sent_ms;
-    PGresult *row;
-    bool in_time;
+    int64_t now_us, server_us;
+    int32_t pid;
 
-    *refusal = NULL;
-    if (session->abandoned_count > 0 && !end_abandoned(session, connection, deadline_ms)) {
+    if (!is_greeting(row)) {
         return false;
     }
-    sent_ms = clock_now_ms();
-    if (PQsendQueryParams(connection, greeting, 0, NULL, NULL, NULL, NULL, BINARY_RESULTS) == 0) {
-        return false;
-    }
-    row = receive_row(connection, deadline_ms, &in_time, refusal);
-    in_time = in_time && row != NULL && is_greeting(row);
-    if (in_time) {
-        int64_t now_us = binary_read_timestamp(PQgetvalue(row, 0, COLUMN_NOW));
-        int64_t server_us = binary_read_timestamp(PQgetvalue(row, 0, COLUMN_STARTED));
-        int32_t pid = binary_read_int32(PQgetvalue(row, 0, COLUMN_PID));
-        const char *type = PQgetvalue(row, 0, COLUMN_TYPE);
-
-        server_clock_hear(&session->clock, now_us, server_us, sent_ms, clock_now_ms());
-        session->operation_type = PQgetisnull(row, 0, COLUMN_TYPE) ? 0 : (uint32_t)binary_read_int32(type);
-        session->name = (struct session_name){
-            .pid = pid == PQbackendPID(connection) ? pid : 0, .greeted_us = now_us, .server_us = server_us};
-    }
-    PQclear(row);
-    return in_time;
+    now_us = binary_read_timestamp(PQgetvalue(row, 0, COLUMN_NOW));
+    server_us = binary_read_timestamp(PQgetvalue(row, 0, COLUMN_STARTED));
+    pid = binary_read_int32(PQgetvalue(row, 0, COLUMN_PID));
+    server_clock_hear(&session->clock, now_us, server_us, sent_ms, clock_now_ms());
+    session->operation_type =
+        PQgetisnull(row, 0, COLUMN_TYPE) ? 0 : (uint32_t)binary_read_int32(PQgetvalue(row, 0, COLUMN_TYPE));
+    session->name = (struct session_name){
+        .pid = pid == PQbackendPID(pg) ? pid : 0, .greeted_us = now_us, .server_us = server_us};
+    return true;
 }

@@ -34,10 +34,16 @@ void session_forget(struct session *session);
 /* The session is given up, and may have a batch before it still: it shall end. */
 void session_abandon(struct session *session);
 
-/* Learns the server's clock, its OID of intake.operation and the session's name over the connection, on which
- * nothing is under way, and ends the sessions that were given up, as a role may with its own. False once the
- * deadline has passed, or the connection is lost; or where the server refuses, which is *refusal then, for
- * the caller to clear, else NULL. */
-bool session_greet(struct session *session, PGconn *connection, int64_t deadline_ms, PGresult **refusal);
+/* Each query is sent over a connection on which nothing is under way; false where it is of no use any more.
+ */
+
+/* Ends the sessions that were given up, as a role may with its own. */
+bool session_send_ending(const struct session *session, PGconn *pg);
+void session_read_ending(const PGresult *result);
+
+/* Asks for the server's clock, its OID of intake.operation and the session's name. The row is the answer,
+ * sent_ms the time when the question was sent, of clock_now_ms(). False where it makes no sense. */
+bool session_send_greeting(PGconn *pg);
+bool session_read_greeting(struct session *session, const PGconn *pg, const PGresult *row, int64_t sent_ms);
 
 #endif

@@ -1,59 +1,40 @@
-/* The way to the database: requests from many threads go out together, a few connections carry them.
+/* The way to the database: what waits when a connection is free is sent together, as one transaction. While
+ * that is committed, the next batch gathers. An operation that comes alone is sent at once.
  *
- * Whoever finds a connection idle takes all that is queued and sends it as one transaction; while it waits
- * for the commit, the next batch gathers. An idle store sends a single request at once. */
+ * A store is its loop's: all calls are that thread's. */
 #ifndef INCIDENTS_STORE_STORE_H
 #define INCIDENTS_STORE_STORE_H
 
-#include <sys/queue.h>
-
 #include "base/settings.h"
-#include "store/database.h"
+#include "loop/loop.h"
 #include "store/item.h"
 
 struct store;
 
-/* A request for the store. Set the first three members, the others to 0. It and its item belong to the store
- * from store_submit until done is called, which may free both. */
-struct ticket {
-    struct item *item;
-    void (*done)(void *context); /* item->outcome is final. From any thread, for which others wait */
-    void *context;
+/* A store with the connections of the settings, and a thread that opens them; NULL (logged) when it cannot be
+ * made. The settings and the loop must outlive it. */
+struct store *store_start(const struct settings *settings, const struct loop *loop);
 
-    TAILQ_ENTRY(ticket) link; /* the store's own from here on, see store.c */
-    TAILQ_ENTRY(ticket) namesake;
-    uint64_t incident;
-    int64_t since_ms; /* when it began to wait */
-    int64_t not_before_ms;
-    int attempts;
-    int64_t lost[LOST_ATTEMPTS_MAX]; /* attempts that may still run in the database */
-    size_t lost_count;
-    bool is_alone;
-    bool is_sent;
-};
-
-/* A store with threads of its own, as settings say; NULL (logged) when it cannot be made. The settings must
- * outlive it. */
-struct store *store_start(const struct settings *settings);
-
-/* A store without threads, for store_apply alone: for plain CGI. */
+/* A store with a loop of its own and one connection, which is opened by whoever asks, and waits for it: for
+ * store_apply alone. */
 struct store *store_start_single(const struct settings *settings);
 
-/* Has the item applied: item->outcome tells what became of it, never ITEM_PENDING, when ticket->done is
- * called. That happens after settings->deadline_ms at the latest, past which the outcome is ITEM_UNAVAILABLE.
- * The caller may be made to carry a batch, its own request in it or not, and to call what is done. */
-void store_submit(struct store *store, struct ticket *ticket);
+/* Has the item applied. It is the store's until done(context) is called, by store_turn: item->outcome is
+ * final then, never ITEM_PENDING. That happens after settings->deadline_ms at the latest, past which the
+ * outcome is ITEM_UNAVAILABLE. done may free the item. */
+void store_submit(struct store *store, struct item *item, void (*done)(void *context), void *context);
 
-/* The same for a caller that has many to submit and answers to nobody: it never carries a batch, the store's
- * own threads do. */
-void store_queue(struct store *store, struct ticket *ticket);
+/* Does what is due: sends batches, opens connections, gives up what is late, calls back. To be called behind
+ * each turn of the loop. */
+void store_turn(struct store *store);
 
-/* As store_submit, and waits for it. */
+/* When store_turn has something to do again, should no event come before, of clock_now_ms(). */
+int64_t store_due_ms(const struct store *store);
+
+/* As store_submit, and turns the loop until it is done. */
 void store_apply(struct store *store, struct item *item);
 
-/* Waits until all that was submitted is done, ends the threads, closes the connections. Nobody may submit any
- * more.
- */
+/* Turns the loop until all that was submitted is done; then closes the connections. */
 void store_stop(struct store *store);
 
 #endif

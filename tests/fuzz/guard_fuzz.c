@@ -1,5 +1,5 @@
-/* The guard before libfcgi: it comes to the same however the bytes are cut, keeps to its limits, and what it
- * says to libfcgi is one request, whole and alone. */
+/* The FastCGI parser: it comes to the same however the bytes are cut, keeps to its limits, and each variable
+ * has the value that came with its name first. */
 #include <string.h>
 
 #include "fuzz/fuzz.h"
@@ -26,22 +26,77 @@ static int is_same(const struct buffer *a, const struct buffer *b)
     return a->len == b->len && (a->len == 0 || memcmp(a->data, b->data, a->len) == 0);
 }
 
-static void check_head(const struct guard *guard)
+/* The variables' stream, as its bytes came. */
+static void collect_params(const char *data, size_t size, struct buffer *params)
 {
-    struct buffer records;
-    struct guard again;
+    struct guard guard;
 
-    buffer_init(&records, (size_t)4 * GUARD_PARAMS_MAX);
-    guard_write_head(guard, &records);
-    if (feed(&again, records.data, records.len, records.len) == GUARD_MORE) {
-        MUST(again.body_declared > 0 && again.has_ended_early); /* the head has no body, whatever it says */
-    } else {
-        MUST(again.stage == GUARD_COMPLETE && again.keep);
+    guard_init(&guard, LIMIT);
+    for (size_t at = 0; at < size && guard.stage <= GUARD_PARAMS; at++) {
+        MUST(guard_feed(&guard, data + at, 1) == GUARD_MORE || guard.stage == GUARD_COMPLETE);
+        if (guard.stage == GUARD_PARAMS && guard.params.len > params->len) {
+            buffer_append(params, guard.params.data + params->len, guard.params.len - params->len);
+        }
     }
-    MUST(again.request_id == guard->request_id && again.body_total == 0);
-    MUST(is_same(&again.params, &guard->params) && again.replies.len == 0);
-    guard_free(&again);
-    buffer_free(&records);
+    guard_free(&guard);
+}
+
+static size_t take_length(const unsigned char **at)
+{
+    size_t length = *(*at)++;
+
+    if (length >= 0x80) {
+        length = (length & 0x7f) << 24 | (size_t)(*at)[0] << 16 | (size_t)(*at)[1] << 8 | (*at)[2];
+        *at += 3;
+    }
+    return length;
+}
+
+/* The value that comes first with that name, in a stream that is known to be good; data is NULL where none
+ * does. */
+static struct slice find_first(const struct buffer *params, const char *name)
+{
+    const unsigned char *at = (const unsigned char *)params->data, *end = at + params->len;
+
+    while (at < end) {
+        size_t name_len = take_length(&at), value_len = take_length(&at);
+
+        if (name_len == strlen(name) && memcmp(at, name, name_len) == 0) {
+            return (struct slice){.data = (const char *)at + name_len, .len = value_len};
+        }
+        at += name_len + value_len;
+    }
+    return (struct slice){.data = NULL};
+}
+
+static void check_value(const char *value, struct slice first)
+{
+    MUST((value == NULL) == (first.data == NULL));
+    MUST(value == NULL || strlen(value) == first.len);
+    for (size_t i = 0; value != NULL && i < first.len; i++) {
+        MUST(value[i] == (first.data[i] == '\0' ? 0x7f : first.data[i]));
+    }
+}
+
+/* Each is the first of its name, and nothing else is kept. */
+static void check_variables(const struct guard *guard, const char *data, size_t size)
+{
+    struct buffer params;
+    size_t kept = 0;
+
+    buffer_init(&params, GUARD_PARAMS_MAX);
+    if (guard->params_total <= GUARD_PARAMS_MAX) {
+        collect_params(data, size, &params);
+    }
+    for (int i = 0; i < REQUEST_VARIABLES; i++) {
+        enum request_variable_number number = (enum request_variable_number)i;
+        const char *value = guard_variable(guard, number);
+
+        check_value(value, find_first(&params, request_variable_name(number)));
+        kept += value == NULL ? 0 : strlen(value) + 1;
+    }
+    MUST(kept == guard->params.len);
+    buffer_free(&params);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -62,7 +117,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         MUST(whole.body_total >= whole.body_declared || whole.body_total > LIMIT * BODY_DRAIN_FACTOR ||
              whole.params_total > GUARD_PARAMS_MAX);
         MUST(whole.body_total > LIMIT || whole.body.len == whole.body_total);
-        check_head(&whole);
+    }
+    if (verdict != GUARD_BROKEN && whole.stage > GUARD_PARAMS) {
+        check_variables(&whole, bytes, size);
     }
     guard_free(&whole);
     return 0;

@@ -27,8 +27,8 @@
 #include "base/metrics.h"
 #include "cases/between.h"
 #include "harness/site.h"
+#include "harness/store_thread.h"
 #include "store/sqlstate.h"
-#include "store/store.h"
 
 /* SANITY_MS: no wait for what would not have come ends within it, and no busy machine takes so long. */
 enum { REQUESTS_MAX = 128, STORES_MAX = 2, GATE_TIMEOUT_MS = 20000, SANITY_MS = 30000 };
@@ -39,12 +39,12 @@ static char token_hash[DIGEST_HEX_SIZE];
 
 /* Those that are running. A test that fails leaves its own to clean, which the settings must outlive. */
 static struct running {
-    struct store *store;
+    struct store_thread *store;
     struct settings settings;
 } running[STORES_MAX];
 
-static struct store *start_store(struct store *(*start)(const struct settings *),
-                                 const struct settings *settings)
+static struct store_thread *start_store(struct store_thread *(*start)(const struct settings *),
+                                        const struct settings *settings)
 {
     struct running *place = running;
 
@@ -58,9 +58,9 @@ static struct store *start_store(struct store *(*start)(const struct settings *)
     return place->store;
 }
 
-static void stop_store(struct store *store)
+static void stop_store(struct store_thread *store)
 {
-    store_stop(store);
+    store_thread_stop(store);
     for (size_t i = 0; i < STORES_MAX; i++) {
         if (running[i].store == store) {
             running[i].store = NULL;
@@ -70,7 +70,7 @@ static void stop_store(struct store *store)
 
 /* An upsert on its way, in a thread of its own. */
 struct request {
-    struct store *store;
+    struct store_thread *store;
     struct incident incident;
     struct item item;
     char body[256];
@@ -88,7 +88,7 @@ static void *submit(void *argument)
     struct request *request = argument;
     int64_t before = clock_now_ms();
 
-    store_apply(request->store, &request->item);
+    store_thread_apply(request->store, &request->item);
     request->took_ms = clock_now_ms() - before;
     atomic_store(&request->is_done, true);
     return NULL;
@@ -108,7 +108,7 @@ static void encode(struct request *request, const char *id, const char *name)
     assert_true(item_upsert(&request->item, token_hash, &request->incident));
 }
 
-static void send_off(struct request *request, struct store *store)
+static void send_off(struct request *request, struct store_thread *store)
 {
     request->store = store;
     assert_int_equal(pthread_create(&request->thread, NULL, submit, request), 0);
@@ -116,7 +116,7 @@ static void send_off(struct request *request, struct store *store)
 }
 
 /* Sends an upsert without waiting for its outcome. */
-static struct request *send_upsert(struct store *store, const char *id, const char *name)
+static struct request *send_upsert(struct store_thread *store, const char *id, const char *name)
 {
     struct request *request = &requests[sent];
 
@@ -127,7 +127,7 @@ static struct request *send_upsert(struct store *store, const char *id, const ch
 }
 
 /* The same with a name of 2.5 MiB. The body is for the caller to free, behind await. */
-static struct request *send_large(struct store *store, const char *id, struct buffer *body)
+static struct request *send_large(struct store_thread *store, const char *id, struct buffer *body)
 {
     enum { LARGE = 5 * 512 * 1024 };
     struct request *request = &requests[sent];
@@ -149,7 +149,7 @@ static struct request *send_large(struct store *store, const char *id, struct bu
 }
 
 /* The same for incidents prefix0, prefix1, ... */
-static void send_upserts(struct store *store, const char *prefix, size_t count)
+static void send_upserts(struct store_thread *store, const char *prefix, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         char id[32];
@@ -172,7 +172,7 @@ static void await_queue(int64_t length)
 
 /* As send_upsert and send_upserts, while all connections are held back, so that the new requests wait behind
  * those that do. */
-static struct request *queue_upsert(struct store *store, const char *id, const char *name)
+static struct request *queue_upsert(struct store_thread *store, const char *id, const char *name)
 {
     int64_t length = metrics_sum(METRICS_QUEUE);
     struct request *request = send_upsert(store, id, name);
@@ -181,7 +181,7 @@ static struct request *queue_upsert(struct store *store, const char *id, const c
     return request;
 }
 
-static void queue_upserts(struct store *store, const char *prefix, size_t count)
+static void queue_upserts(struct store_thread *store, const char *prefix, size_t count)
 {
     int64_t length = metrics_sum(METRICS_QUEUE);
 
@@ -278,16 +278,16 @@ static void await_no_connection(void)
 static struct settings settings_for(int connections)
 {
     struct settings settings = {
-        .deadline_ms = 20000, .threads = 32, .connections = connections, .batch_max = 64, .queue_max = 1000};
+        .deadline_ms = 20000, .connections = connections, .batch_max = 64, .queue_max = 1000};
 
     (void)snprintf(settings.database_url, sizeof settings.database_url, "%s", site.worker_url);
     return settings;
 }
 
 /* A store with one connection, which carries an upsert of gate0 that the closed gate holds back. */
-static struct store *start_behind_gate(const struct settings *settings)
+static struct store_thread *start_behind_gate(const struct settings *settings)
 {
-    struct store *store = start_store(store_start, settings);
+    struct store_thread *store = start_store(store_thread_start, settings);
 
     close_gate("gate0");
     (void)send_upsert(store, "gate0", "n");
@@ -313,7 +313,7 @@ static const char *count_stored(const char *prefix)
 static void requests_that_wait_share_a_transaction(void **state)
 {
     struct settings settings = settings_for(1);
-    struct store *store = start_behind_gate(&settings);
+    struct store_thread *store = start_behind_gate(&settings);
 
     (void)state;
     queue_upserts(store, "together", 64);
@@ -328,7 +328,7 @@ static void requests_that_wait_share_a_transaction(void **state)
 static void a_transaction_holds_no_more_than_the_setting_allows(void **state)
 {
     struct settings settings = settings_for(1);
-    struct store *store;
+    struct store_thread *store;
 
     (void)state;
     settings.batch_max = 10;
@@ -344,7 +344,7 @@ static void a_transaction_holds_no_more_than_the_setting_allows(void **state)
 static void requests_on_two_connections_travel_side_by_side(void **state)
 {
     struct settings settings = settings_for(2);
-    struct store *store = start_behind_gate(&settings);
+    struct store_thread *store = start_behind_gate(&settings);
 
     (void)state;
     send_upserts(store, "beside", 8); /* while gate0 is held back */
@@ -360,7 +360,7 @@ static void a_poisoned_item_among_63_good_ones_fails_alone(void **state)
 {
     struct settings settings = settings_for(1);
     const struct request *poisoned;
-    struct store *store;
+    struct store_thread *store;
 
     (void)state;
     (void)site_query(&site,
@@ -383,7 +383,7 @@ static void a_poisoned_item_among_63_good_ones_fails_alone(void **state)
 static void an_error_is_its_own_requests(const char *sqlstate, enum item_outcome outcome)
 {
     struct settings settings = settings_for(1);
-    struct store *store;
+    struct store_thread *store;
     char statement[160];
 
     (void)snprintf(statement, sizeof statement,
@@ -467,7 +467,7 @@ static void an_answer_that_makes_no_sense_is_nobodys_success(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {
-        struct store *store = start_store(store_start, &settings);
+        struct store_thread *store = start_store(store_thread_start, &settings);
 
         replace_function("text[]", bodies[i]);
         assert_int_equal(await(send_upsert(store, "senseless", "n")), ITEM_FAILED);
@@ -495,7 +495,7 @@ static char *stop_logging(const char *path)
 static void what_the_database_remarks_is_in_the_log_and_costs_nothing(void **state)
 {
     struct settings settings = settings_for(1);
-    struct store *store;
+    struct store_thread *store;
     char path[128], *log;
 
     (void)state;
@@ -504,7 +504,7 @@ static void what_the_database_remarks_is_in_the_log_and_costs_nothing(void **sta
     (void)site_query(&site, "CREATE TRIGGER remark BEFORE INSERT ON intake.incident FOR EACH ROW "
                             "EXECUTE FUNCTION test.remark()");
     start_logging(path, sizeof path);
-    store = start_store(store_start, &settings);
+    store = start_store(store_thread_start, &settings);
     assert_int_equal(await(send_upsert(store, "remarkable", "n")), ITEM_CREATED);
     stop_store(store);
     log = stop_logging(path);
@@ -530,7 +530,7 @@ static const char *passed_names(void)
 static void requests_for_one_incident_take_effect_in_their_order(void **state)
 {
     struct settings settings = settings_for(2);
-    struct store *store = start_store(store_start, &settings);
+    struct store_thread *store = start_store(store_thread_start, &settings);
     size_t refused = site_count_in_log(&site, "two items of a batch");
     char expected[256] = "";
 
@@ -573,7 +573,7 @@ static void requests_for_one_incident_take_effect_in_their_order(void **state)
 static void a_connection_killed_in_the_middle_of_a_batch_costs_its_requests_nothing(void **state)
 {
     struct settings settings = settings_for(1);
-    struct store *store = start_behind_gate(&settings);
+    struct store_thread *store = start_behind_gate(&settings);
 
     (void)state;
     close_gate("gate1");
@@ -599,7 +599,7 @@ static void a_connection_killed_in_the_middle_of_a_batch_costs_its_requests_noth
 static void a_prepared_statement_that_is_gone_costs_no_request(void **state)
 {
     struct settings settings = settings_for(1);
-    struct store *store = start_store(store_start, &settings);
+    struct store_thread *store = start_store(store_thread_start, &settings);
 
     (void)state;
     (void)site_query(&site, "CREATE FUNCTION test.forget() RETURNS trigger LANGUAGE plpgsql AS "
@@ -621,7 +621,7 @@ static void a_prepared_statement_that_is_gone_costs_no_request(void **state)
 static void a_prepared_statement_whose_result_has_changed_costs_no_request(void **state)
 {
     struct settings settings = settings_for(1);
-    struct store *store = start_store(store_start, &settings);
+    struct store_thread *store = start_store(store_thread_start, &settings);
 
     (void)state;
     for (int i = 0; i < 3; i++) {
@@ -641,7 +641,7 @@ static void a_prepared_statement_whose_result_has_changed_costs_no_request(void 
 static void a_type_that_is_made_anew_costs_no_request(void **state)
 {
     struct settings settings = settings_for(1);
-    struct store *store = start_store(store_start, &settings);
+    struct store_thread *store = start_store(store_thread_start, &settings);
 
     (void)state;
     for (int i = 0; i < 3; i++) {
@@ -667,7 +667,7 @@ static void a_type_that_is_made_anew_costs_no_request(void **state)
 static void a_type_with_other_columns_is_a_schema_of_another_version(void **state)
 {
     struct settings settings = settings_for(1);
-    struct store *store = start_store(store_start, &settings);
+    struct store_thread *store = start_store(store_thread_start, &settings);
     struct request *request;
 
     (void)state;
@@ -693,7 +693,7 @@ static void count_prepared(void)
 static void a_statement_is_prepared_once_the_connection_lasts(void **state)
 {
     struct settings settings = settings_for(1);
-    struct store *store = start_store(store_start, &settings);
+    struct store_thread *store = start_store(store_thread_start, &settings);
 
     (void)state;
     count_prepared();
@@ -712,7 +712,7 @@ static void a_statement_is_prepared_once_the_connection_lasts(void **state)
 static void a_schema_that_comes_later_finds_statements_prepared(void **state)
 {
     struct settings settings = settings_for(1);
-    struct store *store = start_store(store_start, &settings);
+    struct store_thread *store = start_store(store_thread_start, &settings);
 
     (void)state;
     count_prepared();
@@ -733,7 +733,7 @@ static void a_full_queue_refuses_at_once_and_keeps_what_it_has(void **state)
 {
     struct settings settings = settings_for(1);
     struct request *refused;
-    struct store *store;
+    struct store_thread *store;
 
     (void)state;
     settings.queue_max = 4;
@@ -754,7 +754,7 @@ static void a_full_queue_refuses_at_once_and_keeps_what_it_has(void **state)
 static void whoever_waits_past_the_deadline_is_not_stored_later(void **state)
 {
     struct settings settings = settings_for(1);
-    struct store *store;
+    struct store_thread *store;
 
     (void)state;
     settings.deadline_ms = 3000; /* in which a busy machine opens a connection and sends the first */
@@ -776,7 +776,7 @@ static void one_slow_item_does_not_take_the_others_along(void **state)
     struct settings settings = settings_for(1);
     PGconn *locker;
     const struct request *slow;
-    struct store *store;
+    struct store_thread *store;
 
     (void)state;
     settings.deadline_ms = 8000; /* forty transactions, one after the other, on a busy machine */
@@ -803,11 +803,11 @@ static void one_slow_item_does_not_take_the_others_along(void **state)
 static void several_slow_items_do_not_take_the_others_along(int connections, int slow)
 {
     struct settings settings = settings_for(connections);
-    struct store *store;
+    struct store_thread *store;
     PGconn *locker;
 
     settings.deadline_ms = 15000; /* some turns of half a second each, on a busy machine */
-    store = start_store(store_start, &settings);
+    store = start_store(store_thread_start, &settings);
     send_upserts(store, "slow", (size_t)slow);
     await_all();
     forget_all();
@@ -850,14 +850,14 @@ static void whoever_gives_up_at_a_lock_ends(void **state)
 {
     struct settings settings = settings_for(2);
     PGconn *locker;
-    struct store *store, *single;
+    struct store_thread *store, *single;
     struct request *request;
 
     (void)state;
     settings.deadline_ms =
         5500; /* a tenth of it is longer than lock_timeout: the last attempt is no timeout of ours */
-    store = start_store(store_start, &settings);
-    single = start_store(store_start_single, &settings);
+    store = start_store(store_thread_start, &settings);
+    single = start_store(store_thread_start_single, &settings);
     assert_int_equal(await(send_upsert(store, "locked", "n")), ITEM_CREATED);
     locker = site_hold(&site, "UPDATE intake.incident SET name = 'held' WHERE reference_id = 'locked'");
     for (int i = 0; i < 4; i++) { /* whether it is seen depends on which thread is first */
@@ -905,7 +905,7 @@ static bool is_held_back(struct request *request)
 static void a_batch_that_was_lost_undoes_nothing_newer(void **state)
 {
     struct settings settings = settings_for(2);
-    struct store *store = start_behind_gate(&settings);
+    struct store_thread *store = start_behind_gate(&settings);
     struct request *first;
 
     (void)state;
@@ -940,7 +940,7 @@ static void a_batch_that_was_lost_undoes_nothing_newer(void **state)
 static void two_requests_that_were_lost_undo_nothing_newer(void **state)
 {
     struct settings settings = settings_for(2);
-    struct store *store = start_behind_gate(&settings);
+    struct store_thread *store = start_behind_gate(&settings);
     struct request *one;
 
     (void)state;
@@ -1009,7 +1009,7 @@ static void a_batch_that_was_given_up_is_never_stored(void **state)
     static const char terminating[] = "terminating connection due to administrator command";
     struct settings settings = settings_for(1);
     char path[128], *log;
-    struct store *store;
+    struct store_thread *store;
     pid_t session;
     enum item_outcome given_up, newer;
     size_t terminated = site_count_in_log(&site, terminating);
@@ -1017,7 +1017,7 @@ static void a_batch_that_was_given_up_is_never_stored(void **state)
     (void)state;
     start_logging(path, sizeof path);
     settings.deadline_ms = 4000;
-    store = start_store(store_start, &settings);
+    store = start_store(store_thread_start, &settings);
     assert_int_equal(await(send_upsert(store, "given up", "v0")), ITEM_CREATED);
     session = session_of_the_store();
     assert_int_equal(kill(session, SIGSTOP), 0);
@@ -1036,7 +1036,7 @@ static void a_batch_that_was_given_up_is_never_stored(void **state)
 }
 
 /* Asks until the store has the database back. */
-static void await_return(struct store *store)
+static void await_return(struct store_thread *store)
 {
     int64_t deadline = clock_now_ms() + SANITY_MS;
     enum item_outcome outcome = ITEM_UNAVAILABLE;
@@ -1056,10 +1056,10 @@ static void await_return(struct store *store)
 static void a_database_that_stood_still_is_found_again(int connections)
 {
     struct settings settings = settings_for(connections);
-    struct store *store;
+    struct store_thread *store;
 
     settings.deadline_ms = 3000;
-    store = start_store(store_start, &settings);
+    store = start_store(store_thread_start, &settings);
     assert_int_equal(await(send_upsert(store, "before", "n")), ITEM_CREATED);
     site_pause_postgres(&site);
     assert_int_equal(await(send_upsert(store, "meanwhile", "n")), ITEM_UNAVAILABLE);
@@ -1107,13 +1107,13 @@ static void a_silent_server_leaves_the_next_one_its_share_of_the_time(void **sta
     (void)state;
     for (size_t i = 0; i < 2; i++) {
         struct settings settings = settings_for(1);
-        struct store *store;
+        struct store_thread *store;
 
         settings.deadline_ms = 5000;
         (void)snprintf(settings.database_url, sizeof settings.database_url,
                        "postgresql:///incidents?host=%s,%s&user=incidents_fcgi&connect_timeout=%s", directory,
                        site.directory, timeouts[i]);
-        store = start_store(store_start, &settings);
+        store = start_store(store_thread_start, &settings);
         assert_int_equal(await(send_upsert(store, timeouts[i], "n")), ITEM_CREATED);
         /* Away for longer than a deadline, so that nothing but a probe will find it. */
         site_stop_postgres(&site, SIGINT);
@@ -1132,7 +1132,7 @@ static void a_silent_server_leaves_the_next_one_its_share_of_the_time(void **sta
 static void a_server_that_is_passed_over_is_left_by_idle_connections_too(void **state)
 {
     struct settings settings = settings_for(2);
-    struct store *store;
+    struct store_thread *store;
     char before[64];
 
     (void)state;
@@ -1169,12 +1169,12 @@ static void a_large_request_to_a_database_that_stands_still_ends_in_time(void **
 {
     struct settings settings = settings_for(1);
     struct request *large;
-    struct store *store;
+    struct store_thread *store;
     struct buffer body;
 
     (void)state;
     settings.deadline_ms = 3000;
-    store = start_store(store_start, &settings);
+    store = start_store(store_thread_start, &settings);
     assert_int_equal(await(send_upsert(store, "first", "n")), ITEM_CREATED);
     assert_int_equal(await(send_upsert(store, "second", "n")), ITEM_CREATED); /* the statement is prepared */
     site_pause_postgres(&site);
@@ -1191,7 +1191,7 @@ static void a_large_request_to_a_database_that_stands_still_ends_in_time(void **
 static void large_requests_do_not_share_a_transaction_of_any_size(void **state)
 {
     struct settings settings = settings_for(1);
-    struct store *store = start_behind_gate(&settings);
+    struct store_thread *store = start_behind_gate(&settings);
     struct buffer bodies[2];
 
     (void)state;
@@ -1217,7 +1217,7 @@ static void a_store_that_stops_answers_a_full_queue_first(void **state)
 {
     struct settings settings = settings_for(1);
     struct request *refused;
-    struct store *store;
+    struct store_thread *store;
     pthread_t stopping;
 
     (void)state;
@@ -1239,11 +1239,11 @@ static void a_request_that_comes_within_a_probe_is_sent_behind_it(void **state)
 {
     struct settings settings = settings_for(1);
     struct request *request;
-    struct store *store;
+    struct store_thread *store;
 
     (void)state;
     settings.deadline_ms = 10000;
-    store = start_store(store_start, &settings);
+    store = start_store(store_thread_start, &settings);
     assert_int_equal(await(send_upsert(store, "before", "n")), ITEM_CREATED);
     site_pause_postgres(&site);
     assert_int_equal(await(send_upsert(store, "meanwhile", "n")), ITEM_UNAVAILABLE);
@@ -1270,11 +1270,11 @@ static void a_database_that_refuses_is_not_stormed(void **state)
 {
     struct settings settings = settings_for(2);
     int64_t since_ms = clock_now_ms();
-    struct store *store;
+    struct store_thread *store;
 
     (void)state;
     settings.deadline_ms = SANITY_MS;
-    store = start_store(store_start, &settings);
+    store = start_store(store_thread_start, &settings);
     (void)site_query(&site, "ALTER ROLE incidents_fcgi CONNECTION LIMIT 0"); /* 53300: try again */
     send_upserts(store, "storm", 100);
     while (count_refused() < 2 || clock_now_ms() < since_ms + 2000) {
@@ -1292,7 +1292,7 @@ static void a_database_that_refuses_is_not_stormed(void **state)
 static void a_database_that_refuses_one_of_two_is_not_stormed(void **state)
 {
     struct settings settings = settings_for(2);
-    struct store *store = start_store(store_start, &settings);
+    struct store_thread *store = start_store(store_thread_start, &settings);
     size_t refused = count_refused();
     int64_t since_ms = clock_now_ms();
 
@@ -1321,7 +1321,7 @@ static void a_database_that_refuses_one_of_two_is_not_stormed(void **state)
 
 /* A client that sends one upsert after another. */
 struct client {
-    struct store *store;
+    struct store_thread *store;
     size_t number;
     size_t failed;
     pthread_t thread;
@@ -1344,7 +1344,7 @@ static void *send_many(void *argument)
         }
         (void)snprintf(name, sizeof name, "c%zu-%zu", client->number, round);
         encode(&request, id, name);
-        store_apply(client->store, &request.item);
+        store_thread_apply(client->store, &request.item);
         client->failed += request.item.outcome != ITEM_CREATED && request.item.outcome != ITEM_UPDATED;
         item_free(&request.item);
         incident_free(&request.incident);
@@ -1352,7 +1352,7 @@ static void *send_many(void *argument)
     return NULL;
 }
 
-static void run_clients(struct store *store, const char *connections_allowed)
+static void run_clients(struct store_thread *store, const char *connections_allowed)
 {
     static struct client clients[CLIENTS];
     char stored[16];
@@ -1396,14 +1396,14 @@ int getaddrinfo(const char *name, const char *service, const struct addrinfo *hi
 static void a_name_server_that_is_silent_keeps_nobody_past_the_deadline(void **state)
 {
     struct settings settings = settings_for(2);
-    struct store *store;
+    struct store_thread *store;
 
     (void)state;
     settings.deadline_ms = 1000;
     (void)snprintf(settings.database_url, sizeof settings.database_url,
                    "host=localhost port=1 dbname=incidents user=x");
     atomic_store(&names_are_silent, true);
-    store = start_store(store_start, &settings);
+    store = start_store(store_thread_start, &settings);
     for (int i = 0; i < 3; i++) { /* more than there are connections to hold up */
         send_upserts(store, "nameless", 8);
         await_all();
@@ -1417,37 +1417,6 @@ static void a_name_server_that_is_silent_keeps_nobody_past_the_deadline(void **s
     stop_store(store);
 }
 
-static void is_done_without_a_thread(void *unused)
-{
-    (void)unused;
-}
-
-/* A caller that carried would read no other request meanwhile. */
-static void a_caller_that_is_alone_carries_nothing(void **state)
-{
-    struct settings settings = settings_for(1);
-    struct store *store;
-    struct request *request;
-    struct ticket ticket;
-
-    (void)state;
-    settings.threads = 1;
-    store = start_store(store_start, &settings);
-    (void)send_upsert(store, "first", "n"); /* after which the connection is there */
-    (void)await(&requests[0]);
-    close_gate("gate0");
-    request = &requests[sent++];
-    encode(request, "gate0", "n");
-    request->is_joined = true; /* there is no thread */
-    ticket = (struct ticket){.item = &request->item, .done = is_done_without_a_thread};
-    store_submit(store, &ticket);
-    assert_int_equal(request->item.outcome, ITEM_PENDING); /* who carries comes back with an outcome */
-    await_busy("1");
-    open_gate("gate0");
-    stop_store(store);
-    assert_int_equal(request->item.outcome, ITEM_CREATED);
-}
-
 static void waits_to_be_let_go(void *semaphore)
 {
     while (sem_wait(semaphore) != 0) {
@@ -1456,13 +1425,12 @@ static void waits_to_be_let_go(void *semaphore)
 }
 
 /* Whoever is slow to take an answer keeps nobody's request from the database. */
-static void the_next_batch_sets_out_before_anybody_is_told(void **state)
+static void the_next_batch_is_sent_before_callbacks_run(void **state)
 {
     struct settings settings = settings_for(1);
-    struct store *store = start_store(store_start, &settings);
+    struct store_thread *store = start_store(store_thread_start, &settings);
     int64_t deadline = clock_now_ms() + GATE_TIMEOUT_MS;
     struct request *request;
-    struct ticket ticket;
     bool is_stored = false;
     sem_t let_go;
 
@@ -1475,8 +1443,7 @@ static void the_next_batch_sets_out_before_anybody_is_told(void **state)
     request = &requests[sent++];
     encode(request, "gate0", "n");
     request->is_joined = true; /* there is no thread */
-    ticket = (struct ticket){.item = &request->item, .done = waits_to_be_let_go, .context = &let_go};
-    store_queue(store, &ticket);
+    store_thread_submit(store, &request->item, waits_to_be_let_go, &let_go);
     await_busy("1");
     queue_upserts(store, "next", 3);
     open_gate("gate0");
@@ -1495,7 +1462,7 @@ static void the_next_batch_sets_out_before_anybody_is_told(void **state)
 static void one_connection_is_enough_for_all(void **state)
 {
     struct settings settings = settings_for(1);
-    struct store *store = start_store(store_start, &settings);
+    struct store_thread *store = start_store(store_thread_start, &settings);
 
     (void)state;
     run_clients(store, "1");
@@ -1505,7 +1472,7 @@ static void one_connection_is_enough_for_all(void **state)
 static void several_connections_keep_every_request(void **state)
 {
     struct settings settings = settings_for(4);
-    struct store *store = start_store(store_start, &settings);
+    struct store_thread *store = start_store(store_thread_start, &settings);
 
     (void)state;
     run_clients(store, "4");
@@ -1596,8 +1563,7 @@ int main(void)
         CASE(a_database_that_refuses_is_not_stormed),
         CASE(a_database_that_refuses_one_of_two_is_not_stormed),
         CASE(a_name_server_that_is_silent_keeps_nobody_past_the_deadline),
-        CASE(a_caller_that_is_alone_carries_nothing),
-        CASE(the_next_batch_sets_out_before_anybody_is_told),
+        CASE(the_next_batch_is_sent_before_callbacks_run),
         CASE(one_connection_is_enough_for_all),
         CASE(several_connections_keep_every_request),
     };

@@ -435,11 +435,10 @@ static void refuse_each(const struct trial *trial, long many, long step)
 static void a_request_to_the_worker_survives_each_allocation_refused(void **state)
 {
     (void)state;
-    scarcity_refuse_allocations(&scarcity, 0, 0); /* counts anew */
+    assert_true(atomic_load(&scarcity.shared->libfcgi) > 0); /* at the start: it is known which are its own */
+    scarcity_refuse_allocations(&scarcity, 0, 0);            /* counts anew */
     await_service();
-    figures_row("libfcgi's part of an upsert, which is given|%ld||||||",
-                atomic_load(&scarcity.shared->libfcgi));
-    assert_true(atomic_load(&scarcity.shared->libfcgi) > 0); /* it is known which are its own */
+    assert_int_equal(atomic_load(&scarcity.shared->libfcgi), 0); /* a request asks for none */
     for (size_t i = 0; i < TRIALS; i++) {
         refuse_each(&trials[i], 1, torture_amount(17, 1));
     }

@@ -51,10 +51,10 @@ static void without_memory_the_answer_has_the_request_id(void **state)
     expect_last_resort("POST", false, id, expected);
 }
 
-static const char *no_variable(void *context, const char *name)
+static const char *no_variable(void *context, enum request_variable_number number)
 {
     (void)context;
-    (void)name;
+    (void)number;
     return NULL;
 }
 

@@ -1,5 +1,5 @@
-/* The guard: what it takes for a request, what it answers by itself, what it gives up, however the bytes are
- * cut. */
+/* The FastCGI parser: what it takes for a request, what it answers by itself, what it gives up, however the
+ * bytes are cut. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -96,11 +96,27 @@ static void expect(enum guard_verdict expected)
     }
 }
 
-static void expect_request(const char *params, const char *text)
+static void expect_variable(enum request_variable_number number, const char *value)
+{
+    const char *is = guard_variable(&guard, number);
+
+    if (is == NULL || strcmp(is, value) != 0) {
+        fail_msg("%s is %s, not %s", request_variable_name(number), is == NULL ? "(none)" : is, value);
+    }
+}
+
+static void expect_no_variable_but(enum request_variable_number number)
+{
+    for (int i = 0; i < REQUEST_VARIABLES; i++) {
+        if (i != (int)number) {
+            assert_null(guard_variable(&guard, (enum request_variable_number)i));
+        }
+    }
+}
+
+static void expect_body(const char *text)
 {
     expect(GUARD_REQUEST);
-    assert_int_equal(guard.params.len, strlen(params));
-    assert_memory_equal(guard.params.len == 0 ? "" : guard.params.data, params, strlen(params));
     assert_int_equal(guard.body_total, strlen(text));
     assert_string_equal(guard.body.len == 0 ? "" : guard.body.data, text);
 }
@@ -118,7 +134,9 @@ static void a_request_is_taken_however_it_is_cut(void **state)
     (void)state;
     head();
     body("{}");
-    expect_request("\16\4REQUEST_METHODPOST", "{}");
+    expect_body("{}");
+    expect_variable(REQUEST_METHOD, "POST");
+    expect_no_variable_but(REQUEST_METHOD);
     assert_int_equal(guard.request_id, 1);
     assert_true(guard.keep);
     expect_replies("", 0);
@@ -142,7 +160,8 @@ static void a_stream_in_many_records_of_any_padding_is_one(void **state)
     assert_int_equal(guard.request_id, 65535);
     assert_false(guard.keep);
     assert_int_equal(guard.body.len, 256);
-    assert_string_equal(guard.params.data, params);
+    expect_variable(REQUEST_METHOD, "POST");
+    expect_variable(PATH_INFO, "/a/bc");
 }
 
 static void a_request_without_its_last_byte_is_none(void **state)
@@ -156,20 +175,42 @@ static void a_request_without_its_last_byte_is_none(void **state)
     }
 }
 
+/* Nothing of one request is left for the next. */
 static void the_next_request_is_taken_too(void **state)
 {
     (void)state;
     guard_init(&guard, LIMIT);
     for (int i = 0; i < 3; i++) {
         buffer_reset(&bytes, BYTES_MAX);
-        head();
+        begin(1, 1, 1);
+        text_record(PARAMS, 1, i == 0 ? "\16\4REQUEST_METHODPOST\16\1CONTENT_LENGTH5" : "\11\1PATH_INFO/");
+        text_record(PARAMS, 1, "");
         body(i == 0 ? "first" : "another");
         assert_int_equal(guard_feed(&guard, bytes.data, bytes.len), GUARD_REQUEST);
         assert_string_equal(guard.body.data, i == 0 ? "first" : "another");
+        if (i > 0) {
+            expect_variable(PATH_INFO, "/");
+            expect_no_variable_but(PATH_INFO);
+        }
         guard_next(&guard);
         assert_true(guard_is_idle(&guard));
         assert_int_equal(guard_holds(&guard), 0);
+        expect_no_variable_but(REQUEST_VARIABLES);
     }
+}
+
+static void the_body_is_freed_and_the_variables_stay(void **state)
+{
+    size_t held;
+
+    (void)state;
+    head();
+    body("{}");
+    expect_body("{}");
+    held = guard_holds(&guard);
+    guard_free_body(&guard);
+    assert_true(guard_holds(&guard) < held);
+    expect_variable(REQUEST_METHOD, "POST");
 }
 
 static void what_comes_behind_a_request_ends_its_connection(void **state)
@@ -183,19 +224,53 @@ static void what_comes_behind_a_request_ends_its_connection(void **state)
     assert_string_equal(guard.body.data, "{}");
 }
 
-static void only_variables_that_are_read_are_kept_and_each_once(void **state)
+static void only_variables_that_are_read_are_kept_and_of_each_the_first_value(void **state)
 {
     (void)state;
     begin(1, 1, 1);
     text_record(PARAMS, 1, "\11\1PATH_INFO/\11\1PATH_INFOx\13\3HTTP_COOKIEabc\11\1PATH_INFOy");
     record(PARAMS, 1, "\200\0\0\16\3CONTENT_LENGTH123\16\0REQUEST_METHOD", 38);
     record(PARAMS, 1, "\0\0\0\3abc\15\0PATH_INFOXYZW", 22);
+    text_record(PARAMS, 1, "\16\1CONTENT_LENGTH9\16\3REQUEST_METHODGET");
     text_record(PARAMS, 1, "");
     expect(GUARD_MORE);
+    expect_variable(PATH_INFO, "/");
+    expect_variable(CONTENT_LENGTH, "123");
+    expect_variable(REQUEST_METHOD, ""); /* there, and empty */
+    assert_null(guard_variable(&guard, SCRIPT_NAME));
     assert_int_equal(guard.body_declared, 123);
-    assert_int_equal(guard.params.len, 12 + 22 + 16);
-    assert_memory_equal(guard.params.data, "\11\1PATH_INFO/\200\0\0\16\3CONTENT_LENGTH123\16\0REQUEST_METHOD",
-                        guard.params.len);
+    assert_int_equal(guard.params.len, sizeof "/" + sizeof "123" + sizeof "");
+}
+
+/* Until the stream ends, a later record may belong to the same variable. */
+static void there_are_no_variables_before_all_have_come(void **state)
+{
+    (void)state;
+    begin(1, 1, 1);
+    text_record(PARAMS, 1, "\11\1PATH_INFO/");
+    expect(GUARD_MORE);
+    expect_no_variable_but(REQUEST_VARIABLES);
+}
+
+static void every_variable_that_is_read_is_found_by_its_number(void **state)
+{
+    (void)state;
+    begin(1, 1, 1);
+    for (int i = REQUEST_VARIABLES - 1; i >= 0; i--) {
+        const char *name = request_variable_name((enum request_variable_number)i);
+        char pair[64];
+        int len = snprintf(pair, sizeof pair, "%c\2%s-%c", (int)strlen(name), name, 'a' + i);
+
+        record(PARAMS, 1, pair, (size_t)len);
+    }
+    text_record(PARAMS, 1, "");
+    body("");
+    expect_body("");
+    for (int i = 0; i < REQUEST_VARIABLES; i++) {
+        const char value[] = {'-', (char)('a' + i), '\0'};
+
+        expect_variable((enum request_variable_number)i, value);
+    }
 }
 
 static void a_nul_ends_no_value(void **state)
@@ -203,9 +278,32 @@ static void a_nul_ends_no_value(void **state)
     (void)state;
     begin(1, 1, 1);
     record(PARAMS, 1, "\11\12PATH_INFO/upsert\0\0x", 2 + 9 + 10);
+    record(PARAMS, 1, "\13\3REMOTE_ADDR\0\0\0", 2 + 11 + 3);
+    record(PARAMS, 1, "\16\3CONTENT_LENGTH1\0002", 2 + 14 + 3);
     text_record(PARAMS, 1, "");
     body("");
-    expect_request("\11\12PATH_INFO/upsert\177\177x", "");
+    expect_body("");
+    expect_variable(PATH_INFO, "/upsert\177\177x");
+    expect_variable(REMOTE_ADDR, "\177\177\177");
+    expect_variable(CONTENT_LENGTH, "1\1772");
+    assert_int_equal(guard.body_declared, 0);
+}
+
+/* A name is one of ours as a whole, or not at all. */
+static void a_nul_ends_no_name(void **state)
+{
+    (void)state;
+    begin(1, 1, 1);
+    record(PARAMS, 1, "\12\1PATH_INFO\0x", 2 + 10 + 1);
+    record(PARAMS, 1, "\10\1PATH_INFx", 2 + 8 + 1);
+    record(PARAMS, 1, "\12\1PATH_INFOSx", 2 + 10 + 1);
+    record(PARAMS, 1, "\11\1path_infox", 2 + 9 + 1);
+    record(PARAMS, 1, "\0\1x", 2 + 1);
+    text_record(PARAMS, 1, "");
+    body("");
+    expect_body("");
+    expect_no_variable_but(REQUEST_VARIABLES);
+    assert_int_equal(guard.params.len, 0);
 }
 
 /* A request's head with that CONTENT_LENGTH, of three bytes. */
@@ -279,15 +377,14 @@ static void a_body_that_ends_again_and_again_is_given_up(void **state)
     expect(GUARD_BROKEN);
 }
 
-/* One variable whose value has that many bytes, as a request, and as the guard says it anew. */
-static void say_anew(size_t len)
+/* A request with one variable, whose value has that many bytes and comes in several records. */
+static void expect_value_of(size_t len)
 {
     const char lengths[] = {18, (char)(0x80 | len >> 24), (char)(len >> 16), (char)(len >> 8), (char)len};
-    struct buffer variable, records;
-    struct guard again;
+    struct buffer variable;
+    const char *value;
 
     buffer_init(&variable, GUARD_PARAMS_MAX);
-    buffer_init(&records, BYTES_MAX);
     buffer_append(&variable, lengths, sizeof lengths);
     buffer_append_text(&variable, "HTTP_AUTHORIZATION");
     for (size_t i = 0; i < len; i++) {
@@ -299,35 +396,30 @@ static void say_anew(size_t len)
         record(PARAMS, 7, variable.data + at, variable.len - at < 5000 ? variable.len - at : 5000);
     }
     text_record(PARAMS, 7, "");
-    text_record(STDIN, 7, "the body is not part of it");
     text_record(STDIN, 7, "");
     assert_int_equal(feed_in_pieces(BYTES_MAX), GUARD_REQUEST);
-    guard_write_head(&guard, &records);
-    guard_init(&again, LIMIT);
-    assert_int_equal(guard_feed(&again, records.data, records.len), GUARD_REQUEST);
-    assert_true(again.keep); /* nothing stands behind it */
-    assert_int_equal(again.request_id, 7);
-    assert_int_equal(again.params.len, variable.len);
-    assert_memory_equal(again.params.data, variable.data, variable.len);
-    assert_int_equal(again.body_total, 0);
-    guard_free(&again);
-    buffer_free(&records);
+    value = guard_variable(&guard, HTTP_AUTHORIZATION);
+    assert_non_null(value);
+    assert_int_equal(strlen(value), len);
+    assert_memory_equal(value, variable.data + variable.len - len, len);
     buffer_free(&variable);
 }
 
-static void what_libfcgi_gets_says_the_same_request(void **state)
+static void a_value_of_any_length_is_read_whole(void **state)
 {
     enum { VALUE_MAX = GUARD_PARAMS_MAX - 23 };
 
     (void)state;
-    for (size_t len = 0; len < 70; len++) {
-        say_anew(len);
-        say_anew(65505 - 35 + len); /* where a record ends */
+    for (size_t len = 0; len < 300; len++) {
+        expect_value_of(len);
     }
-    say_anew(VALUE_MAX);
+    for (size_t len = 65535 - 40; len < 65536 + 40; len++) {
+        expect_value_of(len);
+    }
+    expect_value_of(VALUE_MAX);
 }
 
-/* libfcgi makes room for as many bytes as a pair's lengths say. */
+/* They say how much memory is taken, and how far is read. */
 static void lengths_that_lie_are_never_believed(void **state)
 {
     static const struct {
@@ -376,7 +468,7 @@ static void variables_over_the_limit_are_counted_and_not_kept(void **state)
     record(PARAMS, 1, filling, GUARD_PARAMS_MAX - 120000);
     text_record(PARAMS, 1, "");
     text_record(STDIN, 1, "");
-    expect_request("", "");
+    expect_body("");
     assert_int_equal(guard.params_total, GUARD_PARAMS_MAX);
 
     buffer_reset(&bytes, BYTES_MAX);
@@ -386,8 +478,9 @@ static void variables_over_the_limit_are_counted_and_not_kept(void **state)
     record(PARAMS, 1, filling, GUARD_PARAMS_MAX - 120000 + 1);
     text_record(PARAMS, 1, "");
     body("and its body");
-    expect_request("", "and its body");
+    expect_body("and its body");
     assert_int_equal(guard.params_total, GUARD_PARAMS_MAX + 1);
+    expect_no_variable_but(REQUEST_VARIABLES);
 
     buffer_reset(&bytes, BYTES_MAX);
     begin(1, 1, 1);
@@ -471,7 +564,8 @@ static void management_records_do_not_disturb_a_request(void **state)
     record_as(1, 9, 2, "of no request", 13, 255);
     text_record(STDIN, 1, "b");
     text_record(STDIN, 1, "");
-    expect_request("\16\4REQUEST_METHODPOST", "ab");
+    expect_body("ab");
+    expect_variable(REQUEST_METHOD, "POST");
     expect_replies(reply, sizeof reply - 1);
 }
 
@@ -508,7 +602,9 @@ static void another_request_in_between_is_refused_and_this_one_goes_on(void **st
     text_record(STDIN, 2, "");
     text_record(STDIN, 1, "ne");
     text_record(STDIN, 1, "");
-    expect_request("\16\4REQUEST_METHODPOST", "mine");
+    expect_body("mine");
+    expect_variable(REQUEST_METHOD, "POST");
+    expect_no_variable_but(REQUEST_METHOD);
     expect_replies(refusal, sizeof refusal - 1);
 }
 
@@ -601,14 +697,18 @@ int main(void)
         CASE(a_stream_in_many_records_of_any_padding_is_one),
         CASE(a_request_without_its_last_byte_is_none),
         CASE(the_next_request_is_taken_too),
+        CASE(the_body_is_freed_and_the_variables_stay),
         CASE(what_comes_behind_a_request_ends_its_connection),
-        CASE(only_variables_that_are_read_are_kept_and_each_once),
+        CASE(only_variables_that_are_read_are_kept_and_of_each_the_first_value),
+        CASE(there_are_no_variables_before_all_have_come),
+        CASE(every_variable_that_is_read_is_found_by_its_number),
         CASE(a_nul_ends_no_value),
+        CASE(a_nul_ends_no_name),
         CASE(empty_records_within_a_body_that_is_declared_do_not_end_it),
         CASE(without_a_length_the_first_empty_record_ends_the_body),
         CASE(a_body_that_ended_early_is_a_request_once_no_more_comes),
         CASE(a_body_that_ends_again_and_again_is_given_up),
-        CASE(what_libfcgi_gets_says_the_same_request),
+        CASE(a_value_of_any_length_is_read_whole),
         CASE(lengths_that_lie_are_never_believed),
         CASE(variables_over_the_limit_are_counted_and_not_kept),
         CASE(a_body_over_the_limit_is_counted_and_not_kept),

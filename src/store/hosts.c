@@ -1,5 +1,5 @@
-/* The servers that a connection string names, and in which order they are tried. */
-#include "store/servers.h"
+/* The hosts that a connection string names, and in which order they are tried. */
+#include "store/hosts.h"
 
 #include <libpq-fe.h>
 #include <stdatomic.h>
@@ -8,12 +8,12 @@
 
 #include "base/log.h"
 
-enum { PATIENCE_MS = 2000 };
+enum { TIMEOUT_MS = 2000 };
 
 /* Of libpq, where a list has none; a URI of several hosts always has such a list. */
 static const char DEFAULT_PORT[] = "5432";
 
-/* The options that are lists, an element for each server, and what the environment calls them. */
+/* The options that are lists, an element for each host, and what the environment calls them. */
 enum { HOST, HOSTADDR, PORT, LISTS };
 static const struct {
     const char *keyword;
@@ -32,18 +32,18 @@ static const char *const keywords[PARAMETERS + 1] = {"fallback_application_name"
                                                      "client_encoding",
                                                      NULL};
 
-/* Of one server: NULL where the string, or libpq, says it. */
+/* Of one host: NULL where the string, or libpq, says it. */
 struct parameters {
     const char *values[PARAMETERS + 1];
 };
 
-struct servers {
+struct hosts {
     const char *url;
     char *elements[LISTS]; /* of a list, each ended by a NUL; NULL where there is none */
     size_t counts[LISTS];
     size_t count;
     atomic_size_t first;
-    int64_t patience_ms;
+    int64_t timeout_ms;
     struct parameters *each;
 };
 
@@ -57,7 +57,7 @@ static const char *option(const PQconninfoOption *options, const char *keyword)
 
 /* Takes a list apart. *is_plain becomes false where libpq has rules for it that are not ours: an element is
  * left out, or the environment has a list of its own. */
-static bool read_list(struct servers *servers, size_t list, const char *value, bool *is_plain)
+static bool read_list(struct hosts *hosts, size_t list, const char *value, bool *is_plain)
 {
     const char *variable = getenv(lists[list].variable);
     char *element;
@@ -66,22 +66,22 @@ static bool read_list(struct servers *servers, size_t list, const char *value, b
     if (*value == '\0') {
         return true;
     }
-    element = servers->elements[list] = strdup(value);
+    element = hosts->elements[list] = strdup(value);
     while (element != NULL) {
         size_t len = strcspn(element, ",");
         bool is_last = element[len] == '\0';
 
-        servers->counts[list]++;
+        hosts->counts[list]++;
         *is_plain = *is_plain && (len > 0 || list == PORT);
         element[len] = '\0';
         element = is_last ? NULL : element + len + 1;
     }
-    return servers->elements[list] != NULL;
+    return hosts->elements[list] != NULL;
 }
 
 /* As many as libpq would see: hostaddr's number counts, else host's; one port is for all. 1 where it would
  * refuse the string. */
-static size_t count_servers(const size_t counts[LISTS])
+static size_t count_hosts(const size_t counts[LISTS])
 {
     size_t count = counts[HOSTADDR] > 0 ? counts[HOSTADDR] : counts[HOST];
     bool fits = (counts[HOST] == 0 || counts[HOST] == count) && (counts[PORT] <= 1 || counts[PORT] == count);
@@ -89,119 +89,119 @@ static size_t count_servers(const size_t counts[LISTS])
     return count > 1 && fits ? count : 1;
 }
 
-static const char *element_of(const struct servers *servers, size_t list, size_t number)
+static const char *element_of(const struct hosts *hosts, size_t list, size_t number)
 {
-    const char *element = servers->elements[list];
+    const char *element = hosts->elements[list];
 
-    for (size_t i = 0; i < number && servers->counts[list] > 1; i++) {
+    for (size_t i = 0; i < number && hosts->counts[list] > 1; i++) {
         element += strlen(element) + 1;
     }
     return list == PORT && element != NULL && *element == '\0' ? DEFAULT_PORT : element;
 }
 
-static void fill(const struct servers *servers, size_t server)
+static void fill(const struct hosts *hosts, size_t host)
 {
-    const char **values = servers->each[server].values;
+    const char **values = hosts->each[host].values;
 
     values[AT_APPLICATION] = "incidents.fcgi";
     values[AT_TIMEOUT] = "3000";
-    values[AT_STRING] = servers->url[0] == '\0' ? NULL : servers->url;
-    for (size_t i = 0; servers->count > 1 && i < LISTS; i++) {
-        values[AT_LISTS + i] = element_of(servers, i, server);
+    values[AT_STRING] = hosts->url[0] == '\0' ? NULL : hosts->url;
+    for (size_t i = 0; hosts->count > 1 && i < LISTS; i++) {
+        values[AT_LISTS + i] = element_of(hosts, i, host);
     }
     values[AT_ENCODING] = "UTF8";
 }
 
-static int64_t read_patience_ms(const struct servers *servers, const char *connect_timeout)
+static int64_t read_timeout_ms(const struct hosts *hosts, const char *connect_timeout)
 {
     long seconds = strtol(connect_timeout, NULL, 10);
 
     if (seconds > 0 && seconds < INT32_MAX) {
         return (int64_t)seconds * 1000;
     }
-    return servers->count > 1 ? PATIENCE_MS : INT64_MAX;
+    return hosts->count > 1 ? TIMEOUT_MS : INT64_MAX;
 }
 
-static bool read_url(struct servers *servers)
+static bool read_url(struct hosts *hosts)
 {
     PQconninfoOption *options =
-        PQconninfoParse(servers->url, NULL); /* settings.c has tried it: NULL is out of memory */
+        PQconninfoParse(hosts->url, NULL); /* settings.c has tried it: NULL is out of memory */
     bool ok = options != NULL, is_plain = true;
 
     for (size_t i = 0; ok && i < LISTS; i++) {
-        ok = read_list(servers, i, option(options, lists[i].keyword), &is_plain);
+        ok = read_list(hosts, i, option(options, lists[i].keyword), &is_plain);
     }
     if (ok) {
-        servers->count = is_plain ? count_servers(servers->counts) : 1;
-        servers->patience_ms = read_patience_ms(servers, option(options, "connect_timeout"));
-        servers->each = calloc(servers->count, sizeof *servers->each);
+        hosts->count = is_plain ? count_hosts(hosts->counts) : 1;
+        hosts->timeout_ms = read_timeout_ms(hosts, option(options, "connect_timeout"));
+        hosts->each = calloc(hosts->count, sizeof *hosts->each);
     }
     PQconninfoFree(options);
-    return ok && servers->each != NULL;
+    return ok && hosts->each != NULL;
 }
 
-struct servers *servers_new(const char *url)
+struct hosts *hosts_new(const char *url)
 {
-    struct servers *servers = calloc(1, sizeof *servers);
+    struct hosts *hosts = calloc(1, sizeof *hosts);
 
-    if (servers != NULL) {
-        servers->url = url;
+    if (hosts != NULL) {
+        hosts->url = url;
     }
-    if (servers == NULL || !read_url(servers)) {
+    if (hosts == NULL || !read_url(hosts)) {
         log_error("unable to read the connection string: out of memory");
-        servers_free(servers);
+        hosts_free(hosts);
         return NULL;
     }
-    for (size_t i = 0; i < servers->count; i++) {
-        fill(servers, i);
+    for (size_t i = 0; i < hosts->count; i++) {
+        fill(hosts, i);
     }
-    return servers;
+    return hosts;
 }
 
-void servers_free(struct servers *servers)
+void hosts_free(struct hosts *hosts)
 {
-    if (servers == NULL) {
+    if (hosts == NULL) {
         return;
     }
     for (size_t i = 0; i < LISTS; i++) {
-        free(servers->elements[i]);
+        free(hosts->elements[i]);
     }
-    free(servers->each);
-    free(servers);
+    free(hosts->each);
+    free(hosts);
 }
 
-size_t servers_count(const struct servers *servers)
+size_t hosts_count(const struct hosts *hosts)
 {
-    return servers->count;
+    return hosts->count;
 }
 
-size_t servers_first(const struct servers *servers)
+size_t hosts_first(const struct hosts *hosts)
 {
-    return atomic_load(&servers->first);
+    return atomic_load(&hosts->first);
 }
 
-void servers_choose(struct servers *servers, size_t server)
+void hosts_mark_working(struct hosts *hosts, size_t host)
 {
-    atomic_store(&servers->first, server);
+    atomic_store(&hosts->first, host);
 }
 
-void servers_pass_over(struct servers *servers, size_t server)
+void hosts_mark_failed(struct hosts *hosts, size_t host)
 {
     /* Not where another thread has found a better one meanwhile. */
-    (void)atomic_compare_exchange_strong(&servers->first, &server, (server + 1) % servers->count);
+    (void)atomic_compare_exchange_strong(&hosts->first, &host, (host + 1) % hosts->count);
 }
 
-int64_t servers_patience_ms(const struct servers *servers)
+int64_t hosts_timeout_ms(const struct hosts *hosts)
 {
-    return servers->patience_ms;
+    return hosts->timeout_ms;
 }
 
-const char *const *servers_keywords(void)
+const char *const *hosts_keywords(void)
 {
     return keywords;
 }
 
-const char *const *servers_values(const struct servers *servers, size_t server)
+const char *const *hosts_values(const struct hosts *hosts, size_t host)
 {
-    return servers->each[server].values;
+    return hosts->each[host].values;
 }

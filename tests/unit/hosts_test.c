@@ -1,4 +1,4 @@
-/* What a connection string with several servers is read as, and which of them is tried first. */
+/* What a connection string with several hosts is read as, and which of them is tried first. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -8,22 +8,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/servers.h"
+#include "store/hosts.h"
 
-/* What one server's parameters say beside the string; "" where that says it. */
-static const char *value(const struct servers *servers, size_t server, const char *keyword)
+/* What one host's parameters say beside the string; "" where that says it. */
+static const char *value(const struct hosts *hosts, size_t host, const char *keyword)
 {
-    const char *const *keywords = servers_keywords();
+    const char *const *keywords = hosts_keywords();
     size_t i = 0;
 
     while (strcmp(keywords[i], keyword) != 0) {
         i++;
         assert_non_null(keywords[i]);
     }
-    return servers_values(servers, server)[i] == NULL ? "" : servers_values(servers, server)[i];
+    return hosts_values(hosts, host)[i] == NULL ? "" : hosts_values(hosts, host)[i];
 }
 
-static void each_server_has_its_own_host_address_and_port(void **state)
+static void each_host_has_its_own_name_address_and_port(void **state)
 {
     static const struct {
         const char *url;
@@ -50,17 +50,17 @@ static void each_server_has_its_own_host_address_and_port(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        struct servers *servers = servers_new(cases[i].url);
+        struct hosts *hosts = hosts_new(cases[i].url);
 
-        assert_non_null(servers);
-        assert_int_equal(servers_count(servers), cases[i].count);
-        for (size_t server = 0; server < cases[i].count; server++) {
-            assert_string_equal(value(servers, server, "host"), cases[i].each[server][0]);
-            assert_string_equal(value(servers, server, "hostaddr"), cases[i].each[server][1]);
-            assert_string_equal(value(servers, server, "port"), cases[i].each[server][2]);
-            assert_string_equal(value(servers, server, "dbname"), cases[i].url);
+        assert_non_null(hosts);
+        assert_int_equal(hosts_count(hosts), cases[i].count);
+        for (size_t host = 0; host < cases[i].count; host++) {
+            assert_string_equal(value(hosts, host, "host"), cases[i].each[host][0]);
+            assert_string_equal(value(hosts, host, "hostaddr"), cases[i].each[host][1]);
+            assert_string_equal(value(hosts, host, "port"), cases[i].each[host][2]);
+            assert_string_equal(value(hosts, host, "dbname"), cases[i].url);
         }
-        servers_free(servers);
+        hosts_free(hosts);
     }
 }
 
@@ -70,16 +70,16 @@ static void lists_of_the_environment_are_left_to_libpq(void **state)
 
     (void)state;
     for (size_t i = 0; i < 3; i++) {
-        struct servers *servers;
+        struct hosts *hosts;
 
         assert_int_equal(setenv(names[i], "1", 1), 0);
-        servers = servers_new("host=a,b");
-        assert_int_equal(servers_count(servers), 2);
-        servers_free(servers);
+        hosts = hosts_new("host=a,b");
+        assert_int_equal(hosts_count(hosts), 2);
+        hosts_free(hosts);
         assert_int_equal(setenv(names[i], "1,2", 1), 0);
-        servers = servers_new("host=a,b");
-        assert_int_equal(servers_count(servers), 1);
-        servers_free(servers);
+        hosts = hosts_new("host=a,b");
+        assert_int_equal(hosts_count(hosts), 1);
+        hosts_free(hosts);
         assert_int_equal(unsetenv(names[i]), 0);
     }
 }
@@ -88,9 +88,9 @@ static size_t place_of(const char *keyword)
 {
     size_t i = 0;
 
-    while (strcmp(servers_keywords()[i], keyword) != 0) {
+    while (strcmp(hosts_keywords()[i], keyword) != 0) {
         i++;
-        assert_non_null(servers_keywords()[i]);
+        assert_non_null(hosts_keywords()[i]);
     }
     return i;
 }
@@ -111,7 +111,7 @@ static void one_of_several_gets_two_seconds_unless_connect_timeout_says_otherwis
 {
     static const struct {
         const char *url;
-        int64_t patience_ms;
+        int64_t timeout_ms;
     } cases[] = {
         {"host=a", INT64_MAX}, {"host=a connect_timeout=0", INT64_MAX}, {"host=a connect_timeout=5", 5000},
         {"host=a,b", 2000},    {"host=a,b connect_timeout=-1", 2000},   {"host=a,b connect_timeout=1", 1000},
@@ -119,32 +119,32 @@ static void one_of_several_gets_two_seconds_unless_connect_timeout_says_otherwis
 
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        struct servers *servers = servers_new(cases[i].url);
+        struct hosts *hosts = hosts_new(cases[i].url);
 
-        assert_int_equal(servers_patience_ms(servers), cases[i].patience_ms);
-        servers_free(servers);
+        assert_int_equal(hosts_timeout_ms(hosts), cases[i].timeout_ms);
+        hosts_free(hosts);
     }
 }
 
 static void the_one_that_was_good_is_first_until_it_is_passed_over(void **state)
 {
-    struct servers *servers = servers_new("host=a,b,c");
+    struct hosts *hosts = hosts_new("host=a,b,c");
 
     (void)state;
-    assert_int_equal(servers_first(servers), 0);
-    servers_choose(servers, 2);
-    assert_int_equal(servers_first(servers), 2);
-    servers_pass_over(servers, 1); /* what a thread has against another one changes nothing */
-    assert_int_equal(servers_first(servers), 2);
-    servers_pass_over(servers, 2);
-    assert_int_equal(servers_first(servers), 0);
-    servers_free(servers);
+    assert_int_equal(hosts_first(hosts), 0);
+    hosts_mark_working(hosts, 2);
+    assert_int_equal(hosts_first(hosts), 2);
+    hosts_mark_failed(hosts, 1); /* what a thread has against another one changes nothing */
+    assert_int_equal(hosts_first(hosts), 2);
+    hosts_mark_failed(hosts, 2);
+    assert_int_equal(hosts_first(hosts), 0);
+    hosts_free(hosts);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(each_server_has_its_own_host_address_and_port),
+        cmocka_unit_test(each_host_has_its_own_name_address_and_port),
         cmocka_unit_test(lists_of_the_environment_are_left_to_libpq),
         cmocka_unit_test(the_string_wins_over_what_we_would_like_but_not_over_what_we_need),
         cmocka_unit_test(one_of_several_gets_two_seconds_unless_connect_timeout_says_otherwise),

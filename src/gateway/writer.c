@@ -1,0 +1,174 @@
+/* Writing a response to a FastCGI connection.
+ *
+ * libfcgi makes a request's streams in FCGX_Accept_r alone, which reads the head of a request for it. So it
+ * is given one, on a socket pair, when the writer is opened. From then on the descriptor and the id, which
+ * are public members, are those of whoever is answered, and the stream is flushed, never closed: a closed one
+ * cannot be used again. */
+#include "gateway/writer.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "gateway/record.h"
+
+enum { LIBRARY_BYTES = 32 * 1024, RECORDS_MAX = 128, HEAD_ID = 1 };
+
+/* The head of a request without variables or body: to begin, a role, flags and reserved bytes; two streams
+ * that end. */
+static const unsigned char head[] = {
+    RECORD_VERSION_1,
+    RECORD_BEGIN_REQUEST,
+    0,
+    HEAD_ID,
+    0,
+    8,
+    0,
+    0, /* the header */
+    0,
+    RECORD_RESPONDER,
+    RECORD_KEEP_CONN,
+    0,
+    0,
+    0,
+    0,
+    0, /* its content */
+    RECORD_VERSION_1,
+    RECORD_PARAMS,
+    0,
+    HEAD_ID,
+    0,
+    0,
+    0,
+    0, /* no more variables */
+    RECORD_VERSION_1,
+    RECORD_STDIN,
+    0,
+    HEAD_ID,
+    0,
+    0,
+    0,
+    0, /* no more of a body */
+};
+
+/* libfcgi ends the program where it gets no memory. */
+static bool has_memory(void)
+{
+    void *memory = malloc(LIBRARY_BYTES);
+    bool is_there = memory != NULL;
+
+    free(memory);
+    return is_there;
+}
+
+/* Has libfcgi read the head of a request from the socket. */
+static bool accept_from(FCGX_Request *request, int descriptor)
+{
+    /* -1: should libfcgi want to accept another connection, it fails and comes back. */
+    if (FCGX_InitRequest(request, -1, FCGI_FAIL_ACCEPT_ON_INTR) != 0) {
+        return false;
+    }
+    request->ipcFd = descriptor;
+    request->keepConnection = 1; /* FCGX_Accept_r begins with FCGX_Finish_r, which would close it */
+    return FCGX_Accept_r(request) == 0;
+}
+
+static bool open_pair(struct writer *writer)
+{
+    return writer->pair[0] >= 0 ||
+           socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, writer->pair) == 0;
+}
+
+static void close_pair(struct writer *writer)
+{
+    for (int i = 0; i < 2; i++) {
+        if (writer->pair[i] >= 0) {
+            close(writer->pair[i]);
+            writer->pair[i] = -1;
+        }
+    }
+}
+
+static bool set_up(struct writer *writer)
+{
+    if (!has_memory() || !open_pair(writer)) {
+        return false;
+    }
+    if (send(writer->pair[1], head, sizeof head, MSG_NOSIGNAL) != (ssize_t)sizeof head) {
+        close_pair(writer);
+        return false;
+    }
+    writer->is_open = accept_from(&writer->request, writer->pair[0]);
+    if (!writer->is_open) {
+        writer->pair[0] = -1; /* libfcgi has closed it */
+        close_pair(writer);
+        return false;
+    }
+    writer->request.ipcFd = -1;
+    return true;
+}
+
+bool writer_open(struct writer *writer)
+{
+    *writer = (struct writer){.pair = {-1, -1}};
+    if (FCGX_Init() != 0 || !set_up(writer)) {
+        log_error("unable to set up libfcgi: %s", strerror(errno));
+        return false;
+    }
+    return true;
+}
+
+/* Gives libfcgi's request up, for good or to be set up anew. */
+static void give_up(struct writer *writer)
+{
+    if (writer->is_open) {
+        writer->is_open = false;
+        FCGX_Free(&writer->request, 0);
+    }
+}
+
+void writer_close(struct writer *writer)
+{
+    give_up(writer);
+    close_pair(writer);
+}
+
+/* Ends the stream of output, and the request (FastCGI specification, sections 3.3 and 5.5). */
+static bool send_end(int descriptor, int request_id)
+{
+    const unsigned char complete[8] = {[4] = RECORD_REQUEST_COMPLETE};
+    struct buffer records;
+    bool sent;
+
+    buffer_init(&records, RECORDS_MAX);
+    record_append(&records, RECORD_STDOUT, request_id, "", 0);
+    record_append(&records, RECORD_END_REQUEST, request_id, complete, sizeof complete);
+    sent =
+        !records.failed && send(descriptor, records.data, records.len, MSG_NOSIGNAL) == (ssize_t)records.len;
+    buffer_free(&records);
+    return sent;
+}
+
+bool writer_send(struct writer *writer, int descriptor, int request_id, struct slice response)
+{
+    FCGX_Request *request = &writer->request;
+    bool sent;
+
+    if (!writer->is_open && !set_up(writer)) {
+        log_error("unable to answer: libfcgi cannot be set up: %s", strerror(errno));
+        return false;
+    }
+    request->ipcFd = descriptor;
+    request->requestId = request_id;
+    sent = FCGX_PutStr(response.data, (int)response.len, request->out) == (int)response.len &&
+           FCGX_FFlush(request->out) == 0;
+    request->ipcFd = -1;
+    if (!sent) {
+        give_up(writer); /* the stream holds what is left, which is nobody else's to read */
+        return false;
+    }
+    return send_end(descriptor, request_id);
+}

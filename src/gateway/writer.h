@@ -1,0 +1,27 @@
+/* Writing a response to a FastCGI connection: libfcgi frames it. */
+#ifndef INCIDENTS_GATEWAY_WRITER_H
+#define INCIDENTS_GATEWAY_WRITER_H
+
+#include <fcgiapp.h>
+#include <stdbool.h>
+
+#include "base/buffer.h"
+
+/* libfcgi's request, with its stream of output: set up once, and lent to each request that is answered. */
+struct writer {
+    FCGX_Request request;
+    bool is_open;
+    int pair[2]; /* of sockets, to set it up with: kept, for that may have to be done anew while there is no
+                    descriptor left; below 0 where there is none */
+};
+
+/* Sets it up, once a process. False (logged) where libfcgi cannot be set up. */
+bool writer_open(struct writer *writer);
+void writer_close(struct writer *writer);
+
+/* Writes the response, in CGI's form, and ends the request of that id. The descriptor is O_NONBLOCK: a socket
+ * whose request was read has room for a response, and nobody is waited for who takes none. False where not
+ * all of it could be written: the connection is of no use any more. */
+bool writer_send(struct writer *writer, int descriptor, int request_id, struct slice response);
+
+#endif

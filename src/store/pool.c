@@ -1,0 +1,152 @@
+/* The connections to the database. */
+#include "store/pool.h"
+
+#include <stdlib.h>
+
+#include "base/metrics.h"
+
+enum {
+    BACK_OFF_FIRST_MS = 20,
+    BACK_OFF_MAX_MS = 500,
+    BACK_OFF_FRACTION = 16, /* of the time left, at most */
+    PROBE_EVERY_MS = 500,
+};
+
+bool pool_init(struct pool *pool, struct hosts *hosts, size_t count, size_t batch_max, unsigned seed)
+{
+    bool ok;
+
+    *pool = (struct pool){.connections = calloc(count, sizeof(struct connection)), .seed = seed};
+    ok = pool->connections != NULL;
+    while (ok && pool->count < count) {
+        struct connection *connection = &pool->connections[pool->count++];
+
+        ok = connection_init(connection, hosts, batch_max);
+        pool_release(pool, connection);
+    }
+    return ok;
+}
+
+void pool_free(struct pool *pool)
+{
+    for (size_t i = 0; i < pool->count; i++) {
+        connection_free(&pool->connections[i]);
+    }
+    free(pool->connections);
+}
+
+bool pool_has_free(const struct pool *pool)
+{
+    return pool->idle != NULL || pool->closed != NULL;
+}
+
+int64_t pool_ready_ms(const struct pool *pool)
+{
+    return pool->idle != NULL || pool->retry_at_ms > pool->connect_at_ms ? pool->retry_at_ms
+                                                                         : pool->connect_at_ms;
+}
+
+static struct connection *acquire(struct connection **list)
+{
+    struct connection *connection = *list;
+
+    if (connection != NULL) {
+        *list = connection->next;
+    }
+    return connection;
+}
+
+struct connection *pool_acquire_idle(struct pool *pool)
+{
+    return acquire(&pool->idle);
+}
+
+struct connection *pool_acquire_closed(struct pool *pool)
+{
+    return acquire(&pool->closed);
+}
+
+void pool_release(struct pool *pool, struct connection *connection)
+{
+    struct connection **list = connection->state == CONNECTION_IDLE ? &pool->idle : &pool->closed;
+
+    connection->started_ms = 0;
+    connection->next = *list;
+    *list = connection;
+}
+
+void pool_note_closed(struct pool *pool, struct connection *connection)
+{
+    struct connection **place = &pool->idle;
+
+    while (*place != connection) {
+        place = &(*place)->next;
+    }
+    *place = connection->next;
+    pool_release(pool, connection);
+}
+
+void pool_close_outdated(struct pool *pool)
+{
+    struct connection **place = &pool->idle;
+
+    while (*place != NULL) {
+        struct connection *connection = *place;
+
+        if (connection_is_outdated(connection)) {
+            *place = connection->next;
+            connection_close(connection);
+            pool_release(pool, connection);
+        } else {
+            place = &connection->next;
+        }
+    }
+}
+
+int64_t pool_back_off_ms(struct pool *pool, int attempts, int64_t left_ms)
+{
+    int64_t longest_ms, fraction_ms = left_ms / BACK_OFF_FRACTION;
+
+    if (attempts == 0) {
+        return 0;
+    }
+    longest_ms = attempts < 6 ? (int64_t)BACK_OFF_FIRST_MS << (attempts - 1) : BACK_OFF_MAX_MS;
+    fraction_ms = fraction_ms < BACK_OFF_FIRST_MS ? BACK_OFF_FIRST_MS : fraction_ms;
+    longest_ms = fraction_ms < longest_ms ? fraction_ms : longest_ms;
+    return longest_ms / 2 + rand_r(&pool->seed) % (longest_ms / 2 + 1);
+}
+
+void pool_note_reached(struct pool *pool)
+{
+    if (pool->unreachable_since_ms != 0) {
+        metrics_add(METRICS_CUT_OFF, -1);
+    }
+    pool->reason = REASON_NONE;
+    pool->unreachable_since_ms = 0;
+    pool->failures = 0;
+    pool->retry_at_ms = 0;
+}
+
+void pool_note_unreachable(struct pool *pool, enum item_reason reason, int64_t now_ms, int64_t left_ms)
+{
+    if (pool->unreachable_since_ms == 0) {
+        metrics_add(METRICS_CUT_OFF, 1);
+        pool->unreachable_since_ms = now_ms;
+    }
+    pool->reason = reason;
+    pool->retry_at_ms = now_ms + pool_back_off_ms(pool, pool->failures++, left_ms);
+    pool->probe_at_ms = now_ms + PROBE_EVERY_MS;
+}
+
+void pool_note_opened(struct pool *pool)
+{
+    pool->connect_failures = 0;
+    pool->connect_at_ms = 0;
+}
+
+/* Who has just been refused a connection would be refused again: there is a wait before the first retry, too.
+ */
+void pool_note_open_failure(struct pool *pool, int64_t now_ms, int64_t left_ms)
+{
+    pool->connect_at_ms = now_ms + pool_back_off_ms(pool, ++pool->connect_failures, left_ms);
+}

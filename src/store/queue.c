@@ -1,0 +1,220 @@
+/* The operations that are not done, in order of arrival. */
+#include "store/queue.h"
+
+#include <stdlib.h>
+
+enum {
+    BATCH_BYTES_MAX = 4 * 1024 * 1024,  /* of a batch's records, but for one that is larger alone */
+    QUEUE_BYTES_MAX = 64 * 1024 * 1024, /* of all records, but for one that is larger alone */
+};
+
+bool queue_init(struct queue *queue, const struct queue_limits *limits, uint64_t seed)
+{
+    *queue = (struct queue){.limits = *limits, .bucket_count = limits->waiting_max + 1, .seed = seed};
+    TAILQ_INIT(&queue->items);
+    queue->buckets = calloc(queue->bucket_count, sizeof queue->buckets[0]);
+    for (size_t i = 0; queue->buckets != NULL && i < queue->bucket_count; i++) {
+        TAILQ_INIT(&queue->buckets[i]);
+    }
+    return queue->buckets != NULL;
+}
+
+void queue_free(struct queue *queue)
+{
+    free(queue->buckets);
+    queue->buckets = NULL;
+}
+
+/* FNV-1a. That two reference_ids share a key costs one of them a wait, no more. */
+static uint64_t hash(uint64_t seed, const char *reference_id)
+{
+    if (reference_id == NULL) {
+        return 0;
+    }
+    for (const char *byte = reference_id; *byte != '\0'; byte++) {
+        seed = (seed ^ (unsigned char)*byte) * 0x100000001b3;
+    }
+    return seed != 0 ? seed : 1;
+}
+
+static struct items *bucket_of(const struct queue *queue, const struct item *item)
+{
+    return &queue->buckets[item->place.key % queue->bucket_count];
+}
+
+bool queue_has_room(const struct queue *queue, size_t bytes)
+{
+    return queue->waiting < queue->limits.waiting_max &&
+           (queue->bytes == 0 || queue->bytes + bytes <= QUEUE_BYTES_MAX);
+}
+
+void queue_add(struct queue *queue, struct item *item, int64_t now_ms)
+{
+    item->place = (struct item_place){.key = hash(queue->seed, item->reference_id),
+                                      .since_ms = now_ms,
+                                      .must_run_alone = item->place.must_run_alone};
+    TAILQ_INSERT_TAIL(&queue->items, item, place.link);
+    TAILQ_INSERT_TAIL(bucket_of(queue, item), item, place.same_key);
+    queue->waiting++;
+    queue->bytes += item->record.capacity;
+}
+
+int64_t queue_expiry_ms(const struct queue *queue, const struct item *item)
+{
+    return item->deadline_ms - queue->limits.margin_ms;
+}
+
+/* Whether an earlier operation on the same incident is not done yet. */
+static bool is_behind_another(const struct queue *queue, const struct item *item)
+{
+    const struct item *earlier;
+
+    if (item->place.key == 0) {
+        return false;
+    }
+    for (earlier = TAILQ_FIRST(bucket_of(queue, item)); earlier != item;
+         earlier = TAILQ_NEXT(earlier, place.same_key)) {
+        if (earlier->place.key == item->place.key) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool may_be_sent(const struct queue *queue, const struct item *item, int64_t now_ms)
+{
+    return !item->place.is_sent && item->place.not_before_ms <= now_ms &&
+           queue_expiry_ms(queue, item) > now_ms && !is_behind_another(queue, item);
+}
+
+bool queue_has_batch(const struct queue *queue, int64_t now_ms)
+{
+    const struct item *item;
+
+    TAILQ_FOREACH(item, &queue->items, place.link)
+    {
+        if (may_be_sent(queue, item, now_ms)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void take(struct queue *queue, struct item *item, int64_t now_ms)
+{
+    item->place.is_sent = true;
+    item->queue_ms += now_ms - item->place.since_ms;
+    item->place.since_ms = now_ms;
+    queue->waiting--;
+}
+
+/* with_alone: what must run alone is not left out. */
+static size_t take_in_order(struct queue *queue, struct item **batch, bool with_alone, int64_t now_ms)
+{
+    size_t count = 0, bytes = 0;
+    struct item *item;
+
+    TAILQ_FOREACH(item, &queue->items, place.link)
+    {
+        bool is_alone = item->place.must_run_alone;
+
+        if (count == queue->limits.batch_max || bytes > BATCH_BYTES_MAX) {
+            break;
+        }
+        if (!may_be_sent(queue, item, now_ms) || (is_alone && (!with_alone || count > 0))) {
+            continue;
+        }
+        bytes += item->record.len;
+        if (count > 0 && bytes > BATCH_BYTES_MAX) {
+            break;
+        }
+        take(queue, item, now_ms);
+        batch[count++] = item;
+        queue->last_was_alone = is_alone;
+        if (is_alone) {
+            break;
+        }
+    }
+    return count;
+}
+
+size_t queue_take_batch(struct queue *queue, struct item **batch, int64_t now_ms)
+{
+    size_t count = queue->last_was_alone ? take_in_order(queue, batch, false, now_ms) : 0;
+
+    return count > 0 ? count : take_in_order(queue, batch, true, now_ms);
+}
+
+void queue_return(struct queue *queue, struct item *item, int64_t not_before_ms, int64_t now_ms)
+{
+    item->place.is_sent = false;
+    item->place.since_ms = now_ms;
+    item->place.not_before_ms = not_before_ms;
+    queue->waiting++;
+}
+
+void queue_move_to_end(struct queue *queue, struct item *item)
+{
+    TAILQ_REMOVE(&queue->items, item, place.link);
+    TAILQ_INSERT_TAIL(&queue->items, item, place.link);
+}
+
+void queue_remove(struct queue *queue, struct item *item)
+{
+    TAILQ_REMOVE(&queue->items, item, place.link);
+    TAILQ_REMOVE(bucket_of(queue, item), item, place.same_key);
+    queue->waiting -= item->place.is_sent ? 0 : 1;
+    queue->bytes -= item->record.capacity;
+}
+
+struct item *queue_find_expired(const struct queue *queue, int64_t now_ms)
+{
+    struct item *item;
+
+    TAILQ_FOREACH(item, &queue->items, place.link)
+    {
+        if (!item->place.is_sent && queue_expiry_ms(queue, item) <= now_ms) {
+            break;
+        }
+    }
+    return item;
+}
+
+int64_t queue_due_ms(const struct queue *queue, int64_t send_from_ms, int64_t now_ms)
+{
+    int64_t due_ms = INT64_MAX;
+    const struct item *item;
+
+    if (queue->waiting == 0) {
+        return due_ms;
+    }
+    TAILQ_FOREACH(item, &queue->items, place.link)
+    {
+        int64_t send_ms = item->place.not_before_ms > send_from_ms ? item->place.not_before_ms : send_from_ms;
+        int64_t expiry_ms = queue_expiry_ms(queue, item);
+
+        if (item->place.is_sent) {
+            continue;
+        }
+        due_ms = expiry_ms < due_ms ? expiry_ms : due_ms;
+        if (send_ms < due_ms && !is_behind_another(queue, item)) {
+            due_ms = send_ms;
+        }
+        if (due_ms <= now_ms) {
+            break;
+        }
+    }
+    return due_ms;
+}
+
+int64_t queue_last_deadline_ms(const struct queue *queue)
+{
+    int64_t deadline_ms = 0;
+    const struct item *item;
+
+    TAILQ_FOREACH(item, &queue->items, place.link)
+    {
+        deadline_ms = item->deadline_ms > deadline_ms ? item->deadline_ms : deadline_ms;
+    }
+    return deadline_ms;
+}

@@ -1,0 +1,73 @@
+/* The operations that are not done, in order of arrival: which of them make the next batch.
+ *
+ * Two operations on one incident are never sent at once, so they take effect in the order in which they came.
+ * It does no input or output. Times are those of clock_now_ms(). */
+#ifndef INCIDENTS_STORE_QUEUE_H
+#define INCIDENTS_STORE_QUEUE_H
+
+#include "store/item.h"
+
+TAILQ_HEAD(items, item);
+
+struct queue_limits {
+    size_t batch_max;   /* operations of a batch */
+    size_t waiting_max; /* operations that wait */
+    int64_t margin_ms;  /* an operation with less time left than this is not sent any more */
+};
+
+/* An item that is in it is either sent, in a batch, or waits. */
+struct queue {
+    struct queue_limits limits;
+    struct items items;
+    struct items *buckets; /* the same by key, linked by same_key */
+    size_t bucket_count;
+    uint64_t seed;
+    size_t waiting;
+    size_t bytes;        /* records of all that are not done */
+    bool last_was_alone; /* the batch that was taken last was of an item that must run alone */
+};
+
+/* An empty queue. seed: from a random source, so that nobody outside can choose reference_ids that share a
+ * bucket. False when out of memory. */
+bool queue_init(struct queue *queue, const struct queue_limits *limits, uint64_t seed);
+
+/* Frees the memory, but no item. */
+void queue_free(struct queue *queue);
+
+/* Whether an item with a record of so many bytes may wait as well. */
+bool queue_has_room(const struct queue *queue, size_t bytes);
+
+/* Appends an item, whose deadline_ms is set. It is the queue's until queue_remove. */
+void queue_add(struct queue *queue, struct item *item, int64_t now_ms);
+
+/* Takes the next batch: fills `batch`, an array of limits.batch_max, with items that are sent from now on,
+ * and returns how many. 0 where none may be sent now. What must run alone is a batch by itself; as it may
+ * wait long for a lock, every second batch at least is one of the others. */
+size_t queue_take_batch(struct queue *queue, struct item **batch, int64_t now_ms);
+
+/* Whether queue_take_batch would take any. */
+bool queue_has_batch(const struct queue *queue, int64_t now_ms);
+
+/* A sent item waits again, in its place, until not_before_ms at the earliest. */
+void queue_return(struct queue *queue, struct item *item, int64_t not_before_ms, int64_t now_ms);
+
+/* The item goes behind all others. */
+void queue_move_to_end(struct queue *queue, struct item *item);
+
+/* The item is done, or given up. */
+void queue_remove(struct queue *queue, struct item *item);
+
+/* The first waiting item that is not to be sent any more; NULL where there is none. */
+struct item *queue_find_expired(const struct queue *queue, int64_t now_ms);
+
+/* When the item is not to be sent any more. */
+int64_t queue_expiry_ms(const struct queue *queue, const struct item *item);
+
+/* When something of those that wait is to be done next: one expires, or may be sent, which is possible from
+ * send_from_ms on. INT64_MAX where nothing waits. */
+int64_t queue_due_ms(const struct queue *queue, int64_t send_from_ms, int64_t now_ms);
+
+/* The latest deadline of all; 0 where the queue is empty. */
+int64_t queue_last_deadline_ms(const struct queue *queue);
+
+#endif

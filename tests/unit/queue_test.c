@@ -1,0 +1,777 @@
+/* The queue of operations: which of them make the next batch, and what is due when. An operation is known by
+ * its name, one letter; those with the same reference_id are of one incident. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <string.h>
+
+#include "store/queue.h"
+
+enum {
+    ITEMS_MAX = 64,
+    BATCH_MAX = 8,
+    WAITING_MAX = 16,
+    MARGIN_MS = 100,
+    NOW_MS = 1000000,
+    DEADLINE_MS = NOW_MS + 10000,
+    MIB = 1024 * 1024,
+};
+
+static struct queue queue;
+static struct item items[ITEMS_MAX];
+static char names[ITEMS_MAX][2];
+static size_t item_count;
+
+static void begin_with_seed(size_t batch_max, size_t waiting_max, uint64_t seed)
+{
+    const struct queue_limits limits = {
+        .batch_max = batch_max, .waiting_max = waiting_max, .margin_ms = MARGIN_MS};
+
+    queue_free(&queue);
+    assert_true(queue_init(&queue, &limits, seed));
+    item_count = 0;
+}
+
+static void begin_with(size_t batch_max, size_t waiting_max)
+{
+    begin_with_seed(batch_max, waiting_max, 0x0123456789abcdef);
+}
+
+/* Of the operation with that name: 'a' is the first. */
+static struct item *item_of(char name)
+{
+    return &items[name - 'a'];
+}
+
+/* Adds the next operation, whose record has so many bytes. */
+static struct item *add_sized(const char *reference_id, size_t bytes)
+{
+    struct item *item = &items[item_count];
+
+    assert_true(item_count < ITEMS_MAX);
+    names[item_count][0] = (char)('a' + item_count);
+    *item = (struct item){.reference_id = reference_id,
+                          .request_id = names[item_count],
+                          .deadline_ms = DEADLINE_MS,
+                          .record = {.len = bytes, .capacity = bytes}};
+    item_count++;
+    queue_add(&queue, item, NOW_MS);
+    return item;
+}
+
+static struct item *add(const char *reference_id)
+{
+    return add_sized(reference_id, 100);
+}
+
+/* Adds one that must run alone. */
+static struct item *add_alone(const char *reference_id)
+{
+    struct item *item = add(reference_id);
+
+    item->place.must_run_alone = true;
+    return item;
+}
+
+static void expect_batch_at(const char *expected, int64_t now_ms)
+{
+    struct item *batch[BATCH_MAX];
+    char taken[BATCH_MAX + 1] = "";
+    bool has_batch = queue_has_batch(&queue, now_ms);
+    size_t count = queue_take_batch(&queue, batch, now_ms);
+
+    for (size_t i = 0; i < count; i++) {
+        taken[i] = batch[i]->request_id[0];
+    }
+    assert_string_equal(taken, expected);
+    assert_int_equal(has_batch, count > 0);
+}
+
+static void expect_batch(const char *expected)
+{
+    expect_batch_at(expected, NOW_MS);
+}
+
+static void give_back(char name)
+{
+    queue_return(&queue, item_of(name), 0, NOW_MS);
+}
+
+static void end(char name)
+{
+    queue_remove(&queue, item_of(name));
+}
+
+/* ---- Order ---- */
+
+static void a_batch_is_what_came_first(void **state)
+{
+    (void)state;
+    expect_batch("");
+    for (int i = 0; i < 10; i++) {
+        add(NULL);
+    }
+    expect_batch("abcdefgh");
+    expect_batch("ij");
+    expect_batch("");
+    assert_int_equal(queue.waiting, 0);
+}
+
+static void a_batch_has_no_more_than_its_limit(void **state)
+{
+    (void)state;
+    begin_with(1, WAITING_MAX);
+    add("1");
+    add("2");
+    expect_batch("a");
+    expect_batch("b");
+}
+
+/* ---- One incident ---- */
+
+static void of_one_incident_one_is_sent_at_a_time_in_order(void **state)
+{
+    (void)state;
+    add("1");
+    add("1");
+    add("2");
+    add("1");
+    expect_batch("ac");
+    expect_batch("");
+    end('a');
+    expect_batch("b");
+    expect_batch("");
+    end('c');
+    expect_batch("");
+    end('b');
+    expect_batch("d");
+}
+
+static void what_has_no_incident_waits_for_nothing(void **state)
+{
+    (void)state;
+    add(NULL);
+    add(NULL);
+    add("");
+    add("");
+    expect_batch("abc");
+    expect_batch("");
+    end('c');
+    expect_batch("d");
+}
+
+static void one_that_is_returned_goes_before_the_later_ones_of_its_incident(void **state)
+{
+    (void)state;
+    add("1");
+    add("1");
+    add("2");
+    expect_batch("ac");
+    give_back('a');
+    expect_batch("a");
+    give_back('a');
+    queue_return(&queue, item_of('c'), 0, NOW_MS);
+    expect_batch("ac");
+}
+
+static void one_that_may_not_be_sent_yet_holds_the_later_ones_of_its_incident(void **state)
+{
+    (void)state;
+    add("1");
+    add("1");
+    add("2");
+    expect_batch("ac");
+    queue_return(&queue, item_of('a'), NOW_MS + 50, NOW_MS);
+    expect_batch_at("", NOW_MS + 49);
+    expect_batch_at("a", NOW_MS + 50);
+    expect_batch_at("", NOW_MS + 50);
+}
+
+/* One bucket for all. */
+static void incidents_that_share_a_bucket_do_not_wait_for_each_other(void **state)
+{
+    (void)state;
+    begin_with(BATCH_MAX, 0);
+    add("1");
+    add("2");
+    add("1");
+    add("3");
+    expect_batch("abd");
+    end('b');
+    expect_batch("");
+    end('a');
+    expect_batch("c");
+    assert_true(item_of('a')->place.key != item_of('b')->place.key);
+}
+
+/* It costs one of them a wait, no more. */
+static void incidents_that_share_a_key_are_taken_for_one(void **state)
+{
+    (void)state;
+    begin_with(BATCH_MAX, 0);
+    add("1");
+    add("2")->place.key = item_of('a')->place.key;
+    add("3");
+    expect_batch("ac");
+    end('a');
+    expect_batch("b");
+}
+
+/* 0 is the key of those that have no incident, and wait for nothing. FNV-1a comes to 0 where a byte is the
+ * hash so far. */
+static void an_incident_whose_hash_is_zero_is_one_like_any_other(void **state)
+{
+    (void)state;
+    begin_with_seed(BATCH_MAX, WAITING_MAX, 'z');
+    add("z");
+    add("z");
+    expect_batch("a");
+}
+
+static void the_seed_decides_which_share_one(void **state)
+{
+    const struct queue_limits limits = {.batch_max = 1, .waiting_max = 1, .margin_ms = 0};
+    struct item one = {.reference_id = "an incident"}, other = {.reference_id = "an incident"};
+    struct queue another;
+
+    (void)state;
+    assert_true(queue_init(&another, &limits, 1));
+    queue_add(&queue, &one, NOW_MS);
+    queue_add(&another, &other, NOW_MS);
+    assert_true(one.place.key != other.place.key);
+    queue_free(&another);
+}
+
+/* ---- Size ---- */
+
+static void a_batch_has_four_mebibytes_at_most(void **state)
+{
+    (void)state;
+    add_sized("1", MIB);
+    add_sized("2", 2 * MIB);
+    add_sized("3", MIB);
+    add_sized("4", 1);
+    expect_batch("abc");
+    expect_batch("d");
+}
+
+static void a_larger_one_is_sent_alone_and_in_its_turn(void **state)
+{
+    (void)state;
+    add_sized("1", 100);
+    add_sized("2", 5 * MIB);
+    add_sized("3", 100);
+    expect_batch("a");
+    expect_batch("b");
+    expect_batch("c");
+}
+
+static void so_many_may_wait_and_those_that_are_sent_do_not_count(void **state)
+{
+    (void)state;
+    for (int i = 0; i < WAITING_MAX; i++) {
+        assert_true(queue_has_room(&queue, 100));
+        add(NULL);
+    }
+    assert_false(queue_has_room(&queue, 100));
+    expect_batch("abcdefgh");
+    assert_true(queue_has_room(&queue, 100));
+    for (int i = 0; i < BATCH_MAX; i++) {
+        add(NULL);
+    }
+    assert_false(queue_has_room(&queue, 100));
+    give_back('a');
+    assert_false(queue_has_room(&queue, 100));
+    end('a');
+    assert_false(queue_has_room(&queue, 100));
+    end('i');
+    assert_true(queue_has_room(&queue, 100));
+}
+
+static void sixty_four_mebibytes_may_be_in_it_and_one_that_is_larger(void **state)
+{
+    (void)state;
+    assert_true(queue_has_room(&queue, (size_t)65 * MIB));
+    add_sized("1", (size_t)65 * MIB);
+    assert_false(queue_has_room(&queue, 1));
+    expect_batch("a");
+    assert_false(queue_has_room(&queue, 1)); /* it is not done */
+    end('a');
+    add_sized("2", (size_t)60 * MIB);
+    assert_true(queue_has_room(&queue, (size_t)4 * MIB));
+    assert_false(queue_has_room(&queue, (size_t)4 * MIB + 1));
+    end('b');
+    assert_int_equal(queue.bytes, 0);
+}
+
+/* ---- Alone ---- */
+
+static void what_must_run_alone_is_a_batch_by_itself(void **state)
+{
+    (void)state;
+    add_alone("1");
+    add_alone("2");
+    expect_batch("a");
+    expect_batch("b");
+    expect_batch("");
+}
+
+static void every_second_batch_is_one_of_the_others(void **state)
+{
+    (void)state;
+    begin_with(2, WAITING_MAX);
+    add_alone("1");
+    add_alone("2");
+    add_alone("3");
+    add("4");
+    add("5");
+    add("6");
+    expect_batch("a");
+    expect_batch("de");
+    expect_batch("b");
+    expect_batch("f");
+    expect_batch("c");
+}
+
+/* It has its turn when it is the first; it does not break a batch that has begun before it. */
+static void what_must_run_alone_is_left_out_of_a_batch_of_others(void **state)
+{
+    (void)state;
+    add("1");
+    add_alone("2");
+    add("3");
+    expect_batch("ac");
+    expect_batch("b");
+}
+
+static void another_that_must_run_alone_follows_where_no_other_may_be_sent(void **state)
+{
+    (void)state;
+    add_alone("1");
+    add_alone("2");
+    add("1"); /* which waits for the first */
+    expect_batch("a");
+    expect_batch("b");
+    expect_batch("");
+    end('a');
+    expect_batch("c");
+}
+
+static void that_it_must_run_alone_is_kept_when_it_is_added(void **state)
+{
+    struct item probe = {.reference_id = NULL, .deadline_ms = DEADLINE_MS, .request_id = "p"};
+
+    (void)state;
+    probe.place.must_run_alone = true;
+    add("1");
+    queue_add(&queue, &probe, NOW_MS);
+    add("2");
+    expect_batch("ab");
+    expect_batch("p");
+}
+
+/* ---- Its place ---- */
+
+static void one_that_is_returned_keeps_its_place(void **state)
+{
+    (void)state;
+    begin_with(2, WAITING_MAX);
+    for (int i = 0; i < 4; i++) {
+        add(NULL);
+    }
+    expect_batch("ab");
+    give_back('b');
+    expect_batch("bc");
+    give_back('c');
+    give_back('b');
+    expect_batch("bc");
+}
+
+static void one_that_is_moved_to_the_end_goes_behind_all_others(void **state)
+{
+    (void)state;
+    begin_with(2, WAITING_MAX);
+    for (int i = 0; i < 3; i++) {
+        add(NULL);
+    }
+    expect_batch("ab");
+    queue_move_to_end(&queue, item_of('a'));
+    give_back('a');
+    expect_batch("ca");
+    end('a');
+    end('c');
+    queue_move_to_end(&queue, item_of('b')); /* the only one */
+    give_back('b');
+    expect_batch("b");
+}
+
+/* They would take effect in another order than they came in. */
+static void one_that_is_moved_to_the_end_stays_before_the_later_ones_of_its_incident(void **state)
+{
+    (void)state;
+    add("1");
+    add("1");
+    add("2");
+    expect_batch("ac");
+    queue_move_to_end(&queue, item_of('a'));
+    give_back('a');
+    expect_batch("a");
+    end('a');
+    expect_batch("b");
+}
+
+/* ---- Time ---- */
+
+static void what_has_too_little_time_left_is_not_sent(void **state)
+{
+    (void)state;
+    add("1");
+    add("2")->deadline_ms = DEADLINE_MS + 1;
+    assert_true(queue_expiry_ms(&queue, item_of('a')) == DEADLINE_MS - MARGIN_MS);
+    expect_batch_at("b", DEADLINE_MS - MARGIN_MS);
+}
+
+static void the_first_that_waits_and_has_expired_is_found(void **state)
+{
+    (void)state;
+    add("1");
+    add("2");
+    add("3");
+    item_of('a')->deadline_ms = NOW_MS + MARGIN_MS + 1;
+    expect_batch_at("abc", NOW_MS);
+    give_back('b');
+    give_back('c');
+    assert_null(queue_find_expired(&queue, DEADLINE_MS - MARGIN_MS - 1)); /* the first is sent */
+    item_of('c')->deadline_ms = NOW_MS + MARGIN_MS;
+    assert_ptr_equal(queue_find_expired(&queue, NOW_MS), item_of('c'));
+    assert_ptr_equal(queue_find_expired(&queue, DEADLINE_MS), item_of('b'));
+    end('b');
+    end('c');
+    assert_null(queue_find_expired(&queue, DEADLINE_MS));
+}
+
+static void what_waits_is_due_when_it_may_be_sent_or_expires(void **state)
+{
+    (void)state;
+    assert_true(queue_due_ms(&queue, NOW_MS, NOW_MS) == INT64_MAX);
+    add("1");
+    add("1");
+    assert_true(queue_due_ms(&queue, NOW_MS - 5, NOW_MS) <= NOW_MS);
+    assert_true(queue_due_ms(&queue, NOW_MS + 20, NOW_MS) == NOW_MS + 20);
+    assert_true(queue_due_ms(&queue, INT64_MAX, NOW_MS) == DEADLINE_MS - MARGIN_MS);
+    expect_batch("a");
+    assert_true(queue_due_ms(&queue, NOW_MS, NOW_MS) == DEADLINE_MS - MARGIN_MS); /* it waits for the first */
+    queue_return(&queue, item_of('a'), NOW_MS + 30, NOW_MS);
+    assert_true(queue_due_ms(&queue, NOW_MS + 20, NOW_MS) == NOW_MS + 30);
+    assert_true(queue_due_ms(&queue, NOW_MS + 40, NOW_MS) == NOW_MS + 40);
+    item_of('b')->deadline_ms = NOW_MS + MARGIN_MS + 10;
+    assert_true(queue_due_ms(&queue, NOW_MS + 20, NOW_MS) == NOW_MS + 10);
+    end('b');
+    expect_batch_at("a", NOW_MS + 30);
+    assert_true(queue_due_ms(&queue, NOW_MS, NOW_MS) == INT64_MAX);
+}
+
+static void the_latest_deadline_is_of_all_that_are_not_done(void **state)
+{
+    (void)state;
+    assert_int_equal(queue_last_deadline_ms(&queue), 0);
+    add("1")->deadline_ms = DEADLINE_MS + 2;
+    add("2")->deadline_ms = DEADLINE_MS + 1;
+    expect_batch("ab");
+    assert_true(queue_last_deadline_ms(&queue) == DEADLINE_MS + 2);
+    end('a');
+    assert_true(queue_last_deadline_ms(&queue) == DEADLINE_MS + 1);
+}
+
+static void how_long_one_waited_is_added_up(void **state)
+{
+    struct item *batch[BATCH_MAX], *item = add("1");
+
+    (void)state;
+    assert_int_equal(queue_take_batch(&queue, batch, NOW_MS + 7), 1);
+    assert_int_equal(item->queue_ms, 7);
+    queue_return(&queue, item, 0, NOW_MS + 100); /* it was with the database in between */
+    assert_int_equal(queue_take_batch(&queue, batch, NOW_MS + 103), 1);
+    assert_int_equal(item->queue_ms, 10);
+}
+
+static void what_waits_and_what_is_sent_can_be_removed(void **state)
+{
+    (void)state;
+    add("1");
+    add("1");
+    add("1");
+    expect_batch("a");
+    assert_int_equal(queue.waiting, 2);
+    end('b');
+    assert_int_equal(queue.waiting, 1);
+    end('a');
+    assert_int_equal(queue.waiting, 1);
+    expect_batch("c");
+    end('c');
+    assert_int_equal(queue.waiting, 0);
+    assert_int_equal(queue.bytes, 0);
+    assert_true(TAILQ_EMPTY(&queue.items));
+}
+
+/* ---- Against a model ---- */
+
+/* The same as the header says it, without a thought for time or memory: an array in order of place. */
+struct entry {
+    struct item *item;
+    uint64_t arrival;
+    int64_t not_before_ms;
+    bool is_sent, is_alone;
+};
+
+static struct entry entries[ITEMS_MAX];
+static size_t entry_count;
+static bool last_was_alone;
+static uint64_t arrivals, chance;
+
+/* splitmix64. */
+static size_t draw(size_t limit)
+{
+    uint64_t z = (chance += 0x9e3779b97f4a7c15);
+
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+    return (size_t)((z ^ (z >> 31)) % limit);
+}
+
+static bool waits_for_another(const struct entry *entry)
+{
+    for (size_t i = 0; entry->item->reference_id != NULL && i < entry_count; i++) {
+        if (entries[i].arrival < entry->arrival && entries[i].item->reference_id != NULL &&
+            strcmp(entries[i].item->reference_id, entry->item->reference_id) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool can_be_sent(const struct entry *entry, int64_t now_ms)
+{
+    return !entry->is_sent && entry->not_before_ms <= now_ms &&
+           entry->item->deadline_ms - MARGIN_MS > now_ms && !waits_for_another(entry);
+}
+
+/* The places of the next batch's operations. */
+static size_t choose(bool with_alone, int64_t now_ms, size_t chosen[BATCH_MAX])
+{
+    size_t count = 0, bytes = 0;
+
+    for (size_t i = 0; i < entry_count && count < BATCH_MAX; i++) {
+        bool is_alone = entries[i].is_alone;
+
+        if (!can_be_sent(&entries[i], now_ms) || (is_alone && (!with_alone || count > 0))) {
+            continue;
+        }
+        bytes += entries[i].item->record.len;
+        if (count > 0 && bytes > (size_t)4 * MIB) {
+            break;
+        }
+        chosen[count++] = i;
+        if (is_alone) {
+            break;
+        }
+    }
+    return count;
+}
+
+static void check_batch(int64_t now_ms)
+{
+    struct item *batch[BATCH_MAX];
+    size_t chosen[BATCH_MAX], count = last_was_alone ? choose(false, now_ms, chosen) : 0;
+
+    count = count > 0 ? count : choose(true, now_ms, chosen);
+    assert_int_equal(queue_take_batch(&queue, batch, now_ms), count);
+    for (size_t i = 0; i < count; i++) {
+        assert_ptr_equal(batch[i], entries[chosen[i]].item);
+    }
+    for (size_t i = 0; i < count; i++) {
+        last_was_alone = entries[chosen[i]].is_alone;
+        entries[chosen[i]].is_sent = true;
+    }
+}
+
+static int64_t due_ms(int64_t send_from_ms)
+{
+    int64_t due = INT64_MAX;
+
+    for (size_t i = 0; i < entry_count; i++) {
+        int64_t expiry_ms = entries[i].item->deadline_ms - MARGIN_MS;
+        int64_t send_ms = entries[i].not_before_ms > send_from_ms ? entries[i].not_before_ms : send_from_ms;
+
+        if (!entries[i].is_sent) {
+            due = expiry_ms < due ? expiry_ms : due;
+            due = send_ms < due && !waits_for_another(&entries[i]) ? send_ms : due;
+        }
+    }
+    return due;
+}
+
+/* What can be asked without a change. */
+static void check_answers(int64_t now_ms)
+{
+    int64_t send_from_ms = draw(4) == 0 ? INT64_MAX : now_ms + (int64_t)draw(40) - 20;
+    int64_t due = due_ms(send_from_ms), is_due = queue_due_ms(&queue, send_from_ms, now_ms);
+    size_t waiting = 0, bytes = 0, chosen[BATCH_MAX];
+    struct item *expired = NULL;
+    int64_t last_ms = 0;
+
+    for (size_t i = entry_count; i-- > 0;) {
+        struct item *item = entries[i].item;
+
+        waiting += entries[i].is_sent ? 0 : 1;
+        bytes += item->record.capacity;
+        expired = !entries[i].is_sent && item->deadline_ms - MARGIN_MS <= now_ms ? item : expired;
+        last_ms = item->deadline_ms > last_ms ? item->deadline_ms : last_ms;
+    }
+    assert_int_equal(queue.waiting, waiting);
+    assert_int_equal(queue.bytes, bytes);
+    assert_ptr_equal(queue_find_expired(&queue, now_ms), expired);
+    assert_true(queue_last_deadline_ms(&queue) == last_ms);
+    assert_true(due > now_ms ? is_due == due : is_due <= now_ms);
+    assert_int_equal(queue_has_batch(&queue, now_ms), choose(true, now_ms, chosen) > 0);
+}
+
+/* An item that is not in the queue. */
+static struct item *find_unused(void)
+{
+    bool is_used[ITEMS_MAX] = {false};
+    size_t at = 0;
+
+    for (size_t i = 0; i < entry_count; i++) {
+        is_used[entries[i].item - items] = true;
+    }
+    while (is_used[at]) {
+        at++;
+    }
+    return &items[at];
+}
+
+static void add_entry(int64_t now_ms)
+{
+    static const char *const ids[] = {"1", "2", "3", "4", "5", "six", "seven", "eight", NULL, NULL};
+    struct item *item = find_unused();
+
+    *item = (struct item){.reference_id = ids[draw(10)], .deadline_ms = now_ms + 50 + (int64_t)draw(400)};
+    item->record.len = draw(20) == 0 ? draw((size_t)5 * MIB) : draw(1000);
+    item->record.capacity = item->record.len + draw(100);
+    item->place.must_run_alone = draw(6) == 0;
+    queue_add(&queue, item, now_ms);
+    entries[entry_count++] =
+        (struct entry){.item = item, .arrival = ++arrivals, .is_alone = item->place.must_run_alone};
+}
+
+static void drop_entry(size_t at)
+{
+    memmove(&entries[at], &entries[at + 1], (entry_count - at - 1) * sizeof entries[0]);
+    entry_count--;
+}
+
+/* A batch has come back: one of its operations is done, or waits again. */
+static void end_attempt(size_t at, int64_t now_ms)
+{
+    struct entry entry = entries[at];
+
+    if (!entry.is_sent || draw(2) == 0) {
+        queue_remove(&queue, entry.item);
+        drop_entry(at);
+        return;
+    }
+    entry.is_sent = false;
+    entry.is_alone = entry.item->place.must_run_alone = entry.is_alone || draw(3) == 0;
+    entry.not_before_ms = draw(2) == 0 ? 0 : now_ms + (int64_t)draw(60);
+    entries[at] = entry;
+    if (draw(4) == 0) {
+        queue_move_to_end(&queue, entry.item);
+        drop_entry(at);
+        entries[entry_count++] = entry;
+    }
+    queue_return(&queue, entry.item, entry.not_before_ms, now_ms);
+}
+
+static void it_is_as_the_model_is_whatever_happens(void **state)
+{
+    int64_t now_ms = NOW_MS;
+
+    (void)state;
+    begin_with(BATCH_MAX, 2); /* three buckets */
+    entry_count = 0;
+    last_was_alone = false;
+    chance = 20;
+    for (int step = 0; step < 200000; step++) {
+        size_t kind = draw(8);
+
+        if (kind < 3 && entry_count < ITEMS_MAX - 1) {
+            add_entry(now_ms);
+        } else if (kind < 5) {
+            check_batch(now_ms);
+        } else if (kind < 7 && entry_count > 0) {
+            end_attempt(draw(entry_count), now_ms);
+        } else {
+            now_ms += (int64_t)draw(30);
+        }
+        check_answers(now_ms);
+    }
+}
+
+/* ---- */
+
+static int start(void **state)
+{
+    (void)state;
+    begin_with(BATCH_MAX, WAITING_MAX);
+    return 0;
+}
+
+static int finish(void **state)
+{
+    (void)state;
+    queue_free(&queue);
+    return 0;
+}
+
+#define CASE(test) cmocka_unit_test_setup_teardown(test, start, finish)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(a_batch_is_what_came_first),
+        CASE(a_batch_has_no_more_than_its_limit),
+        CASE(of_one_incident_one_is_sent_at_a_time_in_order),
+        CASE(what_has_no_incident_waits_for_nothing),
+        CASE(one_that_is_returned_goes_before_the_later_ones_of_its_incident),
+        CASE(one_that_may_not_be_sent_yet_holds_the_later_ones_of_its_incident),
+        CASE(incidents_that_share_a_bucket_do_not_wait_for_each_other),
+        CASE(incidents_that_share_a_key_are_taken_for_one),
+        CASE(an_incident_whose_hash_is_zero_is_one_like_any_other),
+        CASE(the_seed_decides_which_share_one),
+        CASE(a_batch_has_four_mebibytes_at_most),
+        CASE(a_larger_one_is_sent_alone_and_in_its_turn),
+        CASE(so_many_may_wait_and_those_that_are_sent_do_not_count),
+        CASE(sixty_four_mebibytes_may_be_in_it_and_one_that_is_larger),
+        CASE(what_must_run_alone_is_a_batch_by_itself),
+        CASE(every_second_batch_is_one_of_the_others),
+        CASE(what_must_run_alone_is_left_out_of_a_batch_of_others),
+        CASE(another_that_must_run_alone_follows_where_no_other_may_be_sent),
+        CASE(that_it_must_run_alone_is_kept_when_it_is_added),
+        CASE(one_that_is_returned_keeps_its_place),
+        CASE(one_that_is_moved_to_the_end_goes_behind_all_others),
+        CASE(one_that_is_moved_to_the_end_stays_before_the_later_ones_of_its_incident),
+        CASE(what_has_too_little_time_left_is_not_sent),
+        CASE(the_first_that_waits_and_has_expired_is_found),
+        CASE(what_waits_is_due_when_it_may_be_sent_or_expires),
+        CASE(the_latest_deadline_is_of_all_that_are_not_done),
+        CASE(how_long_one_waited_is_added_up),
+        CASE(what_waits_and_what_is_sent_can_be_removed),
+        CASE(it_is_as_the_model_is_whatever_happens),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
