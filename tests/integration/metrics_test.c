@@ -178,10 +178,13 @@ static void requests_are_counted_by_method_and_outcome(void **state)
 }
 
 /* As CGI, by the user who runs the worker, with the metrics' token: a process that is gone when it is looked
- * at. */
-static void send_by_cgi(const char *reference_id)
+ * at; behind that beginning of a shell's. */
+static const struct outcome *send_by_cgi(const char *beginning, const char *reference_id)
 {
-    char program[SITE_PATH_MAX];
+    char program[SITE_PATH_MAX], body[256];
+    struct call call = {.path = "incidents.upsert", .body = body};
+    const struct outcome *outcome;
+    struct answer answer;
     FILE *wrapper;
 
     memcpy(program, site.program, sizeof program);
@@ -191,12 +194,34 @@ static void send_by_cgi(const char *reference_id)
     (void)fprintf(wrapper,
                   "#!/bin/sh\n[ $(id -u) != 0 ] || drop='setpriv --reuid postgres --clear-groups "
                   "--inh-caps=+dac_override --ambient-caps=+dac_override'\n"
-                  "%s exec $drop '%s'\n",
-                  setting, program);
+                  "%s\n%s exec $drop '%s'\n",
+                  beginning, setting, program);
     assert_int_equal(fchmod(fileno(wrapper), 0755), 0);
     assert_int_equal(fclose(wrapper), 0);
-    send_by(http_as_cgi, reference_id, "2024-01-01");
+    (void)snprintf(body, sizeof body, "{\"reference_id\":\"%s\",\"started_at\":\"2024-01-01\"}",
+                   reference_id);
+    outcome = http_run_cgi(&site, &call, NULL, &answer);
+    if (outcome->status != 0 || answer.status != 200) {
+        fail_msg("%s: ended with %d, answered %d: %s", beginning, outcome->status, answer.status,
+                 outcome->err);
+    }
+    answer_free(&answer);
     memcpy(site.program, program, sizeof program);
+    return outcome;
+}
+
+/* Nor by a signal (SIGXFSZ). */
+static void where_there_is_no_memory_for_them_requests_are_answered(void **state)
+{
+    const struct outcome *outcome;
+
+    (void)state;
+    site_stop_worker(&site);
+    assert_int_equal(site_remove_metrics(token), 1);
+    outcome = send_by_cgi("ulimit -f 0", "uncounted");
+    assert_non_null(strstr(outcome->err, "unable to count anything for metrics: File too large"));
+    site_start_worker(&site, settings);
+    assert_int_equal(status_of(authorization, "GET"), 200);
 }
 
 static void processes_count_together(void **state)
@@ -208,7 +233,7 @@ static void processes_count_together(void **state)
 
     (void)state;
     before = before < 0 ? 0 : before;
-    send_by_cgi("by cgi");
+    (void)send_by_cgi(":", "by cgi");
     assert_true(value_of(created) == before + 1);
     assert_true(value_of("incidents_processes") == 1);
 
@@ -238,7 +263,7 @@ static void processes_find_each_other_again_when_their_memory_was_removed(void *
     (void)state;
     send_by(http_through_nginx, "before the removal", "2024-01-01"); /* opens a connection to the database */
     assert_int_equal(site_remove_metrics(token), 1);
-    send_by_cgi("after the removal");
+    (void)send_by_cgi(":", "after the removal");
     clock_sleep_ms(1100);
     await_value("incidents_processes", 1);
     assert_true(value_of(created) == 1); /* what the other process counted */
@@ -338,6 +363,7 @@ int main(void)
         cmocka_unit_test(processes_find_each_other_again_when_their_memory_was_removed),
         cmocka_unit_test(they_answer_while_the_database_is_away),
         cmocka_unit_test(requests_that_wait_are_the_queue),
+        cmocka_unit_test(where_there_is_no_memory_for_them_requests_are_answered),
         cmocka_unit_test(without_a_token_in_the_settings_there_is_no_such_method),
     };
 

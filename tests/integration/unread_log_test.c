@@ -419,7 +419,7 @@ static void a_standard_error_that_is_closed_is_no_other_file(void **state)
 /* ---- Plain CGI ---- */
 
 /* Runs one request behind that beginning of a shell's. */
-static const struct outcome *answer_by_cgi(const char *beginning)
+static void answer_by_cgi(const char *beginning)
 {
     static const struct call call = {.path = "incidents.upsert",
                                      .body = "{\"reference_id\":\"cgi\",\"started_at\":\"2024-01-01\"}"};
@@ -442,7 +442,6 @@ static const struct outcome *answer_by_cgi(const char *beginning)
     }
     answer_free(&answer);
     (void)snprintf(site.program, sizeof site.program, "%s", program);
-    return outcome;
 }
 
 static void a_cgi_program_ends_though_nobody_reads_its_standard_error(void **state)
@@ -458,22 +457,10 @@ static void a_cgi_program_ends_though_nobody_reads_its_standard_error(void **sta
     }
     assert_int_equal(fcntl(ends[1], F_SETFL, 0), 0);
     (void)snprintf(redirection, sizeof redirection, "exec 2>&%d", ends[1]);
-    (void)answer_by_cgi(redirection);
+    answer_by_cgi(redirection);
     (void)close(ends[0]); /* nobody is left who could */
-    (void)answer_by_cgi(redirection);
+    answer_by_cgi(redirection);
     (void)close(ends[1]);
-}
-
-/* Nor is it a reason to end by a signal (SIGXFSZ), in the middle of a request. */
-static void memory_for_metrics_that_is_refused_is_no_reason_to_refuse_requests(void **state)
-{
-    static const char other_token[] = "scraped-by-nobody-at-all";
-    const struct outcome *outcome =
-        answer_by_cgi("ulimit -f 0; export INCIDENTS_METRICS_TOKEN=scraped-by-nobody-at-all");
-
-    (void)state;
-    assert_non_null(strstr(outcome->err, "unable to count anything for metrics: File too large"));
-    (void)site_remove_metrics(other_token);
 }
 
 static int start(void **state)
@@ -509,7 +496,6 @@ int main(void)
         cmocka_unit_test(the_disk_is_full),
         cmocka_unit_test(a_standard_error_that_is_closed_is_no_other_file),
         cmocka_unit_test(a_cgi_program_ends_though_nobody_reads_its_standard_error),
-        cmocka_unit_test(memory_for_metrics_that_is_refused_is_no_reason_to_refuse_requests),
     };
 
     return cmocka_run_group_tests_name("a log that is not read", tests, start, finish);
