@@ -43,10 +43,7 @@ CREATE FUNCTION intake.abandon_attempts(orphaned bigint[]) RETURNS void
 BEGIN
     PERFORM pg_advisory_xact_lock(earlier) FROM unnest(orphaned) earlier;
     INSERT INTO intake.abandoned_attempt (number) SELECT unnest(orphaned) ON CONFLICT DO NOTHING;
-    -- None lives for as long as a day. SKIP LOCKED: two repetitions need not wait for one another.
-    DELETE FROM intake.abandoned_attempt
-    WHERE number IN (SELECT a.number FROM intake.abandoned_attempt a
-                      WHERE a.abandoned_at < now() - interval '1 day' FOR UPDATE SKIP LOCKED);
+    PERFORM intake.forget_attempts();
 END
 $$;
 
@@ -63,7 +60,6 @@ CREATE FUNCTION intake.apply_batch(expected_version integer, operations intake.o
     AS $$
 DECLARE
     keeps        boolean; -- the history
-    is_abandoned boolean;
     versions     xid[];   -- the rows that the operations were compared with,
     states       intake.incident_state[]; -- and what those held
     stale        integer[];
@@ -80,6 +76,11 @@ BEGIN
     IF expected_version NOT BETWEEN 2 AND intake.schema_version()
        OR current_setting('transaction_isolation') <> 'read committed' OR current_setting('transaction_read_only') <> 'off' THEN
         PERFORM intake.refuse_call(expected_version);
+    END IF;
+    IF pg_relation_size('intake.abandoned_attempt') > 0 THEN -- it is empty but for the day after one was abandoned
+        IF EXISTS (SELECT FROM intake.abandoned_attempt a WHERE a.number = attempt) THEN
+            RAISE EXCEPTION 'the call was abandoned' USING ERRCODE = 'lock_not_available';
+        END IF;
     END IF;
 
     LOOP
@@ -109,9 +110,8 @@ BEGIN
                array_agg(i.version),
                array_agg(t.token_id) FILTER (WHERE t.last_used_at IS NULL
                                                 OR t.last_used_at < clock_timestamp() - interval '1 minute'),
-               EXISTS (SELECT FROM intake.abandoned_attempt a WHERE a.number = attempt),
                intake.to_microseconds(pg_postmaster_start_time())
-        INTO outcomes, token_labels, versions, stale, is_abandoned, server_started_us
+        INTO outcomes, token_labels, versions, stale, server_started_us
         FROM unnest(operations) WITH ORDINALITY o
         LEFT JOIN intake.api_token t
                ON t.token_hash = o.token_hash
@@ -119,11 +119,7 @@ BEGIN
               AND (t.expires_at IS NULL OR t.expires_at > clock_timestamp())
         LEFT JOIN intake.stored_incidents(operations) i
                ON operation = 'upsert' AND i.reference_id = o.reference_id COLLATE "C";
-        EXIT WHEN (is_abandoned OR 'created' = ANY (outcomes) OR 'updated' = ANY (outcomes) OR 'held' = ANY (outcomes))
-                  IS NOT TRUE; -- outcomes is NULL where there are no operations
-        IF is_abandoned THEN
-            RAISE EXCEPTION 'the call was abandoned' USING ERRCODE = 'lock_not_available';
-        END IF;
+        EXIT WHEN ('created' = ANY (outcomes) OR 'updated' = ANY (outcomes) OR 'held' = ANY (outcomes)) IS NOT TRUE; -- or none
         keeps := intake.history_enabled();
 
         IF 'created' = ANY (outcomes) THEN
@@ -240,8 +236,9 @@ BEGIN
             FROM unnest(operations) WITH ORDINALITY o;
         END IF;
 
-        -- SKIP LOCKED: the last use is no reason for two batches to wait for one another.
+        -- Once a minute for each token. SKIP LOCKED: the last use is no reason for two batches to wait for one another.
         IF stale IS NOT NULL THEN
+            PERFORM intake.forget_attempts();
             UPDATE intake.api_token t SET last_used_at = clock_timestamp()
             FROM (SELECT token_id FROM intake.api_token WHERE token_id = ANY (stale) FOR UPDATE SKIP LOCKED) AS free
             WHERE t.token_id = free.token_id;
@@ -362,6 +359,14 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION intake.forget_attempts() RETURNS void
+    LANGUAGE sql
+    AS $$
+    DELETE FROM intake.abandoned_attempt
+    WHERE number IN (SELECT a.number FROM intake.abandoned_attempt a
+                     WHERE a.abandoned_at < now() - interval '1 day' FOR UPDATE SKIP LOCKED)
+$$;
+
 CREATE FUNCTION intake.grant_roles() RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -448,7 +453,7 @@ $$;
 
 COMMENT ON FUNCTION intake.name_roles(worker text, reader text) IS 'Names the group roles and grants them their rights. For the owner of the schema.';
 
-CREATE FUNCTION intake.purge_history(ids text[], changes bigint[], older_than timestamp with time zone) RETURNS bigint
+CREATE FUNCTION intake.purge_history(changes bigint[], older_than timestamp with time zone) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -457,16 +462,14 @@ DECLARE
 BEGIN
     -- A SET of the function's own would take a superuser, and set_config() does not reach Citus's nodes.
     SET LOCAL incidents.purges_history = 'on';
-    DELETE FROM intake.incident_change c
-    USING unnest(ids, changes) AS old (reference_id, change_id)
-    WHERE c.reference_id = old.reference_id AND c.change_id = old.change_id AND c.changed_at < older_than;
+    DELETE FROM intake.incident_change c WHERE c.change_id = ANY (changes) AND c.changed_at < older_than;
     GET DIAGNOSTICS deleted = ROW_COUNT;
     SET LOCAL incidents.purges_history = 'off';
     RETURN deleted;
 END
 $$;
 
-COMMENT ON FUNCTION intake.purge_history(ids text[], changes bigint[], older_than timestamp with time zone) IS 'Deletes those of the changes from the history that are older. For the owner of the schema.';
+COMMENT ON FUNCTION intake.purge_history(changes bigint[], older_than timestamp with time zone) IS 'Deletes those of the changes from the history that are older. For the owner of the schema.';
 
 CREATE FUNCTION intake.refuse_call(expected_version integer) RETURNS void
     LANGUAGE plpgsql
@@ -564,7 +567,7 @@ CREATE FUNCTION reporting.metadata_values(metadata jsonb) RETURNS TABLE(path tex
     AS $$
     WITH RECURSIVE node (path, value) AS (
         SELECT ARRAY[top.key], top.value
-        FROM jsonb_each(metadata) top
+        FROM jsonb_each(CASE WHEN jsonb_typeof(metadata) = 'object' THEN metadata END) top
         UNION ALL
         SELECT node.path || child.key, child.value
         FROM node, jsonb_each(CASE WHEN jsonb_typeof(node.value) = 'object' THEN node.value END) child)
@@ -605,7 +608,8 @@ SET default_table_access_method = heap;
 CREATE TABLE intake.abandoned_attempt (
     number bigint NOT NULL,
     abandoned_at timestamp with time zone DEFAULT now() NOT NULL
-);
+)
+WITH (autovacuum_vacuum_threshold='0', autovacuum_vacuum_scale_factor='0');
 
 COMMENT ON TABLE intake.abandoned_attempt IS 'Calls of apply_batch whose connection was lost and which were repeated: they must not be stored any more. Kept for a day.';
 
@@ -664,10 +668,7 @@ CREATE TABLE intake.incident (
     source_url text,
     services jsonb,
     metadata jsonb,
-    updated_by text,
-    CONSTRAINT incident_metadata_check CHECK ((jsonb_typeof(metadata) = 'object'::text)),
-    CONSTRAINT incident_reference_id_check CHECK (((octet_length(reference_id) >= 1) AND (octet_length(reference_id) <= 1024))),
-    CONSTRAINT incident_services_check CHECK (((jsonb_typeof(services) = 'array'::text) AND (services <> '[]'::jsonb)))
+    updated_by text
 )
 WITH (fillfactor='95');
 
@@ -697,13 +698,11 @@ CREATE TABLE intake.incident_change (
     token_label text,
     before intake.incident_state,
     after intake.incident_state,
-    CONSTRAINT incident_change_check CHECK (
+    CONSTRAINT incident_change_check CHECK ((num_nonnulls(before, after) =
 CASE action
-    WHEN 'created'::text THEN ((before IS NOT DISTINCT FROM NULL) AND (after IS DISTINCT FROM NULL))
-    WHEN 'updated'::text THEN ((before IS DISTINCT FROM NULL) AND (after IS DISTINCT FROM NULL))
-    WHEN 'deleted'::text THEN ((before IS DISTINCT FROM NULL) AND (after IS NOT DISTINCT FROM NULL))
-    ELSE false
-END)
+    WHEN 'updated'::text THEN 2
+    ELSE 1
+END))
 );
 
 COMMENT ON TABLE intake.incident_change IS 'What became of incidents, one row a change; nothing in it is ever changed.';
@@ -745,7 +744,11 @@ CREATE VIEW intake.incident_service AS
     (_."position")::integer AS "position",
     hashtextextended((_.service ->> 0), i.id) AS id
    FROM (intake.incident i
-     CROSS JOIN LATERAL jsonb_array_elements(i.services) WITH ORDINALITY _(service, "position"));
+     CROSS JOIN LATERAL jsonb_array_elements(
+        CASE
+            WHEN (jsonb_typeof(i.services) = 'array'::text) THEN i.services
+            ELSE NULL::jsonb
+        END) WITH ORDINALITY _(service, "position"));
 
 COMMENT ON VIEW intake.incident_service IS 'The services that incidents affect, a row each.';
 
@@ -835,7 +838,7 @@ CREATE VIEW reporting.incident_services AS
    FROM (intake.incident i
      CROSS JOIN LATERAL jsonb_array_elements(
         CASE
-            WHEN (i.id IS NOT NULL) THEN i.services
+            WHEN ((i.id IS NOT NULL) AND (jsonb_typeof(i.services) = 'array'::text)) THEN i.services
             ELSE NULL::jsonb
         END) _(service))
   WHERE (jsonb_typeof(_.service) = 'array'::text);
@@ -860,7 +863,7 @@ CREATE VIEW reporting.incident_with_service AS
    FROM (intake.incident i
      CROSS JOIN LATERAL jsonb_array_elements(
         CASE
-            WHEN (i.id IS NOT NULL) THEN i.services
+            WHEN ((i.id IS NOT NULL) AND (jsonb_typeof(i.services) = 'array'::text)) THEN i.services
             ELSE NULL::jsonb
         END) _(service))
   WHERE (jsonb_typeof(_.service) = 'array'::text);
@@ -940,7 +943,11 @@ CREATE VIEW reporting.open_now AS
     i.priority,
     i.source_url,
     ( SELECT string_agg((COALESCE(NULLIF((_.service ->> 1), ''::text), (_.service ->> 0)) COLLATE "C"), ', '::text ORDER BY _."position") AS string_agg
-           FROM jsonb_array_elements(i.services) WITH ORDINALITY _(service, "position")) AS services,
+           FROM jsonb_array_elements(
+                CASE
+                    WHEN (jsonb_typeof(i.services) = 'array'::text) THEN i.services
+                    ELSE NULL::jsonb
+                END) WITH ORDINALITY _(service, "position")) AS services,
     i.started_at,
     date_trunc('second'::text, (now() - i.started_at)) AS age,
     (trunc(date_part('epoch'::text, (now() - i.started_at))))::bigint AS age_seconds
@@ -1613,7 +1620,7 @@ ALTER TABLE ONLY intake.group_role
     ADD CONSTRAINT group_role_pkey PRIMARY KEY (purpose);
 
 ALTER TABLE ONLY intake.incident_change
-    ADD CONSTRAINT incident_change_pkey PRIMARY KEY (reference_id, change_id);
+    ADD CONSTRAINT incident_change_pkey PRIMARY KEY (change_id, reference_id);
 
 ALTER TABLE ONLY intake.incident
     ADD CONSTRAINT incident_pkey PRIMARY KEY (reference_id);
@@ -1656,13 +1663,15 @@ REVOKE ALL ON FUNCTION intake.enable_history(enabled boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION intake.forbid_history_rewrite() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION intake.forget_attempts() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION intake.grant_roles() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION intake.history_enabled() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION intake.name_roles(worker text, reader text) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION intake.purge_history(ids text[], changes bigint[], older_than timestamp with time zone) FROM PUBLIC;
+REVOKE ALL ON FUNCTION intake.purge_history(changes bigint[], older_than timestamp with time zone) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION intake.refuse_call(expected_version integer) FROM PUBLIC;
 

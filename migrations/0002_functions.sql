@@ -59,9 +59,9 @@ CREATE TRIGGER forbid_history_rewrite BEFORE UPDATE OR DELETE ON intake.incident
 CREATE TRIGGER forbid_history_truncate BEFORE TRUNCATE ON intake.incident_change -- one for all three, Citus passes over
     FOR EACH STATEMENT EXECUTE FUNCTION intake.forbid_history_rewrite();
 
--- By the keys of the changes, ids[n] and changes[n], so that a call is as short as its caller wants it. The setting is a note
--- between these two functions, no guard: deleting takes the owner's rights.
-CREATE FUNCTION intake.purge_history(ids text[], changes bigint[], older_than timestamptz) RETURNS bigint
+-- By the numbers of the changes, so that a call is as short as its caller wants it. The setting is a note between these two
+-- functions, no guard: deleting takes the owner's rights.
+CREATE FUNCTION intake.purge_history(changes bigint[], older_than timestamptz) RETURNS bigint
     LANGUAGE plpgsql VOLATILE
     SET search_path = pg_catalog, pg_temp
 AS $$
@@ -70,15 +70,13 @@ DECLARE
 BEGIN
     -- A SET of the function's own would take a superuser, and set_config() does not reach Citus's nodes.
     SET LOCAL incidents.purges_history = 'on';
-    DELETE FROM intake.incident_change c
-    USING unnest(ids, changes) AS old (reference_id, change_id)
-    WHERE c.reference_id = old.reference_id AND c.change_id = old.change_id AND c.changed_at < older_than;
+    DELETE FROM intake.incident_change c WHERE c.change_id = ANY (changes) AND c.changed_at < older_than;
     GET DIAGNOSTICS deleted = ROW_COUNT;
     SET LOCAL incidents.purges_history = 'off';
     RETURN deleted;
 END
 $$;
-COMMENT ON FUNCTION intake.purge_history(text[], bigint[], timestamptz) IS
+COMMENT ON FUNCTION intake.purge_history(bigint[], timestamptz) IS
     'Deletes those of the changes from the history that are older. For the owner of the schema.';
 
 -- A constant, as schema_version() is: it costs nothing where history is off.
@@ -104,6 +102,15 @@ COMMENT ON FUNCTION intake.enable_history(boolean) IS 'Turns the history of inci
 
 -- ---- The worker's calls ----
 
+-- No call lives for as long as a day. SKIP LOCKED: two batches need not wait for one another.
+CREATE FUNCTION intake.forget_attempts() RETURNS void
+    LANGUAGE sql VOLATILE
+AS $$
+    DELETE FROM intake.abandoned_attempt
+    WHERE number IN (SELECT a.number FROM intake.abandoned_attempt a
+                     WHERE a.abandoned_at < now() - interval '1 day' FOR UPDATE SKIP LOCKED)
+$$;
+
 -- Waits for those of the calls that run, and sees to it that none of them is stored from then on.
 CREATE FUNCTION intake.abandon_attempts(orphaned bigint[]) RETURNS void
     LANGUAGE plpgsql VOLATILE
@@ -111,10 +118,7 @@ AS $$
 BEGIN
     PERFORM pg_advisory_xact_lock(earlier) FROM unnest(orphaned) earlier;
     INSERT INTO intake.abandoned_attempt (number) SELECT unnest(orphaned) ON CONFLICT DO NOTHING;
-    -- None lives for as long as a day. SKIP LOCKED: two repetitions need not wait for one another.
-    DELETE FROM intake.abandoned_attempt
-    WHERE number IN (SELECT a.number FROM intake.abandoned_attempt a
-                      WHERE a.abandoned_at < now() - interval '1 day' FOR UPDATE SKIP LOCKED);
+    PERFORM intake.forget_attempts();
 END
 $$;
 
@@ -282,7 +286,6 @@ CREATE FUNCTION intake.apply_batch(expected_version integer, operations intake.o
 AS $$
 DECLARE
     keeps        boolean; -- the history
-    is_abandoned boolean;
     versions     xid[];   -- the rows that the operations were compared with,
     states       intake.incident_state[]; -- and what those held
     stale        integer[];
@@ -299,6 +302,11 @@ BEGIN
     IF expected_version NOT BETWEEN 2 AND intake.schema_version()
        OR current_setting('transaction_isolation') <> 'read committed' OR current_setting('transaction_read_only') <> 'off' THEN
         PERFORM intake.refuse_call(expected_version);
+    END IF;
+    IF pg_relation_size('intake.abandoned_attempt') > 0 THEN -- it is empty but for the day after one was abandoned
+        IF EXISTS (SELECT FROM intake.abandoned_attempt a WHERE a.number = attempt) THEN
+            RAISE EXCEPTION 'the call was abandoned' USING ERRCODE = 'lock_not_available';
+        END IF;
     END IF;
 
     LOOP
@@ -328,9 +336,8 @@ BEGIN
                array_agg(i.version),
                array_agg(t.token_id) FILTER (WHERE t.last_used_at IS NULL
                                                 OR t.last_used_at < clock_timestamp() - interval '1 minute'),
-               EXISTS (SELECT FROM intake.abandoned_attempt a WHERE a.number = attempt),
                intake.to_microseconds(pg_postmaster_start_time())
-        INTO outcomes, token_labels, versions, stale, is_abandoned, server_started_us
+        INTO outcomes, token_labels, versions, stale, server_started_us
         FROM unnest(operations) WITH ORDINALITY o
         LEFT JOIN intake.api_token t
                ON t.token_hash = o.token_hash
@@ -338,11 +345,7 @@ BEGIN
               AND (t.expires_at IS NULL OR t.expires_at > clock_timestamp())
         LEFT JOIN intake.stored_incidents(operations) i
                ON operation = 'upsert' AND i.reference_id = o.reference_id COLLATE "C";
-        EXIT WHEN (is_abandoned OR 'created' = ANY (outcomes) OR 'updated' = ANY (outcomes) OR 'held' = ANY (outcomes))
-                  IS NOT TRUE; -- outcomes is NULL where there are no operations
-        IF is_abandoned THEN
-            RAISE EXCEPTION 'the call was abandoned' USING ERRCODE = 'lock_not_available';
-        END IF;
+        EXIT WHEN ('created' = ANY (outcomes) OR 'updated' = ANY (outcomes) OR 'held' = ANY (outcomes)) IS NOT TRUE; -- or none
         keeps := intake.history_enabled();
 
         IF 'created' = ANY (outcomes) THEN
@@ -459,8 +462,9 @@ BEGIN
             FROM unnest(operations) WITH ORDINALITY o;
         END IF;
 
-        -- SKIP LOCKED: the last use is no reason for two batches to wait for one another.
+        -- Once a minute for each token. SKIP LOCKED: the last use is no reason for two batches to wait for one another.
         IF stale IS NOT NULL THEN
+            PERFORM intake.forget_attempts();
             UPDATE intake.api_token t SET last_used_at = clock_timestamp()
             FROM (SELECT token_id FROM intake.api_token WHERE token_id = ANY (stale) FOR UPDATE SKIP LOCKED) AS free
             WHERE t.token_id = free.token_id;

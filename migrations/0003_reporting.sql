@@ -34,10 +34,11 @@ COMMENT ON COLUMN reporting.incidents.started_to_resolved IS
     'Whole seconds. NULL while the incident is open, and where it was resolved before it started, or in the future.';
 COMMENT ON COLUMN reporting.incidents.deleted IS 'Always false: a deleted incident is gone.';
 
--- The planner expects a hundred elements in every array, and of each incident with that many services wrong plans follow: a sort
--- in one process, a second of JIT. What it cannot know in advance it takes for one in two hundred, so the WHERE, which holds for
--- all, brings its guess to one service an incident. The CASE, which always holds too, makes the argument one of its own for each
--- incident: else the planner keeps the elements of the arrays that it has seen (Memoize), which costs twice what it saves.
+-- What somebody has stored by hand may be no array. The planner expects a hundred elements in every array, and of each incident
+-- with that many services wrong plans follow: a sort in one process, a second of JIT. What it cannot know in advance it takes for
+-- one in two hundred, so the WHERE, which holds for all, brings its guess to one service an incident. The id in the CASE makes the
+-- argument one of its own for each incident: else the planner keeps the elements of the arrays that it has seen (Memoize), which
+-- costs twice what it saves.
 --
 -- No index on services: no condition on the columns of a view leads to one, as what is compared comes out of the array only
 -- here. For statements on intake.incident (services @> '[["checkout"]]') a GIN index (jsonb_path_ops) makes half a second over
@@ -49,7 +50,8 @@ SELECT hashtextextended(service->>0, i.id) AS id, -- as in intake.incident_servi
        coalesce(nullif(service->>1, ''), service->>0) COLLATE "C" AS service,
        (service->>0) COLLATE "C" AS identifier
 FROM intake.incident i
-CROSS JOIN LATERAL jsonb_array_elements(CASE WHEN i.id IS NOT NULL THEN i.services END) AS _ (service)
+CROSS JOIN LATERAL jsonb_array_elements(
+    CASE WHEN i.id IS NOT NULL AND jsonb_typeof(i.services) = 'array' THEN i.services END) AS _ (service)
 WHERE jsonb_typeof(service) = 'array';
 COMMENT ON VIEW reporting.incident_services IS 'One row for each service of each incident, in the shape of DX''s table.';
 COMMENT ON COLUMN reporting.incident_services.id IS
@@ -65,7 +67,7 @@ CREATE FUNCTION reporting.metadata_values(metadata jsonb) RETURNS TABLE (path te
 AS $$
     WITH RECURSIVE node (path, value) AS (
         SELECT ARRAY[top.key], top.value
-        FROM jsonb_each(metadata) top
+        FROM jsonb_each(CASE WHEN jsonb_typeof(metadata) = 'object' THEN metadata END) top
         UNION ALL
         SELECT node.path || child.key, child.value
         FROM node, jsonb_each(CASE WHEN jsonb_typeof(node.value) = 'object' THEN node.value END) child)
@@ -136,7 +138,8 @@ SELECT i.id AS incident_id,
        i.started_at,
        i.resolved_at
 FROM intake.incident i
-CROSS JOIN LATERAL jsonb_array_elements(CASE WHEN i.id IS NOT NULL THEN i.services END) AS _ (service)
+CROSS JOIN LATERAL jsonb_array_elements(
+    CASE WHEN i.id IS NOT NULL AND jsonb_typeof(i.services) = 'array' THEN i.services END) AS _ (service)
 WHERE jsonb_typeof(service) = 'array';
 COMMENT ON VIEW reporting.incident_with_service IS
     'incidents joined to incident_services, but quicker: one row for each service of each incident.';
@@ -237,7 +240,7 @@ SELECT i.id,
        i.priority,
        i.source_url,
        (SELECT string_agg(coalesce(nullif(service->>1, ''), service->>0) COLLATE "C", ', ' ORDER BY position)
-        FROM jsonb_array_elements(i.services) WITH ORDINALITY AS _ (service, position)) AS services,
+        FROM jsonb_array_elements(CASE WHEN jsonb_typeof(i.services) = 'array' THEN i.services END) WITH ORDINALITY AS _ (service, position)) AS services,
        i.started_at,
        date_trunc('second', now() - i.started_at) AS age,
        trunc(date_part('epoch', now() - i.started_at))::bigint AS age_seconds

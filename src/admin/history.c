@@ -126,38 +126,33 @@ static long long announce(PGconn *session, const char *before, char last[CHANGE_
     return count;
 }
 
-/* Goes through the history in the order of its key, each thousand changes in a transaction of their own:
- * requests write theirs meanwhile, as no row of theirs is touched. A number above `last` was not announced.
- */
+/* Goes through the history in the order of its numbers, each thousand in a transaction of its own: requests
+ * write theirs meanwhile, as no row of theirs is touched. It ends with `last`: what is newer was not
+ * announced. */
 static bool purge(PGconn *session, const char *before, const char *last)
 {
-    PGresult *piece = NULL;
+    char done[CHANGE_ID_SIZE] = "0";
+    const char *const values[] = {done, before, last};
     long long deleted = 0;
     bool ok = true, goes_on = true;
 
     while (goes_on) {
-        const char *const values[] = {piece == NULL ? "" : PQgetvalue(piece, 0, 0),
-                                      piece == NULL ? "0" : PQgetvalue(piece, 0, 1), before, last};
-        PGresult *next = session_query(
+        PGresult *result = session_query(
             session,
-            "WITH piece AS MATERIALIZED (SELECT c.reference_id, c.change_id, c.changed_at"
-            " FROM intake.incident_change c WHERE (c.reference_id, c.change_id) > ($1, $2::bigint)"
-            " AND c.change_id <= $4::bigint ORDER BY c.reference_id, c.change_id LIMIT 1000),"
-            " old AS (SELECT * FROM piece WHERE changed_at < $3::timestamptz)"
-            " SELECT (array_agg(reference_id))[count(*)], (array_agg(change_id))[count(*)],"
-            " intake.purge_history(ARRAY(SELECT reference_id FROM old), ARRAY(SELECT change_id FROM old),"
-            " $3::timestamptz) FROM piece",
-            4, values);
+            "WITH piece AS MATERIALIZED (SELECT c.change_id, c.changed_at FROM intake.incident_change c"
+            " WHERE c.change_id > $1::bigint AND c.change_id <= $3::bigint ORDER BY c.change_id LIMIT 1000)"
+            " SELECT max(change_id), intake.purge_history(array_agg(change_id)"
+            " FILTER (WHERE changed_at < $2::timestamptz), $2::timestamptz) FROM piece",
+            3, values);
 
-        PQclear(piece);
-        piece = next;
-        ok = piece != NULL;
-        goes_on = ok && !PQgetisnull(piece, 0, 0);
+        ok = result != NULL;
+        goes_on = ok && !PQgetisnull(result, 0, 0);
         if (goes_on) {
-            deleted += strtoll(PQgetvalue(piece, 0, 2), NULL, 10);
+            (void)snprintf(done, sizeof done, "%s", PQgetvalue(result, 0, 0));
+            deleted += strtoll(PQgetvalue(result, 0, 1), NULL, 10);
         }
+        PQclear(result);
     }
-    PQclear(piece);
     (void)printf("changes deleted: %lld\n", deleted);
     return ok;
 }

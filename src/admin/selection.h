@@ -40,19 +40,23 @@ struct selection {
     " AND ($6::boolean IS NULL OR i.resolved_at IS NULL)"                                                    \
     " AND ($7::text IS NULL OR i.updated_by = $7) "
 
+/* Incident i's services; NULL where somebody has stored by hand what is no array. */
+#define SELECTION_SERVICES "CASE WHEN jsonb_typeof(i.services) = 'array' THEN i.services END"
+
 /* What a client can send of incident i but its metadata, as columns for row_to_json, which then is JSON that
  * the API takes back. No line feeds in it. */
 #define SELECTION_FIELDS                                                                                     \
     "i.reference_id, i.name, i.priority, i.source_url, intake.timestamp_text(i.started_at) AS started_at,"   \
     " intake.timestamp_text(i.resolved_at) AS resolved_at,"                                                  \
     " coalesce((SELECT array_to_json(array_agg(row_to_json(l))) FROM (SELECT s->>0 AS identifier,"           \
-    " s->>1 AS name FROM jsonb_array_elements(i.services) WITH ORDINALITY AS _ (s, n) ORDER BY n) l), '[]')" \
+    " s->>1 AS name FROM jsonb_array_elements(" SELECTION_SERVICES                                           \
+    ") WITH ORDINALITY AS _ (s, n) ORDER BY n) l), '[]')"                                                    \
     " AS services"
 
 /* The identifiers of incident i's services. */
 #define SELECTION_IDENTIFIERS(separator)                                                                     \
-    "(SELECT string_agg(s->>0, '" separator                                                                  \
-    "' ORDER BY n) FROM jsonb_array_elements(i.services) WITH ORDINALITY AS _ (s, n))"
+    "(SELECT string_agg(s->>0, '" separator "' ORDER BY n) FROM jsonb_array_elements(" SELECTION_SERVICES    \
+    ") WITH ORDINALITY AS _ (s, n))"
 
 /* For what looks at many: the planner expects a hundred services of each, and to compile for so many would
  * take a second or two. */

@@ -580,6 +580,20 @@ static void abandoned_calls_are_forgotten_after_a_day(void **state)
         "2 3");
 }
 
+/* The next call of all that writes when its token was last used sees to it, and then none is asked for any
+ * more. */
+static void the_last_abandoned_call_is_forgotten_without_another(void **state)
+{
+    (void)state;
+    (void)site_query(&site, "TRUNCATE intake.abandoned_attempt");
+    (void)site_query(&site, "INSERT INTO intake.abandoned_attempt VALUES (1, now() - interval '25 hours')");
+    (void)site_query(&site, "UPDATE intake.api_token SET last_used_at = now() - interval '2 minutes'");
+    assert_string_equal(apply("[{\"operation\":\"authorize\",\"scope\":\"delete\"}]"), "authorized good");
+    assert_string_equal(site_query(&site, "SELECT count(*) FROM intake.abandoned_attempt"), "0");
+    (void)site_query(&site, "VACUUM intake.abandoned_attempt");
+    assert_string_equal(site_query(&site, "SELECT pg_relation_size('intake.abandoned_attempt')"), "0");
+}
+
 /* What is above counts on a fresh snapshot for each statement. */
 static void a_session_that_keeps_its_snapshot_is_refused(void **state)
 {
@@ -740,6 +754,7 @@ int main(void)
         cmocka_unit_test_setup(a_batch_is_not_stored_by_the_clock_of_another_server, empty),
         cmocka_unit_test_setup(a_call_that_begins_behind_its_repetition_stores_nothing, empty),
         cmocka_unit_test_setup(abandoned_calls_are_forgotten_after_a_day, empty),
+        cmocka_unit_test_setup(the_last_abandoned_call_is_forgotten_without_another, empty),
         cmocka_unit_test_setup(a_session_that_keeps_its_snapshot_is_refused, empty),
     };
 

@@ -482,6 +482,33 @@ static const char *reading(const char *role, const char *relation)
     return sqlstate;
 }
 
+/* The columns take any JSON, and the worker alone judges it. */
+static void what_was_stored_by_hand_breaks_no_view(void **state)
+{
+    PGresult *views;
+
+    (void)state;
+    (void)site_query(&site,
+                     "INSERT INTO intake.incident (reference_id, started_at, created_at, updated_at, "
+                     "services, metadata) SELECT 'hand ' || n, now(), now(), now(), services, metadata "
+                     "FROM (VALUES (1, '{}'::jsonb, '[]'::jsonb), (2, '\"s\"', '\"m\"'), (3, '1', '2'), "
+                     "(4, '[]', '{}'), (5, '[1, [], {}]', 'null'), (6, 'null', '[{}]')) "
+                     "AS hand (n, services, metadata)");
+    views = PQexec(site.owner,
+                   "SELECT oid::regclass FROM pg_class WHERE relnamespace IN ('intake'::regnamespace, "
+                   "'reporting'::regnamespace) AND relkind = 'v'");
+    assert_true(PQntuples(views) > 20);
+    for (int row = 0; row < PQntuples(views); row++) {
+        char sql[128];
+
+        (void)snprintf(sql, sizeof sql, "SELECT count(v) FROM %s v", PQgetvalue(views, row, 0));
+        (void)site_query(&site, sql);
+    }
+    PQclear(views);
+    assert_int_equal(site_control(&site, NULL, "list", NULL)->status, 0);
+    assert_int_equal(site_control(&site, NULL, "show", "hand 1", NULL)->status, 0);
+}
+
 static void the_reader_reads_every_view_and_the_worker_none(void **state)
 {
     PGresult *relations;
@@ -762,6 +789,7 @@ int main(void)
         CASE(a_service_of_several_names_is_one_service),
         CASE(figures_are_right_at_once_and_snapshots_when_taken),
         CASE(the_reader_reads_every_view_and_the_worker_none),
+        CASE(what_was_stored_by_hand_breaks_no_view),
         CASE(joins_use_indexes),
         CASE(the_planner_expects_about_as_many_services_as_there_are),
         CASE(resolving_stays_hot),
