@@ -98,12 +98,19 @@ static void append_blank(struct line *line)
     append(line, line->len > line->start ? " " : "");
 }
 
+/* By hand: printf would take a third of the time that a line takes. */
 static void append_number(struct line *line, int64_t number)
 {
-    char digits[24];
+    uint64_t left = number < 0 ? 0 - (uint64_t)number : (uint64_t)number;
+    char digits[24], *first = digits + sizeof digits - 1;
 
-    (void)snprintf(digits, sizeof digits, "%lld", (long long)number);
-    append(line, digits);
+    *first = '\0';
+    do {
+        *--first = (char)('0' + left % 10);
+        left /= 10;
+    } while (left > 0);
+    append(line, number < 0 ? "-" : "");
+    append(line, first);
 }
 
 static void append_byte(struct line *line, const char *prefix, unsigned char byte)
@@ -115,19 +122,22 @@ static void append_byte(struct line *line, const char *prefix, unsigned char byt
     append(line, digits);
 }
 
-/* Text from outside as it may stand in a line of text: bytes beyond ASCII pass as they are. */
+/* A byte of text from outside as it may stand in a line of text: bytes beyond ASCII pass as they are. */
+static void append_text_byte(struct line *line, unsigned char byte)
+{
+    if (byte >= 0x20 && byte != 0x7f) {
+        line->text[line->len++] = (char)byte;
+    } else if (byte == '\n' || byte == '\t') { /* libpq's messages have lines */
+        line->text[line->len++] = ' ';
+    } else {
+        append_byte(line, "\\x", byte);
+    }
+}
+
 static void append_text(struct line *line, const char *text)
 {
     for (; *text != '\0' && has_room(line); text++) {
-        unsigned char byte = (unsigned char)*text;
-
-        if (byte >= 0x20 && byte != 0x7f) {
-            line->text[line->len++] = *text;
-        } else if (byte == '\n' || byte == '\t') { /* libpq's messages have lines */
-            line->text[line->len++] = ' ';
-        } else {
-            append_byte(line, "\\x", byte);
-        }
+        append_text_byte(line, (unsigned char)*text);
     }
 }
 
@@ -135,13 +145,11 @@ static void append_text(struct line *line, const char *text)
 static void append_quoted(struct line *line, const char *text)
 {
     append(line, "\"");
-    for (; *text != '\0'; text++) {
-        char one[2] = {*text};
-
+    for (; *text != '\0' && has_room(line); text++) {
         if (*text == '"' || *text == '\\') {
             append(line, "\\");
         }
-        append_text(line, one);
+        append_text_byte(line, (unsigned char)*text);
     }
     append(line, "\"");
 }
@@ -212,18 +220,26 @@ static void append_number_member(struct line *line, const char *name, int64_t va
     append_number(line, value);
 }
 
+/* All but the fraction stays the same for a second. */
 static void append_time(struct line *line)
 {
-    char when[40];
+    static _Thread_local time_t second = -1;
+    static _Thread_local char when[32];
     struct timespec now;
     struct tm utc;
-    size_t len;
+    char fraction[] = ".000Z";
 
     (void)clock_gettime(CLOCK_REALTIME, &now);
-    (void)gmtime_r(&now.tv_sec, &utc);
-    len = strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%S", &utc);
-    (void)snprintf(when + len, sizeof when - len, ".%03ldZ", now.tv_nsec / 1000000);
+    if (now.tv_sec != second) {
+        second = now.tv_sec;
+        (void)gmtime_r(&second, &utc);
+        (void)strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%S", &utc);
+    }
+    for (long i = 3, left = now.tv_nsec / 1000000; i > 0; i--, left /= 10) {
+        fraction[i] = (char)('0' + left % 10);
+    }
     append(line, when);
+    append(line, fraction);
 }
 
 /* RFC 3164, as syslog(3) says it: priority, local time, tag. */

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "base/clock.h"
@@ -51,8 +52,8 @@ static uint64_t count_lines(const char *text, size_t len)
 {
     uint64_t lines = 0;
 
-    for (size_t i = 0; i < len; i++) {
-        lines += text[i] == '\n';
+    for (const char *at = text; (at = memchr(at, '\n', len - (size_t)(at - text))) != NULL; at++) {
+        lines++;
     }
     return lines;
 }

@@ -10,24 +10,30 @@
 
 enum { CHUNK_BYTES = 16 * 1024 };
 
-static const char *const variable_names[REQUEST_VARIABLES] = {
-    [REQUEST_METHOD] = "REQUEST_METHOD",
-    [PATH_INFO] = "PATH_INFO",
-    [SCRIPT_NAME] = "SCRIPT_NAME",
-    [CONTENT_LENGTH] = "CONTENT_LENGTH",
-    [CONTENT_TYPE] = "CONTENT_TYPE",
-    [REMOTE_ADDR] = "REMOTE_ADDR",
-    [HTTP_CONTENT_ENCODING] = "HTTP_CONTENT_ENCODING",
-    [HTTP_X_REQUEST_ID] = "HTTP_X_REQUEST_ID",
-    [HTTP_AUTHORIZATION] = "HTTP_AUTHORIZATION",
-    [REDIRECT_HTTP_AUTHORIZATION] = "REDIRECT_HTTP_AUTHORIZATION",
-    [REDIRECT_REDIRECT_HTTP_AUTHORIZATION] = "REDIRECT_REDIRECT_HTTP_AUTHORIZATION",
+/* With their lengths: each variable of each request is looked for here. */
+#define NAME(text)                                                                                           \
+    {                                                                                                        \
+        .data = (text), .len = sizeof(text) - 1                                                              \
+    }
+static const struct slice variable_names[REQUEST_VARIABLES] = {
+    [REQUEST_METHOD] = NAME("REQUEST_METHOD"),
+    [PATH_INFO] = NAME("PATH_INFO"),
+    [SCRIPT_NAME] = NAME("SCRIPT_NAME"),
+    [CONTENT_LENGTH] = NAME("CONTENT_LENGTH"),
+    [CONTENT_TYPE] = NAME("CONTENT_TYPE"),
+    [REMOTE_ADDR] = NAME("REMOTE_ADDR"),
+    [HTTP_CONTENT_ENCODING] = NAME("HTTP_CONTENT_ENCODING"),
+    [HTTP_X_REQUEST_ID] = NAME("HTTP_X_REQUEST_ID"),
+    [HTTP_AUTHORIZATION] = NAME("HTTP_AUTHORIZATION"),
+    [REDIRECT_HTTP_AUTHORIZATION] = NAME("REDIRECT_HTTP_AUTHORIZATION"),
+    [REDIRECT_REDIRECT_HTTP_AUTHORIZATION] = NAME("REDIRECT_REDIRECT_HTTP_AUTHORIZATION"),
 };
+#undef NAME
 
 size_t request_find_variable(struct slice name)
 {
     for (size_t i = 0; i < REQUEST_VARIABLES; i++) {
-        if (strlen(variable_names[i]) == name.len && memcmp(variable_names[i], name.data, name.len) == 0) {
+        if (variable_names[i].len == name.len && memcmp(variable_names[i].data, name.data, name.len) == 0) {
             return i;
         }
     }
@@ -36,7 +42,7 @@ size_t request_find_variable(struct slice name)
 
 const char *request_variable_name(enum request_variable_number number)
 {
-    return variable_names[number];
+    return variable_names[number].data;
 }
 
 const char *request_look_up(request_variable *variable, void *context, enum request_variable_number number)

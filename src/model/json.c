@@ -1,6 +1,7 @@
 /* A strict reader of JSON text (RFC 8259). */
 #include "model/json.h"
 
+#include <stdint.h>
 #include <string.h>
 
 #include "base/utf8.h"
@@ -116,11 +117,29 @@ static const char *read_unicode_escape(struct json_reader *reader, bool *is_nul)
     return NULL;
 }
 
+/* Whether each of eight bytes is a character of a string that stands for itself, in ASCII: from a blank on,
+ * and no quote, backslash, DEL or byte beyond. A bit is set in the highest of a byte that is none, and
+ * perhaps in those of bytes behind it (Bit Twiddling Hacks, "Determine if a word has a byte less than n"). */
+static bool are_plain(const char bytes[8])
+{
+    static const uint64_t ones = UINT64_C(0x0101010101010101), highest = UINT64_C(0x8080808080808080);
+    uint64_t word, quote, backslash;
+
+    memcpy(&word, bytes, sizeof word);
+    quote = word ^ (ones * '"');
+    backslash = word ^ (ones * '\\');
+    return (((word - ones * 0x20) | (quote - ones) | (backslash - ones) | (word + ones) | word) & highest) ==
+           0;
+}
+
 /* Passes over the characters of a string that stand for themselves, in ASCII: nearly all there are. */
 static void skip_plain(struct json_reader *reader)
 {
     const char *at = reader->text + reader->at, *end = reader->text + reader->len;
 
+    while (end - at >= 8 && are_plain(at)) {
+        at += 8;
+    }
     while (at < end && *at >= 0x20 && *at < 0x7F && *at != '"' && *at != '\\') {
         at++;
     }

@@ -10,6 +10,9 @@
 /* Far more than a body of the largest size that can be configured takes. */
 static const size_t RECORD_MAX = (size_t)256 * 1024 * 1024;
 
+/* Room for one of a usual length at once. */
+enum { RECORD_TYPICAL = 512 };
+
 enum { COLUMNS = 12 }; /* of intake.operation */
 
 static const char *const operation_names[] = {
@@ -192,6 +195,7 @@ static bool encode(struct item *item, enum item_operation operation, const char 
 
     *item = (struct item){.outcome = ITEM_PENDING, .reference_id = incident->reference_id};
     buffer_init(record, RECORD_MAX);
+    (void)buffer_reserve(record, RECORD_TYPICAL);
     binary_append_int32(record, COLUMNS);
     append_text(record, operation_names[operation]);
     append_hash(record, token_hash);

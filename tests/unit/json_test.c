@@ -1494,6 +1494,29 @@ static void a_refusal_names_metadata_and_echoes_no_more_than_a_bad_key(void **st
     }
 }
 
+/* Strings are passed over eight bytes at a time: what ends that is found wherever it stands. */
+static void a_byte_is_judged_wherever_it_stands_in_a_string(void **state)
+{
+    (void)state;
+    for (int byte = 0; byte < 256; byte++) {
+        bool is_plain = byte >= 0x20 && byte < 0x80 && byte != '"' && byte != '\\';
+
+        for (size_t place = 1; place <= 20; place++) {
+            char text[22];
+            struct json_reader reader;
+            struct json_token token;
+
+            memset(text, 'a', sizeof text);
+            text[0] = text[sizeof text - 1] = '"';
+            text[place] = (char)byte;
+            json_reader_init(&reader, (struct slice){.data = text, .len = sizeof text});
+            assert_int_equal(json_next(&reader, &token) == JSON_STRING &&
+                                 json_next(&reader, &token) == JSON_END_OF_TEXT,
+                             is_plain);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1542,6 +1565,7 @@ int main(void)
         cmocka_unit_test(the_elements_of_a_found_member_end_with_the_member),
         cmocka_unit_test(a_string_equals_what_its_escapes_spell),
         cmocka_unit_test(every_ascii_character_equals_its_escape_and_no_other),
+        cmocka_unit_test(a_byte_is_judged_wherever_it_stands_in_a_string),
         cmocka_unit_test(every_text_of_the_table_gets_its_verdict_in_metadata),
         cmocka_unit_test(null_and_an_empty_array_or_object_remove_the_metadata),
         cmocka_unit_test(an_object_with_a_member_is_kept),
