@@ -174,7 +174,7 @@ $(BUILD)/tests/preload/%.so: tests/preload/%.c tests/preload/%.h $(BUILD)/flags
 	$(SAY) CC $<
 	$(Q)$(CC) $(DEFINES) -Itests -std=c11 $(WARNINGS) -O2 -g -fPIC -shared -o $@ $<
 
-$(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(call objects,$(wildcard tests/cases/*.c)) $(UNIT_LIBRARY_OBJECTS)
+$(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(call objects,$(wildcard tests/cases/*.c) tests/harness/fake_postgres.c) $(UNIT_LIBRARY_OBJECTS)
 	@mkdir -p $(@D)
 	$(SAY) LD $@
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS) $(TESTLIBS)

@@ -73,7 +73,7 @@ void session_read_ending(const PGresult *result)
 {
     if (PQresultStatus(result) != PGRES_TUPLES_OK) {
         log_warning("unable to end sessions of the database that were given up: %s",
-                    PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY));
+                    PQresultErrorMessage(result)); /* an error of libpq's own has no other */
     } else if (query_read_number(result, 0, 0) > 0) {
         log_warning("ended %lld sessions of the database that had been given up",
                     (long long)query_read_number(result, 0, 0));

@@ -56,9 +56,9 @@ static size_t take_length(const unsigned char **at)
  * does. */
 static struct slice find_first(const struct buffer *params, const char *name)
 {
-    const unsigned char *at = (const unsigned char *)params->data, *end = at + params->len;
+    const unsigned char *at = (const unsigned char *)params->data;
 
-    while (at < end) {
+    while (params->len > 0 && at < (const unsigned char *)params->data + params->len) {
         size_t name_len = take_length(&at), value_len = take_length(&at);
 
         if (name_len == strlen(name) && memcmp(at, name, name_len) == 0) {

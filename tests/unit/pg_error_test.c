@@ -6,72 +6,25 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include <poll.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
-
-#include "base/buffer.h"
-#include "base/clock.h"
+#include "harness/fake_postgres.h"
 #include "store/pg_error.h"
 
-enum { BYTES_MAX = 4096, TIMEOUT_MS = 20000 };
-
-static PGconn *pg;
-static int server = -1;
-
-/* ---- The server (PostgreSQL 15 manual, 55.7) ---- */
-
-static void append_field(struct buffer *content, char code, const char *text)
-{
-    if (text != NULL) {
-        buffer_append(content, &code, 1);
-        buffer_append(content, text, strlen(text) + 1);
-    }
-}
-
-static void say(char type, const void *content, size_t len)
-{
-    const unsigned char head[] = {(unsigned char)type, 0, 0, (unsigned char)((len + 4) >> 8),
-                                  (unsigned char)(len + 4)};
-
-    assert_int_equal(send(server, head, sizeof head, MSG_NOSIGNAL), sizeof head);
-    assert_int_equal(send(server, content, len, MSG_NOSIGNAL), len);
-}
-
-static void say_ready(void)
-{
-    say('Z', "I", 1);
-}
+static struct fake_postgres server;
 
 /* Has libpq ask, and the server refuse; what libpq makes of it. */
 static PGresult *refuse(const char *sqlstate, const char *function, const char *table)
 {
-    struct buffer content;
     PGresult *result;
 
-    buffer_init(&content, BYTES_MAX);
-    append_field(&content, 'S', "ERROR");
-    append_field(&content, 'V', "ERROR");
-    append_field(&content, 'C', sqlstate);
-    append_field(&content, 'M', "no");
-    append_field(&content, 't', table);
-    append_field(&content, 'R', function);
-    buffer_append(&content, "", 1);
-    assert_int_equal(PQsendQuery(pg, "SELECT"), 1);
-    say('E', content.data, content.len);
-    say_ready();
-    buffer_free(&content);
-    result = PQgetResult(pg);
+    assert_int_equal(PQsendQuery(server.pg, "SELECT"), 1);
+    assert_int_equal(PQflush(server.pg), 0);
+    fake_postgres_say_error(&server, sqlstate, function, table);
+    fake_postgres_say_ready(&server);
+    result = PQgetResult(server.pg);
     assert_int_equal(PQresultStatus(result), PGRES_FATAL_ERROR);
-    assert_null(PQgetResult(pg));
+    assert_null(PQgetResult(server.pg));
     return result;
 }
-
-/* ---- */
 
 static void an_error_s_action_is_by_its_state_and_where_it_comes_from(void **state)
 {
@@ -149,60 +102,18 @@ static void that_a_jsonb_cannot_hold_it_is_told_by_the_function(void **state)
 
 /* ---- */
 
-/* A socket where libpq looks for a server's, in a directory that is removed again. */
-static int listen_in(const char *directory, struct sockaddr_un *address)
-{
-    int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    *address = (struct sockaddr_un){.sun_family = AF_UNIX};
-    (void)snprintf(address->sun_path, sizeof address->sun_path, "%s/.s.PGSQL.1", directory);
-    assert_int_equal(bind(listener, (const struct sockaddr *)address, sizeof *address), 0);
-    assert_int_equal(listen(listener, 1), 0);
-    return listener;
-}
-
-static void connect_libpq(const char *directory, int listener)
-{
-    const char *const keywords[] = {"host", "port", "user", "dbname", "gssencmode", NULL};
-    const char *const values[] = {directory, "1", "anyone", "any", "disable", NULL};
-    int64_t deadline_ms = clock_now_ms() + TIMEOUT_MS;
-    PostgresPollingStatusType status = PGRES_POLLING_WRITING;
-
-    pg = PQconnectStartParams(keywords, values, 0);
-    assert_non_null(pg);
-    server = accept(listener, NULL, NULL);
-    assert_true(server >= 0);
-    say('R', "\0\0\0\0", 4); /* the login is good */
-    say_ready();
-    while (status == PGRES_POLLING_READING || status == PGRES_POLLING_WRITING) {
-        assert_true(
-            clock_poll(PQsocket(pg), status == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline_ms));
-        status = PQconnectPoll(pg);
-    }
-    assert_int_equal(status, PGRES_POLLING_OK);
-}
-
 static int start(void **state)
 {
-    char directory[] = "/tmp/pg-error-test.XXXXXX";
-    struct sockaddr_un address;
-    int listener;
-
     (void)state;
-    assert_non_null(mkdtemp(directory));
-    listener = listen_in(directory, &address);
-    connect_libpq(directory, listener);
-    close(listener);
-    assert_int_equal(unlink(address.sun_path), 0);
-    assert_int_equal(rmdir(directory), 0);
+    fake_postgres_connect(&server);
     return 0;
 }
 
 static int finish(void **state)
 {
     (void)state;
-    PQfinish(pg);
-    close(server);
+    PQfinish(server.pg);
+    fake_postgres_hang_up(&server);
     return 0;
 }
 

@@ -5,7 +5,6 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include <stdio.h>
 #include <string.h>
 
 #include "base/buffer.h"
@@ -18,7 +17,7 @@ static const int64_t STARTED_US = INT64_C(946684800000000); /* 2000-01-01, which
 
 static struct session of(int64_t pid)
 {
-    return (struct session){.name = {.pid = pid, .greeted_us = pid * 10}};
+    return (struct session){.name = {.pid = pid, .greeted_us = pid * 10, .server_us = pid * 100}};
 }
 
 static void a_session_that_is_given_up_is_to_be_ended(void **state)
@@ -30,6 +29,7 @@ static void a_session_that_is_given_up_is_to_be_ended(void **state)
     assert_int_equal(session.abandoned_count, 1);
     assert_int_equal(session.abandoned[0].pid, 5);
     assert_int_equal(session.abandoned[0].greeted_us, 50);
+    assert_int_equal(session.abandoned[0].server_us, 500);
 }
 
 /* A pooler's process is nobody's to end. */
@@ -73,7 +73,9 @@ static void of_a_connection_that_has_ended_only_what_is_to_be_ended_is_known(voi
     assert_int_equal(session.abandoned[0].pid, 5);
 }
 
-/* Values of these bytes, in binary. */
+#define ZEROS "\0\0\0\0\0\0\0\0"
+
+/* Values of these bytes, in binary; data is NULL for NULL. */
 static PGresult *greeting(const struct slice values[4])
 {
     static char name[] = "column";
@@ -88,6 +90,10 @@ static PGresult *greeting(const struct slice values[4])
     for (int i = 0; i < 4; i++) {
         char bytes[8]; /* libpq's parameter is not const */
 
+        if (values[i].data == NULL) {
+            assert_int_equal(PQsetvalue(row, 0, i, NULL, -1), 1);
+            continue;
+        }
         memcpy(bytes, values[i].data, values[i].len);
         assert_int_equal(PQsetvalue(row, 0, i, bytes, (int)values[i].len), 1);
     }
@@ -116,17 +122,42 @@ static void a_greeting_is_read(void **state)
     PQfinish(pg);
 }
 
-static void a_greeting_that_makes_no_sense_is_none(void **state)
+static void without_the_type_the_rest_is_known(void **state)
 {
-    static const struct slice values[] = {{"\0\0\0\0\0\x0f\x42\x40", 8}, {"77", 2}, {"5", 1}, {"4242", 4}};
+    static const struct slice values[] = {{ZEROS, 8}, {ZEROS, 8}, {"\0\0\0\5", 4}, {NULL, 0}};
     PGconn *pg = PQconnectStart("host=/nowhere");
     PGresult *row = greeting(values);
     struct session session = of(3);
 
     (void)state;
-    assert_false(session_read_greeting(&session, pg, row, clock_now_ms()));
-    assert_int_equal(session.name.pid, 3);
+    session.operation_type = TYPE;
+    assert_true(session_read_greeting(&session, pg, row, clock_now_ms()));
+    assert_int_equal(session.operation_type, 0);
+    assert_int_equal(session.clock.started_us, STARTED_US);
     PQclear(row);
+    PQfinish(pg);
+}
+
+static void a_greeting_that_makes_no_sense_is_none(void **state)
+{
+    static const struct slice cases[][4] = {
+        {{"77", 2}, {ZEROS, 8}, {ZEROS, 4}, {ZEROS, 4}},  {{NULL, 0}, {ZEROS, 8}, {ZEROS, 4}, {ZEROS, 4}},
+        {{ZEROS, 8}, {ZEROS, 7}, {ZEROS, 4}, {ZEROS, 4}}, {{ZEROS, 8}, {NULL, 0}, {ZEROS, 4}, {ZEROS, 4}},
+        {{ZEROS, 8}, {ZEROS, 8}, {ZEROS, 8}, {ZEROS, 4}}, {{ZEROS, 8}, {ZEROS, 8}, {NULL, 0}, {ZEROS, 4}},
+        {{ZEROS, 8}, {ZEROS, 8}, {ZEROS, 4}, {ZEROS, 8}}, {{ZEROS, 8}, {ZEROS, 8}, {ZEROS, 4}, {"", 0}},
+    };
+    PGconn *pg = PQconnectStart("host=/nowhere");
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        PGresult *row = greeting(cases[i]);
+        struct session session = of(3);
+
+        assert_false(session_read_greeting(&session, pg, row, clock_now_ms()));
+        assert_int_equal(session.name.pid, 3);
+        assert_int_equal(session.clock.heard_ms, 0);
+        PQclear(row);
+    }
     PQfinish(pg);
 }
 
@@ -155,6 +186,7 @@ int main(void)
         cmocka_unit_test(of_many_the_oldest_is_forgotten),
         cmocka_unit_test(of_a_connection_that_has_ended_only_what_is_to_be_ended_is_known),
         cmocka_unit_test(a_greeting_is_read),
+        cmocka_unit_test(without_the_type_the_rest_is_known),
         cmocka_unit_test(a_greeting_that_makes_no_sense_is_none),
         cmocka_unit_test(numbers_are_written_as_an_array),
     };

@@ -1,0 +1,195 @@
+/* The store while there is no database at all: what is said to whom, and when. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "store/store.h"
+
+enum { DEADLINE_MS = 300, WAIT_MS = 20000, ITEMS = 4 };
+
+static struct settings settings;
+static struct loop loop;
+static struct store *store;
+static struct item items[ITEMS];
+static int done_count, turn_count;
+
+static void count_done(void *context)
+{
+    const struct item *item = context;
+
+    assert_int_equal(item->outcome, ITEM_UNAVAILABLE);
+    done_count++;
+}
+
+static void submit(size_t number)
+{
+    assert_true(item_ping(&items[number]));
+    store_submit(store, &items[number], count_done, &items[number]);
+}
+
+static void turn(int64_t until_ms)
+{
+    int64_t due_ms = store_due_ms(store);
+
+    turn_count++;
+    loop_turn(&loop, due_ms < until_ms ? due_ms : until_ms);
+    store_turn(store);
+}
+
+static void turn_until_done(int count)
+{
+    int64_t limit_ms = clock_now_ms() + WAIT_MS;
+
+    while (done_count < count) {
+        assert_true(clock_now_ms() < limit_ms);
+        turn(limit_ms);
+    }
+}
+
+/* It has nothing to do but to try again now and then. */
+static void the_loop_does_not_turn_for_nothing(void **state)
+{
+    (void)state;
+    for (int i = 1; i <= 3; i++) {
+        submit(0);
+        turn_until_done(i);
+        item_free(&items[0]);
+    }
+    assert_true(turn_count < 300);
+}
+
+/* Turns for so long. */
+static void turn_for(int64_t time_ms)
+{
+    int64_t until_ms = clock_now_ms() + time_ms;
+
+    while (clock_now_ms() < until_ms) {
+        turn(until_ms);
+    }
+}
+
+/* A tenth of its time before the end, when it could not be stored in time any more. */
+static void an_operation_is_given_up_when_its_time_is_up(void **state)
+{
+    int64_t started_ms = clock_now_ms();
+
+    (void)state;
+    submit(0);
+    assert_int_equal(done_count, 0); /* nobody is called back within the call */
+    turn_until_done(1);
+    assert_true(clock_now_ms() >= started_ms + DEADLINE_MS - DEADLINE_MS / 10);
+    assert_int_equal(done_count, 1);
+    assert_true(items[0].queue_ms >= DEADLINE_MS - DEADLINE_MS / 10);
+    assert_int_equal(items[0].database_ms, 0);
+}
+
+static void where_no_more_may_wait_the_next_is_refused_at_once(void **state)
+{
+    (void)state;
+    submit(0);
+    submit(1);
+    submit(2); /* over INCIDENTS_QUEUE_MAX */
+    assert_int_equal(done_count, 0);
+    assert_true(store_due_ms(store) <= clock_now_ms());
+    store_turn(store);
+    assert_int_equal(done_count, 1);
+    assert_int_equal(items[2].outcome, ITEM_UNAVAILABLE);
+    assert_int_equal(items[0].outcome, ITEM_PENDING);
+    turn_until_done(3);
+}
+
+/* Whoever waited would most likely wait for nothing. */
+static void once_it_is_known_to_be_away_all_are_refused_at_once(void **state)
+{
+    (void)state;
+    submit(0);
+    turn_until_done(1);
+    turn_for(DEADLINE_MS);
+    submit(1);
+    store_turn(store);
+    assert_int_equal(done_count, 2);
+}
+
+/* Plain CGI's, which opens its connection itself. */
+static void a_store_for_one_request_gives_up_in_time(void **state)
+{
+    struct store *single = store_start_single(&settings);
+    int64_t started_ms = clock_now_ms();
+
+    (void)state;
+    assert_non_null(single);
+    assert_true(item_ping(&items[0]));
+    store_apply(single, &items[0]);
+    assert_int_equal(items[0].outcome, ITEM_UNAVAILABLE);
+    assert_true(clock_now_ms() >= started_ms + DEADLINE_MS - DEADLINE_MS / 10);
+    store_stop(single);
+}
+
+static void a_stop_waits_for_what_was_submitted(void **state)
+{
+    (void)state;
+    submit(0);
+    submit(1);
+    store_stop(store);
+    store = NULL;
+    assert_int_equal(done_count, 2);
+}
+
+/* A sanitizer sees what is not freed. */
+static void a_stop_frees_a_probe_that_is_under_way(void **state)
+{
+    (void)state;
+    submit(0);
+    turn_until_done(1);
+    turn_for(700); /* half a second behind a failure it is asked whether it is back, for two seconds */
+    store_stop(store);
+    store = NULL;
+    assert_int_equal(done_count, 1);
+}
+
+static int start(void **state)
+{
+    (void)state;
+    settings = (struct settings){
+        .deadline_ms = DEADLINE_MS, .connections = 2, .batch_max = 8, .queue_max = 2, .database_url = ""};
+    (void)snprintf(settings.database_url, sizeof settings.database_url, "host=/nowhere");
+    done_count = turn_count = 0;
+    store = loop_open(&loop) ? store_start(&settings, &loop) : NULL;
+    return store != NULL ? 0 : -1;
+}
+
+static int finish(void **state)
+{
+    (void)state;
+    if (store != NULL) {
+        store_stop(store);
+    }
+    loop_close(&loop);
+    for (size_t i = 0; i < ITEMS; i++) {
+        item_free(&items[i]);
+        items[i] = (struct item){0};
+    }
+    return 0;
+}
+
+#define CASE(test) cmocka_unit_test_setup_teardown(test, start, finish)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(an_operation_is_given_up_when_its_time_is_up),
+        CASE(the_loop_does_not_turn_for_nothing),
+        CASE(where_no_more_may_wait_the_next_is_refused_at_once),
+        CASE(once_it_is_known_to_be_away_all_are_refused_at_once),
+        CASE(a_store_for_one_request_gives_up_in_time),
+        CASE(a_stop_waits_for_what_was_submitted),
+        CASE(a_stop_frees_a_probe_that_is_under_way),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
