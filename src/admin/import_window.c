@@ -10,7 +10,7 @@
 #include "base/clock.h"
 
 enum {
-    RECORDS_MAX = 4000, /* enough that two batches travel and the next is gathered */
+    RECORDS_MAX = 4000, /* enough that two batches are under way and the next is gathered */
     BYTES_MAX = 32 * 1024 * 1024,
     TURN_EVERY = 16,   /* records, so that the database has something to do while they are read */
     KEEP_BYTES = 4096, /* of a record's text */

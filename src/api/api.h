@@ -26,7 +26,7 @@ struct exchange {
  * needed any more. */
 bool api_ask(struct exchange *exchange);
 
-/* Fills in the response, logs the exchange in one line, and frees what api_ask made. From any thread. */
+/* Fills in the response, logs the exchange in one line, and frees what api_ask made. */
 void api_answer(struct exchange *exchange);
 
 #endif

@@ -270,7 +270,7 @@ static enum guard_verdict judge_header(struct guard *guard)
         return GUARD_MORE;
     }
     return broken(guard, header_type(guard) == RECORD_ABORT_REQUEST
-                             ? NULL /* the client is gone, or its patience */
+                             ? NULL /* the client is gone, or waits no longer */
                              : "a record that has no place where it came");
 }
 

@@ -187,7 +187,7 @@ void hosts_mark_working(struct hosts *hosts, size_t host)
 
 void hosts_mark_failed(struct hosts *hosts, size_t host)
 {
-    /* Not where another thread has found a better one meanwhile. */
+    /* Not where the other thread has marked another meanwhile. */
     (void)atomic_compare_exchange_strong(&hosts->first, &host, (host + 1) % hosts->count);
 }
 

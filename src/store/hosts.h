@@ -22,8 +22,8 @@ void hosts_free(struct hosts *hosts);
 /* At least 1. */
 size_t hosts_count(const struct hosts *hosts);
 
-/* The host to try first: the one that the last connection of any thread was made to, until something is
- * held against that one. Several threads may ask and tell at once. */
+/* The host to try first: the one that the last connection was made to, until it is marked as failed. The loop
+ * and the connector may call this and the two below at the same time. */
 size_t hosts_first(const struct hosts *hosts);
 
 /* A connection was made to that host. */

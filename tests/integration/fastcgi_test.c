@@ -916,7 +916,7 @@ static void an_aborted_request_is_not_processed(void **state)
     check_the_worker_serves("after aborted requests");
 }
 
-/* ---- Peers that hold a thread ---- */
+/* ---- Peers that are slow, silent, or do not read ---- */
 
 static void two_hundred_silent_connections_harm_nobody_once_they_are_gone(void **state)
 {
@@ -941,9 +941,9 @@ static void two_hundred_silent_connections_harm_nobody_once_they_are_gone(void *
     }
 }
 
-static void idle_connections_hold_no_thread(void **state)
+static void idle_connections_delay_nobody(void **state)
 {
-    int fds[100]; /* three times the threads */
+    int fds[100];
 
     (void)state;
     for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++) {
@@ -959,7 +959,7 @@ static void peers_that_never_read_their_answer_harm_nobody(void **state)
 {
     const struct fastcgi_request request = {
         .path = "incidents.upsert", .body = "{\"reference_id\":\"unread\",\"started_at\":\"2024-01-01\"}"};
-    int fds[64]; /* twice the threads */
+    int fds[64];
     struct buffer bytes;
 
     (void)state;
@@ -1000,7 +1000,7 @@ static void peers_that_do_not_close_delay_nobody(void **state)
         answer_free(&answer);
     }
     check_the_worker_serves("while 64 peers do not close their connections");
-    /* Less than all of them would take in libfcgi's own way: 2 s each, of the two threads. */
+    /* Less than all of them would take in libfcgi's own way: 2 s each. */
     assert_true(clock_now_ms() - before < 30000);
     for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++) {
         (void)close(fds[i]);
@@ -1481,7 +1481,7 @@ int main(void)
         CASE(a_management_record_is_answered_and_the_request_behind_it_too),
         CASE(an_aborted_request_is_not_processed),
         CASE(two_hundred_silent_connections_harm_nobody_once_they_are_gone),
-        CASE(idle_connections_hold_no_thread),
+        CASE(idle_connections_delay_nobody),
         CASE(peers_that_never_read_their_answer_harm_nobody),
         CASE(peers_that_do_not_close_delay_nobody),
         CASE(a_peer_that_sends_on_and_on_and_never_reads_harms_nobody),

@@ -199,7 +199,7 @@ static void send_in_hand(struct crowd_member *member)
     answer_free(&answer);
 }
 
-enum { IN_HAND = 80 }; /* more than the worker has threads, and more than a batch holds */
+enum { IN_HAND = 80 }; /* more than a batch holds */
 
 /* Starts clients that the database keeps waiting, and waits until the worker has taken them all in, each on a
  * connection of its own. */

@@ -284,7 +284,7 @@ static struct settings settings_for(int connections)
     return settings;
 }
 
-/* A store with one connection, which carries an upsert of gate0 that the closed gate holds back. */
+/* A store with one connection, on which an upsert of gate0 is under way that the closed gate holds back. */
 static struct store_thread *start_behind_gate(const struct settings *settings)
 {
     struct store_thread *store = start_store(store_thread_start, settings);
@@ -341,7 +341,7 @@ static void a_transaction_holds_no_more_than_the_setting_allows(void **state)
     stop_store(store);
 }
 
-static void requests_on_two_connections_travel_side_by_side(void **state)
+static void requests_on_two_connections_are_under_way_side_by_side(void **state)
 {
     struct settings settings = settings_for(2);
     struct store_thread *store = start_behind_gate(&settings);
@@ -1529,7 +1529,7 @@ int main(void)
         CASE(requests_that_wait_share_a_transaction),
         CASE(a_transaction_holds_no_more_than_the_setting_allows),
         CASE(large_requests_do_not_share_a_transaction_of_any_size),
-        CASE(requests_on_two_connections_travel_side_by_side),
+        CASE(requests_on_two_connections_are_under_way_side_by_side),
         CASE(a_poisoned_item_among_63_good_ones_fails_alone),
         CASE(a_value_that_the_database_refuses_is_its_own_requests_error),
         CASE(what_the_database_does_not_support_is_its_own_requests_error),

@@ -17,11 +17,10 @@ struct scarce_kind {
 struct scarce {
     struct scarce_kind allocations;
     struct scarce_kind threads;
-    atomic_long libfcgi; /* what libfcgi has asked for; see refuses_libfcgi */
-    atomic_int refuses_libfcgi;
-    atomic_long live;  /* blocks that were allocated and not freed since the program's start */
-    atomic_long bytes; /* in them */
-    atomic_long limit; /* on bytes, for libfcgi too; 0: none */
+    atomic_long libfcgi; /* allocations that libfcgi has asked for, which only the limit refuses it */
+    atomic_long live;    /* blocks that were allocated and not freed since the program's start */
+    atomic_long bytes;   /* in them */
+    atomic_long limit;   /* on bytes, for libfcgi too; 0: none */
 };
 
 /* The environment's variables: the file, and the name of the program that it is about. */

@@ -10,9 +10,8 @@
  * too, and looks for leaks at each program's end; this needs ASAN_OPTIONS=verify_asan_link_order=0 and
  * nothing else. So the same tests run in all builds.
  *
- * libfcgi ends the program where it gets no memory. The worker keeps room for it, and what it asks for is
- * therefore given (and counted) while everything else is refused; what happens where it is not, is a test of
- * its own. */
+ * libfcgi ends the program where it gets no memory. It asks for memory where it is set up, at the start, and
+ * for none in a request, which is counted. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -308,8 +307,8 @@ static void end_sessions(void)
 }
 
 /* Sends undisturbed requests until the worker has no more blocks than it had. A few are needed: each
- * thread that has worked has its own, and so has a connection to the database; on one where the statement
- * could not be prepared, libpq keeps more. */
+ * connection to the database keeps some; on one where the statement could not be prepared, libpq keeps
+ * more. */
 static void check_no_leak(const char *what, long number)
 {
     long after = 0;
@@ -327,7 +326,7 @@ static void check_no_leak(const char *what, long number)
     fail_msg("%s, allocation %ld: %ld blocks before, %ld after", what, number, blocks_of_worker, after);
 }
 
-/* Every thread must have worked: it keeps a buffer from then on. */
+/* Several requests at once: what they need together, the worker may keep. */
 static void keep_busy(struct crowd_member *member)
 {
     const struct fastcgi_request request = {.verb = "GET", .path = "readyz"};
@@ -452,7 +451,7 @@ static void a_request_to_the_worker_survives_all_memory_gone(void **state)
     }
 }
 
-/* The last kilobytes: so many more and none beyond, for everybody, libfcgi too. */
+/* The last kilobytes: so many more and none beyond. */
 static void the_worker_survives_whatever_little_memory_is_left(void **state)
 {
     enum { LEFT_MAX = 64 * 1024 };

@@ -126,7 +126,7 @@ static void one_of_several_gets_two_seconds_unless_connect_timeout_says_otherwis
     }
 }
 
-static void the_one_that_was_good_is_first_until_it_is_passed_over(void **state)
+static void the_one_that_was_good_is_first_until_it_is_marked_as_failed(void **state)
 {
     struct hosts *hosts = hosts_new("host=a,b,c");
 
@@ -134,7 +134,7 @@ static void the_one_that_was_good_is_first_until_it_is_passed_over(void **state)
     assert_int_equal(hosts_first(hosts), 0);
     hosts_mark_working(hosts, 2);
     assert_int_equal(hosts_first(hosts), 2);
-    hosts_mark_failed(hosts, 1); /* what a thread has against another one changes nothing */
+    hosts_mark_failed(hosts, 1); /* that another one has failed changes nothing */
     assert_int_equal(hosts_first(hosts), 2);
     hosts_mark_failed(hosts, 2);
     assert_int_equal(hosts_first(hosts), 0);
@@ -148,7 +148,7 @@ int main(void)
         cmocka_unit_test(lists_of_the_environment_are_left_to_libpq),
         cmocka_unit_test(the_string_wins_over_what_we_would_like_but_not_over_what_we_need),
         cmocka_unit_test(one_of_several_gets_two_seconds_unless_connect_timeout_says_otherwise),
-        cmocka_unit_test(the_one_that_was_good_is_first_until_it_is_passed_over),
+        cmocka_unit_test(the_one_that_was_good_is_first_until_it_is_marked_as_failed),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
