@@ -6,6 +6,8 @@
  * ours. */
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -307,12 +309,16 @@ static void raise_descriptor_limit(void)
     }
 }
 
-/* The listener is O_NONBLOCK, because another process may have taken the connection. It is watched last:
- * those that wait could take the descriptors that the others need. */
+/* The listener is O_NONBLOCK, because another process may have taken the connection. Its connections inherit
+ * TCP_NODELAY, where it is TCP's: a response is two writes, and the second would wait until the peer has
+ * acknowledged the first, 40 ms. It is watched last: those that wait could take the descriptors that the
+ * others need. */
 static bool start_listening(struct server *server)
 {
+    static const int yes = 1;
     int flags = fcntl(LISTENER, F_GETFL);
 
+    setsockopt(LISTENER, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
     server->listener = (struct loop_handler){.ready = accept_connections, .context = server};
     if (flags < 0 || fcntl(LISTENER, F_SETFL, flags | O_NONBLOCK) != 0 || !watch_listener(server)) {
         log_error("unable to start: %s", strerror(errno));

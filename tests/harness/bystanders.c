@@ -164,6 +164,25 @@ size_t worker_descriptors(const struct site *site)
     return count - 2; /* itself and its parent */
 }
 
+long worker_cpu_ms(const struct site *site)
+{
+    char path[64], *text, *at;
+    unsigned long user = 0, system = 0;
+
+    (void)snprintf(path, sizeof path, "/proc/%d/stat", (int)site->worker);
+    text = read_whole_file(path);
+    at = strrchr(text, ')'); /* behind the program's name; proc(5): utime and stime are fields 14 and 15 */
+    assert_non_null(at);
+    for (int field = 2; field < 14; field++) {
+        at = strchr(at + 1, ' ');
+        assert_non_null(at);
+    }
+    user = strtoul(at, &at, 10);
+    system = strtoul(at, NULL, 10);
+    free(text);
+    return (long)((user + system) * 1000 / (unsigned long)sysconf(_SC_CLK_TCK));
+}
+
 /* ---- Attacks ---- */
 
 static void check_the_worker_serves(const struct attack *attack)

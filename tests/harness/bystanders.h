@@ -22,6 +22,9 @@ void bystanders_stop(struct bystanders *bystanders, struct bystanders_figures *f
 double worker_memory(const struct site *site);
 size_t worker_descriptors(const struct site *site);
 
+/* Processor time that the worker has used, in ms. */
+long worker_cpu_ms(const struct site *site);
+
 /* An attack with good clients beside it, which becomes a row of the table that attack_table begins. */
 struct attack {
     struct site *site;

@@ -6,6 +6,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <errno.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -130,19 +132,33 @@ void fastcgi_append_request(struct buffer *out, const struct site *site,
     fastcgi_append_stream(out, FASTCGI_STDIN, id_of(request), request->body, body_length(request));
 }
 
-int fastcgi_connect(const char *socket_path)
+static int connect_to(const struct sockaddr *address, socklen_t size)
 {
     static const struct timeval timeout = {.tv_sec = IO_TIMEOUT_S};
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-    (void)snprintf(address.sun_path, sizeof address.sun_path, "%s", socket_path);
-    if (connect(fd, (const struct sockaddr *)&address, sizeof address) != 0) {
-        fail_msg("unable to connect to %s", socket_path);
+    if (connect(fd, address, size) != 0) {
+        fail_msg("unable to connect to the worker: %s", strerror(errno));
     }
     (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
     (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout);
     return fd;
+}
+
+int fastcgi_connect(const char *socket_path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+    (void)snprintf(address.sun_path, sizeof address.sun_path, "%s", socket_path);
+    return connect_to((const struct sockaddr *)&address, sizeof address);
+}
+
+int fastcgi_connect_tcp(int port)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    return connect_to((const struct sockaddr *)&address, sizeof address);
 }
 
 bool fastcgi_send(int fd, const void *data, size_t len)

@@ -69,6 +69,9 @@ void fastcgi_append_request(struct buffer *out, const struct site *site,
 /* Connects to a unix socket; writes and reads on it end after 20 s. */
 int fastcgi_connect(const char *socket_path);
 
+/* The same to a socket of TCP, of this machine. */
+int fastcgi_connect_tcp(int port);
+
 /* Writes it all; false where the peer takes no more. */
 bool fastcgi_send(int fd, const void *data, size_t len);
 

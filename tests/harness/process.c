@@ -72,11 +72,20 @@ static void become(const char *const argv[], const char *const environment[], bo
 
 pid_t process_start(const char *const argv[], const char *const environment[], const char *log)
 {
+    int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    pid_t pid = process_start_on(nothing, argv, environment, log);
+
+    close(nothing);
+    return pid;
+}
+
+pid_t process_start_on(int in, const char *const argv[], const char *const environment[], const char *log)
+{
     pid_t parent = getpid(), pid = fork();
 
     assert_true(pid >= 0);
     if (pid == 0) {
-        int out = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600), in = open("/dev/null", O_RDONLY);
+        int out = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
 
         (void)dup2(in, STDIN_FILENO);
         (void)dup2(out, STDOUT_FILENO);

@@ -22,6 +22,9 @@ struct outcome {
  * process ends. Aborts the test where it cannot be started. */
 pid_t process_start(const char *const argv[], const char *const environment[], const char *log);
 
+/* The same with that descriptor as its standard input, which may be a listening socket. */
+pid_t process_start_on(int in, const char *const argv[], const char *const environment[], const char *log);
+
 /* Runs a program to its end with that standard input. The result is static: the next call overwrites it. */
 const struct outcome *process_run(const char *const argv[], const char *const environment[],
                                   const char *input, size_t input_len);

@@ -165,26 +165,6 @@ static void restart_unasked_with_descriptors(size_t more)
 
 /* ---- Descriptors ---- */
 
-/* Processor time that the worker has used, in ms. */
-static long worker_cpu_ms(void)
-{
-    char path[64], *text, *at;
-    unsigned long user = 0, system = 0;
-
-    (void)snprintf(path, sizeof path, "/proc/%d/stat", (int)site.worker);
-    text = read_whole_file(path);
-    at = strrchr(text, ')'); /* behind the program's name; proc(5): utime and stime are fields 14 and 15 */
-    assert_non_null(at);
-    for (int field = 2; field < 14; field++) {
-        at = strchr(at + 1, ' ');
-        assert_non_null(at);
-    }
-    user = strtoul(at, &at, 10);
-    system = strtoul(at, NULL, 10);
-    free(text);
-    return (long)((user + system) * 1000 / (unsigned long)sysconf(_SC_CLK_TCK));
-}
-
 /* Peers that connect and send so much, more of them than the worker has descriptors for. */
 static void crowd_out(const char *what, const void *bytes, size_t len, bool good_ones_wait)
 {
@@ -203,9 +183,9 @@ static void crowd_out(const char *what, const void *bytes, size_t len, bool good
         fds[i] = fastcgi_connect(site.worker_socket);
         (void)fastcgi_send(fds[i], bytes, len);
     }
-    cpu_ms = worker_cpu_ms();
+    cpu_ms = worker_cpu_ms(&site);
     clock_sleep_ms(watch_ms);
-    cpu_ms = worker_cpu_ms() - cpu_ms;
+    cpu_ms = worker_cpu_ms(&site) - cpu_ms;
     check_alive(what);
     if (!good_ones_wait) {
         meanwhile = ask_until_in_time();
