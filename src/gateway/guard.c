@@ -210,7 +210,7 @@ static bool keep_content(struct guard *guard)
 
 /* Application records of requests that are not there are to be ignored (section 3.3); so many of them are
  * sent by none but who wants to keep us busy. */
-static enum guard_verdict pass_over(struct guard *guard)
+static enum guard_verdict count_stray_record(struct guard *guard)
 {
     return ++guard->aside > GUARD_ASIDE_MAX ? broken(guard, "too many records that belong to no request")
                                             : GUARD_MORE;
@@ -224,7 +224,7 @@ static enum guard_verdict judge_management(struct guard *guard)
     if (header_type(guard) == RECORD_GET_VALUES && !keep_content(guard)) {
         return broken(guard, "too long a list of names");
     }
-    return pass_over(guard);
+    return count_stray_record(guard);
 }
 
 static enum guard_verdict judge_begin(struct guard *guard)
@@ -240,7 +240,7 @@ static enum guard_verdict judge_begin(struct guard *guard)
         return broken(guard, "a request that begins twice");
     }
     reply_end(guard, header_id(guard), RECORD_CANT_MPX_CONN);
-    return pass_over(guard);
+    return count_stray_record(guard);
 }
 
 /* Whether the record that has begun is one that may come now, and what its content is. */
@@ -259,7 +259,7 @@ static enum guard_verdict judge_header(struct guard *guard)
         return judge_begin(guard);
     }
     if (guard->stage == GUARD_BEGIN || header_id(guard) != guard->request_id) {
-        return pass_over(guard);
+        return count_stray_record(guard);
     }
     if (header_type(guard) == RECORD_PARAMS && guard->stage == GUARD_PARAMS) {
         guard->content = GUARD_TO_PARAMS;

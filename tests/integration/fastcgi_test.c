@@ -545,7 +545,7 @@ static void the_refusal_of_another_role_arrives(void **state)
     }
 }
 
-/* How many descriptors the worker has, once they are at most so many or patience ends. */
+/* How many descriptors the worker has, once they are at most so many or the time is over. */
 static size_t await_descriptors(size_t most)
 {
     int64_t deadline_ms = clock_now_ms() + PATIENCE_MS;

@@ -1129,7 +1129,7 @@ static void a_silent_server_leaves_the_next_one_its_share_of_the_time(void **sta
 
 /* The same Postgres, by two names: what one of its connections finds out about a server counts for the idle
  * one too. */
-static void a_server_that_is_passed_over_is_left_by_idle_connections_too(void **state)
+static void a_host_that_has_failed_is_left_by_idle_connections_too(void **state)
 {
     struct settings settings = settings_for(2);
     struct store_thread *store;
@@ -1556,7 +1556,7 @@ int main(void)
         CASE(a_database_that_stood_still_is_found_again_by_one_connection),
         CASE(a_database_that_stood_still_is_found_again_by_several),
         CASE(a_silent_server_leaves_the_next_one_its_share_of_the_time),
-        CASE(a_server_that_is_passed_over_is_left_by_idle_connections_too),
+        CASE(a_host_that_has_failed_is_left_by_idle_connections_too),
         CASE(a_large_request_to_a_database_that_stands_still_ends_in_time),
         CASE(a_request_that_comes_within_a_probe_is_sent_behind_it),
         CASE(a_store_that_stops_answers_a_full_queue_first),

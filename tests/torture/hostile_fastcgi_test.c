@@ -79,7 +79,7 @@ static size_t count_closed(const int *fds, size_t count)
     return closed;
 }
 
-/* How many the worker has closed by the time that it has closed all, or patience ends. */
+/* How many the worker has closed by the time that it has closed all, or the time is over. */
 static size_t await_closed(const int *fds, size_t count)
 {
     int64_t deadline_ms = clock_now_ms() + PATIENCE_MS;
