@@ -13,6 +13,7 @@
 #include "base/settings.h"
 #include "base/standard_files.h"
 #include "gateway/gateway.h"
+#include "gateway/processes.h"
 #include "schema_version.h"
 #include "store/store.h"
 
@@ -61,25 +62,34 @@ static void ignore_signals_of_writes(void)
     (void)signal(SIGXFSZ, SIG_IGN);
 }
 
-/* Settings, log and metrics. Nothing is logged before the log has its thread: nobody may be reading it. A
- * process for one request can do without. */
-static bool set_up(struct settings *settings, bool as_worker)
-{
+/* The settings, or what is wrong with them. */
+struct start {
+    struct settings settings;
+    bool is_loaded;
     char error[512];
-    bool is_loaded, is_open;
-    int reason;
+};
 
+static void load(struct start *start)
+{
     standard_files_open(O_RDWR);
     ignore_signals_of_writes();
-    is_loaded = settings_load(settings, error, sizeof error);
-    is_open = is_loaded && log_open(settings->log, settings->log_format);
-    reason = errno;
+    start->is_loaded = settings_load(&start->settings, start->error, sizeof start->error);
+}
+
+/* Log and metrics. Nothing is logged before the log has its thread: nobody may be reading it. A process for
+ * one request can do without. */
+static bool set_up(const struct start *start, bool as_worker)
+{
+    const struct settings *settings = &start->settings;
+    bool is_open = start->is_loaded && log_open(settings->log, settings->log_format);
+    int reason = errno;
+
     if (!log_start_writer() && as_worker) {
         log_error("unable to start a thread for the log: %s", strerror(errno));
         return false;
     }
-    if (!is_loaded) {
-        log_error("unable to start: %s", error);
+    if (!start->is_loaded) {
+        log_error("unable to start: %s", start->error);
     } else if (!is_open) {
         log_error("unable to start: INCIDENTS_LOG=%s: %s", settings->log, strerror(reason));
     } else if (settings->metrics_token[0] != '\0' && !metrics_open(settings->metrics_token, as_worker)) {
@@ -88,22 +98,39 @@ static bool set_up(struct settings *settings, bool as_worker)
     return is_open;
 }
 
+static int serve_worker(void *context, const char *news)
+{
+    const struct start *start = context;
+
+    if (!set_up(start, true)) {
+        return EXIT_FAILURE;
+    }
+    if (news != NULL) {
+        log_warning("%s", news);
+    }
+    return gateway_serve_fastcgi(&start->settings);
+}
+
 static int serve_fastcgi(void)
 {
-    struct settings settings;
+    struct start start;
 
-    return set_up(&settings, true) ? gateway_serve_fastcgi(&settings) : EXIT_FAILURE;
+    load(&start);
+    return start.is_loaded && start.settings.processes > 1
+               ? processes_run(start.settings.processes, serve_worker, &start)
+               : serve_worker(&start, NULL);
 }
 
 static int serve_cgi(void)
 {
-    struct settings settings;
+    struct start start;
 
-    if (!set_up(&settings, false)) {
+    load(&start);
+    if (!set_up(&start, false)) {
         gateway_refuse_cgi();
         return EXIT_FAILURE;
     }
-    return gateway_serve_cgi(&settings);
+    return gateway_serve_cgi(&start.settings);
 }
 
 /* A CGI server passes the words of a query string as arguments (RFC 3875 section 4.4), so arguments count

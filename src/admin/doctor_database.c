@@ -33,9 +33,10 @@ static const struct {
     {"no pg_hba.conf entry", "let it in: a line in pg_hba.conf for this role, database and address, then "
                              "SELECT pg_reload_conf()"},
     {"does not exist", "make it: docs/install.md, Database"},
-    {"too many connections",
-     "raise the limit, or lower INCIDENTS_CONNECTIONS (under mod_fcgid, FcgidMaxProcessesPerClass)"},
-    {"remaining connection slots", "raise max_connections, or lower INCIDENTS_CONNECTIONS"},
+    {"too many connections", "raise the limit, or lower INCIDENTS_CONNECTIONS or INCIDENTS_PROCESSES (under "
+                             "mod_fcgid, FcgidMaxProcessesPerClass)"},
+    {"remaining connection slots",
+     "raise max_connections, or lower INCIDENTS_CONNECTIONS or INCIDENTS_PROCESSES"},
     {"not permitted to log in", "ALTER ROLE ... LOGIN"},
     {"", "docs/install.md, Database"},
 };
@@ -204,6 +205,24 @@ static void check_group(struct doctor *doctor, PGconn *session, const char *grou
     PQclear(result);
 }
 
+/* Each process of the worker has connections of its own. A limit below 0 is none. */
+static void check_connection_limit(struct doctor *doctor, const char *role, const char *limit)
+{
+    const struct settings *settings = &doctor->settings;
+    int wanted = settings->connections * settings->processes;
+    char detail[64] = "";
+
+    if (strtol(limit, NULL, 10) < 0 || strtol(limit, NULL, 10) >= wanted) {
+        return;
+    }
+    if (settings->processes > 1) {
+        (void)snprintf(detail, sizeof detail, " (%d for each process)", settings->connections);
+    }
+    doctor_find(doctor, FINDING_PROBLEM, "role",
+                "lower INCIDENTS_CONNECTIONS or INCIDENTS_PROCESSES, or raise the role's CONNECTION LIMIT",
+                "%s may have %s connections, the worker wants %d%s", role, limit, wanted, detail);
+}
+
 /* What the worker's role may do: call the one function, and no more. The catalogue is everybody's to read. */
 static void check_role(struct doctor *doctor, PGconn *session, const char *group)
 {
@@ -241,13 +260,7 @@ static void check_role(struct doctor *doctor, PGconn *session, const char *group
     } else {
         doctor_find(doctor, FINDING_OK, what, NULL, "%s may do what the worker needs, and no more", role);
     }
-    if (strtol(PQgetvalue(result, 0, 4), NULL, 10) >= 0 &&
-        strtol(PQgetvalue(result, 0, 4), NULL, 10) < doctor->settings.connections) {
-        doctor_find(doctor, FINDING_PROBLEM, what,
-                    "lower INCIDENTS_CONNECTIONS, or raise the role's CONNECTION LIMIT",
-                    "%s may have %s connections, the worker wants %d", role, PQgetvalue(result, 0, 4),
-                    doctor->settings.connections);
-    }
+    check_connection_limit(doctor, role, PQgetvalue(result, 0, 4));
     PQclear(result);
 }
 

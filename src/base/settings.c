@@ -25,7 +25,7 @@ enum number {
     BODY_LIMIT,
     BODY_TIMEOUT_MS,
     DEADLINE_MS,
-    THREADS,
+    PROCESSES,
     CONNECTIONS,
     BATCH_MAX,
     QUEUE_MAX,
@@ -41,7 +41,7 @@ static const struct {
     [BODY_LIMIT] = {"INCIDENTS_BODY_LIMIT", 1024, 64L * 1024 * 1024, 1024L * 1024},
     [BODY_TIMEOUT_MS] = {"INCIDENTS_BODY_TIMEOUT_MS", 100, 3600000, SETTINGS_BODY_TIMEOUT_MS},
     [DEADLINE_MS] = {"INCIDENTS_DEADLINE_MS", 100, 600000, 8000},
-    [THREADS] = {"INCIDENTS_THREADS", 1, 1024, 2},
+    [PROCESSES] = {"INCIDENTS_PROCESSES", 1, SETTINGS_PROCESSES_MAX, 1},
     [CONNECTIONS] = {"INCIDENTS_CONNECTIONS", 1, 64, 2},
     [BATCH_MAX] = {"INCIDENTS_BATCH_MAX", 1, 1000, 64},
     [QUEUE_MAX] = {"INCIDENTS_QUEUE_MAX", 1, 100000, 1000},
@@ -59,6 +59,7 @@ static const struct {
     const char *advice;
 } retired[] = {
     {"INCIDENTS_CGI_PERSIST_MS", "plain CGI answers each request by itself; remove it"},
+    {"INCIDENTS_THREADS", "a worker is one thread, and INCIDENTS_PROCESSES says how many workers there are"},
 };
 
 /* libpq's variables besides those that its options name. */
@@ -121,7 +122,8 @@ static struct known *find_known(struct source *source, const char *name)
     return NULL;
 }
 
-/* The setting that the name is nearest to, NULL where there is none. THREADS is as near as INCIDENTS_THREAD.
+/* The setting that the name is nearest to, NULL where there is none. CONNECTIONS is as near as
+ * INCIDENTS_CONNECTION.
  */
 static const char *nearest(const struct source *source, const char *name)
 {
@@ -450,7 +452,7 @@ static bool load(struct settings *settings, bool may_be_closed, char *error, siz
     settings->body_limit = (size_t)values[BODY_LIMIT];
     settings->body_timeout_ms = (int)values[BODY_TIMEOUT_MS];
     settings->deadline_ms = (int)values[DEADLINE_MS];
-    settings->threads = (int)values[THREADS];
+    settings->processes = (int)values[PROCESSES];
     settings->connections = (int)values[CONNECTIONS];
     settings->batch_max = (int)values[BATCH_MAX];
     settings->queue_max = (int)values[QUEUE_MAX];
@@ -471,7 +473,7 @@ void settings_print(const struct settings *settings, FILE *stream)
 {
     const long values[NUMBER_COUNT] = {
         [BODY_LIMIT] = (long)settings->body_limit, [BODY_TIMEOUT_MS] = settings->body_timeout_ms,
-        [DEADLINE_MS] = settings->deadline_ms,     [THREADS] = settings->threads,
+        [DEADLINE_MS] = settings->deadline_ms,     [PROCESSES] = settings->processes,
         [CONNECTIONS] = settings->connections,     [BATCH_MAX] = settings->batch_max,
         [QUEUE_MAX] = settings->queue_max,
     };

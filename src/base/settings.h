@@ -15,6 +15,7 @@ enum {
     SETTINGS_URL_MAX = 2048,
     SETTINGS_PATH_MAX = 4096,
     SETTINGS_BODY_TIMEOUT_MS = 60000, /* INCIDENTS_BODY_TIMEOUT_MS where it is not set */
+    SETTINGS_PROCESSES_MAX = 64,
     SETTINGS_TOKEN_MIN = 16,
     SETTINGS_TOKEN_SIZE = 512
 };
@@ -25,8 +26,8 @@ struct settings {
     size_t body_limit;                   /* bytes */
     int body_timeout_ms;                 /* for the next bytes of a request */
     int deadline_ms;                     /* from a request's arrival to its answer */
-    int threads;                         /* requests that are read at once */
-    int connections;                     /* to Postgres */
+    int processes;                       /* workers */
+    int connections;                     /* of each of them to Postgres */
     int batch_max;                       /* requests that share a transaction, at most */
     char log[SETTINGS_PATH_MAX];         /* where the log goes, as log_open takes it */
     enum log_format log_format;

@@ -147,18 +147,18 @@ void site_start_empty(struct site *site)
 
 /* Whether the worker has taken its signals into its own hands, proc(5): before that, one would just end it.
  */
-static bool catches_sigterm(pid_t worker)
+static bool waits_for_sigterm(pid_t worker)
 {
     char path[64], *status;
     const char *line;
-    bool catches;
+    bool waits;
 
     (void)snprintf(path, sizeof path, "/proc/%d/status", (int)worker);
     status = read_whole_file(path);
-    line = strstr(status, "SigCgt:");
-    catches = line != NULL && (strtoull(line + strlen("SigCgt:"), NULL, 16) >> (SIGTERM - 1) & 1) != 0;
+    line = strstr(status, "SigBlk:");
+    waits = line != NULL && (strtoull(line + strlen("SigBlk:"), NULL, 16) >> (SIGTERM - 1) & 1) != 0;
     free(status);
-    return catches;
+    return waits;
 }
 
 void site_start_worker(struct site *site, const char *const settings[])
@@ -177,7 +177,7 @@ void site_start_worker(struct site *site, const char *const settings[])
     }
     (void)unlink(site->worker_socket); /* the one that appears must be the new worker's */
     site->worker = process_start(argv, environment, site->worker_log);
-    while (!http_is_listening(site->worker_socket) || !catches_sigterm(site->worker)) {
+    while (!http_is_listening(site->worker_socket) || !waits_for_sigterm(site->worker)) {
         if (clock_now_ms() > deadline || process_wait(site->worker, 5) >= 0) {
             fail_msg("the worker does not start: see %s", site->worker_log);
         }

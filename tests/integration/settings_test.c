@@ -51,12 +51,14 @@ static void a_wrong_setting_is_named(void **state)
         "INCIDENTS_BODY_TIMEOUT_MS=99",
         "INCIDENTS_DEADLINE_MS=-5",
         "INCIDENTS_DEADLINE_MS= 5000",
-        "INCIDENTS_THREADS=0",
-        "INCIDENTS_THREADS=99999999999999999999",
+        "INCIDENTS_PROCESSES=0",
+        "INCIDENTS_PROCESSES=65",
+        "INCIDENTS_PROCESSES=99999999999999999999",
         "INCIDENTS_CONNECTIONS=two",
         "INCIDENTS_BATCH_MAX=1001",
         "INCIDENTS_QUEUE_MAX=0x10",
-        "INCIDENTS_THREAD=4",
+        "INCIDENTS_CONNECTION=4",
+        "INCIDENTS_THREADS=2",
         "INCIDENTS_LOG=log",
         "INCIDENTS_LOG_FORMAT=xml",
         "INCIDENTS_METRICS_TOKEN=short",
@@ -83,22 +85,28 @@ static void a_wrong_line_of_the_file_is_named(void **state)
         const char *text;
         const char *names;
     } cases[] = {
-        {"# fine\n\nINCIDENTS_THREADS=4\nnonsense\n", "line 4: it is not of the form NAME=value"},
+        {"# fine\n\nINCIDENTS_CONNECTIONS=4\nnonsense\n", "line 4: it is not of the form NAME=value"},
         {"INCIDENTS_COLOUR=red\n", "line 1: INCIDENTS_COLOUR is not a setting\n"},
-        {"INCIDENTS_THREAD=4\n", "INCIDENTS_THREAD is not a setting; did you mean INCIDENTS_THREADS?\n"},
-        {"INCIDENT_THREADS=4\n", "INCIDENT_THREADS is not a setting; did you mean INCIDENTS_THREADS?\n"},
-        {"THREADS=4\n", "THREADS is not a setting; did you mean INCIDENTS_THREADS?\n"},
+        {"INCIDENTS_CONNECTION=4\n",
+         "INCIDENTS_CONNECTION is not a setting; did you mean INCIDENTS_CONNECTIONS?\n"},
+        {"INCIDENT_CONNECTIONS=4\n",
+         "INCIDENT_CONNECTIONS is not a setting; did you mean INCIDENTS_CONNECTIONS?\n"},
+        {"CONNECTIONS=4\n", "CONNECTIONS is not a setting; did you mean INCIDENTS_CONNECTIONS?\n"},
         {"\nDATABASE_URI=x\n", "line 2: DATABASE_URI is not a setting; did you mean DATABASE_URL?\n"},
         {"PGHOTS=/tmp\n", "PGHOTS is not a setting; did you mean PGHOST?\n"},
         {"INCIDENTS_CGI_PERSIST_MS=60000\n", "line 1: INCIDENTS_CGI_PERSIST_MS is no longer a setting: plain "
                                              "CGI answers each request by itself; remove it\n"},
+        {"\nINCIDENTS_THREADS=2\n",
+         "line 2: INCIDENTS_THREADS is no longer a setting: a worker is one thread, and "
+         "INCIDENTS_PROCESSES says how many workers there are\n"},
         {"PATH=/tmp\n", "line 1: PATH is not a setting\n"},
-        {"incidents_threads=4\n",
-         "line 1: incidents_threads is not a setting; did you mean INCIDENTS_THREADS?\n"},
+        {"incidents_connections=4\n",
+         "line 1: incidents_connections is not a setting; did you mean INCIDENTS_CONNECTIONS?\n"},
         {"export DATABASE_URL=x\n",
          "line 1: what stands before = is not the name of a setting; there must be no space"},
-        {"INCIDENTS_THREADS=2\nINCIDENTS_THREADS=4\n", "line 2: INCIDENTS_THREADS stands in line 1 already"},
-        {"#\nINCIDENTS_THREADS=many\n", "line 2: INCIDENTS_THREADS must be a whole number"},
+        {"INCIDENTS_CONNECTIONS=2\nINCIDENTS_CONNECTIONS=4\n",
+         "line 2: INCIDENTS_CONNECTIONS stands in line 1 already"},
+        {"#\nINCIDENTS_CONNECTIONS=many\n", "line 2: INCIDENTS_CONNECTIONS must be a whole number"},
         {"\nINCIDENTS_LOG_FORMAT=xml\n", "line 2: INCIDENTS_LOG_FORMAT must be text or json"},
         {"\nDATABASE_URL=postgresql://[\n", "line 2: DATABASE_URL is not a PostgreSQL"},
     };
@@ -153,6 +161,9 @@ static void a_misspelt_name_in_the_environment_is_named(void **state)
         strstr(check_with("INCIDENTS_FLAVOUR=5000", NULL)->err, "INCIDENTS_FLAVOUR is not a setting\n"));
     assert_non_null(strstr(check_with("INCIDENTS_CGI_PERSIST_MS=0", NULL)->err,
                            "INCIDENTS_CGI_PERSIST_MS is no longer a setting: plain CGI"));
+    assert_non_null(
+        strstr(check_with("INCIDENTS_THREADS=2", NULL)->err,
+               "INCIDENTS_THREADS is no longer a setting: a worker is one thread, and INCIDENTS_PROCESSES"));
 }
 
 static void check_shows_the_settings_and_whether_the_database_is_ready(void **state)
@@ -163,11 +174,11 @@ static void check_shows_the_settings_and_whether_the_database_is_ready(void **st
     (void)state;
     (void)snprintf(text, sizeof text,
                    "# a comment\r\nPGHOST='%s'\r\nPGDATABASE=\"incidents\"\nPGUSER=incidents_fcgi\n"
-                   "INCIDENTS_THREADS=7\nINCIDENTS_BATCH_MAX=5",
+                   "INCIDENTS_CONNECTIONS=7\nINCIDENTS_BATCH_MAX=5",
                    site.directory);
     outcome = check_with(write_file(text), "INCIDENTS_BATCH_MAX=6"); /* the environment wins */
     assert_int_equal(outcome->status, 0);
-    assert_non_null(strstr(outcome->out, "INCIDENTS_THREADS=7"));
+    assert_non_null(strstr(outcome->out, "INCIDENTS_CONNECTIONS=7"));
     assert_non_null(strstr(outcome->out, "INCIDENTS_BATCH_MAX=6"));
     assert_non_null(strstr(outcome->out, "database: ready"));
 
@@ -200,14 +211,14 @@ static void a_cgi_program_with_a_wrong_setting_answers_500_and_logs_its_name(voi
 {
     const char *const argv[] = {site.program, NULL};
     static const char *const environment[] = {"GATEWAY_INTERFACE=CGI/1.1", "REQUEST_METHOD=GET",
-                                              "PATH_INFO=/healthz", "INCIDENTS_THREADS=none", NULL};
+                                              "PATH_INFO=/healthz", "INCIDENTS_CONNECTIONS=none", NULL};
     const struct outcome *outcome = process_run_bare(argv, environment, NULL, 0);
 
     (void)state;
     assert_int_equal(strncmp(outcome->out, "Status: 500 ", 12), 0);
     assert_non_null(strstr(outcome->out, "\"error\":\"internal_error\""));
-    assert_null(strstr(outcome->out, "INCIDENTS_THREADS"));
-    assert_non_null(strstr(outcome->err, "INCIDENTS_THREADS"));
+    assert_null(strstr(outcome->out, "INCIDENTS_CONNECTIONS"));
+    assert_non_null(strstr(outcome->err, "INCIDENTS_CONNECTIONS"));
 }
 
 /* RFC 3875 section 4.4: the words of a query string without '=' arrive as arguments. */
@@ -354,9 +365,9 @@ static void a_get_without_a_length_does_not_wait_for_the_input(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
-        expect_answer_with_open_input("GET", lengths[i], "INCIDENTS_THREADS=2", "Status: 200 ");
-        expect_answer_with_open_input("HEAD", lengths[i], "INCIDENTS_THREADS=2", "Status: 200 ");
-        expect_answer_with_open_input("GET", lengths[i], "INCIDENTS_THREADS=many", "Status: 500 ");
+        expect_answer_with_open_input("GET", lengths[i], "INCIDENTS_CONNECTIONS=2", "Status: 200 ");
+        expect_answer_with_open_input("HEAD", lengths[i], "INCIDENTS_CONNECTIONS=2", "Status: 200 ");
+        expect_answer_with_open_input("GET", lengths[i], "INCIDENTS_CONNECTIONS=many", "Status: 500 ");
     }
 }
 

@@ -344,11 +344,10 @@ static void keep_busy(struct crowd_member *member)
 
 static void start_worker(void)
 {
-    const char *settings[] = {"INCIDENTS_THREADS=2",       "INCIDENTS_CONNECTIONS=1",
-                              "INCIDENTS_DEADLINE_MS=400", "INCIDENTS_METRICS_TOKEN=" METRICS_TOKEN,
-                              scarcity.environment[0],     scarcity.environment[1],
-                              scarcity.environment[2],     scarcity.environment[3],
-                              scarcity.environment[4],     NULL};
+    const char *settings[] = {
+        "INCIDENTS_CONNECTIONS=1", "INCIDENTS_DEADLINE_MS=400", "INCIDENTS_METRICS_TOKEN=" METRICS_TOKEN,
+        scarcity.environment[0],   scarcity.environment[1],     scarcity.environment[2],
+        scarcity.environment[3],   scarcity.environment[4],     NULL};
 
     scarcity_end(&scarcity);
     site_start_worker(&site, settings);
