@@ -9,252 +9,13 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/metrics.h"
-#include "store/connector.h"
-#include "store/pool.h"
-#include "store/queue.h"
+#include "store/batches.h"
 
 enum {
-    HOLD_MS = 10,           /* how long a batch is waited for before another is sent beside it, */
-    HOLD_MAX = 64,          /* unless so many operations wait already */
     TOO_LATE_FRACTION = 10, /* an operation with less than this part of its time left would only end its
                                batch early */
     PROBE_TIMEOUT_MS = 2000,
 };
-
-struct store {
-    const struct settings *settings;
-    const struct loop *loop;
-    struct loop own_loop; /* of a single one; else not open */
-    struct hosts *hosts;
-    struct queue queue;
-    struct pool pool;
-    struct connector *connector; /* NULL: connections are opened by this thread */
-    struct loop_handler connector_handler;
-    bool is_opening;        /* the connector has a connection */
-    struct items completed; /* their callbacks are to be run */
-    size_t pending;         /* what was submitted and not called back */
-    struct item probe; /* asks whether the database is back, so that the next request need not find out */
-    bool is_probing;
-    int64_t waiting;       /* as the metrics have it */
-    uint64_t last_attempt; /* its number */
-};
-
-static int64_t sooner(int64_t one_ms, int64_t other_ms)
-{
-    return one_ms < other_ms ? one_ms : other_ms;
-}
-
-static int64_t later(int64_t one_ms, int64_t other_ms)
-{
-    return one_ms > other_ms ? one_ms : other_ms;
-}
-
-/* How much time whoever came last has left; LOOP_NEVER where nobody waits. */
-static int64_t left_ms(const struct store *store, int64_t now_ms)
-{
-    int64_t deadline_ms = queue_last_deadline_ms(&store->queue);
-
-    return deadline_ms == 0 ? LOOP_NEVER : deadline_ms - store->queue.limits.margin_ms - now_ms;
-}
-
-/* ---- What becomes of a batch ---- */
-
-static void complete(struct store *store, struct item *item, enum item_outcome outcome)
-{
-    item->outcome = outcome;
-    queue_remove(&store->queue, item);
-    TAILQ_INSERT_TAIL(&store->completed, item, place.link);
-}
-
-/* What a result means for an operation that was alone in its batch; ITEM_PENDING where it may be tried again.
- */
-static enum item_outcome outcome_alone(enum batch_result result)
-{
-    switch (result) {
-    case BATCH_UNAVAILABLE:
-        return ITEM_UNAVAILABLE;
-    case BATCH_UNSTORABLE:
-        return ITEM_UNSTORABLE;
-    case BATCH_FAILED:
-        return ITEM_FAILED;
-    default:
-        return ITEM_PENDING;
-    }
-}
-
-static bool is_reached(enum batch_result result)
-{
-    return result != BATCH_UNREACHABLE && result != BATCH_LOST;
-}
-
-/* Has the item sent once more, before later operations on its incident. Alone from then on where the database
- * was reached: one of several may be at fault, and an attempt that may still run is waited for by a batch of
- * one. What hit the lock timeout while it ran alone moves to the end of the queue, or a few of its kind would
- * have every turn. */
-static void try_again(struct store *store, const struct connection *connection, struct item *item,
-                      enum batch_result result, int64_t now_ms)
-{
-    int64_t not_before_ms = 0;
-
-    if (result == BATCH_LOST) {
-        item->orphaned[item->orphaned_count++] = connection->attempt.number;
-    }
-    if (connection->count == 1 && result == BATCH_CONFLICT) {
-        queue_move_to_end(&store->queue, item);
-    }
-    item->place.must_run_alone = item->place.must_run_alone || result != BATCH_UNREACHABLE;
-    if (is_reached(result)) {
-        not_before_ms = now_ms + pool_back_off_ms(&store->pool, item->attempts++, left_ms(store, now_ms));
-    }
-    queue_return(&store->queue, item, not_before_ms, now_ms);
-}
-
-static void settle_item(struct store *store, const struct connection *connection, struct item *item,
-                        enum batch_result result, int64_t now_ms)
-{
-    enum item_outcome outcome = connection->count == 1 ? outcome_alone(result) : ITEM_PENDING;
-
-    item->database_ms += now_ms - connection->started_ms;
-    item->reason = connection->reason;
-    if (result == BATCH_DONE) {
-        complete(store, item, item->outcome); /* which the connection has set */
-    } else if (outcome != ITEM_PENDING) {
-        complete(store, item, outcome);
-    } else if (result == BATCH_LOST && item->orphaned_count == ORPHANED_ATTEMPTS_MAX) {
-        complete(store, item, ITEM_UNAVAILABLE); /* the attempts end by themselves, in time */
-    } else {
-        try_again(store, connection, item, result, now_ms);
-    }
-}
-
-static void complete_batch(struct store *store, struct connection *connection, enum batch_result result)
-{
-    int64_t now_ms = clock_now_ms();
-
-    for (size_t i = 0; i < connection->count; i++) {
-        settle_item(store, connection, connection->items[i], result, now_ms);
-    }
-    if (is_reached(result)) {
-        pool_note_reached(&store->pool);
-    } else {
-        pool_note_unreachable(&store->pool, connection->reason, now_ms, left_ms(store, now_ms));
-    }
-    pool_release(&store->pool, connection);
-}
-
-/* ---- Batches ---- */
-
-/* A batch was started, or has gone on: it is complete, or waits for its socket. */
-static void follow(struct store *store, struct connection *connection, enum batch_result result)
-{
-    bool waits_to_write = !connection->is_flushed;
-
-    if (result != BATCH_PENDING) {
-        complete_batch(store, connection, result);
-    } else if (waits_to_write != connection->waits_to_write) {
-        connection->waits_to_write = waits_to_write;
-        loop_change(store->loop, PQsocket(connection->pg), waits_to_write ? EPOLLIN | EPOLLOUT : EPOLLIN,
-                    &connection->handler);
-    }
-}
-
-static void continue_connection(void *context, uint32_t events)
-{
-    struct connection *connection = context;
-    struct store *store = connection->store;
-    bool was_idle = connection->state == CONNECTION_IDLE;
-    enum batch_result result = connection_continue(connection);
-
-    (void)events;
-    if (!was_idle) {
-        follow(store, connection, result);
-    } else if (connection->state == CONNECTION_CLOSED) {
-        pool_note_closed(&store->pool, connection);
-    }
-}
-
-/* An operation whose attempt was lost is given up a while before its deadline, so nothing may be stored by
- * then. */
-static void start_batch(struct store *store, struct connection *connection, int64_t now_ms)
-{
-    struct attempt *attempt = &connection->attempt;
-
-    *attempt = (struct attempt){
-        .deadline_ms = LOOP_NEVER, .store_until_ms = LOOP_NEVER, .number = (int64_t)++store->last_attempt};
-    for (size_t i = 0; i < connection->count; i++) {
-        const struct item *item = connection->items[i];
-
-        attempt->deadline_ms = sooner(attempt->deadline_ms, item->deadline_ms);
-        attempt->store_until_ms = sooner(attempt->store_until_ms, queue_expiry_ms(&store->queue, item));
-        if (item->orphaned_count > 0) { /* it runs alone */
-            attempt->orphaned = item->orphaned;
-            attempt->orphaned_count = item->orphaned_count;
-        }
-    }
-    if (connection->items[0] != &store->probe) {
-        metrics_count_batch(connection->count);
-    }
-    connection->started_ms = now_ms;
-    follow(store, connection, connection_start_batch(connection));
-}
-
-/* Until when operations wait for the batch under way to come back, though a connection is free: two small
- * batches cost more than a large one, and delay each other. A batch that takes long holds nobody back. 0
- * where there is nothing to wait for. */
-static int64_t held_until_ms(const struct store *store, int64_t now_ms)
-{
-    int64_t until_ms = 0;
-
-    if (store->queue.waiting >= HOLD_MAX || store->queue.waiting >= store->queue.limits.batch_max) {
-        return 0;
-    }
-    for (size_t i = 0; i < store->pool.count; i++) {
-        int64_t started_ms = store->pool.connections[i].started_ms;
-
-        if (started_ms != 0 && now_ms < started_ms + HOLD_MS) {
-            until_ms = later(until_ms, started_ms + HOLD_MS);
-        }
-    }
-    return until_ms;
-}
-
-/* When a batch may be sent on a connection that is free, or one be opened for it. */
-static int64_t send_from_ms(const struct store *store, int64_t now_ms)
-{
-    bool may_open = store->pool.closed != NULL && !store->is_opening;
-
-    return store->pool.idle == NULL && !may_open
-               ? LOOP_NEVER
-               : later(held_until_ms(store, now_ms), pool_ready_ms(&store->pool));
-}
-
-static void start_batches(struct store *store, int64_t now_ms)
-{
-    struct connection *connection;
-
-    pool_close_outdated(&store->pool);
-    while (store->queue.waiting > 0 && send_from_ms(store, now_ms) <= now_ms &&
-           (connection = pool_acquire_idle(&store->pool)) != NULL) {
-        connection->count = queue_take_batch(&store->queue, connection->items, now_ms);
-        if (connection->count == 0) {
-            pool_release(&store->pool, connection);
-            break;
-        }
-        start_batch(store, connection, now_ms);
-    }
-}
-
-/* Gives up the batches on which no answer has come. */
-static void give_up_late(struct store *store, int64_t now_ms)
-{
-    for (size_t i = 0; i < store->pool.count; i++) {
-        struct connection *connection = &store->pool.connections[i];
-
-        if (connection->started_ms != 0 && connection_deadline_ms(connection) <= now_ms) {
-            complete_batch(store, connection, connection_give_up(connection));
-        }
-    }
-}
 
 /* ---- Connections ---- */
 
@@ -262,7 +23,7 @@ static void note_opened(struct store *store, struct connection *connection)
 {
     int64_t now_ms = clock_now_ms();
 
-    connection->handler = (struct loop_handler){.ready = continue_connection, .context = connection};
+    connection->handler = (struct loop_handler){.ready = batches_continue, .context = connection};
     connection->store = store;
     connection->waits_to_write = false;
     if (connection->state == CONNECTION_IDLE &&
@@ -273,8 +34,8 @@ static void note_opened(struct store *store, struct connection *connection)
     if (connection->state == CONNECTION_IDLE) { /* which does not say yet that anything can be stored */
         pool_note_opened(&store->pool);
     } else {
-        pool_note_open_failure(&store->pool, now_ms, left_ms(store, now_ms));
-        pool_note_unreachable(&store->pool, connection->reason, now_ms, left_ms(store, now_ms));
+        pool_note_open_failure(&store->pool, now_ms, batches_left_ms(store, now_ms));
+        pool_note_unreachable(&store->pool, connection->reason, now_ms, batches_left_ms(store, now_ms));
     }
     pool_release(&store->pool, connection);
 }
@@ -297,8 +58,8 @@ static void open_connection(struct store *store, int64_t now_ms)
     int64_t deadline_ms = queue_last_deadline_ms(&store->queue);
     struct connection *connection;
 
-    if (store->pool.idle != NULL || store->queue.waiting == 0 || send_from_ms(store, now_ms) > now_ms ||
-        !queue_has_batch(&store->queue, now_ms)) {
+    if (store->pool.idle != NULL || store->queue.waiting == 0 ||
+        batches_send_from_ms(store, now_ms) > now_ms || !queue_has_batch(&store->queue, now_ms)) {
         return;
     }
     connection = pool_acquire_closed(&store->pool);
@@ -308,7 +69,7 @@ static void open_connection(struct store *store, int64_t now_ms)
     } else {
         connection_open(connection, deadline_ms);
         note_opened(store, connection);
-        start_batches(store, clock_now_ms());
+        batches_start(store, clock_now_ms());
     }
 }
 
@@ -353,7 +114,7 @@ static void expire(struct store *store, int64_t now_ms)
         if (store->pool.reason != REASON_NONE) { /* else that of its own last attempt */
             item->reason = store->pool.reason;
         }
-        complete(store, item, ITEM_UNAVAILABLE);
+        batches_complete_item(store, item, ITEM_UNAVAILABLE);
     }
 }
 
@@ -384,10 +145,10 @@ void store_turn(struct store *store)
 {
     int64_t now_ms = clock_now_ms();
 
-    give_up_late(store, now_ms);
+    batches_give_up_late(store, now_ms);
     expire(store, now_ms);
     start_probe(store, now_ms);
-    start_batches(store, now_ms);
+    batches_start(store, now_ms);
     open_connection(store, now_ms);
     show_waiting(store);
     run_callbacks(store);
@@ -400,7 +161,7 @@ int64_t store_due_ms(const struct store *store)
     if (!TAILQ_EMPTY(&store->completed)) {
         return now_ms;
     }
-    due_ms = queue_due_ms(&store->queue, send_from_ms(store, now_ms), now_ms);
+    due_ms = queue_due_ms(&store->queue, batches_send_from_ms(store, now_ms), now_ms);
     for (size_t i = 0; i < store->pool.count; i++) {
         const struct connection *connection = &store->pool.connections[i];
 
