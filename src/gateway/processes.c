@@ -25,7 +25,7 @@ enum {
     LASTING_MS = 10000, /* whoever ran for so long is started again at once */
     DELAY_MIN_MS = 100, /* else after this, and after twice the last delay the next time, */
     DELAY_MAX_MS = 10000,
-    NEWS_SIZE = 160,
+    NEWS_SIZE = 256,
 };
 
 struct worker {
@@ -34,7 +34,9 @@ struct worker {
     int64_t started_ms;
     int64_t start_ms; /* while it does not run: when it will be started */
     int64_t delay_ms;
-    char news[NEWS_SIZE]; /* for the next one; empty: none */
+    int end;           /* wait status of the one before, */
+    pid_t pid_before;  /* whose number it was; 0: there was none */
+    int start_failure; /* why it could not be started when it was due; 0: it could */
 };
 
 struct parent {
@@ -70,10 +72,32 @@ static void stop(struct parent *parent, int signal_number)
 
 /* ---- Starting ---- */
 
+/* For the log of the new process; NULL: none. */
+static const char *write_news(const struct worker *worker, char news[static NEWS_SIZE])
+{
+    size_t len;
+
+    news[0] = '\0';
+    if (worker->pid_before != 0 && WIFSIGNALED(worker->end)) {
+        snprintf(news, NEWS_SIZE, "process %d was ended by signal %d (%s); this one is in its place",
+                 (int)worker->pid_before, WTERMSIG(worker->end), strsignal(WTERMSIG(worker->end)));
+    } else if (worker->pid_before != 0) {
+        snprintf(news, NEWS_SIZE, "process %d ended with status %d; this one is in its place",
+                 (int)worker->pid_before, WEXITSTATUS(worker->end));
+    }
+    len = strlen(news);
+    if (worker->start_failure != 0) {
+        snprintf(news + len, NEWS_SIZE - len, "%sthis process could not be started sooner: %s",
+                 len == 0 ? "" : "; ", strerror(worker->start_failure));
+    }
+    return news[0] == '\0' ? NULL : news;
+}
+
 /* In the new process. A signal to stop that comes before it can read signals waits for it. */
 _Noreturn static void become_worker(const struct parent *parent, const struct worker *worker,
                                     pid_t parent_pid)
 {
+    char news[NEWS_SIZE];
     sigset_t of_parent;
 
     close(parent->signal_descriptor);
@@ -84,7 +108,7 @@ _Noreturn static void become_worker(const struct parent *parent, const struct wo
     sigemptyset(&of_parent);
     sigaddset(&of_parent, SIGCHLD);
     sigprocmask(SIG_UNBLOCK, &of_parent, NULL);
-    exit(parent->serve(parent->context, worker->news[0] == '\0' ? NULL : worker->news));
+    exit(parent->serve(parent->context, write_news(worker, news)));
 }
 
 static void plan_start(struct worker *worker, int64_t now_ms, bool has_lasted)
@@ -117,10 +141,10 @@ static void start(struct parent *parent, struct worker *worker, int64_t now_ms)
     if (pid > 0) {
         worker->pid = pid;
         worker->started_ms = now_ms;
+        worker->start_failure = 0;
     } else if (count_running(parent) > 0) {
         plan_start(worker, now_ms, false);
-        snprintf(worker->news, sizeof worker->news, "this process could not be started sooner: %s",
-                 strerror(reason));
+        worker->start_failure = reason;
     } else {
         give_up(parent, reason);
     }
@@ -139,25 +163,13 @@ static void start_those_due(struct parent *parent)
 
 /* ---- Ending ---- */
 
-static void write_news(struct worker *worker, int wait_status)
-{
-    if (WIFSIGNALED(wait_status)) {
-        snprintf(worker->news, sizeof worker->news,
-                 "process %d was ended by signal %d (%s); this one is in its place", (int)worker->pid,
-                 WTERMSIG(wait_status), strsignal(WTERMSIG(wait_status)));
-    } else {
-        snprintf(worker->news, sizeof worker->news,
-                 "process %d ended with status %d; this one is in its place", (int)worker->pid,
-                 WEXITSTATUS(wait_status));
-    }
-}
-
 static void note_end(struct parent *parent, struct worker *worker, int wait_status)
 {
     bool has_failed = WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == EXIT_FAILURE;
     int64_t now_ms = clock_now_ms();
 
-    write_news(worker, wait_status);
+    worker->pid_before = worker->pid;
+    worker->end = wait_status;
     worker->pid = 0;
     if (parent->is_stopping) {
         parent->status = wait_status == 0 ? parent->status : EXIT_FAILURE;

@@ -80,6 +80,34 @@ static void await_processes(pid_t pids[PROCESSES], pid_t gone)
     }
 }
 
+/* Its processor time, in proc(5)'s clock ticks. */
+static unsigned long time_of(pid_t pid)
+{
+    char path[64], *text;
+    const char *behind_name;
+    unsigned long user = 0, system = 0;
+
+    (void)snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    text = read_whole_file(path);
+    behind_name = strrchr(text, ')');
+    if (behind_name != NULL) {
+        (void)sscanf(behind_name, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system);
+    }
+    free(text);
+    return user + system;
+}
+
+/* Of those that run, the one that has worked most: it has the most in hand. */
+static pid_t find_busiest(const pid_t pids[PROCESSES])
+{
+    pid_t busiest = pids[0];
+
+    for (size_t i = 1; i < PROCESSES; i++) {
+        busiest = time_of(pids[i]) > time_of(busiest) ? pids[i] : busiest;
+    }
+    return busiest;
+}
+
 static void await_end(const pid_t pids[PROCESSES])
 {
     int64_t deadline_ms = clock_now_ms() + PATIENCE_MS;
@@ -241,9 +269,10 @@ static void one_that_is_killed_is_started_again_and_nothing_that_was_answered_is
     (void)state;
     await_processes(pids, 0);
     for (size_t i = 0; i < KILLS; i++) {
-        pid_t victim = pids[i % PROCESSES];
+        pid_t victim;
 
         ledger_await_recovery(ledger, &recovery_ms);
+        victim = find_busiest(pids);
         assert_int_equal(kill(victim, SIGKILL), 0);
         ledger_await_recovery(ledger, &recovery_ms);
         await_processes(pids, victim);
@@ -259,6 +288,29 @@ static void one_that_is_killed_is_started_again_and_nothing_that_was_answered_is
     await_value("\nincidents_queue_length ", 0);
     await_value("\nincidents_processes_without_database ", 0);
     assert_true(value_of("\nincidents_database_connections ") <= PROCESSES);
+}
+
+static void one_that_is_killed_keeps_nobody_else_from_an_answer(void **state)
+{
+    int fds[PROCESSES];
+    pid_t pids[PROCESSES];
+    struct answer answer;
+    PGconn *holder;
+
+    (void)state;
+    await_processes(pids, 0);
+    holder = begin_one_of_each("bystander", pids, fds);
+    assert_int_equal(kill(pids[0], SIGKILL), 0);
+    assert_int_equal(fastcgi_receive(fds[0], PATIENCE_MS, &answer), FASTCGI_CLOSED);
+    answer_free(&answer);
+    (void)close(fds[0]);
+    site_let_go(holder);
+    for (size_t i = 1; i < PROCESSES; i++) {
+        end_upsert(fds[i]);
+    }
+    await_processes(pids, pids[0]);
+    end_upsert(begin_upsert("bystander", 0)); /* what got no answer may be sent again */
+    expect_stored("bystander");
 }
 
 static void a_signal_to_the_parent_has_all_answer_what_they_have_in_hand(void **state)
@@ -363,6 +415,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_of_them_serve_and_count_together),
         cmocka_unit_test(one_that_is_killed_is_started_again_and_nothing_that_was_answered_is_lost),
+        cmocka_unit_test(one_that_is_killed_keeps_nobody_else_from_an_answer),
         cmocka_unit_test(a_signal_to_the_parent_has_all_answer_what_they_have_in_hand),
         cmocka_unit_test(every_signal_that_stops_one_worker_stops_all),
         cmocka_unit_test(a_parent_that_is_killed_leaves_nobody_behind_and_nothing_unanswered),

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -231,6 +232,30 @@ static void and_ends_the_parent_where_nobody_serves(void **state)
     assert_int_equal(said->starts, 2);
 }
 
+/* Root has no such limit. */
+static void where_no_process_is_to_be_had_it_ends(void **state)
+{
+    const struct rlimit none = {0, 0};
+    int wait_status;
+    pid_t pid;
+
+    (void)state;
+    memset(said, 0, sizeof *said);
+    (void)fflush(NULL);
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        if ((geteuid() == 0 && setuid(65534) != 0) || setrlimit(RLIMIT_NPROC, &none) != 0) {
+            _exit(77);
+        }
+        _exit(processes_run(3, fail_or_wait, NULL));
+    }
+    assert_int_equal(waitpid(pid, &wait_status, 0), pid);
+    assert_true(WIFEXITED(wait_status));
+    assert_int_equal(WEXITSTATUS(wait_status), EXIT_FAILURE);
+    assert_int_equal(said->starts, 0);
+}
+
 /* ---- The parent ---- */
 
 static int end_the_parent(void *context, const char *news)
@@ -277,6 +302,7 @@ int main(void)
         cmocka_unit_test(one_that_does_not_last_is_started_less_and_less_often),
         cmocka_unit_test(one_that_cannot_start_in_the_place_of_another_tries_on_while_others_serve),
         cmocka_unit_test(and_ends_the_parent_where_nobody_serves),
+        cmocka_unit_test(where_no_process_is_to_be_had_it_ends),
         cmocka_unit_test(they_are_told_to_stop_where_the_parent_is_killed),
     };
 
