@@ -10,7 +10,10 @@ enum {
 
 bool queue_init(struct queue *queue, const struct queue_limits *limits, uint64_t seed)
 {
-    *queue = (struct queue){.limits = *limits, .bucket_count = limits->waiting_max + 1, .seed = seed};
+    *queue = (struct queue){.limits = *limits,
+                            .bucket_count = limits->waiting_max + 1,
+                            .seed = seed,
+                            .expires_from_ms = INT64_MAX};
     TAILQ_INIT(&queue->items);
     queue->buckets = calloc(queue->bucket_count, sizeof queue->buckets[0]);
     for (size_t i = 0; queue->buckets != NULL && i < queue->bucket_count; i++) {
@@ -48,6 +51,18 @@ bool queue_has_room(const struct queue *queue, size_t bytes)
            (queue->bytes == 0 || queue->bytes + bytes <= QUEUE_BYTES_MAX);
 }
 
+int64_t queue_expiry_ms(const struct queue *queue, const struct item *item)
+{
+    return item->deadline_ms - queue->limits.margin_ms;
+}
+
+static void note_expiry(struct queue *queue, const struct item *item)
+{
+    int64_t expiry_ms = queue_expiry_ms(queue, item);
+
+    queue->expires_from_ms = expiry_ms < queue->expires_from_ms ? expiry_ms : queue->expires_from_ms;
+}
+
 void queue_add(struct queue *queue, struct item *item, int64_t now_ms)
 {
     item->place = (struct item_place){.key = hash(queue->seed, item->reference_id),
@@ -57,11 +72,7 @@ void queue_add(struct queue *queue, struct item *item, int64_t now_ms)
     TAILQ_INSERT_TAIL(bucket_of(queue, item), item, place.same_key);
     queue->waiting++;
     queue->bytes += item->record.capacity;
-}
-
-int64_t queue_expiry_ms(const struct queue *queue, const struct item *item)
-{
-    return item->deadline_ms - queue->limits.margin_ms;
+    note_expiry(queue, item);
 }
 
 /* Whether an earlier operation on the same incident is not done yet. */
@@ -151,6 +162,7 @@ void queue_return(struct queue *queue, struct item *item, int64_t not_before_ms,
     item->place.since_ms = now_ms;
     item->place.not_before_ms = not_before_ms;
     queue->waiting++;
+    note_expiry(queue, item);
 }
 
 void queue_move_to_end(struct queue *queue, struct item *item)
@@ -167,17 +179,34 @@ void queue_remove(struct queue *queue, struct item *item)
     queue->bytes -= item->record.capacity;
 }
 
-struct item *queue_find_expired(const struct queue *queue, int64_t now_ms)
+/* Asked at every turn, and nearly always in vain: they are looked at only where one may have expired. */
+struct item *queue_find_expired(struct queue *queue, int64_t now_ms)
 {
+    int64_t earliest_ms = INT64_MAX;
     struct item *item;
 
+    if (now_ms < queue->expires_from_ms) {
+        return NULL;
+    }
     TAILQ_FOREACH(item, &queue->items, place.link)
     {
-        if (!item->place.is_sent && queue_expiry_ms(queue, item) <= now_ms) {
-            break;
+        int64_t expiry_ms = queue_expiry_ms(queue, item);
+
+        if (item->place.is_sent) {
+            continue;
         }
+        if (expiry_ms <= now_ms) {
+            return item;
+        }
+        earliest_ms = expiry_ms < earliest_ms ? expiry_ms : earliest_ms;
     }
-    return item;
+    queue->expires_from_ms = earliest_ms;
+    return NULL;
+}
+
+int64_t queue_expires_from_ms(const struct queue *queue)
+{
+    return queue->waiting == 0 ? INT64_MAX : queue->expires_from_ms;
 }
 
 int64_t queue_due_ms(const struct queue *queue, int64_t send_from_ms, int64_t now_ms)

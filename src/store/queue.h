@@ -23,8 +23,9 @@ struct queue {
     size_t bucket_count;
     uint64_t seed;
     size_t waiting;
-    size_t bytes;        /* records of all that are not done */
-    bool last_was_alone; /* the batch that was taken last was of an item that must run alone */
+    size_t bytes;            /* records of all that are not done */
+    int64_t expires_from_ms; /* of those that wait none expires before */
+    bool last_was_alone;     /* the batch that was taken last was of an item that must run alone */
 };
 
 /* An empty queue. seed: from a random source, so that nobody outside can choose reference_ids that share a
@@ -58,10 +59,14 @@ void queue_move_to_end(struct queue *queue, struct item *item);
 void queue_remove(struct queue *queue, struct item *item);
 
 /* The first waiting item that is not to be sent any more; NULL where there is none. */
-struct item *queue_find_expired(const struct queue *queue, int64_t now_ms);
+struct item *queue_find_expired(struct queue *queue, int64_t now_ms);
 
 /* When the item is not to be sent any more. */
 int64_t queue_expiry_ms(const struct queue *queue, const struct item *item);
+
+/* A time before which none of those that wait expires; INT64_MAX where nothing waits. It takes no look at
+ * them: what it is too early by, queue_find_expired corrects. */
+int64_t queue_expires_from_ms(const struct queue *queue);
 
 /* When something of those that wait is to be done next: one expires, or may be sent, which is possible from
  * send_from_ms on. INT64_MAX where nothing waits. */

@@ -55,13 +55,14 @@ static void take_opened(void *context, uint32_t events)
 /* Opens a connection where something waits for one, and takes as long as any operation may. */
 static void open_connection(struct store *store, int64_t now_ms)
 {
-    int64_t deadline_ms = queue_last_deadline_ms(&store->queue);
     struct connection *connection;
+    int64_t deadline_ms;
 
     if (store->pool.idle != NULL || store->queue.waiting == 0 ||
         batches_send_from_ms(store, now_ms) > now_ms || !queue_has_batch(&store->queue, now_ms)) {
         return;
     }
+    deadline_ms = queue_last_deadline_ms(&store->queue);
     connection = pool_acquire_closed(&store->pool);
     if (store->connector != NULL) {
         store->is_opening = true;
@@ -156,12 +157,13 @@ void store_turn(struct store *store)
 
 int64_t store_due_ms(const struct store *store)
 {
-    int64_t now_ms = clock_now_ms(), due_ms;
+    int64_t now_ms = clock_now_ms(), from_ms = batches_send_from_ms(store, now_ms), due_ms;
 
     if (!TAILQ_EMPTY(&store->completed)) {
         return now_ms;
     }
-    due_ms = queue_due_ms(&store->queue, batches_send_from_ms(store, now_ms), now_ms);
+    due_ms = from_ms == LOOP_NEVER ? queue_expires_from_ms(&store->queue)
+                                   : queue_due_ms(&store->queue, from_ms, now_ms);
     for (size_t i = 0; i < store->pool.count; i++) {
         const struct connection *connection = &store->pool.connections[i];
 

@@ -443,14 +443,42 @@ static void the_first_that_waits_and_has_expired_is_found(void **state)
     item_of('a')->deadline_ms = NOW_MS + MARGIN_MS + 1;
     expect_batch_at("abc", NOW_MS);
     give_back('b');
-    give_back('c');
     assert_null(queue_find_expired(&queue, DEADLINE_MS - MARGIN_MS - 1)); /* the first is sent */
     item_of('c')->deadline_ms = NOW_MS + MARGIN_MS;
+    give_back('c');
     assert_ptr_equal(queue_find_expired(&queue, NOW_MS), item_of('c'));
     assert_ptr_equal(queue_find_expired(&queue, DEADLINE_MS), item_of('b'));
     end('b');
     end('c');
     assert_null(queue_find_expired(&queue, DEADLINE_MS));
+}
+
+static void one_expires_that_was_asked_for_too_early(void **state)
+{
+    (void)state;
+    add("1");
+    assert_null(queue_find_expired(&queue, DEADLINE_MS - MARGIN_MS - 1));
+    assert_ptr_equal(queue_find_expired(&queue, DEADLINE_MS - MARGIN_MS), item_of('a'));
+    expect_batch("a");
+    assert_null(queue_find_expired(&queue, DEADLINE_MS));
+    give_back('a');
+    assert_ptr_equal(queue_find_expired(&queue, DEADLINE_MS), item_of('a'));
+}
+
+static void before_a_time_that_is_known_without_a_look_none_expires(void **state)
+{
+    (void)state;
+    assert_true(queue_expires_from_ms(&queue) == INT64_MAX);
+    add("1");
+    add("2");
+    assert_true(queue_expires_from_ms(&queue) == DEADLINE_MS - MARGIN_MS);
+    item_of('b')->deadline_ms = DEADLINE_MS + 5;
+    end('a');
+    assert_true(queue_expires_from_ms(&queue) <= DEADLINE_MS - MARGIN_MS + 5);
+    assert_null(queue_find_expired(&queue, DEADLINE_MS - MARGIN_MS));
+    assert_true(queue_expires_from_ms(&queue) == DEADLINE_MS - MARGIN_MS + 5);
+    expect_batch("b");
+    assert_true(queue_expires_from_ms(&queue) == INT64_MAX);
 }
 
 static void what_waits_is_due_when_it_may_be_sent_or_expires(void **state)
@@ -623,6 +651,7 @@ static void check_answers(int64_t now_ms)
     struct item *expired = NULL;
     int64_t last_ms = 0;
 
+    assert_true(queue_expires_from_ms(&queue) <= due_ms(INT64_MAX));
     for (size_t i = entry_count; i-- > 0;) {
         struct item *item = entries[i].item;
 
@@ -766,6 +795,8 @@ int main(void)
         CASE(one_that_is_moved_to_the_end_stays_before_the_later_ones_of_its_incident),
         CASE(what_has_too_little_time_left_is_not_sent),
         CASE(the_first_that_waits_and_has_expired_is_found),
+        CASE(one_expires_that_was_asked_for_too_early),
+        CASE(before_a_time_that_is_known_without_a_look_none_expires),
         CASE(what_waits_is_due_when_it_may_be_sent_or_expires),
         CASE(the_latest_deadline_is_of_all_that_are_not_done),
         CASE(how_long_one_waited_is_added_up),
