@@ -65,18 +65,22 @@ bool log_open(const char *target, enum log_format format)
     return log_target_open(target);
 }
 
-/* Where there is no thread for it, the line is written here and now; what then cannot be written is lost. */
+/* Where there is no thread for it, the line is written here and now, by one thread at a time; what then
+ * cannot be written is lost. */
 static void send_line(struct line *line)
 {
+    static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
     size_t written = 0, piece;
 
     line->text[line->len++] = '\n';
     if (log_writer_put(line->text, line->len)) {
         return;
     }
+    (void)pthread_mutex_lock(&mutex);
     while (written < line->len && (piece = log_target_write(line->text + written, line->len - written)) > 0) {
         written += piece;
     }
+    (void)pthread_mutex_unlock(&mutex);
 }
 
 /* Room for the longest escape and what ends a line is kept. */
