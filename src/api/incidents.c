@@ -3,7 +3,7 @@
 #include "api/bearer.h"
 #include "api/body.h"
 #include "api/method.h"
-#include "base/digest.h"
+#include "api/token_hash.h"
 #include "model/form.h"
 #include "model/incident.h"
 
@@ -62,7 +62,7 @@ static bool read_body(const struct request *request, const struct incident_metho
  * same, so that a caller without a good one learns nothing. Where it is good, one round trip does both. */
 static bool ask(struct exchange *exchange, const struct incident_method *method)
 {
-    char token_hash[DIGEST_HEX_SIZE];
+    const char *hash;
     struct buffer json = {.data = NULL};
     struct slice token;
     bool encoded;
@@ -70,13 +70,13 @@ static bool ask(struct exchange *exchange, const struct incident_method *method)
     if (!bearer_token(exchange->request.authorization, &token, &exchange->error)) {
         return false;
     }
-    digest_sha256(token, token_hash);
+    hash = token_hash(token);
     if (read_body(&exchange->request, method, &json, &exchange->incident, &exchange->error)) {
-        encoded = method->encode(&exchange->item, token_hash, &exchange->incident);
+        encoded = method->encode(&exchange->item, hash, &exchange->incident);
         incident_trim(
             &exchange->incident); /* it may wait, and a thousand services are thirty times their JSON */
     } else {
-        encoded = item_authorize(&exchange->item, token_hash, method->scope);
+        encoded = item_authorize(&exchange->item, hash, method->scope);
     }
     buffer_free(&json);
     return encoded || error_set(&exchange->error, ERROR_INTERNAL, "out of memory");

@@ -7,6 +7,8 @@
 #include "base/log.h"
 #include "gateway/guard.h"
 
+enum { HEAD_TYPICAL = 256 };
+
 /* No allocation: there is no memory. */
 static struct slice write_last_resort(const struct response *response, const char *request_id,
                                       char text[LAST_RESORT_MAX])
@@ -42,7 +44,7 @@ void exchange_refuse(struct exchange *exchange)
 void exchange_write(const struct response *response, const char *request_id, struct buffer *written,
                     struct exchange_answer *answer)
 {
-    if (!response->body.failed) {
+    if (!response->body.failed && buffer_reserve(written, response->body.len + HEAD_TYPICAL)) {
         response_serialize(response, request_id, written);
     }
     answer->text = (struct slice){.data = written->data, .len = written->len};

@@ -33,6 +33,7 @@ enum {
     DRAIN_LOOK_MS = 10,     /* from one look whether something has to the next */
     DRAIN_QUIET_LOOKS = 10, /* in a row, behind which nothing more will */
     RESPONSE_MAX = 64 * 1024,
+    SPARE_MAX = 64,
 };
 
 struct server {
@@ -45,13 +46,16 @@ struct server {
     int signal_descriptor;
     int64_t accept_at_ms; /* nothing is accepted before; 0: the listener is watched */
     int stop_signal;      /* 0 until one has come */
-    size_t in_hand;       /* requests that have been read and not answered */
-    bool is_ending;       /* what has come is answered, no more is read */
-    bool is_quiet;        /* nothing was accepted or read since the last look */
+    struct call *spare;   /* kept, for malloc has none of their size at hand */
+    size_t spare_count;
+    size_t in_hand; /* requests that have been read and not answered */
+    bool is_ending; /* what has come is answered, no more is read */
+    bool is_quiet;  /* nothing was accepted or read since the last look */
 };
 
 /* A request in hand. */
 struct call {
+    struct call *next; /* of the spare ones */
     struct server *server;
     struct peer *peer;
     struct exchange exchange;
@@ -72,6 +76,35 @@ static const char *read_variable(void *context, enum request_variable_number num
     return guard_variable(context, number);
 }
 
+static struct call *call_new(struct server *server, struct peer *peer)
+{
+    struct call *call = server->spare;
+
+    if (call == NULL) {
+        call = malloc(sizeof *call);
+    } else {
+        server->spare = call->next;
+        server->spare_count--;
+    }
+    if (call != NULL) {
+        *call = (struct call){.server = server, .peer = peer};
+    }
+    return call;
+}
+
+static void call_free(struct call *call)
+{
+    struct server *server = call->server;
+
+    if (server->spare_count == SPARE_MAX) {
+        free(call);
+    } else {
+        call->next = server->spare;
+        server->spare = call;
+        server->spare_count++;
+    }
+}
+
 /* Answers the call, and ends its connection or has it wait for another. */
 static void answer(void *context)
 {
@@ -87,7 +120,7 @@ static void answer(void *context)
     sent = !peer->is_gone &&
            writer_send(&server->writer, peer->descriptor, peer->guard.request_id, response.text);
     buffer_free(&written);
-    free(call);
+    call_free(call);
     server->in_hand--;
     if (!sent) {
         connections_close(&server->connections, peer);
@@ -101,7 +134,7 @@ static void answer(void *context)
 static void serve_request(struct server *server, struct peer *peer)
 {
     struct guard *guard = &peer->guard;
-    struct call *call = malloc(sizeof *call);
+    struct call *call = call_new(server, peer);
     bool asks = false;
 
     if (call == NULL) {
@@ -109,7 +142,6 @@ static void serve_request(struct server *server, struct peer *peer)
         connections_close(&server->connections, peer);
         return;
     }
-    *call = (struct call){.server = server, .peer = peer};
     server->in_hand++;
     exchange_begin(&call->exchange, read_variable, guard);
     if (guard->params_total > GUARD_PARAMS_MAX) {
@@ -327,6 +359,16 @@ static bool start_listening(struct server *server)
     return true;
 }
 
+static void free_spare(struct server *server)
+{
+    struct call *call;
+
+    while ((call = server->spare) != NULL) {
+        server->spare = call->next;
+        free(call);
+    }
+}
+
 int gateway_serve_fastcgi(const struct settings *settings)
 {
     struct server server = {.settings = settings, .signal_descriptor = -1};
@@ -347,6 +389,7 @@ int gateway_serve_fastcgi(const struct settings *settings)
         if (server.store != NULL) {
             store_stop(server.store);
         }
+        free_spare(&server);
         writer_close(&server.writer);
     }
     if (server.signal_descriptor >= 0) {

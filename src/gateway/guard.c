@@ -163,6 +163,7 @@ static enum guard_verdict pick_variables(struct guard *guard)
         return broken(guard, "variables that there is no memory for");
     }
     buffer_init(&values, GUARD_PARAMS_MAX);
+    (void)buffer_reserve(&values, guard->params.len); /* all at once: a value takes no more than its pair */
     while (rest.len > 0) {
         size_t number;
 
