@@ -29,6 +29,9 @@ enum {
     RECORD_HEADER_BYTES = 8,
 };
 
+/* Writes the header of a record whose content has len bytes, 65,535 at most, padded to a multiple of 8. */
+void record_write_header(unsigned char header[RECORD_HEADER_BYTES], int type, int id, size_t len);
+
 /* Appends one record; content has 65,535 bytes at most. */
 void record_append(struct buffer *out, int type, int id, const void *content, size_t len);
 

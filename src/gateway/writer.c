@@ -15,7 +15,7 @@
 #include "base/log.h"
 #include "gateway/record.h"
 
-enum { LIBRARY_BYTES = 32 * 1024, RECORDS_MAX = 128, HEAD_ID = 1 };
+enum { LIBRARY_BYTES = 32 * 1024, HEAD_ID = 1 };
 
 /* The head of a request without variables or body: to begin, a role, flags and reserved bytes; two streams
  * that end. */
@@ -136,20 +136,16 @@ void writer_close(struct writer *writer)
     close_pair(writer);
 }
 
-/* Ends the stream of output, and the request (FastCGI specification, sections 3.3 and 5.5). */
+/* Ends the stream of output, and the request (FastCGI specification, sections 3.3 and 5.5). It takes no
+ * memory: there may be none, and a response that says so. */
 static bool send_end(int descriptor, int request_id)
 {
-    const unsigned char complete[8] = {[4] = RECORD_REQUEST_COMPLETE};
-    struct buffer records;
-    bool sent;
+    enum { CONTENT_BYTES = 8 }; /* of the end of a request: all 0 where it is RECORD_REQUEST_COMPLETE */
+    unsigned char records[2 * RECORD_HEADER_BYTES + CONTENT_BYTES] = {0};
 
-    buffer_init(&records, RECORDS_MAX);
-    record_append(&records, RECORD_STDOUT, request_id, "", 0);
-    record_append(&records, RECORD_END_REQUEST, request_id, complete, sizeof complete);
-    sent =
-        !records.failed && send(descriptor, records.data, records.len, MSG_NOSIGNAL) == (ssize_t)records.len;
-    buffer_free(&records);
-    return sent;
+    record_write_header(records, RECORD_STDOUT, request_id, 0);
+    record_write_header(records + RECORD_HEADER_BYTES, RECORD_END_REQUEST, request_id, CONTENT_BYTES);
+    return send(descriptor, records, sizeof records, MSG_NOSIGNAL) == (ssize_t)sizeof records;
 }
 
 bool writer_send(struct writer *writer, int descriptor, int request_id, struct slice response)
