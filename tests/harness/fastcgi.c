@@ -149,7 +149,8 @@ int fastcgi_connect(const char *socket_path)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
 
-    (void)snprintf(address.sun_path, sizeof address.sun_path, "%s", socket_path);
+    assert_true(snprintf(address.sun_path, sizeof address.sun_path, "%s", socket_path) <
+                (int)sizeof address.sun_path);
     return connect_to((const struct sockaddr *)&address, sizeof address);
 }
 
