@@ -45,7 +45,7 @@ static void start_node(struct cluster *cluster, size_t node, const char *kind, c
     }
 }
 
-/* The owner's connection and the tests' questions go to the primary and nowhere else: a stray may be about.
+/* The owner's connection and the tests' questions go to the primary and nowhere else: a former one may be up.
  */
 static void lead_owner_to_primary(struct cluster *cluster)
 {

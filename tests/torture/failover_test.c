@@ -1,6 +1,7 @@
 /* A primary and a synchronous standby that change places under continuous load, with a ledger of every
  * answer: nothing that was answered 200 is lost, and requests are stored again by themselves. And what is not
- * to be answered 200: what one server alone has, a stray above all, though it could be written to. */
+ * to be answered 200: what one server alone has, a former primary above all, though it could be written to.
+ */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -165,7 +166,7 @@ static void the_primary_stands_still_and_the_standby_is_promoted(void **state)
     close_ledger(ledger, "the primary stands still (SIGSTOP), the standby promoted", times, slowest_ms);
 }
 
-/* ---- No split ---- */
+/* ---- Split brain ---- */
 
 /* Without target_session_attrs a standby looks like any server, until it says 25006. */
 static void a_standby_that_is_first_in_the_connection_string_is_recognised(void **state)
@@ -184,19 +185,19 @@ static void a_standby_that_is_first_in_the_connection_string_is_recognised(void 
 
 /* The old primary comes back, on its old address and ready to be written to, but with
  * synchronous_standby_names as it was; the worker meets it first. */
-static void a_stray_primary_confirms_nothing(void **state)
+static void a_former_primary_confirms_nothing(void **state)
 {
-    size_t stray = cluster.primary;
+    size_t former = cluster.primary;
     struct ledger *ledger;
     int64_t recovery_ms;
 
     (void)state;
-    restart_worker_with_first(stray, read_write);
+    restart_worker_with_first(former, read_write);
     assert_string_equal(upsert_in_the_end("moved", "old"), "created");
-    cluster_kill(&cluster, stray);
+    cluster_kill(&cluster, former);
     (void)cluster_promote(&cluster);
     assert_string_equal(upsert_in_the_end("moved", "new"), "updated");
-    cluster_start_again(&cluster, stray);
+    cluster_start_again(&cluster, former);
 
     /* Who loses its connection goes back to where it was, not to the first in the list. */
     ledger = ledger_open(&site, CLIENTS, "back", DEADLINE_MS);
@@ -205,13 +206,14 @@ static void a_stray_primary_confirms_nothing(void **state)
                         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
                         "WHERE usename = 'incidents_fcgi'");
     (void)ledger_await_200(ledger, clock_now_ms());
-    close_ledger(ledger, "a stray primary, sessions on the primary ended", 1, -1);
+    close_ledger(ledger, "a former primary, sessions on the primary ended", 1, -1);
     assert_string_equal(
-        cluster_query(&cluster, stray,
+        cluster_query(&cluster, former,
                       "SELECT count(*) FROM pg_stat_activity WHERE usename = 'incidents_fcgi'"),
         "0");
 
-    /* A worker that has just been started knows nothing. What the stray has already is no exception. */
+    /* A worker that has just been started knows nothing. What the former primary has already is no exception.
+     */
     restart_worker();
     assert_string_equal(upsert("moved", "old"), "");
     assert_string_equal(upsert_in_the_end("moved", "old"), "updated");
@@ -219,12 +221,12 @@ static void a_stray_primary_confirms_nothing(void **state)
                         "old");
 
     restart_worker();
-    ledger = ledger_open(&site, CLIENTS, "stray", DEADLINE_MS);
+    ledger = ledger_open(&site, CLIENTS, "former", DEADLINE_MS);
     recovery_ms = ledger_await_200(ledger, clock_now_ms());
-    cluster_await(&cluster, stray, "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'SyncRep'",
+    cluster_await(&cluster, former, "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'SyncRep'",
                   "t");
     clock_sleep_ms(BETWEEN_MS);
-    close_ledger(ledger, "a stray primary that a new worker meets first", 1, recovery_ms);
+    close_ledger(ledger, "a former primary that a new worker meets first", 1, recovery_ms);
 }
 
 /* ---- The standby is gone ---- */
@@ -322,7 +324,7 @@ int main(void)
         CASE(the_primary_stands_still_and_the_standby_is_promoted),
         CASE(a_standby_that_is_first_in_the_connection_string_is_recognised),
         CASE(what_the_standby_has_not_confirmed_is_not_answered_200),
-        CASE(a_stray_primary_confirms_nothing),
+        CASE(a_former_primary_confirms_nothing),
     };
 
     return cmocka_run_group_tests(tests, start, finish);
