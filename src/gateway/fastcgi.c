@@ -342,9 +342,9 @@ static void raise_descriptor_limit(void)
 }
 
 /* The listener is O_NONBLOCK, because another process may have taken the connection. Its connections inherit
- * TCP_NODELAY, where it is TCP's: a response is two writes, and the second would wait until the peer has
- * acknowledged the first, 40 ms. It is watched last: those that wait could take the descriptors that the
- * others need. */
+ * TCP_NODELAY, where it is TCP's: a long response is several writes, and each but the first would wait until
+ * the peer has acknowledged the one before, 40 ms. It is watched last: those that wait could take the
+ * descriptors that the others need. */
 static bool start_listening(struct server *server)
 {
     static const int yes = 1;

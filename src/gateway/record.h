@@ -27,9 +27,15 @@ enum {
     RECORD_UNKNOWN_ROLE = 3,
 
     RECORD_HEADER_BYTES = 8,
+    RECORD_ALIGNMENT = 8,       /* of a record's length, as section 3.3 recommends */
+    RECORD_CONTENT_MAX = 65528, /* the largest that needs no padding */
 };
 
-/* Writes the header of a record whose content has len bytes, 65,535 at most, padded to a multiple of 8. */
+/* How many bytes of padding a record with so much content has. */
+size_t record_padding(size_t len);
+
+/* Writes the header of a record whose content has len bytes, 65,535 at most, and record_padding(len)
+ * bytes of padding. */
 void record_write_header(unsigned char header[RECORD_HEADER_BYTES], int type, int id, size_t len);
 
 /* Appends one record; content has 65,535 bytes at most. */

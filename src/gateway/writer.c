@@ -2,8 +2,12 @@
  *
  * libfcgi makes a request's streams in FCGX_Accept_r alone, which reads the head of a request for it. So it
  * is given one, on a socket pair, when the writer is opened. From then on the descriptor and the id, which
- * are public members, are those of whoever is answered, and the stream is flushed, never closed: a closed one
- * cannot be used again. */
+ * are public members, are those of whoever is answered.
+ *
+ * A response is one write: its content's records, and those that end the stream and the request. libfcgi adds
+ * these when the stream's emptyBuffProc, a public member too, is told to close it. Behind the first time the
+ * stream takes records as they are, which is why the content's headers are ours; FCGX_FClose does the same,
+ * and marks the stream as one that nobody can use again. */
 #include "gateway/writer.h"
 
 #include <errno.h>
@@ -92,8 +96,40 @@ static void close_pair(struct writer *writer)
     }
 }
 
+/* Puts the content into the stream, as records that need no padding but for the last. */
+static bool put_content(FCGX_Stream *out, int request_id, struct slice content)
+{
+    static const char zeros[RECORD_ALIGNMENT];
+    unsigned char header[RECORD_HEADER_BYTES];
+
+    while (content.len > 0) {
+        size_t len = content.len < RECORD_CONTENT_MAX ? content.len : RECORD_CONTENT_MAX;
+        int padding = (int)record_padding(len);
+
+        record_write_header(header, RECORD_STDOUT, request_id, len);
+        if (FCGX_PutStr((const char *)header, sizeof header, out) != (int)sizeof header ||
+            FCGX_PutStr(content.data, (int)len, out) != (int)len ||
+            FCGX_PutStr(zeros, padding, out) != padding) {
+            return false;
+        }
+        content.data += len;
+        content.len -= len;
+    }
+    return true;
+}
+
+/* Has libfcgi add what ends the stream, and where it is the request's last the request, and write all. */
+static bool close_stream(FCGX_Request *request, int streams_left)
+{
+    request->nWriters = streams_left;
+    request->out->emptyBuffProc(request->out, 1);
+    return FCGX_GetError(request->out) == 0;
+}
+
 static bool set_up(struct writer *writer)
 {
+    char end[RECORD_HEADER_BYTES];
+
     if (!has_memory() || !open_pair(writer)) {
         return false;
     }
@@ -107,8 +143,15 @@ static bool set_up(struct writer *writer)
         close_pair(writer);
         return false;
     }
+    /* The end of a stream that nobody has written to goes to the pair, for the next time. */
+    writer->is_open =
+        close_stream(&writer->request, 2) && recv(writer->pair[1], end, sizeof end, 0) == (ssize_t)sizeof end;
     writer->request.ipcFd = -1;
-    return true;
+    if (!writer->is_open) {
+        FCGX_Free(&writer->request, 0);
+        close_pair(writer);
+    }
+    return writer->is_open;
 }
 
 bool writer_open(struct writer *writer)
@@ -136,18 +179,6 @@ void writer_close(struct writer *writer)
     close_pair(writer);
 }
 
-/* Ends the stream of output, and the request (FastCGI specification, sections 3.3 and 5.5). It takes no
- * memory: there may be none, and a response that says so. */
-static bool send_end(int descriptor, int request_id)
-{
-    enum { CONTENT_BYTES = 8 }; /* of the end of a request: all 0 where it is RECORD_REQUEST_COMPLETE */
-    unsigned char records[2 * RECORD_HEADER_BYTES + CONTENT_BYTES] = {0};
-
-    record_write_header(records, RECORD_STDOUT, request_id, 0);
-    record_write_header(records + RECORD_HEADER_BYTES, RECORD_END_REQUEST, request_id, CONTENT_BYTES);
-    return send(descriptor, records, sizeof records, MSG_NOSIGNAL) == (ssize_t)sizeof records;
-}
-
 bool writer_send(struct writer *writer, int descriptor, int request_id, struct slice response)
 {
     FCGX_Request *request = &writer->request;
@@ -159,12 +190,10 @@ bool writer_send(struct writer *writer, int descriptor, int request_id, struct s
     }
     request->ipcFd = descriptor;
     request->requestId = request_id;
-    sent = FCGX_PutStr(response.data, (int)response.len, request->out) == (int)response.len &&
-           FCGX_FFlush(request->out) == 0;
+    sent = put_content(request->out, request_id, response) && close_stream(request, 1);
     request->ipcFd = -1;
     if (!sent) {
         give_up(writer); /* the stream holds what is left, which is nobody else's to read */
-        return false;
     }
-    return send_end(descriptor, request_id);
+    return sent;
 }

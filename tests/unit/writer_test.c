@@ -167,14 +167,33 @@ static void a_response_of_any_length_is_padded_and_whole(void **state)
     }
 }
 
-static void a_long_response_is_several_records(void **state)
+static void what_is_longer_than_a_record_is_several(void **state)
 {
     (void)state;
     connect_peer();
-    assert_true(respond(1, 'l', LIBRARY_BUFFER));
-    assert_int_equal(expect_response(1, 'l', LIBRARY_BUFFER), 2);
+    assert_true(respond(1, 'l', RECORD_CONTENT_MAX));
+    assert_int_equal(expect_response(1, 'l', RECORD_CONTENT_MAX), 1);
+    assert_true(respond(1, 'l', RECORD_CONTENT_MAX + 1));
+    assert_int_equal(expect_response(1, 'l', RECORD_CONTENT_MAX + 1), 2);
     assert_true(respond(1, 'l', RESPONSE_MAX));
-    assert_true(expect_response(1, 'l', RESPONSE_MAX) > RESPONSE_MAX / LIBRARY_BUFFER);
+    assert_int_equal(expect_response(1, 'l', RESPONSE_MAX), 2);
+}
+
+/* Between peers that keep the bounds of what is written. */
+static void a_response_is_one_write(void **state)
+{
+    char packet[1024];
+    int pair[2];
+
+    (void)state;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
+    for (int i = 0; i < 3; i++) {
+        assert_true(writer_send(&writer, pair[0], 1, (struct slice){.data = "0123456789", .len = 10}));
+        assert_int_equal(recv(pair[1], packet, sizeof packet, 0), 8 + 16 + 8 + 16);
+        assert_int_equal(recv(pair[1], packet, sizeof packet, 0), -1);
+    }
+    close(pair[0]);
+    close(pair[1]);
 }
 
 static void of_a_peer_that_has_closed_nothing_is_left_for_the_next(void **state)
@@ -284,7 +303,8 @@ int main(void)
         CASE(a_response_is_records_of_its_request),
         CASE(one_connection_takes_one_response_after_the_other),
         CASE(a_response_of_any_length_is_padded_and_whole),
-        CASE(a_long_response_is_several_records),
+        CASE(what_is_longer_than_a_record_is_several),
+        CASE(a_response_is_one_write),
         CASE(of_a_peer_that_has_closed_nothing_is_left_for_the_next),
         CASE(of_a_peer_that_reads_no_more_nothing_is_left_for_the_next),
         CASE(a_peer_that_takes_too_little_is_not_waited_for),
