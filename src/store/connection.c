@@ -74,13 +74,10 @@ static void drop(struct connection *connection)
     connection_close(connection);
 }
 
-/* Closes a connection that has ended, or on which no answer comes. A server that says nothing is not the one
- * to try first: it may hang with its machine, or be a former primary whose commits nobody confirms. */
-static void drop_silent(struct connection *connection)
+/* Closes a connection that has ended, or that is given up with something under way: nothing more of it may
+ * reach the server. */
+static void cut(struct connection *connection)
 {
-    if (PQstatus(connection->pg) != CONNECTION_BAD) {
-        hosts_mark_failed(connection->hosts, connection->host);
-    }
     /* libpq says goodbye where it can, behind what it could not send before: a batch that was given up half
      * sent would be whole then, and be stored. */
     if (PQsocket(connection->pg) >= 0) {
@@ -292,21 +289,32 @@ static bool is_sent(const struct connection *connection)
 
 /* The connection has ended, or no answer comes: a batch that is not whole is none. Items that have an outcome
  * all the same have it from a complete result, which Postgres sends before it commits: not enough for a
- * promise. */
+ * promise. A server that says nothing is not the one to try first: it may hang with its machine, or be a
+ * former primary whose commits nobody confirms. */
 enum batch_result connection_give_up(struct connection *connection)
 {
-    bool may_be_stored = is_sent(connection);
+    bool may_be_stored = is_sent(connection), has_ended = PQstatus(connection->pg) == CONNECTION_BAD;
 
     connection_log_failure(connection, may_be_stored ? "hear from the database" : "send to the database",
-                           PQstatus(connection->pg) == CONNECTION_BAD ? PQerrorMessage(connection->pg)
-                                                                      : "no answer in time");
-    drop_silent(connection);
+                           has_ended ? PQerrorMessage(connection->pg) : "no answer in time");
+    if (!has_ended) {
+        hosts_mark_failed(connection->hosts, connection->host);
+    }
+    cut(connection);
     return may_be_stored ? BATCH_LOST : BATCH_UNREACHABLE;
 }
 
 int64_t connection_deadline_ms(const struct connection *connection)
 {
     return is_sent(connection) ? connection->attempt.deadline_ms : connection->attempt.store_until_ms;
+}
+
+/* libpq does not take what is to be sent: it has no memory for it, or finds the connection ended. */
+static enum batch_result fail_to_send(struct connection *connection)
+{
+    connection_log_failure(connection, "send to the database", PQerrorMessage(connection->pg));
+    cut(connection);
+    return BATCH_UNREACHABLE;
 }
 
 /* Sends what comes next on the batch's way. A server's clock and types are asked for where they are not known
@@ -337,7 +345,7 @@ static enum batch_result send_next(struct connection *connection)
         connection->state = CONNECTION_STORING;
         sent = send_batch(connection);
     }
-    return sent ? BATCH_PENDING : connection_give_up(connection);
+    return sent ? BATCH_PENDING : fail_to_send(connection);
 }
 
 static void read_greeting(struct connection *connection, const PGresult *result)

@@ -294,6 +294,16 @@ static void an_end_without_a_result_is_no_promise_either(void **state)
     assert_int_equal(connection.state, CONNECTION_CLOSED);
 }
 
+/* As without memory: it says why, and the server is not at fault. Something else is under way here. */
+static void what_libpq_does_not_take_is_not_stored(void **state)
+{
+    (void)state;
+    assert_int_equal(PQsendQuery(connection.pg, "SELECT 1"), 1);
+    assert_int_equal(start_batch(1), BATCH_UNREACHABLE);
+    assert_int_equal(connection.state, CONNECTION_CLOSED);
+    assert_non_null(strstr(connection.last_failure, "unable to send to the database: another command"));
+}
+
 static void a_batch_that_was_not_sent_is_not_stored(void **state)
 {
     (void)state;
@@ -461,6 +471,7 @@ int main(void)
         CASE(a_batch_whose_server_hangs_up_is_lost),
         CASE(a_result_without_an_end_is_no_promise),
         CASE(an_end_without_a_result_is_no_promise_either),
+        CASE(what_libpq_does_not_take_is_not_stored),
         CASE(a_batch_that_was_not_sent_is_not_stored),
         CASE(a_batch_that_was_sent_in_part_is_not_stored),
         CASE(the_rest_of_a_batch_that_was_given_up_is_never_sent),
