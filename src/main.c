@@ -12,6 +12,7 @@
 #include "base/metrics.h"
 #include "base/settings.h"
 #include "base/standard_files.h"
+#include "base/stop_signals.h"
 #include "gateway/gateway.h"
 #include "gateway/processes.h"
 #include "schema_version.h"
@@ -114,7 +115,9 @@ static int serve_worker(void *context, const char *news)
 static int serve_fastcgi(void)
 {
     struct start start;
+    sigset_t signals;
 
+    stop_signals_block(&signals); /* one that comes meanwhile is a stop like any other */
     load(&start);
     return start.is_loaded && start.settings.processes > 1
                ? processes_run(start.settings.processes, serve_worker, &start)

@@ -19,6 +19,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/stop_signals.h"
 #include "gateway/connections.h"
 #include "gateway/exchange.h"
 #include "gateway/gateway.h"
@@ -309,20 +310,12 @@ static void serve_until_stopped(struct server *server)
 /* ---- Start ---- */
 
 /* Signals are read from a descriptor, so that none cuts a request short. FCGX_Init installs handlers of its
- * own, which therefore never run. SIGXCPU comes of a soft limit that the web server set. */
+ * own, which therefore never run. */
 static bool set_up_signals(struct server *server)
 {
-    static const int stopping[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGXCPU};
     sigset_t signals;
 
-    sigemptyset(&signals);
-    for (size_t i = 0; i < sizeof stopping / sizeof stopping[0]; i++) {
-        sigaddset(&signals, stopping[i]);
-    }
-    server->signal_descriptor = -1;
-    if (sigprocmask(SIG_BLOCK, &signals, NULL) != 0) {
-        return false;
-    }
+    stop_signals_block(&signals);
     server->signal_descriptor = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
     server->signals = (struct loop_handler){.ready = read_signal, .context = server};
     return server->signal_descriptor >= 0 &&

@@ -19,6 +19,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/stop_signals.h"
 #include "base/settings.h"
 
 enum {
@@ -237,13 +238,9 @@ static void handle_signals(struct parent *parent)
 /* Where SIGCHLD is ignored, as whoever started us may have had it, nobody's end would be told. */
 static bool take_signals(struct parent *parent)
 {
-    static const int numbers[] = {SIGCHLD, SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGXCPU};
-
     signal(SIGCHLD, SIG_DFL);
-    sigemptyset(&parent->signals);
-    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
-        sigaddset(&parent->signals, numbers[i]);
-    }
+    stop_signals_block(&parent->signals);
+    sigaddset(&parent->signals, SIGCHLD);
     sigprocmask(SIG_BLOCK, &parent->signals, NULL);
     parent->signal_descriptor = signalfd(-1, &parent->signals, SFD_CLOEXEC | SFD_NONBLOCK);
     return parent->signal_descriptor >= 0;
