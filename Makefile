@@ -166,7 +166,7 @@ tests-of-threads: $(BUILD)/incidents.fcgi $(BUILD)/incidentctl $(OF_THREADS:%=$(
 # What scripts/test runs, built.
 tests: $(BUILD)/incidents.fcgi $(BUILD)/incidentctl $(UNIT:%=$(BUILD)/tests/unit/%) \
        $(INTEGRATION:%=$(BUILD)/tests/integration/%) $(TORTURE:%=$(BUILD)/tests/torture/%) \
-       $(FUZZ:%=$(BUILD)/tests/fuzz/%) $(BUILD)/tests/preload/scarce.so
+       $(FUZZ:%=$(BUILD)/tests/fuzz/%) $(BUILD)/tests/preload/scarce.so $(BUILD)/tests/preload/late.so
 
 # For LD_PRELOAD, also into programs without sanitizers.
 $(BUILD)/tests/preload/%.so: tests/preload/%.c tests/preload/%.h $(BUILD)/flags

@@ -1,0 +1,251 @@
+/* A database that takes a connection and says nothing, name servers that are silent, and a clock that is set:
+ * the worker's loop waits for none of them. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "harness/crowd.h"
+#include "harness/fastcgi.h"
+#include "preload/late.h"
+
+enum { TIMEOUT_MS = 3000, SANITY_MS = 60000, LOOKS_MIN = 5, SOCKET_PATH_MAX = SITE_PATH_MAX + 32 };
+
+static struct site site;
+static char worker_url[SITE_PATH_MAX]; /* of the real database */
+
+static int ask(const char *verb, const char *path, const char *id)
+{
+    struct fastcgi_request request = {.verb = verb, .path = path};
+    struct answer answer;
+    char body[128];
+    int status;
+
+    if (id != NULL) {
+        (void)snprintf(body, sizeof body, "{\"reference_id\":\"%s\",\"started_at\":\"2024-01-01\"}", id);
+        request.body = body;
+        request.body_len = strlen(body);
+    }
+    (void)fastcgi_exchange(&site, &request, &answer);
+    status = answer.status;
+    answer_free(&answer);
+    return status;
+}
+
+static void send_upsert(struct crowd_member *member)
+{
+    int *status = member->context;
+
+    *status = ask("POST", "incidents.upsert", "late");
+}
+
+static void start_worker(const char *const settings[], const char *url)
+{
+    (void)snprintf(site.worker_url, sizeof site.worker_url, "%s", url);
+    site_start_worker(&site, settings);
+    (void)snprintf(site.worker_url, sizeof site.worker_url, "%s", worker_url);
+}
+
+static void await_200(const char *id)
+{
+    int64_t give_up_ms = clock_now_ms() + SANITY_MS;
+
+    while (ask("POST", "incidents.upsert", id) != 200) {
+        assert_true(clock_now_ms() < give_up_ms);
+        clock_sleep_ms(20);
+    }
+}
+
+/* While an upsert waits for a database that does not come, everything else is answered; it gets 503, and
+ * nobody keeps the worker from a stop. */
+static void expect_no_wait(void)
+{
+    struct crowd *crowd;
+    int status = 0, looks = 0;
+
+    crowd = crowd_start(&site, 1, send_upsert, &status);
+    for (int64_t until_ms = clock_now_ms() + TIMEOUT_MS / 2; clock_now_ms() < until_ms; looks++) {
+        assert_int_equal(ask("GET", "healthz", NULL), 200);
+    }
+    assert_true(looks >= LOOKS_MIN);
+    crowd_join(crowd);
+    assert_int_equal(status, 503);
+}
+
+/* ---- A server that says nothing ---- */
+
+static char silent_directory[SITE_PATH_MAX];
+static int silent = -1;
+
+static void socket_path(char path[SOCKET_PATH_MAX], const char *directory)
+{
+    (void)snprintf(path, SOCKET_PATH_MAX, "%s/.s.PGSQL.5432", directory);
+}
+
+/* Its kernel takes connections, and it never does. */
+static void start_silent_server(void)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    char path[SOCKET_PATH_MAX];
+
+    (void)snprintf(silent_directory, sizeof silent_directory, "%s/silent", site.directory);
+    assert_int_equal(mkdir(silent_directory, 0755), 0);
+    socket_path(path, silent_directory);
+    assert_true(strlen(path) < sizeof address.sun_path);
+    memcpy(address.sun_path, path, strlen(path) + 1);
+    silent = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(silent >= 0);
+    assert_int_equal(bind(silent, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(chmod(path, 0777), 0);
+    assert_int_equal(listen(silent, 128), 0);
+}
+
+/* The real one is found in its place. */
+static void end_silent_server(void)
+{
+    char path[SOCKET_PATH_MAX], real[SOCKET_PATH_MAX];
+
+    socket_path(path, silent_directory);
+    socket_path(real, site.directory);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(symlink(real, path), 0);
+    (void)close(silent);
+    silent = -1;
+}
+
+static void a_database_that_takes_connections_and_says_nothing_is_not_waited_for(void **state)
+{
+    static const char *const settings[] = {"INCIDENTS_DEADLINE_MS=3000", NULL};
+    char url[SITE_PATH_MAX + 64];
+
+    (void)state;
+    start_silent_server();
+    (void)snprintf(url, sizeof url, "host=%s dbname=incidents user=incidents_fcgi", silent_directory);
+    start_worker(settings, url);
+    expect_no_wait();
+    site_stop_worker(&site); /* within a probe, or behind one */
+    start_worker(settings, url);
+    expect_no_wait();
+    end_silent_server();
+    await_200("spoken");
+    site_stop_worker(&site);
+}
+
+/* ---- Name servers ---- */
+
+/* The library, as scarcity.h has its own, and the file that it looks for. */
+static void make_settings(const char *settings[5], const char *variable, const char *name)
+{
+    static char texts[2][SITE_PATH_MAX + 64];
+    const char *end = strrchr(site.program, '/');
+
+    assert_non_null(end);
+    (void)snprintf(texts[0], sizeof texts[0], "LD_PRELOAD=%.*s/tests/preload/late.so",
+                   (int)(end - site.program), site.program);
+    (void)snprintf(texts[1], sizeof texts[1], "%s=%s/%s", variable, site.directory, name);
+    settings[0] = texts[0];
+    settings[1] = texts[1];
+    settings[2] = "ASAN_OPTIONS=verify_asan_link_order=0:detect_leaks=1:abort_on_error=0:exitcode=99";
+    settings[3] = "INCIDENTS_DEADLINE_MS=3000";
+    settings[4] = NULL;
+}
+
+static void name_servers_that_are_silent_are_not_waited_for(void **state)
+{
+    const char *settings[5];
+    char path[SITE_PATH_MAX];
+    FILE *file;
+
+    (void)state;
+    make_settings(settings, LATE_NAMES, "silent-names");
+    (void)snprintf(path, sizeof path, "%s/silent-names", site.directory);
+    file = fopen(path, "we");
+    assert_non_null(file);
+    (void)fclose(file);
+    start_worker(settings, "host=localhost port=1 dbname=incidents user=incidents_fcgi");
+    expect_no_wait();
+    site_stop_worker(&site); /* though the look for a name cannot be stopped */
+    start_worker(settings, "host=localhost port=1 dbname=incidents user=incidents_fcgi");
+    expect_no_wait();
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(ask("POST", "incidents.upsert", "named"), 503); /* nobody listens there */
+    site_stop_worker(&site);
+}
+
+/* ---- The clock ---- */
+
+static void set_clock(long seconds)
+{
+    char path[SITE_PATH_MAX];
+    FILE *file;
+
+    (void)snprintf(path, sizeof path, "%s/clock", site.directory);
+    file = fopen(path, "we");
+    assert_non_null(file);
+    assert_true(fprintf(file, "%ld", seconds) > 0);
+    assert_int_equal(fclose(file), 0);
+    (void)chmod(path, 0644);
+}
+
+static void a_clock_that_is_set_back_and_forth_changes_nothing(void **state)
+{
+    static const long seconds[] = {0, -86400, 86400, -3600, 0, 315360000, -315360000, 0};
+    const char *settings[5];
+    char id[32], *log;
+
+    (void)state;
+    set_clock(0);
+    make_settings(settings, LATE_CLOCK, "clock");
+    start_worker(settings, worker_url);
+    await_200("clock");
+    for (size_t i = 0; i < sizeof seconds / sizeof seconds[0]; i++) {
+        set_clock(seconds[i]);
+        for (int n = 0; n < 20; n++) {
+            (void)snprintf(id, sizeof id, "clock-%zu-%d", i, n);
+            assert_int_equal(ask("POST", "incidents.upsert", id), 200);
+        }
+    }
+    site_stop_worker(&site);
+    log = read_whole_file(site.worker_log); /* that it was another time for the worker */
+    assert_true(strstr(log, "2036-") != NULL || strstr(log, "2016-") != NULL);
+    free(log);
+}
+
+/* ---- */
+
+static int start(void **state)
+{
+    (void)state;
+    site_start(&site, NULL);
+    site_stop_worker(&site);
+    (void)snprintf(worker_url, sizeof worker_url, "%s", site.worker_url);
+    return 0;
+}
+
+static int finish(void **state)
+{
+    (void)state;
+    site_stop(&site);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_database_that_takes_connections_and_says_nothing_is_not_waited_for),
+        cmocka_unit_test(name_servers_that_are_silent_are_not_waited_for),
+        cmocka_unit_test(a_clock_that_is_set_back_and_forth_changes_nothing),
+    };
+
+    return cmocka_run_group_tests_name("slow database", tests, start, finish);
+}
