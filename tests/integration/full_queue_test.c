@@ -1,0 +1,207 @@
+/* A database that stands still while large requests come: the queue takes 64 MiB and refuses at once what is
+ * beyond, the worker's memory stays within bounds, and what was accepted is stored later. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "harness/fastcgi.h"
+#include "harness/site.h"
+
+enum {
+    METADATA_BYTES = 1024 * 1024, /* of each request */
+    QUEUE_BYTES = 64 * METADATA_BYTES,
+    REQUESTS = 320, /* what they are together is far over both bounds */
+    ACCEPTED_MAX = QUEUE_BYTES / METADATA_BYTES,
+    ACCEPTED_MIN = ACCEPTED_MAX / 2 - 1, /* a record's memory is at most twice its bytes */
+    MEMORY_MAX_KIB = 192 * 1024,
+    SANITY_MS = 300000, /* half of the request timeout: who waits for that has not been refused at once */
+};
+
+/* Those of AddressSanitizer keep what is freed out of the figure. */
+static const char *const settings[] = {
+    "INCIDENTS_BODY_LIMIT=2097152", "INCIDENTS_DEADLINE_MS=600000", "INCIDENTS_QUEUE_MAX=1000",
+    "ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:exitcode=99:quarantine_size_mb=1", NULL};
+
+static struct site site;
+static char *body;
+
+static const char *write_body(int number)
+{
+    static const char end[] = "\"}}";
+    int len = sprintf(
+        body, "{\"reference_id\":\"large-%d\",\"started_at\":\"2024-01-01\",\"metadata\":{\"a\":\"", number);
+
+    memset(body + len, 'x', METADATA_BYTES);
+    memcpy(body + len + METADATA_BYTES, end, sizeof end);
+    return body;
+}
+
+/* Sends the whole request, which the worker reads to its end before it answers; the connection. */
+static int send_upsert(int number)
+{
+    struct fastcgi_request request = {.path = "incidents.upsert", .body = write_body(number)};
+    int fd = fastcgi_connect(site.worker_socket);
+    struct buffer bytes;
+
+    buffer_init(&bytes, FASTCGI_BYTES_MAX);
+    fastcgi_append_request(&bytes, &site, &request);
+    assert_true(fastcgi_send(fd, bytes.data, bytes.len));
+    buffer_free(&bytes);
+    return fd;
+}
+
+static int receive(int fd)
+{
+    struct answer answer;
+    char retry_after[16];
+    int status;
+
+    assert_int_equal(fastcgi_receive(fd, SANITY_MS, &answer), FASTCGI_ANSWERED);
+    status = answer.status;
+    if (status == 503) {
+        assert_string_equal(answer_text(&answer, "error"), "service_unavailable");
+        assert_non_null(answer_header(&answer, "Retry-After", retry_after, sizeof retry_after));
+    } else {
+        assert_int_equal(status, 200);
+    }
+    answer_free(&answer);
+    (void)close(fd);
+    return status;
+}
+
+static int upsert(int number)
+{
+    return receive(send_upsert(number));
+}
+
+static int get(const char *path)
+{
+    struct fastcgi_request request = {.verb = "GET", .path = path};
+    struct answer answer;
+    int status;
+
+    assert_int_equal(fastcgi_exchange(&site, &request, &answer), FASTCGI_ANSWERED);
+    status = answer.status;
+    answer_free(&answer);
+    return status;
+}
+
+static void await_200(int number)
+{
+    int64_t give_up_ms = clock_now_ms() + SANITY_MS;
+
+    while (upsert(number) != 200) {
+        assert_true(clock_now_ms() < give_up_ms);
+        clock_sleep_ms(50);
+    }
+}
+
+/* The most memory that the worker has had so far. */
+static long memory_peak_kib(void)
+{
+    char path[64], *status, *line;
+    long kib;
+
+    (void)snprintf(path, sizeof path, "/proc/%d/status", (int)site.worker);
+    status = read_whole_file(path);
+    line = strstr(status, "VmHWM:");
+    assert_non_null(line);
+    kib = strtol(line + strlen("VmHWM:"), NULL, 10);
+    free(status);
+    assert_true(kib > 0);
+    return kib;
+}
+
+/* Receives the answers that have come, each a refusal, and marks their connections as done; how many. */
+static int receive_refusals(struct pollfd *peers)
+{
+    int count = 0;
+
+    assert_true(poll(peers, REQUESTS, 50) >= 0);
+    for (int i = 0; i < REQUESTS; i++) {
+        if (peers[i].fd >= 0 && peers[i].revents != 0) {
+            assert_int_equal(receive(peers[i].fd), 503);
+            peers[i].fd = -1;
+            count++;
+        }
+    }
+    return count;
+}
+
+/* One after the other: what is not read to its end yet has a bound of its own. */
+static void fill_queue(struct pollfd *peers)
+{
+    int64_t give_up_ms;
+    int refused = 0;
+
+    for (int i = 0; i < REQUESTS; i++) {
+        peers[i] = (struct pollfd){.fd = send_upsert(i), .events = POLLIN};
+    }
+    assert_in_range(memory_peak_kib(), 1, MEMORY_MAX_KIB);
+    give_up_ms = clock_now_ms() + SANITY_MS;
+    while (refused < REQUESTS - ACCEPTED_MAX) {
+        assert_true(clock_now_ms() < give_up_ms);
+        refused += receive_refusals(peers);
+    }
+}
+
+static void a_queue_of_64_mib_refuses_at_once_what_is_beyond(void **state)
+{
+    static struct pollfd peers[REQUESTS];
+    char stored[16];
+    int accepted = 0;
+
+    (void)state;
+    await_200(REQUESTS); /* there is a session to stop */
+    site_pause_postgres(&site);
+    fill_queue(peers);
+    assert_int_equal(get("healthz"), 200);
+    site_resume_postgres(&site);
+    for (int i = 0; i < REQUESTS; i++) { /* among them refusals that are only read now */
+        accepted += peers[i].fd >= 0 && receive(peers[i].fd) == 200 ? 1 : 0;
+    }
+    assert_in_range(accepted, ACCEPTED_MIN, ACCEPTED_MAX);
+    assert_in_range(memory_peak_kib(), 1, MEMORY_MAX_KIB);
+    (void)snprintf(stored, sizeof stored, "%d", accepted + 1);
+    assert_string_equal(site_query(&site, "SELECT count(*) FROM intake.incident"), stored);
+    for (int i = 0; i < 3; i++) { /* the queue has its room back */
+        assert_int_equal(upsert(i), 200);
+    }
+}
+
+static int start(void **state)
+{
+    (void)state;
+    body = malloc(METADATA_BYTES + 256);
+    if (body == NULL) {
+        return -1;
+    }
+    site_start(&site, settings);
+    return 0;
+}
+
+static int finish(void **state)
+{
+    (void)state;
+    site_stop(&site);
+    free(body);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_queue_of_64_mib_refuses_at_once_what_is_beyond),
+    };
+
+    return cmocka_run_group_tests_name("full queue", tests, start, finish);
+}
