@@ -163,22 +163,25 @@ static void make_settings(const char *settings[5], const char *variable, const c
 static void name_servers_that_are_silent_are_not_waited_for(void **state)
 {
     const char *settings[5];
-    char path[SITE_PATH_MAX];
+    char path[SITE_PATH_MAX], url[2 * SITE_PATH_MAX];
     FILE *file;
 
     (void)state;
     make_settings(settings, LATE_NAMES, "silent-names");
     (void)snprintf(path, sizeof path, "%s/silent-names", site.directory);
+    /* Nobody listens at the host with a name; who has learned that goes on to the other one. */
+    (void)snprintf(url, sizeof url, "host=localhost,%s port=1,5432 dbname=incidents user=incidents_fcgi",
+                   site.directory);
     file = fopen(path, "we");
     assert_non_null(file);
     (void)fclose(file);
-    start_worker(settings, "host=localhost port=1 dbname=incidents user=incidents_fcgi");
+    start_worker(settings, url);
     expect_no_wait();
     site_stop_worker(&site); /* though the look for a name cannot be stopped */
-    start_worker(settings, "host=localhost port=1 dbname=incidents user=incidents_fcgi");
+    start_worker(settings, url);
     expect_no_wait();
     assert_int_equal(unlink(path), 0);
-    assert_int_equal(ask("POST", "incidents.upsert", "named"), 503); /* nobody listens there */
+    await_200("named");
     site_stop_worker(&site);
 }
 
