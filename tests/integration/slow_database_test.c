@@ -6,6 +6,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <netinet/in.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -141,6 +143,49 @@ static void a_database_that_takes_connections_and_says_nothing_is_not_waited_for
     site_stop_worker(&site);
 }
 
+/* ---- A server that takes no connection ---- */
+
+enum { BACKLOG_FILLERS = 4 };
+
+/* A port of TCP whose kernel lets further attempts hang, for the connections that wait there are too many. */
+static int start_full_server(int *descriptor, int fillers[BACKLOG_FILLERS])
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct pollfd last = {.events = POLLOUT};
+    socklen_t len = sizeof address;
+
+    *descriptor = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(*descriptor, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(getsockname(*descriptor, (struct sockaddr *)&address, &len), 0);
+    assert_int_equal(listen(*descriptor, 0), 0);
+    for (int i = 0; i < BACKLOG_FILLERS; i++) {
+        fillers[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        assert_true(fillers[i] >= 0);
+        (void)connect(fillers[i], (struct sockaddr *)&address, sizeof address);
+    }
+    last.fd = fillers[BACKLOG_FILLERS - 1];
+    assert_int_equal(poll(&last, 1, 100), 0); /* it hangs */
+    return ntohs(address.sin_port);
+}
+
+static void a_database_that_takes_no_connection_is_not_waited_for(void **state)
+{
+    static const char *const settings[] = {"INCIDENTS_DEADLINE_MS=3000", NULL};
+    int descriptor, fillers[BACKLOG_FILLERS], port;
+    char url[SITE_PATH_MAX];
+
+    (void)state;
+    port = start_full_server(&descriptor, fillers);
+    (void)snprintf(url, sizeof url, "host=127.0.0.1 port=%d dbname=incidents user=incidents_fcgi", port);
+    start_worker(settings, url);
+    expect_no_wait();
+    site_stop_worker(&site);
+    for (int i = 0; i < BACKLOG_FILLERS; i++) {
+        (void)close(fillers[i]);
+    }
+    (void)close(descriptor);
+}
+
 /* ---- Name servers ---- */
 
 /* The library, as scarcity.h has its own, and the file that it looks for. */
@@ -246,6 +291,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_database_that_takes_connections_and_says_nothing_is_not_waited_for),
+        cmocka_unit_test(a_database_that_takes_no_connection_is_not_waited_for),
         cmocka_unit_test(name_servers_that_are_silent_are_not_waited_for),
         cmocka_unit_test(a_clock_that_is_set_back_and_forth_changes_nothing),
     };
