@@ -300,6 +300,24 @@ static void periods_are_those_of_the_time_zone(void **state)
     (void)site_query(&site, "RESET reporting.time_zone");
 }
 
+/* Havana puts its clocks back from one o'clock to midnight, on a first of November too: in 2026. */
+static void months_begin_and_end_where_those_of_the_views_do(void **state)
+{
+    (void)state;
+    (void)site_query(&site, "SET reporting.time_zone = 'America/Havana'");
+    (void)site_query(
+        &site,
+        "INSERT INTO intake.incident (reference_id, started_at, resolved_at, created_at, updated_at) "
+        "SELECT 'B-' || n, s, s + interval '1 minute' * n, s, s FROM (SELECT row_number() OVER () AS n, "
+        "m + around AS s FROM generate_series(date_trunc('month', now()) - interval '30 months', now(), "
+        "'1 month') local (at), LATERAL (SELECT at::timestamp AT TIME ZONE 'America/Havana') first (m), "
+        "unnest('{-1:00,-0:30,-0:00:00.000001,0:00,0:00:00.000001,0:30,1:00}'::interval[]) around) t "
+        "WHERE s < now() - interval '1 day'");
+    make_page("--time-zone", "America/Havana");
+    expect_the_figures_of_the_views();
+    (void)site_query(&site, "RESET reporting.time_zone");
+}
+
 static void wrong_arguments_are_refused_by_name(void **state)
 {
     static const struct {
@@ -520,6 +538,7 @@ int main(void)
         CASE(a_hundred_thousand_incidents_make_a_report),
         CASE(since_leaves_out_what_started_before),
         CASE(periods_are_those_of_the_time_zone),
+        CASE(months_begin_and_end_where_those_of_the_views_do),
         CASE(wrong_arguments_are_refused_by_name),
         CASE(stored_text_never_becomes_markup),
         CASE(the_page_stands_alone),
