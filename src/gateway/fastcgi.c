@@ -6,6 +6,7 @@
  * ours. */
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -34,6 +35,7 @@ enum {
     DRAIN_LOOK_MS = 10,     /* from one look whether something has to the next */
     DRAIN_QUIET_LOOKS = 10, /* in a row, behind which nothing more will */
     RESPONSE_MAX = 64 * 1024,
+    LARGE_BYTES = 256 * 1024, /* of memory: such a piece goes back to the system when it is freed */
     SPARE_MAX = 64,
 };
 
@@ -368,6 +370,7 @@ int gateway_serve_fastcgi(const struct settings *settings)
     bool ok = false;
 
     raise_descriptor_limit();
+    mallopt(M_MMAP_THRESHOLD, LARGE_BYTES); /* else it grows with the largest, and large bodies leave holes */
     if (!loop_open(&server.loop) || !set_up_signals(&server)) {
         log_error("unable to start: %s", strerror(errno));
     } else if (writer_open(&server.writer)) {

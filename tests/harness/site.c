@@ -145,8 +145,8 @@ void site_start_empty(struct site *site)
     make_database(site);
 }
 
-/* Whether the worker has taken its signals into its own hands, proc(5): before that, one would just end it.
- */
+/* Whether the worker has taken its signals into its own hands, proc(5): before that, one would just end it. A
+ * shell that it is started behind blocks them for moments, too. */
 static bool waits_for_sigterm(pid_t worker)
 {
     char path[64], *status;
@@ -156,7 +156,9 @@ static bool waits_for_sigterm(pid_t worker)
     (void)snprintf(path, sizeof path, "/proc/%d/status", (int)worker);
     status = read_whole_file(path);
     line = strstr(status, "SigBlk:");
-    waits = line != NULL && (strtoull(line + strlen("SigBlk:"), NULL, 16) >> (SIGTERM - 1) & 1) != 0;
+    waits = line != NULL &&
+            strncmp(status, "Name:\tincidents.fcgi\n", strlen("Name:\tincidents.fcgi\n")) == 0 &&
+            (strtoull(line + strlen("SigBlk:"), NULL, 16) >> (SIGTERM - 1) & 1) != 0;
     free(status);
     return waits;
 }
