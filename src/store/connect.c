@@ -94,6 +94,7 @@ static int64_t try_until_ms(const struct hosts *hosts, size_t hosts_left, int64_
 void connection_open(struct connection *connection, int64_t deadline_ms)
 {
     size_t count = hosts_count(connection->hosts), first = hosts_first(connection->hosts);
+    enum item_reason before = connection->reason;
     char why[sizeof connection->last_failure] = "";
 
     connection->reason = REASON_NONE;
@@ -107,6 +108,9 @@ void connection_open(struct connection *connection, int64_t deadline_ms)
     }
     if (connection->pg == NULL) {
         connection->state = CONNECTION_CLOSED;
+        if (connection->reason == REASON_NONE && clock_now_ms() >= deadline_ms) {
+            connection->reason = before; /* the server had no time to say it again */
+        }
         connection_log_failure(connection, "connect to the database", why);
         metrics_count(METRICS_CONNECT_FAILURES);
         return;
