@@ -222,7 +222,7 @@ static void upserts_and_deletes_in_opposite_orders_all_get_through(void **state)
 {
     /* More connections than by default: each is a transaction that could wait for another. That none waits
      * for one that waits for it is batch_test's. */
-    static const char *const settings[] = {"INCIDENTS_CONNECTIONS=8", "INCIDENTS_BATCH_MAX=8", NULL};
+    static const char *const settings[] = {"INCIDENTS_DB_POOL_SIZE=8", "INCIDENTS_BATCH_MAX=8", NULL};
 
     (void)state;
     site_stop_worker(&site);

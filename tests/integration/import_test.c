@@ -555,7 +555,7 @@ static void an_interrupted_import_says_how_to_go_on(void **state)
     (void)state;
     forget_all();
     path = write_many();
-    pid = start_many(path, log, "INCIDENTS_DEADLINE_MS=60000", &holder);
+    pid = start_many(path, log, "INCIDENTS_REQUEST_TIMEOUT_MS=60000", &holder);
     assert_int_equal(kill(pid, SIGINT), 0);
     clock_sleep_ms(1000);
     site_let_go(holder);
@@ -586,7 +586,7 @@ static void a_database_that_goes_away_is_waited_for(void **state)
     (void)state;
     forget_all();
     path = write_many();
-    pid = start_many(path, log, "INCIDENTS_DEADLINE_MS=1000", &holder);
+    pid = start_many(path, log, "INCIDENTS_REQUEST_TIMEOUT_MS=1000", &holder);
     site_stop_postgres(&site, SIGINT);
     PQfinish(holder);
     free(await_in_file(log, "trying again")); /* what was under way is past its deadline */
@@ -609,7 +609,7 @@ static void what_is_sent_again_keeps_its_order(void **state)
     char url[SITE_PATH_MAX + 16];
     const char *path = path_of("order"), *log = path_of("import.log");
     const char *const argv[] = {site.control, "import", path, NULL};
-    const char *const environment[] = {url, "INCIDENTS_DEADLINE_MS=1000", NULL};
+    const char *const environment[] = {url, "INCIDENTS_REQUEST_TIMEOUT_MS=1000", NULL};
     FILE *file = fopen(path, "we");
     PGconn *holder;
     char *text;
@@ -649,7 +649,7 @@ static void a_token_that_is_ended_ends_the_import(void **state)
     (void)state;
     forget_all();
     path = write_many();
-    pid = start_many(path, log, "INCIDENTS_DEADLINE_MS=60000", &holder);
+    pid = start_many(path, log, "INCIDENTS_REQUEST_TIMEOUT_MS=60000", &holder);
     (void)site_query(&site,
                      "UPDATE intake.api_token SET revoked_at = now() WHERE label = 'incidentctl import'");
     site_let_go(holder);

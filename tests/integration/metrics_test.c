@@ -19,8 +19,8 @@ static struct site site;
 
 /* Of this process alone: who has the same token counts in the same memory. */
 static char token[64], setting[96], authorization[80];
-static const char *const settings[] = {setting, "INCIDENTS_DEADLINE_MS=3000", NULL};
-static const char *const patient[] = {setting, "INCIDENTS_DEADLINE_MS=50000", NULL};
+static const char *const settings[] = {setting, "INCIDENTS_REQUEST_TIMEOUT_MS=3000", NULL};
+static const char *const patient[] = {setting, "INCIDENTS_REQUEST_TIMEOUT_MS=50000", NULL};
 
 static const struct call scrape = {.verb = "GET", .path = "metrics", .authorization = authorization};
 

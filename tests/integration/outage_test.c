@@ -22,9 +22,9 @@ static struct site site;
  * what a quiet machine takes that a busy one could break it. */
 enum { DEADLINE_MS = 1500, PATIENT_MS = 10000, SANITY_MS = 30000 };
 
-static const char *const short_deadline[] = {"INCIDENTS_DEADLINE_MS=1500", NULL};
-static const char *const patient[] = {"INCIDENTS_DEADLINE_MS=10000", NULL};
-static const char *const long_deadline[] = {"INCIDENTS_DEADLINE_MS=50000", NULL};
+static const char *const short_deadline[] = {"INCIDENTS_REQUEST_TIMEOUT_MS=1500", NULL};
+static const char *const patient[] = {"INCIDENTS_REQUEST_TIMEOUT_MS=10000", NULL};
+static const char *const long_deadline[] = {"INCIDENTS_REQUEST_TIMEOUT_MS=50000", NULL};
 
 /* Sends an upsert of that incident; the status. */
 static int upsert(const char *id)
@@ -300,8 +300,8 @@ static void send_to_full(struct crowd_member *member)
 
 static void a_full_queue_refuses_at_once_and_says_when_to_come_again(void **state)
 {
-    static const char *const settings[] = {"INCIDENTS_CONNECTIONS=1", "INCIDENTS_QUEUE_MAX=4",
-                                           "INCIDENTS_DEADLINE_MS=30000", NULL};
+    static const char *const settings[] = {"INCIDENTS_DB_POOL_SIZE=1", "INCIDENTS_QUEUE_MAX=4",
+                                           "INCIDENTS_REQUEST_TIMEOUT_MS=30000", NULL};
     int64_t give_up_ms;
     struct tally tally = {0};
     struct crowd *first, *others;

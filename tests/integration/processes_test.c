@@ -25,8 +25,8 @@ static struct site site;
 
 /* Of this process alone: who has the same token counts in the same memory. */
 static char metrics_token[64], metrics_setting[96], metrics_authorization[80];
-static const char *const settings[] = {"INCIDENTS_PROCESSES=3", "INCIDENTS_CONNECTIONS=1",
-                                       "INCIDENTS_DEADLINE_MS=50000", metrics_setting, NULL};
+static const char *const settings[] = {"INCIDENTS_PROCESSES=3", "INCIDENTS_DB_POOL_SIZE=1",
+                                       "INCIDENTS_REQUEST_TIMEOUT_MS=50000", metrics_setting, NULL};
 
 /* ---- Looking at processes ---- */
 

@@ -49,15 +49,17 @@ static void a_wrong_setting_is_named(void **state)
         "INCIDENTS_BODY_LIMIT=1023",
         "INCIDENTS_BODY_LIMIT=1m",
         "INCIDENTS_BODY_TIMEOUT_MS=99",
-        "INCIDENTS_DEADLINE_MS=-5",
-        "INCIDENTS_DEADLINE_MS= 5000",
+        "INCIDENTS_REQUEST_TIMEOUT_MS=-5",
+        "INCIDENTS_REQUEST_TIMEOUT_MS= 5000",
         "INCIDENTS_PROCESSES=0",
         "INCIDENTS_PROCESSES=65",
         "INCIDENTS_PROCESSES=99999999999999999999",
-        "INCIDENTS_CONNECTIONS=two",
+        "INCIDENTS_DB_POOL_SIZE=two",
         "INCIDENTS_BATCH_MAX=1001",
         "INCIDENTS_QUEUE_MAX=0x10",
-        "INCIDENTS_CONNECTION=4",
+        "INCIDENTS_DB_POOL_SIZ=4",
+        "INCIDENTS_CONNECTIONS=4",
+        "INCIDENTS_DEADLINE_MS=5000",
         "INCIDENTS_THREADS=2",
         "INCIDENTS_LOG=log",
         "INCIDENTS_LOG_FORMAT=xml",
@@ -85,13 +87,13 @@ static void a_wrong_line_of_the_file_is_named(void **state)
         const char *text;
         const char *names;
     } cases[] = {
-        {"# fine\n\nINCIDENTS_CONNECTIONS=4\nnonsense\n", "line 4: it is not of the form NAME=value"},
+        {"# fine\n\nINCIDENTS_DB_POOL_SIZE=4\nnonsense\n", "line 4: it is not of the form NAME=value"},
         {"INCIDENTS_COLOUR=red\n", "line 1: INCIDENTS_COLOUR is not a setting\n"},
-        {"INCIDENTS_CONNECTION=4\n",
-         "INCIDENTS_CONNECTION is not a setting; did you mean INCIDENTS_CONNECTIONS?\n"},
-        {"INCIDENT_CONNECTIONS=4\n",
-         "INCIDENT_CONNECTIONS is not a setting; did you mean INCIDENTS_CONNECTIONS?\n"},
-        {"CONNECTIONS=4\n", "CONNECTIONS is not a setting; did you mean INCIDENTS_CONNECTIONS?\n"},
+        {"INCIDENTS_DB_POOL_SIZ=4\n",
+         "INCIDENTS_DB_POOL_SIZ is not a setting; did you mean INCIDENTS_DB_POOL_SIZE?\n"},
+        {"INCIDENT_DB_POOL_SIZE=4\n",
+         "INCIDENT_DB_POOL_SIZE is not a setting; did you mean INCIDENTS_DB_POOL_SIZE?\n"},
+        {"DB_POOL_SIZE=4\n", "DB_POOL_SIZE is not a setting; did you mean INCIDENTS_DB_POOL_SIZE?\n"},
         {"\nDATABASE_URI=x\n", "line 2: DATABASE_URI is not a setting; did you mean DATABASE_URL?\n"},
         {"PGHOTS=/tmp\n", "PGHOTS is not a setting; did you mean PGHOST?\n"},
         {"INCIDENTS_CGI_PERSIST_MS=60000\n", "line 1: INCIDENTS_CGI_PERSIST_MS is no longer a setting: plain "
@@ -99,14 +101,18 @@ static void a_wrong_line_of_the_file_is_named(void **state)
         {"\nINCIDENTS_THREADS=2\n",
          "line 2: INCIDENTS_THREADS is no longer a setting: a worker is one thread, and "
          "INCIDENTS_PROCESSES says how many workers there are\n"},
+        {"\nINCIDENTS_CONNECTIONS=2\n", "line 2: INCIDENTS_CONNECTIONS is no longer a setting: it is called "
+                                        "INCIDENTS_DB_POOL_SIZE now\n"},
+        {"INCIDENTS_DEADLINE_MS=8000\n", "line 1: INCIDENTS_DEADLINE_MS is no longer a setting: it is called "
+                                         "INCIDENTS_REQUEST_TIMEOUT_MS now\n"},
         {"PATH=/tmp\n", "line 1: PATH is not a setting\n"},
-        {"incidents_connections=4\n",
-         "line 1: incidents_connections is not a setting; did you mean INCIDENTS_CONNECTIONS?\n"},
+        {"incidents_db_pool_size=4\n",
+         "line 1: incidents_db_pool_size is not a setting; did you mean INCIDENTS_DB_POOL_SIZE?\n"},
         {"export DATABASE_URL=x\n",
          "line 1: what stands before = is not the name of a setting; there must be no space"},
-        {"INCIDENTS_CONNECTIONS=2\nINCIDENTS_CONNECTIONS=4\n",
-         "line 2: INCIDENTS_CONNECTIONS stands in line 1 already"},
-        {"#\nINCIDENTS_CONNECTIONS=many\n", "line 2: INCIDENTS_CONNECTIONS must be a whole number"},
+        {"INCIDENTS_DB_POOL_SIZE=2\nINCIDENTS_DB_POOL_SIZE=4\n",
+         "line 2: INCIDENTS_DB_POOL_SIZE stands in line 1 already"},
+        {"#\nINCIDENTS_DB_POOL_SIZE=many\n", "line 2: INCIDENTS_DB_POOL_SIZE must be a whole number"},
         {"\nINCIDENTS_LOG_FORMAT=xml\n", "line 2: INCIDENTS_LOG_FORMAT must be text or json"},
         {"\nDATABASE_URL=postgresql://[\n", "line 2: DATABASE_URL is not a PostgreSQL"},
     };
@@ -145,18 +151,19 @@ static void every_variable_of_libpq_may_stand_in_the_file(void **state)
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
         (void)snprintf(text + strlen(text), sizeof text - strlen(text), "%s=\n", others[i]);
     }
-    (void)snprintf(text + strlen(text), sizeof text - strlen(text), "INCIDENTS_DEADLINE_MS=200\n");
+    (void)snprintf(text + strlen(text), sizeof text - strlen(text), "INCIDENTS_REQUEST_TIMEOUT_MS=200\n");
     outcome = check_with(write_file(text), NULL);
     assert_null(strstr(outcome->err, "line "));
-    assert_non_null(strstr(outcome->out, "INCIDENTS_DEADLINE_MS=200"));
+    assert_non_null(strstr(outcome->out, "INCIDENTS_REQUEST_TIMEOUT_MS=200"));
 }
 
 /* The environment's names are named too, with what was meant, or what has become of them. */
 static void a_misspelt_name_in_the_environment_is_named(void **state)
 {
     (void)state;
-    assert_non_null(strstr(check_with("INCIDENTS_DEADLINE=5000", NULL)->err,
-                           "INCIDENTS_DEADLINE is not a setting; did you mean INCIDENTS_DEADLINE_MS?"));
+    assert_non_null(
+        strstr(check_with("INCIDENTS_REQUEST_TIMEOUT=5000", NULL)->err,
+               "INCIDENTS_REQUEST_TIMEOUT is not a setting; did you mean INCIDENTS_REQUEST_TIMEOUT_MS?"));
     assert_non_null(
         strstr(check_with("INCIDENTS_FLAVOUR=5000", NULL)->err, "INCIDENTS_FLAVOUR is not a setting\n"));
     assert_non_null(strstr(check_with("INCIDENTS_CGI_PERSIST_MS=0", NULL)->err,
@@ -164,6 +171,12 @@ static void a_misspelt_name_in_the_environment_is_named(void **state)
     assert_non_null(
         strstr(check_with("INCIDENTS_THREADS=2", NULL)->err,
                "INCIDENTS_THREADS is no longer a setting: a worker is one thread, and INCIDENTS_PROCESSES"));
+    assert_non_null(
+        strstr(check_with("INCIDENTS_CONNECTIONS=2", NULL)->err,
+               "INCIDENTS_CONNECTIONS is no longer a setting: it is called INCIDENTS_DB_POOL_SIZE now\n"));
+    assert_non_null(strstr(
+        check_with("INCIDENTS_DEADLINE_MS=8000", NULL)->err,
+        "INCIDENTS_DEADLINE_MS is no longer a setting: it is called INCIDENTS_REQUEST_TIMEOUT_MS now\n"));
 }
 
 static void check_shows_the_settings_and_whether_the_database_is_ready(void **state)
@@ -174,16 +187,16 @@ static void check_shows_the_settings_and_whether_the_database_is_ready(void **st
     (void)state;
     (void)snprintf(text, sizeof text,
                    "# a comment\r\nPGHOST='%s'\r\nPGDATABASE=\"incidents\"\nPGUSER=incidents_fcgi\n"
-                   "INCIDENTS_CONNECTIONS=7\nINCIDENTS_BATCH_MAX=5",
+                   "INCIDENTS_DB_POOL_SIZE=7\nINCIDENTS_BATCH_MAX=5",
                    site.directory);
     outcome = check_with(write_file(text), "INCIDENTS_BATCH_MAX=6"); /* the environment wins */
     assert_int_equal(outcome->status, 0);
-    assert_non_null(strstr(outcome->out, "INCIDENTS_CONNECTIONS=7"));
+    assert_non_null(strstr(outcome->out, "INCIDENTS_DB_POOL_SIZE=7"));
     assert_non_null(strstr(outcome->out, "INCIDENTS_BATCH_MAX=6"));
     assert_non_null(strstr(outcome->out, "database: ready"));
 
-    outcome =
-        check_with("DATABASE_URL=postgresql://u:s3cret@/x?host=/nonexistent", "INCIDENTS_DEADLINE_MS=200");
+    outcome = check_with("DATABASE_URL=postgresql://u:s3cret@/x?host=/nonexistent",
+                         "INCIDENTS_REQUEST_TIMEOUT_MS=200");
     assert_int_equal(outcome->status, 1);
     assert_non_null(strstr(outcome->out, "NOT ready"));
     assert_null(strstr(outcome->out, "s3cret"));
@@ -211,14 +224,14 @@ static void a_cgi_program_with_a_wrong_setting_answers_500_and_logs_its_name(voi
 {
     const char *const argv[] = {site.program, NULL};
     static const char *const environment[] = {"GATEWAY_INTERFACE=CGI/1.1", "REQUEST_METHOD=GET",
-                                              "PATH_INFO=/healthz", "INCIDENTS_CONNECTIONS=none", NULL};
+                                              "PATH_INFO=/healthz", "INCIDENTS_DB_POOL_SIZE=none", NULL};
     const struct outcome *outcome = process_run_bare(argv, environment, NULL, 0);
 
     (void)state;
     assert_int_equal(strncmp(outcome->out, "Status: 500 ", 12), 0);
     assert_non_null(strstr(outcome->out, "\"error\":\"internal_error\""));
-    assert_null(strstr(outcome->out, "INCIDENTS_CONNECTIONS"));
-    assert_non_null(strstr(outcome->err, "INCIDENTS_CONNECTIONS"));
+    assert_null(strstr(outcome->out, "INCIDENTS_DB_POOL_SIZE"));
+    assert_non_null(strstr(outcome->err, "INCIDENTS_DB_POOL_SIZE"));
 }
 
 /* RFC 3875 section 4.4: the words of a query string without '=' arrive as arguments. */
@@ -365,9 +378,9 @@ static void a_get_without_a_length_does_not_wait_for_the_input(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
-        expect_answer_with_open_input("GET", lengths[i], "INCIDENTS_CONNECTIONS=2", "Status: 200 ");
-        expect_answer_with_open_input("HEAD", lengths[i], "INCIDENTS_CONNECTIONS=2", "Status: 200 ");
-        expect_answer_with_open_input("GET", lengths[i], "INCIDENTS_CONNECTIONS=many", "Status: 500 ");
+        expect_answer_with_open_input("GET", lengths[i], "INCIDENTS_DB_POOL_SIZE=2", "Status: 200 ");
+        expect_answer_with_open_input("HEAD", lengths[i], "INCIDENTS_DB_POOL_SIZE=2", "Status: 200 ");
+        expect_answer_with_open_input("GET", lengths[i], "INCIDENTS_DB_POOL_SIZE=many", "Status: 500 ");
     }
 }
 

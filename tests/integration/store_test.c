@@ -278,7 +278,7 @@ static void await_no_connection(void)
 static struct settings settings_for(int connections)
 {
     struct settings settings = {
-        .deadline_ms = 20000, .connections = connections, .batch_max = 64, .queue_max = 1000};
+        .request_timeout_ms = 20000, .db_pool_size = connections, .batch_max = 64, .queue_max = 1000};
 
     (void)snprintf(settings.database_url, sizeof settings.database_url, "%s", site.worker_url);
     return settings;
@@ -737,7 +737,7 @@ static void a_full_queue_refuses_at_once_and_keeps_what_it_has(void **state)
 
     (void)state;
     settings.queue_max = 4;
-    settings.deadline_ms = 2 * SANITY_MS;
+    settings.request_timeout_ms = 2 * SANITY_MS;
     store = start_behind_gate(&settings);
     queue_upserts(store, "queued", 4);
     refused = send_upsert(store, "refused", "n");
@@ -757,7 +757,7 @@ static void whoever_waits_past_the_deadline_is_not_stored_later(void **state)
     struct store_thread *store;
 
     (void)state;
-    settings.deadline_ms = 3000; /* in which a busy machine opens a connection and sends the first */
+    settings.request_timeout_ms = 3000; /* in which a busy machine opens a connection and sends the first */
     store = start_behind_gate(&settings);
     send_upserts(store, "late", 8);
     await_all();
@@ -779,7 +779,7 @@ static void one_slow_item_does_not_take_the_others_along(void **state)
     struct store_thread *store;
 
     (void)state;
-    settings.deadline_ms = 8000; /* forty transactions, one after the other, on a busy machine */
+    settings.request_timeout_ms = 8000; /* forty transactions, one after the other, on a busy machine */
     store = start_behind_gate(&settings);
     open_gate("gate0");
     await_all();
@@ -806,7 +806,7 @@ static void several_slow_items_do_not_take_the_others_along(int connections, int
     struct store_thread *store;
     PGconn *locker;
 
-    settings.deadline_ms = 15000; /* some turns of half a second each, on a busy machine */
+    settings.request_timeout_ms = 15000; /* some turns of half a second each, on a busy machine */
     store = start_store(store_thread_start, &settings);
     send_upserts(store, "slow", (size_t)slow);
     await_all();
@@ -854,7 +854,7 @@ static void whoever_gives_up_at_a_lock_ends(void **state)
     struct request *request;
 
     (void)state;
-    settings.deadline_ms =
+    settings.request_timeout_ms =
         5500; /* a tenth of it is longer than lock_timeout: the last attempt is no timeout of ours */
     store = start_store(store_thread_start, &settings);
     single = start_store(store_thread_start_single, &settings);
@@ -1016,7 +1016,7 @@ static void a_batch_that_was_given_up_is_never_stored(void **state)
 
     (void)state;
     start_logging(path, sizeof path);
-    settings.deadline_ms = 4000;
+    settings.request_timeout_ms = 4000;
     store = start_store(store_thread_start, &settings);
     assert_int_equal(await(send_upsert(store, "given up", "v0")), ITEM_CREATED);
     session = session_of_the_store();
@@ -1058,7 +1058,7 @@ static void a_database_that_stood_still_is_found_again(int connections)
     struct settings settings = settings_for(connections);
     struct store_thread *store;
 
-    settings.deadline_ms = 3000;
+    settings.request_timeout_ms = 3000;
     store = start_store(store_thread_start, &settings);
     assert_int_equal(await(send_upsert(store, "before", "n")), ITEM_CREATED);
     site_pause_postgres(&site);
@@ -1109,7 +1109,7 @@ static void a_silent_server_leaves_the_next_one_its_share_of_the_time(void **sta
         struct settings settings = settings_for(1);
         struct store_thread *store;
 
-        settings.deadline_ms = 5000;
+        settings.request_timeout_ms = 5000;
         (void)snprintf(settings.database_url, sizeof settings.database_url,
                        "postgresql:///incidents?host=%s,%s&user=incidents_fcgi&connect_timeout=%s", directory,
                        site.directory, timeouts[i]);
@@ -1118,7 +1118,7 @@ static void a_silent_server_leaves_the_next_one_its_share_of_the_time(void **sta
         /* Away for longer than a deadline, so that nothing but a probe will find it. */
         site_stop_postgres(&site, SIGINT);
         assert_int_equal(await(send_upsert(store, "away", "n")), ITEM_UNAVAILABLE);
-        clock_sleep_ms(settings.deadline_ms);
+        clock_sleep_ms(settings.request_timeout_ms);
         site_start_postgres(&site, "-c fsync=off");
         await_return(store);
         stop_store(store);
@@ -1136,7 +1136,7 @@ static void a_host_that_has_failed_is_left_by_idle_connections_too(void **state)
     char before[64];
 
     (void)state;
-    settings.deadline_ms = 5000;
+    settings.request_timeout_ms = 5000;
     (void)snprintf(settings.database_url, sizeof settings.database_url,
                    "postgresql:///incidents?host=%s,%s/.&user=incidents_fcgi", site.directory,
                    site.directory);
@@ -1173,7 +1173,7 @@ static void a_large_request_to_a_database_that_stands_still_ends_in_time(void **
     struct buffer body;
 
     (void)state;
-    settings.deadline_ms = 3000;
+    settings.request_timeout_ms = 3000;
     store = start_store(store_thread_start, &settings);
     assert_int_equal(await(send_upsert(store, "first", "n")), ITEM_CREATED);
     assert_int_equal(await(send_upsert(store, "second", "n")), ITEM_CREATED); /* the statement is prepared */
@@ -1242,7 +1242,7 @@ static void a_request_that_comes_within_a_probe_is_sent_behind_it(void **state)
     struct store_thread *store;
 
     (void)state;
-    settings.deadline_ms = 10000;
+    settings.request_timeout_ms = 10000;
     store = start_store(store_thread_start, &settings);
     assert_int_equal(await(send_upsert(store, "before", "n")), ITEM_CREATED);
     site_pause_postgres(&site);
@@ -1273,7 +1273,7 @@ static void a_database_that_refuses_is_not_stormed(void **state)
     struct store_thread *store;
 
     (void)state;
-    settings.deadline_ms = SANITY_MS;
+    settings.request_timeout_ms = SANITY_MS;
     store = start_store(store_thread_start, &settings);
     (void)site_query(&site, "ALTER ROLE incidents_fcgi CONNECTION LIMIT 0"); /* 53300: try again */
     send_upserts(store, "storm", 100);
@@ -1399,7 +1399,7 @@ static void a_name_server_that_is_silent_keeps_nobody_past_the_deadline(void **s
     struct store_thread *store;
 
     (void)state;
-    settings.deadline_ms = 1000;
+    settings.request_timeout_ms = 1000;
     (void)snprintf(settings.database_url, sizeof settings.database_url,
                    "host=localhost port=1 dbname=incidents user=x");
     atomic_store(&names_are_silent, true);

@@ -17,7 +17,7 @@
 
 static struct site site;
 
-static const char *const settings[] = {"INCIDENTS_DEADLINE_MS=2000", NULL};
+static const char *const settings[] = {"INCIDENTS_REQUEST_TIMEOUT_MS=2000", NULL};
 
 #define SEND_AGAIN "; it is safe to send the request again"
 

@@ -38,7 +38,7 @@ static size_t text_len;
 
 static void start_worker(void)
 {
-    const char *const settings[] = {metrics_setting, "INCIDENTS_DEADLINE_MS=8000", log_setting, NULL};
+    const char *const settings[] = {metrics_setting, "INCIDENTS_REQUEST_TIMEOUT_MS=8000", log_setting, NULL};
 
     site_start_worker(&site, settings);
 }

@@ -344,10 +344,15 @@ static void keep_busy(struct crowd_member *member)
 
 static void start_worker(void)
 {
-    const char *settings[] = {
-        "INCIDENTS_CONNECTIONS=1", "INCIDENTS_DEADLINE_MS=400", "INCIDENTS_METRICS_TOKEN=" METRICS_TOKEN,
-        scarcity.environment[0],   scarcity.environment[1],     scarcity.environment[2],
-        scarcity.environment[3],   scarcity.environment[4],     NULL};
+    const char *settings[] = {"INCIDENTS_DB_POOL_SIZE=1",
+                              "INCIDENTS_REQUEST_TIMEOUT_MS=400",
+                              "INCIDENTS_METRICS_TOKEN=" METRICS_TOKEN,
+                              scarcity.environment[0],
+                              scarcity.environment[1],
+                              scarcity.environment[2],
+                              scarcity.environment[3],
+                              scarcity.environment[4],
+                              NULL};
 
     scarcity_end(&scarcity);
     site_start_worker(&site, settings);
@@ -504,7 +509,7 @@ static bool refuse_one_as_cgi(const struct trial *trial, long number, long many,
     /* HOME: where there is none, libpq has the C library look it up, and glibc 2.36 ends the program where it
      * has no memory to read nsswitch.conf. */
     const char *environment[SCARCITY_ENTRIES + 4] = {
-        "INCIDENTS_DEADLINE_MS=400", "INCIDENTS_METRICS_TOKEN=" METRICS_TOKEN, "HOME=/nonexistent"};
+        "INCIDENTS_REQUEST_TIMEOUT_MS=400", "INCIDENTS_METRICS_TOKEN=" METRICS_TOKEN, "HOME=/nonexistent"};
     struct answer answer;
     int64_t before_ms;
     long refused;

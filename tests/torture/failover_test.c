@@ -28,8 +28,8 @@ static struct site site;
 static struct cluster cluster;
 
 static const char read_write[] = "&target_session_attrs=read-write";
-static const char *const settings[] = {"INCIDENTS_DEADLINE_MS=1500", NULL};
-static const char *const patient[] = {"INCIDENTS_DEADLINE_MS=15000", NULL};
+static const char *const settings[] = {"INCIDENTS_REQUEST_TIMEOUT_MS=1500", NULL};
+static const char *const patient[] = {"INCIDENTS_REQUEST_TIMEOUT_MS=15000", NULL};
 
 static void note_slowest(int64_t *slowest_ms, int64_t recovery_ms)
 {

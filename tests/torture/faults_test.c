@@ -28,8 +28,8 @@ enum {
 
 static struct site site;
 
-static const char *const settings[] = {"INCIDENTS_DEADLINE_MS=1500", NULL};
-static const char *const patient[] = {"INCIDENTS_DEADLINE_MS=15000", NULL};
+static const char *const settings[] = {"INCIDENTS_REQUEST_TIMEOUT_MS=1500", NULL};
+static const char *const patient[] = {"INCIDENTS_REQUEST_TIMEOUT_MS=15000", NULL};
 
 /* As durable as Postgres is by itself, and small enough that it can be used up. No segment of the log is kept
  * for later: an orderly stop leaves next to nothing of it, however much was written. */

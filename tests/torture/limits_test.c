@@ -37,7 +37,7 @@ enum {
 static struct site site;
 static size_t descriptor_limit; /* of a worker that has one */
 
-static const char *const settings[] = {"INCIDENTS_CONNECTIONS=1", "INCIDENTS_DEADLINE_MS=1000", NULL};
+static const char *const settings[] = {"INCIDENTS_DB_POOL_SIZE=1", "INCIDENTS_REQUEST_TIMEOUT_MS=1000", NULL};
 
 /* ---- Helpers ---- */
 

@@ -68,11 +68,11 @@ static void command(const char *text)
 /* The worker anew, with that deadline for what follows. */
 static void restart_worker(int64_t new_deadline_ms)
 {
-    char setting[48];
+    char setting[64];
     const char *const settings[] = {setting, NULL};
 
     deadline_ms = new_deadline_ms;
-    (void)snprintf(setting, sizeof setting, "INCIDENTS_DEADLINE_MS=%lld", (long long)deadline_ms);
+    (void)snprintf(setting, sizeof setting, "INCIDENTS_REQUEST_TIMEOUT_MS=%lld", (long long)deadline_ms);
     site_stop_worker(&site);
     site_start_worker(&site, settings);
 }
