@@ -252,7 +252,7 @@ void attack_end(struct attack *attack, size_t refused)
     if (attack->straight && descriptors > attack->descriptors + TO_POSTGRES) {
         fail_msg("%s: %zu descriptors before, %zu after", attack->what, attack->descriptors, descriptors);
     }
-    if (torture_is_long() && growth > GROWTH_MAX_MIB) {
+    if (stress_is_long() && growth > GROWTH_MAX_MIB) {
         fail_msg("%s: the worker has grown by %.1f MiB", attack->what, growth);
     }
 }

@@ -88,7 +88,7 @@ void cluster_start(struct cluster *cluster, struct site *site)
     /* Then what a killed one shared goes with its directory. */
     (void)cluster_query(cluster, 0, "ALTER SYSTEM SET dynamic_shared_memory_type = mmap");
     /* What is killed here are processes, whose writes the kernel keeps. */
-    (void)cluster_query(cluster, 0, torture_is_long() ? "SELECT 1" : "ALTER SYSTEM SET fsync = off");
+    (void)cluster_query(cluster, 0, stress_is_long() ? "SELECT 1" : "ALTER SYSTEM SET fsync = off");
     site_stop_postgres(site, SIGINT);
     start_node(cluster, 0, "postgres", NULL);
     become_primary(cluster, 0);

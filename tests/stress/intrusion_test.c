@@ -120,7 +120,7 @@ static int compare_doubles(const void *one, const void *other)
  * more. */
 static void and_take_the_same_time(void **state)
 {
-    size_t count = (size_t)torture_amount(400, 20000);
+    size_t count = (size_t)stress_amount(400, 20000);
     double *took = calloc(ALIKE * count, sizeof *took), least = 1e9, most = 0;
 
     (void)state;

@@ -346,7 +346,7 @@ static bool hide(const struct hiding_case *c, enum hidden hidden)
 
 static void a_request_hidden_in_a_body_is_never_executed(void **state)
 {
-    size_t rounds = (size_t)torture_amount(1, 20), count = sizeof hiding_cases / sizeof hiding_cases[0];
+    size_t rounds = (size_t)stress_amount(1, 20), count = sizeof hiding_cases / sizeof hiding_cases[0];
     size_t refused = 0, lasted = 0;
     struct attack attack;
 
@@ -365,7 +365,7 @@ static void a_request_hidden_in_a_body_is_never_executed(void **state)
 static void each_of_many_pipelined_requests_gets_its_own_answer(void **state)
 {
     enum { IN_LINE = 50 };
-    int rounds = torture_amount(10, 200);
+    int rounds = stress_amount(10, 200);
     struct attack attack;
 
     (void)state;
@@ -405,7 +405,7 @@ static void each_of_many_pipelined_requests_gets_its_own_answer(void **state)
 
 static void a_body_cut_short_is_not_processed(void **state)
 {
-    size_t many = (size_t)torture_amount(300, 5000), at = 0, start;
+    size_t many = (size_t)stress_amount(300, 5000), at = 0, start;
     struct attack attack;
     struct buffer text;
 
@@ -506,7 +506,7 @@ static void what_nginx_lets_through_is_answered_and_all_else_refused(void **stat
         {"a query and headers of 7,000 bytes", 3, 7000, 0, 7000, 200},
         {"a query of 1 MB", 0, 0, 0, 1000000, 414},
     };
-    size_t rounds = (size_t)torture_amount(3, 100), count = sizeof cases / sizeof cases[0], refused = 0;
+    size_t rounds = (size_t)stress_amount(3, 100), count = sizeof cases / sizeof cases[0], refused = 0;
     struct attack attack;
 
     (void)state;
@@ -558,7 +558,7 @@ static void drip(const int *fds, size_t many, const char *start, int millisecond
 
 static void slow_through_nginx(const char *what, const char *start)
 {
-    size_t many = (size_t)torture_amount(100, CLIENTS_MAX), closed;
+    size_t many = (size_t)stress_amount(100, CLIENTS_MAX), closed;
     int fds[CLIENTS_MAX] = {0};
     struct attack attack;
 
@@ -566,7 +566,7 @@ static void slow_through_nginx(const char *what, const char *start)
     for (size_t i = 0; i < many; i++) {
         fds[i] = fastcgi_connect(site.nginx_socket);
     }
-    drip(fds, many, start, torture_amount(2000, 15000));
+    drip(fds, many, start, stress_amount(2000, 15000));
     closed = count_closed(fds, many);
     close_all(fds, many);
     attack_end(&attack, closed);
@@ -589,8 +589,8 @@ static void slow_senders_starve_nobody(void **state)
 
 static void slow_readers_starve_nobody(void **state)
 {
-    size_t many = (size_t)torture_amount(100, CLIENTS_MAX), closed;
-    int fds[CLIENTS_MAX] = {0}, rounds = torture_amount(40, 300);
+    size_t many = (size_t)stress_amount(100, CLIENTS_MAX), closed;
+    int fds[CLIENTS_MAX] = {0}, rounds = stress_amount(40, 300);
     struct attack attack;
     struct buffer text;
 
@@ -641,7 +641,7 @@ static void a_flood_of_bad_tokens_starves_nobody(void **state)
     (void)state;
     attack_begin(&attack, &site, "16 clients that guess tokens", GUESSERS, false);
     crowd = crowd_start(&site, GUESSERS, send_bad_tokens, refused);
-    clock_sleep_ms(torture_amount(2000, 15000));
+    clock_sleep_ms(stress_amount(2000, 15000));
     crowd_stop(crowd);
     crowd_join(crowd);
     for (size_t i = 0; i < GUESSERS; i++) {
@@ -769,7 +769,7 @@ static size_t count_to_worker(size_t before)
 
 static void slow_senders_behind_apache_hold_no_thread(void **state)
 {
-    size_t many = (size_t)torture_amount(50, CLIENTS_MAX), closed, at_worker;
+    size_t many = (size_t)stress_amount(50, CLIENTS_MAX), closed, at_worker;
     int fds[CLIENTS_MAX] = {0}, port = find_port();
     pid_t apache = start_apache(port, many);
     struct attack attack;
@@ -785,7 +785,7 @@ static void slow_senders_behind_apache_hold_no_thread(void **state)
         fds[i] = connect_to_port(port);
         assert_true(fds[i] >= 0);
     }
-    drip(fds, many, start, torture_amount(3000, 15000));
+    drip(fds, many, start, stress_amount(3000, 15000));
     for (int64_t give_up_ms = clock_now_ms() + PATIENCE_MS;
          (at_worker = count_to_worker(attack.descriptors)) < many / 2 && clock_now_ms() < give_up_ms;) {
         drip(fds, many, "", 200); /* Apache is not there yet */

@@ -168,7 +168,7 @@ static void restart_unasked_with_descriptors(size_t more)
 static void crowd_out(const char *what, const void *bytes, size_t len, bool good_ones_wait)
 {
     enum { SPARE = 6 };
-    const int watch_ms = torture_amount(1000, 5000);
+    const int watch_ms = stress_amount(1000, 5000);
     size_t many = PEERS_MAX;
     int fds[PEERS_MAX];
     int64_t recovery_ms;
@@ -572,7 +572,7 @@ static long worker_address_space_kib(void)
 static void many_large_bodies_and_little_memory_do_not_end_the_worker(void **state)
 {
     enum { CLIENTS = 24, MORE_KIB = 12 * 1024 };
-    struct storm storm = {.each = torture_amount(10, 200)};
+    struct storm storm = {.each = stress_amount(10, 200)};
     struct buffer body;
     char limit[32];
     int64_t recovery_ms;

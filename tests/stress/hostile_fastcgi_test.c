@@ -103,7 +103,7 @@ static void close_all(const int *fds, size_t count)
 /* Many send no more of a request than that part of its bytes. */
 static void stall(const char *what, double part)
 {
-    size_t many = (size_t)torture_amount(100, PEERS_MAX), closed;
+    size_t many = (size_t)stress_amount(100, PEERS_MAX), closed;
     struct attack attack;
     struct buffer bytes;
     int fds[PEERS_MAX] = {0};
@@ -128,7 +128,7 @@ static void peers_that_stall_hold_no_thread_and_are_given_up(void **state)
 {
     (void)state;
     stall("stalled in a record's header", 0.01);
-    if (torture_is_long()) {
+    if (stress_is_long()) {
         stall("stalled in the variables", 0.5);
         stall("stalled before the last byte", 0.999);
     }
@@ -144,13 +144,13 @@ static void trickle(const int *fds, const struct buffer *requests, size_t many)
                 assert_true(fastcgi_send(fds[i], requests[i].data + at, 1));
             }
         }
-        clock_sleep_ms(torture_amount(5, 30));
+        clock_sleep_ms(stress_amount(5, 30));
     }
 }
 
 static void peers_that_trickle_are_served_and_starve_nobody(void **state)
 {
-    size_t many = (size_t)torture_amount(100, PEERS_MAX), answered = 0;
+    size_t many = (size_t)stress_amount(100, PEERS_MAX), answered = 0;
     struct buffer requests[PEERS_MAX];
     struct attack attack;
     int fds[PEERS_MAX] = {0};
@@ -186,7 +186,7 @@ static void requests_that_never_end_hold_a_bounded_memory(void **state)
 {
     enum { PART = 900 * 1024, MEMORY_MAX_MIB = 200 };
     const struct fastcgi_request request = {.path = "incidents.upsert", .content_length = "1000000"};
-    size_t many = (size_t)torture_amount(100, PEERS_MAX), closed;
+    size_t many = (size_t)stress_amount(100, PEERS_MAX), closed;
     char *filling = calloc(1, PART);
     struct attack attack;
     struct buffer bytes;
@@ -213,7 +213,7 @@ static void requests_that_never_end_hold_a_bounded_memory(void **state)
     attack_end(&attack, closed);
     figures_row("the same, at its height|%zu|%zu|||||yes|%+.1f MiB|", many, closed, most);
     assert_true(closed > 0 && closed < many);
-    if (torture_is_long() && most > MEMORY_MAX_MIB) {
+    if (stress_is_long() && most > MEMORY_MAX_MIB) {
         fail_msg("%zu unfinished requests hold %.1f MiB", many, most);
     }
 }
@@ -221,7 +221,7 @@ static void requests_that_never_end_hold_a_bounded_memory(void **state)
 static void peers_that_ask_on_and_never_read_starve_nobody(void **state)
 {
     const struct fastcgi_request request = {.keep = true, .verb = "GET", .path = "healthz"};
-    size_t many = (size_t)torture_amount(100, PEERS_MAX), refused;
+    size_t many = (size_t)stress_amount(100, PEERS_MAX), refused;
     struct attack attack;
     struct buffer bytes;
     int fds[PEERS_MAX] = {0};
@@ -233,7 +233,7 @@ static void peers_that_ask_on_and_never_read_starve_nobody(void **state)
     for (size_t i = 0; i < many; i++) {
         fds[i] = fastcgi_connect(site.worker_socket);
     }
-    for (int round = 0; round < torture_amount(100, 1000); round++) {
+    for (int round = 0; round < stress_amount(100, 1000); round++) {
         for (size_t i = 0; i < many; i++) {
             (void)send(fds[i], bytes.data, bytes.len, MSG_DONTWAIT | MSG_NOSIGNAL);
         }
@@ -250,7 +250,7 @@ static void peers_that_send_on_behind_their_answer_starve_nobody(void **state)
 {
     const struct fastcgi_request request = {.verb = "GET", .path = "healthz"};
     static const char more[64 * 1024];
-    size_t many = (size_t)torture_amount(50, PEERS_MAX);
+    size_t many = (size_t)stress_amount(50, PEERS_MAX);
     struct attack attack;
     struct buffer bytes;
     int fds[PEERS_MAX] = {0};
@@ -267,7 +267,7 @@ static void peers_that_send_on_behind_their_answer_starve_nobody(void **state)
         assert_int_equal(fastcgi_receive(fds[i], PATIENCE_MS, &answer), FASTCGI_ANSWERED);
         answer_free(&answer);
     }
-    for (int round = 0; round < torture_amount(100, 5000); round++) {
+    for (int round = 0; round < stress_amount(100, 5000); round++) {
         for (size_t i = 0; i < many; i++) {
             (void)send(fds[i], more, sizeof more, MSG_DONTWAIT | MSG_NOSIGNAL);
         }
@@ -280,7 +280,7 @@ static void peers_that_send_on_behind_their_answer_starve_nobody(void **state)
 /* A request cut at each of its bytes by a peer that is gone the moment after. */
 static void a_connection_that_ends_at_any_byte_leaves_nothing_behind(void **state)
 {
-    size_t rounds = (size_t)torture_amount(10, 200);
+    size_t rounds = (size_t)stress_amount(10, 200);
     struct attack attack;
     struct buffer bytes;
 
@@ -365,7 +365,7 @@ static void a_record_full_of_names_is_refused(void **state)
 static void management_floods_are_cut_off(void **state)
 {
     static const int types[] = {FASTCGI_GET_VALUES, 77};
-    size_t many = (size_t)torture_amount(20, 1000), refused = 0;
+    size_t many = (size_t)stress_amount(20, 1000), refused = 0;
     struct attack attack;
 
     (void)state;
@@ -499,7 +499,7 @@ static void variables_have_a_bound_and_over_it_the_answer_is_413(void **state)
         {"a verb of 100,000 bytes", "REQUEST_METHOD", 1, 100000, 405},
         {"a length of 100,000 digits", "CONTENT_LENGTH", 1, 100000, 422},
     };
-    size_t rounds = (size_t)torture_amount(3, 50), count = sizeof cases / sizeof cases[0], refused = 0;
+    size_t rounds = (size_t)stress_amount(3, 50), count = sizeof cases / sizeof cases[0], refused = 0;
     struct attack attack;
 
     (void)state;

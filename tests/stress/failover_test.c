@@ -130,7 +130,7 @@ static size_t count_in_worker_log(const char *text)
 static void the_primary_is_killed_and_the_standby_promoted(void **state)
 {
     struct ledger *ledger = ledger_open(&site, CLIENTS, "killed", DEADLINE_MS);
-    int times = torture_amount(2, 10);
+    int times = stress_amount(2, 10);
     int64_t slowest_ms = 0;
 
     (void)state;
@@ -150,7 +150,7 @@ static void the_primary_is_killed_and_the_standby_promoted(void **state)
 static void the_primary_stands_still_and_the_standby_is_promoted(void **state)
 {
     struct ledger *ledger = ledger_open(&site, CLIENTS, "still", DEADLINE_MS);
-    int times = torture_amount(1, 6);
+    int times = stress_amount(1, 6);
     int64_t slowest_ms = 0;
 
     (void)state;

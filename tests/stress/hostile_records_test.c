@@ -417,7 +417,7 @@ static void check_what_is_stored(const struct generator *generator)
 static void records_at_random_fool_nobody(void **state)
 {
     struct generator generator = {.seed = chance_find_seed("HOSTILE_SEED")};
-    size_t count = (size_t)torture_amount(1500, 30000);
+    size_t count = (size_t)stress_amount(1500, 30000);
     struct attack attack;
 
     (void)state;

@@ -98,7 +98,7 @@ static void its_administration_costs_no_request(void **state)
 {
     static const char *const commands[] = {"RELOAD", "RECONNECT"};
     struct ledger *ledger = open_ledger("reconnected");
-    int times = torture_amount(3, 20);
+    int times = stress_amount(3, 20);
 
     (void)state;
     for (int i = 0; i < times; i++) {
@@ -112,7 +112,7 @@ static void its_administration_costs_no_request(void **state)
 static void a_pause_shorter_than_the_deadline_costs_no_request(void **state)
 {
     struct ledger *ledger = open_ledger("paused");
-    int times = torture_amount(1, 10);
+    int times = stress_amount(1, 10);
     int64_t slowest_ms = 0;
 
     (void)state;
@@ -129,7 +129,7 @@ static void a_pause_shorter_than_the_deadline_costs_no_request(void **state)
 static void a_pause_longer_than_the_deadline_is_got_over(void **state)
 {
     struct ledger *ledger;
-    int times = torture_amount(1, 5);
+    int times = stress_amount(1, 5);
     int64_t slowest_ms = 0;
 
     (void)state;
@@ -151,7 +151,7 @@ static void a_pause_longer_than_the_deadline_is_got_over(void **state)
 static void pgbouncer_is_killed(void **state)
 {
     struct ledger *ledger = open_ledger("pooler");
-    int times = torture_amount(2, 20);
+    int times = stress_amount(2, 20);
     int64_t slowest_ms = 0;
 
     (void)state;
@@ -167,7 +167,7 @@ static void pgbouncer_is_killed(void **state)
 static void postgres_behind_it_is_killed(void **state)
 {
     struct ledger *ledger = open_ledger("behind");
-    int times = torture_amount(1, 10);
+    int times = stress_amount(1, 10);
     int64_t slowest_ms = 0;
 
     (void)state;
@@ -184,7 +184,7 @@ static void postgres_behind_it_is_killed(void **state)
 static void postgres_behind_it_stands_still_for_longer_than_the_deadline(void **state)
 {
     struct ledger *ledger = open_ledger("still");
-    int times = torture_amount(1, 5);
+    int times = stress_amount(1, 5);
     int64_t slowest_ms = 0;
 
     (void)state;
@@ -203,7 +203,7 @@ static void postgres_behind_it_stands_still_for_longer_than_the_deadline(void **
 static void a_session_behind_it_stands_still_for_longer_than_the_deadline(void **state)
 {
     struct ledger *ledger = open_ledger("session");
-    int times = torture_amount(2, 50);
+    int times = stress_amount(2, 50);
     int64_t slowest_ms = 0;
 
     (void)state;
@@ -224,7 +224,7 @@ static void a_session_behind_it_stands_still_for_longer_than_the_deadline(void *
 static void sessions_behind_it_are_terminated(void **state)
 {
     struct ledger *ledger = open_ledger("terminated");
-    int times = torture_amount(30, 300), terminated = 0;
+    int times = stress_amount(30, 300), terminated = 0;
     int64_t slowest_ms = 0;
 
     (void)state;

@@ -445,7 +445,7 @@ static void a_request_to_the_worker_survives_each_allocation_refused(void **stat
     await_service();
     assert_int_equal(atomic_load(&scarcity.shared->libfcgi), 0); /* a request asks for none */
     for (size_t i = 0; i < TRIALS; i++) {
-        refuse_each(&trials[i], 1, torture_amount(17, 1));
+        refuse_each(&trials[i], 1, stress_amount(17, 1));
     }
 }
 
@@ -456,7 +456,7 @@ static void a_request_to_the_worker_survives_all_memory_gone(void **state)
     (void)state;
     for (size_t i = 0; i < TRIALS; i++) {
         bool needs_least = strcmp(trials[i].name, "healthz") == 0;
-        long refused = refuse_each(&trials[i], LONG_MAX, needs_least ? 1 : torture_amount(83, 5));
+        long refused = refuse_each(&trials[i], LONG_MAX, needs_least ? 1 : stress_amount(83, 5));
 
         assert_true(!needs_least || refused > 0);
     }
@@ -468,7 +468,7 @@ static void the_worker_survives_whatever_little_memory_is_left(void **state)
     enum { LEFT_MAX = 64 * 1024 };
     static struct truth truth;
     const struct trial *trial = &trials[0];
-    const long step = torture_amount(4096, 64);
+    const long step = stress_amount(4096, 64);
     struct tally tally = {0};
 
     (void)state;
@@ -574,7 +574,7 @@ static void plain_cgi_survives_each_allocation_refused(void **state)
     (void)state;
     for (size_t i = 0; i < TRIALS; i++) {
         if (!trials[i].is_apart) {
-            refuse_each_as_cgi(&trials[i], 1, torture_amount(151, 1));
+            refuse_each_as_cgi(&trials[i], 1, stress_amount(151, 1));
         }
     }
 }
@@ -584,7 +584,7 @@ static void plain_cgi_survives_all_memory_gone(void **state)
     (void)state;
     for (size_t i = 0; i < TRIALS; i++) {
         if (!trials[i].is_apart) {
-            refuse_each_as_cgi(&trials[i], LONG_MAX, torture_amount(293, 7));
+            refuse_each_as_cgi(&trials[i], LONG_MAX, stress_amount(293, 7));
         }
     }
 }

@@ -57,7 +57,7 @@ static void close_ledger(struct ledger *ledger, const char *what, int times, int
 static void postgres_is_killed(void **state)
 {
     struct ledger *ledger = open_ledger("killed");
-    int times = torture_amount(3, 20);
+    int times = stress_amount(3, 20);
     int64_t slowest_ms = 0;
 
     (void)state;
@@ -75,7 +75,7 @@ static void postgres_is_killed(void **state)
 static void postgres_stops_in_an_orderly_way(void **state)
 {
     struct ledger *ledger = open_ledger("stopped");
-    int times = torture_amount(1, 10);
+    int times = stress_amount(1, 10);
     int64_t slowest_ms = 0;
 
     (void)state;
@@ -91,7 +91,7 @@ static void postgres_stops_in_an_orderly_way(void **state)
 static void sessions_are_terminated_at_random(void **state)
 {
     struct ledger *ledger = open_ledger("terminated");
-    int times = torture_amount(60, 500), terminated = 0;
+    int times = stress_amount(60, 500), terminated = 0;
     struct ledger_figures figures;
     unsigned seed = 6;
 
@@ -110,7 +110,7 @@ static void sessions_are_terminated_at_random(void **state)
 static void postgres_stands_still_for_longer_than_the_deadline(void **state)
 {
     struct ledger *ledger = open_ledger("still");
-    int times = torture_amount(1, 10);
+    int times = stress_amount(1, 10);
     int64_t slowest_ms = 0;
 
     (void)state;
@@ -129,7 +129,7 @@ static void postgres_stands_still_for_longer_than_the_deadline(void **state)
 static void a_session_stands_still_for_longer_than_the_deadline(void **state)
 {
     struct ledger *ledger = open_ledger("session");
-    int times = torture_amount(4, 50);
+    int times = stress_amount(4, 50);
     int64_t slowest_ms = 0;
 
     (void)state;
@@ -148,7 +148,7 @@ static void a_session_stands_still_for_longer_than_the_deadline(void **state)
 static void the_worker_is_killed(void **state)
 {
     struct ledger *ledger = open_ledger("worker");
-    int times = torture_amount(3, 20);
+    int times = stress_amount(3, 20);
     int64_t slowest_ms = 0;
 
     (void)state;
@@ -164,7 +164,7 @@ static void the_worker_is_killed(void **state)
 static void nginx_is_reloaded(void **state)
 {
     struct ledger *ledger;
-    int times = torture_amount(3, 20);
+    int times = stress_amount(3, 20);
     struct ledger_figures figures;
 
     (void)state;
@@ -188,7 +188,7 @@ static void connections_are_used_up(void **state)
 {
     struct ledger *ledger;
     PGconn *others[32];
-    int times = torture_amount(1, 5), count;
+    int times = stress_amount(1, 5), count;
     int64_t slowest_ms = 0;
 
     (void)state;
@@ -221,7 +221,7 @@ static void connections_are_used_up(void **state)
 static void a_row_is_locked(void **state)
 {
     struct ledger *ledger = open_ledger("row");
-    int times = torture_amount(1, 5);
+    int times = stress_amount(1, 5);
     struct ledger_figures figures;
 
     (void)state;
@@ -248,7 +248,7 @@ static void a_row_is_locked(void **state)
 static void the_table_is_locked(void **state)
 {
     struct ledger *ledger = open_ledger("table");
-    int times = torture_amount(1, 5);
+    int times = stress_amount(1, 5);
     int64_t slowest_ms = 0;
 
     (void)state;
@@ -291,7 +291,7 @@ static void run_as_owner(const char *sql)
 static void a_migration_runs(void **state)
 {
     struct ledger *ledger = open_ledger("migrated");
-    int times = torture_amount(2, 10);
+    int times = stress_amount(2, 10);
     int64_t slowest_ms = 0;
 
     (void)state;
@@ -412,7 +412,7 @@ static void move_back(const char *data)
 
 static void the_disk_is_full(void **state)
 {
-    int times = torture_amount(1, 5);
+    int times = stress_amount(1, 5);
     char data[128], ballast[160];
     struct ledger *ledger;
     int64_t slowest_ms = 0;

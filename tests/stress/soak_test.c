@@ -172,10 +172,10 @@ static void send_all_kinds(struct crowd_member *member)
         if (i % VANISH_EVERY == VANISH_EVERY - 1) {
             vanish(member, i / VANISH_EVERY);
             (void)atomic_fetch_add(&load->vanished, 1);
-        } else if (torture_is_long() && i % LARGE_EVERY == LARGE_EVERY - 2) {
+        } else if (stress_is_long() && i % LARGE_EVERY == LARGE_EVERY - 2) {
             send_large(member, BODY_LIMIT - i % 1000, 200);
             (void)atomic_fetch_add(&load->large, 1);
-        } else if (torture_is_long() && i % OVERSIZE_EVERY == OVERSIZE_EVERY - 3) {
+        } else if (stress_is_long() && i % OVERSIZE_EVERY == OVERSIZE_EVERY - 3) {
             send_large(member, BODY_LIMIT + 1, 413);
             (void)atomic_fetch_add(&load->oversize, 1);
         } else {
@@ -253,7 +253,7 @@ static void two_hours_of_requests_leave_the_worker_as_large_as_it_was(void **sta
 {
     static struct sample samples[SAMPLES];
     struct load warm = {.total = REQUESTS_WARM, .name = "warm"};
-    struct load load = {.total = (size_t)torture_amount(REQUESTS_SHORT, REQUESTS_LONG), .name = "soak"};
+    struct load load = {.total = (size_t)stress_amount(REQUESTS_SHORT, REQUESTS_LONG), .name = "soak"};
     char *filling = malloc(2 * BODY_LIMIT);
     struct sample second, last;
     struct crowd *crowd;
@@ -263,7 +263,7 @@ static void two_hours_of_requests_leave_the_worker_as_large_as_it_was(void **sta
     memset(filling, 'x', 2 * BODY_LIMIT);
     warm.filling = load.filling = filling;
     crowd_run(&site, CLIENTS, send_all_kinds, &warm);
-    if (torture_is_long()) {
+    if (stress_is_long()) {
         crowd_run(&site, CLIENTS, warm_up, &load);
     }
     crowd = crowd_start(&site, CLIENTS, send_all_kinds, &load);

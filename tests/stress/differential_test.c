@@ -575,7 +575,7 @@ static void add_text(void *context, struct slice text)
 
 static void json_is_judged_as_jsonb_does_but_for_what_is_known(void **state)
 {
-    size_t count = (size_t)torture_amount(30000, 2000000);
+    size_t count = (size_t)stress_amount(30000, 2000000);
     struct batch batch;
     struct buffer text;
 
@@ -870,7 +870,7 @@ static void put_body(struct buffer *out, size_t n)
 
 static void what_is_read_jsonb_keeps_to_the_last_digit(void **state)
 {
-    size_t count = (size_t)torture_amount(10000, 500000);
+    size_t count = (size_t)stress_amount(10000, 500000);
     struct operations *operations = calloc(1, sizeof *operations);
     struct buffer body;
 
@@ -1123,7 +1123,7 @@ static void compare_timestamp(struct slice text, const char *answer)
 
 static void timestamps_are_the_instants_that_postgres_reads_but_for_what_is_known(void **state)
 {
-    size_t count = (size_t)torture_amount(30000, 2000000);
+    size_t count = (size_t)stress_amount(30000, 2000000);
     struct batch batch;
     struct buffer text;
 
@@ -1195,7 +1195,7 @@ static void compare_day(struct slice text, const char *answer)
  * number behind the year, of which a week date has three digits too, week and day. */
 static void compare_days(const char *heading, const char *judge, bool is_week, size_t last)
 {
-    size_t step = (size_t)torture_amount(97, 1);
+    size_t step = (size_t)stress_amount(97, 1);
     struct batch batch;
     char text[32];
 
