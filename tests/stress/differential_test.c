@@ -18,7 +18,7 @@
 
 #include "cases/json_texts.h"
 #include "cases/timestamps.h"
-#include "harness/chance.h"
+#include "harness/prng.h"
 #include "harness/figures.h"
 #include "harness/site.h"
 #include "model/json.h"
@@ -151,13 +151,13 @@ static void put(struct buffer *out, const char *text)
     buffer_append_text(out, text);
 }
 
-#define PICK(from) ((from)[chance_below(sizeof(from) / sizeof *(from))])
+#define PICK(from) ((from)[prng_below(sizeof(from) / sizeof *(from))])
 
 static void put_space(struct buffer *out)
 {
     static const char *const spaces[] = {" ", "\t", "\n", "\r", "  ", "\r\n"};
 
-    if (chance_one_in(8)) {
+    if (prng_one_in(8)) {
         put(out, PICK(spaces));
     }
 }
@@ -165,7 +165,7 @@ static void put_space(struct buffer *out)
 static void put_digits(struct buffer *out, size_t count)
 {
     for (; count > 0; count--) {
-        buffer_append_format(out, "%zu", chance_below(10));
+        buffer_append_format(out, "%zu", prng_below(10));
     }
 }
 
@@ -180,25 +180,25 @@ static void put_number(struct buffer *out)
         "123456789012345678901234567890.123456789012345678901234567890"};
     /* clang-format on */
 
-    if (chance_one_in(6)) {
+    if (prng_one_in(6)) {
         put(out, PICK(edges));
         return;
     }
-    put(out, chance_one_in(4) ? "-" : "");
-    if (chance_one_in(3)) {
+    put(out, prng_one_in(4) ? "-" : "");
+    if (prng_one_in(3)) {
         put(out, "0");
     } else {
-        buffer_append_format(out, "%zu", 1 + chance_below(9));
-        put_digits(out, chance_below(chance_one_in(10) ? 400 : 6));
+        buffer_append_format(out, "%zu", 1 + prng_below(9));
+        put_digits(out, prng_below(prng_one_in(10) ? 400 : 6));
     }
-    if (chance_one_in(3)) {
+    if (prng_one_in(3)) {
         put(out, ".");
-        put_digits(out, 1 + chance_below(chance_one_in(10) ? 400 : 6));
+        put_digits(out, 1 + prng_below(prng_one_in(10) ? 400 : 6));
     }
-    if (chance_one_in(4)) {
-        put(out, chance_one_in(2) ? "e" : "E");
-        put(out, chance_one_in(3) ? "-" : chance_one_in(2) ? "+" : "");
-        put_digits(out, 1 + chance_below(chance_one_in(20) ? 7 : 3));
+    if (prng_one_in(4)) {
+        put(out, prng_one_in(2) ? "e" : "E");
+        put(out, prng_one_in(3) ? "-" : prng_one_in(2) ? "+" : "");
+        put_digits(out, 1 + prng_below(prng_one_in(20) ? 7 : 3));
     }
 }
 
@@ -210,7 +210,7 @@ static void put_code_point(struct buffer *out)
         0x7F, 0x80, 0x9F, 0x7FF, 0x800, 0xD7FF, 0xE000, 0xFEFF, 0xFFFE, 0xFFFF, 0x10000, 0x1F680, 0x10FFFF,
         0x2028};
     /* clang-format on */
-    unsigned point = chance_one_in(2) ? PICK(edges) : (unsigned)chance_below(0x110000);
+    unsigned point = prng_one_in(2) ? PICK(edges) : (unsigned)prng_below(0x110000);
     unsigned char bytes[4];
     size_t len = 0;
 
@@ -237,7 +237,7 @@ static void put_code_point(struct buffer *out)
 /* Any character outside the basic plane, as an escape. */
 static void put_surrogates(struct buffer *out)
 {
-    unsigned rest = (unsigned)chance_below(0x100000);
+    unsigned rest = (unsigned)prng_below(0x100000);
 
     buffer_append_format(out, "\\u%04x\\u%04X", 0xD800 + (rest >> 10), 0xDC00 + (rest & 0x3FF));
 }
@@ -253,8 +253,8 @@ static void put_string(struct buffer *out)
                                       "\\ud83d\\u0041", "\\ude00\\ud83d", "\\ud800\\ud800\\udc00"};
 
     put(out, "\"");
-    for (size_t i = chance_below(6); i > 0; i--) {
-        switch (chance_below(5)) {
+    for (size_t i = prng_below(6); i > 0; i--) {
+        switch (prng_below(5)) {
         case 0:
             put(out, PICK(escapes));
             break;
@@ -265,11 +265,11 @@ static void put_string(struct buffer *out)
             put_surrogates(out);
             break;
         default:
-            buffer_append_format(out, "%c", 'a' + (int)chance_below(26));
+            buffer_append_format(out, "%c", 'a' + (int)prng_below(26));
             break;
         }
     }
-    put(out, chance_one_in(60) ? PICK(bad) : "");
+    put(out, prng_one_in(60) ? PICK(bad) : "");
     put(out, "\"");
 }
 
@@ -277,7 +277,7 @@ static void put_scalar(struct buffer *out)
 {
     static const char *const literals[] = {"true", "false", "null"};
 
-    switch (chance_below(3)) {
+    switch (prng_below(3)) {
     case 0:
         put(out, PICK(literals));
         break;
@@ -295,7 +295,7 @@ static void put_key(struct buffer *out, bool is_tame)
 {
     static const char *const keys[] = {"\"a\"", "\"b\"", "\"team-1\"", "\"A_b\"", "\"\\u0061\"", "\"c\""};
 
-    if (is_tame || chance_one_in(2)) {
+    if (is_tame || prng_one_in(2)) {
         put(out, PICK(keys));
     } else {
         put_string(out);
@@ -304,10 +304,10 @@ static void put_key(struct buffer *out, bool is_tame)
 
 static void put_value(struct buffer *out, unsigned depth, bool is_tame)
 {
-    bool is_object = chance_one_in(2);
-    size_t count = chance_below(5);
+    bool is_object = prng_one_in(2);
+    size_t count = prng_below(5);
 
-    if (depth == 0 || chance_one_in(3)) {
+    if (depth == 0 || prng_one_in(3)) {
         put_scalar(out);
         return;
     }
@@ -332,10 +332,10 @@ static void put_value(struct buffer *out, unsigned depth, bool is_tame)
 static void put_deep(struct buffer *out)
 {
     static bool is_object[4096];
-    size_t depth = chance_one_in(10) ? chance_below(4096) : 90 + chance_below(20);
+    size_t depth = prng_one_in(10) ? prng_below(4096) : 90 + prng_below(20);
 
     for (size_t i = 0; i < depth; i++) {
-        is_object[i] = chance_one_in(2);
+        is_object[i] = prng_one_in(2);
         put(out, is_object[i] ? "{\"a\":" : "[");
     }
     put_scalar(out);
@@ -361,14 +361,14 @@ static void splice(struct buffer *text, size_t at, size_t len, const char *by, s
 /* One step away from what a text was. */
 static void mutate(struct buffer *text, const char *const words[], size_t count)
 {
-    size_t at = chance_below(text->len), len = 1 + chance_below(text->len - at);
-    const char *word = words[chance_below(count)];
-    char byte = (char)chance_draw();
+    size_t at = prng_below(text->len), len = 1 + prng_below(text->len - at);
+    const char *word = words[prng_below(count)];
+    char byte = (char)prng_draw();
 
     if (text->len == 0) {
         return;
     }
-    switch (chance_below(7)) {
+    switch (prng_below(7)) {
     case 0:
         text->len = at; /* cut short */
         break;
@@ -376,16 +376,16 @@ static void mutate(struct buffer *text, const char *const words[], size_t count)
         text->data[at] = byte;
         break;
     case 2:
-        text->data[at] = (char)(text->data[at] ^ (1 << chance_below(8)));
+        text->data[at] = (char)(text->data[at] ^ (1 << prng_below(8)));
         break;
     case 3:
-        splice(text, at, chance_one_in(2) ? 1 : len, "", 0);
+        splice(text, at, prng_one_in(2) ? 1 : len, "", 0);
         break;
     case 4:
         splice(text, at, 0, text->data + at, len > 16 ? 16 : len);
         break;
     default:
-        splice(text, at, chance_below(2), word, word[0] == '\0' ? 1 : strlen(word)); /* "" stands for NUL */
+        splice(text, at, prng_below(2), word, word[0] == '\0' ? 1 : strlen(word)); /* "" stands for NUL */
         break;
     }
 }
@@ -401,7 +401,7 @@ static void mutate_json(struct buffer *text)
         "\"a\":1", "01", "1.", ".5", "1e", "0x1F", "1_000", "undefined"};
     /* clang-format on */
 
-    for (size_t i = 1 + chance_below(3); i > 0; i--) {
+    for (size_t i = 1 + prng_below(3); i > 0; i--) {
         mutate(text, words, sizeof words / sizeof *words);
     }
 }
@@ -409,16 +409,16 @@ static void mutate_json(struct buffer *text)
 /* The nth text of the run: JSON, or what was JSON before a few steps away from it. */
 static void put_json_text(struct buffer *out, size_t n)
 {
-    chance_seed(seed + n * STRIDE);
+    prng_seed(seed + n * STRIDE);
     buffer_reset(out, TEXT_MAX);
     put_space(out);
-    if (chance_one_in(100)) {
+    if (prng_one_in(100)) {
         put_deep(out);
     } else {
-        put_value(out, (unsigned)chance_below(6), false);
+        put_value(out, (unsigned)prng_below(6), false);
     }
     put_space(out);
-    if (chance_one_in(2)) {
+    if (prng_one_in(2)) {
         mutate_json(out);
     }
     assert_false(out->failed);
@@ -847,10 +847,10 @@ static void put_body(struct buffer *out, size_t n)
 {
     struct buffer inside;
 
-    chance_seed(seed + n * STRIDE);
+    prng_seed(seed + n * STRIDE);
     buffer_init(&inside, TEXT_MAX);
-    put_value(&inside, 1 + (unsigned)chance_below(5), !chance_one_in(8));
-    if (chance_one_in(4)) {
+    put_value(&inside, 1 + (unsigned)prng_below(5), !prng_one_in(8));
+    if (prng_one_in(4)) {
         mutate_json(&inside);
     }
     buffer_reset(out, TEXT_MAX);
@@ -906,13 +906,13 @@ static size_t any_year(void)
         2100, 4713, 9998, 9999};
     /* clang-format on */
 
-    return chance_one_in(2) ? PICK(edges) : chance_below(10000);
+    return prng_one_in(2) ? PICK(edges) : prng_below(10000);
 }
 
 /* A number below the limit, seldom one that is not. */
 static size_t nearly(size_t first, size_t limit)
 {
-    return chance_one_in(30) ? chance_below(100) : first + chance_below(limit - first);
+    return prng_one_in(30) ? prng_below(100) : first + prng_below(limit - first);
 }
 
 static void put_date(struct buffer *out, bool is_extended)
@@ -920,12 +920,12 @@ static void put_date(struct buffer *out, bool is_extended)
     const char *dash = is_extended ? "-" : "";
 
     buffer_append_format(out, "%04zu%s", any_year(), dash);
-    switch (chance_below(8)) {
+    switch (prng_below(8)) {
     case 0:
-        buffer_append_format(out, "%03zu", chance_one_in(10) ? chance_below(1000) : 1 + chance_below(366));
+        buffer_append_format(out, "%03zu", prng_one_in(10) ? prng_below(1000) : 1 + prng_below(366));
         break;
     case 1:
-        buffer_append_format(out, "W%02zu%s%zu", nearly(1, 54), dash, chance_below(9));
+        buffer_append_format(out, "W%02zu%s%zu", nearly(1, 54), dash, prng_below(9));
         break;
     default:
         buffer_append_format(out, "%02zu%s%02zu", nearly(1, 13), dash, nearly(1, 32));
@@ -935,10 +935,10 @@ static void put_date(struct buffer *out, bool is_extended)
 
 static void put_fraction(struct buffer *out)
 {
-    size_t count = chance_one_in(4) ? 1 + chance_below(20) : 1 + chance_below(7);
+    size_t count = prng_one_in(4) ? 1 + prng_below(20) : 1 + prng_below(7);
 
-    put(out, chance_one_in(4) ? "," : ".");
-    if (chance_one_in(6)) {
+    put(out, prng_one_in(4) ? "," : ".");
+    if (prng_one_in(6)) {
         put(out, "9999999");
     }
     put_digits(out, count);
@@ -948,17 +948,17 @@ static void put_time(struct buffer *out, bool is_extended)
 {
     static const char *const separators[] = {"T", "T", "T", "t", " "};
     const char *colon = is_extended ? ":" : "";
-    size_t parts = chance_one_in(3) ? 1 + chance_below(2) : 3;
+    size_t parts = prng_one_in(3) ? 1 + prng_below(2) : 3;
 
     put(out, PICK(separators));
-    buffer_append_format(out, "%02zu", chance_one_in(12) ? 24 : nearly(0, 24));
+    buffer_append_format(out, "%02zu", prng_one_in(12) ? 24 : nearly(0, 24));
     for (size_t i = 1; i < parts; i++) {
         buffer_append_format(out, "%s%02zu", colon,
-                             chance_one_in(8)    ? 0
-                             : chance_one_in(20) ? 60
-                                                 : nearly(0, 60));
+                             prng_one_in(8)    ? 0
+                             : prng_one_in(20) ? 60
+                                               : nearly(0, 60));
     }
-    if (chance_one_in(2)) {
+    if (prng_one_in(2)) {
         put_fraction(out);
     }
 }
@@ -967,13 +967,13 @@ static void put_zone(struct buffer *out, bool is_extended)
 {
     static const char *const known[] = {"Z", "z", "+00:00", "-00:00", "+14:00", "-12", "+0530"};
 
-    if (chance_one_in(2)) {
+    if (prng_one_in(2)) {
         put(out, PICK(known));
         return;
     }
-    buffer_append_format(out, "%s%02zu", chance_one_in(2) ? "+" : "-",
-                         chance_one_in(3) ? nearly(0, 24) : chance_below(15));
-    if (!chance_one_in(3)) {
+    buffer_append_format(out, "%s%02zu", prng_one_in(2) ? "+" : "-",
+                         prng_one_in(3) ? nearly(0, 24) : prng_below(15));
+    if (!prng_one_in(3)) {
         buffer_append_format(out, "%s%02zu", is_extended ? ":" : "", nearly(0, 60));
     }
 }
@@ -984,19 +984,19 @@ static void put_timestamp(struct buffer *out, size_t n)
                                         "Z", "W", " ", "t", "BC", "PM", "UTC", "00", "24", "60"};
     bool is_extended;
 
-    chance_seed(seed + n * STRIDE);
+    prng_seed(seed + n * STRIDE);
     buffer_reset(out, TEXT_MAX);
-    is_extended = !chance_one_in(3);
+    is_extended = !prng_one_in(3);
     put_date(out, is_extended);
-    is_extended = chance_one_in(20) ? !is_extended : is_extended;
-    if (!chance_one_in(6)) {
+    is_extended = prng_one_in(20) ? !is_extended : is_extended;
+    if (!prng_one_in(6)) {
         put_time(out, is_extended);
-        is_extended = chance_one_in(4) ? !is_extended : is_extended;
-        if (!chance_one_in(4)) {
+        is_extended = prng_one_in(4) ? !is_extended : is_extended;
+        if (!prng_one_in(4)) {
             put_zone(out, is_extended);
         }
     }
-    for (size_t i = chance_one_in(3) ? 1 + chance_below(2) : 0; i > 0; i--) {
+    for (size_t i = prng_one_in(3) ? 1 + prng_below(2) : 0; i > 0; i--) {
         mutate(out, words, sizeof words / sizeof *words);
     }
     assert_false(out->failed);
@@ -1200,9 +1200,9 @@ static void compare_days(const char *heading, const char *judge, bool is_week, s
     char text[32];
 
     memset(day_counts, 0, sizeof day_counts);
-    chance_seed(seed);
+    prng_seed(seed);
     batch_begin(&batch, judge, compare_day);
-    for (size_t year = 1 + chance_below(step); year < 10000; year += step) {
+    for (size_t year = 1 + prng_below(step); year < 10000; year += step) {
         for (size_t day = 0; day <= last; day++) {
             if (is_week) {
                 (void)snprintf(text, sizeof text, "%04zu-%02zu-%zu", year, day / 10, day % 10);
@@ -1234,7 +1234,7 @@ static void ordinal_dates_are_the_days_that_the_calendar_has(void **state)
 static int start(void **state)
 {
     (void)state;
-    seed = chance_find_seed("DIFFERENTIAL_SEED");
+    seed = prng_find_seed("DIFFERENTIAL_SEED");
     site_start_empty(&site);
     assert_int_equal(site_control(&site, NULL, "migrate", NULL)->status, 0);
     for (size_t i = 0; i < sizeof judges / sizeof *judges; i++) {

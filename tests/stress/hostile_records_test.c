@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "harness/bystanders.h"
-#include "harness/chance.h"
+#include "harness/prng.h"
 #include "harness/fastcgi.h"
 #include "harness/figures.h"
 
@@ -37,11 +37,10 @@ static size_t count_like(const char *pattern)
 static void put(struct buffer *out, int version, int type, int id, const void *content, size_t len)
 {
     static const char filling[256] = {1, 1, 0, 1, 0, 8, 0, 0, 0, 1, 1}; /* it might be taken for a record */
-    size_t padding = chance_one_in(3) ? chance_below(256) : 0;
-    const unsigned char header[8] = {(unsigned char)version,    (unsigned char)type,
-                                     (unsigned char)(id >> 8),  (unsigned char)id,
-                                     (unsigned char)(len >> 8), (unsigned char)len,
-                                     (unsigned char)padding,    (unsigned char)chance_draw()};
+    size_t padding = prng_one_in(3) ? prng_below(256) : 0;
+    const unsigned char header[8] = {
+        (unsigned char)version,    (unsigned char)type, (unsigned char)(id >> 8), (unsigned char)id,
+        (unsigned char)(len >> 8), (unsigned char)len,  (unsigned char)padding,   (unsigned char)prng_draw()};
 
     buffer_append(out, header, sizeof header);
     buffer_append(out, content, len);
@@ -56,19 +55,19 @@ static void put_harmless(struct buffer *out, int id, int *left)
     static const char zeros[64];
     int other = id % 65535 + 1;
 
-    if (*left == 0 || !chance_one_in(4)) {
+    if (*left == 0 || !prng_one_in(4)) {
         return;
     }
     (*left)--;
-    switch (chance_below(4)) {
+    switch (prng_below(4)) {
     case 0:
-        put(out, 1, FASTCGI_GET_VALUES, 0, names, chance_one_in(2) ? 17 : sizeof names - 1);
+        put(out, 1, FASTCGI_GET_VALUES, 0, names, prng_one_in(2) ? 17 : sizeof names - 1);
         break;
     case 1:
-        put(out, 1, 12 + (int)chance_below(244), 0, zeros, chance_below(sizeof zeros));
+        put(out, 1, 12 + (int)prng_below(244), 0, zeros, prng_below(sizeof zeros));
         break;
     case 2:
-        put(out, 1, 2 + (int)chance_below(254), other, zeros, chance_below(sizeof zeros));
+        put(out, 1, 2 + (int)prng_below(254), other, zeros, prng_below(sizeof zeros));
         break;
     default:
         put(out, 1, FASTCGI_STDIN, other, stray, sizeof stray - 1);
@@ -102,10 +101,10 @@ static void put_begin(struct buffer *out, enum fault fault, int id, bool keep)
     size_t len = 8;
 
     if (fault == WRONG_BEGIN) {
-        len = chance_one_in(2) ? chance_below(8) : 9 + chance_below(7);
+        len = prng_one_in(2) ? prng_below(8) : 9 + prng_below(7);
     }
     if (fault == OTHER_ROLE) {
-        begin[1] = (unsigned char)(2 + chance_below(254));
+        begin[1] = (unsigned char)(2 + prng_below(254));
     }
     put(out, 1, FASTCGI_BEGIN_REQUEST, id, begin, len);
 }
@@ -121,18 +120,18 @@ static void put_fault(struct buffer *out, enum fault fault, int id, bool in_body
         put(out, 1, FASTCGI_ABORT_REQUEST, id, "", 0);
         break;
     case OTHER_VERSION:
-        put(out, chance_one_in(2) ? 0 : 2 + (int)chance_below(254), FASTCGI_STDIN, id, "x", 1);
+        put(out, prng_one_in(2) ? 0 : 2 + (int)prng_below(254), FASTCGI_STDIN, id, "x", 1);
         break;
     case MISPLACED_TYPE:
-        put(out, 1, in_body ? no_body[chance_below(11)] : no_params[chance_below(11)], id, "abcdefgh",
-            chance_below(9));
+        put(out, 1, in_body ? no_body[prng_below(11)] : no_params[prng_below(11)], id, "abcdefgh",
+            prng_below(9));
         break;
     case BEGUN_TWICE:
         put(out, 1, FASTCGI_BEGIN_REQUEST, id, "\0\1\1\0\0\0\0\0", 8);
         break;
     case FLOODED:
         for (int i = 0; i < 70; i++) {
-            put(out, 1, chance_one_in(2) ? FASTCGI_GET_VALUES : 99, 0, "", 0);
+            put(out, 1, prng_one_in(2) ? FASTCGI_GET_VALUES : 99, 0, "", 0);
         }
         break;
     default:
@@ -144,12 +143,12 @@ static void put_fault(struct buffer *out, enum fault fault, int id, bool in_body
 static void put_stream(struct buffer *out, int type, int id, const struct buffer *content, enum fault fault,
                        int *harmless)
 {
-    size_t at = 0, fault_at = chance_below(content->len + 1);
+    size_t at = 0, fault_at = prng_below(content->len + 1);
     bool is_spoilt = false;
 
     while (at < content->len || !is_spoilt) {
         size_t left = content->len - at;
-        size_t len = chance_below((chance_one_in(4) || left > RECORD_MAX ? 4 : left) + 1);
+        size_t len = prng_below((prng_one_in(4) || left > RECORD_MAX ? 4 : left) + 1);
 
         if (!is_spoilt && at >= fault_at) {
             put_fault(out, fault, id, type == FASTCGI_STDIN);
@@ -171,18 +170,18 @@ static void append_variables(struct buffer *params, enum fault fault, size_t bod
     size_t declared = body_len;
 
     if (fault == LYING_LENGTH) {
-        declared = chance_one_in(2) ? chance_below(body_len) : body_len + 1 + chance_below(1000000);
+        declared = prng_one_in(2) ? prng_below(body_len) : body_len + 1 + prng_below(1000000);
     }
     (void)snprintf(authorization, sizeof authorization, "Bearer %s", fault == OTHER_TOKEN ? "x" : site.token);
     (void)snprintf(length, sizeof length, "%zu", declared);
-    for (size_t i = chance_below(20); i > 0; i--) {
+    for (size_t i = prng_below(20); i > 0; i--) {
         fastcgi_append_variable(params, "HTTP_COOKIE", "a=b");
     }
     fastcgi_append_variable(params, "REQUEST_METHOD", "POST");
     fastcgi_append_variable(params, "PATH_INFO",
                             fault == FORGED_IN_A_BODY ? "/nothing" : "/incidents.upsert");
     fastcgi_append_variable(params, "HTTP_AUTHORIZATION", authorization);
-    if (fault == LYING_LENGTH || !chance_one_in(4)) {
+    if (fault == LYING_LENGTH || !prng_one_in(4)) {
         fastcgi_append_variable(params, "CONTENT_LENGTH", length);
     }
     if (fault == LYING_VARIABLES) {
@@ -210,10 +209,10 @@ static void append_body(struct buffer *body, enum fault fault, const char *refer
 static void append_noise(struct buffer *out)
 {
     unsigned char noise[256];
-    size_t len = 8 + chance_below(200);
+    size_t len = 8 + prng_below(200);
 
     for (size_t i = 0; i < len; i++) {
-        noise[i] = (unsigned char)chance_draw();
+        noise[i] = (unsigned char)prng_draw();
     }
     noise[0] |= 2; /* no version 1 */
     buffer_append(out, noise, len);
@@ -222,8 +221,8 @@ static void append_noise(struct buffer *out)
 /* Appends a request whose incident has that name. */
 static void put_request(struct buffer *out, enum fault fault, const char *reference_id, bool keep)
 {
-    int id = 1 + (int)chance_below(65535), harmless = 40; /* fewer than a flood */
-    bool in_body = chance_one_in(2);
+    int id = 1 + (int)prng_below(65535), harmless = 40; /* fewer than a flood */
+    bool in_body = prng_one_in(2);
     struct buffer params, body;
 
     buffer_init(&params, FASTCGI_BYTES_MAX);
@@ -256,10 +255,10 @@ static void fail_with_seed(const struct generator *generator, const char *what, 
 
 static void send_in_pieces(int fd, const char *data, size_t len)
 {
-    size_t piece_max = chance_one_in(4) ? 1 + len / (1 + chance_below(20)) : len;
+    size_t piece_max = prng_one_in(4) ? 1 + len / (1 + prng_below(20)) : len;
 
     for (size_t at = 0; at < len;) {
-        size_t left = len - at, piece = piece_max == len ? len : 1 + chance_below(piece_max);
+        size_t left = len - at, piece = piece_max == len ? len : 1 + prng_below(piece_max);
 
         piece = piece > left ? left : piece;
         if (!fastcgi_send(fd, data + at, piece)) {
@@ -272,7 +271,7 @@ static void send_in_pieces(int fd, const char *data, size_t len)
 /* Several good requests on one connection. */
 static void send_good(struct generator *generator)
 {
-    size_t count = 1 + chance_below(4);
+    size_t count = 1 + prng_below(4);
     int fd = fastcgi_connect(site.worker_socket);
 
     for (size_t i = 0; i < count; i++) {
@@ -316,17 +315,17 @@ static void hear_out(const struct generator *generator, int fd, bool may_succeed
 
 static void send_spoilt(struct generator *generator)
 {
-    enum fault fault = (enum fault)(1 + chance_below(FAULTS - 1));
+    enum fault fault = (enum fault)(1 + prng_below(FAULTS - 1));
     int fd = fastcgi_connect(site.worker_socket);
     char reference_id[64];
     struct buffer bytes;
 
     (void)snprintf(reference_id, sizeof reference_id, "bad-%zu-fault-%d", generator->sequence, (int)fault);
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
-    put_request(&bytes, fault, reference_id, chance_one_in(2));
-    send_in_pieces(fd, bytes.data, fault == CUT ? chance_below(bytes.len) : bytes.len);
+    put_request(&bytes, fault, reference_id, prng_one_in(2));
+    send_in_pieces(fd, bytes.data, fault == CUT ? prng_below(bytes.len) : bytes.len);
     buffer_free(&bytes);
-    if (fault != CUT || chance_one_in(2)) {
+    if (fault != CUT || prng_one_in(2)) {
         hear_out(generator, fd, false);
     }
     (void)close(fd);
@@ -336,15 +335,15 @@ static void send_spoilt(struct generator *generator)
 /* Changes, removes or doubles some bytes. */
 static void mangle(struct buffer *bytes)
 {
-    size_t at = chance_below(bytes->len), len = chance_below(bytes->len - at);
+    size_t at = prng_below(bytes->len), len = prng_below(bytes->len - at);
     char *copy;
 
-    switch (chance_below(4)) {
+    switch (prng_below(4)) {
     case 0:
-        bytes->data[at] = (char)chance_draw();
+        bytes->data[at] = (char)prng_draw();
         break;
     case 1:
-        bytes->data[at] = (char)(bytes->data[at] ^ (1 << chance_below(8)));
+        bytes->data[at] = (char)(bytes->data[at] ^ (1 << prng_below(8)));
         break;
     case 2:
         memmove(bytes->data + at, bytes->data + at + len, bytes->len - at - len);
@@ -369,8 +368,8 @@ static void send_mangled(struct generator *generator)
 
     (void)snprintf(reference_id, sizeof reference_id, "any-%zu", generator->sequence);
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
-    put_request(&bytes, NO_FAULT, reference_id, chance_one_in(2));
-    for (size_t i = 1 + chance_below(4); i > 0 && bytes.len > 0; i--) {
+    put_request(&bytes, NO_FAULT, reference_id, prng_one_in(2));
+    for (size_t i = 1 + prng_below(4); i > 0 && bytes.len > 0; i--) {
         mangle(&bytes);
     }
     send_in_pieces(fd, bytes.data, bytes.len);
@@ -383,8 +382,8 @@ static void send_mangled(struct generator *generator)
 static void generate(struct generator *generator, size_t count)
 {
     for (generator->sequence = 0; generator->sequence < count; generator->sequence++) {
-        chance_seed(generator->seed + generator->sequence * 1000003);
-        switch (chance_below(4)) {
+        prng_seed(generator->seed + generator->sequence * 1000003);
+        switch (prng_below(4)) {
         case 0:
             send_good(generator);
             break;
@@ -416,7 +415,7 @@ static void check_what_is_stored(const struct generator *generator)
 
 static void records_at_random_fool_nobody(void **state)
 {
-    struct generator generator = {.seed = chance_find_seed("HOSTILE_SEED")};
+    struct generator generator = {.seed = prng_find_seed("HOSTILE_SEED")};
     size_t count = (size_t)stress_amount(1500, 30000);
     struct attack attack;
 

@@ -1,14 +1,14 @@
-/* Chance for generators. */
-#include "harness/chance.h"
+/* Pseudo-random numbers for generators. */
+#include "harness/prng.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
 
-static uint64_t chance;
+static uint64_t state;
 
-uint64_t chance_find_seed(const char *variable)
+uint64_t prng_find_seed(const char *variable)
 {
     const char *text = getenv(variable);
     uint64_t seed = text != NULL ? strtoull(text, NULL, 10) : (uint64_t)clock_now_ms();
@@ -18,27 +18,27 @@ uint64_t chance_find_seed(const char *variable)
     return seed;
 }
 
-void chance_seed(uint64_t seed)
+void prng_seed(uint64_t seed)
 {
-    chance = seed;
+    state = seed;
 }
 
 /* splitmix64. */
-uint32_t chance_draw(void)
+uint32_t prng_draw(void)
 {
-    uint64_t z = (chance += 0x9e3779b97f4a7c15);
+    uint64_t z = (state += 0x9e3779b97f4a7c15);
 
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
     z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
     return (uint32_t)((z ^ (z >> 31)) >> 32);
 }
 
-size_t chance_below(size_t limit)
+size_t prng_below(size_t limit)
 {
-    return limit == 0 ? 0 : chance_draw() % limit;
+    return limit == 0 ? 0 : prng_draw() % limit;
 }
 
-bool chance_one_in(size_t count)
+bool prng_one_in(size_t count)
 {
-    return chance_below(count) == 0;
+    return prng_below(count) == 0;
 }

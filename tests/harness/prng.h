@@ -1,6 +1,6 @@
-/* Chance for generators, from a seed that repeats a run. */
-#ifndef INCIDENTS_TESTS_CHANCE_H
-#define INCIDENTS_TESTS_CHANCE_H
+/* Pseudo-random numbers for generators, from a seed that repeats a run. */
+#ifndef INCIDENTS_TESTS_PRNG_H
+#define INCIDENTS_TESTS_PRNG_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -8,17 +8,17 @@
 
 /* The seed that the variable of the environment names, else one of the clock's; says which it is, so that the
  * run can be repeated. */
-uint64_t chance_find_seed(const char *variable);
+uint64_t prng_find_seed(const char *variable);
 
 /* Begins anew: the same seed gives the same numbers everywhere. */
-void chance_seed(uint64_t seed);
+void prng_seed(uint64_t seed);
 
-uint32_t chance_draw(void);
+uint32_t prng_draw(void);
 
 /* A number below the limit; 0 where that is 0. */
-size_t chance_below(size_t limit);
+size_t prng_below(size_t limit);
 
 /* True once in so many times. */
-bool chance_one_in(size_t count);
+bool prng_one_in(size_t count);
 
 #endif
