@@ -15,7 +15,7 @@
 #ifndef INCIDENTS_TESTS_LEDGER_H
 #define INCIDENTS_TESTS_LEDGER_H
 
-#include "harness/crowd.h"
+#include "harness/load.h"
 
 struct ledger;
 

@@ -17,8 +17,8 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "harness/bystanders.h"
-#include "harness/crowd.h"
+#include "harness/background_load.h"
+#include "harness/load.h"
 #include "harness/fastcgi.h"
 
 enum { LIMIT = 1024 * 1024, PATIENCE_MS = 20000, QUIET_MS = 300 };
@@ -1351,7 +1351,7 @@ static size_t open_connections(void)
     return count;
 }
 
-static void send_all_sorts(struct crowd_member *member)
+static void send_all_sorts(struct load_client *client)
 {
     char *over = malloc(LIMIT + 1);
 
@@ -1369,16 +1369,16 @@ static void send_all_sorts(struct crowd_member *member)
             {.verb = "GET", .path = "healthz"},
         };
         const int statuses[] = {200, 401, 404, 405, i % 3 == 0 ? 413 : 422, 422, 200};
-        size_t which = (i + member->number) % 7;
+        size_t which = (i + client->number) % 7;
         struct answer answer;
 
-        (void)snprintf(reference_id, sizeof reference_id, "mixed-%zu-%zu", member->number, i);
+        (void)snprintf(reference_id, sizeof reference_id, "mixed-%zu-%zu", client->number, i);
         format_upsert(body, sizeof body, reference_id);
-        if (crowd_send(member, &calls[which], statuses[which], &answer)) {
+        if (load_send(client, &calls[which], statuses[which], &answer)) {
             if (which == 0 && strcmp(answer_text(&answer, "reference_id"), reference_id) != 0) {
-                crowd_fail(member, "%s was answered with another's answer: %s", reference_id, answer.body);
+                load_fail(client, "%s was answered with another's answer: %s", reference_id, answer.body);
             } else if (statuses[which] != 200 && *answer_text(&answer, "error") == '\0') {
-                crowd_fail(member, "%d was answered without an error code: %s", answer.status, answer.body);
+                load_fail(client, "%d was answered without an error code: %s", answer.status, answer.body);
             }
         }
         answer_free(&answer);
@@ -1395,7 +1395,7 @@ static void without_kept_connections_each_of_200_mixed_requests_gets_its_own_ans
     pid_t pid = derive_nginx("unkept", replacements, 2, &other);
 
     (void)state;
-    crowd_run(&other, 8, send_all_sorts, NULL);
+    load_run(&other, 8, send_all_sorts, NULL);
     assert_int_equal(process_stop(pid, SIGQUIT), 0);
     check_the_worker_serves("after connections that are not kept");
 }
@@ -1409,7 +1409,7 @@ static void with_kept_connections_each_of_200_mixed_requests_gets_its_own_answer
     size_t kept;
 
     (void)state;
-    crowd_run(&other, 8, send_all_sorts, NULL);
+    load_run(&other, 8, send_all_sorts, NULL);
     kept = open_connections();
     assert_int_equal(process_stop(pid, SIGQUIT), 0);
     if (kept == 0) {
@@ -1446,7 +1446,7 @@ static int finish(void **state)
 static int clean_up(void **state)
 {
     (void)state;
-    crowd_abandon_all();
+    load_abandon_all();
     (void)site_query(&site, "DELETE FROM intake.incident");
     return 0;
 }

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "harness/crowd.h"
+#include "harness/load.h"
 #include "harness/http.h"
 
 static struct site site;
@@ -262,13 +262,13 @@ static void requests_go_on_while_it_is_purged(void **state)
 static atomic_int changes;
 
 /* Upserts and deletes a few incidents, as fast as it can, each time with something new. */
-static void work(struct crowd_member *member)
+static void work(struct load_client *client)
 {
-    int rounds = *(const int *)member->context;
+    int rounds = *(const int *)client->context;
 
-    for (int i = 0; i < rounds || (rounds == 0 && !crowd_is_stopping(member)); i++) {
+    for (int i = 0; i < rounds || (rounds == 0 && !load_is_stopping(client)); i++) {
         char body[300];
-        bool is_delete = (i + (int)member->number) % 7 == 6;
+        bool is_delete = (i + (int)client->number) % 7 == 6;
         struct call call = {.path = is_delete ? "incidents.delete" : "incidents.upsert", .body = body};
         struct answer answer;
 
@@ -276,8 +276,8 @@ static void work(struct crowd_member *member)
             body, sizeof body,
             "{\"reference_id\":\"r%d\",\"started_at\":\"2024-01-01\",\"name\":\"%zu-%d\",\"services\":[{"
             "\"identifier\":\"s%zu\"},{\"identifier\":\"t%d\"}],\"metadata\":{\"i\":%d}}",
-            i % 3, member->number, i, member->number, i, i);
-        if (!crowd_send(member, &call, 200, &answer)) {
+            i % 3, client->number, i, client->number, i, i);
+        if (!load_send(client, &call, 200, &answer)) {
             answer_free(&answer);
             return;
         }
@@ -319,14 +319,14 @@ static void changes_that_race_leave_a_serial_order(void **state)
     (void)state;
     turn("--on");
     changes = 0;
-    crowd_run(&site, 8, work, &rounds);
+    load_run(&site, 8, work, &rounds);
     check_chains();
     assert_int_equal(strtol(count(), NULL, 10), changes);
     assert_true(changes > 8 * 60);
     turn("--off");
 }
 
-/* Waits until the crowd has made some. */
+/* Waits until the load has made some. */
 static void await_changes(void)
 {
     int64_t give_up_ms = clock_now_ms() + 60000;
@@ -341,16 +341,16 @@ static void await_changes(void)
 static void it_can_be_turned_on_under_load(void **state)
 {
     int rounds = 0;
-    struct crowd *crowd;
+    struct load *load;
 
     (void)state;
     for (int i = 0; i < 5; i++) {
-        crowd = crowd_start(&site, 8, work, &rounds);
+        load = load_start(&site, 8, work, &rounds);
         clock_sleep_ms(100);
         turn("--on");
         await_changes();
-        crowd_stop(crowd);
-        crowd_join(crowd);
+        load_stop(load);
+        load_join(load);
         check_chains();
         turn("--off");
         (void)empty(state);
@@ -367,7 +367,7 @@ static int start(void **state)
 static int finish(void **state)
 {
     (void)state;
-    crowd_abandon_all();
+    load_abandon_all();
     http_close();
     site_stop(&site);
     return 0;

@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "harness/crowd.h"
+#include "harness/load.h"
 
 static struct site site;
 
@@ -296,22 +296,22 @@ static void they_answer_while_the_database_is_away(void **state)
     assert_true(value_of("incidents_database_connects_total") > connects);
 }
 
-static void send_queued(struct crowd_member *member)
+static void send_queued(struct load_client *client)
 {
     char body[128];
     struct call call = {.path = "incidents.upsert", .body = body};
     struct answer answer;
 
     (void)snprintf(body, sizeof body, "{\"reference_id\":\"queued %zu\",\"started_at\":\"2024-01-01\"}",
-                   member->number);
-    (void)crowd_send(member, &call, 200, &answer);
+                   client->number);
+    (void)load_send(client, &call, 200, &answer);
     answer_free(&answer);
 }
 
 static void requests_that_wait_are_the_queue(void **state)
 {
     int64_t limit_ms;
-    struct crowd *crowd;
+    struct load *load;
     PGconn *locker;
     bool is_seen = false;
 
@@ -319,14 +319,14 @@ static void requests_that_wait_are_the_queue(void **state)
     site_stop_worker(&site);
     site_start_worker(&site, patient);
     locker = site_hold(&site, "LOCK TABLE intake.incident IN EXCLUSIVE MODE");
-    crowd = crowd_start(&site, 12, send_queued, NULL);
+    load = load_start(&site, 12, send_queued, NULL);
     limit_ms = clock_now_ms() + 20000;
     while (!is_seen && clock_now_ms() < limit_ms) {
         is_seen = value_of("incidents_queue_length") >= 1;
         clock_sleep_ms(5);
     }
     site_let_go(locker);
-    crowd_join(crowd);
+    load_join(load);
     assert_true(is_seen);
     await_value("incidents_queue_length", 0);
     site_stop_worker(&site);
@@ -346,7 +346,7 @@ static int start(void **state)
 static int finish(void **state)
 {
     (void)state;
-    crowd_abandon_all();
+    load_abandon_all();
     http_close();
     site_stop(&site);
     (void)site_remove_metrics(token);

@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "harness/bystanders.h"
+#include "harness/background_load.h"
 #include "harness/ledger.h"
 
 static struct site site;
@@ -187,15 +187,15 @@ static void a_locked_incident_delays_itself_alone(void **state)
     close_ledger(ledger);
 }
 
-static void send_in_hand(struct crowd_member *member)
+static void send_in_hand(struct load_client *client)
 {
     char body[128];
     struct call call = {.path = "incidents.upsert", .body = body};
     struct answer answer;
 
     (void)snprintf(body, sizeof body, "{\"reference_id\":\"hand%zu\",\"started_at\":\"2024-01-05\"}",
-                   member->number);
-    (void)crowd_send(member, &call, 200, &answer);
+                   client->number);
+    (void)load_send(client, &call, 200, &answer);
     answer_free(&answer);
 }
 
@@ -203,33 +203,33 @@ enum { IN_HAND = 80 }; /* more than a batch holds */
 
 /* Starts clients that the database keeps waiting, and waits until the worker has taken them all in, each on a
  * connection of its own. */
-static struct crowd *start_in_hand(void)
+static struct load *start_in_hand(void)
 {
     size_t before = worker_descriptors(&site);
     int64_t give_up_ms = clock_now_ms() + SANITY_MS;
-    struct crowd *crowd = crowd_start(&site, IN_HAND, send_in_hand, NULL);
+    struct load *load = load_start(&site, IN_HAND, send_in_hand, NULL);
 
     while (worker_descriptors(&site) < before + IN_HAND) {
         assert_true(clock_now_ms() < give_up_ms);
         clock_sleep_ms(20);
     }
-    return crowd;
+    return load;
 }
 
 static void a_stop_answers_the_requests_in_hand(int signal_number)
 {
     PGconn *locker;
-    struct crowd *crowd;
+    struct load *load;
 
     restart_worker(long_deadline);
     locker = site_hold(&site, "LOCK TABLE intake.incident IN EXCLUSIVE MODE");
-    crowd = start_in_hand();
+    load = start_in_hand();
     assert_int_equal(kill(site.worker, signal_number), 0);
     clock_sleep_ms(100);
     assert_int_equal(kill(site.worker, signal_number), 0); /* a second one is harmless */
     clock_sleep_ms(100);
     site_let_go(locker);
-    crowd_join(crowd);
+    load_join(load);
     assert_int_equal(process_wait(site.worker, SANITY_MS), 0);
     site_start_worker(&site, short_deadline);
     await_200("back");
@@ -241,13 +241,13 @@ static void a_stop_answers_the_requests_in_hand(int signal_number)
 static void requests_that_wait_for_the_database_hold_no_thread(void **state)
 {
     PGconn *locker;
-    struct crowd *crowd;
+    struct load *load;
     int64_t before;
 
     (void)state;
     restart_worker(long_deadline);
     locker = site_hold(&site, "LOCK TABLE intake.incident IN EXCLUSIVE MODE");
-    crowd = start_in_hand();
+    load = start_in_hand();
     site_await_lock_wait(&site);
     before = clock_now_ms();
     for (int i = 0; i < 20; i++) {
@@ -255,47 +255,47 @@ static void requests_that_wait_for_the_database_hold_no_thread(void **state)
     }
     assert_true(clock_now_ms() - before < SANITY_MS); /* else they waited for those that do */
     site_let_go(locker);
-    crowd_join(crowd);
+    load_join(load);
     restart_worker(short_deadline);
 }
 
-/* What became of the requests of a crowd. */
+/* What became of the requests of a load. */
 struct tally {
     atomic_size_t stored;
     atomic_size_t refused;
 };
 
-static void send_and_count(struct crowd_member *member, const char *id)
+static void send_and_count(struct load_client *client, const char *id)
 {
-    struct tally *tally = member->context;
+    struct tally *tally = client->context;
     char body[128], retry_after[16];
     struct call call = {.path = "incidents.upsert", .body = body};
     struct answer answer;
 
     snprintf(body, sizeof body, "{\"reference_id\":\"%s\",\"started_at\":\"2024-01-05\"}", id);
-    http_through_nginx(member->site, &call, &answer);
+    http_through_nginx(client->site, &call, &answer);
     if (answer.status == 200) {
         atomic_fetch_add(&tally->stored, 1);
     } else if (answer.status == 503 && strcmp(answer_text(&answer, "error"), "service_unavailable") == 0 &&
                answer_header(&answer, "Retry-After", retry_after, sizeof retry_after) != NULL) {
         atomic_fetch_add(&tally->refused, 1);
     } else {
-        crowd_fail(member, "%d %s", answer.status, answer.body);
+        load_fail(client, "%d %s", answer.status, answer.body);
     }
     answer_free(&answer);
 }
 
-static void send_the_first(struct crowd_member *member)
+static void send_the_first(struct load_client *client)
 {
-    send_and_count(member, "full");
+    send_and_count(client, "full");
 }
 
-static void send_to_full(struct crowd_member *member)
+static void send_to_full(struct load_client *client)
 {
     char id[32];
 
-    snprintf(id, sizeof id, "full%zu", member->number);
-    send_and_count(member, id);
+    snprintf(id, sizeof id, "full%zu", client->number);
+    send_and_count(client, id);
 }
 
 static void a_full_queue_refuses_at_once_and_says_when_to_come_again(void **state)
@@ -304,23 +304,23 @@ static void a_full_queue_refuses_at_once_and_says_when_to_come_again(void **stat
                                            "INCIDENTS_REQUEST_TIMEOUT_MS=30000", NULL};
     int64_t give_up_ms;
     struct tally tally = {0};
-    struct crowd *first, *others;
+    struct load *first, *others;
     PGconn *locker;
 
     (void)state;
     site_stop_worker(&site);
     site_start_worker(&site, settings);
     locker = site_hold(&site, "LOCK TABLE intake.incident IN EXCLUSIVE MODE");
-    first = crowd_start(&site, 1, send_the_first, &tally); /* is under way, */
+    first = load_start(&site, 1, send_the_first, &tally); /* is under way, */
     site_await_lock_wait(&site);
-    others = crowd_start(&site, 11, send_to_full, &tally); /* of which four wait for it */
+    others = load_start(&site, 11, send_to_full, &tally); /* of which four wait for it */
     give_up_ms = clock_now_ms() + 20000;
     while (atomic_load(&tally.refused) < 11 - 4 && clock_now_ms() < give_up_ms) {
         clock_sleep_ms(5);
     }
     site_let_go(locker);
-    crowd_join(first);
-    crowd_join(others);
+    load_join(first);
+    load_join(others);
     assert_int_equal(atomic_load(&tally.refused), 11 - 4);
     assert_int_equal(atomic_load(&tally.stored), 1 + 4);
     assert_string_equal(
@@ -407,7 +407,7 @@ static int finish(void **state)
 static int clean(void **state)
 {
     (void)state;
-    crowd_abandon_all();
+    load_abandon_all();
     (void)site_query(&site, "DELETE FROM intake.incident");
     return 0;
 }

@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "harness/bystanders.h"
+#include "harness/background_load.h"
 #include "harness/fastcgi.h"
 
 enum { PATIENCE_MS = 20000, ENOUGH_PEERS = 20 };
@@ -353,8 +353,8 @@ static void of_1000_connections_990_are_silent_and_ten_are_served(void **state)
     fastcgi_append_request(&bytes, &site, &request);
     for (enum kind kind = UNIX; kind < KINDS; kind++) {
         const struct site *worker = &sites[kind];
-        struct bystanders_figures figures;
-        struct bystanders *good;
+        struct background_load_figures figures;
+        struct background_load *good;
         double memory;
         char name[32];
 
@@ -367,9 +367,9 @@ static void of_1000_connections_990_are_silent_and_ten_are_served(void **state)
         await_taken_in(worker, SILENT);
         snprintf(name, sizeof name, "good-%s", names[kind]);
         if (kind == UNIX) {
-            good = bystanders_start(&site, GOOD, true, name);
+            good = background_load_start(&site, GOOD, true, name);
             clock_sleep_ms(1000);
-            bystanders_stop(good, &figures);
+            background_load_stop(good, &figures);
         } else {
             for (int i = 0; i < SERVED; i++) {
                 exchange(kind, "beside the silent", name);
@@ -439,7 +439,7 @@ static int finish(void **state)
 static int clean_up(void **state)
 {
     (void)state;
-    crowd_abandon_all();
+    load_abandon_all();
     (void)site_query(&site, "DELETE FROM intake.incident");
     return 0;
 }

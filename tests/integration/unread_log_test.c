@@ -479,7 +479,7 @@ static int start(void **state)
 static int finish(void **state)
 {
     (void)state;
-    crowd_abandon_all();
+    load_abandon_all();
     http_close();
     site_stop(&site);
     (void)site_remove_metrics(metrics_token);

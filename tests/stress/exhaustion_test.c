@@ -25,7 +25,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "harness/crowd.h"
+#include "harness/load.h"
 #include "harness/fastcgi.h"
 #include "harness/figures.h"
 #include "harness/scarcity.h"
@@ -327,16 +327,16 @@ static void check_no_leak(const char *what, long number)
 }
 
 /* Several requests at once: what they need together, the worker may keep. */
-static void keep_busy(struct crowd_member *member)
+static void keep_busy(struct load_client *client)
 {
     const struct fastcgi_request request = {.verb = "GET", .path = "readyz"};
 
     for (int i = 0; i < 100; i++) {
         struct answer answer;
 
-        (void)fastcgi_exchange(member->site, &request, &answer);
+        (void)fastcgi_exchange(client->site, &request, &answer);
         if (answer.status != 200 && answer.status != 503) { /* a busy machine may take longer than it may */
-            crowd_fail(member, "readyz: %d %s", answer.status, answer.body);
+            load_fail(client, "readyz: %d %s", answer.status, answer.body);
         }
         answer_free(&answer);
     }
@@ -356,7 +356,7 @@ static void start_worker(void)
 
     scarcity_end(&scarcity);
     site_start_worker(&site, settings);
-    crowd_run(&site, 8, keep_busy, NULL);
+    load_run(&site, 8, keep_busy, NULL);
     await_service();
     blocks_of_worker = blocks_at_rest();
 }

@@ -241,9 +241,9 @@ static void await_in_worker_log(const char *text, size_t count)
     }
 }
 
-static void send_to_alone(struct crowd_member *member)
+static void send_to_alone(struct load_client *client)
 {
-    char *action = member->context;
+    char *action = client->context;
 
     (void)snprintf(action, 16, "%s", upsert("alone", "alone"));
 }
@@ -254,7 +254,7 @@ static void what_the_standby_has_not_confirmed_is_not_answered_200(void **state)
 {
     static const char canceled[] = "canceling wait for synchronous replication";
     size_t standby = cluster_other(&cluster);
-    struct crowd *crowd;
+    struct load *load;
     char action[16] = "?";
 
     (void)state;
@@ -263,7 +263,7 @@ static void what_the_standby_has_not_confirmed_is_not_answered_200(void **state)
     site_stop_worker(&site);
     site_start_worker(&site, patient); /* both are within one request, however busy the machine is */
     cluster_kill(&cluster, standby);
-    crowd = crowd_start(&site, 1, send_to_alone, action);
+    load = load_start(&site, 1, send_to_alone, action);
     for (size_t i = 1; i <= 2; i++) { /* the first one has stored it, the second finds it unchanged */
         cluster_await(
             &cluster, cluster.primary,
@@ -272,7 +272,7 @@ static void what_the_standby_has_not_confirmed_is_not_answered_200(void **state)
             "1");
         await_in_worker_log(canceled, i);
     }
-    crowd_join(crowd);
+    load_join(load);
     assert_string_equal(action, "");
     assert_string_equal(
         site_query(&site, "SELECT count(*) FROM intake.incident WHERE reference_id = 'alone'"), "1");
@@ -311,7 +311,7 @@ static int finish(void **state)
 static int abandon(void **state)
 {
     (void)state;
-    crowd_abandon_all();
+    load_abandon_all();
     return 0;
 }
 

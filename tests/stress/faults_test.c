@@ -469,7 +469,7 @@ static int abandon(void **state)
 {
     (void)state;
     site_resume_postgres(&site); /* what a test that failed has left */
-    crowd_abandon_all();
+    load_abandon_all();
     return 0;
 }
 

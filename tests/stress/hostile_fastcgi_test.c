@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "harness/bystanders.h"
+#include "harness/background_load.h"
 #include "harness/fastcgi.h"
 #include "harness/figures.h"
 
@@ -539,7 +539,7 @@ static int finish(void **state)
 static int clean_up(void **state)
 {
     (void)state;
-    crowd_abandon_all();
+    load_abandon_all();
     (void)site_query(&site, "DELETE FROM intake.incident");
     return 0;
 }

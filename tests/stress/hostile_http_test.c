@@ -22,7 +22,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "harness/bystanders.h"
+#include "harness/background_load.h"
 #include "harness/fastcgi.h"
 #include "harness/figures.h"
 
@@ -613,21 +613,21 @@ static void slow_readers_starve_nobody(void **state)
     attack_end(&attack, closed);
 }
 
-static void send_bad_tokens(struct crowd_member *member)
+static void send_bad_tokens(struct load_client *client)
 {
-    size_t *refused = member->context, number = 0;
+    size_t *refused = client->context, number = 0;
 
-    while (!crowd_is_stopping(member)) {
+    while (!load_is_stopping(client)) {
         char authorization[64];
         const struct call call = {.path = "incidents.upsert",
                                   .body = "{\"reference_id\":\"stolen\",\"started_at\":\"2024-01-01\"}",
                                   .authorization = authorization};
         struct answer answer;
 
-        (void)snprintf(authorization, sizeof authorization, "Bearer guess-%zu-%zu", member->number, number++);
-        (void)crowd_send(member, &call, 401, &answer);
+        (void)snprintf(authorization, sizeof authorization, "Bearer guess-%zu-%zu", client->number, number++);
+        (void)load_send(client, &call, 401, &answer);
         answer_free(&answer);
-        refused[member->number]++;
+        refused[client->number]++;
     }
 }
 
@@ -636,14 +636,14 @@ static void a_flood_of_bad_tokens_starves_nobody(void **state)
     enum { GUESSERS = 16 };
     size_t refused[GUESSERS] = {0}, all = 0;
     struct attack attack;
-    struct crowd *crowd;
+    struct load *load;
 
     (void)state;
     attack_begin(&attack, &site, "16 clients that guess tokens", GUESSERS, false);
-    crowd = crowd_start(&site, GUESSERS, send_bad_tokens, refused);
+    load = load_start(&site, GUESSERS, send_bad_tokens, refused);
     clock_sleep_ms(stress_amount(2000, 15000));
-    crowd_stop(crowd);
-    crowd_join(crowd);
+    load_stop(load);
+    load_join(load);
     for (size_t i = 0; i < GUESSERS; i++) {
         all += refused[i];
     }
@@ -826,7 +826,7 @@ static int finish(void **state)
 static int clean_up(void **state)
 {
     (void)state;
-    crowd_abandon_all();
+    load_abandon_all();
     (void)site_query(&site, "DELETE FROM intake.incident");
     return 0;
 }

@@ -15,7 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "harness/bystanders.h"
+#include "harness/background_load.h"
 #include "harness/prng.h"
 #include "harness/fastcgi.h"
 #include "harness/figures.h"
@@ -455,7 +455,7 @@ static int finish(void **state)
 static int clean_up(void **state)
 {
     (void)state;
-    crowd_abandon_all();
+    load_abandon_all();
     return 0;
 }
 

@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "harness/bystanders.h"
+#include "harness/background_load.h"
 #include "harness/fastcgi.h"
 #include "harness/figures.h"
 #include "harness/scarcity.h"
@@ -165,7 +165,7 @@ static void restart_unasked_with_descriptors(size_t more)
 /* ---- Descriptors ---- */
 
 /* Peers that connect and send so much, more of them than the worker has descriptors for. */
-static void crowd_out(const char *what, const void *bytes, size_t len, bool good_ones_wait)
+static void use_up_descriptors(const char *what, const void *bytes, size_t len, bool good_ones_wait)
 {
     enum { SPARE = 6 };
     const int watch_ms = stress_amount(1000, 5000);
@@ -210,10 +210,10 @@ static void without_descriptors_the_worker_waits_and_recovers(void **state)
 
     (void)state;
     figures_table("Descriptors", "connections|many|processor time|a good request meanwhile|answered after");
-    crowd_out("that say nothing", "", 0, true);
+    use_up_descriptors("that say nothing", "", 0, true);
     buffer_init(&half, FASTCGI_BYTES_MAX);
     fastcgi_append_head(&half, &site, &request);
-    crowd_out("with half a request", half.data, half.len, false);
+    use_up_descriptors("with half a request", half.data, half.len, false);
     buffer_free(&half);
 }
 
@@ -319,7 +319,7 @@ static void while_nobody_waits_for_a_descriptor_no_request_is_given_up(void **st
 
 /* Has peers connect as soon as there is a socket, and lets the worker start then; they go when it is killed.
  * A process of its own, for the start of the worker is waited for here. */
-static pid_t crowd_the_socket(const char *go)
+static pid_t fill_the_socket(const char *go)
 {
     pid_t pid = fork();
 
@@ -347,15 +347,15 @@ static void those_that_wait_for_the_worker_do_not_keep_it_from_starting(void **s
     restart_worker("");
     limit = worker_descriptors(&site) + 8;
     for (int round = 0; round < 5; round++) {
-        pid_t crowd;
+        pid_t clients;
 
         (void)snprintf(go, sizeof go, "%s/go-%d", site.directory, round);
         (void)snprintf(line, sizeof line, "ulimit -n %zu; while [ ! -e %s ]; do sleep 0.01; done", limit, go);
         site_stop_worker(&site);
-        crowd = crowd_the_socket(go);
+        clients = fill_the_socket(go);
         start_behind(line);
-        assert_int_equal(process_stop(crowd, SIGKILL), 128 + SIGKILL);
-        (void)await_service("behind a crowd at its start");
+        assert_int_equal(process_stop(clients, SIGKILL), 128 + SIGKILL);
+        (void)await_service("behind a full socket at its start");
     }
 }
 
@@ -520,20 +520,20 @@ struct storm {
     atomic_long stored, refused, unavailable, closed;
 };
 
-static void send_large(struct crowd_member *member)
+static void send_large(struct load_client *client)
 {
-    struct storm *storm = member->context;
+    struct storm *storm = client->context;
     char *body = malloc(storm->len + 1), number[8];
 
-    (void)snprintf(number, sizeof number, "%03zu", member->number);
+    (void)snprintf(number, sizeof number, "%03zu", client->number);
     memcpy(body, storm->body, storm->len + 1);
     memcpy(strchr(body, '@'), number, 3);
-    for (int i = 0; i < storm->each && !crowd_is_stopping(member); i++) {
+    for (int i = 0; i < storm->each && !load_is_stopping(client); i++) {
         const struct fastcgi_request request = {
             .path = "incidents.upsert", .body = body, .body_len = storm->len};
         struct answer answer;
 
-        (void)fastcgi_exchange(member->site, &request, &answer);
+        (void)fastcgi_exchange(client->site, &request, &answer);
         switch (answer.status) {
         case 0:
             (void)atomic_fetch_add(&storm->closed, 1);
@@ -548,7 +548,7 @@ static void send_large(struct crowd_member *member)
             (void)atomic_fetch_add(&storm->unavailable, 1);
             break;
         default:
-            crowd_fail(member, "answered %d %s", answer.status, answer.body);
+            load_fail(client, "answered %d %s", answer.status, answer.body);
         }
         answer_free(&answer);
     }
@@ -595,7 +595,7 @@ static void many_large_bodies_and_little_memory_do_not_end_the_worker(void **sta
     (void)await_service("before the storm");
     (void)snprintf(limit, sizeof limit, "-v %ld", worker_address_space_kib() + MORE_KIB);
     restart_worker(limit);
-    crowd_run(&site, CLIENTS, send_large, &storm);
+    load_run(&site, CLIENTS, send_large, &storm);
     check_alive("large bodies and little memory");
     recovery_ms = await_service("behind large bodies, with little memory still");
     figures_row("RLIMIT_AS|%ld|%ld|%ld|%ld|%lld ms", storm.stored, storm.refused, storm.unavailable,
@@ -630,7 +630,7 @@ static int finish(void **state)
 static int clean_up(void **state)
 {
     (void)state;
-    crowd_abandon_all();
+    load_abandon_all();
     return 0;
 }
 

@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "harness/bystanders.h"
+#include "harness/background_load.h"
 #include "harness/fastcgi.h"
 #include "harness/figures.h"
 
@@ -83,11 +83,11 @@ static const struct step steps[] = {
 
 enum { STEPS = sizeof steps / sizeof steps[0] };
 
-struct load {
+struct soak {
     size_t total;
     atomic_size_t sent;
     atomic_size_t vanished, large, oversize;
-    atomic_size_t ended; /* clients, whose failures crowd_join tells */
+    atomic_size_t ended; /* clients, whose failures load_join tells */
     const char *filling; /* twice as long as the limit */
     const char *name;    /* begins its incidents' keys */
 };
@@ -101,7 +101,7 @@ static void write_body(const struct step *step, const char *key, char *body, siz
     (void)snprintf(body, size, "%.*s%s%s", (int)(at - step->body), step->body, key, at + 1);
 }
 
-static void take_step(struct crowd_member *member, const struct step *step, const char *key)
+static void take_step(struct load_client *client, const struct step *step, const char *key)
 {
     char body[1024];
     const struct call call = {.verb = step->verb,
@@ -113,17 +113,17 @@ static void take_step(struct crowd_member *member, const struct step *step, cons
     if (step->body != NULL) {
         write_body(step, key, body, sizeof body);
     }
-    if (crowd_send(member, &call, step->status, &answer) &&
+    if (load_send(client, &call, step->status, &answer) &&
         strcmp(answer_text(&answer, step->status == 200 ? "action" : "error"), step->said) != 0) {
-        crowd_fail(member, "%s %s: should say %s, says %s", step->path, body, step->said, answer.body);
+        load_fail(client, "%s %s: should say %s, says %s", step->path, body, step->said, answer.body);
     }
     answer_free(&answer);
 }
 
 /* A body of that many bytes. */
-static void send_large(struct crowd_member *member, size_t len, int status)
+static void send_large(struct load_client *client, size_t len, int status)
 {
-    struct load *load = member->context;
+    struct soak *soak = client->context;
     char *body = malloc(len + 1);
     const struct call call = {.path = "incidents.upsert", .body = body, .body_len = len};
     struct answer answer;
@@ -131,59 +131,59 @@ static void send_large(struct crowd_member *member, size_t len, int status)
 
     used = (size_t)snprintf(
         body, len, "{\"reference_id\":\"large-%zu\",\"started_at\":\"2024-01-01\",\"metadata\":{\"a\":\"",
-        member->number);
-    memcpy(body + used, load->filling, len - used - 3);
+        client->number);
+    memcpy(body + used, soak->filling, len - used - 3);
     memcpy(body + len - 3, "\"}}", 4);
-    (void)crowd_send(member, &call, status, &answer);
+    (void)load_send(client, &call, status, &answer);
     answer_free(&answer);
     free(body);
 }
 
 /* Straight to the worker: a whole request, or half of one, and gone. */
-static void vanish(struct crowd_member *member, size_t number)
+static void vanish(struct load_client *client, size_t number)
 {
     const struct fastcgi_request request = {
         .path = "incidents.upsert", .body = "{\"reference_id\":\"vanished\",\"started_at\":\"2024-01-01\"}"};
-    int fd = fastcgi_connect(member->site->worker_socket);
+    int fd = fastcgi_connect(client->site->worker_socket);
     struct buffer bytes;
 
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
-    fastcgi_append_request(&bytes, member->site, &request);
+    fastcgi_append_request(&bytes, client->site, &request);
     (void)fastcgi_send(fd, bytes.data, number % 2 == 0 ? bytes.len : number % bytes.len);
     buffer_free(&bytes);
     (void)close(fd);
 }
 
 /* All at once, so that the worker has been as large as it gets. */
-static void warm_up(struct crowd_member *member)
+static void warm_up(struct load_client *client)
 {
     for (int i = 0; i < 5; i++) {
-        send_large(member, BODY_LIMIT, 200);
+        send_large(client, BODY_LIMIT, 200);
     }
 }
 
-static void send_all_kinds(struct crowd_member *member)
+static void send_all_kinds(struct load_client *client)
 {
-    struct load *load = member->context;
+    struct soak *soak = client->context;
     size_t taken = 0; /* steps */
     char key[64];
 
-    for (size_t i = 0; !crowd_is_stopping(member) && atomic_fetch_add(&load->sent, 1) < load->total; i++) {
+    for (size_t i = 0; !load_is_stopping(client) && atomic_fetch_add(&soak->sent, 1) < soak->total; i++) {
         if (i % VANISH_EVERY == VANISH_EVERY - 1) {
-            vanish(member, i / VANISH_EVERY);
-            (void)atomic_fetch_add(&load->vanished, 1);
+            vanish(client, i / VANISH_EVERY);
+            (void)atomic_fetch_add(&soak->vanished, 1);
         } else if (stress_is_long() && i % LARGE_EVERY == LARGE_EVERY - 2) {
-            send_large(member, BODY_LIMIT - i % 1000, 200);
-            (void)atomic_fetch_add(&load->large, 1);
+            send_large(client, BODY_LIMIT - i % 1000, 200);
+            (void)atomic_fetch_add(&soak->large, 1);
         } else if (stress_is_long() && i % OVERSIZE_EVERY == OVERSIZE_EVERY - 3) {
-            send_large(member, BODY_LIMIT + 1, 413);
-            (void)atomic_fetch_add(&load->oversize, 1);
+            send_large(client, BODY_LIMIT + 1, 413);
+            (void)atomic_fetch_add(&soak->oversize, 1);
         } else {
-            (void)snprintf(key, sizeof key, "%s-%zu-%zu", load->name, member->number, taken / STEPS);
-            take_step(member, &steps[taken++ % STEPS], key);
+            (void)snprintf(key, sizeof key, "%s-%zu-%zu", soak->name, client->number, taken / STEPS);
+            take_step(client, &steps[taken++ % STEPS], key);
         }
     }
-    (void)atomic_fetch_add(&load->ended, 1);
+    (void)atomic_fetch_add(&soak->ended, 1);
 }
 
 /* ---- Samples ---- */
@@ -231,18 +231,18 @@ static void write_samples(const struct sample *samples)
     (void)fclose(file);
 }
 
-static void take_samples(const struct load *load, struct sample *samples)
+static void take_samples(const struct soak *soak, struct sample *samples)
 {
     int64_t started_ms = clock_now_ms();
 
     for (size_t i = 0; i < SAMPLES; i++) {
         size_t sent;
 
-        while ((sent = atomic_load(&load->sent)) < load->total * (i + 1) / SAMPLES &&
-               atomic_load(&load->ended) < CLIENTS) {
+        while ((sent = atomic_load(&soak->sent)) < soak->total * (i + 1) / SAMPLES &&
+               atomic_load(&soak->ended) < CLIENTS) {
             clock_sleep_ms(2);
         }
-        samples[i] = (struct sample){.requests = sent < load->total ? sent : load->total,
+        samples[i] = (struct sample){.requests = sent < soak->total ? sent : soak->total,
                                      .seconds = (double)(clock_now_ms() - started_ms) / 1000,
                                      .memory = worker_memory(&site),
                                      .descriptors = worker_descriptors(&site)};
@@ -252,23 +252,23 @@ static void take_samples(const struct load *load, struct sample *samples)
 static void two_hours_of_requests_leave_the_worker_as_large_as_it_was(void **state)
 {
     static struct sample samples[SAMPLES];
-    struct load warm = {.total = REQUESTS_WARM, .name = "warm"};
-    struct load load = {.total = (size_t)stress_amount(REQUESTS_SHORT, REQUESTS_LONG), .name = "soak"};
+    struct soak warm = {.total = REQUESTS_WARM, .name = "warm"};
+    struct soak soak = {.total = (size_t)stress_amount(REQUESTS_SHORT, REQUESTS_LONG), .name = "soak"};
     char *filling = malloc(2 * BODY_LIMIT);
     struct sample second, last;
-    struct crowd *crowd;
+    struct load *load;
     double took_s;
 
     (void)state;
     memset(filling, 'x', 2 * BODY_LIMIT);
-    warm.filling = load.filling = filling;
-    crowd_run(&site, CLIENTS, send_all_kinds, &warm);
+    warm.filling = soak.filling = filling;
+    load_run(&site, CLIENTS, send_all_kinds, &warm);
     if (stress_is_long()) {
-        crowd_run(&site, CLIENTS, warm_up, &load);
+        load_run(&site, CLIENTS, warm_up, &soak);
     }
-    crowd = crowd_start(&site, CLIENTS, send_all_kinds, &load);
-    take_samples(&load, samples);
-    crowd_join(crowd);
+    load = load_start(&site, CLIENTS, send_all_kinds, &soak);
+    take_samples(&soak, samples);
+    load_join(load);
     free(filling);
     write_samples(samples);
     took_s = samples[SAMPLES - 1].seconds;
@@ -277,8 +277,8 @@ static void two_hours_of_requests_leave_the_worker_as_large_as_it_was(void **sta
     figures_table("Soak",
                   "requests|of them near 1 MiB|over 1 MiB|by clients that vanish|took|a second|memory in "
                   "the 2nd quarter|in the last|descriptors in the 2nd quarter|in the last");
-    figures_row("%zu|%zu|%zu|%zu|%.0f s|%.0f|%.1f MiB|%.1f MiB|%zu|%zu", load.total, (size_t)load.large,
-                (size_t)load.oversize, (size_t)load.vanished, took_s, (double)load.total / took_s,
+    figures_row("%zu|%zu|%zu|%zu|%.0f s|%.0f|%.1f MiB|%.1f MiB|%zu|%zu", soak.total, (size_t)soak.large,
+                (size_t)soak.oversize, (size_t)soak.vanished, took_s, (double)soak.total / took_s,
                 second.memory, last.memory, second.descriptors, last.descriptors);
     if (last.memory > second.memory + MEMORY_MORE_MIB) {
         fail_msg("the worker has grown from %.1f to %.1f MiB", second.memory, last.memory);
@@ -305,7 +305,7 @@ static int finish(void **state)
 static int clean_up(void **state)
 {
     (void)state;
-    crowd_abandon_all();
+    load_abandon_all();
     return 0;
 }
 

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "harness/bystanders.h"
+#include "harness/background_load.h"
 #include "harness/fastcgi.h"
 #include "harness/figures.h"
 
@@ -28,9 +28,9 @@ enum {
     SETTLE_MS = 20000,
 };
 
-struct bystanders {
+struct background_load {
     struct site *site;
-    struct crowd *crowd;
+    struct load *load;
     bool straight;
     char name[32];
     atomic_size_t sent;
@@ -45,58 +45,59 @@ static double now_ms(void)
     return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
 }
 
-static void send_one(struct crowd_member *member, size_t number)
+static void send_one(struct load_client *client, size_t number)
 {
-    struct bystanders *bystanders = member->context;
+    struct background_load *background = client->context;
     char body[160], reference_id[64];
     const struct call call = {.path = "incidents.upsert", .body = body};
     const struct fastcgi_request request = {.path = "incidents.upsert", .body = body};
     struct answer answer;
     double before;
 
-    (void)snprintf(reference_id, sizeof reference_id, "%s-%zu", bystanders->name, number);
+    (void)snprintf(reference_id, sizeof reference_id, "%s-%zu", background->name, number);
     (void)snprintf(body, sizeof body, "{\"reference_id\":\"%s\",\"started_at\":\"2024-01-01\"}",
                    reference_id);
     before = now_ms();
-    if (bystanders->straight) {
-        (void)fastcgi_exchange(member->site, &request, &answer);
+    if (background->straight) {
+        (void)fastcgi_exchange(client->site, &request, &answer);
     } else {
-        http_through_nginx(member->site, &call, &answer);
+        http_through_nginx(client->site, &call, &answer);
     }
-    bystanders->took_ms[number] = now_ms() - before;
+    background->took_ms[number] = now_ms() - before;
     if (answer.status != 200 || strcmp(answer_text(&answer, "reference_id"), reference_id) != 0) {
-        crowd_fail(member, "%s was answered %d %s", reference_id, answer.status, answer.body);
+        load_fail(client, "%s was answered %d %s", reference_id, answer.status, answer.body);
     }
     answer_free(&answer);
 }
 
 /* Each sends one at least, however soon it is over. */
-static void go_on(struct crowd_member *member)
+static void go_on(struct load_client *client)
 {
-    struct bystanders *bystanders = member->context;
+    struct background_load *background = client->context;
 
     do {
-        size_t number = atomic_fetch_add(&bystanders->sent, 1);
+        size_t number = atomic_fetch_add(&background->sent, 1);
 
         if (number >= ANSWERS_MAX) {
-            crowd_fail(member, "there is no room for so many answers");
+            load_fail(client, "there is no room for so many answers");
             return;
         }
-        send_one(member, number);
+        send_one(client, number);
         clock_sleep_ms(PAUSE_MS);
-    } while (!crowd_is_stopping(member));
+    } while (!load_is_stopping(client));
 }
 
-struct bystanders *bystanders_start(struct site *site, size_t count, bool straight, const char *name)
+struct background_load *background_load_start(struct site *site, size_t count, bool straight,
+                                              const char *name)
 {
-    struct bystanders *bystanders = calloc(1, sizeof *bystanders);
+    struct background_load *background = calloc(1, sizeof *background);
 
-    assert_non_null(bystanders);
-    bystanders->site = site;
-    bystanders->straight = straight;
-    (void)snprintf(bystanders->name, sizeof bystanders->name, "%s", name);
-    bystanders->crowd = crowd_start(site, count, go_on, bystanders);
-    return bystanders;
+    assert_non_null(background);
+    background->site = site;
+    background->straight = straight;
+    (void)snprintf(background->name, sizeof background->name, "%s", name);
+    background->load = load_start(site, count, go_on, background);
+    return background;
 }
 
 static int compare(const void *a, const void *b)
@@ -106,31 +107,31 @@ static int compare(const void *a, const void *b)
     return (left > right) - (left < right);
 }
 
-void bystanders_stop(struct bystanders *bystanders, struct bystanders_figures *figures)
+void background_load_stop(struct background_load *background, struct background_load_figures *figures)
 {
     char pattern[48];
     size_t answers, stored;
 
-    crowd_stop(bystanders->crowd);
-    crowd_join(bystanders->crowd);
-    answers = bystanders->sent;
+    load_stop(background->load);
+    load_join(background->load);
+    answers = background->sent;
     assert_true(answers > 0);
-    qsort(bystanders->took_ms, answers, sizeof bystanders->took_ms[0], compare);
-    *figures = (struct bystanders_figures){
+    qsort(background->took_ms, answers, sizeof background->took_ms[0], compare);
+    *figures = (struct background_load_figures){
         .answers = answers,
-        .p50_ms = bystanders->took_ms[answers / 2],
-        .p99_ms = bystanders->took_ms[answers * 99 / 100],
-        .slowest_ms = bystanders->took_ms[answers - 1],
+        .p50_ms = background->took_ms[answers / 2],
+        .p99_ms = background->took_ms[answers * 99 / 100],
+        .slowest_ms = background->took_ms[answers - 1],
     };
-    (void)snprintf(pattern, sizeof pattern, "%s-%%", bystanders->name);
+    (void)snprintf(pattern, sizeof pattern, "%s-%%", background->name);
     stored =
-        strtoul(site_query_for(bystanders->site,
+        strtoul(site_query_for(background->site,
                                "SELECT count(*) FROM intake.incident WHERE reference_id LIKE $1", pattern),
                 NULL, 10);
     if (stored != answers) {
         fail_msg("%zu answers of 200, and %zu incidents are stored", answers, stored);
     }
-    free(bystanders);
+    free(background);
 }
 
 double worker_memory(const struct site *site)
@@ -230,16 +231,16 @@ void attack_begin(struct attack *attack, struct site *site, const char *what, si
     attack->memory = worker_memory(site);
     attack->descriptors = worker_descriptors(site);
     (void)snprintf(name, sizeof name, "beside%d", ++number);
-    attack->bystanders = bystanders_start(site, GOOD_CLIENTS, straight, name);
+    attack->background = background_load_start(site, GOOD_CLIENTS, straight, name);
 }
 
 void attack_end(struct attack *attack, size_t refused)
 {
-    struct bystanders_figures figures;
+    struct background_load_figures figures;
     size_t descriptors;
     double growth;
 
-    bystanders_stop(attack->bystanders, &figures);
+    background_load_stop(attack->background, &figures);
     check_the_worker_serves(attack);
     descriptors = settled_descriptors(attack);
     growth = worker_memory(attack->site) - attack->memory;

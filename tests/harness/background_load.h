@@ -1,22 +1,23 @@
 /* Good clients who go on while something happens beside them: each sends one new incident after the other,
  * and every answer must be its own. What they noticed of it is figures. */
-#ifndef INCIDENTS_TESTS_BYSTANDERS_H
-#define INCIDENTS_TESTS_BYSTANDERS_H
+#ifndef INCIDENTS_TESTS_BACKGROUND_LOAD_H
+#define INCIDENTS_TESTS_BACKGROUND_LOAD_H
 
-#include "harness/crowd.h"
+#include "harness/load.h"
 
-struct bystanders;
+struct background_load;
 
-struct bystanders_figures {
+struct background_load_figures {
     size_t answers;
     double p50_ms, p99_ms, slowest_ms;
 };
 
 /* Whether through nginx, or with FastCGI straight to the worker. Names of incidents begin with `name`. */
-struct bystanders *bystanders_start(struct site *site, size_t count, bool straight, const char *name);
+struct background_load *background_load_start(struct site *site, size_t count, bool straight,
+                                              const char *name);
 
 /* Ends them, and fails the test where an answer was not the right one, or what was answered is not stored. */
-void bystanders_stop(struct bystanders *bystanders, struct bystanders_figures *figures);
+void background_load_stop(struct background_load *background, struct background_load_figures *figures);
 
 /* The worker's memory in MiB, and how many descriptors it has open. */
 double worker_memory(const struct site *site);
@@ -31,7 +32,7 @@ struct attack {
     const char *what;
     size_t many;
     bool straight;
-    struct bystanders *bystanders;
+    struct background_load *background;
     double memory;
     size_t descriptors;
 };
