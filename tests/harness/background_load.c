@@ -29,7 +29,7 @@ enum {
 };
 
 struct background_load {
-    struct site *site;
+    struct stack *stack;
     struct load *load;
     bool straight;
     char name[32];
@@ -59,9 +59,9 @@ static void send_one(struct load_client *client, size_t number)
                    reference_id);
     before = now_ms();
     if (background->straight) {
-        (void)fastcgi_exchange(client->site, &request, &answer);
+        (void)fastcgi_exchange(client->stack, &request, &answer);
     } else {
-        http_through_nginx(client->site, &call, &answer);
+        http_through_nginx(client->stack, &call, &answer);
     }
     background->took_ms[number] = now_ms() - before;
     if (answer.status != 200 || strcmp(answer_text(&answer, "reference_id"), reference_id) != 0) {
@@ -87,16 +87,16 @@ static void go_on(struct load_client *client)
     } while (!load_is_stopping(client));
 }
 
-struct background_load *background_load_start(struct site *site, size_t count, bool straight,
+struct background_load *background_load_start(struct stack *stack, size_t count, bool straight,
                                               const char *name)
 {
     struct background_load *background = calloc(1, sizeof *background);
 
     assert_non_null(background);
-    background->site = site;
+    background->stack = stack;
     background->straight = straight;
     (void)snprintf(background->name, sizeof background->name, "%s", name);
-    background->load = load_start(site, count, go_on, background);
+    background->load = load_start(stack, count, go_on, background);
     return background;
 }
 
@@ -125,8 +125,8 @@ void background_load_stop(struct background_load *background, struct background_
     };
     (void)snprintf(pattern, sizeof pattern, "%s-%%", background->name);
     stored =
-        strtoul(site_query_for(background->site,
-                               "SELECT count(*) FROM intake.incident WHERE reference_id LIKE $1", pattern),
+        strtoul(stack_query_for(background->stack,
+                                "SELECT count(*) FROM intake.incident WHERE reference_id LIKE $1", pattern),
                 NULL, 10);
     if (stored != answers) {
         fail_msg("%zu answers of 200, and %zu incidents are stored", answers, stored);
@@ -134,13 +134,13 @@ void background_load_stop(struct background_load *background, struct background_
     free(background);
 }
 
-double worker_memory(const struct site *site)
+double worker_memory(const struct stack *stack)
 {
     char path[64];
     char *text, *pages;
     double memory;
 
-    (void)snprintf(path, sizeof path, "/proc/%d/statm", (int)site->worker);
+    (void)snprintf(path, sizeof path, "/proc/%d/statm", (int)stack->worker);
     text = read_whole_file(path);
     pages = strchr(text, ' '); /* the second number is what is resident */
     assert_non_null(pages);
@@ -149,13 +149,13 @@ double worker_memory(const struct site *site)
     return memory;
 }
 
-size_t worker_descriptors(const struct site *site)
+size_t worker_descriptors(const struct stack *stack)
 {
     char path[64];
     size_t count = 0;
     DIR *directory;
 
-    (void)snprintf(path, sizeof path, "/proc/%d/fd", (int)site->worker);
+    (void)snprintf(path, sizeof path, "/proc/%d/fd", (int)stack->worker);
     directory = opendir(path);
     assert_non_null(directory);
     while (readdir(directory) != NULL) {
@@ -165,12 +165,12 @@ size_t worker_descriptors(const struct site *site)
     return count - 2; /* itself and its parent */
 }
 
-long worker_cpu_ms(const struct site *site)
+long worker_cpu_ms(const struct stack *stack)
 {
     char path[64], *text, *at;
     unsigned long user = 0, system = 0;
 
-    (void)snprintf(path, sizeof path, "/proc/%d/stat", (int)site->worker);
+    (void)snprintf(path, sizeof path, "/proc/%d/stat", (int)stack->worker);
     text = read_whole_file(path);
     at = strrchr(text, ')'); /* behind the program's name; proc(5): utime and stime are fields 14 and 15 */
     assert_non_null(at);
@@ -192,11 +192,11 @@ static void check_the_worker_serves(const struct attack *attack)
                                             .body = "{\"reference_id\":\"none\"}"};
     struct answer answer;
 
-    if (process_wait(attack->site->worker, 0) >= 0) {
-        attack->site->worker = 0;
-        fail_msg("%s: the worker has ended, see %s", attack->what, attack->site->worker_log);
+    if (process_wait(attack->stack->worker, 0) >= 0) {
+        attack->stack->worker = 0;
+        fail_msg("%s: the worker has ended, see %s", attack->what, attack->stack->worker_log);
     }
-    if (fastcgi_exchange(attack->site, &request, &answer) != FASTCGI_ANSWERED || answer.status != 200) {
+    if (fastcgi_exchange(attack->stack, &request, &answer) != FASTCGI_ANSWERED || answer.status != 200) {
         fail_msg("%s: the worker does not serve any more: %d %s", attack->what, answer.status, answer.body);
     }
     answer_free(&answer);
@@ -207,11 +207,11 @@ static size_t settled_descriptors(const struct attack *attack)
 {
     int64_t deadline_ms = clock_now_ms() + SETTLE_MS;
 
-    while (attack->straight && worker_descriptors(attack->site) > attack->descriptors &&
+    while (attack->straight && worker_descriptors(attack->stack) > attack->descriptors &&
            clock_now_ms() < deadline_ms) {
         clock_sleep_ms(20);
     }
-    return worker_descriptors(attack->site);
+    return worker_descriptors(attack->stack);
 }
 
 void attack_table(const char *heading)
@@ -221,17 +221,17 @@ void attack_table(const char *heading)
                   "worker alive|its memory|its descriptors");
 }
 
-void attack_begin(struct attack *attack, struct site *site, const char *what, size_t many, bool straight)
+void attack_begin(struct attack *attack, struct stack *stack, const char *what, size_t many, bool straight)
 {
     static int number;
     char name[32];
 
-    *attack = (struct attack){.site = site, .what = what, .many = many, .straight = straight};
+    *attack = (struct attack){.stack = stack, .what = what, .many = many, .straight = straight};
     check_the_worker_serves(attack);
-    attack->memory = worker_memory(site);
-    attack->descriptors = worker_descriptors(site);
+    attack->memory = worker_memory(stack);
+    attack->descriptors = worker_descriptors(stack);
     (void)snprintf(name, sizeof name, "beside%d", ++number);
-    attack->background = background_load_start(site, GOOD_CLIENTS, straight, name);
+    attack->background = background_load_start(stack, GOOD_CLIENTS, straight, name);
 }
 
 void attack_end(struct attack *attack, size_t refused)
@@ -243,7 +243,7 @@ void attack_end(struct attack *attack, size_t refused)
     background_load_stop(attack->background, &figures);
     check_the_worker_serves(attack);
     descriptors = settled_descriptors(attack);
-    growth = worker_memory(attack->site) - attack->memory;
+    growth = worker_memory(attack->stack) - attack->memory;
     figures_row("%s|%zu|%zu|%zu|%.1f|%.1f|%.1f|yes|%+.1f MiB|%+d", attack->what, attack->many, refused,
                 figures.answers, figures.p50_ms, figures.p99_ms, figures.slowest_ms, growth,
                 (int)descriptors - (int)attack->descriptors);

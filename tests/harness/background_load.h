@@ -13,22 +13,22 @@ struct background_load_figures {
 };
 
 /* Whether through nginx, or with FastCGI straight to the worker. Names of incidents begin with `name`. */
-struct background_load *background_load_start(struct site *site, size_t count, bool straight,
+struct background_load *background_load_start(struct stack *stack, size_t count, bool straight,
                                               const char *name);
 
 /* Ends them, and fails the test where an answer was not the right one, or what was answered is not stored. */
 void background_load_stop(struct background_load *background, struct background_load_figures *figures);
 
 /* The worker's memory in MiB, and how many descriptors it has open. */
-double worker_memory(const struct site *site);
-size_t worker_descriptors(const struct site *site);
+double worker_memory(const struct stack *stack);
+size_t worker_descriptors(const struct stack *stack);
 
 /* Processor time that the worker has used, in ms. */
-long worker_cpu_ms(const struct site *site);
+long worker_cpu_ms(const struct stack *stack);
 
 /* An attack with good clients beside it, which becomes a row of the table that attack_table begins. */
 struct attack {
-    struct site *site;
+    struct stack *stack;
     const char *what;
     size_t many;
     bool straight;
@@ -40,7 +40,7 @@ struct attack {
 void attack_table(const char *heading);
 
 /* Begins it with four good clients, straight at the worker's socket or through nginx. */
-void attack_begin(struct attack *attack, struct site *site, const char *what, size_t many, bool straight);
+void attack_begin(struct attack *attack, struct stack *stack, const char *what, size_t many, bool straight);
 
 /* Ends it, and fails the test where the worker has ended, grown, kept descriptors, or let a good client wait
  * too long. `refused`: how many of the attackers' requests were. */

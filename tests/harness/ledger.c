@@ -44,7 +44,7 @@ struct pages {
 };
 
 struct ledger {
-    struct site *site;
+    struct stack *stack;
     struct load *load;
     size_t clients;
     int64_t deadline_ms;
@@ -149,7 +149,7 @@ static void send_on(struct load_client *client)
                        "\"metadata\":{\"stamp\":\"%s\"}}",
                        reference, stamp, stamp, stamp, stamp);
         entry->begun_ms = clock_now_ms();
-        http_through_nginx(client->site, &call, &answer);
+        http_through_nginx(client->stack, &call, &answer);
         entry->ended_ms = clock_now_ms();
         note_answer(client, entry, is_shared(number), &answer);
         clock_sleep_ms(answer.status == 200 ? PAUSE_MS : PAUSE_REFUSED_MS);
@@ -157,17 +157,17 @@ static void send_on(struct load_client *client)
     }
 }
 
-struct ledger *ledger_open(struct site *site, size_t clients, const char *name, int64_t deadline_ms)
+struct ledger *ledger_open(struct stack *stack, size_t clients, const char *name, int64_t deadline_ms)
 {
     struct ledger *ledger = calloc(1, sizeof *ledger);
 
     assert_non_null(ledger);
-    ledger->site = site;
+    ledger->stack = stack;
     ledger->clients = clients;
     ledger->deadline_ms = deadline_ms;
     (void)snprintf(ledger->name, sizeof ledger->name, "%s", name);
     atomic_store(&ledger->awaited_since_ms, INT64_MAX);
-    ledger->load = load_start(site, clients, send_on, ledger);
+    ledger->load = load_start(stack, clients, send_on, ledger);
     return ledger;
 }
 
@@ -275,8 +275,8 @@ static void check_rows(struct ledger *ledger, struct verdict *verdict)
     PGresult *rows;
 
     (void)snprintf(pattern, sizeof pattern, "%s-%%", ledger->name);
-    rows = site_rows(
-        ledger->site,
+    rows = stack_rows(
+        ledger->stack,
         "SELECT reference_id, name, metadata->>'stamp', (SELECT string_agg(identifier, ',' ORDER BY "
         "position) FROM intake.incident_service s WHERE s.reference_id = i.reference_id) "
         "FROM intake.incident i WHERE reference_id LIKE $1",

@@ -60,7 +60,7 @@ bool load_is_stopping(const struct load_client *client)
 bool load_send(struct load_client *client, const struct call *call, int expected_status,
                struct answer *answer)
 {
-    http_through_nginx(client->site, call, answer);
+    http_through_nginx(client->stack, call, answer);
     if (answer->status != expected_status) {
         load_fail(client, "%s should be answered %d, was answered %d: %s (the body was %.200s)", call->path,
                   expected_status, answer->status, answer->body, call->body == NULL ? "" : call->body);
@@ -79,7 +79,7 @@ static void *run(void *argument)
     return NULL;
 }
 
-struct load *load_start(struct site *site, size_t count, load_work *work, void *context)
+struct load *load_start(struct stack *stack, size_t count, load_work *work, void *context)
 {
     struct load *load = calloc(1, sizeof *load);
 
@@ -90,7 +90,7 @@ struct load *load_start(struct site *site, size_t count, load_work *work, void *
     for (size_t i = 0; i < count; i++) {
         struct slot *slot = &load->slots[i];
 
-        slot->client = (struct load_client){.load = load, .site = site, .context = context, .number = i};
+        slot->client = (struct load_client){.load = load, .stack = stack, .context = context, .number = i};
         slot->work = work;
         assert_int_equal(pthread_create(&slot->thread, NULL, run, slot), 0);
     }
@@ -144,9 +144,9 @@ void load_join(struct load *load)
     }
 }
 
-void load_run(struct site *site, size_t count, load_work *work, void *context)
+void load_run(struct stack *stack, size_t count, load_work *work, void *context)
 {
-    load_join(load_start(site, count, work, context));
+    load_join(load_start(stack, count, work, context));
 }
 
 void load_abandon_all(void)

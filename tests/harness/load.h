@@ -16,7 +16,7 @@ struct load;
 /* One client. cmocka's assertions work in the main thread only: call load_fail instead, and go on. */
 struct load_client {
     struct load *load;
-    struct site *site;
+    struct stack *stack;
     void *context; /* the same for all */
     size_t number; /* from 0 */
 };
@@ -35,7 +35,7 @@ bool load_send(struct load_client *client, const struct call *call, int expected
                struct answer *answer);
 
 /* Starts that many threads, which begin their work all together. The context must live until load_join. */
-struct load *load_start(struct site *site, size_t count, load_work *work, void *context);
+struct load *load_start(struct stack *stack, size_t count, load_work *work, void *context);
 
 /* Asks for the end of the work; returns at once. */
 void load_stop(struct load *load);
@@ -44,7 +44,7 @@ void load_stop(struct load *load);
 void load_join(struct load *load);
 
 /* load_start and load_join. */
-void load_run(struct site *site, size_t count, load_work *work, void *context);
+void load_run(struct stack *stack, size_t count, load_work *work, void *context);
 
 /* Ends the loads that a failed test left behind. For a test's teardown. */
 void load_abandon_all(void);

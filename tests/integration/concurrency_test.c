@@ -15,7 +15,7 @@
 
 enum { TEXT_MAX = 16 * 1024, CLIENTS = 16 };
 
-static struct site site;
+static struct stack stack;
 
 /* ---- One client's request, and the state that it leaves where it is the last ---- */
 
@@ -96,7 +96,7 @@ static const char state_query[] =
  * last. */
 static void check_one_set_is_stored(const char *reference_id, size_t clients, size_t last_round)
 {
-    const char *stored = site_query_for(&site, state_query, reference_id);
+    const char *stored = stack_query_for(&stack, state_query, reference_id);
     struct buffer state;
     bool found = false;
 
@@ -155,7 +155,7 @@ static void simultaneous_upserts_leave_exactly_one_of_the_sets_sent(void **state
     for (size_t checkpoint = 0; checkpoint < 24; checkpoint++) { /* 24 * 16 * 16 = 6,144 requests */
         struct rounds rounds = {.first = checkpoint * ROUNDS_A_CHECK, .count = ROUNDS_A_CHECK};
 
-        load_run(&site, CLIENTS, send_own_sets, &rounds);
+        load_run(&stack, CLIENTS, send_own_sets, &rounds);
         check_one_set_is_stored("contested", CLIENTS, rounds.first + rounds.count - 1);
     }
 }
@@ -181,10 +181,10 @@ static void two_callers_that_create_an_incident_leave_either_set_never_a_union(v
     for (int round = 0; round < 100; round++) {
         const char *stored;
 
-        (void)site_query(&site, "DELETE FROM intake.incident WHERE reference_id = 'pair'");
-        load_run(&site, 2, send_one_of_two_sets, NULL);
-        stored = site_query(&site, "SELECT string_agg(identifier, ' ' ORDER BY position)"
-                                   " FROM intake.incident_service WHERE reference_id = 'pair'");
+        (void)stack_query(&stack, "DELETE FROM intake.incident WHERE reference_id = 'pair'");
+        load_run(&stack, 2, send_one_of_two_sets, NULL);
+        stored = stack_query(&stack, "SELECT string_agg(identifier, ' ' ORDER BY position)"
+                                     " FROM intake.incident_service WHERE reference_id = 'pair'");
         if (strcmp(stored, "A1 A2") != 0 && strcmp(stored, "B1 B2") != 0) {
             fail_msg("round %d left the services \"%s\"", round, stored);
         }
@@ -225,11 +225,11 @@ static void upserts_and_deletes_in_opposite_orders_all_get_through(void **state)
     static const char *const settings[] = {"INCIDENTS_DB_POOL_SIZE=8", "INCIDENTS_BATCH_MAX=8", NULL};
 
     (void)state;
-    site_stop_worker(&site);
-    site_start_worker(&site, settings);
-    load_run(&site, 32, walk_through_many, NULL);
-    site_stop_worker(&site);
-    site_start_worker(&site, NULL);
+    stack_stop_worker(&stack);
+    stack_start_worker(&stack, settings);
+    load_run(&stack, 32, walk_through_many, NULL);
+    stack_stop_worker(&stack);
+    stack_start_worker(&stack, NULL);
 }
 
 /* ---- (c) Readers ---- */
@@ -306,7 +306,7 @@ static void read_once(struct load_client *client, PGconn *connection, const char
 static void read_while_others_write(struct load_client *client)
 {
     struct reading *reading = client->context;
-    PGconn *connection = PQconnectdb(client->site->owner_url);
+    PGconn *connection = PQconnectdb(client->stack->owner_url);
     struct buffer state;
 
     buffer_init(&state, TEXT_MAX);
@@ -336,7 +336,7 @@ static void readers_never_see_the_services_of_one_request_with_the_metadata_of_a
     (void)state;
     atomic_init(&reading.reads, 0);
     atomic_init(&reading.writers_left, WRITERS);
-    load_run(&site, WRITERS + READERS, write_or_read, &reading);
+    load_run(&stack, WRITERS + READERS, write_or_read, &reading);
     if (atomic_load(&reading.reads) < READS_LEAST) {
         fail_msg("only %zu reads found an incident: the test has seen too little",
                  atomic_load(&reading.reads));
@@ -392,13 +392,13 @@ static void an_upsert_racing_a_delete_leaves_nothing_or_one_whole_incident(void 
         long left;
 
         race.rounds = (struct rounds){.first = checkpoint * 12, .count = 12};
-        load_run(&site, UPSERTERS + DELETERS, upsert_or_delete, &race);
+        load_run(&stack, UPSERTERS + DELETERS, upsert_or_delete, &race);
         left = atomic_load(&race.created) - atomic_load(&race.deleted);
-        if (strcmp(site_query(&site, "SELECT count(*) FROM intake.incident WHERE reference_id = 'raced'"),
+        if (strcmp(stack_query(&stack, "SELECT count(*) FROM intake.incident WHERE reference_id = 'raced'"),
                    "0") == 0) {
             assert_string_equal(
-                site_query(&site,
-                           "SELECT count(*) FROM intake.incident_service WHERE reference_id = 'raced'"),
+                stack_query(&stack,
+                            "SELECT count(*) FROM intake.incident_service WHERE reference_id = 'raced'"),
                 "0");
             if (left != 0) {
                 fail_msg("the incident is gone, but it was created %ld times oftener than deleted", left);
@@ -472,10 +472,10 @@ static void partial_updates_of_different_arguments_lose_nothing(void **state)
     for (size_t checkpoint = 0; checkpoint < 30; checkpoint++) {
         struct rounds rounds = {.first = checkpoint * 10, .count = 10};
 
-        load_run(&site, PARTS, send_own_argument, &rounds);
+        load_run(&stack, PARTS, send_own_argument, &rounds);
         for (size_t i = 0; i < PARTS; i++) {
             char wanted[128];
-            const char *stored = site_query(&site, parts[i].query);
+            const char *stored = stack_query(&stack, parts[i].query);
 
             write_part(wanted, sizeof wanted, parts[i].stored, rounds.first + rounds.count - 1);
             if (strcmp(stored, wanted) != 0) {
@@ -490,7 +490,7 @@ static void partial_updates_of_different_arguments_lose_nothing(void **state)
 static void the_worker_ends_cleanly_and_without_a_leak(void **state)
 {
     (void)state;
-    site_stop_worker(&site);
+    stack_stop_worker(&stack);
 }
 
 /* ---- */
@@ -498,14 +498,14 @@ static void the_worker_ends_cleanly_and_without_a_leak(void **state)
 static int start(void **state)
 {
     (void)state;
-    site_start(&site, NULL);
+    stack_start(&stack, NULL);
     return 0;
 }
 
 static int finish(void **state)
 {
     (void)state;
-    site_stop(&site);
+    stack_stop(&stack);
     return 0;
 }
 
@@ -513,7 +513,7 @@ static int clean_up(void **state)
 {
     (void)state;
     load_abandon_all();
-    (void)site_query(&site, "DELETE FROM intake.incident");
+    (void)stack_query(&stack, "DELETE FROM intake.incident");
     return 0;
 }
 

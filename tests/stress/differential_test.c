@@ -20,7 +20,7 @@
 #include "cases/timestamps.h"
 #include "harness/prng.h"
 #include "harness/figures.h"
-#include "harness/site.h"
+#include "harness/stack.h"
 #include "model/json.h"
 #include "model/timestamp.h"
 #include "store/binary.h"
@@ -28,7 +28,7 @@
 
 enum { BATCH_MAX = 2000, BATCH_BYTES = 4 * 1024 * 1024, TEXT_MAX = 256 * 1024, STRIDE = 1000003 };
 
-static struct site site;
+static struct stack stack;
 static uint64_t seed;
 
 /* ---- Asking Postgres ---- */
@@ -97,9 +97,9 @@ static void batch_flush(struct batch *batch)
     lengths[0] = (int)batch->bytes.len;
     lengths[1] = 0;
     (void)snprintf(question, sizeof question, "SELECT %s($1, $2)", batch->judge);
-    result = PQexecParams(site.owner, question, 2, types, values, lengths, formats, 0);
+    result = PQexecParams(stack.owner, question, 2, types, values, lengths, formats, 0);
     if (PQresultStatus(result) != PGRES_TUPLES_OK) {
-        fail_msg("%s", PQerrorMessage(site.owner));
+        fail_msg("%s", PQerrorMessage(stack.owner));
     }
     assert_int_equal(PQntuples(result), batch->count);
     for (size_t i = 0; i < batch->count; i++) {
@@ -709,7 +709,7 @@ static PGresult *give_back(const struct operations *operations, size_t first, si
     binary_append_array(&array, operation_type, last - first);
     buffer_append(&array, operations->elements.data + start, operations->element_end[last - 1] - start);
     assert_false(array.failed);
-    result = PQexecParams(site.owner, question, 1, &operations_type, (const char *const *)&array.data,
+    result = PQexecParams(stack.owner, question, 1, &operations_type, (const char *const *)&array.data,
                           &(int){(int)array.len}, formats, 0);
     buffer_free(&array);
     return result;
@@ -729,7 +729,7 @@ static void fail_on_refused(const struct operations *operations)
         PGresult *result = give_back(operations, i, i + 1);
 
         if (PQresultStatus(result) != PGRES_TUPLES_OK) {
-            fail_on(said(operations, i), "stored", PQerrorMessage(site.owner));
+            fail_on(said(operations, i), "stored", PQerrorMessage(stack.owner));
         }
         PQclear(result);
     }
@@ -879,8 +879,9 @@ static void what_is_read_jsonb_keeps_to_the_last_digit(void **state)
     buffer_init(&body, TEXT_MAX);
     buffer_init(&operations->elements, (size_t)2 * BATCH_BYTES);
     buffer_init(&operations->said, (size_t)4 * BATCH_BYTES);
-    operation_type = (Oid)strtoul(site_query(&site, "SELECT 'intake.operation'::regtype::oid"), NULL, 10);
-    operations_type = (Oid)strtoul(site_query(&site, "SELECT 'intake.operation[]'::regtype::oid"), NULL, 10);
+    operation_type = (Oid)strtoul(stack_query(&stack, "SELECT 'intake.operation'::regtype::oid"), NULL, 10);
+    operations_type =
+        (Oid)strtoul(stack_query(&stack, "SELECT 'intake.operation[]'::regtype::oid"), NULL, 10);
     for_each_kept(add_as_metadata, operations);
     for (size_t n = 0; n < count; n++) {
         put_body(&body, n);
@@ -1235,13 +1236,13 @@ static int start(void **state)
 {
     (void)state;
     seed = prng_find_seed("DIFFERENTIAL_SEED");
-    site_start_empty(&site);
-    assert_int_equal(site_control(&site, NULL, "migrate", NULL)->status, 0);
+    stack_start_empty(&stack);
+    assert_int_equal(stack_control(&stack, NULL, "migrate", NULL)->status, 0);
     for (size_t i = 0; i < sizeof judges / sizeof *judges; i++) {
-        PGresult *result = PQexec(site.owner, judges[i]);
+        PGresult *result = PQexec(stack.owner, judges[i]);
 
         if (PQresultStatus(result) != PGRES_COMMAND_OK) {
-            (void)fprintf(stderr, "%s", PQerrorMessage(site.owner));
+            (void)fprintf(stderr, "%s", PQerrorMessage(stack.owner));
             return 1;
         }
         PQclear(result);
@@ -1252,7 +1253,7 @@ static int start(void **state)
 static int finish(void **state)
 {
     (void)state;
-    site_stop(&site);
+    stack_stop(&stack);
     return 0;
 }
 

@@ -32,7 +32,7 @@
 
 enum { RECOVERY_MS = 5000, ALLOCATIONS_MAX = 20000, STORED_MAX = 8192 };
 
-static struct site site;
+static struct stack stack;
 static struct scarcity scarcity;
 static long blocks_of_worker; /* at rest, once warm */
 
@@ -144,8 +144,8 @@ static const char *stored(const struct trial *trial, long number)
     char key[256];
 
     write_key(trial, number, key, sizeof key);
-    return site_query_for(
-        &site,
+    return stack_query_for(
+        &stack,
         "SELECT concat_ws('|', name, priority, source_url, started_at, resolved_at, metadata::text, (SELECT "
         "string_agg(identifier || '=' || coalesce(name, ''), ',' ORDER BY position) FROM "
         "intake.incident_service s WHERE s.reference_id = i.reference_id)) FROM intake.incident i WHERE "
@@ -221,17 +221,17 @@ static void check_alive(const char *what, long number)
 {
     int status;
 
-    if (site.worker == 0) {
+    if (stack.worker == 0) {
         fail_msg("the worker has ended in an earlier test");
     }
-    status = process_wait(site.worker, 0);
+    status = process_wait(stack.worker, 0);
     if (status >= 0) {
-        char *log = read_whole_file(site.worker_log);
+        char *log = read_whole_file(stack.worker_log);
         size_t len = strlen(log);
 
         (void)fprintf(stderr, "%s\n", len > 4000 ? log + len - 4000 : log);
         free(log);
-        site.worker = 0;
+        stack.worker = 0;
         fail_msg("%s, allocation %ld: the worker has ended with %d", what, number, status);
     }
 }
@@ -251,7 +251,7 @@ static enum fastcgi_end ask(const struct trial *trial, long number, struct answe
         write_body(trial->body, trial, number, body, sizeof body);
     }
     check_alive(trial->name, number);
-    return fastcgi_exchange(&site, &request, answer);
+    return fastcgi_exchange(&stack, &request, answer);
 }
 
 /* Sends it until it is answered as it should be: behind a failure, the worker may have to connect first. */
@@ -301,9 +301,9 @@ static long blocks_at_rest(void)
 
 static void end_sessions(void)
 {
-    (void)site_query(&site,
-                     "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE usename = "
-                     "'incidents_fcgi'");
+    (void)stack_query(&stack,
+                      "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE usename = "
+                      "'incidents_fcgi'");
 }
 
 /* Sends undisturbed requests until the worker has no more blocks than it had. A few are needed: each
@@ -334,7 +334,7 @@ static void keep_busy(struct load_client *client)
     for (int i = 0; i < 100; i++) {
         struct answer answer;
 
-        (void)fastcgi_exchange(client->site, &request, &answer);
+        (void)fastcgi_exchange(client->stack, &request, &answer);
         if (answer.status != 200 && answer.status != 503) { /* a busy machine may take longer than it may */
             load_fail(client, "readyz: %d %s", answer.status, answer.body);
         }
@@ -355,8 +355,8 @@ static void start_worker(void)
                               NULL};
 
     scarcity_end(&scarcity);
-    site_start_worker(&site, settings);
-    load_run(&site, 8, keep_busy, NULL);
+    stack_start_worker(&stack, settings);
+    load_run(&stack, 8, keep_busy, NULL);
     await_service();
     blocks_of_worker = blocks_at_rest();
 }
@@ -521,7 +521,7 @@ static bool refuse_one_as_cgi(const struct trial *trial, long number, long many,
     }
     before_ms = clock_now_ms();
     scarcity_refuse_allocations(&scarcity, number, many);
-    outcome = http_run_cgi(&site, &call, environment, &answer);
+    outcome = http_run_cgi(&stack, &call, environment, &answer);
     refused = atomic_load(&scarcity.shared->allocations.refused);
     scarcity_end(&scarcity);
     tally->failures += refused;
@@ -592,7 +592,7 @@ static void plain_cgi_survives_all_memory_gone(void **state)
 static void the_worker_ends_cleanly_and_without_a_leak(void **state)
 {
     (void)state;
-    site_stop_worker(&site);
+    stack_stop_worker(&stack);
 }
 
 /* ---- */
@@ -600,10 +600,10 @@ static void the_worker_ends_cleanly_and_without_a_leak(void **state)
 static int start(void **state)
 {
     (void)state;
-    site_start(&site, NULL);
-    site_stop_worker(&site);
-    (void)site_query(&site, "GRANT incidents_fcgi TO incidents_owner"); /* who may then end its sessions */
-    scarcity_open(&scarcity, &site);
+    stack_start(&stack, NULL);
+    stack_stop_worker(&stack);
+    (void)stack_query(&stack, "GRANT incidents_fcgi TO incidents_owner"); /* who may then end its sessions */
+    scarcity_open(&scarcity, &stack);
     start_worker();
     figures_table("Allocations refused in turn",
                   "request|numbers tried|allocations refused|done|500|503|no answer|slowest ms");
@@ -613,8 +613,8 @@ static int start(void **state)
 static int finish(void **state)
 {
     (void)state;
-    site_stop(&site);
-    (void)site_remove_metrics(METRICS_TOKEN);
+    stack_stop(&stack);
+    (void)stack_remove_metrics(METRICS_TOKEN);
     scarcity_close(&scarcity);
     return 0;
 }
@@ -622,7 +622,7 @@ static int finish(void **state)
 static int clean_up(void **state)
 {
     (void)state;
-    (void)site_query(&site, "DELETE FROM intake.incident");
+    (void)stack_query(&stack, "DELETE FROM intake.incident");
     return 0;
 }
 

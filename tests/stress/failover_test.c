@@ -24,7 +24,7 @@ enum {
     BETWEEN_MS = 400,
 };
 
-static struct site site;
+static struct stack stack;
 static struct cluster cluster;
 
 static const char read_write[] = "&target_session_attrs=read-write";
@@ -58,7 +58,7 @@ static const char *upsert(const char *reference_id, const char *name)
     (void)snprintf(body, sizeof body,
                    "{\"reference_id\":\"%s\",\"started_at\":\"2024-01-01\",\"name\":\"%s\"}", reference_id,
                    name);
-    http_through_nginx(&site, &call, &answer);
+    http_through_nginx(&stack, &call, &answer);
     (void)snprintf(action, sizeof action, "%s", answer.status == 200 ? answer_text(&answer, "action") : "");
     if (answer.status != 200) {
         assert_int_equal(answer.status, 503);
@@ -90,7 +90,7 @@ static void await_ready(void)
     do {
         struct answer answer;
 
-        http_through_nginx(&site, &call, &answer);
+        http_through_nginx(&stack, &call, &answer);
         status = answer.status;
         answer_free(&answer);
         assert_true(clock_now_ms() < give_up_ms);
@@ -99,23 +99,23 @@ static void await_ready(void)
 
 static void restart_worker(void)
 {
-    site_stop_worker(&site);
-    site_start_worker(&site, settings);
+    stack_stop_worker(&stack);
+    stack_start_worker(&stack, settings);
 }
 
 /* The worker anew, with a connection string that names that node first. */
 static void restart_worker_with_first(size_t node, const char *more)
 {
-    (void)snprintf(site.worker_url, sizeof site.worker_url,
-                   "postgresql:///incidents?host=%s,%s&port=%zu,%zu&user=incidents_fcgi%s", site.directory,
-                   site.directory, CLUSTER_FIRST_PORT + node, CLUSTER_FIRST_PORT + CLUSTER_NODES - 1 - node,
+    (void)snprintf(stack.worker_url, sizeof stack.worker_url,
+                   "postgresql:///incidents?host=%s,%s&port=%zu,%zu&user=incidents_fcgi%s", stack.directory,
+                   stack.directory, CLUSTER_FIRST_PORT + node, CLUSTER_FIRST_PORT + CLUSTER_NODES - 1 - node,
                    more);
     restart_worker();
 }
 
 static size_t count_in_worker_log(const char *text)
 {
-    char *log = read_whole_file(site.worker_log);
+    char *log = read_whole_file(stack.worker_log);
     size_t count = 0;
 
     for (const char *found = log; (found = strstr(found, text)) != NULL; found++) {
@@ -129,7 +129,7 @@ static size_t count_in_worker_log(const char *text)
 
 static void the_primary_is_killed_and_the_standby_promoted(void **state)
 {
-    struct ledger *ledger = ledger_open(&site, CLIENTS, "killed", DEADLINE_MS);
+    struct ledger *ledger = ledger_open(&stack, CLIENTS, "killed", DEADLINE_MS);
     int times = stress_amount(2, 10);
     int64_t slowest_ms = 0;
 
@@ -149,7 +149,7 @@ static void the_primary_is_killed_and_the_standby_promoted(void **state)
 /* Its kernel goes on taking connections, on which nothing ever comes. */
 static void the_primary_stands_still_and_the_standby_is_promoted(void **state)
 {
-    struct ledger *ledger = ledger_open(&site, CLIENTS, "still", DEADLINE_MS);
+    struct ledger *ledger = ledger_open(&stack, CLIENTS, "still", DEADLINE_MS);
     int times = stress_amount(1, 6);
     int64_t slowest_ms = 0;
 
@@ -175,11 +175,11 @@ static void a_standby_that_is_first_in_the_connection_string_is_recognised(void 
 
     (void)state;
     restart_worker_with_first(cluster_other(&cluster), "");
-    ledger = ledger_open(&site, CLIENTS, "readonly", DEADLINE_MS);
+    ledger = ledger_open(&stack, CLIENTS, "readonly", DEADLINE_MS);
     (void)ledger_await_200(ledger, clock_now_ms());
     clock_sleep_ms(BETWEEN_MS);
     close_ledger(ledger, "a standby first in the connection string, no target_session_attrs", 1, -1);
-    free(await_in_file(site.worker_log, "this database is read-only"));
+    free(await_in_file(stack.worker_log, "this database is read-only"));
     restart_worker_with_first(cluster.primary, read_write);
 }
 
@@ -200,7 +200,7 @@ static void a_former_primary_confirms_nothing(void **state)
     cluster_start_again(&cluster, former);
 
     /* Who loses its connection goes back to where it was, not to the first in the list. */
-    ledger = ledger_open(&site, CLIENTS, "back", DEADLINE_MS);
+    ledger = ledger_open(&stack, CLIENTS, "back", DEADLINE_MS);
     clock_sleep_ms(BETWEEN_MS);
     (void)cluster_query(&cluster, cluster.primary,
                         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
@@ -217,11 +217,11 @@ static void a_former_primary_confirms_nothing(void **state)
     restart_worker();
     assert_string_equal(upsert("moved", "old"), "");
     assert_string_equal(upsert_in_the_end("moved", "old"), "updated");
-    assert_string_equal(site_query(&site, "SELECT name FROM intake.incident WHERE reference_id = 'moved'"),
+    assert_string_equal(stack_query(&stack, "SELECT name FROM intake.incident WHERE reference_id = 'moved'"),
                         "old");
 
     restart_worker();
-    ledger = ledger_open(&site, CLIENTS, "former", DEADLINE_MS);
+    ledger = ledger_open(&stack, CLIENTS, "former", DEADLINE_MS);
     recovery_ms = ledger_await_200(ledger, clock_now_ms());
     cluster_await(&cluster, former, "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'SyncRep'",
                   "t");
@@ -259,11 +259,11 @@ static void what_the_standby_has_not_confirmed_is_not_answered_200(void **state)
 
     (void)state;
     /* Whatever the role has been told to keep to itself. */
-    (void)site_query(&site, "ALTER ROLE incidents_fcgi SET client_min_messages = error");
-    site_stop_worker(&site);
-    site_start_worker(&site, patient); /* both are within one request, however busy the machine is */
+    (void)stack_query(&stack, "ALTER ROLE incidents_fcgi SET client_min_messages = error");
+    stack_stop_worker(&stack);
+    stack_start_worker(&stack, patient); /* both are within one request, however busy the machine is */
     cluster_kill(&cluster, standby);
-    load = load_start(&site, 1, send_to_alone, action);
+    load = load_start(&stack, 1, send_to_alone, action);
     for (size_t i = 1; i <= 2; i++) { /* the first one has stored it, the second finds it unchanged */
         cluster_await(
             &cluster, cluster.primary,
@@ -275,7 +275,7 @@ static void what_the_standby_has_not_confirmed_is_not_answered_200(void **state)
     load_join(load);
     assert_string_equal(action, "");
     assert_string_equal(
-        site_query(&site, "SELECT count(*) FROM intake.incident WHERE reference_id = 'alone'"), "1");
+        stack_query(&stack, "SELECT count(*) FROM intake.incident WHERE reference_id = 'alone'"), "1");
 
     /* What was committed is there after a crash, and the standby's word still missing. */
     restart_worker();
@@ -292,8 +292,8 @@ static void what_the_standby_has_not_confirmed_is_not_answered_200(void **state)
 static int start(void **state)
 {
     (void)state;
-    site_start(&site, settings);
-    cluster_start(&cluster, &site);
+    stack_start(&stack, settings);
+    cluster_start(&cluster, &stack);
     restart_worker();
     ledger_table("Failover");
     return 0;
@@ -304,7 +304,7 @@ static int finish(void **state)
     (void)state;
     http_close();
     cluster_stop(&cluster);
-    site_stop(&site);
+    stack_stop(&stack);
     return 0;
 }
 

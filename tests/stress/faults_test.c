@@ -26,7 +26,7 @@ enum {
     BETWEEN_MS = 300, /* between two faults */
 };
 
-static struct site site;
+static struct stack stack;
 
 static const char *const settings[] = {"INCIDENTS_REQUEST_TIMEOUT_MS=1500", NULL};
 static const char *const patient[] = {"INCIDENTS_REQUEST_TIMEOUT_MS=15000", NULL};
@@ -37,13 +37,13 @@ static const char durable[] = "-c max_connections=20 -c wal_recycle=off";
 
 static void restart_worker(const char *const with[])
 {
-    site_stop_worker(&site);
-    site_start_worker(&site, with);
+    stack_stop_worker(&stack);
+    stack_start_worker(&stack, with);
 }
 
 static struct ledger *open_ledger(const char *name)
 {
-    return ledger_open(&site, CLIENTS, name, DEADLINE_MS);
+    return ledger_open(&stack, CLIENTS, name, DEADLINE_MS);
 }
 
 static void close_ledger(struct ledger *ledger, const char *what, int times, int64_t recovery_ms)
@@ -63,10 +63,10 @@ static void postgres_is_killed(void **state)
     (void)state;
     for (int i = 0; i < times; i++) {
         clock_sleep_ms(BETWEEN_MS);
-        site_stop_postgres(&site, SIGKILL);
+        stack_stop_postgres(&stack, SIGKILL);
         clock_sleep_ms(i % 2 == 0 ? 0
                                   : DEADLINE_MS + BETWEEN_MS); /* long enough to be refused at once, too */
-        site_start_postgres(&site, durable);
+        stack_start_postgres(&stack, durable);
         ledger_await_recovery(ledger, &slowest_ms);
     }
     close_ledger(ledger, "Postgres killed (SIGKILL) and started again", times, slowest_ms);
@@ -81,8 +81,8 @@ static void postgres_stops_in_an_orderly_way(void **state)
     (void)state;
     for (int i = 0; i < times; i++) {
         clock_sleep_ms(BETWEEN_MS);
-        site_stop_postgres(&site, SIGINT);
-        site_start_postgres(&site, durable);
+        stack_stop_postgres(&stack, SIGINT);
+        stack_start_postgres(&stack, durable);
         ledger_await_recovery(ledger, &slowest_ms);
     }
     close_ledger(ledger, "Postgres stopped and started (an upgrade)", times, slowest_ms);
@@ -97,9 +97,10 @@ static void sessions_are_terminated_at_random(void **state)
 
     (void)state;
     while (terminated < times) {
-        terminated += atoi(site_query(&site, "SELECT count(pg_terminate_backend(pid)) FROM (SELECT pid FROM "
-                                             "pg_stat_activity WHERE usename = 'incidents_fcgi' "
-                                             "ORDER BY random() LIMIT 1) one"));
+        terminated +=
+            atoi(stack_query(&stack, "SELECT count(pg_terminate_backend(pid)) FROM (SELECT pid FROM "
+                                     "pg_stat_activity WHERE usename = 'incidents_fcgi' "
+                                     "ORDER BY random() LIMIT 1) one"));
         clock_sleep_ms(rand_r(&seed) % 40);
     }
     ledger_close(ledger, &figures);
@@ -116,9 +117,9 @@ static void postgres_stands_still_for_longer_than_the_deadline(void **state)
     (void)state;
     for (int i = 0; i < times; i++) {
         clock_sleep_ms(BETWEEN_MS);
-        site_pause_postgres(&site);
+        stack_pause_postgres(&stack);
         clock_sleep_ms(2 * DEADLINE_MS);
-        site_resume_postgres(&site);
+        stack_resume_postgres(&stack);
         ledger_await_recovery(ledger, &slowest_ms);
     }
     close_ledger(ledger, "Postgres stands still (SIGSTOP) for two deadlines", times, slowest_ms);
@@ -135,11 +136,11 @@ static void a_session_stands_still_for_longer_than_the_deadline(void **state)
     (void)state;
     for (int i = 0; i < times; i++) {
         clock_sleep_ms(BETWEEN_MS);
-        while (!site_pause_session(&site, i)) {
+        while (!stack_pause_session(&stack, i)) {
             clock_sleep_ms(1);
         }
         clock_sleep_ms(2 * DEADLINE_MS);
-        site_resume_postgres(&site);
+        stack_resume_postgres(&stack);
         ledger_await_recovery(ledger, &slowest_ms);
     }
     close_ledger(ledger, "a session stands still (SIGSTOP) for two deadlines", times, slowest_ms);
@@ -154,8 +155,8 @@ static void the_worker_is_killed(void **state)
     (void)state;
     for (int i = 0; i < times; i++) {
         clock_sleep_ms(BETWEEN_MS);
-        (void)process_stop(site.worker, SIGKILL);
-        site_start_worker(&site, settings);
+        (void)process_stop(stack.worker, SIGKILL);
+        stack_start_worker(&stack, settings);
         ledger_await_recovery(ledger, &slowest_ms);
     }
     close_ledger(ledger, "the worker killed (SIGKILL) and started again", times, slowest_ms);
@@ -169,10 +170,10 @@ static void nginx_is_reloaded(void **state)
 
     (void)state;
     restart_worker(patient); /* a busy machine is not to be taken for a refusal */
-    ledger = ledger_open(&site, CLIENTS, "reloaded", PATIENT_MS);
+    ledger = ledger_open(&stack, CLIENTS, "reloaded", PATIENT_MS);
     for (int i = 0; i < times; i++) {
         clock_sleep_ms(BETWEEN_MS);
-        assert_int_equal(kill(site.nginx, SIGHUP), 0);
+        assert_int_equal(kill(stack.nginx, SIGHUP), 0);
     }
     clock_sleep_ms(BETWEEN_MS);
     ledger_close(ledger, &figures);
@@ -197,15 +198,15 @@ static void connections_are_used_up(void **state)
         clock_sleep_ms(BETWEEN_MS);
         count = 0;
         /* Each round ends the worker's sessions and takes their places, until it has none. */
-        while (strcmp(site_query(&site, "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
-                                        "WHERE usename = 'incidents_fcgi'"),
+        while (strcmp(stack_query(&stack, "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+                                          "WHERE usename = 'incidents_fcgi'"),
                       "0") != 0 ||
                count == 0 || PQstatus(others[count - 1]) == CONNECTION_OK) {
             if (count > 0 && PQstatus(others[count - 1]) != CONNECTION_OK) {
                 PQfinish(others[--count]);
             }
             assert_true(count < 32);
-            others[count++] = PQconnectdb(site.owner_url);
+            others[count++] = PQconnectdb(stack.owner_url);
         }
         clock_sleep_ms(DEADLINE_MS + BETWEEN_MS);
         while (count > 0) {
@@ -213,7 +214,7 @@ static void connections_are_used_up(void **state)
         }
         ledger_await_recovery(ledger, &slowest_ms);
     }
-    assert_true(site_count_in_log(&site, "remaining connection slots are reserved") > 0);
+    assert_true(stack_count_in_log(&stack, "remaining connection slots are reserved") > 0);
     close_ledger(ledger, "all connections used up by others", times, slowest_ms);
 }
 
@@ -228,15 +229,15 @@ static void a_row_is_locked(void **state)
     for (int i = 0; i < times; i++) {
         PGconn *locker;
 
-        while (strcmp(site_query(&site,
-                                 "SELECT count(*) FROM intake.incident WHERE reference_id = 'row-shared-1'"),
+        while (strcmp(stack_query(&stack,
+                                  "SELECT count(*) FROM intake.incident WHERE reference_id = 'row-shared-1'"),
                       "1") != 0) {
             clock_sleep_ms(10);
         }
         locker =
-            site_hold(&site, "UPDATE intake.incident SET name = name WHERE reference_id = 'row-shared-1'");
+            stack_hold(&stack, "UPDATE intake.incident SET name = name WHERE reference_id = 'row-shared-1'");
         clock_sleep_ms(2 * DEADLINE_MS);
-        site_let_go(locker);
+        stack_let_go(locker);
         clock_sleep_ms(BETWEEN_MS);
     }
     ledger_close(ledger, &figures);
@@ -256,9 +257,9 @@ static void the_table_is_locked(void **state)
         PGconn *locker;
 
         clock_sleep_ms(BETWEEN_MS);
-        locker = site_hold(&site, "LOCK TABLE intake.incident IN ACCESS EXCLUSIVE MODE");
+        locker = stack_hold(&stack, "LOCK TABLE intake.incident IN ACCESS EXCLUSIVE MODE");
         clock_sleep_ms(2 * DEADLINE_MS);
-        site_let_go(locker);
+        stack_let_go(locker);
         ledger_await_recovery(ledger, &slowest_ms);
     }
     close_ledger(ledger, "the table locked for two deadlines", times, slowest_ms);
@@ -280,10 +281,10 @@ static const char and_back[] = "BEGIN; ALTER TABLE intake.incident DROP COLUMN s
 
 static void run_as_owner(const char *sql)
 {
-    PGresult *result = PQexec(site.owner, sql);
+    PGresult *result = PQexec(stack.owner, sql);
 
     if (PQresultStatus(result) != PGRES_COMMAND_OK) {
-        fail_msg("%s: %s", sql, PQerrorMessage(site.owner));
+        fail_msg("%s: %s", sql, PQerrorMessage(stack.owner));
     }
     PQclear(result);
 }
@@ -320,7 +321,7 @@ static void an_older_schema_is_migrated(void **state)
         "intake.reporting_relations");
     ledger = open_ledger("older");
     clock_sleep_ms(BETWEEN_MS);
-    assert_int_equal(site_control(&site, NULL, "migrate", NULL)->status, 0);
+    assert_int_equal(stack_control(&stack, NULL, "migrate", NULL)->status, 0);
     ledger_await_recovery(ledger, &slowest_ms);
     clock_sleep_ms(BETWEEN_MS);
     close_ledger(ledger, "incidentctl migrate, to the worker's version", 1, slowest_ms);
@@ -352,7 +353,7 @@ static void fill(const char *path)
 /* Whether Postgres commits something. */
 static bool can_write(void)
 {
-    PGconn *connection = PQconnectdb(site.owner_url);
+    PGconn *connection = PQconnectdb(stack.owner_url);
     PGresult *result = PQexec(connection, "SELECT pg_logical_emit_message(true, 'faults', 'room again')");
     bool can = PQresultStatus(result) == PGRES_TUPLES_OK;
 
@@ -369,8 +370,8 @@ static void await_room(void)
 
     while (!can_write()) {
         assert_true(clock_now_ms() < give_up_ms);
-        if (process_wait(site.postgres, 20) >= 0) {
-            site_start_postgres(&site, little_log);
+        if (process_wait(stack.postgres, 20) >= 0) {
+            stack_start_postgres(&stack, little_log);
         }
     }
 }
@@ -394,20 +395,20 @@ static void run_shell(const char *format, ...)
 static void move_to_small_disk(const char *data)
 {
     run_as_owner("TRUNCATE intake.incident");
-    site_stop_postgres(&site, SIGINT);
+    stack_stop_postgres(&stack, SIGINT);
     run_shell("cp -a %s %s.copy", data, data);
     assert_int_equal(mount("incidents-test", data, "tmpfs", 0, "size=256m,mode=0700"), 0);
     run_shell("cp -a %s.copy/. %s/ && rm -rf %s.copy", data, data, data);
-    site_start_postgres(&site, little_log);
+    stack_start_postgres(&stack, little_log);
 }
 
 static void move_back(const char *data)
 {
-    site_stop_postgres(&site, SIGINT);
+    stack_stop_postgres(&stack, SIGINT);
     run_shell("cp -a %s %s.copy", data, data);
     assert_int_equal(umount(data), 0);
     run_shell("rm -rf %s && mv %s.copy %s", data, data, data);
-    site_start_postgres(&site, durable);
+    stack_start_postgres(&stack, durable);
 }
 
 static void the_disk_is_full(void **state)
@@ -422,7 +423,7 @@ static void the_disk_is_full(void **state)
         print_message("only root can make a file system of its own for this one\n");
         skip();
     }
-    (void)snprintf(data, sizeof data, "%s/data", site.directory);
+    (void)snprintf(data, sizeof data, "%s/data", stack.directory);
     (void)snprintf(ballast, sizeof ballast, "%s/ballast", data);
     move_to_small_disk(data);
     ledger = open_ledger("full");
@@ -434,7 +435,7 @@ static void the_disk_is_full(void **state)
         await_room();
         ledger_await_recovery(ledger, &slowest_ms);
     }
-    assert_true(site_count_in_log(&site, "No space left on device") > 0);
+    assert_true(stack_count_in_log(&stack, "No space left on device") > 0);
     close_ledger(ledger, "the disk full for two deadlines", times, slowest_ms);
     move_back(data);
 }
@@ -442,10 +443,10 @@ static void the_disk_is_full(void **state)
 static int start(void **state)
 {
     (void)state;
-    site_start(&site, settings);
-    (void)site_query(&site, "GRANT incidents_fcgi TO incidents_owner"); /* who may then end its sessions */
-    site_stop_postgres(&site, SIGINT);
-    site_start_postgres(&site, durable);
+    stack_start(&stack, settings);
+    (void)stack_query(&stack, "GRANT incidents_fcgi TO incidents_owner"); /* who may then end its sessions */
+    stack_stop_postgres(&stack, SIGINT);
+    stack_start_postgres(&stack, durable);
     ledger_table("Faults under load");
     return 0;
 }
@@ -456,11 +457,11 @@ static int finish(void **state)
 
     (void)state;
     http_close();
-    site_stop(&site);
-    (void)snprintf(data, sizeof data, "%s/data", site.directory);
+    stack_stop(&stack);
+    (void)snprintf(data, sizeof data, "%s/data", stack.directory);
     if (umount(data) == 0) { /* a test that failed has left it */
         (void)rmdir(data);
-        (void)rmdir(site.directory);
+        (void)rmdir(stack.directory);
     }
     return 0;
 }
@@ -468,7 +469,7 @@ static int finish(void **state)
 static int abandon(void **state)
 {
     (void)state;
-    site_resume_postgres(&site); /* what a test that failed has left */
+    stack_resume_postgres(&stack); /* what a test that failed has left */
     load_abandon_all();
     return 0;
 }

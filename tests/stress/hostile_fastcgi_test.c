@@ -20,7 +20,7 @@
 
 enum { PATIENCE_MS = 20000, PEERS_MAX = 300 };
 
-static struct site site;
+static struct stack stack;
 
 /* ---- Helpers ---- */
 
@@ -30,11 +30,11 @@ static void check_the_worker_serves(const char *what)
                                             .body = "{\"reference_id\":\"none\"}"};
     struct answer answer;
 
-    if (process_wait(site.worker, 0) >= 0) {
-        site.worker = 0;
-        fail_msg("%s: the worker has ended, see %s", what, site.worker_log);
+    if (process_wait(stack.worker, 0) >= 0) {
+        stack.worker = 0;
+        fail_msg("%s: the worker has ended, see %s", what, stack.worker_log);
     }
-    if (fastcgi_exchange(&site, &request, &answer) != FASTCGI_ANSWERED || answer.status != 200) {
+    if (fastcgi_exchange(&stack, &request, &answer) != FASTCGI_ANSWERED || answer.status != 200) {
         fail_msg("%s: the worker does not serve any more: %d %s", what, answer.status, answer.body);
     }
     answer_free(&answer);
@@ -43,7 +43,7 @@ static void check_the_worker_serves(const char *what)
 static size_t count_like(const char *pattern)
 {
     return strtoul(
-        site_query_for(&site, "SELECT count(*) FROM intake.incident WHERE reference_id LIKE $1", pattern),
+        stack_query_for(&stack, "SELECT count(*) FROM intake.incident WHERE reference_id LIKE $1", pattern),
         NULL, 10);
 }
 
@@ -54,7 +54,7 @@ static void append_upsert(struct buffer *bytes, const char *reference_id)
 
     (void)snprintf(body, sizeof body, "{\"reference_id\":\"%s\",\"started_at\":\"2024-01-01\"}",
                    reference_id);
-    fastcgi_append_request(bytes, &site, &request);
+    fastcgi_append_request(bytes, &stack, &request);
 }
 
 /* Whether the worker has closed; bytes that came before are thrown away. */
@@ -108,11 +108,11 @@ static void stall(const char *what, double part)
     struct buffer bytes;
     int fds[PEERS_MAX] = {0};
 
-    attack_begin(&attack, &site, what, many, true);
+    attack_begin(&attack, &stack, what, many, true);
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
     append_upsert(&bytes, "stalled");
     for (size_t i = 0; i < many; i++) {
-        fds[i] = fastcgi_connect(site.worker_socket);
+        fds[i] = fastcgi_connect(stack.worker_socket);
         assert_true(fastcgi_send(fds[i], bytes.data, (size_t)((double)bytes.len * part)));
     }
     buffer_free(&bytes);
@@ -156,14 +156,14 @@ static void peers_that_trickle_are_served_and_starve_nobody(void **state)
     int fds[PEERS_MAX] = {0};
 
     (void)state;
-    attack_begin(&attack, &site, "trickling, byte by byte", many, true);
+    attack_begin(&attack, &stack, "trickling, byte by byte", many, true);
     for (size_t i = 0; i < many; i++) {
         char reference_id[32];
 
         (void)snprintf(reference_id, sizeof reference_id, "trickled-%zu", i);
         buffer_init(&requests[i], FASTCGI_BYTES_MAX);
         append_upsert(&requests[i], reference_id);
-        fds[i] = fastcgi_connect(site.worker_socket);
+        fds[i] = fastcgi_connect(stack.worker_socket);
     }
     trickle(fds, requests, many);
     for (size_t i = 0; i < many; i++) {
@@ -195,17 +195,17 @@ static void requests_that_never_end_hold_a_bounded_memory(void **state)
 
     (void)state;
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
-    fastcgi_append_head(&bytes, &site, &request);
+    fastcgi_append_head(&bytes, &stack, &request);
     for (size_t at = 0; at < PART; at += 60000) {
         fastcgi_append_record(&bytes, 1, FASTCGI_STDIN, 1, filling, PART - at < 60000 ? PART - at : 60000);
     }
-    attack_begin(&attack, &site, "900 KiB of a body, and no more", many, true);
+    attack_begin(&attack, &stack, "900 KiB of a body, and no more", many, true);
     for (size_t i = 0; i < many; i++) {
-        fds[i] = fastcgi_connect(site.worker_socket);
+        fds[i] = fastcgi_connect(stack.worker_socket);
         (void)fastcgi_send(fds[i], bytes.data, bytes.len);
     }
     clock_sleep_ms(1000);
-    most = worker_memory(&site) - attack.memory;
+    most = worker_memory(&stack) - attack.memory;
     closed = count_closed(fds, many);
     close_all(fds, many);
     buffer_free(&bytes);
@@ -227,11 +227,11 @@ static void peers_that_ask_on_and_never_read_starve_nobody(void **state)
     int fds[PEERS_MAX] = {0};
 
     (void)state;
-    attack_begin(&attack, &site, "asking on and never reading", many, true);
+    attack_begin(&attack, &stack, "asking on and never reading", many, true);
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
-    fastcgi_append_request(&bytes, &site, &request);
+    fastcgi_append_request(&bytes, &stack, &request);
     for (size_t i = 0; i < many; i++) {
-        fds[i] = fastcgi_connect(site.worker_socket);
+        fds[i] = fastcgi_connect(stack.worker_socket);
     }
     for (int round = 0; round < stress_amount(100, 1000); round++) {
         for (size_t i = 0; i < many; i++) {
@@ -256,13 +256,13 @@ static void peers_that_send_on_behind_their_answer_starve_nobody(void **state)
     int fds[PEERS_MAX] = {0};
 
     (void)state;
-    attack_begin(&attack, &site, "sending on behind their answer", many, true);
+    attack_begin(&attack, &stack, "sending on behind their answer", many, true);
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
-    fastcgi_append_request(&bytes, &site, &request);
+    fastcgi_append_request(&bytes, &stack, &request);
     for (size_t i = 0; i < many; i++) {
         struct answer answer;
 
-        fds[i] = fastcgi_connect(site.worker_socket);
+        fds[i] = fastcgi_connect(stack.worker_socket);
         assert_true(fastcgi_send(fds[i], bytes.data, bytes.len));
         assert_int_equal(fastcgi_receive(fds[i], PATIENCE_MS, &answer), FASTCGI_ANSWERED);
         answer_free(&answer);
@@ -287,9 +287,9 @@ static void a_connection_that_ends_at_any_byte_leaves_nothing_behind(void **stat
     (void)state;
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
     append_upsert(&bytes, "cut");
-    attack_begin(&attack, &site, "cut at every byte", rounds * bytes.len, true);
+    attack_begin(&attack, &stack, "cut at every byte", rounds * bytes.len, true);
     for (size_t i = 0; i < rounds * bytes.len; i++) {
-        int fd = fastcgi_connect(site.worker_socket);
+        int fd = fastcgi_connect(stack.worker_socket);
 
         (void)fastcgi_send(fd, bytes.data, i % bytes.len);
         (void)close(fd);
@@ -316,7 +316,7 @@ static void append_names(struct buffer *names, size_t count)
 static void values_asked_for_again_and_again_are_answered_once(void **state)
 {
     static const char value[] = "\17\1FCGI_MPXS_CONNS0";
-    int fd = fastcgi_connect(site.worker_socket), type;
+    int fd = fastcgi_connect(stack.worker_socket), type;
     struct buffer names, bytes;
     struct answer answer;
     char content[256];
@@ -344,7 +344,7 @@ static void values_asked_for_again_and_again_are_answered_once(void **state)
 
 static void a_record_full_of_names_is_refused(void **state)
 {
-    int fd = fastcgi_connect(site.worker_socket);
+    int fd = fastcgi_connect(stack.worker_socket);
     struct buffer names, bytes;
     struct answer answer;
 
@@ -369,9 +369,9 @@ static void management_floods_are_cut_off(void **state)
     struct attack attack;
 
     (void)state;
-    attack_begin(&attack, &site, "10,000 management records each", many, true);
+    attack_begin(&attack, &stack, "10,000 management records each", many, true);
     for (size_t i = 0; i < many; i++) {
-        int fd = fastcgi_connect(site.worker_socket);
+        int fd = fastcgi_connect(stack.worker_socket);
         struct buffer bytes;
 
         buffer_init(&bytes, FASTCGI_BYTES_MAX);
@@ -400,7 +400,7 @@ static void lengths_of_two_gigabytes_are_not_believed(void **state)
 
     (void)state;
     for (size_t i = 0; i < 2 * sizeof contents / sizeof contents[0]; i++) {
-        int fd = fastcgi_connect(site.worker_socket);
+        int fd = fastcgi_connect(stack.worker_socket);
         struct answer answer;
         struct buffer bytes;
 
@@ -450,14 +450,14 @@ static void append_sized(struct buffer *params, const struct sized_case *c)
 static void send_sized(const struct sized_case *c)
 {
     static const char body[] = "{\"reference_id\":\"sized\",\"started_at\":\"2024-01-01\"}";
-    char authorization[SITE_TOKEN_MAX + 16];
-    int fd = fastcgi_connect(site.worker_socket);
+    char authorization[STACK_TOKEN_MAX + 16];
+    int fd = fastcgi_connect(stack.worker_socket);
     struct buffer params, bytes;
     struct answer answer;
 
     buffer_init(&params, FASTCGI_BYTES_MAX);
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
-    (void)snprintf(authorization, sizeof authorization, "Bearer %s", site.token);
+    (void)snprintf(authorization, sizeof authorization, "Bearer %s", stack.token);
     append_sized(&params, c);
     fastcgi_append_variable(&params, "REQUEST_METHOD", "POST");
     fastcgi_append_variable(&params, "PATH_INFO", "/incidents.upsert");
@@ -503,7 +503,7 @@ static void variables_have_a_bound_and_over_it_the_answer_is_413(void **state)
     struct attack attack;
 
     (void)state;
-    attack_begin(&attack, &site, "headers by the thousand, or of megabytes", rounds * count, true);
+    attack_begin(&attack, &stack, "headers by the thousand, or of megabytes", rounds * count, true);
     for (size_t i = 0; i < rounds * count; i++) {
         send_sized(&cases[i % count]);
         refused += cases[i % count].status == 413 ? 1 : 0;
@@ -516,7 +516,7 @@ static void variables_have_a_bound_and_over_it_the_answer_is_413(void **state)
 static void the_worker_ends_cleanly_and_without_a_leak(void **state)
 {
     (void)state;
-    site_stop_worker(&site);
+    stack_stop_worker(&stack);
 }
 
 static int start(void **state)
@@ -524,7 +524,7 @@ static int start(void **state)
     static const char *const settings[] = {"INCIDENTS_BODY_TIMEOUT_MS=5000", NULL};
 
     (void)state;
-    site_start(&site, settings);
+    stack_start(&stack, settings);
     attack_table("Hostile FastCGI, straight at the worker's socket");
     return 0;
 }
@@ -532,7 +532,7 @@ static int start(void **state)
 static int finish(void **state)
 {
     (void)state;
-    site_stop(&site);
+    stack_stop(&stack);
     return 0;
 }
 
@@ -540,7 +540,7 @@ static int clean_up(void **state)
 {
     (void)state;
     load_abandon_all();
-    (void)site_query(&site, "DELETE FROM intake.incident");
+    (void)stack_query(&stack, "DELETE FROM intake.incident");
     return 0;
 }
 

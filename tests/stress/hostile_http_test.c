@@ -28,12 +28,12 @@
 
 enum { CLIENTS_MAX = 300, PATIENCE_MS = 10000, ANSWERS_MAX = 64, TEXT_MAX = 16 * 1024 * 1024 };
 
-static struct site site;
+static struct stack stack;
 
 static size_t count_like(const char *pattern)
 {
     return strtoul(
-        site_query_for(&site, "SELECT count(*) FROM intake.incident WHERE reference_id LIKE $1", pattern),
+        stack_query_for(&stack, "SELECT count(*) FROM intake.incident WHERE reference_id LIKE $1", pattern),
         NULL, 10);
 }
 
@@ -104,7 +104,7 @@ static void parse_answers(const struct buffer *text, struct raw_answers *answers
 /* Sends the bytes over one connection to nginx and returns what it says until it closes. */
 static void converse(const char *data, size_t len, struct raw_answers *answers)
 {
-    int fd = fastcgi_connect(site.nginx_socket);
+    int fd = fastcgi_connect(stack.nginx_socket);
     struct buffer text;
 
     buffer_init(&text, TEXT_MAX);
@@ -124,7 +124,7 @@ static void append_upsert(struct buffer *text, const char *reference_id, const c
     buffer_append_format(text,
                          "POST /api/incidents.upsert HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n"
                          "X-Request-Id: %s\r\nContent-Length: %zu\r\n%s\r\n%s",
-                         site.token, reference_id, strlen(body), headers, body);
+                         stack.token, reference_id, strlen(body), headers, body);
 }
 
 /* ---- Requests hidden in requests ---- */
@@ -139,7 +139,7 @@ static void append_hidden(struct buffer *out, enum hidden hidden)
     if (hidden == HIDDEN_HTTP) {
         append_upsert(out, "forged", "");
     } else {
-        fastcgi_append_request(out, &site, &request);
+        fastcgi_append_request(out, &stack, &request);
     }
 }
 
@@ -151,7 +151,7 @@ static void what_is_hidden_in_these_tests_would_be_executed(void **state)
 {
     struct raw_answers answers;
     struct buffer text;
-    int fd = fastcgi_connect(site.worker_socket);
+    int fd = fastcgi_connect(stack.worker_socket);
     struct answer answer;
 
     (void)state;
@@ -162,7 +162,7 @@ static void what_is_hidden_in_these_tests_would_be_executed(void **state)
     assert_int_equal(answers.count, 2);
     assert_int_equal(answers.list[0].status, 200);
     assert_int_equal(count_like("forged"), 1);
-    (void)site_query(&site, "DELETE FROM intake.incident");
+    (void)stack_query(&stack, "DELETE FROM intake.incident");
 
     buffer_reset(&text, TEXT_MAX);
     append_hidden(&text, HIDDEN_FASTCGI);
@@ -351,7 +351,7 @@ static void a_request_hidden_in_a_body_is_never_executed(void **state)
     struct attack attack;
 
     (void)state;
-    attack_begin(&attack, &site, "a request hidden in another's body", 2 * rounds * count, false);
+    attack_begin(&attack, &stack, "a request hidden in another's body", 2 * rounds * count, false);
     for (size_t i = 0; i < 2 * rounds * count; i++) {
         const struct hiding_case *c = &hiding_cases[i / 2 % count];
 
@@ -369,7 +369,7 @@ static void each_of_many_pipelined_requests_gets_its_own_answer(void **state)
     struct attack attack;
 
     (void)state;
-    attack_begin(&attack, &site, "50 requests in one piece", (size_t)rounds * IN_LINE, false);
+    attack_begin(&attack, &stack, "50 requests in one piece", (size_t)rounds * IN_LINE, false);
     for (int round = 0; round < rounds; round++) {
         struct raw_answers answers;
         struct buffer text;
@@ -413,9 +413,9 @@ static void a_body_cut_short_is_not_processed(void **state)
     buffer_init(&text, TEXT_MAX);
     append_upsert(&text, "cut", "");
     start = (size_t)(strstr(text.data, "\r\n\r\n") - text.data);
-    attack_begin(&attack, &site, "bodies cut short", many, false);
+    attack_begin(&attack, &stack, "bodies cut short", many, false);
     for (size_t i = 0; i < many; i++) {
-        int fd = fastcgi_connect(site.nginx_socket);
+        int fd = fastcgi_connect(stack.nginx_socket);
 
         at = start + i % (text.len - start);
         (void)fastcgi_send(fd, text.data, at);
@@ -439,7 +439,7 @@ static void a_length_that_lies_makes_no_incident(void **state)
         buffer_append_format(&text,
                              "POST /api/incidents.upsert HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n"
                              "Connection: close\r\nContent-Length: %zu\r\n\r\n%s",
-                             site.token, declared, body);
+                             stack.token, declared, body);
         converse(text.data, text.len, &answers);
         if (answers.count < 1 || answers.list[0].status != 422) {
             fail_msg("a length of %zu: %d %s", declared, answers.list[0].status, answers.list[0].body);
@@ -510,7 +510,7 @@ static void what_nginx_lets_through_is_answered_and_all_else_refused(void **stat
     struct attack attack;
 
     (void)state;
-    attack_begin(&attack, &site, "headers, paths and queries without a bound", rounds * count, false);
+    attack_begin(&attack, &stack, "headers, paths and queries without a bound", rounds * count, false);
     for (size_t i = 0; i < rounds * count; i++) {
         send_sized(&cases[i % count]);
         refused += cases[i % count].status >= 400 ? 1 : 0;
@@ -562,9 +562,9 @@ static void slow_through_nginx(const char *what, const char *start)
     int fds[CLIENTS_MAX] = {0};
     struct attack attack;
 
-    attack_begin(&attack, &site, what, many, false);
+    attack_begin(&attack, &stack, what, many, false);
     for (size_t i = 0; i < many; i++) {
-        fds[i] = fastcgi_connect(site.nginx_socket);
+        fds[i] = fastcgi_connect(stack.nginx_socket);
     }
     drip(fds, many, start, stress_amount(2000, 15000));
     closed = count_closed(fds, many);
@@ -582,7 +582,7 @@ static void slow_senders_starve_nobody(void **state)
     (void)snprintf(start, sizeof start,
                    "POST /api/incidents.upsert HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n"
                    "Content-Length: 1000000\r\n\r\n{\"reference_id\":\"slow\",",
-                   site.token);
+                   stack.token);
     slow_through_nginx("slow bodies, through nginx", start);
     assert_int_equal(count_like("slow"), 0);
 }
@@ -597,9 +597,9 @@ static void slow_readers_starve_nobody(void **state)
     (void)state;
     buffer_init(&text, TEXT_MAX);
     append_upsert(&text, "unread", "");
-    attack_begin(&attack, &site, "asking on and never reading, through nginx", many, false);
+    attack_begin(&attack, &stack, "asking on and never reading, through nginx", many, false);
     for (size_t i = 0; i < many; i++) {
-        fds[i] = fastcgi_connect(site.nginx_socket);
+        fds[i] = fastcgi_connect(stack.nginx_socket);
     }
     for (int round = 0; round < rounds; round++) {
         for (size_t i = 0; i < many; i++) {
@@ -639,8 +639,8 @@ static void a_flood_of_bad_tokens_starves_nobody(void **state)
     struct load *load;
 
     (void)state;
-    attack_begin(&attack, &site, "16 clients that guess tokens", GUESSERS, false);
-    load = load_start(&site, GUESSERS, send_bad_tokens, refused);
+    attack_begin(&attack, &stack, "16 clients that guess tokens", GUESSERS, false);
+    load = load_start(&stack, GUESSERS, send_bad_tokens, refused);
     clock_sleep_ms(stress_amount(2000, 15000));
     load_stop(load);
     load_join(load);
@@ -657,7 +657,8 @@ static void a_flood_of_bad_tokens_starves_nobody(void **state)
 static const char apache_modules[] = "/usr/lib/apache2/modules";
 
 /* Appends a file of ours as an administrator would include it, with this test's socket. */
-/* A file that we ship, with this site's socket; its last line includes another one, which comes in its place.
+/* A file that we ship, with this stack's socket; its last line includes another one, which comes in its
+ * place.
  */
 static void append_shipped(struct buffer *out, const char *path, const char *included)
 {
@@ -672,7 +673,7 @@ static void append_shipped(struct buffer *out, const char *path, const char *inc
 
     while ((found = strstr(at, socket)) != NULL) {
         buffer_append(out, at, (size_t)(found - at));
-        buffer_append_text(out, site.worker_socket);
+        buffer_append_text(out, stack.worker_socket);
         at = found + sizeof socket - 1;
     }
     buffer_append_text(out, at);
@@ -694,8 +695,8 @@ static void write_apache_configuration(const char *path, int port, size_t client
     buffer_append_format(&text,
                          "ServerRoot %s\nServerName localhost\nPidFile %s/apache.pid\nDefaultRuntimeDir %s\n"
                          "ErrorLog %s/apache-error.log\nListen 127.0.0.1:%d\nDocumentRoot %s\n",
-                         site.directory, site.directory, site.directory, site.directory, port,
-                         site.directory);
+                         stack.directory, stack.directory, stack.directory, stack.directory, port,
+                         stack.directory);
     for (size_t i = 0; i < sizeof modules / sizeof modules[0]; i++) {
         buffer_append_format(&text, "LoadModule %s_module %s/mod_%s.so\n", modules[i], apache_modules,
                              modules[i]);
@@ -735,8 +736,8 @@ static pid_t start_apache(int port, size_t clients)
     pid_t pid;
     int fd;
 
-    (void)snprintf(path, sizeof path, "%s/apache.conf", site.directory);
-    (void)snprintf(log, sizeof log, "%s/apache.log", site.directory);
+    (void)snprintf(path, sizeof path, "%s/apache.conf", stack.directory);
+    (void)snprintf(log, sizeof log, "%s/apache.log", stack.directory);
     write_apache_configuration(path, port, clients);
     pid = process_start(argv, NULL, log);
     while ((fd = connect_to_port(port)) < 0) {
@@ -762,7 +763,7 @@ static int find_port(void)
 /* How many connections Apache has open to the worker. */
 static size_t count_to_worker(size_t before)
 {
-    size_t now = worker_descriptors(&site);
+    size_t now = worker_descriptors(&stack);
 
     return now > before ? now - before : 0;
 }
@@ -779,8 +780,8 @@ static void slow_senders_behind_apache_hold_no_thread(void **state)
     (void)snprintf(start, sizeof start,
                    "POST /api/incidents.upsert HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n"
                    "Content-Length: 100000\r\n\r\n{\"reference_id\":\"slow\",",
-                   site.token);
-    attack_begin(&attack, &site, "slow bodies, through Apache", many, true);
+                   stack.token);
+    attack_begin(&attack, &stack, "slow bodies, through Apache", many, true);
     for (size_t i = 0; i < many; i++) {
         fds[i] = connect_to_port(port);
         assert_true(fds[i] >= 0);
@@ -804,13 +805,13 @@ static void slow_senders_behind_apache_hold_no_thread(void **state)
 static void the_worker_ends_cleanly_and_without_a_leak(void **state)
 {
     (void)state;
-    site_stop_worker(&site);
+    stack_stop_worker(&stack);
 }
 
 static int start(void **state)
 {
     (void)state;
-    site_start(&site, NULL);
+    stack_start(&stack, NULL);
     attack_table("Hostile HTTP, through nginx and Apache as they are shipped");
     return 0;
 }
@@ -819,7 +820,7 @@ static int finish(void **state)
 {
     (void)state;
     http_close();
-    site_stop(&site);
+    stack_stop(&stack);
     return 0;
 }
 
@@ -827,7 +828,7 @@ static int clean_up(void **state)
 {
     (void)state;
     load_abandon_all();
-    (void)site_query(&site, "DELETE FROM intake.incident");
+    (void)stack_query(&stack, "DELETE FROM intake.incident");
     return 0;
 }
 

@@ -22,12 +22,12 @@
 
 enum { PATIENCE_MS = 20000, RECORD_MAX = 60000 };
 
-static struct site site;
+static struct stack stack;
 
 static size_t count_like(const char *pattern)
 {
     return strtoul(
-        site_query_for(&site, "SELECT count(*) FROM intake.incident WHERE reference_id LIKE $1", pattern),
+        stack_query_for(&stack, "SELECT count(*) FROM intake.incident WHERE reference_id LIKE $1", pattern),
         NULL, 10);
 }
 
@@ -166,13 +166,14 @@ static void put_stream(struct buffer *out, int type, int id, const struct buffer
 
 static void append_variables(struct buffer *params, enum fault fault, size_t body_len)
 {
-    char authorization[SITE_TOKEN_MAX + 16], length[32];
+    char authorization[STACK_TOKEN_MAX + 16], length[32];
     size_t declared = body_len;
 
     if (fault == LYING_LENGTH) {
         declared = prng_one_in(2) ? prng_below(body_len) : body_len + 1 + prng_below(1000000);
     }
-    (void)snprintf(authorization, sizeof authorization, "Bearer %s", fault == OTHER_TOKEN ? "x" : site.token);
+    (void)snprintf(authorization, sizeof authorization, "Bearer %s",
+                   fault == OTHER_TOKEN ? "x" : stack.token);
     (void)snprintf(length, sizeof length, "%zu", declared);
     for (size_t i = prng_below(20); i > 0; i--) {
         fastcgi_append_variable(params, "HTTP_COOKIE", "a=b");
@@ -200,7 +201,7 @@ static void append_body(struct buffer *body, enum fault fault, const char *refer
     (void)snprintf(text, sizeof text, "{\"reference_id\":\"%s\",\"started_at\":\"2024-01-01\"}",
                    reference_id);
     if (fault == FORGED_IN_A_BODY) {
-        fastcgi_append_request(body, &site, &forged);
+        fastcgi_append_request(body, &stack, &forged);
     } else {
         buffer_append_text(body, text);
     }
@@ -272,7 +273,7 @@ static void send_in_pieces(int fd, const char *data, size_t len)
 static void send_good(struct generator *generator)
 {
     size_t count = 1 + prng_below(4);
-    int fd = fastcgi_connect(site.worker_socket);
+    int fd = fastcgi_connect(stack.worker_socket);
 
     for (size_t i = 0; i < count; i++) {
         char reference_id[64];
@@ -316,7 +317,7 @@ static void hear_out(const struct generator *generator, int fd, bool may_succeed
 static void send_spoilt(struct generator *generator)
 {
     enum fault fault = (enum fault)(1 + prng_below(FAULTS - 1));
-    int fd = fastcgi_connect(site.worker_socket);
+    int fd = fastcgi_connect(stack.worker_socket);
     char reference_id[64];
     struct buffer bytes;
 
@@ -362,7 +363,7 @@ static void mangle(struct buffer *bytes)
 /* A good request of which nobody knows what it is now. */
 static void send_mangled(struct generator *generator)
 {
-    int fd = fastcgi_connect(site.worker_socket);
+    int fd = fastcgi_connect(stack.worker_socket);
     char reference_id[64];
     struct buffer bytes;
 
@@ -404,8 +405,8 @@ static void check_what_is_stored(const struct generator *generator)
     if (bad > 0) {
         fail_msg("HOSTILE_SEED=%llu: %zu spoilt requests are stored, \"%s\" among them",
                  (unsigned long long)generator->seed, bad,
-                 site_query(&site,
-                            "SELECT min(reference_id) FROM intake.incident WHERE reference_id LIKE 'bad%'"));
+                 stack_query(&stack,
+                             "SELECT min(reference_id) FROM intake.incident WHERE reference_id LIKE 'bad%'"));
     }
     if (good != generator->good) {
         fail_msg("HOSTILE_SEED=%llu: %zu good requests were answered, %zu are stored",
@@ -420,7 +421,7 @@ static void records_at_random_fool_nobody(void **state)
     struct attack attack;
 
     (void)state;
-    attack_begin(&attack, &site, "sequences of records at random", count, true);
+    attack_begin(&attack, &stack, "sequences of records at random", count, true);
     generate(&generator, count);
     attack_end(&attack, generator.spoilt);
     figures_row("of them good %zu, spoilt %zu, mangled %zu|%zu||||||||", generator.good, generator.spoilt,
@@ -434,13 +435,13 @@ static void records_at_random_fool_nobody(void **state)
 static void the_worker_ends_cleanly_and_without_a_leak(void **state)
 {
     (void)state;
-    site_stop_worker(&site);
+    stack_stop_worker(&stack);
 }
 
 static int start(void **state)
 {
     (void)state;
-    site_start(&site, NULL);
+    stack_start(&stack, NULL);
     attack_table("Records of FastCGI at random, straight at the worker's socket");
     return 0;
 }
@@ -448,7 +449,7 @@ static int start(void **state)
 static int finish(void **state)
 {
     (void)state;
-    site_stop(&site);
+    stack_stop(&stack);
     return 0;
 }
 

@@ -21,30 +21,30 @@
 
 enum { ALIKE = 4 };
 
-static struct site site;
-static char passwords_settings[SITE_PATH_MAX + 64];
+static struct stack stack;
+static char passwords_settings[STACK_PATH_MAX + 64];
 
 /* Tokens that are no good any more, or never were. All have the form of a good one. */
-static char bad_tokens[ALIKE][SITE_TOKEN_MAX];
+static char bad_tokens[ALIKE][STACK_TOKEN_MAX];
 static const char *const bad_kinds[ALIKE] = {"unknown", "expired", "revoked",
                                              "unknown, but for its last letter good"};
 
 static void make_bad_tokens(void)
 {
-    size_t len = strlen(site.token);
+    size_t len = strlen(stack.token);
 
     for (size_t i = 0; i < ALIKE; i++) {
-        memcpy(bad_tokens[i], site.token, len + 1);
+        memcpy(bad_tokens[i], stack.token, len + 1);
     }
     for (size_t i = 3; i < len; i++) {
-        bad_tokens[0][i] = site.token[i] == 'a' ? 'b' : 'a';
+        bad_tokens[0][i] = stack.token[i] == 'a' ? 'b' : 'a';
     }
-    site_create_token(&site, "expired", "upsert", bad_tokens[1]);
-    (void)site_query(&site, "UPDATE intake.api_token SET created_at = now() - interval '2 days', "
-                            "expires_at = now() - interval '1 day' WHERE label = 'expired'");
-    site_create_token(&site, "revoked", "upsert", bad_tokens[2]);
-    assert_int_equal(site_control(&site, NULL, "token", "revoke", "revoked", NULL)->status, 0);
-    bad_tokens[3][len - 1] = site.token[len - 1] == 'a' ? 'b' : 'a';
+    stack_create_token(&stack, "expired", "upsert", bad_tokens[1]);
+    (void)stack_query(&stack, "UPDATE intake.api_token SET created_at = now() - interval '2 days', "
+                              "expires_at = now() - interval '1 day' WHERE label = 'expired'");
+    stack_create_token(&stack, "revoked", "upsert", bad_tokens[2]);
+    assert_int_equal(stack_control(&stack, NULL, "token", "revoke", "revoked", NULL)->status, 0);
+    bad_tokens[3][len - 1] = stack.token[len - 1] == 'a' ? 'b' : 'a';
 }
 
 /* An answer's head and body, without the one line that time alone changes. It must be not_authed. */
@@ -57,7 +57,7 @@ static void send_with(const char *authorization, const char *body, char *text, s
     struct answer answer;
     char *date, *end;
 
-    http_through_nginx(&site, &call, &answer);
+    http_through_nginx(&stack, &call, &answer);
     assert_string_equal(answer_text(&answer, "error"), "not_authed");
     date = strstr(answer.head, "Date: ");
     assert_non_null(date);
@@ -97,7 +97,7 @@ static void tokens_that_are_no_good_all_get_the_same_answer(void **state)
         }
     }
     assert_string_equal(
-        site_query(&site, "SELECT count(*) FROM intake.incident WHERE reference_id = 'intruder'"), "0");
+        stack_query(&stack, "SELECT count(*) FROM intake.incident WHERE reference_id = 'intruder'"), "0");
 }
 
 static double seconds(void)
@@ -135,7 +135,7 @@ static void and_take_the_same_time(void **state)
 
             (void)snprintf(authorization, sizeof authorization, "Bearer %s", bad_tokens[kind]);
             begun = seconds();
-            http_through_nginx(&site, &call, &answer);
+            http_through_nginx(&stack, &call, &answer);
             took[kind * count + i] = seconds() - begun;
             assert_int_equal(answer.status, 401);
             answer_free(&answer);
@@ -174,10 +174,10 @@ static const char *run_as(PGconn *session, const char *sql)
 /* A session of that role, which uses its password nowhere: Postgres trusts its socket here. */
 static PGconn *session_of(const char *role)
 {
-    char url[SITE_PATH_MAX];
+    char url[STACK_PATH_MAX];
     PGconn *session;
 
-    (void)snprintf(url, sizeof url, "postgresql:///incidents?host=%s&user=%s", site.directory, role);
+    (void)snprintf(url, sizeof url, "postgresql:///incidents?host=%s&user=%s", stack.directory, role);
     session = PQconnectdb(url);
     assert_int_equal(PQstatus(session), CONNECTION_OK);
     return session;
@@ -230,8 +230,8 @@ static const char trap[] =
 
 static void expect_nobody_caught(const char *by)
 {
-    const char *caught = site_query(
-        &site, "SELECT coalesce(string_agg(DISTINCT who || ' in ' || what, ', '), '') FROM trap.caught");
+    const char *caught = stack_query(
+        &stack, "SELECT coalesce(string_agg(DISTINCT who || ' in ' || what, ', '), '') FROM trap.caught");
 
     if (*caught != '\0') {
         fail_msg("%s was led into the trap: %s", by, caught);
@@ -250,13 +250,13 @@ static void a_batch(char *call, size_t size, const char *token)
 static void nobody_elses_functions_and_operators_run_with_our_rights(void **state)
 {
     PGconn *hostile;
-    char call[1024], version[16], token[SITE_TOKEN_MAX];
+    char call[1024], version[16], token[STACK_TOKEN_MAX];
 
     (void)state;
     (void)snprintf(version, sizeof version, "%d", SCHEMA_VERSION);
-    (void)site_query(&site, "CREATE ROLE hostile LOGIN IN ROLE incidents_worker");
-    PQclear(PQexec(site.owner, trap));
-    assert_string_equal(PQerrorMessage(site.owner), "");
+    (void)stack_query(&stack, "CREATE ROLE hostile LOGIN IN ROLE incidents_worker");
+    PQclear(PQexec(stack.owner, trap));
+    assert_string_equal(PQerrorMessage(stack.owner), "");
     hostile = session_of("hostile");
     assert_string_equal(run_as(hostile, "SET search_path = trap, pg_temp, pg_catalog"), "");
     assert_string_equal(run_as(hostile, "CREATE TEMP TABLE incident (reference_id text)"), "");
@@ -264,13 +264,13 @@ static void nobody_elses_functions_and_operators_run_with_our_rights(void **stat
     /* The trap works: */
     assert_string_equal(run_as(hostile, "SELECT 'a'::text = 'b'::text"), "t");
     assert_string_equal(run_as(hostile, "SELECT pg_catalog.count(*) FROM trap.caught"), "1");
-    (void)site_query(&site, "TRUNCATE trap.caught");
+    (void)stack_query(&stack, "TRUNCATE trap.caught");
 
     a_batch(call, sizeof call, "no such token");
     assert_string_equal(run_as(hostile, call), "not_authed");
     expect_nobody_caught("apply_batch, with a bad token,");
-    site_create_token(&site, "trapped", "upsert",
-                      token); /* which a failing statement's line of the log has */
+    stack_create_token(&stack, "trapped", "upsert",
+                       token); /* which a failing statement's line of the log has */
     a_batch(call, sizeof call, token);
     assert_string_equal(run_as(hostile, call), "created");
     assert_string_equal(run_as(hostile, call), "unchanged");
@@ -279,13 +279,13 @@ static void nobody_elses_functions_and_operators_run_with_our_rights(void **stat
     expect_nobody_caught("schema_version");
 
     /* Without a search path of its own it would go there, and fail or worse: */
-    (void)site_query(&site, "ALTER FUNCTION intake.apply_batch RESET search_path");
+    (void)stack_query(&stack, "ALTER FUNCTION intake.apply_batch RESET search_path");
     assert_string_not_equal(run_as(hostile, call), "unchanged");
-    (void)site_query(&site, "ALTER FUNCTION intake.apply_batch SET search_path = pg_catalog, pg_temp");
-    (void)site_query(&site, "TRUNCATE trap.caught");
+    (void)stack_query(&stack, "ALTER FUNCTION intake.apply_batch SET search_path = pg_catalog, pg_temp");
+    (void)stack_query(&stack, "TRUNCATE trap.caught");
     assert_string_equal(
-        site_query(
-            &site,
+        stack_query(
+            &stack,
             "SELECT string_agg(identifier, ',') FROM intake.incident_service WHERE reference_id = 'trapped'"),
         "a");
     PQfinish(hostile);
@@ -305,19 +305,19 @@ static void incidentctl_is_not_led_into_a_trap_either(void **state)
                                               {"history", "--off", NULL}};
 
     (void)state;
-    (void)site_query(&site, "ALTER ROLE incidents_owner SET search_path = trap, pg_catalog");
+    (void)stack_query(&stack, "ALTER ROLE incidents_owner SET search_path = trap, pg_catalog");
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
         const struct outcome *outcome =
-            site_control(&site, NULL, commands[i][0], commands[i][1], commands[i][2], commands[i][3], NULL);
+            stack_control(&stack, NULL, commands[i][0], commands[i][1], commands[i][2], commands[i][3], NULL);
 
         if (outcome->status != 0) {
             fail_msg("%s %s: %s", commands[i][0], commands[i][1] == NULL ? "" : commands[i][1], outcome->err);
         }
         expect_nobody_caught(commands[i][0]);
     }
-    (void)site_query(&site, "ALTER ROLE incidents_owner RESET search_path");
-    (void)site_query(&site, "SET client_min_messages = warning");
-    (void)site_query(&site, "DROP SCHEMA trap CASCADE");
+    (void)stack_query(&stack, "ALTER ROLE incidents_owner RESET search_path");
+    (void)stack_query(&stack, "SET client_min_messages = warning");
+    (void)stack_query(&stack, "DROP SCHEMA trap CASCADE");
 }
 
 /* What has the owner's rights when others call it, or is called where others' objects may be looked up first.
@@ -326,16 +326,16 @@ static void every_function_with_the_owners_rights_says_where_it_looks(void **sta
 {
     (void)state;
     assert_string_equal(
-        site_query(&site, "SELECT coalesce(string_agg(oid::regprocedure::text, ', '), '') FROM pg_proc "
-                          "WHERE pronamespace IN ('intake'::regnamespace, 'reporting'::regnamespace) "
-                          "AND prosecdef AND NOT 'search_path=pg_catalog, pg_temp' = ANY (proconfig)"),
+        stack_query(&stack, "SELECT coalesce(string_agg(oid::regprocedure::text, ', '), '') FROM pg_proc "
+                            "WHERE pronamespace IN ('intake'::regnamespace, 'reporting'::regnamespace) "
+                            "AND prosecdef AND NOT 'search_path=pg_catalog, pg_temp' = ANY (proconfig)"),
         "");
-    assert_string_equal(site_query(&site,
-                                   "SELECT count(*) FROM pg_proc WHERE pronamespace = 'intake'::regnamespace "
-                                   "AND prosecdef"),
-                        "1");
-    assert_string_equal(site_query(&site, "SELECT count(*) FROM pg_proc WHERE pronamespace IN "
-                                          "('intake'::regnamespace) AND proacl IS NULL"),
+    assert_string_equal(
+        stack_query(&stack, "SELECT count(*) FROM pg_proc WHERE pronamespace = 'intake'::regnamespace "
+                            "AND prosecdef"),
+        "1");
+    assert_string_equal(stack_query(&stack, "SELECT count(*) FROM pg_proc WHERE pronamespace IN "
+                                            "('intake'::regnamespace) AND proacl IS NULL"),
                         "0"); /* null would be: everybody may execute it */
 }
 
@@ -371,27 +371,27 @@ static void nothing_of_a_request_becomes_sql(void **state)
                              "\"services\":[{\"identifier\":%s,\"name\":%s}],\"metadata\":{\"k\":%s}}",
                              quoted, quoted, quoted, quoted, quoted, quoted) > 0);
         call.body = body;
-        http_through_nginx(&site, &call, &answer);
+        http_through_nginx(&stack, &call, &answer);
         assert_int_equal(answer.status, 200);
         answer_free(&answer);
         assert_string_equal(
-            site_query_for(&site,
-                           "SELECT count(*) FROM intake.incident i JOIN intake.incident_service s "
-                           "USING (reference_id) WHERE reference_id = $1 AND i.name = $1 "
-                           "AND priority = $1 AND s.identifier = $1 AND s.name = $1 "
-                           "AND metadata->>'k' = $1",
-                           texts[i]),
+            stack_query_for(&stack,
+                            "SELECT count(*) FROM intake.incident i JOIN intake.incident_service s "
+                            "USING (reference_id) WHERE reference_id = $1 AND i.name = $1 "
+                            "AND priority = $1 AND s.identifier = $1 AND s.name = $1 "
+                            "AND metadata->>'k' = $1",
+                            texts[i]),
             "1");
-        outcome =
-            site_control(&site, NULL, "list", "--json", "--service", texts[i], "--priority", texts[i], NULL);
+        outcome = stack_control(&stack, NULL, "list", "--json", "--service", texts[i], "--priority", texts[i],
+                                NULL);
         assert_int_equal(outcome->status, 0);
         assert_non_null(strstr(outcome->out, quoted));
         assert_null(
             strstr(strstr(outcome->out, "\"reference_id\"") + 1, "\"reference_id\"")); /* and no other */
-        outcome = site_control(&site, NULL, "delete", "--", texts[i], NULL);
+        outcome = stack_control(&stack, NULL, "delete", "--", texts[i], NULL);
         assert_int_equal(outcome->status, 0);
         assert_string_equal(
-            site_query_for(&site, "SELECT count(*) FROM intake.incident WHERE reference_id = $1", texts[i]),
+            stack_query_for(&stack, "SELECT count(*) FROM intake.incident WHERE reference_id = $1", texts[i]),
             "0");
         json_object_put(text);
         free(body);
@@ -427,9 +427,9 @@ static bool is_in_process_list(const char *secret)
 static void secrets_are_not_in_the_process_list(void **state)
 {
     (void)state;
-    assert_true(is_in_process_list(site.directory)); /* Postgres is told it: the list is read */
+    assert_true(is_in_process_list(stack.directory)); /* Postgres is told it: the list is read */
     assert_false(is_in_process_list("pass-word-of-the-worker"));
-    assert_false(is_in_process_list(site.token));
+    assert_false(is_in_process_list(stack.token));
 }
 
 /* The kernel gives the entries of a process that may not be dumped to root (proc(5)): no core is written, and
@@ -440,11 +440,11 @@ static void there_is_no_core_dump_and_no_look_into_the_worker(void **state)
     struct stat entry, program;
 
     (void)state;
-    (void)snprintf(path, sizeof path, "/proc/%d/environ", (int)site.worker);
+    (void)snprintf(path, sizeof path, "/proc/%d/environ", (int)stack.worker);
     assert_int_equal(stat(path, &entry), 0);
     assert_int_equal(entry.st_uid, 0);
     (void)snprintf(path, sizeof path, "/proc/%d",
-                   (int)site.postgres); /* who runs as the same user, and may */
+                   (int)stack.postgres); /* who runs as the same user, and may */
     assert_int_equal(stat(path, &program), 0);
     if (program.st_uid == 0) {
         fail_msg("the servers of a test should not run as root");
@@ -457,9 +457,9 @@ static void the_sockets_and_files_are_for_whom_they_are_meant(void **state)
     char path[256];
 
     (void)state;
-    assert_int_equal(stat(site.worker_socket, &status), 0);
+    assert_int_equal(stat(stack.worker_socket, &status), 0);
     assert_int_equal(status.st_mode & 0777, 0660);
-    (void)snprintf(path, sizeof path, "%s/a.log", site.directory);
+    (void)snprintf(path, sizeof path, "%s/a.log", stack.directory);
     assert_int_equal(stat(path, &status), 0);
     assert_int_equal(status.st_mode & 0777, 0640);
 }
@@ -475,13 +475,13 @@ static void no_log_has_a_secret(void **state)
     for (size_t i = 0; i < sizeof logs / sizeof logs[0]; i++) {
         char path[256], *text;
 
-        (void)snprintf(path, sizeof path, "%s/%s", site.directory, logs[i]);
+        (void)snprintf(path, sizeof path, "%s/%s", stack.directory, logs[i]);
         text = read_whole_file(path);
         read += strlen(text);
         for (size_t bad = 0; bad < ALIKE; bad++) {
             assert_null(strstr(text, bad_tokens[bad]));
         }
-        assert_null(strstr(text, site.token));
+        assert_null(strstr(text, stack.token));
         assert_null(strstr(text, "pass-word-of-the-worker"));
         free(text);
     }
@@ -491,18 +491,18 @@ static void no_log_has_a_secret(void **state)
 static int start(void **state)
 {
     static const char *settings[3];
-    static char log[SITE_PATH_MAX + 32];
+    static char log[STACK_PATH_MAX + 32];
 
     (void)state;
-    site_start(&site, NULL);
-    site_stop_worker(&site);
-    (void)site_query(&site, "ALTER ROLE incidents_fcgi PASSWORD 'pass-word-of-the-worker'");
+    stack_start(&stack, NULL);
+    stack_stop_worker(&stack);
+    (void)stack_query(&stack, "ALTER ROLE incidents_fcgi PASSWORD 'pass-word-of-the-worker'");
     (void)snprintf(passwords_settings, sizeof passwords_settings,
-                   "DATABASE_URL=%s&password=pass-word-of-the-worker", site.worker_url);
-    (void)snprintf(log, sizeof log, "INCIDENTS_LOG=%s/a.log", site.directory);
+                   "DATABASE_URL=%s&password=pass-word-of-the-worker", stack.worker_url);
+    (void)snprintf(log, sizeof log, "INCIDENTS_LOG=%s/a.log", stack.directory);
     settings[0] = passwords_settings;
     settings[1] = log;
-    site_start_worker(&site, settings);
+    stack_start_worker(&stack, settings);
     make_bad_tokens();
     return 0;
 }
@@ -511,7 +511,7 @@ static int finish(void **state)
 {
     (void)state;
     http_close();
-    site_stop(&site);
+    stack_stop(&stack);
     return 0;
 }
 

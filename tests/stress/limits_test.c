@@ -34,7 +34,7 @@ enum {
     PEERS_MAX = 64,
 };
 
-static struct site site;
+static struct stack stack;
 static size_t descriptor_limit; /* of a worker that has one */
 
 static const char *const settings[] = {"INCIDENTS_DB_POOL_SIZE=1", "INCIDENTS_REQUEST_TIMEOUT_MS=1000", NULL};
@@ -43,9 +43,9 @@ static const char *const settings[] = {"INCIDENTS_DB_POOL_SIZE=1", "INCIDENTS_RE
 
 static void check_alive(const char *what)
 {
-    if (site.worker == 0 || process_wait(site.worker, 0) >= 0) {
-        site.worker = 0;
-        fail_msg("%s: the worker has ended, see %s", what, site.worker_log);
+    if (stack.worker == 0 || process_wait(stack.worker, 0) >= 0) {
+        stack.worker = 0;
+        fail_msg("%s: the worker has ended, see %s", what, stack.worker_log);
     }
 }
 
@@ -56,7 +56,7 @@ static int ask(void)
         .path = "incidents.upsert", .body = "{\"reference_id\":\"small\",\"started_at\":\"2024-01-01\"}"};
     struct answer answer;
 
-    (void)fastcgi_exchange(&site, &request, &answer);
+    (void)fastcgi_exchange(&stack, &request, &answer);
     answer_free(&answer);
     return answer.status;
 }
@@ -94,7 +94,7 @@ static void await_quiet(void)
     size_t last = 0;
 
     for (int unchanged = 0; unchanged < ROUNDS; clock_sleep_ms(ROUND_MS)) {
-        size_t now = worker_descriptors(&site);
+        size_t now = worker_descriptors(&stack);
 
         unchanged = now == last ? unchanged + 1 : 0;
         last = now;
@@ -107,7 +107,7 @@ static void await_start(void)
     const struct fastcgi_request request = {.verb = "GET", .path = "healthz"};
     struct answer answer;
 
-    assert_int_equal(fastcgi_exchange(&site, &request, &answer), FASTCGI_ANSWERED);
+    assert_int_equal(fastcgi_exchange(&stack, &request, &answer), FASTCGI_ANSWERED);
     assert_int_equal(answer.status, 200);
     answer_free(&answer);
     await_quiet();
@@ -116,19 +116,19 @@ static void await_start(void)
 /* Starts the worker behind a line of sh; its socket listens before. */
 static void start_behind(const char *line)
 {
-    char path[SITE_PATH_MAX], program[SITE_PATH_MAX];
+    char path[STACK_PATH_MAX], program[STACK_PATH_MAX];
     FILE *script;
 
-    (void)snprintf(path, sizeof path, "%s/limited", site.directory);
+    (void)snprintf(path, sizeof path, "%s/limited", stack.directory);
     script = fopen(path, "we");
     assert_non_null(script);
-    (void)fprintf(script, "#!/bin/sh\n%s\nexec '%s' \"$@\"\n", line, site.program);
+    (void)fprintf(script, "#!/bin/sh\n%s\nexec '%s' \"$@\"\n", line, stack.program);
     assert_int_equal(fchmod(fileno(script), 0755), 0);
     assert_int_equal(fclose(script), 0);
-    memcpy(program, site.program, sizeof program);
-    memcpy(site.program, path, sizeof path);
-    site_start_worker(&site, settings);
-    memcpy(site.program, program, sizeof program);
+    memcpy(program, stack.program, sizeof program);
+    memcpy(stack.program, path, sizeof path);
+    stack_start_worker(&stack, settings);
+    memcpy(stack.program, program, sizeof program);
 }
 
 /* Starts the worker anew, with a limit that it cannot raise: an argument of ulimit (1p), "" for none. Nobody
@@ -140,7 +140,7 @@ static void restart_unasked(const char *limit)
     if (*limit != '\0') {
         (void)snprintf(line, sizeof line, "ulimit %s", limit);
     }
-    site_stop_worker(&site);
+    stack_stop_worker(&stack);
     start_behind(line);
 }
 
@@ -157,7 +157,7 @@ static void restart_unasked_with_descriptors(size_t more)
     char limit[32];
 
     restart_worker("");
-    descriptor_limit = worker_descriptors(&site) + more;
+    descriptor_limit = worker_descriptors(&stack) + more;
     (void)snprintf(limit, sizeof limit, "-n %zu", descriptor_limit);
     restart_unasked(limit);
 }
@@ -179,12 +179,12 @@ static void use_up_descriptors(const char *what, const void *bytes, size_t len, 
     await_start();
     (void)await_service(what);
     for (size_t i = 0; i < many; i++) {
-        fds[i] = fastcgi_connect(site.worker_socket);
+        fds[i] = fastcgi_connect(stack.worker_socket);
         (void)fastcgi_send(fds[i], bytes, len);
     }
-    cpu_ms = worker_cpu_ms(&site);
+    cpu_ms = worker_cpu_ms(&stack);
     clock_sleep_ms(watch_ms);
-    cpu_ms = worker_cpu_ms(&site) - cpu_ms;
+    cpu_ms = worker_cpu_ms(&stack) - cpu_ms;
     check_alive(what);
     if (!good_ones_wait) {
         meanwhile = ask_until_in_time();
@@ -212,7 +212,7 @@ static void without_descriptors_the_worker_waits_and_recovers(void **state)
     figures_table("Descriptors", "connections|many|processor time|a good request meanwhile|answered after");
     use_up_descriptors("that say nothing", "", 0, true);
     buffer_init(&half, FASTCGI_BYTES_MAX);
-    fastcgi_append_head(&half, &site, &request);
+    fastcgi_append_head(&half, &stack, &request);
     use_up_descriptors("with half a request", half.data, half.len, false);
     buffer_free(&half);
 }
@@ -226,7 +226,7 @@ static size_t free_descriptors(void)
     for (size_t number = 0; number < descriptor_limit; number++) {
         struct stat link;
 
-        (void)snprintf(path, sizeof path, "/proc/%d/fd/%zu", (int)site.worker, number);
+        (void)snprintf(path, sizeof path, "/proc/%d/fd/%zu", (int)stack.worker, number);
         count += lstat(path, &link) != 0 ? 1 : 0;
     }
     return count;
@@ -237,12 +237,12 @@ static size_t free_descriptors(void)
 static int connect_and_stay(void)
 {
     const struct fastcgi_request request = {.verb = "GET", .path = "healthz", .keep = true};
-    int fd = fastcgi_connect(site.worker_socket);
+    int fd = fastcgi_connect(stack.worker_socket);
     struct buffer bytes;
     struct answer answer;
 
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
-    fastcgi_append_request(&bytes, &site, &request);
+    fastcgi_append_request(&bytes, &stack, &request);
     assert_true(fastcgi_send(fd, bytes.data, bytes.len));
     assert_int_equal(fastcgi_receive(fd, PATIENCE_MS, &answer), FASTCGI_ANSWERED);
     assert_int_equal(answer.status, 200);
@@ -302,8 +302,8 @@ static void while_nobody_waits_for_a_descriptor_no_request_is_given_up(void **st
     (void)state;
     restart_unasked_with_descriptors(8);
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
-    fastcgi_append_request(&bytes, &site, &request);
-    slow = fastcgi_connect(site.worker_socket);
+    fastcgi_append_request(&bytes, &stack, &request);
+    slow = fastcgi_connect(stack.worker_socket);
     assert_true(fastcgi_send(slow, bytes.data, bytes.len / 2));
     count = fill_descriptors(fds, 0);
     for (size_t i = 0; i < count; i++) { /* Postgres gets one of theirs */
@@ -325,11 +325,11 @@ static pid_t fill_the_socket(const char *go)
 
     assert_true(pid >= 0);
     if (pid == 0) {
-        while (!http_is_listening(site.worker_socket)) {
+        while (!http_is_listening(stack.worker_socket)) {
             clock_sleep_ms(1);
         }
         for (int i = 0; i < PEERS_MAX; i++) {
-            (void)fastcgi_connect(site.worker_socket);
+            (void)fastcgi_connect(stack.worker_socket);
         }
         _exit(mkdir(go, S_IRWXU) == 0 && pause() != 0 ? 0 : 1);
     }
@@ -340,18 +340,18 @@ static pid_t fill_the_socket(const char *go)
  * starts with. */
 static void those_that_wait_for_the_worker_do_not_keep_it_from_starting(void **state)
 {
-    char go[SITE_PATH_MAX], line[SITE_PATH_MAX + 128];
+    char go[STACK_PATH_MAX], line[STACK_PATH_MAX + 128];
     size_t limit;
 
     (void)state;
     restart_worker("");
-    limit = worker_descriptors(&site) + 8;
+    limit = worker_descriptors(&stack) + 8;
     for (int round = 0; round < 5; round++) {
         pid_t clients;
 
-        (void)snprintf(go, sizeof go, "%s/go-%d", site.directory, round);
+        (void)snprintf(go, sizeof go, "%s/go-%d", stack.directory, round);
         (void)snprintf(line, sizeof line, "ulimit -n %zu; while [ ! -e %s ]; do sleep 0.01; done", limit, go);
-        site_stop_worker(&site);
+        stack_stop_worker(&stack);
         clients = fill_the_socket(go);
         start_behind(line);
         assert_int_equal(process_stop(clients, SIGKILL), 128 + SIGKILL);
@@ -383,13 +383,13 @@ static int await_serving(pid_t pid, const char *log)
 static void a_thread_refused_at_the_start_ends_the_worker_with_a_message(void **state)
 {
     enum { THREADS = 2 }; /* the log's, and the connector */
-    const char *const argv[] = {"scripts/service", "worker", NULL, site.program, NULL};
+    const char *const argv[] = {"scripts/service", "worker", NULL, stack.program, NULL};
     const char *words[5];
     struct scarcity scarcity;
 
     (void)state;
     memcpy(words, argv, sizeof words);
-    scarcity_open(&scarcity, &site);
+    scarcity_open(&scarcity, &stack);
     figures_table("Threads", "refused|ended with|after");
     for (long number = 1; number <= THREADS + 1; number++) {
         const char *environment[SCARCITY_ENTRIES + 3] = {settings[0], settings[1]};
@@ -399,8 +399,8 @@ static void a_thread_refused_at_the_start_ends_the_worker_with_a_message(void **
         pid_t pid;
 
         memcpy(environment + 2, scarcity.environment, sizeof scarcity.environment);
-        (void)snprintf(socket, sizeof socket, "%s/threads-%ld.sock", site.directory, number);
-        (void)snprintf(log, sizeof log, "%s/threads-%ld.log", site.directory, number);
+        (void)snprintf(socket, sizeof socket, "%s/threads-%ld.sock", stack.directory, number);
+        (void)snprintf(log, sizeof log, "%s/threads-%ld.log", stack.directory, number);
         words[2] = socket;
         scarcity_refuse_threads(&scarcity, number, LONG_MAX);
         pid = process_start(words, environment, log);
@@ -475,7 +475,7 @@ static int ask_on_stack(const struct buffer *body, rlim_t kib)
     limits = before;
     limits.rlim_cur = kib * 1024;
     assert_int_equal(setrlimit(RLIMIT_STACK, &limits), 0); /* this thread's own is there already */
-    outcome = http_run_cgi(&site, &call, NULL, &answer);
+    outcome = http_run_cgi(&stack, &call, NULL, &answer);
     assert_int_equal(setrlimit(RLIMIT_STACK, &before), 0);
     answer_free(&answer);
     return outcome->status == 0 ? answer.status : outcome->status;
@@ -497,7 +497,7 @@ static void the_deepest_json_needs_no_more_stack_than_any(void **state)
         write_deep(&deep[i], &body);
         request.body = body.data;
         request.body_len = body.len;
-        (void)fastcgi_exchange(&site, &request, &answer);
+        (void)fastcgi_exchange(&stack, &request, &answer);
         status = ask_on_stack(&body, small_kib);
         figures_row("%s|%d|%d (%zu KiB)", deep[i].what, answer.status, status, (size_t)small_kib);
         if (answer.status != deep[i].status || status != deep[i].status) {
@@ -533,7 +533,7 @@ static void send_large(struct load_client *client)
             .path = "incidents.upsert", .body = body, .body_len = storm->len};
         struct answer answer;
 
-        (void)fastcgi_exchange(client->site, &request, &answer);
+        (void)fastcgi_exchange(client->stack, &request, &answer);
         switch (answer.status) {
         case 0:
             (void)atomic_fetch_add(&storm->closed, 1);
@@ -560,7 +560,7 @@ static long worker_address_space_kib(void)
     char path[64], *text, *at;
     long kib;
 
-    (void)snprintf(path, sizeof path, "/proc/%d/status", (int)site.worker);
+    (void)snprintf(path, sizeof path, "/proc/%d/status", (int)stack.worker);
     text = read_whole_file(path);
     at = strstr(text, "VmSize:");
     assert_non_null(at);
@@ -595,7 +595,7 @@ static void many_large_bodies_and_little_memory_do_not_end_the_worker(void **sta
     (void)await_service("before the storm");
     (void)snprintf(limit, sizeof limit, "-v %ld", worker_address_space_kib() + MORE_KIB);
     restart_worker(limit);
-    load_run(&site, CLIENTS, send_large, &storm);
+    load_run(&stack, CLIENTS, send_large, &storm);
     check_alive("large bodies and little memory");
     recovery_ms = await_service("behind large bodies, with little memory still");
     figures_row("RLIMIT_AS|%ld|%ld|%ld|%ld|%lld ms", storm.stored, storm.refused, storm.unavailable,
@@ -609,13 +609,13 @@ static void many_large_bodies_and_little_memory_do_not_end_the_worker(void **sta
 static void the_worker_ends_cleanly_and_without_a_leak(void **state)
 {
     (void)state;
-    site_stop_worker(&site);
+    stack_stop_worker(&stack);
 }
 
 static int start(void **state)
 {
     (void)state;
-    site_start(&site, settings);
+    stack_start(&stack, settings);
     await_start();
     return 0;
 }
@@ -623,7 +623,7 @@ static int start(void **state)
 static int finish(void **state)
 {
     (void)state;
-    site_stop(&site);
+    stack_stop(&stack);
     return 0;
 }
 

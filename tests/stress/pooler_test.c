@@ -26,20 +26,20 @@ enum {
     PORT = 6432,
 };
 
-static struct site site;
+static struct stack stack;
 static pid_t pgbouncer;
-static char admin_url[SITE_PATH_MAX];
+static char admin_url[STACK_PATH_MAX];
 
 static int64_t deadline_ms;
 
 static void start_pgbouncer(void)
 {
     char database[256], log[128];
-    const char *const argv[] = {"scripts/service", "pgbouncer", site.directory, database, NULL};
+    const char *const argv[] = {"scripts/service", "pgbouncer", stack.directory, database, NULL};
     int64_t give_up_ms = clock_now_ms() + START_MS;
 
-    (void)snprintf(database, sizeof database, "host=%s port=5432 user=incidents_fcgi", site.directory);
-    (void)snprintf(log, sizeof log, "%s/pgbouncer.log", site.directory);
+    (void)snprintf(database, sizeof database, "host=%s port=5432 user=incidents_fcgi", stack.directory);
+    (void)snprintf(log, sizeof log, "%s/pgbouncer.log", stack.directory);
     pgbouncer = process_start(argv, NULL, log);
     while (PQping(admin_url) != PQPING_OK) {
         if (clock_now_ms() > give_up_ms || process_wait(pgbouncer, 20) >= 0) {
@@ -73,8 +73,8 @@ static void restart_worker(int64_t new_deadline_ms)
 
     deadline_ms = new_deadline_ms;
     (void)snprintf(setting, sizeof setting, "INCIDENTS_REQUEST_TIMEOUT_MS=%lld", (long long)deadline_ms);
-    site_stop_worker(&site);
-    site_start_worker(&site, settings);
+    stack_stop_worker(&stack);
+    stack_start_worker(&stack, settings);
 }
 
 static void close_ledger(struct ledger *ledger, const char *what, int times, int64_t recovery_ms)
@@ -89,7 +89,7 @@ static void close_ledger(struct ledger *ledger, const char *what, int times, int
 
 static struct ledger *open_ledger(const char *name)
 {
-    return ledger_open(&site, CLIENTS, name, deadline_ms);
+    return ledger_open(&stack, CLIENTS, name, deadline_ms);
 }
 
 /* ---- What an administrator says to PgBouncer ---- */
@@ -173,9 +173,9 @@ static void postgres_behind_it_is_killed(void **state)
     (void)state;
     for (int i = 0; i < times; i++) {
         clock_sleep_ms(BETWEEN_MS);
-        site_stop_postgres(&site, SIGKILL);
+        stack_stop_postgres(&stack, SIGKILL);
         clock_sleep_ms(i % 2 == 0 ? 0 : DEADLINE_MS + BETWEEN_MS);
-        site_start_postgres(&site, NULL);
+        stack_start_postgres(&stack, NULL);
         ledger_await_recovery(ledger, &slowest_ms);
     }
     close_ledger(ledger, "Postgres behind it killed and started again", times, slowest_ms);
@@ -190,9 +190,9 @@ static void postgres_behind_it_stands_still_for_longer_than_the_deadline(void **
     (void)state;
     for (int i = 0; i < times; i++) {
         clock_sleep_ms(BETWEEN_MS);
-        site_pause_postgres(&site);
+        stack_pause_postgres(&stack);
         clock_sleep_ms(2 * DEADLINE_MS);
-        site_resume_postgres(&site);
+        stack_resume_postgres(&stack);
         ledger_await_recovery(ledger, &slowest_ms);
     }
     close_ledger(ledger, "Postgres behind it stands still for two deadlines", times, slowest_ms);
@@ -209,11 +209,11 @@ static void a_session_behind_it_stands_still_for_longer_than_the_deadline(void *
     (void)state;
     for (int i = 0; i < times; i++) {
         clock_sleep_ms(BETWEEN_MS);
-        while (!site_pause_session(&site, i)) {
+        while (!stack_pause_session(&stack, i)) {
             clock_sleep_ms(1);
         }
         clock_sleep_ms(2 * DEADLINE_MS);
-        site_resume_postgres(&site);
+        stack_resume_postgres(&stack);
         ledger_await_recovery(ledger, &slowest_ms);
     }
     close_ledger(ledger, "a session behind it stands still for two deadlines", times, slowest_ms);
@@ -230,9 +230,9 @@ static void sessions_behind_it_are_terminated(void **state)
     (void)state;
     while (terminated < times) {
         terminated +=
-            atoi(site_query(&site, "SELECT count(pg_terminate_backend(pid)) FROM (SELECT pid FROM "
-                                   "pg_stat_activity WHERE usename = 'incidents_fcgi' AND query <> '' "
-                                   "ORDER BY random() LIMIT 1) one"));
+            atoi(stack_query(&stack, "SELECT count(pg_terminate_backend(pid)) FROM (SELECT pid FROM "
+                                     "pg_stat_activity WHERE usename = 'incidents_fcgi' AND query <> '' "
+                                     "ORDER BY random() LIMIT 1) one"));
         ledger_await_recovery(ledger, &slowest_ms);
     }
     close_ledger(ledger, "a session behind it ended by pg_terminate_backend", terminated, slowest_ms);
@@ -263,7 +263,7 @@ static bool pgbouncer_prepares(void)
  * sends the statement whole from then on. */
 static void a_statement_that_is_prepared_elsewhere_is_sent_whole(void **state)
 {
-    char *log = read_whole_file(site.worker_log);
+    char *log = read_whole_file(stack.worker_log);
     size_t count = 0, refused;
 
     (void)state;
@@ -273,25 +273,25 @@ static void a_statement_that_is_prepared_elsewhere_is_sent_whole(void **state)
     }
     free(log);
     assert_between(count, 0, 4);
-    refused = site_count_in_log(&site, "prepared statement \"apply_batch " VERSION "\" already exists") +
-              site_count_in_log(&site, "prepared statement \"apply_batch " VERSION "\" does not exist");
+    refused = stack_count_in_log(&stack, "prepared statement \"apply_batch " VERSION "\" already exists") +
+              stack_count_in_log(&stack, "prepared statement \"apply_batch " VERSION "\" does not exist");
     assert_int_equal(refused > 0, !pgbouncer_prepares());
 }
 
 static int start(void **state)
 {
     (void)state;
-    site_start(&site, NULL);
-    (void)site_query(&site, "GRANT incidents_fcgi TO incidents_owner"); /* who may then end its sessions */
-    site_stop_postgres(&site, SIGINT);
-    site_start_postgres(&site, NULL); /* durable */
+    stack_start(&stack, NULL);
+    (void)stack_query(&stack, "GRANT incidents_fcgi TO incidents_owner"); /* who may then end its sessions */
+    stack_stop_postgres(&stack, SIGINT);
+    stack_start_postgres(&stack, NULL); /* durable */
     (void)snprintf(admin_url, sizeof admin_url, "host=%s port=%d dbname=pgbouncer user=postgres",
-                   site.directory, PORT);
+                   stack.directory, PORT);
     start_pgbouncer();
     (void)snprintf(
-        site.worker_url, sizeof site.worker_url,
+        stack.worker_url, sizeof stack.worker_url,
         "postgresql:///incidents?host=%s&port=%d&user=incidents_fcgi&target_session_attrs=read-write",
-        site.directory, PORT);
+        stack.directory, PORT);
     restart_worker(PATIENT_MS);
     ledger_table("Through PgBouncer, transaction mode");
     return 0;
@@ -302,14 +302,14 @@ static int finish(void **state)
     (void)state;
     http_close();
     (void)process_stop(pgbouncer, SIGINT);
-    site_stop(&site);
+    stack_stop(&stack);
     return 0;
 }
 
 static int abandon(void **state)
 {
     (void)state;
-    site_resume_postgres(&site); /* what a test that failed has left */
+    stack_resume_postgres(&stack); /* what a test that failed has left */
     load_abandon_all();
     return 0;
 }

@@ -37,7 +37,7 @@ enum {
     DESCRIPTORS_MORE = 8, /* too: nginx opens and closes connections */
 };
 
-static struct site site;
+static struct stack stack;
 
 /* The sanitizer keeps what was freed; so little of it that growth would be seen. */
 static const char *const settings[] = {
@@ -144,11 +144,11 @@ static void vanish(struct load_client *client, size_t number)
 {
     const struct fastcgi_request request = {
         .path = "incidents.upsert", .body = "{\"reference_id\":\"vanished\",\"started_at\":\"2024-01-01\"}"};
-    int fd = fastcgi_connect(client->site->worker_socket);
+    int fd = fastcgi_connect(client->stack->worker_socket);
     struct buffer bytes;
 
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
-    fastcgi_append_request(&bytes, client->site, &request);
+    fastcgi_append_request(&bytes, client->stack, &request);
     (void)fastcgi_send(fd, bytes.data, number % 2 == 0 ? bytes.len : number % bytes.len);
     buffer_free(&bytes);
     (void)close(fd);
@@ -244,8 +244,8 @@ static void take_samples(const struct soak *soak, struct sample *samples)
         }
         samples[i] = (struct sample){.requests = sent < soak->total ? sent : soak->total,
                                      .seconds = (double)(clock_now_ms() - started_ms) / 1000,
-                                     .memory = worker_memory(&site),
-                                     .descriptors = worker_descriptors(&site)};
+                                     .memory = worker_memory(&stack),
+                                     .descriptors = worker_descriptors(&stack)};
     }
 }
 
@@ -262,11 +262,11 @@ static void two_hours_of_requests_leave_the_worker_as_large_as_it_was(void **sta
     (void)state;
     memset(filling, 'x', 2 * BODY_LIMIT);
     warm.filling = soak.filling = filling;
-    load_run(&site, CLIENTS, send_all_kinds, &warm);
+    load_run(&stack, CLIENTS, send_all_kinds, &warm);
     if (stress_is_long()) {
-        load_run(&site, CLIENTS, warm_up, &soak);
+        load_run(&stack, CLIENTS, warm_up, &soak);
     }
-    load = load_start(&site, CLIENTS, send_all_kinds, &soak);
+    load = load_start(&stack, CLIENTS, send_all_kinds, &soak);
     take_samples(&soak, samples);
     load_join(load);
     free(filling);
@@ -291,14 +291,14 @@ static void two_hours_of_requests_leave_the_worker_as_large_as_it_was(void **sta
 static int start(void **state)
 {
     (void)state;
-    site_start(&site, settings);
+    stack_start(&stack, settings);
     return 0;
 }
 
 static int finish(void **state)
 {
     (void)state;
-    site_stop(&site);
+    stack_stop(&stack);
     return 0;
 }
 

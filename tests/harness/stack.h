@@ -1,89 +1,90 @@
 /* A whole installation for a test: its own Postgres, worker and nginx, on sockets in its own directory. */
-#ifndef INCIDENTS_TESTS_SITE_H
-#define INCIDENTS_TESTS_SITE_H
+#ifndef INCIDENTS_TESTS_STACK_H
+#define INCIDENTS_TESTS_STACK_H
 
 #include <libpq-fe.h>
 #include <sys/types.h>
 
 #include "harness/process.h"
 
-enum { SITE_PATH_MAX = 512, SITE_TOKEN_MAX = 128 };
+enum { STACK_PATH_MAX = 512, STACK_TOKEN_MAX = 128 };
 
-struct site {
-    char directory[64];             /* below /tmp, removed at the end */
-    char program[SITE_PATH_MAX];    /* incidents.fcgi */
-    char control[SITE_PATH_MAX];    /* incidentctl */
-    char owner_url[SITE_PATH_MAX];  /* of the schema's owner, who may create roles */
-    char worker_url[SITE_PATH_MAX]; /* of a member of incidents_worker */
-    char nginx_socket[128];         /* where nginx listens */
-    char worker_socket[128];        /* where the worker does */
+struct stack {
+    char directory[64];              /* below /tmp, removed at the end */
+    char program[STACK_PATH_MAX];    /* incidents.fcgi */
+    char control[STACK_PATH_MAX];    /* incidentctl */
+    char owner_url[STACK_PATH_MAX];  /* of the schema's owner, who may create roles */
+    char worker_url[STACK_PATH_MAX]; /* of a member of incidents_worker */
+    char nginx_socket[128];          /* where nginx listens */
+    char worker_socket[128];         /* where the worker does */
     char worker_log[128];
-    char token[SITE_TOKEN_MAX]; /* label "good", every scope */
+    char token[STACK_TOKEN_MAX]; /* label "good", every scope */
     pid_t postgres;
-    char paused[256]; /* numbers of processes that site_pause_postgres stopped */
+    char paused[256]; /* numbers of processes that stack_pause_postgres stopped */
     pid_t worker;
     pid_t nginx;
     PGconn *owner; /* for looking at the rows */
 };
 
 /* Starts Postgres, makes owner and database, and nothing else. */
-void site_start_empty(struct site *site);
+void stack_start_empty(struct stack *stack);
 
 /* Starts everything: migrated, with a token, the worker behind nginx. settings (NAME=value, NULL at the end,
  * or NULL) are the worker's. Where the environment has TEST_SERVER, such as host=/run/citus&port=5432, the
  * database incidents of that server is used as it is, with the roles incidents_owner and incidents_fcgi. */
-void site_start(struct site *site, const char *const settings[]);
+void stack_start(struct stack *stack, const char *const settings[]);
 
 /* Stops what runs, and removes the directory. The worker must end cleanly, which under a sanitizer means: no
  * leak; where anything does not, this program ends as failed. */
-void site_stop(struct site *site);
+void stack_stop(struct stack *stack);
 
-void site_start_postgres(struct site *site, const char *arguments);
-void site_stop_postgres(struct site *site, int signal_number);
+void stack_start_postgres(struct stack *stack, const char *arguments);
+void stack_stop_postgres(struct stack *stack, int signal_number);
 /* Stops the postmaster and the worker's sessions where they are, as if its machine stood still; lets all go
  * on that stand still, the latter also where nothing does. */
-void site_pause_postgres(struct site *site);
-void site_resume_postgres(struct site *site);
+void stack_pause_postgres(struct stack *stack);
+void stack_resume_postgres(struct stack *stack);
 /* Stops one of the worker's sessions, the nth of those that there are, in the same way; false where there is
- * none. site_resume_postgres lets it go on. */
-bool site_pause_session(struct site *site, int nth);
+ * none. stack_resume_postgres lets it go on. */
+bool stack_pause_session(struct stack *stack, int nth);
 /* A session of the owner's that has run the statement in a transaction and stays in it, for others to wait
  * for; takes it back. */
-PGconn *site_hold(const struct site *site, const char *sql);
-void site_let_go(PGconn *holder);
-/* Waits until somebody waits for a lock, which a session of site_hold has. */
-void site_await_lock_wait(struct site *site);
+PGconn *stack_hold(const struct stack *stack, const char *sql);
+void stack_let_go(PGconn *holder);
+/* Waits until somebody waits for a lock, which a session of stack_hold has. */
+void stack_await_lock_wait(struct stack *stack);
 /* How often Postgres's log has the text. */
-size_t site_count_in_log(const struct site *site, const char *text);
-void site_start_worker(struct site *site, const char *const settings[]);
-void site_stop_worker(struct site *site);
-void site_start_nginx(struct site *site);
+size_t stack_count_in_log(const struct stack *stack, const char *text);
+void stack_start_worker(struct stack *stack, const char *const settings[]);
+void stack_stop_worker(struct stack *stack);
+void stack_start_nginx(struct stack *stack);
 
 /* Runs incidentctl as the owner with those arguments, NULL at the end, and that text as standard input. */
-const struct outcome *site_control(struct site *site, const char *input, const char *first, ...);
+const struct outcome *stack_control(struct stack *stack, const char *input, const char *first, ...);
 
-/* Makes a token and copies it. arguments as for site_control, behind "token create --label LABEL". */
-void site_create_token(struct site *site, const char *label, const char *scope, char token[SITE_TOKEN_MAX]);
+/* Makes a token and copies it. arguments as for stack_control, behind "token create --label LABEL". */
+void stack_create_token(struct stack *stack, const char *label, const char *scope,
+                        char token[STACK_TOKEN_MAX]);
 
 /* Makes test.operations(jsonb): the array that apply_batch takes, of objects with its columns as keys. What
  * is not there is NULL, but for operation, which is upsert, scope, which is the operation, started_at, which
  * is some day, and given, which says what optional keys there are. "as" is the label of a token, "good" where
  * there is none. */
-void site_make_operations(struct site *site);
+void stack_make_operations(struct stack *stack);
 
 /* Runs a statement as the owner and returns its first value, "" for null or no row. It must succeed. The text
  * is good until the next call. */
-const char *site_query(struct site *site, const char *sql);
+const char *stack_query(struct stack *stack, const char *sql);
 
 /* All rows of a statement with one text parameter, NULL for none; PQclear them. It must succeed. */
-PGresult *site_rows(struct site *site, const char *sql, const char *value);
+PGresult *stack_rows(struct stack *stack, const char *sql, const char *value);
 
-/* The first value of the first of them, as site_query gives it. */
-const char *site_query_for(struct site *site, const char *sql, const char *value);
+/* The first value of the first of them, as stack_query gives it. */
+const char *stack_query_for(struct stack *stack, const char *sql, const char *value);
 
 /* Removes what processes with that INCIDENTS_METRICS_TOKEN count in: when it is not needed any more, only who
  * runs them can say. How many such files there were. */
-size_t site_remove_metrics(const char *metrics_token);
+size_t stack_remove_metrics(const char *metrics_token);
 
 /* The whole of a file, NUL-terminated; free it. */
 char *read_whole_file(const char *path);

@@ -18,7 +18,7 @@
 #include "base/clock.h"
 #include "base/digest.h"
 #include "harness/http.h"
-#include "harness/site.h"
+#include "harness/stack.h"
 
 enum { START_TIMEOUT_MS = 60000, ARGUMENTS_MAX = 16 };
 
@@ -35,54 +35,54 @@ static const char *build_directory(void)
     return build;
 }
 
-static void make_directory(struct site *site)
+static void make_directory(struct stack *stack)
 {
-    (void)snprintf(site->directory, sizeof site->directory, "/tmp/incidents-test.XXXXXX");
-    assert_non_null(mkdtemp(site->directory));
+    (void)snprintf(stack->directory, sizeof stack->directory, "/tmp/incidents-test.XXXXXX");
+    assert_non_null(mkdtemp(stack->directory));
     if (geteuid() == 0) { /* servers run as postgres then: scripts/service */
         struct passwd *user = getpwnam("postgres");
 
         assert_non_null(user);
-        assert_int_equal(chown(site->directory, user->pw_uid, user->pw_gid), 0);
+        assert_int_equal(chown(stack->directory, user->pw_uid, user->pw_gid), 0);
     }
 }
 
-void site_start_postgres(struct site *site, const char *arguments)
+void stack_start_postgres(struct stack *stack, const char *arguments)
 {
-    char data[128], log[128], url[SITE_PATH_MAX], setting[256];
-    const char *const argv[] = {service, "postgres", data, site->directory, NULL};
+    char data[128], log[128], url[STACK_PATH_MAX], setting[256];
+    const char *const argv[] = {service, "postgres", data, stack->directory, NULL};
     const char *const environment[] = {setting, NULL};
     int64_t deadline = clock_now_ms() + START_TIMEOUT_MS;
 
-    (void)snprintf(data, sizeof data, "%s/data", site->directory);
-    (void)snprintf(log, sizeof log, "%s/postgres.log", site->directory);
-    (void)snprintf(url, sizeof url, "postgresql:///postgres?host=%s&user=postgres", site->directory);
+    (void)snprintf(data, sizeof data, "%s/data", stack->directory);
+    (void)snprintf(log, sizeof log, "%s/postgres.log", stack->directory);
+    (void)snprintf(url, sizeof url, "postgresql:///postgres?host=%s&user=postgres", stack->directory);
     (void)snprintf(setting, sizeof setting, "PG_ARGUMENTS=%s", arguments == NULL ? "" : arguments);
-    site->postgres = process_start(argv, environment, log);
+    stack->postgres = process_start(argv, environment, log);
     while (PQping(url) != PQPING_OK) {
         if (clock_now_ms() > deadline) {
             fail_msg("Postgres does not start: see %s", log);
         }
         /* After a SIGKILL its memory is in use until the last of its sessions has noticed. */
-        if (process_wait(site->postgres, 20) >= 0) {
-            site->postgres = process_start(argv, environment, log);
+        if (process_wait(stack->postgres, 20) >= 0) {
+            stack->postgres = process_start(argv, environment, log);
         }
     }
 }
 
-void site_stop_postgres(struct site *site, int signal_number)
+void stack_stop_postgres(struct stack *stack, int signal_number)
 {
-    (void)process_stop(site->postgres, signal_number);
-    site->postgres = 0;
+    (void)process_stop(stack->postgres, signal_number);
+    stack->postgres = 0;
 }
 
-static void run_as_superuser(const struct site *site, const char *sql)
+static void run_as_superuser(const struct stack *stack, const char *sql)
 {
-    char url[SITE_PATH_MAX];
+    char url[STACK_PATH_MAX];
     PGconn *connection;
     PGresult *result;
 
-    (void)snprintf(url, sizeof url, "postgresql:///postgres?host=%s&user=postgres", site->directory);
+    (void)snprintf(url, sizeof url, "postgresql:///postgres?host=%s&user=postgres", stack->directory);
     connection = PQconnectdb(url);
     result = PQexec(connection, sql);
     if (PQresultStatus(result) != PGRES_COMMAND_OK) {
@@ -92,57 +92,57 @@ static void run_as_superuser(const struct site *site, const char *sql)
     PQfinish(connection);
 }
 
-static void fill_in(struct site *site)
+static void fill_in(struct stack *stack)
 {
     const char *build = build_directory();
     char *here = getcwd(NULL, 0);
 
     assert_non_null(here);
-    (void)snprintf(site->program, sizeof site->program, "%s/%s/incidents.fcgi", here, build);
-    (void)snprintf(site->control, sizeof site->control, "%s/%s/incidentctl", here, build);
+    (void)snprintf(stack->program, sizeof stack->program, "%s/%s/incidents.fcgi", here, build);
+    (void)snprintf(stack->control, sizeof stack->control, "%s/%s/incidentctl", here, build);
     free(here);
-    (void)snprintf(site->owner_url, sizeof site->owner_url,
-                   "postgresql:///incidents?host=%s&user=incidents_owner", site->directory);
-    (void)snprintf(site->worker_url, sizeof site->worker_url,
-                   "postgresql:///incidents?host=%s&user=incidents_fcgi", site->directory);
-    (void)snprintf(site->nginx_socket, sizeof site->nginx_socket, "%s/nginx.sock", site->directory);
-    (void)snprintf(site->worker_socket, sizeof site->worker_socket, "%s/worker.sock", site->directory);
-    (void)snprintf(site->worker_log, sizeof site->worker_log, "%s/worker.log", site->directory);
+    (void)snprintf(stack->owner_url, sizeof stack->owner_url,
+                   "postgresql:///incidents?host=%s&user=incidents_owner", stack->directory);
+    (void)snprintf(stack->worker_url, sizeof stack->worker_url,
+                   "postgresql:///incidents?host=%s&user=incidents_fcgi", stack->directory);
+    (void)snprintf(stack->nginx_socket, sizeof stack->nginx_socket, "%s/nginx.sock", stack->directory);
+    (void)snprintf(stack->worker_socket, sizeof stack->worker_socket, "%s/worker.sock", stack->directory);
+    (void)snprintf(stack->worker_log, sizeof stack->worker_log, "%s/worker.log", stack->directory);
 }
 
 /* A server that is there already, migrated, with the worker's role: make citus-test names it. */
-static bool use_given_server(struct site *site)
+static bool use_given_server(struct stack *stack)
 {
     const char *server = getenv("TEST_SERVER");
 
     if (server == NULL) {
         return false;
     }
-    (void)snprintf(site->owner_url, sizeof site->owner_url, "postgresql:///incidents?%s&user=incidents_owner",
-                   server);
-    (void)snprintf(site->worker_url, sizeof site->worker_url,
+    (void)snprintf(stack->owner_url, sizeof stack->owner_url,
+                   "postgresql:///incidents?%s&user=incidents_owner", server);
+    (void)snprintf(stack->worker_url, sizeof stack->worker_url,
                    "postgresql:///incidents?%s&user=incidents_fcgi", server);
-    site->owner = PQconnectdb(site->owner_url);
-    assert_int_equal(PQstatus(site->owner), CONNECTION_OK);
+    stack->owner = PQconnectdb(stack->owner_url);
+    assert_int_equal(PQstatus(stack->owner), CONNECTION_OK);
     return true;
 }
 
-static void make_database(struct site *site)
+static void make_database(struct stack *stack)
 {
     /* A crash of the test machine loses nothing that matters; durability is not what most tests are about. */
-    site_start_postgres(site, "-c fsync=off");
-    run_as_superuser(site, "CREATE ROLE incidents_owner LOGIN CREATEROLE");
-    run_as_superuser(site, "CREATE DATABASE incidents OWNER incidents_owner");
-    site->owner = PQconnectdb(site->owner_url);
-    assert_int_equal(PQstatus(site->owner), CONNECTION_OK);
+    stack_start_postgres(stack, "-c fsync=off");
+    run_as_superuser(stack, "CREATE ROLE incidents_owner LOGIN CREATEROLE");
+    run_as_superuser(stack, "CREATE DATABASE incidents OWNER incidents_owner");
+    stack->owner = PQconnectdb(stack->owner_url);
+    assert_int_equal(PQstatus(stack->owner), CONNECTION_OK);
 }
 
-void site_start_empty(struct site *site)
+void stack_start_empty(struct stack *stack)
 {
-    *site = (struct site){0};
-    make_directory(site);
-    fill_in(site);
-    make_database(site);
+    *stack = (struct stack){0};
+    make_directory(stack);
+    fill_in(stack);
+    make_database(stack);
 }
 
 /* Whether the worker has taken its signals into its own hands, proc(5): before that, one would just end it.
@@ -161,37 +161,37 @@ static bool waits_for_sigterm(pid_t worker)
     return waits;
 }
 
-void site_start_worker(struct site *site, const char *const settings[])
+void stack_start_worker(struct stack *stack, const char *const settings[])
 {
-    const char *const argv[] = {service, "worker", site->worker_socket, site->program, NULL};
+    const char *const argv[] = {service, "worker", stack->worker_socket, stack->program, NULL};
     const char *environment[ARGUMENTS_MAX] = {0};
-    char url[SITE_PATH_MAX + 16];
+    char url[STACK_PATH_MAX + 16];
     int64_t deadline = clock_now_ms() + START_TIMEOUT_MS;
     size_t count = 0;
 
-    (void)snprintf(url, sizeof url, "DATABASE_URL=%s", site->worker_url);
+    (void)snprintf(url, sizeof url, "DATABASE_URL=%s", stack->worker_url);
     environment[count++] = url;
     for (size_t i = 0; settings != NULL && settings[i] != NULL; i++) {
         assert_true(count < ARGUMENTS_MAX - 1);
         environment[count++] = settings[i];
     }
-    (void)unlink(site->worker_socket); /* the one that appears must be the new worker's */
-    site->worker = process_start(argv, environment, site->worker_log);
-    while (!http_is_listening(site->worker_socket) || !waits_for_sigterm(site->worker)) {
-        if (clock_now_ms() > deadline || process_wait(site->worker, 5) >= 0) {
-            fail_msg("the worker does not start: see %s", site->worker_log);
+    (void)unlink(stack->worker_socket); /* the one that appears must be the new worker's */
+    stack->worker = process_start(argv, environment, stack->worker_log);
+    while (!http_is_listening(stack->worker_socket) || !waits_for_sigterm(stack->worker)) {
+        if (clock_now_ms() > deadline || process_wait(stack->worker, 5) >= 0) {
+            fail_msg("the worker does not start: see %s", stack->worker_log);
         }
     }
 }
 
 /* Stops the worker; its exit status. Its log is shown where that is not 0. */
-static int end_worker(struct site *site)
+static int end_worker(struct stack *stack)
 {
-    int status = process_stop(site->worker, SIGTERM);
+    int status = process_stop(stack->worker, SIGTERM);
 
-    site->worker = 0;
+    stack->worker = 0;
     if (status != 0) {
-        char *log = read_whole_file(site->worker_log);
+        char *log = read_whole_file(stack->worker_log);
 
         (void)fprintf(stderr, "%s\nthe worker ended with status %d\n", log, status);
         free(log);
@@ -199,40 +199,40 @@ static int end_worker(struct site *site)
     return status;
 }
 
-void site_stop_worker(struct site *site)
+void stack_stop_worker(struct stack *stack)
 {
-    assert_int_equal(end_worker(site), 0);
+    assert_int_equal(end_worker(stack), 0);
 }
 
-void site_start_nginx(struct site *site)
+void stack_start_nginx(struct stack *stack)
 {
     char listen[160], log[128];
-    const char *const argv[] = {service, "nginx", site->directory, listen, site->worker_socket, NULL};
+    const char *const argv[] = {service, "nginx", stack->directory, listen, stack->worker_socket, NULL};
     int64_t deadline = clock_now_ms() + START_TIMEOUT_MS;
 
-    (void)snprintf(listen, sizeof listen, "unix:%s", site->nginx_socket);
-    (void)snprintf(log, sizeof log, "%s/nginx.log", site->directory);
-    site->nginx = process_start(argv, NULL, log);
-    while (!http_is_listening(site->nginx_socket)) {
-        if (clock_now_ms() > deadline || process_wait(site->nginx, 10) >= 0) {
+    (void)snprintf(listen, sizeof listen, "unix:%s", stack->nginx_socket);
+    (void)snprintf(log, sizeof log, "%s/nginx.log", stack->directory);
+    stack->nginx = process_start(argv, NULL, log);
+    while (!http_is_listening(stack->nginx_socket)) {
+        if (clock_now_ms() > deadline || process_wait(stack->nginx, 10) >= 0) {
             fail_msg("nginx does not start: see %s", log);
         }
     }
 }
 
-void site_start(struct site *site, const char *const settings[])
+void stack_start(struct stack *stack, const char *const settings[])
 {
-    *site = (struct site){0};
-    make_directory(site);
-    fill_in(site);
-    if (!use_given_server(site)) {
-        make_database(site);
-        assert_int_equal(site_control(site, NULL, "migrate", NULL)->status, 0);
-        (void)site_query(site, "CREATE ROLE incidents_fcgi LOGIN IN ROLE incidents_worker");
+    *stack = (struct stack){0};
+    make_directory(stack);
+    fill_in(stack);
+    if (!use_given_server(stack)) {
+        make_database(stack);
+        assert_int_equal(stack_control(stack, NULL, "migrate", NULL)->status, 0);
+        (void)stack_query(stack, "CREATE ROLE incidents_fcgi LOGIN IN ROLE incidents_worker");
     }
-    site_create_token(site, "good", "upsert,delete", site->token);
-    site_start_worker(site, settings);
-    site_start_nginx(site);
+    stack_create_token(stack, "good", "upsert,delete", stack->token);
+    stack_start_worker(stack, settings);
+    stack_start_nginx(stack);
 }
 
 static int remove_entry(const char *path, const struct stat *status, int type, struct FTW *walk)
@@ -245,32 +245,32 @@ static int remove_entry(const char *path, const struct stat *status, int type, s
 
 /* cmocka counts nothing that fails in a group's teardown, where this is called: so it ends the program
  * itself. */
-void site_stop(struct site *site)
+void stack_stop(struct stack *stack)
 {
     bool ok = true;
 
-    PQfinish(site->owner);
-    if (site->nginx != 0 && process_stop(site->nginx, SIGQUIT) != 0) {
+    PQfinish(stack->owner);
+    if (stack->nginx != 0 && process_stop(stack->nginx, SIGQUIT) != 0) {
         (void)fprintf(stderr, "nginx did not end cleanly\n");
         ok = false;
     }
-    if (site->worker != 0) {
-        ok = end_worker(site) == 0 && ok;
+    if (stack->worker != 0) {
+        ok = end_worker(stack) == 0 && ok;
     }
-    if (site->postgres != 0 && process_stop(site->postgres, SIGINT) != 0) {
+    if (stack->postgres != 0 && process_stop(stack->postgres, SIGINT) != 0) {
         (void)fprintf(stderr, "Postgres did not end cleanly\n");
         ok = false;
     }
-    (void)nftw(site->directory, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    (void)nftw(stack->directory, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
     if (!ok) {
         exit(EXIT_FAILURE);
     }
 }
 
-const struct outcome *site_control(struct site *site, const char *input, const char *first, ...)
+const struct outcome *stack_control(struct stack *stack, const char *input, const char *first, ...)
 {
-    const char *argv[ARGUMENTS_MAX] = {site->control, first};
-    char url[SITE_PATH_MAX + 16];
+    const char *argv[ARGUMENTS_MAX] = {stack->control, first};
+    char url[STACK_PATH_MAX + 16];
     const char *const environment[] = {url, NULL};
     size_t count = 2;
     va_list arguments;
@@ -280,45 +280,46 @@ const struct outcome *site_control(struct site *site, const char *input, const c
         count++;
     }
     va_end(arguments);
-    (void)snprintf(url, sizeof url, "DATABASE_URL=%s", site->owner_url);
+    (void)snprintf(url, sizeof url, "DATABASE_URL=%s", stack->owner_url);
     return process_run(argv, environment, input, input == NULL ? 0 : strlen(input));
 }
 
-void site_create_token(struct site *site, const char *label, const char *scope, char token[SITE_TOKEN_MAX])
+void stack_create_token(struct stack *stack, const char *label, const char *scope,
+                        char token[STACK_TOKEN_MAX])
 {
     const struct outcome *outcome =
-        site_control(site, NULL, "token", "create", "--label", label, "--scope", scope, NULL);
+        stack_control(stack, NULL, "token", "create", "--label", label, "--scope", scope, NULL);
 
     if (outcome->status != 0) {
         fail_msg("token create: %s", outcome->err);
     }
-    assert_true(outcome->out_len > 1 && outcome->out_len < SITE_TOKEN_MAX);
+    assert_true(outcome->out_len > 1 && outcome->out_len < STACK_TOKEN_MAX);
     memcpy(token, outcome->out, outcome->out_len);
     token[outcome->out_len - 1] = '\0'; /* the newline */
 }
 
-PGresult *site_rows(struct site *site, const char *sql, const char *value)
+PGresult *stack_rows(struct stack *stack, const char *sql, const char *value)
 {
-    PGresult *result = PQexecParams(site->owner, sql, value == NULL ? 0 : 1, NULL, &value, NULL, NULL, 0);
+    PGresult *result = PQexecParams(stack->owner, sql, value == NULL ? 0 : 1, NULL, &value, NULL, NULL, 0);
     ExecStatusType status;
 
-    if (PQstatus(site->owner) != CONNECTION_OK) { /* the test has stopped Postgres in between */
+    if (PQstatus(stack->owner) != CONNECTION_OK) { /* the test has stopped Postgres in between */
         PQclear(result);
-        PQreset(site->owner);
-        result = PQexecParams(site->owner, sql, value == NULL ? 0 : 1, NULL, &value, NULL, NULL, 0);
+        PQreset(stack->owner);
+        result = PQexecParams(stack->owner, sql, value == NULL ? 0 : 1, NULL, &value, NULL, NULL, 0);
     }
     status = PQresultStatus(result);
     if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK) {
         PQclear(result);
-        fail_msg("%s: %s", sql, PQerrorMessage(site->owner));
+        fail_msg("%s: %s", sql, PQerrorMessage(stack->owner));
     }
     return result;
 }
 
-const char *site_query_for(struct site *site, const char *sql, const char *value)
+const char *stack_query_for(struct stack *stack, const char *sql, const char *value)
 {
     static char *text;
-    PGresult *result = site_rows(site, sql, value);
+    PGresult *result = stack_rows(stack, sql, value);
 
     free(text);
     text = strdup(PQntuples(result) > 0 ? PQgetvalue(result, 0, 0) : "");
@@ -327,13 +328,13 @@ const char *site_query_for(struct site *site, const char *sql, const char *value
     return text;
 }
 
-const char *site_query(struct site *site, const char *sql)
+const char *stack_query(struct stack *stack, const char *sql)
 {
-    return site_query_for(site, sql, NULL);
+    return stack_query_for(stack, sql, NULL);
 }
 
 /* Their name has the hash of the token's hash in it. */
-size_t site_remove_metrics(const char *metrics_token)
+size_t stack_remove_metrics(const char *metrics_token)
 {
     char token_hash[DIGEST_HEX_SIZE], hash[DIGEST_HEX_SIZE], pattern[64];
     size_t count;
@@ -386,25 +387,25 @@ char *await_in_file(const char *path, const char *text)
     return content;
 }
 
-static void signal_postgres(const struct site *site, int signal_number)
+static void signal_postgres(const struct stack *stack, int signal_number)
 {
     char *end;
 
-    assert_int_equal(kill(site->postgres, signal_number), 0);
-    for (const char *pid = site->paused; *pid != '\0'; pid = *end == ' ' ? end + 1 : end) {
+    assert_int_equal(kill(stack->postgres, signal_number), 0);
+    for (const char *pid = stack->paused; *pid != '\0'; pid = *end == ' ' ? end + 1 : end) {
         (void)kill((pid_t)strtol(pid, &end, 10), signal_number);
     }
 }
 
-void site_pause_postgres(struct site *site)
+void stack_pause_postgres(struct stack *stack)
 {
-    (void)snprintf(site->paused, sizeof site->paused, "%s",
-                   site_query(site, "SELECT coalesce(string_agg(pid::text, ' '), '') FROM pg_stat_activity "
-                                    "WHERE usename = 'incidents_fcgi'"));
-    signal_postgres(site, SIGSTOP);
+    (void)snprintf(stack->paused, sizeof stack->paused, "%s",
+                   stack_query(stack, "SELECT coalesce(string_agg(pid::text, ' '), '') FROM pg_stat_activity "
+                                      "WHERE usename = 'incidents_fcgi'"));
+    signal_postgres(stack, SIGSTOP);
 }
 
-bool site_pause_session(struct site *site, int nth)
+bool stack_pause_session(struct stack *stack, int nth)
 {
     char sql[256];
 
@@ -412,22 +413,22 @@ bool site_pause_session(struct site *site, int nth)
                    "SELECT (array_agg(pid ORDER BY backend_start))[1 + %d %% count(*)::integer] "
                    "FROM pg_stat_activity WHERE usename = 'incidents_fcgi' HAVING count(*) > 0",
                    nth);
-    (void)snprintf(site->paused, sizeof site->paused, "%s", site_query(site, sql));
-    return site->paused[0] != '\0' && kill((pid_t)strtol(site->paused, NULL, 10), SIGSTOP) == 0;
+    (void)snprintf(stack->paused, sizeof stack->paused, "%s", stack_query(stack, sql));
+    return stack->paused[0] != '\0' && kill((pid_t)strtol(stack->paused, NULL, 10), SIGSTOP) == 0;
 }
 
-void site_resume_postgres(struct site *site)
+void stack_resume_postgres(struct stack *stack)
 {
-    signal_postgres(site, SIGCONT);
-    site->paused[0] = '\0';
+    signal_postgres(stack, SIGCONT);
+    stack->paused[0] = '\0';
 }
 
-size_t site_count_in_log(const struct site *site, const char *text)
+size_t stack_count_in_log(const struct stack *stack, const char *text)
 {
-    char path[SITE_PATH_MAX], *log;
+    char path[STACK_PATH_MAX], *log;
     size_t count = 0;
 
-    (void)snprintf(path, sizeof path, "%s/postgres.log", site->directory);
+    (void)snprintf(path, sizeof path, "%s/postgres.log", stack->directory);
     log = read_whole_file(path);
     for (const char *found = log; (found = strstr(found, text)) != NULL; found++) {
         count++;
@@ -436,9 +437,9 @@ size_t site_count_in_log(const struct site *site, const char *text)
     return count;
 }
 
-PGconn *site_hold(const struct site *site, const char *sql)
+PGconn *stack_hold(const struct stack *stack, const char *sql)
 {
-    PGconn *holder = PQconnectdb(site->owner_url);
+    PGconn *holder = PQconnectdb(stack->owner_url);
 
     PQclear(PQexec(holder, "BEGIN"));
     PQclear(PQexec(holder, sql));
@@ -446,31 +447,31 @@ PGconn *site_hold(const struct site *site, const char *sql)
     return holder;
 }
 
-void site_let_go(PGconn *holder)
+void stack_let_go(PGconn *holder)
 {
     PQclear(PQexec(holder, "ROLLBACK"));
     PQfinish(holder);
 }
 
-void site_await_lock_wait(struct site *site)
+void stack_await_lock_wait(struct stack *stack)
 {
     int64_t deadline = clock_now_ms() + START_TIMEOUT_MS;
     /* Of Citus, a session waits on the node that has the row. */
-    const char *sql = *site_query(site, "SELECT to_regclass('citus_lock_waits')") != '\0'
+    const char *sql = *stack_query(stack, "SELECT to_regclass('citus_lock_waits')") != '\0'
                           ? "SELECT waiting_gpid FROM citus_lock_waits"
                           : "SELECT pid FROM pg_locks WHERE NOT granted";
 
-    while (*site_query(site, sql) == '\0') {
+    while (*stack_query(stack, sql) == '\0') {
         assert_true(clock_now_ms() < deadline);
         clock_sleep_ms(2);
     }
 }
 
-void site_make_operations(struct site *site)
+void stack_make_operations(struct stack *stack)
 {
-    (void)site_query(site, "CREATE SCHEMA IF NOT EXISTS test");
-    (void)site_query(
-        site,
+    (void)stack_query(stack, "CREATE SCHEMA IF NOT EXISTS test");
+    (void)stack_query(
+        stack,
         "CREATE FUNCTION test.operations(items jsonb) RETURNS intake.operation[] LANGUAGE sql AS $$ "
         "SELECT coalesce(array_agg(ROW ((o).operation, (o).token_hash, (o).scope, (o).given, (o).started_at, "
         "(o).resolved_at, (o).reference_id, (o).name, (o).priority, (o).source_url, "
