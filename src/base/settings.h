@@ -25,9 +25,9 @@ struct settings {
     char file[SETTINGS_PATH_MAX];        /* the settings file that was read; empty where none was */
     size_t body_limit;                   /* bytes */
     int body_timeout_ms;                 /* for the next bytes of a request */
-    int deadline_ms;                     /* from a request's arrival to its answer */
+    int request_timeout_ms;              /* from a request's arrival to its answer */
     int processes;                       /* workers */
-    int connections;                     /* of each of them to Postgres */
+    int db_pool_size;                    /* connections of each of them to Postgres */
     int batch_max;                       /* requests that share a transaction, at most */
     char log[SETTINGS_PATH_MAX];         /* where the log goes, as log_open takes it */
     enum log_format log_format;

@@ -294,7 +294,7 @@ static void drain(struct server *server)
 
 static void serve_until_stopped(struct server *server)
 {
-    log_info("serving FastCGI with %d database connections", server->settings->connections);
+    log_info("serving FastCGI with %d database connections", server->settings->db_pool_size);
     while (server->stop_signal == 0) {
         turn(server, LOOP_NEVER);
     }

@@ -183,7 +183,7 @@ static bool is_overloaded(const struct store *store, const struct item *item, in
 {
     return !queue_has_room(&store->queue, item->record.capacity) ||
            (store->pool.unreachable_since_ms != 0 &&
-            now_ms - store->pool.unreachable_since_ms > store->settings->deadline_ms);
+            now_ms - store->pool.unreachable_since_ms > store->settings->request_timeout_ms);
 }
 
 void store_submit(struct store *store, struct item *item, void (*done)(void *context), void *context)
@@ -192,7 +192,7 @@ void store_submit(struct store *store, struct item *item, void (*done)(void *con
 
     item->done = done;
     item->context = context;
-    item->deadline_ms = now_ms + store->settings->deadline_ms;
+    item->deadline_ms = now_ms + store->settings->request_timeout_ms;
     item->attempts = 0;
     item->orphaned_count = 0;
     item->place = (struct item_place){0};
@@ -244,7 +244,7 @@ static struct store *store_new(const struct settings *settings, const struct loo
 {
     const struct queue_limits limits = {.batch_max = (size_t)settings->batch_max,
                                         .waiting_max = (size_t)settings->queue_max,
-                                        .margin_ms = settings->deadline_ms / TOO_LATE_FRACTION};
+                                        .margin_ms = settings->request_timeout_ms / TOO_LATE_FRACTION};
     struct store *store = calloc(1, sizeof *store);
     uint64_t random[3];
 
@@ -274,7 +274,7 @@ static struct store *store_new(const struct settings *settings, const struct loo
 
 struct store *store_start(const struct settings *settings, const struct loop *loop)
 {
-    struct store *store = store_new(settings, loop, (size_t)settings->connections);
+    struct store *store = store_new(settings, loop, (size_t)settings->db_pool_size);
 
     if (store == NULL || (store->connector = connector_start()) == NULL) {
         if (store != NULL) {

@@ -20,8 +20,8 @@ struct store *store_start(const struct settings *settings, const struct loop *lo
 struct store *store_start_single(const struct settings *settings);
 
 /* Has the item applied. It is the store's until done(context) is called, by store_turn: item->outcome is
- * final then, never ITEM_PENDING. That happens after settings->deadline_ms at the latest, past which the
- * outcome is ITEM_UNAVAILABLE. done may free the item. */
+ * final then, never ITEM_PENDING. That happens after settings->request_timeout_ms at the latest, past which
+ * the outcome is ITEM_UNAVAILABLE. done may free the item. */
 void store_submit(struct store *store, struct item *item, void (*done)(void *context), void *context);
 
 /* Does what is due: sends batches, opens connections, gives up what is late, calls back. To be called behind

@@ -34,7 +34,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     MUST(setenv("INCIDENTS_SETTINGS", path, 1) == 0);
     ok = settings_load(&settings, error, sizeof error);
     MUST(ok || *error != '\0');
-    MUST(!ok || (settings.processes >= 1 && settings.connections >= 1 && settings.batch_max >= 1 &&
+    MUST(!ok || (settings.processes >= 1 && settings.db_pool_size >= 1 && settings.batch_max >= 1 &&
                  settings.queue_max >= 1));
     (void)close(file);
     return 0;

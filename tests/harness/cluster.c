@@ -1,4 +1,4 @@
-/* A site's Postgres and a synchronous standby of it by streaming replication, which change places. */
+/* A stack's Postgres and a synchronous standby of it by streaming replication, which change places. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -21,7 +21,7 @@ static const char service[] = "scripts/service";
 
 static void start_node(struct cluster *cluster, size_t node, const char *kind, const char *source)
 {
-    const char *const argv[] = {service, kind, cluster->nodes[node].data, cluster->site->directory,
+    const char *const argv[] = {service, kind, cluster->nodes[node].data, cluster->stack->directory,
                                 source,  NULL};
     char setting[160];
     const char *const environment[] = {setting, NULL};
@@ -49,47 +49,47 @@ static void start_node(struct cluster *cluster, size_t node, const char *kind, c
  */
 static void lead_owner_to_primary(struct cluster *cluster)
 {
-    struct site *site = cluster->site;
+    struct stack *stack = cluster->stack;
 
-    (void)snprintf(site->owner_url, sizeof site->owner_url,
-                   "postgresql:///incidents?host=%s&port=%zu&user=incidents_owner", site->directory,
+    (void)snprintf(stack->owner_url, sizeof stack->owner_url,
+                   "postgresql:///incidents?host=%s&port=%zu&user=incidents_owner", stack->directory,
                    CLUSTER_FIRST_PORT + cluster->primary);
-    PQfinish(site->owner);
-    site->owner = PQconnectdb(site->owner_url);
-    assert_int_equal(PQstatus(site->owner), CONNECTION_OK);
+    PQfinish(stack->owner);
+    stack->owner = PQconnectdb(stack->owner_url);
+    assert_int_equal(PQstatus(stack->owner), CONNECTION_OK);
 }
 
 static void become_primary(struct cluster *cluster, size_t node)
 {
     cluster->primary = node;
     lead_owner_to_primary(cluster);
-    cluster->site->postgres = cluster->nodes[node].pid;
+    cluster->stack->postgres = cluster->nodes[node].pid;
 }
 
-void cluster_start(struct cluster *cluster, struct site *site)
+void cluster_start(struct cluster *cluster, struct stack *stack)
 {
-    *cluster = (struct cluster){.site = site};
+    *cluster = (struct cluster){.stack = stack};
     for (size_t i = 0; i < CLUSTER_NODES; i++) {
-        (void)snprintf(cluster->nodes[i].data, sizeof cluster->nodes[i].data, "%s/data%s", site->directory,
+        (void)snprintf(cluster->nodes[i].data, sizeof cluster->nodes[i].data, "%s/data%s", stack->directory,
                        i == 0 ? "" : "-1");
         (void)snprintf(cluster->nodes[i].log, sizeof cluster->nodes[i].log, "%s/postgres%s.log",
-                       site->directory, i == 0 ? "" : "-1");
+                       stack->directory, i == 0 ? "" : "-1");
         (void)snprintf(cluster->nodes[i].url, sizeof cluster->nodes[i].url,
-                       "host=%s port=%zu user=postgres dbname=incidents", site->directory,
+                       "host=%s port=%zu user=postgres dbname=incidents", stack->directory,
                        CLUSTER_FIRST_PORT + i);
     }
     (void)snprintf(
-        site->worker_url, sizeof site->worker_url,
+        stack->worker_url, sizeof stack->worker_url,
         "postgresql:///incidents?host=%s,%s&port=%d,%d&user=incidents_fcgi&target_session_attrs=read-write",
-        site->directory, site->directory, CLUSTER_FIRST_PORT, CLUSTER_FIRST_PORT + 1);
+        stack->directory, stack->directory, CLUSTER_FIRST_PORT, CLUSTER_FIRST_PORT + 1);
     /* pg_rewind wants both, and starts Postgres once by itself: so they stand in its configuration. */
     (void)cluster_query(cluster, 0, "ALTER SYSTEM SET wal_log_hints = on");
     (void)cluster_query(cluster, 0, "ALTER SYSTEM SET wal_keep_size = '512MB'");
     /* Then what a killed one shared goes with its directory. */
     (void)cluster_query(cluster, 0, "ALTER SYSTEM SET dynamic_shared_memory_type = mmap");
     /* What is killed here are processes, whose writes the kernel keeps. */
-    (void)cluster_query(cluster, 0, torture_is_long() ? "SELECT 1" : "ALTER SYSTEM SET fsync = off");
-    site_stop_postgres(site, SIGINT);
+    (void)cluster_query(cluster, 0, stress_is_long() ? "SELECT 1" : "ALTER SYSTEM SET fsync = off");
+    stack_stop_postgres(stack, SIGINT);
     start_node(cluster, 0, "postgres", NULL);
     become_primary(cluster, 0);
     cluster_rejoin(cluster);
@@ -102,7 +102,7 @@ void cluster_stop(struct cluster *cluster)
             cluster_kill(cluster, i); /* an orderly one would wait for its standby */
         }
     }
-    cluster->site->postgres = 0;
+    cluster->stack->postgres = 0;
 }
 
 size_t cluster_other(const struct cluster *cluster)
@@ -131,7 +131,7 @@ static void signal_all(const struct cluster *cluster, size_t node, int signal_nu
  * number ends the seventh line of postmaster.pid (PostgreSQL, miscadmin.h). */
 static void remove_shared_memory(const struct cluster *cluster, size_t node)
 {
-    char path[SITE_PATH_MAX], *lock_file, *line;
+    char path[STACK_PATH_MAX], *lock_file, *line;
 
     (void)snprintf(path, sizeof path, "%s/postmaster.pid", cluster->nodes[node].data);
     line = lock_file = read_whole_file(path);

@@ -1,4 +1,4 @@
-/* A site's Postgres and a synchronous standby of it by streaming replication, which change places.
+/* A stack's Postgres and a synchronous standby of it by streaming replication, which change places.
  *
  * A primary whose standby is there and has caught up is synchronous: it confirms a commit when both have it.
  * One that has just been promoted has no standby yet and confirms alone, as Patroni's synchronous_mode has
@@ -6,26 +6,26 @@
 #ifndef INCIDENTS_TESTS_CLUSTER_H
 #define INCIDENTS_TESTS_CLUSTER_H
 
-#include "harness/site.h"
+#include "harness/stack.h"
 
 enum { CLUSTER_NODES = 2, CLUSTER_FIRST_PORT = 5432 };
 
 struct cluster {
-    struct site *site;
+    struct stack *stack;
     struct {
         pid_t pid; /* 0 while it does not run */
         char data[128];
         char log[128];
-        char url[SITE_PATH_MAX]; /* of the superuser, to this node and no other */
+        char url[STACK_PATH_MAX]; /* of the superuser, to this node and no other */
     } nodes[CLUSTER_NODES];
     size_t primary;
 };
 
-/* Makes a cluster of a site that runs. Its worker_url leads to both nodes from now on, its owner to whichever
- * is the primary. */
-void cluster_start(struct cluster *cluster, struct site *site);
+/* Makes a cluster of a stack that runs. Its worker_url leads to both nodes from now on, its owner to
+ * whichever is the primary. */
+void cluster_start(struct cluster *cluster, struct stack *stack);
 
-/* Stops the nodes; site_stop does the rest. */
+/* Stops the nodes; stack_stop does the rest. */
 void cluster_stop(struct cluster *cluster);
 
 /* The node that is not the primary. */

@@ -15,12 +15,12 @@
 
 /* What every test of this program gets. */
 struct fixture {
-    struct site site;
+    struct stack stack;
     http_transport *send;
     size_t step; /* through the long lists of texts: as CGI each takes a process, and what judges them is the
                     same */
-    char upsert_only[SITE_TOKEN_MAX + 8]; /* "Bearer ..." of a token with that scope alone */
-    char delete_only[SITE_TOKEN_MAX + 8];
+    char upsert_only[STACK_TOKEN_MAX + 8]; /* "Bearer ..." of a token with that scope alone */
+    char delete_only[STACK_TOKEN_MAX + 8];
 };
 
 static struct fixture fixture;
@@ -87,7 +87,7 @@ static void run_case(const struct contract_case *c)
     struct call call = {.verb = c->verb, .path = c->path, .body = c->body, .authorization = c->authorization};
     struct answer answer;
 
-    fixture.send(&fixture.site, &call, &answer);
+    fixture.send(&fixture.stack, &call, &answer);
     if (answer.status != c->status) {
         fail_msg("%s: status should be %d, is %d: %s", c->what, c->status, answer.status, answer.body);
     }
@@ -201,7 +201,7 @@ static void a_405_names_the_verb_that_is_allowed(void **state)
         struct answer answer;
         char allow[64];
 
-        fixture.send(&fixture.site, &call, &answer);
+        fixture.send(&fixture.stack, &call, &answer);
         assert_int_equal(answer.status, 405);
         assert_non_null(answer_header(&answer, "Allow", allow, sizeof allow));
         assert_string_equal(allow, cases[i].allow);
@@ -316,9 +316,9 @@ static void reference_id_is_kept_byte_for_byte(void **state)
         c.body = json_object_to_json_string(body);
         c.reference_id = ids[i];
         run_case(&c);
-        assert_string_equal(site_query_for(&fixture.site,
-                                           "SELECT count(*) FROM intake.incident WHERE reference_id = $1",
-                                           ids[i]),
+        assert_string_equal(stack_query_for(&fixture.stack,
+                                            "SELECT count(*) FROM intake.incident WHERE reference_id = $1",
+                                            ids[i]),
                             "1");
         c.path = "incidents.delete";
         c.action = "deleted";
@@ -460,9 +460,9 @@ static void each_argument_is_judged_by_its_rule(void **state)
 
     (void)state;
     RUN(cases);
-    assert_string_equal(site_query(&fixture.site,
-                                   "SELECT name = '' AND priority = '' AND source_url = '' FROM "
-                                   "intake.incident WHERE reference_id = 'empty'"),
+    assert_string_equal(stack_query(&fixture.stack,
+                                    "SELECT name = '' AND priority = '' AND source_url = '' FROM "
+                                    "intake.incident WHERE reference_id = 'empty'"),
                         "t");
 }
 
@@ -475,9 +475,9 @@ static void services_are_stored_in_the_order_sent_and_each_once(void **state)
            "{\"identifier\":\"m\"}]}",
            "created");
     assert_string_equal(
-        site_query(&fixture.site,
-                   "SELECT string_agg(format('%s:%s=%s', position, identifier, name), ' ' ORDER BY "
-                   "position) FROM intake.incident_service WHERE reference_id = 'svc'"),
+        stack_query(&fixture.stack,
+                    "SELECT string_agg(format('%s:%s=%s', position, identifier, name), ' ' ORDER BY "
+                    "position) FROM intake.incident_service WHERE reference_id = 'svc'"),
         "1:z=later 2:a= 3:m=");
 }
 
@@ -485,7 +485,7 @@ static void services_are_stored_in_the_order_sent_and_each_once(void **state)
 static int empty(void **state)
 {
     (void)state;
-    (void)site_query(&fixture.site, "TRUNCATE intake.incident");
+    (void)stack_query(&fixture.stack, "TRUNCATE intake.incident");
     return 0;
 }
 
@@ -506,8 +506,9 @@ static void the_zero_time_of_go_opens_an_incident_again(void **state)
                i == 0 ? "created" : "updated");
         upsert(body, "updated");
         upsert("{\"reference_id\":\"zero\",\"started_at\":\"2024-01-01\",\"resolved_at\":null}", "unchanged");
-        assert_string_equal(site_query(&fixture.site, "SELECT resolved_at IS NULL FROM intake.incident WHERE "
-                                                      "reference_id = 'zero'"),
+        assert_string_equal(stack_query(&fixture.stack,
+                                        "SELECT resolved_at IS NULL FROM intake.incident WHERE "
+                                        "reference_id = 'zero'"),
                             "t");
     }
 }
@@ -557,8 +558,8 @@ static void a_character_means_the_same_in_utf8_and_as_an_escape(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         upsert_character(cases[i].escape, "created");
         upsert_character(cases[i].utf8, "unchanged");
-        if (strcmp(site_query_for(
-                       &fixture.site,
+        if (strcmp(stack_query_for(
+                       &fixture.stack,
                        "SELECT bool_and(c IN (chr($1::int), 'r' || chr($1::int), 's' || chr($1::int))) "
                        "FROM intake.incident i JOIN intake.incident_service s USING (reference_id), "
                        "unnest(ARRAY[i.reference_id, i.name, i.priority, i.source_url, s.identifier, "
@@ -613,15 +614,15 @@ static void step(const struct optional_argument *argument, const char *json, con
     upsert(body, action);
     (void)snprintf(sql, sizeof sql, "SELECT %s FROM intake.incident i WHERE reference_id = 'grid'",
                    argument->sql);
-    if (strcmp(site_query(&fixture.site, sql), stored) != 0) {
+    if (strcmp(stack_query(&fixture.stack, sql), stored) != 0) {
         fail_msg("after %s: %s should be %s, is %s", body, argument->name, stored,
-                 site_query(&fixture.site, sql));
+                 stack_query(&fixture.stack, sql));
     }
 }
 
 static void forget(void)
 {
-    (void)site_query(&fixture.site, "DELETE FROM intake.incident WHERE reference_id = 'grid'");
+    (void)stack_query(&fixture.stack, "DELETE FROM intake.incident WHERE reference_id = 'grid'");
 }
 
 static void absent_keeps_null_clears_and_a_value_replaces(void **state)
@@ -675,9 +676,9 @@ static void started_at_is_required_on_later_calls_too(void **state)
     run_case(&missing);
     upsert("{\"reference_id\":\"again\",\"started_at\":\"2024-01-01T00:00:00+00:00\"}", "unchanged");
     upsert("{\"reference_id\":\"again\",\"started_at\":\"2024-01-03\"}", "updated");
-    assert_string_equal(site_query(&fixture.site,
-                                   "SELECT started_at AT TIME ZONE 'UTC' FROM intake.incident WHERE "
-                                   "reference_id = 'again'"),
+    assert_string_equal(stack_query(&fixture.stack,
+                                    "SELECT started_at AT TIME ZONE 'UTC' FROM intake.incident WHERE "
+                                    "reference_id = 'again'"),
                         "2024-01-03 00:00:00");
 }
 
@@ -689,7 +690,8 @@ static void a_number_with_other_digits_is_a_change(void **state)
     upsert("{\"reference_id\":\"digits\",\"started_at\":\"2024-01-01\",\"metadata\":{\"n\":1.10}}",
            "updated");
     assert_string_equal(
-        site_query(&fixture.site, "SELECT metadata->>'n' FROM intake.incident WHERE reference_id = 'digits'"),
+        stack_query(&fixture.stack,
+                    "SELECT metadata->>'n' FROM intake.incident WHERE reference_id = 'digits'"),
         "1.10");
 }
 
@@ -700,17 +702,17 @@ static void updated_at_moves_with_a_change_and_created_at_never(void **state)
     (void)state;
     upsert("{\"reference_id\":\"times\",\"started_at\":\"2024-01-01\"}", "created");
     assert_string_equal(
-        site_query(&fixture.site,
-                   "SELECT created_at = updated_at FROM intake.incident WHERE reference_id = 'times'"),
+        stack_query(&fixture.stack,
+                    "SELECT created_at = updated_at FROM intake.incident WHERE reference_id = 'times'"),
         "t");
     (void)snprintf(
         before, sizeof before, "%s",
-        site_query(&fixture.site, "SELECT created_at FROM intake.incident WHERE reference_id = 'times'"));
+        stack_query(&fixture.stack, "SELECT created_at FROM intake.incident WHERE reference_id = 'times'"));
     upsert("{\"reference_id\":\"times\",\"started_at\":\"2024-01-01\",\"services\":[{\"identifier\":\"a\"}]}",
            "updated");
     assert_string_equal(
-        site_query_for(
-            &fixture.site,
+        stack_query_for(
+            &fixture.stack,
             "SELECT updated_at > created_at AND created_at = $1::timestamptz FROM intake.incident WHERE "
             "reference_id = 'times'",
             before),
@@ -726,7 +728,7 @@ static void every_json_text_is_judged_as_a_whole_body(void **state)
         struct answer answer;
         const char *error;
 
-        fixture.send(&fixture.site, &call, &answer);
+        fixture.send(&fixture.stack, &call, &answer);
         error = answer_text(&answer, "error");
         if (answer.status != 422 || (strcmp(error, "invalid_json") == 0) != (text->verdict == TEXT_INVALID)) {
             fail_msg("%s: %d %s", text->what, answer.status, answer.body);
@@ -756,7 +758,7 @@ static void every_accepted_metadata_value_comes_back_equal(void **state)
         memcpy(body + before_len, text->text, text->len);
         memcpy(body + before_len + text->len, "}}", 3);
         call.body = body;
-        fixture.send(&fixture.site, &call, &answer);
+        fixture.send(&fixture.stack, &call, &answer);
         if (answer.status != (text->in_metadata == IN_METADATA_ACCEPTED ? 200 : 422) ||
             strcmp(answer_text(&answer, "error"), errors[text->in_metadata]) != 0) {
             fail_msg("%s in metadata: %d %s", text->what, answer.status, answer.body);
@@ -765,14 +767,15 @@ static void every_accepted_metadata_value_comes_back_equal(void **state)
             char *value = strndup(text->text, text->len);
 
             /* As text, not as jsonb: every digit counts. */
-            if (strcmp(site_query_for(&fixture.site,
-                                      "SELECT (metadata->'v')::text = ($1::jsonb)::text FROM intake.incident "
-                                      "WHERE reference_id = 'texts'",
-                                      value),
-                       "t") != 0) {
+            if (strcmp(
+                    stack_query_for(&fixture.stack,
+                                    "SELECT (metadata->'v')::text = ($1::jsonb)::text FROM intake.incident "
+                                    "WHERE reference_id = 'texts'",
+                                    value),
+                    "t") != 0) {
                 fail_msg("%s came back different: %s", text->what,
-                         site_query(&fixture.site,
-                                    "SELECT metadata FROM intake.incident WHERE reference_id = 'texts'"));
+                         stack_query(&fixture.stack,
+                                     "SELECT metadata FROM intake.incident WHERE reference_id = 'texts'"));
             }
             free(value);
         }
@@ -794,21 +797,21 @@ static void every_readable_timestamp_is_stored_exactly(void **state)
         (void)json_object_object_add(body, "started_at", json_object_new_string(c->text));
         (void)json_object_object_add(body, "resolved_at", json_object_new_string(c->text));
         call.body = json_object_to_json_string(body);
-        fixture.send(&fixture.site, &call, &answer);
+        fixture.send(&fixture.stack, &call, &answer);
         if (answer.status != (c->utc == NULL ? 422 : 200) ||
             strcmp(answer_text(&answer, "error"), c->utc == NULL ? "invalid_timestamp" : "") != 0) {
             fail_msg("timestamp \"%s\": %d %s", c->text, answer.status, answer.body);
         }
         if (c->utc != NULL &&
-            strcmp(site_query_for(&fixture.site,
-                                  "SELECT started_at = $1::timestamptz AND resolved_at IS NOT DISTINCT FROM "
-                                  "nullif($1::timestamptz, '0001-01-01Z') " /* Go's zero time: open */
-                                  "FROM intake.incident WHERE reference_id = 'timestamps'",
-                                  c->utc),
+            strcmp(stack_query_for(&fixture.stack,
+                                   "SELECT started_at = $1::timestamptz AND resolved_at IS NOT DISTINCT FROM "
+                                   "nullif($1::timestamptz, '0001-01-01Z') " /* Go's zero time: open */
+                                   "FROM intake.incident WHERE reference_id = 'timestamps'",
+                                   c->utc),
                    "t") != 0) {
             fail_msg("timestamp \"%s\" should be %s, is %s", c->text, c->utc,
-                     site_query(&fixture.site,
-                                "SELECT started_at FROM intake.incident WHERE reference_id = 'timestamps'"));
+                     stack_query(&fixture.stack,
+                                 "SELECT started_at FROM intake.incident WHERE reference_id = 'timestamps'"));
         }
         json_object_put(body);
         answer_free(&answer);
@@ -833,7 +836,7 @@ static void the_request_id_is_the_clients_where_it_can_be(void **state)
         struct answer answer;
 
         (void)snprintf(header, sizeof header, "X-Request-Id: %s", sent);
-        fixture.send(&fixture.site, &call, &answer);
+        fixture.send(&fixture.stack, &call, &answer);
         assert_int_equal(answer.status, 200);
         assert_non_null(answer_header(&answer, "X-Request-Id", received, sizeof received));
         if ((strcmp(received, sent) == 0) != kept) {
@@ -856,7 +859,7 @@ static void the_content_type_does_not_matter(void **state)
         struct call call = {.path = "incidents.upsert", .body = BODY(""), .headers = {types[i]}};
         struct answer answer;
 
-        fixture.send(&fixture.site, &call, &answer);
+        fixture.send(&fixture.stack, &call, &answer);
         if (answer.status != 200) {
             fail_msg("%s: %d %s", types[i], answer.status, answer.body);
         }
@@ -877,7 +880,7 @@ static void an_error_echoes_nothing_of_the_request(void **state)
         struct call call = {.path = "incidents.upsert", .body = bodies[i]};
         struct answer answer;
 
-        fixture.send(&fixture.site, &call, &answer);
+        fixture.send(&fixture.stack, &call, &answer);
         assert_int_equal(answer.status, 422);
         assert_null(strstr(answer.body, "sEcReT"));
         answer_free(&answer);
@@ -894,7 +897,7 @@ static void arguments_in_the_query_string_change_nothing(void **state)
         struct call call = {.path = "incidents.upsert", .body = "{}", .query = queries[i]};
         struct answer answer;
 
-        fixture.send(&fixture.site, &call, &answer);
+        fixture.send(&fixture.stack, &call, &answer);
         assert_int_equal(answer.status, 422);
         assert_string_equal(answer_text(&answer, "error"), "invalid_arguments");
         answer_free(&answer);
@@ -903,13 +906,13 @@ static void arguments_in_the_query_string_change_nothing(void **state)
 
 static int start(void **state)
 {
-    char token[SITE_TOKEN_MAX];
+    char token[STACK_TOKEN_MAX];
 
     (void)state;
-    site_start(&fixture.site, NULL);
-    site_create_token(&fixture.site, "upsert only", "upsert", token);
+    stack_start(&fixture.stack, NULL);
+    stack_create_token(&fixture.stack, "upsert only", "upsert", token);
     (void)snprintf(fixture.upsert_only, sizeof fixture.upsert_only, "Bearer %s", token);
-    site_create_token(&fixture.site, "delete only", "delete", token);
+    stack_create_token(&fixture.stack, "delete only", "delete", token);
     (void)snprintf(fixture.delete_only, sizeof fixture.delete_only, "Bearer %s", token);
     return 0;
 }
@@ -918,7 +921,7 @@ static int finish(void **state)
 {
     (void)state;
     http_close();
-    site_stop(&fixture.site);
+    stack_stop(&fixture.stack);
     return 0;
 }
 

@@ -4,7 +4,7 @@
 
 #include "harness/http.h"
 
-/* Runs every case on a site of its own. How many failed. */
+/* Runs every case on a stack of its own. How many failed. */
 int contract_through_nginx(void);
 int contract_as_cgi(void);
 

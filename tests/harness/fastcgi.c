@@ -87,12 +87,12 @@ static size_t body_length(const struct fastcgi_request *request)
     return request->body_len > 0 ? request->body_len : strlen(request->body);
 }
 
-static void append_authorization(struct buffer *params, const struct site *site, const char *authorization)
+static void append_authorization(struct buffer *params, const struct stack *stack, const char *authorization)
 {
-    char value[SITE_TOKEN_MAX + 16];
+    char value[STACK_TOKEN_MAX + 16];
 
     if (authorization == NULL) {
-        (void)snprintf(value, sizeof value, "Bearer %s", site->token);
+        (void)snprintf(value, sizeof value, "Bearer %s", stack->token);
         authorization = value;
     }
     if (*authorization != '\0') {
@@ -100,7 +100,7 @@ static void append_authorization(struct buffer *params, const struct site *site,
     }
 }
 
-void fastcgi_append_head(struct buffer *out, const struct site *site, const struct fastcgi_request *request)
+void fastcgi_append_head(struct buffer *out, const struct stack *stack, const struct fastcgi_request *request)
 {
     struct buffer params;
     char value[1024];
@@ -111,7 +111,7 @@ void fastcgi_append_head(struct buffer *out, const struct site *site, const stru
     fastcgi_append_variable(&params, "REQUEST_METHOD", request->verb == NULL ? "POST" : request->verb);
     (void)snprintf(value, sizeof value, "/%s", request->path);
     fastcgi_append_variable(&params, "PATH_INFO", value);
-    append_authorization(&params, site, request->authorization);
+    append_authorization(&params, stack, request->authorization);
     (void)snprintf(value, sizeof value, "%zu", body_length(request));
     if (request->content_length == NULL || *request->content_length != '\0') {
         fastcgi_append_variable(&params, "CONTENT_LENGTH",
@@ -125,10 +125,10 @@ void fastcgi_append_head(struct buffer *out, const struct site *site, const stru
     buffer_free(&params);
 }
 
-void fastcgi_append_request(struct buffer *out, const struct site *site,
+void fastcgi_append_request(struct buffer *out, const struct stack *stack,
                             const struct fastcgi_request *request)
 {
-    fastcgi_append_head(out, site, request);
+    fastcgi_append_head(out, stack, request);
     fastcgi_append_stream(out, FASTCGI_STDIN, id_of(request), request->body, body_length(request));
 }
 
@@ -264,15 +264,15 @@ enum fastcgi_end fastcgi_receive(int fd, int timeout_ms, struct answer *answer)
     return end;
 }
 
-enum fastcgi_end fastcgi_exchange(const struct site *site, const struct fastcgi_request *request,
+enum fastcgi_end fastcgi_exchange(const struct stack *stack, const struct fastcgi_request *request,
                                   struct answer *answer)
 {
-    int fd = fastcgi_connect(site->worker_socket);
+    int fd = fastcgi_connect(stack->worker_socket);
     struct buffer bytes;
     enum fastcgi_end end;
 
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
-    fastcgi_append_request(&bytes, site, request);
+    fastcgi_append_request(&bytes, stack, request);
     (void)fastcgi_send(fd, bytes.data,
                        bytes.len); /* the worker may have answered and closed before all of it */
     end = fastcgi_receive(fd, IO_TIMEOUT_S * 1000, answer);

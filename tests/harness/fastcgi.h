@@ -31,7 +31,7 @@ struct fastcgi_request {
     bool keep;                                        /* FCGI_KEEP_CONN */
     const char *verb;                                 /* "POST" where NULL */
     const char *path;                                 /* PATH_INFO behind its '/' */
-    const char *authorization;                        /* NULL: the site's good token; "": none */
+    const char *authorization;                        /* NULL: the stack's good token; "": none */
     const char *content_length;                       /* NULL: the body's; "": no such variable */
     const char *body;                                 /* NULL: none */
     size_t body_len;                                  /* 0: strlen(body) */
@@ -60,10 +60,11 @@ void fastcgi_append_begin(struct buffer *out, int id, bool keep);
 void fastcgi_append_variable(struct buffer *params, const char *name, const char *value);
 
 /* Appends the request up to the end of its FCGI_PARAMS: the body's records are still to come. */
-void fastcgi_append_head(struct buffer *out, const struct site *site, const struct fastcgi_request *request);
+void fastcgi_append_head(struct buffer *out, const struct stack *stack,
+                         const struct fastcgi_request *request);
 
 /* Appends the whole request. */
-void fastcgi_append_request(struct buffer *out, const struct site *site,
+void fastcgi_append_request(struct buffer *out, const struct stack *stack,
                             const struct fastcgi_request *request);
 
 /* Connects to a unix socket; writes and reads on it end after 20 s. */
@@ -84,7 +85,7 @@ enum fastcgi_end fastcgi_receive(int fd, int timeout_ms, struct answer *answer);
 int fastcgi_receive_record(int fd, int timeout_ms, char *content, size_t size, size_t *len);
 
 /* Connects, sends the request, receives the answer, closes. */
-enum fastcgi_end fastcgi_exchange(const struct site *site, const struct fastcgi_request *request,
+enum fastcgi_end fastcgi_exchange(const struct stack *stack, const struct fastcgi_request *request,
                                   struct answer *answer);
 
 #endif

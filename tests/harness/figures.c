@@ -1,4 +1,4 @@
-/* The figures of `make torture`: tables in Markdown. */
+/* The figures of `make stress`: tables in Markdown. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -6,16 +6,16 @@
 
 #include "harness/figures.h"
 
-bool torture_is_long(void)
+bool stress_is_long(void)
 {
-    const char *form = getenv("TORTURE");
+    const char *form = getenv("STRESS");
 
     return form != NULL && strcmp(form, "long") == 0;
 }
 
-int torture_amount(int in_short, int in_long)
+int stress_amount(int in_short, int in_long)
 {
-    return torture_is_long() ? in_long : in_short;
+    return stress_is_long() ? in_long : in_short;
 }
 
 static void write_down(const char *text)

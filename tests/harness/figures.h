@@ -1,16 +1,16 @@
-/* The figures of `make torture`. A trial is a cmocka program in tests/torture that `make test` runs in a
- * short form and `make torture` in its long one; either way it writes down what it counted, as tables in
+/* The figures of `make stress`. A trial is a cmocka program in tests/stress that `make test` runs in a
+ * short form and `make stress` in its long one; either way it writes down what it counted, as tables in
  * Markdown. */
 #ifndef INCIDENTS_TESTS_FIGURES_H
 #define INCIDENTS_TESTS_FIGURES_H
 
 #include <stdbool.h>
 
-/* Whether this is `make torture` (the environment has TORTURE=long). */
-bool torture_is_long(void);
+/* Whether this is `make stress` (the environment has STRESS=long). */
+bool stress_is_long(void);
 
 /* How often, how many or how long: the first in the short form, the second in the long one. */
-int torture_amount(int in_short, int in_long);
+int stress_amount(int in_short, int in_long);
 
 /* Begins a table: its heading, and its columns' names with '|' between them. Figures go to standard output,
  * and to the end of the file that FIGURES names where the environment has it. */

@@ -70,13 +70,13 @@ static size_t body_length(const struct call *call)
     return call->body_len > 0 ? call->body_len : strlen(call->body);
 }
 
-static const char *authorization_of(const struct site *site, const struct call *call, char *buffer,
+static const char *authorization_of(const struct stack *stack, const struct call *call, char *buffer,
                                     size_t size)
 {
     if (call->authorization != NULL) {
         return call->authorization;
     }
-    (void)snprintf(buffer, size, "Bearer %s", site->token);
+    (void)snprintf(buffer, size, "Bearer %s", stack->token);
     return buffer;
 }
 
@@ -99,11 +99,11 @@ static bool has_content_type(const struct call *call)
     return false;
 }
 
-static struct curl_slist *make_headers(const struct site *site, const struct call *call)
+static struct curl_slist *make_headers(const struct stack *stack, const struct call *call)
 {
     struct curl_slist *headers = curl_slist_append(NULL, "Expect:");
     char value[8192], line[8192 + 32];
-    const char *authorization = authorization_of(site, call, value, sizeof value);
+    const char *authorization = authorization_of(stack, call, value, sizeof value);
 
     if (*authorization != '\0') {
         (void)snprintf(line, sizeof line, "Authorization: %s", authorization);
@@ -123,10 +123,10 @@ static void parse_body(struct answer *answer)
     answer->json = answer->body[0] == '\0' ? NULL : json_tokener_parse(answer->body);
 }
 
-void http_through_nginx(struct site *site, const struct call *call, struct answer *answer)
+void http_through_nginx(struct stack *stack, const struct call *call, struct answer *answer)
 {
     const char *verb = call->verb == NULL ? "POST" : call->verb;
-    struct curl_slist *headers = make_headers(site, call);
+    struct curl_slist *headers = make_headers(stack, call);
     char url[1024];
     long status = 0;
     CURLcode code;
@@ -140,7 +140,7 @@ void http_through_nginx(struct site *site, const struct call *call, struct answe
     (void)snprintf(url, sizeof url, "http://localhost/api/%s%s%s", call->path, call->query == NULL ? "" : "?",
                    call->query == NULL ? "" : call->query);
     (void)curl_easy_setopt(curl, CURLOPT_URL, url);
-    (void)curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, site->nginx_socket);
+    (void)curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, stack->nginx_socket);
     (void)curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     (void)curl_easy_setopt(curl, CURLOPT_TIMEOUT, 60L);
     (void)curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L);
@@ -214,14 +214,14 @@ static void split_answer(const struct outcome *outcome, struct answer *answer)
     }
 }
 
-const struct outcome *http_run_cgi(struct site *site, const struct call *call,
+const struct outcome *http_run_cgi(struct stack *stack, const struct call *call,
                                    const char *const environment[], struct answer *answer)
 {
     static struct cgi_environment variables;
-    const char *const argv[] = {site->program, NULL};
+    const char *const argv[] = {stack->program, NULL};
     const struct outcome *outcome;
     char value[VARIABLE_SIZE - 64];
-    const char *authorization = authorization_of(site, call, value, sizeof value);
+    const char *authorization = authorization_of(stack, call, value, sizeof value);
 
     variables = (struct cgi_environment){.count = 0};
     set_variable(&variables, "GATEWAY_INTERFACE", "CGI/1.1");
@@ -229,7 +229,7 @@ const struct outcome *http_run_cgi(struct site *site, const struct call *call,
     set_variable(&variables, "REQUEST_METHOD", call->verb == NULL ? "POST" : call->verb);
     set_variable(&variables, "QUERY_STRING", call->query == NULL ? "" : call->query);
     set_variable(&variables, "SCRIPT_NAME", "/cgi-bin/incidents.fcgi");
-    set_variable(&variables, "DATABASE_URL", site->worker_url);
+    set_variable(&variables, "DATABASE_URL", stack->worker_url);
     if (*authorization != '\0') {
         set_variable(&variables, "HTTP_AUTHORIZATION", authorization);
     }
@@ -256,9 +256,9 @@ const struct outcome *http_run_cgi(struct site *site, const struct call *call,
     return outcome;
 }
 
-void http_as_cgi(struct site *site, const struct call *call, struct answer *answer)
+void http_as_cgi(struct stack *stack, const struct call *call, struct answer *answer)
 {
-    const struct outcome *outcome = http_run_cgi(site, call, NULL, answer);
+    const struct outcome *outcome = http_run_cgi(stack, call, NULL, answer);
 
     if (outcome->status != 0) { /* a leak that the sanitizer found, among others */
         fail_msg("the CGI program ended with status %d: %s", outcome->status, outcome->err);

@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "harness/site.h"
+#include "harness/stack.h"
 
 enum { HTTP_HEAD_MAX = 4096, HTTP_BODY_MAX = 65536, HTTP_HEADERS_MAX = 8 };
 
@@ -17,7 +17,7 @@ struct call {
     const char *path;          /* the method's name: incidents.upsert */
     const char *body;          /* NULL: none */
     size_t body_len;           /* 0: strlen(body) */
-    const char *authorization; /* NULL: the site's good token; "": no such header; else the header's value */
+    const char *authorization; /* NULL: the stack's good token; "": no such header; else the header's value */
     const char *headers[HTTP_HEADERS_MAX]; /* more of them, "Name: value"; without a Content-Type,
                                               application/json is sent */
     const char *query;                     /* behind a '?'; NULL: none */
@@ -31,7 +31,7 @@ struct answer {
 };
 
 /* How to send it. */
-typedef void http_transport(struct site *site, const struct call *call, struct answer *answer);
+typedef void http_transport(struct stack *stack, const struct call *call, struct answer *answer);
 
 /* Over HTTP/1.1 through nginx, on a connection of the calling thread that is kept. */
 http_transport http_through_nginx;
@@ -41,7 +41,7 @@ http_transport http_as_cgi;
 
 /* The same with more variables (NAME=value, NULL at the end), and however the program ends: the answer's
  * status is 0 where it gave none. Overwrites what process_run returned. */
-const struct outcome *http_run_cgi(struct site *site, const struct call *call,
+const struct outcome *http_run_cgi(struct stack *stack, const struct call *call,
                                    const char *const environment[], struct answer *answer);
 
 void answer_free(struct answer *answer);

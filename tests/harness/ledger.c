@@ -44,14 +44,14 @@ struct pages {
 };
 
 struct ledger {
-    struct site *site;
-    struct crowd *crowd;
+    struct stack *stack;
+    struct load *load;
     size_t clients;
     int64_t deadline_ms;
     char name[NAME_SIZE];
     atomic_llong awaited_since_ms; /* of ledger_await_200; INT64_MAX while nobody waits */
     atomic_llong first_200_ms;     /* after that; 0 while there is none */
-    struct pages pages[CROWD_MAX];
+    struct pages pages[LOAD_CLIENTS_MAX];
 };
 
 /* Every other request of a client is for an incident that all share. */
@@ -100,11 +100,11 @@ static void tell_who_waits(struct ledger *ledger, int64_t now_ms)
     }
 }
 
-static void note_answer(struct crowd_member *member, struct entry *entry, bool shared,
+static void note_answer(struct load_client *client, struct entry *entry, bool shared,
                         const struct answer *answer)
 {
-    struct ledger *ledger = member->context;
-    struct ledger_figures *figures = &ledger->pages[member->number].figures;
+    struct ledger *ledger = client->context;
+    struct ledger_figures *figures = &ledger->pages[client->number].figures;
     const char *error = answer_text(answer, "error"), *action = answer_text(answer, "action");
 
     figures->requests++;
@@ -121,16 +121,16 @@ static void note_answer(struct crowd_member *member, struct entry *entry, bool s
         figures->cut_off++;
         entry->ended_ms = entry->begun_ms + ledger->deadline_ms;
     } else {
-        crowd_fail(member, "answered %d %s", answer->status, answer->body);
+        load_fail(client, "answered %d %s", answer->status, answer->body);
     }
 }
 
-static void send_on(struct crowd_member *member)
+static void send_on(struct load_client *client)
 {
-    struct ledger *ledger = member->context;
-    struct pages *pages = &ledger->pages[member->number];
+    struct ledger *ledger = client->context;
+    struct pages *pages = &ledger->pages[client->number];
 
-    while (!crowd_is_stopping(member)) {
+    while (!load_is_stopping(client)) {
         size_t number = pages->count;
         struct entry *entry = new_entry(pages);
         char reference[REFERENCE_SIZE], stamp[STAMP_MAX], body[512];
@@ -138,36 +138,36 @@ static void send_on(struct crowd_member *member)
         struct answer answer;
 
         if (entry == NULL) {
-            crowd_fail(member, "out of memory for the ledger");
+            load_fail(client, "out of memory for the ledger");
             return;
         }
-        write_reference(ledger, member->number, number, reference, sizeof reference);
-        (void)snprintf(stamp, sizeof stamp, "%zu-%zu", member->number, number);
+        write_reference(ledger, client->number, number, reference, sizeof reference);
+        (void)snprintf(stamp, sizeof stamp, "%zu-%zu", client->number, number);
         (void)snprintf(body, sizeof body,
                        "{\"reference_id\":\"%s\",\"started_at\":\"2024-01-01T10:00:00Z\",\"name\":\"%s\","
                        "\"services\":[{\"identifier\":\"%s-a\"},{\"identifier\":\"%s-b\"}],"
                        "\"metadata\":{\"stamp\":\"%s\"}}",
                        reference, stamp, stamp, stamp, stamp);
         entry->begun_ms = clock_now_ms();
-        http_through_nginx(member->site, &call, &answer);
+        http_through_nginx(client->stack, &call, &answer);
         entry->ended_ms = clock_now_ms();
-        note_answer(member, entry, is_shared(number), &answer);
+        note_answer(client, entry, is_shared(number), &answer);
         clock_sleep_ms(answer.status == 200 ? PAUSE_MS : PAUSE_REFUSED_MS);
         answer_free(&answer);
     }
 }
 
-struct ledger *ledger_open(struct site *site, size_t clients, const char *name, int64_t deadline_ms)
+struct ledger *ledger_open(struct stack *stack, size_t clients, const char *name, int64_t deadline_ms)
 {
     struct ledger *ledger = calloc(1, sizeof *ledger);
 
     assert_non_null(ledger);
-    ledger->site = site;
+    ledger->stack = stack;
     ledger->clients = clients;
     ledger->deadline_ms = deadline_ms;
     (void)snprintf(ledger->name, sizeof ledger->name, "%s", name);
     atomic_store(&ledger->awaited_since_ms, INT64_MAX);
-    ledger->crowd = crowd_start(site, clients, send_on, ledger);
+    ledger->load = load_start(stack, clients, send_on, ledger);
     return ledger;
 }
 
@@ -275,8 +275,8 @@ static void check_rows(struct ledger *ledger, struct verdict *verdict)
     PGresult *rows;
 
     (void)snprintf(pattern, sizeof pattern, "%s-%%", ledger->name);
-    rows = site_rows(
-        ledger->site,
+    rows = stack_rows(
+        ledger->stack,
         "SELECT reference_id, name, metadata->>'stamp', (SELECT string_agg(identifier, ',' ORDER BY "
         "position) FROM intake.incident_service s WHERE s.reference_id = i.reference_id) "
         "FROM intake.incident i WHERE reference_id LIKE $1",
@@ -342,8 +342,8 @@ void ledger_close(struct ledger *ledger, struct ledger_figures *figures)
 {
     struct verdict verdict = {0};
 
-    crowd_stop(ledger->crowd);
-    crowd_join(ledger->crowd);
+    load_stop(ledger->load);
+    load_join(ledger->load);
     *figures = (struct ledger_figures){0};
     for (size_t client = 0; client < ledger->clients; client++) {
         add_up(figures, &ledger->pages[client].figures);

@@ -15,7 +15,7 @@
 #ifndef INCIDENTS_TESTS_LEDGER_H
 #define INCIDENTS_TESTS_LEDGER_H
 
-#include "harness/crowd.h"
+#include "harness/load.h"
 
 struct ledger;
 
@@ -27,9 +27,9 @@ struct ledger_figures {
     int64_t slowest_ms;
 };
 
-/* Begins, through nginx. Names of incidents begin with `name`, which no other ledger of the site may have.
- * The worker's setting INCIDENTS_DEADLINE_MS is deadline_ms. */
-struct ledger *ledger_open(struct site *site, size_t clients, const char *name, int64_t deadline_ms);
+/* Begins, through nginx. Names of incidents begin with `name`, which no other ledger of the stack may have.
+ * The worker's setting INCIDENTS_REQUEST_TIMEOUT_MS is deadline_ms. */
+struct ledger *ledger_open(struct stack *stack, size_t clients, const char *name, int64_t deadline_ms);
 
 /* Waits until a request is answered 200 after since_ms (of clock_now_ms), and returns how many milliseconds
  * after; fails the test where that takes more than a minute. For one ledger at a time. */

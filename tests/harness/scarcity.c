@@ -23,11 +23,11 @@ static void add(struct scarcity *scarcity, size_t number, const char *name, cons
 
 /* ASan: the library stands before it, which it takes for a mistake; and as a CGI program it does not get what
  * scripts/test says. */
-static void make_environment(struct scarcity *scarcity, const struct site *site, const char *file)
+static void make_environment(struct scarcity *scarcity, const struct stack *stack, const char *file)
 {
-    char library[SITE_PATH_MAX], *name;
+    char library[STACK_PATH_MAX], *name;
 
-    (void)snprintf(library, sizeof library, "%s", site->program);
+    (void)snprintf(library, sizeof library, "%s", stack->program);
     name = strrchr(library, '/');
     assert_non_null(name);
     (void)snprintf(name, sizeof library - (size_t)(name - library), "/tests/preload/scarce.so");
@@ -39,13 +39,13 @@ static void make_environment(struct scarcity *scarcity, const struct site *site,
     add(scarcity, 4, "UBSAN_OPTIONS", "print_stacktrace=1:exitcode=99");
 }
 
-void scarcity_open(struct scarcity *scarcity, const struct site *site)
+void scarcity_open(struct scarcity *scarcity, const struct stack *stack)
 {
-    char path[SITE_PATH_MAX];
+    char path[STACK_PATH_MAX];
     int file;
 
     *scarcity = (struct scarcity){0};
-    (void)snprintf(path, sizeof path, "%s/scarce", site->directory);
+    (void)snprintf(path, sizeof path, "%s/scarce", stack->directory);
     file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     assert_true(file >= 0);
     assert_int_equal(fchmod(file, 0666), 0); /* the worker may run as another user */
@@ -53,7 +53,7 @@ void scarcity_open(struct scarcity *scarcity, const struct site *site)
     scarcity->shared = mmap(NULL, sizeof *scarcity->shared, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
     assert_true(scarcity->shared != MAP_FAILED);
     (void)close(file);
-    make_environment(scarcity, site, path);
+    make_environment(scarcity, stack, path);
 }
 
 void scarcity_close(struct scarcity *scarcity)

@@ -5,19 +5,19 @@
 
 #include <limits.h>
 
-#include "harness/site.h"
+#include "harness/stack.h"
 #include "preload/scarce.h"
 
 enum { SCARCITY_ENTRIES = 5 };
 
 struct scarcity {
     struct scarce *shared; /* to look at; the functions below change it */
-    char entries[SCARCITY_ENTRIES][SITE_PATH_MAX + 64];
+    char entries[SCARCITY_ENTRIES][STACK_PATH_MAX + 64];
     const char *environment[SCARCITY_ENTRIES + 1]; /* for the program, NULL at its end */
 };
 
-/* Makes the file that both share, in the site's directory. Nothing is refused yet. */
-void scarcity_open(struct scarcity *scarcity, const struct site *site);
+/* Makes the file that both share, in the stack's directory. Nothing is refused yet. */
+void scarcity_open(struct scarcity *scarcity, const struct stack *stack);
 void scarcity_close(struct scarcity *scarcity);
 
 /* From now on, or from the program's start where it is not running: refuses those with the numbers first to

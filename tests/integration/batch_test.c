@@ -11,47 +11,47 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "harness/site.h"
+#include "harness/stack.h"
 
-static struct site site;
+static struct stack stack;
 
 /* test.apply takes operations as test.operations does, and gives the outcomes in their order, each with the
  * label that came with it. */
 static void make_helpers(void)
 {
-    site_make_operations(&site);
-    (void)site_query(
-        &site, "CREATE FUNCTION test.apply(items jsonb) RETURNS text LANGUAGE sql AS $$ "
-               "SELECT coalesce(string_agg(outcome || coalesce(' ' || label, ''), ', ' ORDER BY n), '') "
-               "FROM intake.apply_batch(intake.schema_version(), test.operations(items)), "
-               "unnest(outcomes, token_labels) WITH ORDINALITY AS _ (outcome, label, n) $$");
+    stack_make_operations(&stack);
+    (void)stack_query(
+        &stack, "CREATE FUNCTION test.apply(items jsonb) RETURNS text LANGUAGE sql AS $$ "
+                "SELECT coalesce(string_agg(outcome || coalesce(' ' || label, ''), ', ' ORDER BY n), '') "
+                "FROM intake.apply_batch(intake.schema_version(), test.operations(items)), "
+                "unnest(outcomes, token_labels) WITH ORDINALITY AS _ (outcome, label, n) $$");
     /* On a busy machine who waits must not be given up before it is let go. */
-    (void)site_query(&site, "ALTER FUNCTION intake.apply_batch SET lock_timeout = '20s'");
+    (void)stack_query(&stack, "ALTER FUNCTION intake.apply_batch SET lock_timeout = '20s'");
 }
 
 static const char *apply(const char *items)
 {
-    return site_query_for(&site, "SELECT test.apply($1::jsonb)", items);
+    return stack_query_for(&stack, "SELECT test.apply($1::jsonb)", items);
 }
 
 /* Its name, the label of who wrote it last, and its services. */
 static const char *stored(const char *id)
 {
-    return site_query_for(&site,
-                          "SELECT concat_ws(' ', i.name, i.updated_by, (SELECT "
-                          "jsonb_agg(jsonb_build_array(s.identifier, s.name) ORDER BY s.position) "
-                          "FROM intake.incident_service s WHERE s.reference_id = i.reference_id)) "
-                          "FROM intake.incident i WHERE i.reference_id = $1",
-                          id);
+    return stack_query_for(&stack,
+                           "SELECT concat_ws(' ', i.name, i.updated_by, (SELECT "
+                           "jsonb_agg(jsonb_build_array(s.identifier, s.name) ORDER BY s.position) "
+                           "FROM intake.incident_service s WHERE s.reference_id = i.reference_id)) "
+                           "FROM intake.incident i WHERE i.reference_id = $1",
+                           id);
 }
 
 static int empty(void **state)
 {
     (void)state;
     /* What a failed test has left would keep this waiting. */
-    (void)site_query(&site, "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
-                            "WHERE usename = current_user AND pid <> pg_backend_pid()");
-    (void)site_query(&site, "TRUNCATE intake.incident");
+    (void)stack_query(&stack, "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+                              "WHERE usename = current_user AND pid <> pg_backend_pid()");
+    (void)stack_query(&stack, "TRUNCATE intake.incident");
     return 0;
 }
 
@@ -118,7 +118,7 @@ static void what_somebody_did_to_the_services_by_hand_is_put_right(void **state)
     (void)state;
     (void)apply(item);
     for (size_t i = 0; i < sizeof harms / sizeof harms[0]; i++) {
-        (void)site_query(&site, harms[i]);
+        (void)stack_query(&stack, harms[i]);
         assert_string_equal(apply(item), "updated good");
         assert_string_equal(stored("s"), "good [[\"a\", \"A\"], [\"b\", null]]");
         assert_string_equal(apply(item), "unchanged good");
@@ -129,7 +129,7 @@ static void what_somebody_did_to_the_services_by_hand_is_put_right(void **state)
 static const char *sqlstate_of(const char *items)
 {
     static char sqlstate[8];
-    PGconn *connection = PQconnectdb(site.owner_url);
+    PGconn *connection = PQconnectdb(stack.owner_url);
     PGresult *result =
         PQexecParams(connection, "SELECT test.apply($1::jsonb)", 1, NULL, &items, NULL, NULL, 0);
     const char *given = PQresultErrorField(result, PG_DIAG_SQLSTATE);
@@ -159,7 +159,7 @@ static void a_batch_that_changes_an_incident_twice_is_refused_whole(void **state
         assert_string_equal(sqlstate_of(twice[i]), "21000");
     }
     assert_string_equal(
-        site_query(&site, "SELECT string_agg(reference_id || name, ' ') FROM intake.incident"), "old0");
+        stack_query(&stack, "SELECT string_agg(reference_id || name, ' ') FROM intake.incident"), "old0");
     (void)apply("[{\"reference_id\":\"kept\",\"name\":\"0\"}]");
     assert_string_equal(apply("[{\"reference_id\":\"kept\",\"name\":\"0\"},{\"reference_id\":\"kept\"}]"),
                         "unchanged good, unchanged good");
@@ -171,14 +171,14 @@ static void a_batch_that_changes_an_incident_twice_is_refused_whole(void **state
 static const char *apply_between(const char *statement, const char *second, const char *items)
 {
     static char outcomes[256];
-    PGconn *other = site_hold(&site, statement), *connection = PQconnectdb(site.owner_url);
+    PGconn *other = stack_hold(&stack, statement), *connection = PQconnectdb(stack.owner_url);
     PGresult *result;
 
     assert_int_equal(
         PQsendQueryParams(connection, "SELECT test.apply($1::jsonb)", 1, NULL, &items, NULL, NULL, 0), 1);
-    site_await_lock_wait(&site);
+    stack_await_lock_wait(&stack);
     if (second != NULL) {
-        (void)site_query(&site, second);
+        (void)stack_query(&stack, second);
     }
     PQclear(PQexec(other, "COMMIT"));
     result = PQgetResult(connection);
@@ -261,17 +261,17 @@ static void one_may_appear_and_another_vanish_at_once(void **state)
     (void)state;
     (void)apply("[{\"reference_id\":\"v\",\"name\":\"old\",\"services\":[[\"old\",null]]},"
                 "{\"reference_id\":\"o\",\"name\":\"o\"},{\"reference_id\":\"d\"}]");
-    (void)site_query(&site, "SELECT intake.enable_history(true)");
+    (void)stack_query(&stack, "SELECT intake.enable_history(true)");
     assert_string_equal(
         apply_across(both, "[{\"reference_id\":\"v\",\"name\":\"new\",\"as\":\"writer\",\"services\":"
                            "[[\"new\",null]]},{\"operation\":\"delete\",\"reference_id\":\"d\"},"
                            "{\"reference_id\":\"a\",\"name\":\"ours\",\"services\":[[\"s\",null]]},"
                            "{\"reference_id\":\"n\",\"as\":\"writer\"},{\"reference_id\":\"o\"}]"),
         "created writer, deleted good, updated good, created writer, unchanged good");
-    (void)site_query(&site, "SELECT intake.enable_history(false)");
+    (void)stack_query(&stack, "SELECT intake.enable_history(false)");
     assert_string_equal(stored("v"), "new writer [[\"new\", null]]");
     assert_string_equal(stored("a"), "ours good [[\"s\", null]]");
-    assert_string_equal(site_query(&site, changes),
+    assert_string_equal(stack_query(&stack, changes),
                         "a updated good theirs -> ours [[\"s\", null]], d deleted good ->, "
                         "n created writer -> [], v created writer -> new [[\"new\", null]]");
 }
@@ -303,8 +303,8 @@ static void what_changed_since_it_was_compared_is_merged_with_what_it_is_now(voi
         (void)empty(NULL);
         (void)apply("[{\"reference_id\":\"m\",\"name\":\"old\",\"priority\":\"P0\"}]");
         assert_string_equal(apply_between(appear, cases[i].meanwhile, items), cases[i].outcomes);
-        assert_string_equal(site_query(&site, "SELECT concat_ws(' ', name, priority) FROM intake.incident "
-                                              "WHERE reference_id = 'm'"),
+        assert_string_equal(stack_query(&stack, "SELECT concat_ws(' ', name, priority) FROM intake.incident "
+                                                "WHERE reference_id = 'm'"),
                             cases[i].stored);
     }
 }
@@ -313,7 +313,7 @@ static void the_history_has_what_was_there_when_it_was_changed(void **state)
 {
     (void)state;
     (void)apply("[{\"reference_id\":\"hm\",\"name\":\"old\",\"priority\":\"P0\"}]");
-    (void)site_query(&site, "SELECT intake.enable_history(true)");
+    (void)stack_query(&stack, "SELECT intake.enable_history(true)");
     assert_string_equal(
         apply_between("INSERT INTO intake.incident (reference_id, started_at, created_at, updated_at) "
                       "VALUES ('a', '2024-01-01 00:00Z', now(), now())",
@@ -321,11 +321,11 @@ static void the_history_has_what_was_there_when_it_was_changed(void **state)
                       "[{\"reference_id\":\"a\"},{\"reference_id\":\"hm\",\"name\":\"ours\"},"
                       "{\"reference_id\":\"hz\"}]"),
         "unchanged good, updated good, created good");
-    (void)site_query(&site, "SELECT intake.enable_history(false)");
+    (void)stack_query(&stack, "SELECT intake.enable_history(false)");
     assert_string_equal(
-        site_query(&site, "SELECT string_agg(concat_ws(' ', source_id, action, before->>'name', "
-                          "before->>'priority', '->', after->>'name', after->>'priority'), ', ' "
-                          "ORDER BY source_id) FROM reporting.incident_history WHERE source_id LIKE 'h_'"),
+        stack_query(&stack, "SELECT string_agg(concat_ws(' ', source_id, action, before->>'name', "
+                            "before->>'priority', '->', after->>'name', after->>'priority'), ', ' "
+                            "ORDER BY source_id) FROM reporting.incident_history WHERE source_id LIKE 'h_'"),
         "hm updated old P1 -> ours P1, hz created ->");
 }
 
@@ -339,14 +339,14 @@ static const char from_e_to_a[] =
 static void the_first_is_waited_for_before_the_others_are_touched(const char *items, const char *statement,
                                                                   const char *attempt, const char *outcomes)
 {
-    PGconn *other = site_hold(&site, statement), *connection = PQconnectdb(site.owner_url);
+    PGconn *other = stack_hold(&stack, statement), *connection = PQconnectdb(stack.owner_url);
     PGresult *result;
 
     assert_int_equal(
         PQsendQueryParams(connection, "SELECT test.apply($1::jsonb)", 1, NULL, &items, NULL, NULL, 0), 1);
-    site_await_lock_wait(&site);
-    site_let_go(site_hold(&site, attempt)); /* which fails where it cannot */
-    site_let_go(other);
+    stack_await_lock_wait(&stack);
+    stack_let_go(stack_hold(&stack, attempt)); /* which fails where it cannot */
+    stack_let_go(other);
     result = PQgetResult(connection);
     assert_int_equal(PQresultStatus(result), PGRES_TUPLES_OK);
     assert_string_equal(PQgetvalue(result, 0, 0), outcomes);
@@ -411,14 +411,14 @@ static void not_found_is_not_said_of_what_is_about_to_come(void **state)
                                      "{\"operation\":\"delete\",\"reference_id\":\"there\"},"
                                      "{\"operation\":\"delete\",\"reference_id\":\"nowhere\"}]"),
                         "deleted good, deleted good, not_found good");
-    assert_string_equal(site_query(&site, "SELECT count(*) FROM intake.incident"), "0");
+    assert_string_equal(stack_query(&stack, "SELECT count(*) FROM intake.incident"), "0");
 }
 
 /* Whether such a call writes nothing: a transaction that does has a number. */
 static bool writes_nothing(const char *items, const char *outcomes)
 {
-    const char *text = site_query_for(
-        &site, "SELECT test.apply($1::jsonb) || (pg_current_xact_id_if_assigned() IS NULL)::text", items);
+    const char *text = stack_query_for(
+        &stack, "SELECT test.apply($1::jsonb) || (pg_current_xact_id_if_assigned() IS NULL)::text", items);
 
     assert_memory_equal(text, outcomes, strlen(outcomes));
     return strcmp(text + strlen(outcomes), "true") == 0;
@@ -450,11 +450,11 @@ static void a_lock_of_once_costs_one_resend_a_write_and_no_more(void **state)
     (void)state;
     (void)apply(item);
     for (size_t i = 0; i < sizeof marks / sizeof marks[0]; i++) {
-        PQclear(PQexec(site.owner, marks[i]));
+        PQclear(PQexec(stack.owner, marks[i]));
         assert_false(writes_nothing(item, "unchanged good"));
         assert_true(writes_nothing(item, "unchanged good"));
     }
-    assert_string_equal(site_query(&site, "SELECT updated_at = created_at FROM intake.incident"), "t");
+    assert_string_equal(stack_query(&stack, "SELECT updated_at = created_at FROM intake.incident"), "t");
 }
 
 /* Two batches for one incident: the second waits, compares again and updates what it has locked. */
@@ -482,17 +482,17 @@ static void a_trigger_that_keeps_a_row_from_its_change_is_an_error(void **state)
     (void)state;
     (void)apply("[{\"reference_id\":\"old\"}]");
     for (size_t i = 0; i < 3; i++) {
-        (void)site_query(&site, "CREATE FUNCTION test.keep() RETURNS trigger LANGUAGE plpgsql AS "
-                                "$$ BEGIN RETURN NULL; END $$");
+        (void)stack_query(&stack, "CREATE FUNCTION test.keep() RETURNS trigger LANGUAGE plpgsql AS "
+                                  "$$ BEGIN RETURN NULL; END $$");
         (void)snprintf(sql, sizeof sql,
                        "CREATE TRIGGER keep BEFORE %s ON intake.incident FOR EACH ROW EXECUTE FUNCTION "
                        "test.keep()",
                        kept[i]);
-        (void)site_query(&site, sql);
+        (void)stack_query(&stack, sql);
         assert_string_equal(sqlstate_of(items[i]), "27000");
-        (void)site_query(&site, "DROP FUNCTION test.keep() CASCADE");
+        (void)stack_query(&stack, "DROP FUNCTION test.keep() CASCADE");
     }
-    assert_string_equal(site_query(&site, "SELECT string_agg(reference_id, ' ') FROM intake.incident"),
+    assert_string_equal(stack_query(&stack, "SELECT string_agg(reference_id, ' ') FROM intake.incident"),
                         "old");
 }
 
@@ -516,7 +516,7 @@ static const char *refusal(const char *arguments)
 {
     static char sqlstate[8];
     char sql[512];
-    PGconn *connection = PQconnectdb(site.owner_url);
+    PGconn *connection = PQconnectdb(stack.owner_url);
     const char *given;
     PGresult *result;
 
@@ -570,13 +570,13 @@ static void a_call_that_begins_behind_its_repetition_stores_nothing(void **state
 static void abandoned_calls_are_forgotten_after_a_day(void **state)
 {
     (void)state;
-    (void)site_query(&site, "TRUNCATE intake.abandoned_attempt");
-    (void)site_query(&site, "INSERT INTO intake.abandoned_attempt VALUES (1, now() - interval '25 hours'), "
-                            "(2, now() - interval '23 hours')");
+    (void)stack_query(&stack, "TRUNCATE intake.abandoned_attempt");
+    (void)stack_query(&stack, "INSERT INTO intake.abandoned_attempt VALUES (1, now() - interval '25 hours'), "
+                              "(2, now() - interval '23 hours')");
     assert_string_equal(refusal("attempt => 8, orphaned => '{3}'"), "");
     assert_string_equal(
-        site_query(&site,
-                   "SELECT string_agg(number::text, ' ' ORDER BY number) FROM intake.abandoned_attempt"),
+        stack_query(&stack,
+                    "SELECT string_agg(number::text, ' ' ORDER BY number) FROM intake.abandoned_attempt"),
         "2 3");
 }
 
@@ -585,22 +585,23 @@ static void abandoned_calls_are_forgotten_after_a_day(void **state)
 static void the_last_abandoned_call_is_forgotten_without_another(void **state)
 {
     (void)state;
-    (void)site_query(&site, "TRUNCATE intake.abandoned_attempt");
-    (void)site_query(&site, "INSERT INTO intake.abandoned_attempt VALUES (1, now() - interval '25 hours')");
-    (void)site_query(&site, "UPDATE intake.api_token SET last_used_at = now() - interval '2 minutes'");
+    (void)stack_query(&stack, "TRUNCATE intake.abandoned_attempt");
+    (void)stack_query(&stack, "INSERT INTO intake.abandoned_attempt VALUES (1, now() - interval '25 hours')");
+    (void)stack_query(&stack, "UPDATE intake.api_token SET last_used_at = now() - interval '2 minutes'");
     assert_string_equal(apply("[{\"operation\":\"authorize\",\"scope\":\"delete\"}]"), "authorized good");
-    assert_string_equal(site_query(&site, "SELECT count(*) FROM intake.abandoned_attempt"), "0");
-    (void)site_query(&site, "VACUUM intake.abandoned_attempt");
-    assert_string_equal(site_query(&site, "SELECT pg_relation_size('intake.abandoned_attempt')"), "0");
+    assert_string_equal(stack_query(&stack, "SELECT count(*) FROM intake.abandoned_attempt"), "0");
+    (void)stack_query(&stack, "VACUUM intake.abandoned_attempt");
+    assert_string_equal(stack_query(&stack, "SELECT pg_relation_size('intake.abandoned_attempt')"), "0");
 }
 
 /* What is above counts on a fresh snapshot for each statement. */
 static void a_session_that_keeps_its_snapshot_is_refused(void **state)
 {
     (void)state;
-    (void)site_query(&site, "ALTER ROLE CURRENT_USER SET default_transaction_isolation = 'repeatable read'");
+    (void)stack_query(&stack,
+                      "ALTER ROLE CURRENT_USER SET default_transaction_isolation = 'repeatable read'");
     assert_string_equal(refusal("attempt => 10"), "IS003");
-    (void)site_query(&site, "ALTER ROLE CURRENT_USER RESET default_transaction_isolation");
+    (void)stack_query(&stack, "ALTER ROLE CURRENT_USER RESET default_transaction_isolation");
     assert_string_equal(stored("r"), "");
 }
 
@@ -645,10 +646,10 @@ static void explain(char *plans)
         "current_setting('test.operations')::intake.operation[])",
         "ROLLBACK",
     };
-    char url[SITE_PATH_MAX];
+    char url[STACK_PATH_MAX];
     PGconn *connection;
 
-    (void)snprintf(url, sizeof url, "postgresql:///incidents?host=%s&user=postgres", site.directory);
+    (void)snprintf(url, sizeof url, "postgresql:///incidents?host=%s&user=postgres", stack.directory);
     connection = PQconnectdb(url);
     plans[0] = '\0';
     (void)PQsetNoticeProcessor(connection, note_plan, plans);
@@ -686,12 +687,13 @@ static void the_plans_are_the_same_whatever_the_table_holds(void **state)
     assert_non_null(first);
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         (void)empty(NULL);
-        (void)site_query_for(&site,
-                             "INSERT INTO intake.incident (reference_id, started_at, created_at, updated_at) "
-                             "SELECT 'I-' || n, '2024-01-01 00:00Z', now(), now() "
-                             "FROM generate_series(1, $1::integer) n",
-                             sizes[i]);
-        (void)site_query(&site, "ANALYZE intake.incident");
+        (void)stack_query_for(
+            &stack,
+            "INSERT INTO intake.incident (reference_id, started_at, created_at, updated_at) "
+            "SELECT 'I-' || n, '2024-01-01 00:00Z', now(), now() "
+            "FROM generate_series(1, $1::integer) n",
+            sizes[i]);
+        (void)stack_query(&stack, "ANALYZE intake.incident");
         explain(i == 0 ? first : later);
         if (i > 0) {
             check_same_lines(first, later);
@@ -708,13 +710,13 @@ static void the_plans_are_the_same_whatever_the_table_holds(void **state)
 
 static int start(void **state)
 {
-    char token[SITE_TOKEN_MAX];
+    char token[STACK_TOKEN_MAX];
 
     (void)state;
-    site_start_empty(&site);
-    assert_int_equal(site_control(&site, NULL, "migrate", NULL)->status, 0);
-    site_create_token(&site, "good", "upsert,delete", token);
-    site_create_token(&site, "writer", "upsert", token);
+    stack_start_empty(&stack);
+    assert_int_equal(stack_control(&stack, NULL, "migrate", NULL)->status, 0);
+    stack_create_token(&stack, "good", "upsert,delete", token);
+    stack_create_token(&stack, "writer", "upsert", token);
     make_helpers();
     return 0;
 }
@@ -722,7 +724,7 @@ static int start(void **state)
 static int finish(void **state)
 {
     (void)state;
-    site_stop(&site);
+    stack_stop(&stack);
     return 0;
 }
 

@@ -11,11 +11,11 @@
 #include <string.h>
 
 #include "base/buffer.h"
-#include "harness/crowd.h"
+#include "harness/load.h"
 
 enum { TEXT_MAX = 16 * 1024, CLIENTS = 16 };
 
-static struct site site;
+static struct stack stack;
 
 /* ---- One client's request, and the state that it leaves where it is the last ---- */
 
@@ -96,7 +96,7 @@ static const char state_query[] =
  * last. */
 static void check_one_set_is_stored(const char *reference_id, size_t clients, size_t last_round)
 {
-    const char *stored = site_query_for(&site, state_query, reference_id);
+    const char *stored = stack_query_for(&stack, state_query, reference_id);
     struct buffer state;
     bool found = false;
 
@@ -111,13 +111,13 @@ static void check_one_set_is_stored(const char *reference_id, size_t clients, si
     }
 }
 
-/* Sends one request of the crowd member's; returns whether it was answered 200, with the action in `action`.
+/* Sends one request of the client's; returns whether it was answered 200, with the action in `action`.
  */
-static bool send_request(struct crowd_member *member, const char *path, const char *body, char action[16])
+static bool send_request(struct load_client *client, const char *path, const char *body, char action[16])
 {
     struct call call = {.path = path, .body = body};
     struct answer answer;
-    bool ok = crowd_send(member, &call, 200, &answer);
+    bool ok = load_send(client, &call, 200, &answer);
 
     (void)snprintf(action, 16, "%s", answer_text(&answer, "action"));
     answer_free(&answer);
@@ -133,16 +133,16 @@ struct rounds {
     size_t count;
 };
 
-static void send_own_sets(struct crowd_member *member)
+static void send_own_sets(struct load_client *client)
 {
-    const struct rounds *rounds = member->context;
+    const struct rounds *rounds = client->context;
     struct buffer body;
     char action[16];
 
     buffer_init(&body, TEXT_MAX);
     for (size_t round = rounds->first; round < rounds->first + rounds->count; round++) {
-        write_request(&body, "contested", member->number, round);
-        if (!send_request(member, "incidents.upsert", body.data, action)) {
+        write_request(&body, "contested", client->number, round);
+        if (!send_request(client, "incidents.upsert", body.data, action)) {
             break;
         }
     }
@@ -155,14 +155,14 @@ static void simultaneous_upserts_leave_exactly_one_of_the_sets_sent(void **state
     for (size_t checkpoint = 0; checkpoint < 24; checkpoint++) { /* 24 * 16 * 16 = 6,144 requests */
         struct rounds rounds = {.first = checkpoint * ROUNDS_A_CHECK, .count = ROUNDS_A_CHECK};
 
-        crowd_run(&site, CLIENTS, send_own_sets, &rounds);
+        load_run(&stack, CLIENTS, send_own_sets, &rounds);
         check_one_set_is_stored("contested", CLIENTS, rounds.first + rounds.count - 1);
     }
 }
 
 /* ---- Two callers, as the contract's example has them ---- */
 
-static void send_one_of_two_sets(struct crowd_member *member)
+static void send_one_of_two_sets(struct load_client *client)
 {
     static const char *const bodies[] = {
         "{\"reference_id\":\"pair\",\"started_at\":\"2024-01-01\","
@@ -172,7 +172,7 @@ static void send_one_of_two_sets(struct crowd_member *member)
     };
     char action[16];
 
-    (void)send_request(member, "incidents.upsert", bodies[member->number % 2], action);
+    (void)send_request(client, "incidents.upsert", bodies[client->number % 2], action);
 }
 
 static void two_callers_that_create_an_incident_leave_either_set_never_a_union(void **state)
@@ -181,10 +181,10 @@ static void two_callers_that_create_an_incident_leave_either_set_never_a_union(v
     for (int round = 0; round < 100; round++) {
         const char *stored;
 
-        (void)site_query(&site, "DELETE FROM intake.incident WHERE reference_id = 'pair'");
-        crowd_run(&site, 2, send_one_of_two_sets, NULL);
-        stored = site_query(&site, "SELECT string_agg(identifier, ' ' ORDER BY position)"
-                                   " FROM intake.incident_service WHERE reference_id = 'pair'");
+        (void)stack_query(&stack, "DELETE FROM intake.incident WHERE reference_id = 'pair'");
+        load_run(&stack, 2, send_one_of_two_sets, NULL);
+        stored = stack_query(&stack, "SELECT string_agg(identifier, ' ' ORDER BY position)"
+                                     " FROM intake.incident_service WHERE reference_id = 'pair'");
         if (strcmp(stored, "A1 A2") != 0 && strcmp(stored, "B1 B2") != 0) {
             fail_msg("round %d left the services \"%s\"", round, stored);
         }
@@ -195,7 +195,7 @@ static void two_callers_that_create_an_incident_leave_either_set_never_a_union(v
 
 enum { MANY = 40, PASSES = 6 };
 
-static void walk_through_many(struct crowd_member *member)
+static void walk_through_many(struct load_client *client)
 {
     struct buffer body;
     char reference_id[32], action[16];
@@ -203,16 +203,16 @@ static void walk_through_many(struct crowd_member *member)
 
     buffer_init(&body, TEXT_MAX);
     for (size_t step = 0; ok && step < (size_t)MANY * PASSES; step++) {
-        size_t at = member->number % 2 == 0 ? step % MANY : MANY - 1 - step % MANY;
+        size_t at = client->number % 2 == 0 ? step % MANY : MANY - 1 - step % MANY;
 
         (void)snprintf(reference_id, sizeof reference_id, "many-%02zu", at);
-        if (member->number % 8 == 7 && step % 2 == 0) {
+        if (client->number % 8 == 7 && step % 2 == 0) {
             buffer_reset(&body, TEXT_MAX);
             append_format(&body, "{\"reference_id\":\"%s\"}", reference_id);
-            ok = send_request(member, "incidents.delete", body.data, action);
+            ok = send_request(client, "incidents.delete", body.data, action);
         } else {
-            write_request(&body, reference_id, member->number, step);
-            ok = send_request(member, "incidents.upsert", body.data, action);
+            write_request(&body, reference_id, client->number, step);
+            ok = send_request(client, "incidents.upsert", body.data, action);
         }
     }
     buffer_free(&body);
@@ -222,14 +222,14 @@ static void upserts_and_deletes_in_opposite_orders_all_get_through(void **state)
 {
     /* More connections than by default: each is a transaction that could wait for another. That none waits
      * for one that waits for it is batch_test's. */
-    static const char *const settings[] = {"INCIDENTS_CONNECTIONS=8", "INCIDENTS_BATCH_MAX=8", NULL};
+    static const char *const settings[] = {"INCIDENTS_DB_POOL_SIZE=8", "INCIDENTS_BATCH_MAX=8", NULL};
 
     (void)state;
-    site_stop_worker(&site);
-    site_start_worker(&site, settings);
-    crowd_run(&site, 32, walk_through_many, NULL);
-    site_stop_worker(&site);
-    site_start_worker(&site, NULL);
+    stack_stop_worker(&stack);
+    stack_start_worker(&stack, settings);
+    load_run(&stack, 32, walk_through_many, NULL);
+    stack_stop_worker(&stack);
+    stack_start_worker(&stack, NULL);
 }
 
 /* ---- (c) Readers ---- */
@@ -241,19 +241,19 @@ struct reading {
     atomic_size_t writers_left;
 };
 
-static void write_for_readers(struct crowd_member *member)
+static void write_for_readers(struct load_client *client)
 {
-    struct reading *reading = member->context;
+    struct reading *reading = client->context;
     struct buffer body;
     char reference_id[32], action[16];
 
     buffer_init(&body, TEXT_MAX);
-    for (size_t round = 0; !crowd_is_stopping(member) && round < WRITES_MAX &&
+    for (size_t round = 0; !load_is_stopping(client) && round < WRITES_MAX &&
                            (round < WRITES || atomic_load(&reading->reads) < READS_LEAST);
          round++) {
         (void)snprintf(reference_id, sizeof reference_id, "read-%zu", round % READ_INCIDENTS);
-        write_request(&body, reference_id, member->number, round);
-        (void)send_request(member, "incidents.upsert", body.data, action);
+        write_request(&body, reference_id, client->number, round);
+        (void)send_request(client, "incidents.upsert", body.data, action);
     }
     buffer_free(&body);
     atomic_fetch_sub(&reading->writers_left, 1);
@@ -261,14 +261,14 @@ static void write_for_readers(struct crowd_member *member)
 
 /* Runs a statement on the reader's own connection; "" and a failure where it does not succeed. Free the text.
  */
-static char *read_text(struct crowd_member *member, PGconn *connection, const char *sql, const char *value)
+static char *read_text(struct load_client *client, PGconn *connection, const char *sql, const char *value)
 {
     PGresult *result = PQexecParams(connection, sql, value == NULL ? 0 : 1, NULL, &value, NULL, NULL, 0);
     ExecStatusType status = PQresultStatus(result);
     char *text = strdup(PQntuples(result) > 0 ? PQgetvalue(result, 0, 0) : "");
 
     if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK) {
-        crowd_fail(member, "%s: %s", sql, PQerrorMessage(connection));
+        load_fail(client, "%s: %s", sql, PQerrorMessage(connection));
     }
     PQclear(result);
     return text;
@@ -276,25 +276,25 @@ static char *read_text(struct crowd_member *member, PGconn *connection, const ch
 
 /* Reads metadata and services by two statements of one transaction, and compares them with the request they
  * name. */
-static void read_once(struct crowd_member *member, PGconn *connection, const char *reference_id,
+static void read_once(struct load_client *client, PGconn *connection, const char *reference_id,
                       struct buffer *state)
 {
-    struct reading *reading = member->context;
-    size_t client, round;
+    struct reading *reading = client->context;
+    size_t writer, round;
     char *by, *stored;
 
-    free(read_text(member, connection, "BEGIN ISOLATION LEVEL REPEATABLE READ", NULL));
-    by = read_text(member, connection, "SELECT metadata->>'by' FROM intake.incident WHERE reference_id = $1",
+    free(read_text(client, connection, "BEGIN ISOLATION LEVEL REPEATABLE READ", NULL));
+    by = read_text(client, connection, "SELECT metadata->>'by' FROM intake.incident WHERE reference_id = $1",
                    reference_id);
-    stored = read_text(member, connection, state_query, reference_id);
-    free(read_text(member, connection, "COMMIT", NULL));
+    stored = read_text(client, connection, state_query, reference_id);
+    free(read_text(client, connection, "COMMIT", NULL));
     if (*stored != '\0') {
-        if (sscanf(by, "%zu/%zu", &client, &round) != 2) {
-            crowd_fail(member, "%s has the metadata of no request: %s", reference_id, stored);
+        if (sscanf(by, "%zu/%zu", &writer, &round) != 2) {
+            load_fail(client, "%s has the metadata of no request: %s", reference_id, stored);
         } else {
-            write_state(state, client, round);
+            write_state(state, writer, round);
             if (strcmp(state->data, stored) != 0) {
-                crowd_fail(member, "a reader saw %s, while %s was sent", stored, state->data);
+                load_fail(client, "a reader saw %s, while %s was sent", stored, state->data);
             }
         }
         atomic_fetch_add(&reading->reads, 1);
@@ -303,29 +303,29 @@ static void read_once(struct crowd_member *member, PGconn *connection, const cha
     free(stored);
 }
 
-static void read_while_others_write(struct crowd_member *member)
+static void read_while_others_write(struct load_client *client)
 {
-    struct reading *reading = member->context;
-    PGconn *connection = PQconnectdb(member->site->owner_url);
+    struct reading *reading = client->context;
+    PGconn *connection = PQconnectdb(client->stack->owner_url);
     struct buffer state;
 
     buffer_init(&state, TEXT_MAX);
-    for (size_t i = 0; atomic_load(&reading->writers_left) > 0 && !crowd_is_stopping(member); i++) {
+    for (size_t i = 0; atomic_load(&reading->writers_left) > 0 && !load_is_stopping(client); i++) {
         char reference_id[32];
 
         (void)snprintf(reference_id, sizeof reference_id, "read-%zu", i % READ_INCIDENTS);
-        read_once(member, connection, reference_id, &state);
+        read_once(client, connection, reference_id, &state);
     }
     buffer_free(&state);
     PQfinish(connection);
 }
 
-static void write_or_read(struct crowd_member *member)
+static void write_or_read(struct load_client *client)
 {
-    if (member->number < WRITERS) {
-        write_for_readers(member);
+    if (client->number < WRITERS) {
+        write_for_readers(client);
     } else {
-        read_while_others_write(member);
+        read_while_others_write(client);
     }
 }
 
@@ -336,7 +336,7 @@ static void readers_never_see_the_services_of_one_request_with_the_metadata_of_a
     (void)state;
     atomic_init(&reading.reads, 0);
     atomic_init(&reading.writers_left, WRITERS);
-    crowd_run(&site, WRITERS + READERS, write_or_read, &reading);
+    load_run(&stack, WRITERS + READERS, write_or_read, &reading);
     if (atomic_load(&reading.reads) < READS_LEAST) {
         fail_msg("only %zu reads found an incident: the test has seen too little",
                  atomic_load(&reading.reads));
@@ -353,9 +353,9 @@ struct race {
     atomic_long deleted;
 };
 
-static void upsert_or_delete(struct crowd_member *member)
+static void upsert_or_delete(struct load_client *client)
 {
-    struct race *race = member->context;
+    struct race *race = client->context;
     struct buffer body;
     bool ok = true;
 
@@ -363,17 +363,17 @@ static void upsert_or_delete(struct crowd_member *member)
     for (size_t round = race->rounds.first; ok && round < race->rounds.first + race->rounds.count; round++) {
         char action[16];
 
-        if (member->number >= UPSERTERS) {
-            ok = send_request(member, "incidents.delete", "{\"reference_id\":\"raced\"}", action);
+        if (client->number >= UPSERTERS) {
+            ok = send_request(client, "incidents.delete", "{\"reference_id\":\"raced\"}", action);
             if (ok && strcmp(action, "deleted") != 0 && strcmp(action, "not_found") != 0) {
-                crowd_fail(member, "a delete's action was %s", action);
+                load_fail(client, "a delete's action was %s", action);
             }
             atomic_fetch_add(&race->deleted, strcmp(action, "deleted") == 0 ? 1 : 0);
         } else {
-            write_request(&body, "raced", member->number, round);
-            ok = send_request(member, "incidents.upsert", body.data, action);
+            write_request(&body, "raced", client->number, round);
+            ok = send_request(client, "incidents.upsert", body.data, action);
             if (ok && strcmp(action, "created") != 0 && strcmp(action, "updated") != 0) {
-                crowd_fail(member, "an upsert's action was %s", action); /* no two requests are equal */
+                load_fail(client, "an upsert's action was %s", action); /* no two requests are equal */
             }
             atomic_fetch_add(&race->created, strcmp(action, "created") == 0 ? 1 : 0);
         }
@@ -392,13 +392,13 @@ static void an_upsert_racing_a_delete_leaves_nothing_or_one_whole_incident(void 
         long left;
 
         race.rounds = (struct rounds){.first = checkpoint * 12, .count = 12};
-        crowd_run(&site, UPSERTERS + DELETERS, upsert_or_delete, &race);
+        load_run(&stack, UPSERTERS + DELETERS, upsert_or_delete, &race);
         left = atomic_load(&race.created) - atomic_load(&race.deleted);
-        if (strcmp(site_query(&site, "SELECT count(*) FROM intake.incident WHERE reference_id = 'raced'"),
+        if (strcmp(stack_query(&stack, "SELECT count(*) FROM intake.incident WHERE reference_id = 'raced'"),
                    "0") == 0) {
             assert_string_equal(
-                site_query(&site,
-                           "SELECT count(*) FROM intake.incident_service WHERE reference_id = 'raced'"),
+                stack_query(&stack,
+                            "SELECT count(*) FROM intake.incident_service WHERE reference_id = 'raced'"),
                 "0");
             if (left != 0) {
                 fail_msg("the incident is gone, but it was created %ld times oftener than deleted", left);
@@ -447,21 +447,21 @@ static void write_part(char *out, size_t size, const char *format, size_t round)
 }
 #pragma GCC diagnostic pop
 
-static void send_own_argument(struct crowd_member *member)
+static void send_own_argument(struct load_client *client)
 {
-    const struct rounds *rounds = member->context;
+    const struct rounds *rounds = client->context;
 
     for (size_t round = rounds->first; round < rounds->first + rounds->count; round++) {
         char argument[128], body[256], action[16];
 
-        write_part(argument, sizeof argument, parts[member->number].format, round);
+        write_part(argument, sizeof argument, parts[client->number].format, round);
         (void)snprintf(body, sizeof body, "{\"reference_id\":\"parts\",\"started_at\":\"2024-01-01\",%s}",
                        argument);
-        if (!send_request(member, "incidents.upsert", body, action)) {
+        if (!send_request(client, "incidents.upsert", body, action)) {
             return;
         }
         if (strcmp(action, "unchanged") == 0) {
-            crowd_fail(member, "a change was answered with unchanged: %s", body);
+            load_fail(client, "a change was answered with unchanged: %s", body);
         }
     }
 }
@@ -472,10 +472,10 @@ static void partial_updates_of_different_arguments_lose_nothing(void **state)
     for (size_t checkpoint = 0; checkpoint < 30; checkpoint++) {
         struct rounds rounds = {.first = checkpoint * 10, .count = 10};
 
-        crowd_run(&site, PARTS, send_own_argument, &rounds);
+        load_run(&stack, PARTS, send_own_argument, &rounds);
         for (size_t i = 0; i < PARTS; i++) {
             char wanted[128];
-            const char *stored = site_query(&site, parts[i].query);
+            const char *stored = stack_query(&stack, parts[i].query);
 
             write_part(wanted, sizeof wanted, parts[i].stored, rounds.first + rounds.count - 1);
             if (strcmp(stored, wanted) != 0) {
@@ -490,7 +490,7 @@ static void partial_updates_of_different_arguments_lose_nothing(void **state)
 static void the_worker_ends_cleanly_and_without_a_leak(void **state)
 {
     (void)state;
-    site_stop_worker(&site);
+    stack_stop_worker(&stack);
 }
 
 /* ---- */
@@ -498,22 +498,22 @@ static void the_worker_ends_cleanly_and_without_a_leak(void **state)
 static int start(void **state)
 {
     (void)state;
-    site_start(&site, NULL);
+    stack_start(&stack, NULL);
     return 0;
 }
 
 static int finish(void **state)
 {
     (void)state;
-    site_stop(&site);
+    stack_stop(&stack);
     return 0;
 }
 
 static int clean_up(void **state)
 {
     (void)state;
-    crowd_abandon_all();
-    (void)site_query(&site, "DELETE FROM intake.incident");
+    load_abandon_all();
+    (void)stack_query(&stack, "DELETE FROM intake.incident");
     return 0;
 }
 

@@ -18,14 +18,14 @@
 
 enum { MANY = 200000 };
 
-static struct site site;
+static struct stack stack;
 
 static void upsert(const char *body, size_t len)
 {
     struct call call = {.path = "incidents.upsert", .body = body, .body_len = len};
     struct answer answer;
 
-    http_through_nginx(&site, &call, &answer);
+    http_through_nginx(&stack, &call, &answer);
     if (answer.status != 200) {
         fail_msg("%s: %d %s", body, answer.status, answer.body);
     }
@@ -67,7 +67,7 @@ static const char *place(const char *name)
 {
     static char path[256];
 
-    (void)snprintf(path, sizeof path, "%s/%s", site.directory, name);
+    (void)snprintf(path, sizeof path, "%s/%s", stack.directory, name);
     return path;
 }
 
@@ -85,18 +85,18 @@ static void what_is_exported_comes_back_as_it_was(void **state)
 
     (void)state;
     store_odd();
-    before = strdup(site_query(&site, digest));
-    outcome = site_control(&site, NULL, "export", NULL);
+    before = strdup(stack_query(&stack, digest));
+    outcome = stack_control(&stack, NULL, "export", NULL);
     assert_int_equal(outcome->status, 0);
     assert_string_equal(outcome->err, "");
     lines = strdup(outcome->out);
-    (void)site_query(&site, "TRUNCATE intake.incident");
+    (void)stack_query(&stack, "TRUNCATE intake.incident");
     for (char *line = lines, *end; (end = strchr(line, '\n')) != NULL; line = end + 1) {
         *end = '\0';
         upsert(line, (size_t)(end - line));
     }
-    assert_string_equal(site_query(&site, "SELECT count(*) FROM intake.incident"), "7");
-    assert_string_equal(site_query(&site, digest), before);
+    assert_string_equal(stack_query(&stack, "SELECT count(*) FROM intake.incident"), "7");
+    assert_string_equal(stack_query(&stack, digest), before);
     free(before);
     free(lines);
 }
@@ -108,11 +108,11 @@ static void every_line_names_every_field(void **state)
            "\"metadata\":{"
            "\"n\":1.10}}",
            0);
-    assert_string_equal(site_control(&site, NULL, "export", "--format", "jsonl", NULL)->out,
+    assert_string_equal(stack_control(&stack, NULL, "export", "--format", "jsonl", NULL)->out,
                         "{\"reference_id\":\"l\",\"name\":null,\"priority\":null,\"source_url\":null,"
                         "\"started_at\":\"2024-01-01T00:00:00.000000Z\",\"resolved_at\":null,\"services\":[{"
                         "\"identifier\":\"s\",\"name\":null}],\"metadata\":{\"n\": 1.10}}\n");
-    assert_string_equal(site_control(&site, NULL, "export", "--since", "2024-01-02", NULL)->out, "");
+    assert_string_equal(stack_control(&stack, NULL, "export", "--since", "2024-01-02", NULL)->out, "");
 }
 
 static void csv_has_a_column_for_each_key(void **state)
@@ -128,7 +128,7 @@ static void csv_has_a_column_for_each_key(void **state)
            "\"b\":[\"e\"]}}",
            0);
     upsert("{\"reference_id\":\"three\",\"started_at\":\"2024-01-03\",\"metadata\":{\"a\":[5,6]}}", 0);
-    assert_string_equal(site_control(&site, NULL, "export", "--format", "csv", NULL)->out,
+    assert_string_equal(stack_control(&stack, NULL, "export", "--format", "csv", NULL)->out,
                         "source_id,name,priority,source_url,started_at,resolved_at,services,metadata.a,"
                         "metadata.a.0,metadata.b,"
                         "metadata.b.c,metadata.n\r\n"
@@ -136,13 +136,13 @@ static void csv_has_a_column_for_each_key(void **state)
                         "three,,,,2024-01-03T00:00:00.000000Z,,,\"[5, 6]\",,,,\r\n"
                         "two,,,,2024-01-02T00:00:00.000000Z,,,,deep,\"[\"\"e\"\"]\",,\r\n");
     assert_string_equal(
-        site_control(&site, NULL, "export", "--format", "csv", "--until", "2024-01-01", NULL)->out,
+        stack_control(&stack, NULL, "export", "--format", "csv", "--until", "2024-01-01", NULL)->out,
         "source_id,name,priority,source_url,started_at,resolved_at,services\r\n");
 }
 
 static size_t entries_like(const char *prefix)
 {
-    DIR *directory = opendir(site.directory);
+    DIR *directory = opendir(stack.directory);
     size_t found = 0;
 
     assert_non_null(directory);
@@ -160,23 +160,23 @@ static void a_file_is_whole_or_as_it_was(void **state)
 
     (void)state;
     store_odd();
-    outcome = site_control(&site, NULL, "export", place("out.jsonl"), NULL);
+    outcome = stack_control(&stack, NULL, "export", place("out.jsonl"), NULL);
     assert_int_equal(outcome->status, 0);
     assert_string_equal(outcome->out, "");
     assert_non_null(strstr(outcome->err, "incidents exported: 7"));
     text = read_whole_file(place("out.jsonl"));
-    assert_string_equal(text, site_control(&site, NULL, "export", "-", NULL)->out);
+    assert_string_equal(text, stack_control(&stack, NULL, "export", "-", NULL)->out);
 
-    (void)site_query(&site, "ALTER FUNCTION intake.timestamp_text RENAME TO elsewhere");
-    outcome = site_control(&site, NULL, "export", "--format", "csv", place("out.jsonl"), NULL);
-    (void)site_query(&site, "ALTER FUNCTION intake.elsewhere RENAME TO timestamp_text");
+    (void)stack_query(&stack, "ALTER FUNCTION intake.timestamp_text RENAME TO elsewhere");
+    outcome = stack_control(&stack, NULL, "export", "--format", "csv", place("out.jsonl"), NULL);
+    (void)stack_query(&stack, "ALTER FUNCTION intake.elsewhere RENAME TO timestamp_text");
     assert_int_equal(outcome->status, 1);
     free(text);
     text = read_whole_file(place("out.jsonl"));
     assert_int_equal(text[0], '{');
     free(text);
     assert_int_equal(entries_like("out.jsonl"), 1);
-    assert_int_equal(site_control(&site, NULL, "export", place("nowhere/out"), NULL)->status, 1);
+    assert_int_equal(stack_control(&stack, NULL, "export", place("nowhere/out"), NULL)->status, 1);
 }
 
 static void a_link_stays_one(void **state)
@@ -187,9 +187,10 @@ static void a_link_stays_one(void **state)
     (void)state;
     store_odd();
     (void)snprintf(target, sizeof target, "%s", place("target"));
-    assert_int_equal(site_control(&site, NULL, "export", target, NULL)->status, 0);
+    assert_int_equal(stack_control(&stack, NULL, "export", target, NULL)->status, 0);
     assert_int_equal(symlink(target, place("link")), 0);
-    assert_int_equal(site_control(&site, NULL, "export", "--format", "csv", place("link"), NULL)->status, 0);
+    assert_int_equal(stack_control(&stack, NULL, "export", "--format", "csv", place("link"), NULL)->status,
+                     0);
     assert_int_equal(lstat(place("link"), &status), 0);
     assert_true(S_ISLNK(status.st_mode));
     assert_true(stat(target, &status) == 0 && S_ISREG(status.st_mode) && status.st_size > 100);
@@ -204,7 +205,7 @@ static void a_device_is_written_to_and_not_replaced(void **state)
     (void)state;
     store_odd();
     assert_int_equal(symlink("/dev/full", place("full")), 0);
-    outcome = site_control(&site, NULL, "export", place("full"), NULL);
+    outcome = stack_control(&stack, NULL, "export", place("full"), NULL);
     assert_int_equal(outcome->status, 1);
     assert_non_null(strstr(outcome->err, "No space left"));
     assert_int_equal(lstat(place("full"), &status), 0);
@@ -223,13 +224,13 @@ static long peak(void)
 
 static void export_to(const char *format, const char *path)
 {
-    const char *const argv[] = {site.control, "export", "--format", format, path, NULL};
-    char url[SITE_PATH_MAX + 16];
+    const char *const argv[] = {stack.control, "export", "--format", format, path, NULL};
+    char url[STACK_PATH_MAX + 16];
     /* What has been freed counts otherwise, under AddressSanitizer. */
     const char *const environment[] = {url, "ASAN_OPTIONS=detect_leaks=1:exitcode=99:quarantine_size_mb=1",
                                        NULL};
 
-    (void)snprintf(url, sizeof url, "DATABASE_URL=%s", site.owner_url);
+    (void)snprintf(url, sizeof url, "DATABASE_URL=%s", stack.owner_url);
     assert_int_equal(process_run(argv, environment, NULL, 0)->status, 0);
 }
 
@@ -245,8 +246,8 @@ static void many_take_the_memory_of_one(void **state)
         export_to(formats[i], place("one"));
     }
     small = peak();
-    (void)site_query_for(
-        &site,
+    (void)stack_query_for(
+        &stack,
         "INSERT INTO intake.incident (reference_id, name, started_at, metadata, created_at, updated_at) "
         "SELECT 'm' || n, repeat('x', 100), now(), '{\"k\": 1}', now(), now() "
         "FROM generate_series(1, $1::integer) n",
@@ -264,14 +265,14 @@ static void many_take_the_memory_of_one(void **state)
 static int start(void **state)
 {
     (void)state;
-    site_start(&site, NULL);
+    stack_start(&stack, NULL);
     return 0;
 }
 
 static int empty(void **state)
 {
     (void)state;
-    (void)site_query(&site, "TRUNCATE intake.incident");
+    (void)stack_query(&stack, "TRUNCATE intake.incident");
     return 0;
 }
 
@@ -279,7 +280,7 @@ static int finish(void **state)
 {
     (void)state;
     http_close();
-    site_stop(&site);
+    stack_stop(&stack);
     return 0;
 }
 

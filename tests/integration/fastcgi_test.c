@@ -17,13 +17,13 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "harness/bystanders.h"
-#include "harness/crowd.h"
+#include "harness/background_load.h"
+#include "harness/load.h"
 #include "harness/fastcgi.h"
 
 enum { LIMIT = 1024 * 1024, PATIENCE_MS = 20000, QUIET_MS = 300 };
 
-static struct site site;
+static struct stack stack;
 
 /* ---- Helpers ---- */
 
@@ -34,14 +34,14 @@ static void format_upsert(char *body, size_t size, const char *reference_id)
 
 static bool is_stored(const char *reference_id)
 {
-    return strcmp(site_query_for(&site, "SELECT count(*) FROM intake.incident WHERE reference_id = $1",
-                                 reference_id),
+    return strcmp(stack_query_for(&stack, "SELECT count(*) FROM intake.incident WHERE reference_id = $1",
+                                  reference_id),
                   "1") == 0;
 }
 
 static size_t count_stored(void)
 {
-    return strtoul(site_query(&site, "SELECT count(*) FROM intake.incident"), NULL, 10);
+    return strtoul(stack_query(&stack, "SELECT count(*) FROM intake.incident"), NULL, 10);
 }
 
 static void check_nothing_is_stored(const char *what)
@@ -50,7 +50,7 @@ static void check_nothing_is_stored(const char *what)
 
     if (count != 0) {
         fail_msg("%s: %zu incidents were stored, \"%s\" among them", what, count,
-                 site_query(&site, "SELECT reference_id FROM intake.incident LIMIT 1"));
+                 stack_query(&stack, "SELECT reference_id FROM intake.incident LIMIT 1"));
     }
 }
 
@@ -61,11 +61,11 @@ static void check_the_worker_serves(const char *what)
                                             .body = "{\"reference_id\":\"none\"}"};
     struct answer answer;
 
-    if (process_wait(site.worker, 0) >= 0) {
-        site.worker = 0;
-        fail_msg("%s: the worker has ended, see %s", what, site.worker_log);
+    if (process_wait(stack.worker, 0) >= 0) {
+        stack.worker = 0;
+        fail_msg("%s: the worker has ended, see %s", what, stack.worker_log);
     }
-    if (fastcgi_exchange(&site, &request, &answer) != FASTCGI_ANSWERED || answer.status != 200) {
+    if (fastcgi_exchange(&stack, &request, &answer) != FASTCGI_ANSWERED || answer.status != 200) {
         fail_msg("%s: the worker does not serve any more: %d %s", what, answer.status, answer.body);
     }
     answer_free(&answer);
@@ -89,7 +89,7 @@ static void check_answer(const char *what, enum fastcgi_end end, const struct an
 static void exchange(const char *what, const struct fastcgi_request *request, int status)
 {
     struct answer answer;
-    enum fastcgi_end end = fastcgi_exchange(&site, request, &answer);
+    enum fastcgi_end end = fastcgi_exchange(&stack, request, &answer);
 
     check_answer(what, end, &answer, status);
     answer_free(&answer);
@@ -121,7 +121,7 @@ static void expect_no_more(const char *what, int fd)
  * them is done. Fails where it sends an answer of 200, or does not close. */
 static void send_and_hear_no_success(const char *what, const void *data, size_t len)
 {
-    int fd = fastcgi_connect(site.worker_socket);
+    int fd = fastcgi_connect(stack.worker_socket);
     struct answer answer;
     enum fastcgi_end end;
 
@@ -154,13 +154,13 @@ static void a_request_is_answered_and_stored(void **state)
 static void without_keep_conn_the_connection_is_closed_behind_the_answer(void **state)
 {
     const struct fastcgi_request request = {.verb = "GET", .path = "healthz"};
-    int fd = fastcgi_connect(site.worker_socket);
+    int fd = fastcgi_connect(stack.worker_socket);
     struct buffer bytes;
     struct answer answer;
 
     (void)state;
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
-    fastcgi_append_request(&bytes, &site, &request);
+    fastcgi_append_request(&bytes, &stack, &request);
     assert_true(fastcgi_send(fd, bytes.data, bytes.len));
     buffer_free(&bytes);
     expect("the only request", fd, 200);
@@ -172,7 +172,7 @@ static void without_keep_conn_the_connection_is_closed_behind_the_answer(void **
 
 static void a_kept_connection_carries_many_requests(void **state)
 {
-    int fd = fastcgi_connect(site.worker_socket);
+    int fd = fastcgi_connect(stack.worker_socket);
 
     (void)state;
     for (int i = 1; i <= 50; i++) {
@@ -185,7 +185,7 @@ static void a_kept_connection_carries_many_requests(void **state)
         (void)snprintf(what, sizeof what, "request %d of a kept connection", i);
         format_upsert(body, sizeof body, reference_id);
         buffer_init(&bytes, FASTCGI_BYTES_MAX);
-        fastcgi_append_request(&bytes, &site, &request);
+        fastcgi_append_request(&bytes, &stack, &request);
         assert_true(fastcgi_send(fd, bytes.data, bytes.len));
         buffer_free(&bytes);
         expect(what, fd, 200);
@@ -198,7 +198,7 @@ static void a_kept_connection_carries_many_requests(void **state)
 /* The specification lets a server send the next request on a connection only after the answer. */
 static void what_comes_in_one_piece_with_a_request_is_not_processed(void **state)
 {
-    int fd = fastcgi_connect(site.worker_socket);
+    int fd = fastcgi_connect(stack.worker_socket);
     struct answer answer;
     struct buffer bytes;
 
@@ -210,7 +210,7 @@ static void what_comes_in_one_piece_with_a_request_is_not_processed(void **state
 
         (void)snprintf(reference_id, sizeof reference_id, "piped-%d", i);
         format_upsert(body, sizeof body, reference_id);
-        fastcgi_append_request(&bytes, &site, &request);
+        fastcgi_append_request(&bytes, &stack, &request);
     }
     assert_true(fastcgi_send(fd, bytes.data, bytes.len));
     buffer_free(&bytes);
@@ -229,12 +229,12 @@ static void a_request_that_arrives_byte_by_byte_is_read_whole(void **state)
 {
     const struct fastcgi_request request = {
         .path = "incidents.upsert", .body = "{\"reference_id\":\"slow\",\"started_at\":\"2024-01-01\"}"};
-    int fd = fastcgi_connect(site.worker_socket);
+    int fd = fastcgi_connect(stack.worker_socket);
     struct buffer bytes;
 
     (void)state;
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
-    fastcgi_append_request(&bytes, &site, &request);
+    fastcgi_append_request(&bytes, &stack, &request);
     for (size_t i = 0; i < bytes.len; i++) {
         assert_true(fastcgi_send(fd, bytes.data + i, 1));
         if (i % 16 == 0) {
@@ -256,12 +256,12 @@ static void append_forged(struct buffer *out, const char *reference_id)
     const struct fastcgi_request forged = {.keep = true, .path = "incidents.upsert", .body = body};
 
     format_upsert(body, sizeof body, reference_id);
-    fastcgi_append_request(out, &site, &forged);
+    fastcgi_append_request(out, &stack, &forged);
 }
 
 static void the_forged_request_of_these_tests_would_be_executed(void **state)
 {
-    int fd = fastcgi_connect(site.worker_socket);
+    int fd = fastcgi_connect(stack.worker_socket);
     struct buffer bytes;
 
     (void)state;
@@ -293,7 +293,7 @@ static void smuggle(const struct smuggling_case *c)
                                       .path = c->path,
                                       .authorization = c->authorization,
                                       .content_length = c->content_length};
-    int fd = fastcgi_connect(site.worker_socket);
+    int fd = fastcgi_connect(stack.worker_socket);
     struct buffer body, bytes;
     struct answer answer;
 
@@ -304,14 +304,14 @@ static void smuggle(const struct smuggling_case *c)
     } while (body.len < c->fill);
     request.body = body.data;
     request.body_len = body.len;
-    fastcgi_append_request(&bytes, &site, &request);
+    fastcgi_append_request(&bytes, &stack, &request);
     if (!fastcgi_send(fd, bytes.data, bytes.len) && !c->may_close) {
         fail_msg("%s: the worker closed before it had read the body", c->what);
     }
     expect(c->what, fd, c->status);
 
     buffer_reset(&bytes, FASTCGI_BYTES_MAX);
-    fastcgi_append_request(&bytes, &site, &next);
+    fastcgi_append_request(&bytes, &stack, &next);
     (void)fastcgi_send(fd, bytes.data, bytes.len);
     if (fastcgi_receive(fd, PATIENCE_MS, &answer) != FASTCGI_CLOSED || !c->may_close) {
         if (answer.status != 200 || *answer_text(&answer, "action") != '\0') {
@@ -393,7 +393,7 @@ static void a_second_request_within_the_first_is_not_executed(void **state)
                                           .path = "incidents.upsert",
                                           .body =
                                               "{\"reference_id\":\"inner\",\"started_at\":\"2024-01-01\"}"};
-    int fd = fastcgi_connect(site.worker_socket);
+    int fd = fastcgi_connect(stack.worker_socket);
     struct answer answer;
     char content[64];
     struct buffer bytes;
@@ -402,8 +402,8 @@ static void a_second_request_within_the_first_is_not_executed(void **state)
 
     (void)state;
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
-    fastcgi_append_head(&bytes, &site, &outer);
-    fastcgi_append_request(&bytes, &site, &inner);
+    fastcgi_append_head(&bytes, &stack, &outer);
+    fastcgi_append_request(&bytes, &stack, &inner);
     fastcgi_append_stream(&bytes, FASTCGI_STDIN, 1, body, sizeof body - 1);
     assert_true(fastcgi_send(fd, bytes.data, bytes.len));
     buffer_free(&bytes);
@@ -455,12 +455,12 @@ static void a_body_with_empty_records_in_it_ends_with_its_length(void **state)
 {
     static const char body[] = "{\"reference_id\":\"holes\",\"started_at\":\"2024-01-01\"}";
     const struct fastcgi_request request = {.path = "incidents.upsert", .body = body};
-    int fd = fastcgi_connect(site.worker_socket);
+    int fd = fastcgi_connect(stack.worker_socket);
     struct buffer bytes;
 
     (void)state;
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
-    fastcgi_append_head(&bytes, &site, &request);
+    fastcgi_append_head(&bytes, &stack, &request);
     fastcgi_append_record(&bytes, 1, FASTCGI_STDIN, 1, "", 0);
     assert_true(fastcgi_send(fd, bytes.data, bytes.len));
     clock_sleep_ms(QUIET_MS);
@@ -503,12 +503,12 @@ static void the_answer_to_a_body_far_over_the_limit_arrives(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof requests / sizeof requests[0]; i++) {
-        int fd = fastcgi_connect(site.worker_socket);
+        int fd = fastcgi_connect(stack.worker_socket);
         struct buffer bytes;
         struct answer answer;
 
         buffer_init(&bytes, FASTCGI_BYTES_MAX);
-        fastcgi_append_request(&bytes, &site, &requests[i]);
+        fastcgi_append_request(&bytes, &stack, &requests[i]);
         if (!fastcgi_send(fd, bytes.data, bytes.len)) {
             fail_msg("the worker closed before it had read the body");
         }
@@ -530,7 +530,7 @@ static void the_refusal_of_another_role_arrives(void **state)
 
     (void)state;
     for (int i = 0; i < 20; i++) {
-        int fd = fastcgi_connect(site.worker_socket), type;
+        int fd = fastcgi_connect(stack.worker_socket), type;
         struct buffer bytes;
 
         buffer_init(&bytes, FASTCGI_BYTES_MAX);
@@ -550,10 +550,10 @@ static size_t await_descriptors(size_t most)
 {
     int64_t deadline_ms = clock_now_ms() + PATIENCE_MS;
 
-    while (worker_descriptors(&site) > most && clock_now_ms() < deadline_ms) {
+    while (worker_descriptors(&stack) > most && clock_now_ms() < deadline_ms) {
         clock_sleep_ms(50);
     }
-    return worker_descriptors(&site);
+    return worker_descriptors(&stack);
 }
 
 static void peers_that_never_close_are_closed_behind_their_answer(void **state)
@@ -565,11 +565,11 @@ static void peers_that_never_close_are_closed_behind_their_answer(void **state)
 
     (void)state;
     check_the_worker_serves("to begin with"); /* it is connected to Postgres now */
-    before = worker_descriptors(&site);
+    before = worker_descriptors(&stack);
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
-    fastcgi_append_request(&bytes, &site, &request);
+    fastcgi_append_request(&bytes, &stack, &request);
     for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++) {
-        fds[i] = fastcgi_connect(site.worker_socket);
+        fds[i] = fastcgi_connect(stack.worker_socket);
         assert_true(fastcgi_send(fds[i], bytes.data, bytes.len));
         expect("a peer that does not close", fds[i], 200);
     }
@@ -614,7 +614,7 @@ static void a_body_of_another_length_than_declared_is_not_processed(void **state
     (void)state;
     assert_int_equal(strlen(request.body), 48);
     for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
-        int fd = fastcgi_connect(site.worker_socket);
+        int fd = fastcgi_connect(stack.worker_socket);
         struct answer answer;
         struct buffer bytes;
         char what[128];
@@ -622,7 +622,7 @@ static void a_body_of_another_length_than_declared_is_not_processed(void **state
         (void)snprintf(what, sizeof what, "48 bytes with a CONTENT_LENGTH of \"%s\"", lengths[i]);
         request.content_length = lengths[i];
         buffer_init(&bytes, FASTCGI_BYTES_MAX);
-        fastcgi_append_request(&bytes, &site, &request);
+        fastcgi_append_request(&bytes, &stack, &request);
         assert_true(fastcgi_send(fd, bytes.data, bytes.len));
         buffer_free(&bytes);
         (void)shutdown(fd, SHUT_WR); /* else more of them might come */
@@ -707,7 +707,7 @@ static void a_request_cut_at_any_byte_is_not_processed(void **state)
         char what[64];
 
         buffer_init(&bytes, FASTCGI_BYTES_MAX);
-        fastcgi_append_request(&bytes, &site, pass == 0 ? &request : &lengthless);
+        fastcgi_append_request(&bytes, &stack, pass == 0 ? &request : &lengthless);
         for (size_t len = 0; len < bytes.len; len++) {
             (void)snprintf(what, sizeof what, "the first %zu of %zu bytes", len, bytes.len);
             send_and_hear_no_success(what, bytes.data, len);
@@ -726,9 +726,9 @@ static void a_connection_that_is_closed_in_the_middle_harms_nobody(void **state)
 
     (void)state;
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
-    fastcgi_append_request(&bytes, &site, &request);
+    fastcgi_append_request(&bytes, &stack, &request);
     for (size_t len = 0; len < bytes.len; len += 5) {
-        int fd = fastcgi_connect(site.worker_socket);
+        int fd = fastcgi_connect(stack.worker_socket);
 
         (void)fastcgi_send(fd, bytes.data, len);
         (void)close(fd);
@@ -797,9 +797,9 @@ static void records_that_make_no_sense_harm_nobody(void **state)
         fastcgi_append_record(&bytes, cases[i].version, cases[i].type, cases[i].id, content, cases[i].len);
         send_and_hear_no_success(cases[i].what, bytes.data, bytes.len);
         /* The same between the parts of a request: whole or not at all. */
-        fastcgi_append_request(&bytes, &site, &next);
+        fastcgi_append_request(&bytes, &stack, &next);
         {
-            int fd = fastcgi_connect(site.worker_socket);
+            int fd = fastcgi_connect(stack.worker_socket);
             struct answer answer;
 
             (void)fastcgi_send(fd, bytes.data, bytes.len);
@@ -868,14 +868,14 @@ static void a_management_record_is_answered_and_the_request_behind_it_too(void *
 
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        int fd = fastcgi_connect(site.worker_socket), type;
+        int fd = fastcgi_connect(stack.worker_socket), type;
         struct buffer bytes;
         char content[64];
         size_t len;
 
         buffer_init(&bytes, FASTCGI_BYTES_MAX);
         fastcgi_append_record(&bytes, 1, cases[i].type, 0, cases[i].content, cases[i].len);
-        fastcgi_append_request(&bytes, &site, &request);
+        fastcgi_append_request(&bytes, &stack, &request);
         assert_true(fastcgi_send(fd, bytes.data, bytes.len));
         buffer_free(&bytes);
         type = fastcgi_receive_record(fd, PATIENCE_MS, content, sizeof content, &len);
@@ -903,7 +903,7 @@ static void an_aborted_request_is_not_processed(void **state)
             struct buffer bytes;
 
             buffer_init(&bytes, FASTCGI_BYTES_MAX);
-            fastcgi_append_head(&bytes, &site, pass == 0 ? &request : &lengthless);
+            fastcgi_append_head(&bytes, &stack, pass == 0 ? &request : &lengthless);
             if (sent > 0) {
                 fastcgi_append_record(&bytes, 1, FASTCGI_STDIN, 1, body, sent);
             }
@@ -925,7 +925,7 @@ static void two_hundred_silent_connections_harm_nobody_once_they_are_gone(void *
 
     (void)state;
     for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++) {
-        fds[i] = fastcgi_connect(site.worker_socket);
+        fds[i] = fastcgi_connect(stack.worker_socket);
         if (i % 3 == 0) {
             (void)fastcgi_send(fds[i], "\1\1\0", 3); /* less than a record's header */
         }
@@ -947,7 +947,7 @@ static void idle_connections_delay_nobody(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++) {
-        fds[i] = fastcgi_connect(site.worker_socket);
+        fds[i] = fastcgi_connect(stack.worker_socket);
     }
     check_the_worker_serves("beside 100 connections on which nothing comes");
     for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++) {
@@ -964,9 +964,9 @@ static void peers_that_never_read_their_answer_harm_nobody(void **state)
 
     (void)state;
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
-    fastcgi_append_request(&bytes, &site, &request);
+    fastcgi_append_request(&bytes, &stack, &request);
     for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++) {
-        fds[i] = fastcgi_connect(site.worker_socket);
+        fds[i] = fastcgi_connect(stack.worker_socket);
         assert_true(fastcgi_send(fds[i], bytes.data, bytes.len));
     }
     buffer_free(&bytes);
@@ -987,10 +987,10 @@ static void peers_that_do_not_close_delay_nobody(void **state)
 
     (void)state;
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
-    fastcgi_append_request(&bytes, &site, &request);
+    fastcgi_append_request(&bytes, &stack, &request);
     before = clock_now_ms();
     for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++) {
-        fds[i] = fastcgi_connect(site.worker_socket);
+        fds[i] = fastcgi_connect(stack.worker_socket);
         assert_true(fastcgi_send(fds[i], bytes.data, bytes.len));
     }
     for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++) {
@@ -1012,14 +1012,14 @@ static void a_peer_that_sends_on_and_on_and_never_reads_harms_nobody(void **stat
 {
     static const struct timeval short_timeout = {.tv_sec = 1};
     const struct fastcgi_request request = {.keep = true, .verb = "GET", .path = "healthz"};
-    int fd = fastcgi_connect(site.worker_socket);
+    int fd = fastcgi_connect(stack.worker_socket);
     struct buffer bytes;
     size_t sent = 0;
 
     (void)state;
     (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &short_timeout, sizeof short_timeout);
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
-    fastcgi_append_request(&bytes, &site, &request);
+    fastcgi_append_request(&bytes, &stack, &request);
     while (sent < 5000 && fastcgi_send(fd, bytes.data, bytes.len)) {
         sent++;
     }
@@ -1036,7 +1036,7 @@ static void await_id_in_log(const char *id)
     char field[256];
 
     (void)snprintf(field, sizeof field, "request_id=\"%s\"", id);
-    free(await_in_file(site.worker_log, field));
+    free(await_in_file(stack.worker_log, field));
 }
 
 /* Sends a healthz with that id; copies the answer's. */
@@ -1045,7 +1045,7 @@ static void exchange_id(const char *what, const char *sent, char received[256])
     const struct fastcgi_request request = {
         .verb = "GET", .path = "healthz", .variables = {sent == NULL ? NULL : "HTTP_X_REQUEST_ID", sent}};
     struct answer answer;
-    enum fastcgi_end end = fastcgi_exchange(&site, &request, &answer);
+    enum fastcgi_end end = fastcgi_exchange(&stack, &request, &answer);
 
     check_answer(what, end, &answer, 200);
     if (answer_header(&answer, "X-Request-Id", received, 256) == NULL) {
@@ -1143,7 +1143,7 @@ static void nothing_of_a_request_becomes_a_header(void **state)
     for (size_t i = 0; i < sizeof requests / sizeof requests[0]; i++) {
         struct answer answer;
 
-        if (fastcgi_exchange(&site, &requests[i], &answer) != FASTCGI_ANSWERED || answer.json == NULL) {
+        if (fastcgi_exchange(&stack, &requests[i], &answer) != FASTCGI_ANSWERED || answer.json == NULL) {
             fail_msg("request %zu was answered %d %s", i, answer.status, answer.body);
         }
         if (strcasestr(answer.head, "\nX-Evil") != NULL || strstr(answer.body, "\nX-Evil") != NULL) {
@@ -1166,7 +1166,7 @@ static void nothing_of_a_request_becomes_a_log_line(void **state)
     (void)state;
     exchange("a request with line ends", &request, 404);
     exchange("a request behind it", &behind, 200);
-    log = await_in_file(site.worker_log, "request_id=\"behind\"");
+    log = await_in_file(stack.worker_log, "request_id=\"behind\"");
     for (line = strtok(log, "\n"); line != NULL; line = strtok(NULL, "\n")) {
         if (strncmp(line, "forged", 6) == 0 || strstr(line, " info forged=line") != NULL) {
             fail_msg("the log has a line that the client wrote: %s", line);
@@ -1202,11 +1202,11 @@ struct replacement {
 static void derive_file(const char *name, const char *directory, const struct replacement *replacements,
                         size_t count)
 {
-    char path[SITE_PATH_MAX];
+    char path[STACK_PATH_MAX];
     char *text;
     FILE *file;
 
-    (void)snprintf(path, sizeof path, "%s/nginx/%s", site.directory, name);
+    (void)snprintf(path, sizeof path, "%s/nginx/%s", stack.directory, name);
     text = read_whole_file(path);
     for (size_t i = 0; i < count; i++) {
         struct buffer changed;
@@ -1224,11 +1224,12 @@ static void derive_file(const char *name, const char *directory, const struct re
     free(text);
 }
 
-/* Starts a second nginx, as scripts/service does, with that configuration; sets up a site to send through it.
+/* Starts a second nginx, as scripts/service does, with that configuration; sets up a stack to send through
+ * it.
  */
-static pid_t start_other_nginx(const char *directory, struct site *other)
+static pid_t start_other_nginx(const char *directory, struct stack *other)
 {
-    char configuration[SITE_PATH_MAX], log[SITE_PATH_MAX], start[4 * SITE_PATH_MAX];
+    char configuration[STACK_PATH_MAX], log[STACK_PATH_MAX], start[4 * STACK_PATH_MAX];
     const char *const argv[] = {"/bin/sh", "-c", start, NULL};
     int64_t deadline_ms = clock_now_ms() + PATIENCE_MS;
     pid_t pid;
@@ -1242,7 +1243,7 @@ static pid_t start_other_nginx(const char *directory, struct site *other)
         geteuid() == 0 ? "--reuid postgres --regid postgres --init-groups" : "", directory, configuration,
         directory);
     pid = process_start(argv, NULL, log);
-    *other = site;
+    *other = stack;
     (void)snprintf(other->nginx_socket, sizeof other->nginx_socket, "%s/nginx.sock", directory);
     while (!http_is_listening(other->nginx_socket)) {
         if (clock_now_ms() > deadline_ms || process_wait(pid, 10) >= 0) {
@@ -1257,12 +1258,12 @@ static pid_t start_other_nginx(const char *directory, struct site *other)
 }
 
 static pid_t derive_nginx(const char *name, const struct replacement *replacements, size_t count,
-                          struct site *other)
+                          struct stack *other)
 {
     char directory[96], listen[160], include[160], old_listen[160], old_include[160];
     const struct replacement main_replacements[] = {{old_listen, listen}, {old_include, include}};
 
-    (void)snprintf(directory, sizeof directory, "%s/%s", site.directory, name);
+    (void)snprintf(directory, sizeof directory, "%s/%s", stack.directory, name);
     assert_int_equal(mkdir(directory, 0700), 0);
     if (geteuid() == 0) {
         struct passwd *user = getpwnam("postgres");
@@ -1270,9 +1271,9 @@ static pid_t derive_nginx(const char *name, const struct replacement *replacemen
         assert_non_null(user);
         assert_int_equal(chown(directory, user->pw_uid, user->pw_gid), 0);
     }
-    (void)snprintf(old_listen, sizeof old_listen, "listen unix:%s;", site.nginx_socket);
+    (void)snprintf(old_listen, sizeof old_listen, "listen unix:%s;", stack.nginx_socket);
     (void)snprintf(listen, sizeof listen, "listen unix:%s/nginx.sock;", directory);
-    (void)snprintf(old_include, sizeof old_include, "include %s/nginx/incidents.conf;", site.directory);
+    (void)snprintf(old_include, sizeof old_include, "include %s/nginx/incidents.conf;", stack.directory);
     (void)snprintf(include, sizeof include, "include %s/incidents.conf;", directory);
     derive_file("nginx.conf", directory, main_replacements, 2);
     derive_file("incidents.conf", directory, replacements, count);
@@ -1287,7 +1288,7 @@ static void a_chunked_body_is_read_whole(void **state)
     struct answer answer;
 
     (void)state;
-    http_through_nginx(&site, &call, &answer);
+    http_through_nginx(&stack, &call, &answer);
     if (answer.status != 200) {
         fail_msg("a chunked body was answered %d: %s", answer.status, answer.body);
     }
@@ -1301,7 +1302,7 @@ static void a_chunked_body_that_nginx_does_not_buffer_is_read_whole(void **state
         {"fastcgi_request_buffering on;", "fastcgi_request_buffering off;"},
         {"client_max_body_size 2m;", "client_max_body_size 8m;"}};
     char *large = make_body(LIMIT), *over = make_body(LIMIT + 1);
-    struct site other;
+    struct stack other;
     pid_t pid = derive_nginx("unbuffered", replacements, 2, &other);
     struct call call = {.path = "incidents.upsert", .headers = {"Transfer-Encoding: chunked"}};
     struct answer answer;
@@ -1342,8 +1343,8 @@ static size_t open_connections(void)
         char state[3] = "";
 
         /* Num RefCount Protocol Flags Type St Inode Path; state 03 is connected. */
-        if (strstr(line, site.worker_socket) != NULL && sscanf(line, "%*s %*s %*s %*s %*s %2s", state) == 1 &&
-            strcmp(state, "03") == 0) {
+        if (strstr(line, stack.worker_socket) != NULL &&
+            sscanf(line, "%*s %*s %*s %*s %*s %2s", state) == 1 && strcmp(state, "03") == 0) {
             count++;
         }
     }
@@ -1351,7 +1352,7 @@ static size_t open_connections(void)
     return count;
 }
 
-static void send_all_sorts(struct crowd_member *member)
+static void send_all_sorts(struct load_client *client)
 {
     char *over = malloc(LIMIT + 1);
 
@@ -1369,16 +1370,16 @@ static void send_all_sorts(struct crowd_member *member)
             {.verb = "GET", .path = "healthz"},
         };
         const int statuses[] = {200, 401, 404, 405, i % 3 == 0 ? 413 : 422, 422, 200};
-        size_t which = (i + member->number) % 7;
+        size_t which = (i + client->number) % 7;
         struct answer answer;
 
-        (void)snprintf(reference_id, sizeof reference_id, "mixed-%zu-%zu", member->number, i);
+        (void)snprintf(reference_id, sizeof reference_id, "mixed-%zu-%zu", client->number, i);
         format_upsert(body, sizeof body, reference_id);
-        if (crowd_send(member, &calls[which], statuses[which], &answer)) {
+        if (load_send(client, &calls[which], statuses[which], &answer)) {
             if (which == 0 && strcmp(answer_text(&answer, "reference_id"), reference_id) != 0) {
-                crowd_fail(member, "%s was answered with another's answer: %s", reference_id, answer.body);
+                load_fail(client, "%s was answered with another's answer: %s", reference_id, answer.body);
             } else if (statuses[which] != 200 && *answer_text(&answer, "error") == '\0') {
-                crowd_fail(member, "%d was answered without an error code: %s", answer.status, answer.body);
+                load_fail(client, "%d was answered without an error code: %s", answer.status, answer.body);
             }
         }
         answer_free(&answer);
@@ -1391,11 +1392,11 @@ static void without_kept_connections_each_of_200_mixed_requests_gets_its_own_ans
     static const struct replacement replacements[] = {
         {"fastcgi_keep_conn on;", "fastcgi_keep_conn off;"},
         {"client_max_body_size 2m;", "client_max_body_size 8m;"}};
-    struct site other;
+    struct stack other;
     pid_t pid = derive_nginx("unkept", replacements, 2, &other);
 
     (void)state;
-    crowd_run(&other, 8, send_all_sorts, NULL);
+    load_run(&other, 8, send_all_sorts, NULL);
     assert_int_equal(process_stop(pid, SIGQUIT), 0);
     check_the_worker_serves("after connections that are not kept");
 }
@@ -1404,12 +1405,12 @@ static void with_kept_connections_each_of_200_mixed_requests_gets_its_own_answer
 {
     static const struct replacement replacements[] = {
         {"client_max_body_size 2m;", "client_max_body_size 8m;"}};
-    struct site other;
+    struct stack other;
     pid_t pid = derive_nginx("kept", replacements, 1, &other);
     size_t kept;
 
     (void)state;
-    crowd_run(&other, 8, send_all_sorts, NULL);
+    load_run(&other, 8, send_all_sorts, NULL);
     kept = open_connections();
     assert_int_equal(process_stop(pid, SIGQUIT), 0);
     if (kept == 0) {
@@ -1423,7 +1424,7 @@ static void with_kept_connections_each_of_200_mixed_requests_gets_its_own_answer
 static void the_worker_ends_cleanly_and_without_a_leak(void **state)
 {
     (void)state;
-    site_stop_worker(&site);
+    stack_stop_worker(&stack);
 }
 
 /* ---- */
@@ -1431,7 +1432,7 @@ static void the_worker_ends_cleanly_and_without_a_leak(void **state)
 static int start(void **state)
 {
     (void)state;
-    site_start(&site, NULL);
+    stack_start(&stack, NULL);
     return 0;
 }
 
@@ -1439,15 +1440,15 @@ static int finish(void **state)
 {
     (void)state;
     http_close();
-    site_stop(&site);
+    stack_stop(&stack);
     return 0;
 }
 
 static int clean_up(void **state)
 {
     (void)state;
-    crowd_abandon_all();
-    (void)site_query(&site, "DELETE FROM intake.incident");
+    load_abandon_all();
+    (void)stack_query(&stack, "DELETE FROM intake.incident");
     return 0;
 }
 

@@ -12,18 +12,18 @@
 #include <unistd.h>
 
 #include "base/buffer.h"
-#include "harness/site.h"
+#include "harness/stack.h"
 
 enum { ARGUMENTS_MAX = 10 };
 
-static struct site site;
-static char url[SITE_PATH_MAX + 16];
+static struct stack stack;
+static char url[STACK_PATH_MAX + 16];
 
 /* Runs incidentctl with those arguments, NULL at the end, in a shell that first runs `first`. */
 static const struct outcome *control_behind(const char *first, const char *const arguments[])
 {
     char script[256];
-    const char *argv[ARGUMENTS_MAX + 6] = {"/bin/sh", "-c", script, "sh", site.control};
+    const char *argv[ARGUMENTS_MAX + 6] = {"/bin/sh", "-c", script, "sh", stack.control};
     const char *const environment[] = {url, NULL};
 
     (void)snprintf(script, sizeof script, "%s; exec \"$@\"", first);
@@ -36,7 +36,7 @@ static const struct outcome *control_behind(const char *first, const char *const
 
 static void store(const char *incident)
 {
-    assert_int_equal(site_control(&site, incident, "import", "-", NULL)->status, 0);
+    assert_int_equal(stack_control(&stack, incident, "import", "-", NULL)->status, 0);
 }
 
 static void what_standard_output_does_not_take_is_an_error(void **state)
@@ -92,7 +92,7 @@ static void an_export_that_finds_no_room_leaves_the_old_file(void **state)
     FILE *old;
 
     (void)state;
-    (void)snprintf(path, sizeof path, "%s/export.jsonl", site.directory);
+    (void)snprintf(path, sizeof path, "%s/export.jsonl", stack.directory);
     old = fopen(path, "we");
     assert_non_null(old);
     assert_true(fputs("old\n", old) >= 0);
@@ -167,7 +167,7 @@ static void write_input(const char *path, const char *format)
 static void expect_good(const char *count)
 {
     assert_string_equal(
-        site_query(&site, "SELECT count(*) FROM intake.incident WHERE reference_id LIKE 'good-%'"), count);
+        stack_query(&stack, "SELECT count(*) FROM intake.incident WHERE reference_id LIKE 'good-%'"), count);
 }
 
 static void check_import(const char *format)
@@ -178,10 +178,10 @@ static void check_import(const char *format)
     const char *const again[] = {"import", "--dry-run", rejects, NULL};
     const struct outcome *outcome;
 
-    (void)snprintf(input, sizeof input, "%s/input.%s", site.directory, format);
-    (void)snprintf(rejects, sizeof rejects, "%s/rejects.%s", site.directory, format);
+    (void)snprintf(input, sizeof input, "%s/input.%s", stack.directory, format);
+    (void)snprintf(rejects, sizeof rejects, "%s/rejects.%s", stack.directory, format);
     write_input(input, format);
-    (void)site_query(&site, "TRUNCATE intake.incident");
+    (void)stack_query(&stack, "TRUNCATE intake.incident");
     outcome = control_behind("ulimit -S -f 8", arguments);
     if (outcome->status != 1 || strstr(outcome->err, "File too large") == NULL ||
         strstr(outcome->out, "1 bad") == NULL || strstr(outcome->out, "go on with --skip 3\n") == NULL) {
@@ -214,16 +214,16 @@ static void an_import_that_cannot_keep_a_bad_record_stops_and_goes_on_later(void
 static int start(void **state)
 {
     (void)state;
-    site_start_empty(&site);
-    assert_int_equal(site_control(&site, NULL, "migrate", NULL)->status, 0);
-    (void)snprintf(url, sizeof url, "DATABASE_URL=%s", site.owner_url);
+    stack_start_empty(&stack);
+    assert_int_equal(stack_control(&stack, NULL, "migrate", NULL)->status, 0);
+    (void)snprintf(url, sizeof url, "DATABASE_URL=%s", stack.owner_url);
     return 0;
 }
 
 static int finish(void **state)
 {
     (void)state;
-    site_stop(&site);
+    stack_stop(&stack);
     return 0;
 }
 

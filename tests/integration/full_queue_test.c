@@ -14,7 +14,7 @@
 
 #include "base/clock.h"
 #include "harness/fastcgi.h"
-#include "harness/site.h"
+#include "harness/stack.h"
 
 enum {
     METADATA_BYTES = 1024 * 1024, /* of each request */
@@ -28,10 +28,10 @@ enum {
 
 /* Those of AddressSanitizer keep what is freed out of the figure. */
 static const char *const settings[] = {
-    "INCIDENTS_BODY_LIMIT=2097152", "INCIDENTS_DEADLINE_MS=600000", "INCIDENTS_QUEUE_MAX=1000",
+    "INCIDENTS_BODY_LIMIT=2097152", "INCIDENTS_REQUEST_TIMEOUT_MS=600000", "INCIDENTS_QUEUE_MAX=1000",
     "ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:exitcode=99:quarantine_size_mb=1", NULL};
 
-static struct site site;
+static struct stack stack;
 static char *body;
 
 static const char *write_body(int number)
@@ -49,11 +49,11 @@ static const char *write_body(int number)
 static int send_upsert(int number)
 {
     struct fastcgi_request request = {.path = "incidents.upsert", .body = write_body(number)};
-    int fd = fastcgi_connect(site.worker_socket);
+    int fd = fastcgi_connect(stack.worker_socket);
     struct buffer bytes;
 
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
-    fastcgi_append_request(&bytes, &site, &request);
+    fastcgi_append_request(&bytes, &stack, &request);
     assert_true(fastcgi_send(fd, bytes.data, bytes.len));
     buffer_free(&bytes);
     return fd;
@@ -89,7 +89,7 @@ static int get(const char *path)
     struct answer answer;
     int status;
 
-    assert_int_equal(fastcgi_exchange(&site, &request, &answer), FASTCGI_ANSWERED);
+    assert_int_equal(fastcgi_exchange(&stack, &request, &answer), FASTCGI_ANSWERED);
     status = answer.status;
     answer_free(&answer);
     return status;
@@ -111,7 +111,7 @@ static long memory_peak_kib(void)
     char path[64], *status, *line;
     long kib;
 
-    (void)snprintf(path, sizeof path, "/proc/%d/status", (int)site.worker);
+    (void)snprintf(path, sizeof path, "/proc/%d/status", (int)stack.worker);
     status = read_whole_file(path);
     line = strstr(status, "VmHWM:");
     assert_non_null(line);
@@ -162,17 +162,17 @@ static void a_queue_of_64_mib_refuses_at_once_what_is_beyond(void **state)
 
     (void)state;
     await_200(REQUESTS); /* there is a session to stop */
-    site_pause_postgres(&site);
+    stack_pause_postgres(&stack);
     fill_queue(peers);
     assert_int_equal(get("healthz"), 200);
-    site_resume_postgres(&site);
+    stack_resume_postgres(&stack);
     for (int i = 0; i < REQUESTS; i++) { /* among them refusals that are only read now */
         accepted += peers[i].fd >= 0 && receive(peers[i].fd) == 200 ? 1 : 0;
     }
     assert_in_range(accepted, ACCEPTED_MIN, ACCEPTED_MAX);
     assert_in_range(memory_peak_kib(), 1, MEMORY_MAX_KIB);
     (void)snprintf(stored, sizeof stored, "%d", accepted + 1);
-    assert_string_equal(site_query(&site, "SELECT count(*) FROM intake.incident"), stored);
+    assert_string_equal(stack_query(&stack, "SELECT count(*) FROM intake.incident"), stored);
     for (int i = 0; i < 3; i++) { /* the queue has its room back */
         assert_int_equal(upsert(i), 200);
     }
@@ -185,14 +185,14 @@ static int start(void **state)
     if (body == NULL) {
         return -1;
     }
-    site_start(&site, settings);
+    stack_start(&stack, settings);
     return 0;
 }
 
 static int finish(void **state)
 {
     (void)state;
-    site_stop(&site);
+    stack_stop(&stack);
     free(body);
     return 0;
 }

@@ -14,17 +14,17 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "harness/crowd.h"
+#include "harness/load.h"
 #include "harness/http.h"
 
-static struct site site;
+static struct stack stack;
 
 static void send_to(const char *path, const char *body, const char *action)
 {
     struct call call = {.path = path, .body = body};
     struct answer answer;
 
-    http_through_nginx(&site, &call, &answer);
+    http_through_nginx(&stack, &call, &answer);
     if (answer.status != 200 || strcmp(answer_text(&answer, "action"), action) != 0) {
         fail_msg("%s: %d %s", body, answer.status, answer.body);
     }
@@ -33,20 +33,20 @@ static void send_to(const char *path, const char *body, const char *action)
 
 static void turn(const char *how)
 {
-    assert_int_equal(site_control(&site, NULL, "history", how, NULL)->status, 0);
+    assert_int_equal(stack_control(&stack, NULL, "history", how, NULL)->status, 0);
 }
 
 static const char *count(void)
 {
-    return site_query(&site, "SELECT count(*) FROM intake.incident_change");
+    return stack_query(&stack, "SELECT count(*) FROM intake.incident_change");
 }
 
 static int empty(void **state)
 {
     (void)state;
-    (void)site_query(&site, "WITH c AS MATERIALIZED (SELECT change_id FROM intake.incident_change) "
-                            "SELECT intake.purge_history(array_agg(change_id), 'infinity') FROM c");
-    (void)site_query(&site, "TRUNCATE intake.incident");
+    (void)stack_query(&stack, "WITH c AS MATERIALIZED (SELECT change_id FROM intake.incident_change) "
+                              "SELECT intake.purge_history(array_agg(change_id), 'infinity') FROM c");
+    (void)stack_query(&stack, "TRUNCATE intake.incident");
     return 0;
 }
 
@@ -68,22 +68,23 @@ static void every_change_is_kept_and_no_resend(void **state)
             "{\"reference_id\":\"h\",\"started_at\":\"2024-01-01\",\"metadata\":{\"d\":1.1}}", "updated");
     send_to("incidents.delete", "{\"reference_id\":\"h\"}", "deleted");
     send_to("incidents.delete", "{\"reference_id\":\"h\"}", "not_found");
-    assert_string_equal(site_query(&site,
-                                   "SELECT string_agg(action || ' ' || token_label, ', ' ORDER BY change_id) "
-                                   "FROM intake.incident_change"),
-                        "created good, updated good, updated good, deleted good");
     assert_string_equal(
-        site_query(&site, "SELECT after FROM reporting.incident_history WHERE action = 'created'"),
+        stack_query(&stack, "SELECT string_agg(action || ' ' || token_label, ', ' ORDER BY change_id) "
+                            "FROM intake.incident_change"),
+        "created good, updated good, updated good, deleted good");
+    assert_string_equal(
+        stack_query(&stack, "SELECT after FROM reporting.incident_history WHERE action = 'created'"),
         "{\"name\": \"n\", \"metadata\": {\"d\": 1.10, \"big\": 18446744073709551616}, "
         "\"priority\": null, \"services\": [[\"b\", \"B\"], [\"a\", null]], \"source_url\": null, "
         "\"started_at\": \"2024-01-01T00:00:00.000000Z\", \"resolved_at\": null, "
         "\"reference_id\": \"h\"}");
-    assert_string_equal(site_query(&site, "SELECT (before->>'services') || (after->>'services') "
-                                          "FROM reporting.incident_history WHERE action = 'updated' LIMIT 1"),
+    assert_string_equal(stack_query(&stack,
+                                    "SELECT (before->>'services') || (after->>'services') "
+                                    "FROM reporting.incident_history WHERE action = 'updated' LIMIT 1"),
                         "[[\"b\", \"B\"], [\"a\", null]][[\"c\", null]]");
     assert_string_equal(
-        site_query(&site, "SELECT before IS NOT NULL AND after IS NULL FROM reporting.incident_history "
-                          "WHERE action = 'deleted'"),
+        stack_query(&stack, "SELECT before IS NOT NULL AND after IS NULL FROM reporting.incident_history "
+                            "WHERE action = 'deleted'"),
         "t");
     turn("--off");
 }
@@ -97,7 +98,7 @@ static void nothing_is_written_while_it_is_off(void **state)
     send_to("incidents.upsert", "{\"reference_id\":\"o\",\"started_at\":\"2024-01-02\"}", "updated");
     send_to("incidents.delete", "{\"reference_id\":\"o\"}", "deleted");
     assert_string_equal(count(), "0");
-    assert_non_null(strstr(site_control(&site, NULL, "history", "--status", NULL)->out, "history is off"));
+    assert_non_null(strstr(stack_control(&stack, NULL, "history", "--status", NULL)->out, "history is off"));
 }
 
 static void what_an_administrator_deletes_is_in_it(void **state)
@@ -108,11 +109,11 @@ static void what_an_administrator_deletes_is_in_it(void **state)
          body[17]++) {
         send_to("incidents.upsert", body, "created");
     }
-    assert_int_equal(site_control(&site, NULL, "delete", "1", NULL)->status, 0);
-    assert_int_equal(site_control(&site, NULL, "purge", "--before", "1d", "--yes", NULL)->status, 0);
-    assert_string_equal(site_query(&site, "SELECT string_agg(reference_id, ' ' ORDER BY reference_id) "
-                                          "FROM intake.incident_change "
-                                          "WHERE action = 'deleted' AND token_label = 'incidentctl'"),
+    assert_int_equal(stack_control(&stack, NULL, "delete", "1", NULL)->status, 0);
+    assert_int_equal(stack_control(&stack, NULL, "purge", "--before", "1d", "--yes", NULL)->status, 0);
+    assert_string_equal(stack_query(&stack, "SELECT string_agg(reference_id, ' ' ORDER BY reference_id) "
+                                            "FROM intake.incident_change "
+                                            "WHERE action = 'deleted' AND token_label = 'incidentctl'"),
                         "1 2 3");
     turn("--off");
 }
@@ -139,14 +140,14 @@ static void it_is_shown_field_by_field(void **state)
             "{\"reference_id\":\"f\",\"started_at\":\"2024-01-01\",\"name\":\"new\",\"metadata\":{\"cause\":{"
             "\"n\":1.1}},\"services\":[{\"identifier\":\"s\"}]}",
             "updated");
-    outcome = site_control(&site, NULL, "history", "f", NULL);
+    outcome = stack_control(&stack, NULL, "history", "f", NULL);
     assert_int_equal(outcome->status, 0);
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
         if (strstr(outcome->out, lines[i]) == NULL) {
             fail_msg("the history lacks %s:\n%s", lines[i], outcome->out);
         }
     }
-    outcome = site_control(&site, NULL, "history", "f", "--json", NULL);
+    outcome = stack_control(&stack, NULL, "history", "f", "--json", NULL);
     assert_non_null(strstr(outcome->out, "{\"field\":\"metadata.cause.n\",\"old\":1.10,\"new\":1.1}"));
     rows = json_tokener_parse(outcome->out);
     assert_int_equal(json_object_array_length(rows), 3);
@@ -156,10 +157,10 @@ static void it_is_shown_field_by_field(void **state)
     assert_null(value);
     json_object_put(rows);
 
-    outcome = site_control(&site, NULL, "history", "nobody", NULL);
+    outcome = stack_control(&stack, NULL, "history", "nobody", NULL);
     assert_int_equal(outcome->status, 0);
     assert_non_null(strstr(outcome->err, "nothing"));
-    assert_string_equal(site_control(&site, NULL, "history", "nobody", "--json", NULL)->out, "[]\n");
+    assert_string_equal(stack_control(&stack, NULL, "history", "nobody", "--json", NULL)->out, "[]\n");
     turn("--off");
 }
 
@@ -173,7 +174,7 @@ static void nothing_in_it_can_be_rewritten(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof statements / sizeof statements[0]; i++) {
-        PGresult *result = PQexec(site.owner, statements[i]);
+        PGresult *result = PQexec(stack.owner, statements[i]);
 
         assert_int_equal(PQresultStatus(result), PGRES_FATAL_ERROR);
         assert_true(i == 3 || strstr(PQresultErrorMessage(result), "append-only") != NULL);
@@ -198,29 +199,29 @@ static void purging_forgets_what_is_older(void **state)
     turn("--on");
     upsert("old", "1", "created");
     /* Numbers and times disagree, as the server's clock may be set back. */
-    (void)site_query(&site, "INSERT INTO intake.incident_change (reference_id, changed_at, action, after) "
-                            "SELECT 'ancient', now() - CASE WHEN n BETWEEN 1000 AND 2999 THEN interval '1 "
-                            "year' ELSE interval '3 years' END, 'created', "
-                            "ROW ('n', NULL, NULL, now(), NULL, NULL, NULL)::intake.incident_state "
-                            "FROM generate_series(1, 4500) n ORDER BY n");
+    (void)stack_query(&stack, "INSERT INTO intake.incident_change (reference_id, changed_at, action, after) "
+                              "SELECT 'ancient', now() - CASE WHEN n BETWEEN 1000 AND 2999 THEN interval '1 "
+                              "year' ELSE interval '3 years' END, 'created', "
+                              "ROW ('n', NULL, NULL, now(), NULL, NULL, NULL)::intake.incident_state "
+                              "FROM generate_series(1, 4500) n ORDER BY n");
     upsert("new", "1", "created");
-    outcome = site_control(&site, NULL, "history", "--purge", "--before", "730d", NULL);
+    outcome = stack_control(&stack, NULL, "history", "--purge", "--before", "730d", NULL);
     assert_int_equal(outcome->status, 1); /* nobody is there to be asked */
     assert_non_null(strstr(outcome->err, "changes to be deleted: 2500"));
     assert_string_equal(count(), "4502");
-    outcome = site_control(&site, NULL, "history", "--purge", "--before", "730d", "--yes", NULL);
+    outcome = stack_control(&stack, NULL, "history", "--purge", "--before", "730d", "--yes", NULL);
     assert_int_equal(outcome->status, 0);
     assert_string_equal(outcome->out, "changes deleted: 2500\n");
     assert_string_equal(count(), "2002");
-    assert_string_equal(site_query(&site, "SELECT count(*) FROM intake.incident_change "
-                                          "WHERE changed_at < now() - interval '730 days'"),
+    assert_string_equal(stack_query(&stack, "SELECT count(*) FROM intake.incident_change "
+                                            "WHERE changed_at < now() - interval '730 days'"),
                         "0");
-    outcome = site_control(&site, NULL, "history", "--purge", "--before", "730d", "--yes", NULL);
+    outcome = stack_control(&stack, NULL, "history", "--purge", "--before", "730d", "--yes", NULL);
     assert_int_equal(outcome->status, 0);
     assert_non_null(strstr(outcome->err, "there is nothing to delete"));
-    assert_int_equal(site_control(&site, NULL, "history", "--purge", "--yes", NULL)->status, 2);
-    assert_int_equal(site_control(&site, NULL, "history", "--status", "--before", "1d", NULL)->status, 2);
-    assert_int_equal(site_control(&site, NULL, "history", "--purge", "--before", "soon", NULL)->status, 2);
+    assert_int_equal(stack_control(&stack, NULL, "history", "--purge", "--yes", NULL)->status, 2);
+    assert_int_equal(stack_control(&stack, NULL, "history", "--status", "--before", "1d", NULL)->status, 2);
+    assert_int_equal(stack_control(&stack, NULL, "history", "--purge", "--before", "soon", NULL)->status, 2);
     turn("--off");
 }
 
@@ -234,23 +235,24 @@ static void requests_go_on_while_it_is_purged(void **state)
     (void)state;
     turn("--on");
     upsert("held", "1", "created");
-    holder = site_hold(&site, "SELECT 1 FROM intake.incident_change WHERE reference_id = 'held' FOR UPDATE");
+    holder =
+        stack_hold(&stack, "SELECT 1 FROM intake.incident_change WHERE reference_id = 'held' FOR UPDATE");
     purger = fork();
     if (purger == 0) {
-        (void)setenv("DATABASE_URL", site.owner_url, 1);
-        (void)execl(site.control, site.control, "history", "--purge", "--before", "2100-01-01", "--yes",
+        (void)setenv("DATABASE_URL", stack.owner_url, 1);
+        (void)execl(stack.control, stack.control, "history", "--purge", "--before", "2100-01-01", "--yes",
                     (char *)NULL);
         _exit(127);
     }
-    site_await_lock_wait(&site);
+    stack_await_lock_wait(&stack);
     upsert("held", "2", "updated");
     upsert("other", "1", "created");
     assert_string_equal(count(), "3");
-    site_let_go(holder);
+    stack_let_go(holder);
     assert_int_equal(waitpid(purger, &(int){0}, 0), purger);
-    assert_string_equal(site_query(&site,
-                                   "SELECT count(*) FROM intake.incident_change WHERE (after).name = '1' "
-                                   "AND reference_id = 'held'"),
+    assert_string_equal(stack_query(&stack,
+                                    "SELECT count(*) FROM intake.incident_change WHERE (after).name = '1' "
+                                    "AND reference_id = 'held'"),
                         "0");
     assert_string_equal(count(), "2");
     turn("--off");
@@ -262,13 +264,13 @@ static void requests_go_on_while_it_is_purged(void **state)
 static atomic_int changes;
 
 /* Upserts and deletes a few incidents, as fast as it can, each time with something new. */
-static void work(struct crowd_member *member)
+static void work(struct load_client *client)
 {
-    int rounds = *(const int *)member->context;
+    int rounds = *(const int *)client->context;
 
-    for (int i = 0; i < rounds || (rounds == 0 && !crowd_is_stopping(member)); i++) {
+    for (int i = 0; i < rounds || (rounds == 0 && !load_is_stopping(client)); i++) {
         char body[300];
-        bool is_delete = (i + (int)member->number) % 7 == 6;
+        bool is_delete = (i + (int)client->number) % 7 == 6;
         struct call call = {.path = is_delete ? "incidents.delete" : "incidents.upsert", .body = body};
         struct answer answer;
 
@@ -276,8 +278,8 @@ static void work(struct crowd_member *member)
             body, sizeof body,
             "{\"reference_id\":\"r%d\",\"started_at\":\"2024-01-01\",\"name\":\"%zu-%d\",\"services\":[{"
             "\"identifier\":\"s%zu\"},{\"identifier\":\"t%d\"}],\"metadata\":{\"i\":%d}}",
-            i % 3, member->number, i, member->number, i, i);
-        if (!crowd_send(member, &call, 200, &answer)) {
+            i % 3, client->number, i, client->number, i, i);
+        if (!load_send(client, &call, 200, &answer)) {
             answer_free(&answer);
             return;
         }
@@ -291,24 +293,24 @@ static void work(struct crowd_member *member)
 static void check_chains(void)
 {
     assert_string_equal(
-        site_query(&site, "SELECT count(*) FROM (SELECT before, lag(after) OVER w AS left_behind, "
-                          "lag(change_id) OVER w AS previous FROM reporting.incident_history "
-                          "WINDOW w AS (PARTITION BY source_id ORDER BY change_id)) chain "
-                          "WHERE previous IS NOT NULL AND before::text IS DISTINCT FROM left_behind::text"),
+        stack_query(&stack, "SELECT count(*) FROM (SELECT before, lag(after) OVER w AS left_behind, "
+                            "lag(change_id) OVER w AS previous FROM reporting.incident_history "
+                            "WINDOW w AS (PARTITION BY source_id ORDER BY change_id)) chain "
+                            "WHERE previous IS NOT NULL AND before::text IS DISTINCT FROM left_behind::text"),
         "0");
     assert_string_equal(
-        site_query(&site, "SELECT count(*) FROM (SELECT DISTINCT ON (source_id) source_id, after "
-                          "FROM reporting.incident_history ORDER BY source_id, change_id DESC) newest "
-                          "FULL JOIN (SELECT i.reference_id AS source_id, "
-                          "reporting.incident_json(i.reference_id, ROW (i.name, i.priority, i.source_url, "
-                          "i.started_at, i.resolved_at, i.services, i.metadata)) AS stored "
-                          "FROM intake.incident i) i USING (source_id) "
-                          "WHERE after::text IS DISTINCT FROM stored::text"),
+        stack_query(&stack, "SELECT count(*) FROM (SELECT DISTINCT ON (source_id) source_id, after "
+                            "FROM reporting.incident_history ORDER BY source_id, change_id DESC) newest "
+                            "FULL JOIN (SELECT i.reference_id AS source_id, "
+                            "reporting.incident_json(i.reference_id, ROW (i.name, i.priority, i.source_url, "
+                            "i.started_at, i.resolved_at, i.services, i.metadata)) AS stored "
+                            "FROM intake.incident i) i USING (source_id) "
+                            "WHERE after::text IS DISTINCT FROM stored::text"),
         "0");
     assert_string_equal(
-        site_query(&site, "SELECT count(*) FROM (SELECT changed_at < lag(changed_at) OVER w AS back "
-                          "FROM intake.incident_change "
-                          "WINDOW w AS (PARTITION BY reference_id ORDER BY change_id)) t WHERE back"),
+        stack_query(&stack, "SELECT count(*) FROM (SELECT changed_at < lag(changed_at) OVER w AS back "
+                            "FROM intake.incident_change "
+                            "WINDOW w AS (PARTITION BY reference_id ORDER BY change_id)) t WHERE back"),
         "0");
 }
 
@@ -319,14 +321,14 @@ static void changes_that_race_leave_a_serial_order(void **state)
     (void)state;
     turn("--on");
     changes = 0;
-    crowd_run(&site, 8, work, &rounds);
+    load_run(&stack, 8, work, &rounds);
     check_chains();
     assert_int_equal(strtol(count(), NULL, 10), changes);
     assert_true(changes > 8 * 60);
     turn("--off");
 }
 
-/* Waits until the crowd has made some. */
+/* Waits until the load has made some. */
 static void await_changes(void)
 {
     int64_t give_up_ms = clock_now_ms() + 60000;
@@ -341,16 +343,16 @@ static void await_changes(void)
 static void it_can_be_turned_on_under_load(void **state)
 {
     int rounds = 0;
-    struct crowd *crowd;
+    struct load *load;
 
     (void)state;
     for (int i = 0; i < 5; i++) {
-        crowd = crowd_start(&site, 8, work, &rounds);
+        load = load_start(&stack, 8, work, &rounds);
         clock_sleep_ms(100);
         turn("--on");
         await_changes();
-        crowd_stop(crowd);
-        crowd_join(crowd);
+        load_stop(load);
+        load_join(load);
         check_chains();
         turn("--off");
         (void)empty(state);
@@ -360,16 +362,16 @@ static void it_can_be_turned_on_under_load(void **state)
 static int start(void **state)
 {
     (void)state;
-    site_start(&site, NULL);
+    stack_start(&stack, NULL);
     return 0;
 }
 
 static int finish(void **state)
 {
     (void)state;
-    crowd_abandon_all();
+    load_abandon_all();
     http_close();
-    site_stop(&site);
+    stack_stop(&stack);
     return 0;
 }
 

@@ -13,20 +13,20 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "harness/site.h"
+#include "harness/stack.h"
 
 enum { MANY = 20000 };
 
-static struct site site;
+static struct stack stack;
 
-/* The path of a file in the site's directory, in one of a few static buffers. */
+/* The path of a file in the stack's directory, in one of a few static buffers. */
 static const char *path_of(const char *name)
 {
-    static char paths[8][SITE_PATH_MAX];
+    static char paths[8][STACK_PATH_MAX];
     static size_t next;
     char *path = paths[next++ % 8];
 
-    (void)snprintf(path, SITE_PATH_MAX, "%s/%s", site.directory, name);
+    (void)snprintf(path, STACK_PATH_MAX, "%s/%s", stack.directory, name);
     return path;
 }
 
@@ -51,13 +51,13 @@ static void check_file(const char *path, const char *expected)
 
 static void forget_all(void)
 {
-    (void)site_query(&site, "TRUNCATE intake.incident");
+    (void)stack_query(&stack, "TRUNCATE intake.incident");
     (void)unlink(path_of("rejects"));
 }
 
 static void check_query(const char *sql, const char *expected)
 {
-    const char *got = site_query(&site, sql);
+    const char *got = stack_query(&stack, sql);
 
     if (strcmp(got, expected) != 0) {
         fail_msg("%s: %s, not %s", sql, got, expected);
@@ -101,13 +101,13 @@ static void every_format_of_our_own_is_known_by_how_it_begins(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         forget_all();
-        check_outcome_of(site_control(&site, texts[i], "import", "-", NULL), 0,
+        check_outcome_of(stack_control(&stack, texts[i], "import", "-", NULL), 0,
                          "read 2: 2 stored (2 created, 0 updated, 0 unchanged), 0 bad\n");
         check_query(EVERY_COLUMN, ITS_VALUES);
         check_query("SELECT count(*) FROM intake.incident WHERE reference_id = 'B' AND name IS NULL "
                     "AND resolved_at IS NULL AND metadata IS NULL",
                     "1");
-        check_outcome_of(site_control(&site, NULL, "import", write_file("again", texts[i]), NULL), 0,
+        check_outcome_of(stack_control(&stack, NULL, "import", write_file("again", texts[i]), NULL), 0,
                          "read 2: 2 stored (0 created, 0 updated, 2 unchanged), 0 bad\n");
     }
     check_query("SELECT count(*) FROM intake.api_token WHERE label LIKE '%import%'", "0");
@@ -118,8 +118,8 @@ static void odd_data_arrives_as_it_is(void **state)
     (void)state;
     forget_all();
     check_outcome_of(
-        site_control(
-            &site,
+        stack_control(
+            &stack,
             "reference_id,started_at,name,metadata.a.x,metadata.b,metadata.a.y,services\n"
             "\"r,1\",2024-01-01,\"two\nlines, \"\"quoted\"\" \xC3\xA9\xF0\x9F\x94\xA5\",1.10,,\"\",x|y;z\n",
             "import", "--separator", "|", "-", NULL),
@@ -129,10 +129,10 @@ static void odd_data_arrives_as_it_is(void **state)
     check_query("SELECT metadata::text FROM intake.incident", "{\"a\": {\"x\": \"1.10\", \"y\": \"\"}}");
     check_query("SELECT string_agg(identifier, ' ' ORDER BY position) FROM intake.incident_service", "x y;z");
     check_outcome_of(
-        site_control(&site,
-                     "{\"reference_id\":\"n\",\"started_at\":\"2024-01-01\",\"name\":\"]},[{\\\"\","
-                     "\"metadata\":{\"cost\":1.10,\"big\":18446744073709551616}}",
-                     "import", "--format", "json", "-", NULL),
+        stack_control(&stack,
+                      "{\"reference_id\":\"n\",\"started_at\":\"2024-01-01\",\"name\":\"]},[{\\\"\","
+                      "\"metadata\":{\"cost\":1.10,\"big\":18446744073709551616}}",
+                      "import", "--format", "json", "-", NULL),
         0, "1 created");
     check_query("SELECT metadata::text || name FROM intake.incident WHERE reference_id = 'n'",
                 "{\"big\": 18446744073709551616, \"cost\": 1.10}]},[{\"");
@@ -152,7 +152,7 @@ static void bad_lines_are_named_and_can_be_mended(void **state)
                       "reference_id,started_at,name\nr-1,2024-01-01,\"two\nlines\"\nr-2,2024-01-01,Good\n"
                       "r-3,yesterday,Bad\nr-4,2024-01-01\n,2024-01-01,None\nr-5,2024-01-01,\"a\"b\n"
                       "r-6,2024-01-01,\"Good\"\n");
-    outcome = site_control(&site, NULL, "import", "--rejects", rejects, file, NULL);
+    outcome = stack_control(&stack, NULL, "import", "--rejects", rejects, file, NULL);
     check_outcome_of(outcome, 1, "read 7: 3 stored (3 created, 0 updated, 0 unchanged), 4 bad\n");
     (void)snprintf(expected, sizeof expected,
                    "%s:5: invalid_timestamp: started_at must be an ISO-8601 timestamp such as "
@@ -165,15 +165,15 @@ static void bad_lines_are_named_and_can_be_mended(void **state)
     (void)snprintf(expected, sizeof expected, "reference_id,started_at,name\n%s", bad_csv);
     check_file(rejects, expected);
 
-    outcome = site_control(&site, NULL, "import", "--rejects", rejects, file, NULL);
+    outcome = stack_control(&stack, NULL, "import", "--rejects", rejects, file, NULL);
     assert_int_equal(outcome->status, 1); /* it may have been mended already */
     assert_non_null(strstr(outcome->err, "holds something already"));
-    outcome = site_control(&site, NULL, "import", "--rejects", file, file, NULL);
+    outcome = stack_control(&stack, NULL, "import", "--rejects", file, file, NULL);
     assert_non_null(strstr(outcome->err, "what is imported"));
 
     file = write_file("mended.csv", "reference_id,started_at,name\nr-3,2024-01-01,Bad\nr-4,2024-01-01,\n"
                                     "r-4b,2024-01-01,None\nr-5,2024-01-01,\"a\"\n");
-    check_outcome_of(site_control(&site, NULL, "import", "--rejects", path_of("none"), file, NULL), 0,
+    check_outcome_of(stack_control(&stack, NULL, "import", "--rejects", path_of("none"), file, NULL), 0,
                      "4 created, 0 updated, 0 unchanged), 0 bad\n");
     assert_int_not_equal(access(path_of("none"), F_OK), 0);
 }
@@ -203,7 +203,7 @@ static void every_format_rejects_what_it_can_read_again(void **state)
         char *rejected;
 
         forget_all();
-        outcome = site_control(&site, cases[i].text, "import", "--rejects", path_of("rejects"), "-", NULL);
+        outcome = stack_control(&stack, cases[i].text, "import", "--rejects", path_of("rejects"), "-", NULL);
         check_outcome_of(outcome, 1, "read 4: 1 stored (1 created, 0 updated, 0 unchanged), 3 bad\n");
         for (size_t j = 0; j < 3; j++) {
             if (strstr(outcome->err, cases[i].errors[j]) == NULL) {
@@ -212,14 +212,14 @@ static void every_format_rejects_what_it_can_read_again(void **state)
         }
         rejected = read_whole_file(path_of("rejects"));
         assert_string_equal(rejected, cases[i].rejects);
-        check_outcome_of(site_control(&site, rejected, "import", "-", NULL), 1, "read 3: 0 stored");
+        check_outcome_of(stack_control(&stack, rejected, "import", "-", NULL), 1, "read 3: 0 stored");
         free(rejected);
-        outcome = site_control(&site, cases[i].text, "import", "--skip", "1", "--rejects", path_of("rejects"),
-                               "-", NULL);
+        outcome = stack_control(&stack, cases[i].text, "import", "--skip", "1", "--rejects",
+                                path_of("rejects"), "-", NULL);
         check_outcome_of(outcome, 1,
                          "read 3: 0 stored (0 created, 0 updated, 0 unchanged), 3 bad; 1 skipped");
         rejected = read_whole_file(path_of("rejects"));
-        check_outcome_of(site_control(&site, rejected, "import", "-", NULL), 1, "read 6: 0 stored");
+        check_outcome_of(stack_control(&stack, rejected, "import", "-", NULL), 1, "read 6: 0 stored");
         free(rejected);
     }
 }
@@ -230,27 +230,27 @@ static void an_input_that_breaks_off_says_so(void **state)
 
     (void)state;
     forget_all();
-    outcome = site_control(&site, "[{\"reference_id\":\"a\",\"started_at\":\"2024-01-01\"},\n\n", "import",
-                           "-", NULL);
+    outcome = stack_control(&stack, "[{\"reference_id\":\"a\",\"started_at\":\"2024-01-01\"},\n\n", "import",
+                            "-", NULL);
     check_outcome_of(outcome, 1, "read 1: 1 stored");
     assert_non_null(strstr(outcome->out, "--skip 1\n"));
     assert_non_null(strstr(outcome->err, "standard input:3: the rest was not read: the array is not closed"));
     /* The record in which it breaks off is not done: there may be more of it. */
-    outcome = site_control(
-        &site, "[{\"reference_id\":\"a\",\"started_at\":\"2024-01-01\"},{\"reference_id\":\"b\",\"sta",
+    outcome = stack_control(
+        &stack, "[{\"reference_id\":\"a\",\"started_at\":\"2024-01-01\"},{\"reference_id\":\"b\",\"sta",
         "import", "-", NULL);
     check_outcome_of(outcome, 1, "read 2: 1 stored (0 created, 0 updated, 1 unchanged), 1 bad\n");
     assert_non_null(strstr(outcome->out, "--skip 1\n"));
-    outcome = site_control(
-        &site, "{\"reference_id\":\"a\",\"started_at\":\"2024-01-01\"}\n{\"reference_id\":\"b\",\"sta",
+    outcome = stack_control(
+        &stack, "{\"reference_id\":\"a\",\"started_at\":\"2024-01-01\"}\n{\"reference_id\":\"b\",\"sta",
         "import", "-", NULL);
     assert_non_null(strstr(outcome->out, "--skip 1\n"));
-    outcome = site_control(&site, "reference_id,started_at\na,2024-01-01\nb,\"2024-01-01\nc,2024-01-01\n",
-                           "import", "-", NULL);
+    outcome = stack_control(&stack, "reference_id,started_at\na,2024-01-01\nb,\"2024-01-01\nc,2024-01-01\n",
+                            "import", "-", NULL);
     check_outcome_of(outcome, 1, "read 2: 1 stored (0 created, 0 updated, 1 unchanged), 1 bad\n");
     assert_non_null(
         strstr(outcome->err, "standard input:3: invalid_arguments: the row has a quote that is not closed"));
-    check_outcome_of(site_control(&site, "", "import", "-", NULL), 0, "read 0: 0 stored");
+    check_outcome_of(stack_control(&stack, "", "import", "-", NULL), 0, "read 0: 0 stored");
 }
 
 /* A file of rejects begins with a bad line by its nature. */
@@ -259,10 +259,10 @@ static void a_bad_first_line_spoils_no_other(void **state)
     (void)state;
     forget_all();
     check_outcome_of(
-        site_control(&site,
-                     "{\"reference_id\":\"a\"\n{\"reference_id\":\"b\",\"started_at\":\"2024-01-01\"}\n"
-                     "{\"reference_id\":\"c\",\"started_at\":\"2024-01-01\"}\n",
-                     "import", "-", NULL),
+        stack_control(&stack,
+                      "{\"reference_id\":\"a\"\n{\"reference_id\":\"b\",\"started_at\":\"2024-01-01\"}\n"
+                      "{\"reference_id\":\"c\",\"started_at\":\"2024-01-01\"}\n",
+                      "import", "-", NULL),
         1, "read 3: 2 stored (2 created, 0 updated, 0 unchanged), 1 bad\n");
 }
 
@@ -270,8 +270,8 @@ static void a_mark_of_a_spreadsheets_is_passed_over(void **state)
 {
     (void)state;
     forget_all();
-    check_outcome_of(site_control(&site, "\xEF\xBB\xBFreference_id,started_at\na,2024-01-01\n", "import",
-                                  "--format", "csv", "-", NULL),
+    check_outcome_of(stack_control(&stack, "\xEF\xBB\xBFreference_id,started_at\na,2024-01-01\n", "import",
+                                   "--format", "csv", "-", NULL),
                      0, "read 1: 1 stored");
 }
 
@@ -279,12 +279,12 @@ static void what_dx_calls_deleted_stays_so(void **state)
 {
     (void)state;
     forget_all();
-    check_outcome_of(site_control(&site,
-                                  "id,source_id,started_at,deleted\n1,a,2024-01-01,True\n2,b,2024-01-01,YES\n"
-                                  "3,c,2024-01-01,False\n4,d,2024-01-01,perhaps\n",
-                                  "import", "--format", "dx", "-", NULL),
-                     1,
-                     "read 4: 1 stored (1 created, 0 updated, 0 unchanged), 1 bad, 2 left out (deleted)\n");
+    check_outcome_of(
+        stack_control(&stack,
+                      "id,source_id,started_at,deleted\n1,a,2024-01-01,True\n2,b,2024-01-01,YES\n"
+                      "3,c,2024-01-01,False\n4,d,2024-01-01,perhaps\n",
+                      "import", "--format", "dx", "-", NULL),
+        1, "read 4: 1 stored (1 created, 0 updated, 0 unchanged), 1 bad, 2 left out (deleted)\n");
 }
 
 static void a_record_over_16_mib_is_refused_and_the_next_is_not(void **state)
@@ -306,7 +306,7 @@ static void a_record_over_16_mib_is_refused_and_the_next_is_not(void **state)
         (void)fprintf(file, "\"}%s{\"reference_id\":\"b\",\"started_at\":\"2024-01-01\"}%s\n", ends[i][1],
                       i == 1 ? "]" : "");
         assert_int_equal(fclose(file), 0);
-        outcome = site_control(&site, NULL, "import", path, "--format", i == 0 ? "jsonl" : "json", NULL);
+        outcome = stack_control(&stack, NULL, "import", path, "--format", i == 0 ? "jsonl" : "json", NULL);
         check_outcome_of(outcome, 1, "read 2: 1 stored (1 created, 0 updated, 0 unchanged), 1 bad\n");
         assert_non_null(strstr(outcome->err, "large:1: request_too_large: the record is over 16 MiB"));
         (void)unlink(path);
@@ -315,7 +315,7 @@ static void a_record_over_16_mib_is_refused_and_the_next_is_not(void **state)
 
 static void a_dry_run_needs_no_database_and_stores_nothing(void **state)
 {
-    const char *const argv[] = {site.control, "import", "--dry-run", "-", NULL};
+    const char *const argv[] = {stack.control, "import", "--dry-run", "-", NULL};
     const char *const environment[] = {"DATABASE_URL=postgresql:///nowhere?host=/nowhere", NULL};
     static const char text[] = AS_JSON "\n{}\n";
 
@@ -323,7 +323,7 @@ static void a_dry_run_needs_no_database_and_stores_nothing(void **state)
     forget_all();
     check_outcome_of(process_run(argv, environment, text, strlen(text)), 1,
                      "read 2: 1 good, 1 bad; nothing was stored\n");
-    check_outcome_of(site_control(&site, AS_JSON, "import", "--dry-run", "-", NULL), 0,
+    check_outcome_of(stack_control(&stack, AS_JSON, "import", "--dry-run", "-", NULL), 0,
                      "read 1: 1 good, 0 bad");
     check_query("SELECT count(*) FROM intake.incident", "0");
 }
@@ -340,7 +340,7 @@ static void the_last_line_of_an_incident_counts(void **state)
                       i % 3, i);
     }
     assert_int_equal(fclose(file), 0);
-    check_outcome_of(site_control(&site, NULL, "import", path, NULL), 0,
+    check_outcome_of(stack_control(&stack, NULL, "import", path, NULL), 0,
                      "read 300: 300 stored (3 created, 297 updated, 0 unchanged), 0 bad\n");
     check_query("SELECT string_agg(name, ' ' ORDER BY reference_id) FROM intake.incident", "297 298 299");
 }
@@ -349,8 +349,8 @@ static void what_pagerduty_exports_is_read(void **state)
 {
     (void)state;
     forget_all();
-    check_outcome_of(site_control(&site, NULL, "import", "--format", "pagerduty",
-                                  "tests/cases/import/pagerduty.json", NULL),
+    check_outcome_of(stack_control(&stack, NULL, "import", "--format", "pagerduty",
+                                   "tests/cases/import/pagerduty.json", NULL),
                      0, "read 3: 3 stored (3 created");
     check_query("SELECT concat_ws('|', name, priority, source_url, extract(epoch FROM started_at), "
                 "extract(epoch FROM resolved_at), metadata::text) FROM intake.incident WHERE reference_id = "
@@ -367,7 +367,7 @@ static void what_pagerduty_exports_is_read(void **state)
                 "WHERE reference_id = 'PT4KHLM'",
                 "3600");
     forget_all();
-    check_outcome_of(site_control(&site, NULL, "import", "tests/cases/import/pagerduty.csv", NULL), 0,
+    check_outcome_of(stack_control(&stack, NULL, "import", "tests/cases/import/pagerduty.csv", NULL), 0,
                      "2 created");
     check_query(
         "SELECT string_agg(concat_ws('|', reference_id, i.name, priority, s.identifier, s.name, resolved_at "
@@ -380,9 +380,9 @@ static void what_opsgenie_exports_is_read(void **state)
 {
     (void)state;
     forget_all();
-    check_outcome_of(
-        site_control(&site, NULL, "import", "--format", "opsgenie", "tests/cases/import/opsgenie.json", NULL),
-        0, "read 3: 3 stored (3 created");
+    check_outcome_of(stack_control(&stack, NULL, "import", "--format", "opsgenie",
+                                   "tests/cases/import/opsgenie.json", NULL),
+                     0, "read 3: 3 stored (3 created");
     check_query(
         "SELECT concat_ws('|', name, priority, source_url, resolved_at - started_at, metadata::text) "
         "FROM intake.incident WHERE reference_id = '70413a06-38d6-4c85-92b8-5ebc900d42e2'",
@@ -395,15 +395,16 @@ static void what_opsgenie_exports_is_read(void **state)
         "reference_id) FROM intake.incident WHERE reference_id LIKE 'og%'",
         "og-201:00:00 og-3-");
     check_outcome_of(
-        site_control(&site,
-                     "{\"id\":\"og-4\",\"createdAt\":\"2024-01-01\",\"impactedServices\":7}\n"
-                     "{\"id\":\"og-5\",\"createdAt\":\"2024-01-01\",\"extraProperties\":\"not an object\"}\n",
-                     "import", "--format", "opsgenie", "--rejects", path_of("rejects"), "-", NULL),
+        stack_control(
+            &stack,
+            "{\"id\":\"og-4\",\"createdAt\":\"2024-01-01\",\"impactedServices\":7}\n"
+            "{\"id\":\"og-5\",\"createdAt\":\"2024-01-01\",\"extraProperties\":\"not an object\"}\n",
+            "import", "--format", "opsgenie", "--rejects", path_of("rejects"), "-", NULL),
         1, "1 bad");
     check_query("SELECT metadata->>'extraProperties' FROM intake.incident WHERE reference_id = 'og-5'",
                 "not an object");
     forget_all();
-    check_outcome_of(site_control(&site, NULL, "import", "tests/cases/import/opsgenie.csv", NULL), 0,
+    check_outcome_of(stack_control(&stack, NULL, "import", "tests/cases/import/opsgenie.csv", NULL), 0,
                      "2 created");
     check_query(
         "SELECT string_agg(concat_ws('|', reference_id, i.name, priority, s.identifier, resolved_at - "
@@ -418,9 +419,9 @@ static void what_dx_exports_is_read(void **state)
 
     (void)state;
     forget_all();
-    outcome =
-        site_control(&site, NULL, "import", "--services", "tests/cases/import/dx_services.csv", "--metadata",
-                     "tests/cases/import/dx_metadata.csv", "tests/cases/import/dx_incidents.csv", NULL);
+    outcome = stack_control(&stack, NULL, "import", "--services", "tests/cases/import/dx_services.csv",
+                            "--metadata", "tests/cases/import/dx_metadata.csv",
+                            "tests/cases/import/dx_incidents.csv", NULL);
     check_outcome_of(outcome, 0,
                      "read 3: 2 stored (2 created, 0 updated, 0 unchanged), 0 bad, 1 left out (deleted)\n");
     assert_non_null(
@@ -435,11 +436,11 @@ static void what_dx_exports_is_read(void **state)
                 "DX-1|checkout|Checkout DX-1|payments|Payments DX-2|search");
     check_query("SELECT metadata::text FROM intake.incident WHERE reference_id = 'DX-2'",
                 "{\"empty\": null}");
-    outcome =
-        site_control(&site, AS_JSON, "import", "--services", "tests/cases/import/dx_services.csv", "-", NULL);
+    outcome = stack_control(&stack, AS_JSON, "import", "--services", "tests/cases/import/dx_services.csv",
+                            "-", NULL);
     assert_int_equal(outcome->status, 1);
-    outcome = site_control(&site, NULL, "import", "--services", "tests/cases/import/dx_metadata.csv",
-                           "tests/cases/import/dx_incidents.csv", NULL);
+    outcome = stack_control(&stack, NULL, "import", "--services", "tests/cases/import/dx_metadata.csv",
+                            "tests/cases/import/dx_incidents.csv", NULL);
     assert_int_equal(outcome->status, 1);
     assert_non_null(strstr(outcome->err, "not DX's table incident_services"));
 }
@@ -465,8 +466,8 @@ static void wrong_arguments_are_refused_by_name(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const char *const *a = cases[i].arguments;
-        const struct outcome *outcome = site_control(&site, "", "import", a[0], a[0] == NULL ? NULL : a[1],
-                                                     a[0] == NULL || a[1] == NULL ? NULL : a[2], NULL);
+        const struct outcome *outcome = stack_control(&stack, "", "import", a[0], a[0] == NULL ? NULL : a[1],
+                                                      a[0] == NULL || a[1] == NULL ? NULL : a[2], NULL);
 
         if (outcome->status != cases[i].status || strstr(outcome->err, cases[i].names) == NULL) {
             fail_msg("case %zu: status %d, error %s", i, outcome->status, outcome->err);
@@ -491,15 +492,16 @@ static void a_header_must_make_sense(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        outcome = site_control(&site, cases[i].text, "import", "--format", "csv", "-", NULL);
+        outcome = stack_control(&stack, cases[i].text, "import", "--format", "csv", "-", NULL);
         if (outcome->status != 1 || strstr(outcome->err, cases[i].error) == NULL) {
             fail_msg("case %zu: status %d, error %s", i, outcome->status, outcome->err);
         }
     }
-    outcome = site_control(&site, "reference_id,started_at,severity\n", "import", "-", NULL);
+    outcome = stack_control(&stack, "reference_id,started_at,severity\n", "import", "-", NULL);
     assert_int_equal(outcome->status, 0);
     assert_non_null(strstr(outcome->err, "left out: \"severity\""));
-    outcome = site_control(&site, "reference_id,started_at,a\x1b[2J\xc2\x9b\xc3\xa9\n", "import", "-", NULL);
+    outcome =
+        stack_control(&stack, "reference_id,started_at,a\x1b[2J\xc2\x9b\xc3\xa9\n", "import", "-", NULL);
     assert_int_equal(outcome->status, 0);
     assert_non_null(strstr(outcome->err, "left out: \"a?[2J?\xc3\xa9\""));
 }
@@ -525,20 +527,20 @@ static const char *write_many(void)
  * stored. */
 static pid_t start_many(const char *path, const char *log, const char *deadline, PGconn **holder)
 {
-    char url[SITE_PATH_MAX + 16], hold[128];
-    const char *const argv[] = {site.control, "import", path, NULL};
+    char url[STACK_PATH_MAX + 16], hold[128];
+    const char *const argv[] = {stack.control, "import", path, NULL};
     const char *const environment[] = {url, deadline, NULL};
     pid_t pid;
 
     (void)unlink(log);
-    (void)snprintf(url, sizeof url, "DATABASE_URL=%s", site.owner_url);
+    (void)snprintf(url, sizeof url, "DATABASE_URL=%s", stack.owner_url);
     (void)snprintf(hold, sizeof hold,
                    "INSERT INTO intake.incident (reference_id, started_at, created_at, updated_at) "
                    "VALUES ('many-%d', now(), now(), now())",
                    MANY / 2);
-    *holder = site_hold(&site, hold);
+    *holder = stack_hold(&stack, hold);
     pid = process_start(argv, environment, log);
-    for (int i = 0; atoi(site_query(&site, "SELECT count(*) FROM intake.incident")) < MANY / 2; i++) {
+    for (int i = 0; atoi(stack_query(&stack, "SELECT count(*) FROM intake.incident")) < MANY / 2; i++) {
         assert_true(i < 600);
         clock_sleep_ms(100);
     }
@@ -555,10 +557,10 @@ static void an_interrupted_import_says_how_to_go_on(void **state)
     (void)state;
     forget_all();
     path = write_many();
-    pid = start_many(path, log, "INCIDENTS_DEADLINE_MS=60000", &holder);
+    pid = start_many(path, log, "INCIDENTS_REQUEST_TIMEOUT_MS=60000", &holder);
     assert_int_equal(kill(pid, SIGINT), 0);
     clock_sleep_ms(1000);
-    site_let_go(holder);
+    stack_let_go(holder);
     assert_int_equal(process_wait(pid, 60000), 1);
     text = read_whole_file(log);
     skip = strstr(text, "--skip ");
@@ -567,12 +569,12 @@ static void an_interrupted_import_says_how_to_go_on(void **state)
     }
     (void)snprintf(number, sizeof number, "%.*s", (int)strcspn(skip + 7, "\n"), skip + 7);
     assert_true(atoi(number) > MANY / 2 && atoi(number) < MANY);
-    assert_string_equal(site_query(&site, "SELECT count(*) FROM intake.incident"), number);
+    assert_string_equal(stack_query(&stack, "SELECT count(*) FROM intake.incident"), number);
     check_query("SELECT count(*) FROM intake.api_token WHERE label LIKE '%import%'", "0");
     (void)snprintf(expected, sizeof expected,
                    "read %d: %d stored (%d created, 0 updated, 0 unchanged), 0 bad; %s skipped",
                    MANY - atoi(number), MANY - atoi(number), MANY - atoi(number), number);
-    check_outcome_of(site_control(&site, NULL, "import", "--skip", number, path, NULL), 0, expected);
+    check_outcome_of(stack_control(&stack, NULL, "import", "--skip", number, path, NULL), 0, expected);
     free(text);
 }
 
@@ -586,11 +588,11 @@ static void a_database_that_goes_away_is_waited_for(void **state)
     (void)state;
     forget_all();
     path = write_many();
-    pid = start_many(path, log, "INCIDENTS_DEADLINE_MS=1000", &holder);
-    site_stop_postgres(&site, SIGINT);
+    pid = start_many(path, log, "INCIDENTS_REQUEST_TIMEOUT_MS=1000", &holder);
+    stack_stop_postgres(&stack, SIGINT);
     PQfinish(holder);
     free(await_in_file(log, "trying again")); /* what was under way is past its deadline */
-    site_start_postgres(&site, "-c fsync=off");
+    stack_start_postgres(&stack, "-c fsync=off");
     assert_int_equal(process_wait(pid, 120000), 0);
     text = read_whole_file(log);
     (void)snprintf(expected, sizeof expected, "read %d: %d stored", MANY, MANY);
@@ -606,10 +608,10 @@ static void a_database_that_goes_away_is_waited_for(void **state)
 
 static void what_is_sent_again_keeps_its_order(void **state)
 {
-    char url[SITE_PATH_MAX + 16];
+    char url[STACK_PATH_MAX + 16];
     const char *path = path_of("order"), *log = path_of("import.log");
-    const char *const argv[] = {site.control, "import", path, NULL};
-    const char *const environment[] = {url, "INCIDENTS_DEADLINE_MS=1000", NULL};
+    const char *const argv[] = {stack.control, "import", path, NULL};
+    const char *const environment[] = {url, "INCIDENTS_REQUEST_TIMEOUT_MS=1000", NULL};
     FILE *file = fopen(path, "we");
     PGconn *holder;
     char *text;
@@ -623,13 +625,13 @@ static void what_is_sent_again_keeps_its_order(void **state)
                       i % 500, i);
     }
     assert_int_equal(fclose(file), 0);
-    (void)snprintf(url, sizeof url, "DATABASE_URL=%s", site.owner_url);
+    (void)snprintf(url, sizeof url, "DATABASE_URL=%s", stack.owner_url);
     holder =
-        site_hold(&site, "INSERT INTO intake.incident (reference_id, started_at, created_at, updated_at) "
-                         "VALUES ('7', now(), now(), now())");
+        stack_hold(&stack, "INSERT INTO intake.incident (reference_id, started_at, created_at, updated_at) "
+                           "VALUES ('7', now(), now(), now())");
     pid = process_start(argv, environment, log);
     free(await_in_file(log, "trying again"));
-    site_let_go(holder);
+    stack_let_go(holder);
     assert_int_equal(process_wait(pid, 60000), 0);
     text = read_whole_file(log);
     if (strstr(text, "trying again") == NULL || strstr(text, "read 1000: 1000 stored") == NULL) {
@@ -649,10 +651,10 @@ static void a_token_that_is_ended_ends_the_import(void **state)
     (void)state;
     forget_all();
     path = write_many();
-    pid = start_many(path, log, "INCIDENTS_DEADLINE_MS=60000", &holder);
-    (void)site_query(&site,
-                     "UPDATE intake.api_token SET revoked_at = now() WHERE label = 'incidentctl import'");
-    site_let_go(holder);
+    pid = start_many(path, log, "INCIDENTS_REQUEST_TIMEOUT_MS=60000", &holder);
+    (void)stack_query(&stack,
+                      "UPDATE intake.api_token SET revoked_at = now() WHERE label = 'incidentctl import'");
+    stack_let_go(holder);
     assert_int_equal(process_wait(pid, 60000), 1);
     text = read_whole_file(log);
     if (strstr(text, "not finished") == NULL || strstr(text, "--skip ") == NULL ||
@@ -660,7 +662,7 @@ static void a_token_that_is_ended_ends_the_import(void **state)
         fail_msg("%s", text);
     }
     free(text);
-    check_outcome_of(site_control(&site, NULL, "import", path, NULL), 0, "0 bad\n");
+    check_outcome_of(stack_control(&stack, NULL, "import", path, NULL), 0, "0 bad\n");
 }
 
 static void an_older_schema_is_refused(void **state)
@@ -668,26 +670,26 @@ static void an_older_schema_is_refused(void **state)
     const struct outcome *outcome;
 
     (void)state;
-    (void)site_query(&site,
-                     "UPDATE intake.migration SET version = -version WHERE version = (SELECT max(version) "
-                     "FROM intake.migration)");
-    outcome = site_control(&site, AS_JSON, "import", "-", NULL);
+    (void)stack_query(&stack,
+                      "UPDATE intake.migration SET version = -version WHERE version = (SELECT max(version) "
+                      "FROM intake.migration)");
+    outcome = stack_control(&stack, AS_JSON, "import", "-", NULL);
     assert_int_equal(outcome->status, 1);
     assert_non_null(strstr(outcome->err, "incidentctl migrate"));
-    (void)site_query(&site, "UPDATE intake.migration SET version = -version WHERE version < 0");
+    (void)stack_query(&stack, "UPDATE intake.migration SET version = -version WHERE version < 0");
 }
 
 static int start(void **state)
 {
     (void)state;
-    site_start_empty(&site);
-    return site_control(&site, NULL, "migrate", NULL)->status;
+    stack_start_empty(&stack);
+    return stack_control(&stack, NULL, "migrate", NULL)->status;
 }
 
 static int finish(void **state)
 {
     (void)state;
-    site_stop(&site);
+    stack_stop(&stack);
     return 0;
 }
 

@@ -14,7 +14,7 @@
 
 #include "harness/http.h"
 
-static struct site site;
+static struct stack stack;
 
 /* ---- the lines ---- */
 
@@ -72,7 +72,7 @@ static void send_upsert(const char *id, const char *body, int status)
     struct answer answer;
 
     (void)snprintf(header, sizeof header, "X-Request-Id: %s", id);
-    http_through_nginx(&site, &call, &answer);
+    http_through_nginx(&stack, &call, &answer);
     if (answer.status != status) {
         fail_msg("%s: status should be %d, is %d: %s", id, status, answer.status, answer.body);
     }
@@ -83,15 +83,15 @@ static void send_upsert(const char *id, const char *body, int status)
  * database does not take, which the store warns of. */
 static void send_three(const char *id)
 {
-    (void)site_query(&site, "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS "
-                            "$$BEGIN RAISE SQLSTATE '22000' USING MESSAGE = 'of no use'; END$$");
-    (void)site_query(&site, "CREATE TRIGGER refuse BEFORE INSERT ON intake.incident FOR EACH ROW "
-                            "WHEN (NEW.reference_id = 'bad') EXECUTE FUNCTION public.refuse()");
+    (void)stack_query(&stack, "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS "
+                              "$$BEGIN RAISE SQLSTATE '22000' USING MESSAGE = 'of no use'; END$$");
+    (void)stack_query(&stack, "CREATE TRIGGER refuse BEFORE INSERT ON intake.incident FOR EACH ROW "
+                              "WHEN (NEW.reference_id = 'bad') EXECUTE FUNCTION public.refuse()");
     send_upsert(id, "{\"reference_id\":\"good\",\"started_at\":\"2024-01-01\"}", 200);
     send_upsert(id, "{\"reference_id\":\"good\",\"started_at\":\"soon\"}", 422);
     send_upsert(id, "{\"reference_id\":\"bad\",\"started_at\":\"2024-01-01\"}", 500);
-    (void)site_query(&site, "DROP TRIGGER refuse ON intake.incident");
-    (void)site_query(&site, "DROP FUNCTION public.refuse()");
+    (void)stack_query(&stack, "DROP TRIGGER refuse ON intake.incident");
+    (void)stack_query(&stack, "DROP FUNCTION public.refuse()");
 }
 
 static void check_line(const char *log, const char *text, int priority, bool timed)
@@ -113,13 +113,13 @@ static void check_format(const char *format)
     char *log;
 
     (void)snprintf(format_setting, sizeof format_setting, "INCIDENTS_LOG_FORMAT=%s", format);
-    site_stop_worker(&site);
-    name_stream(site.worker_log, stream);
-    site_start_worker(&site, settings);
+    stack_stop_worker(&stack);
+    name_stream(stack.worker_log, stream);
+    stack_start_worker(&stack, settings);
     send_three(format);
-    site_stop_worker(&site);
-    site_start_worker(&site, NULL);
-    log = read_whole_file(site.worker_log);
+    stack_stop_worker(&stack);
+    stack_start_worker(&stack, NULL);
+    log = read_whole_file(stack.worker_log);
     check_line(log, is_json ? "\"outcome\":\"created\"" : "outcome=created", 6, false);
     check_line(log, is_json ? "\"outcome\":\"invalid_timestamp\"" : "outcome=invalid_timestamp", 6, false);
     check_line(log, is_json ? "\"outcome\":\"internal_error\"" : "outcome=internal_error", 3, false);
@@ -131,8 +131,8 @@ static void check_format(const char *format)
     check_line(log, is_json ? "{\"level\":\"info\",\"message\":\"serving FastCGI" : "<6>serving FastCGI", 6,
                false);
     free(log);
-    assert_int_equal(truncate(site.worker_log, 0), 0);
-    (void)site_query(&site, "TRUNCATE intake.incident");
+    assert_int_equal(truncate(stack.worker_log, 0), 0);
+    (void)stack_query(&stack, "TRUNCATE intake.incident");
 }
 
 static void each_line_has_its_priority_in_the_journal(void **state)
@@ -152,7 +152,7 @@ static void what_is_not_the_journals_has_no_priority(void **state)
     for (size_t i = 0; i < sizeof streams / sizeof streams[0]; i++) {
         const char *const environment[] = {streams[i], NULL};
         struct answer answer;
-        const struct outcome *outcome = http_run_cgi(&site, &call, environment, &answer);
+        const struct outcome *outcome = http_run_cgi(&stack, &call, environment, &answer);
 
         assert_int_equal(answer.status, 200);
         answer_free(&answer);
@@ -166,8 +166,8 @@ static char *run_in_journal(const char *setting)
 {
     static const char script[] =
         "exec 2>\"$1\" && JOURNAL_STREAM=$(stat -c %d:%i \"$1\") && export JOURNAL_STREAM && exec \"$2\"";
-    char path[SITE_PATH_MAX];
-    const char *const argv[] = {"/bin/sh", "-c", script, "sh", path, site.program, NULL};
+    char path[STACK_PATH_MAX];
+    const char *const argv[] = {"/bin/sh", "-c", script, "sh", path, stack.program, NULL};
     const char *const environment[] = {"GATEWAY_INTERFACE=CGI/1.1",
                                        "REQUEST_METHOD=GET",
                                        "PATH_INFO=/healthz",
@@ -175,7 +175,7 @@ static char *run_in_journal(const char *setting)
                                        setting,
                                        NULL};
 
-    (void)snprintf(path, sizeof path, "%s/journal", site.directory);
+    (void)snprintf(path, sizeof path, "%s/journal", stack.directory);
     (void)process_run_bare(argv, environment, NULL, 0);
     return read_whole_file(path);
 }
@@ -191,11 +191,11 @@ static void a_wrong_setting_is_an_error_in_the_journal(void **state)
 
 static void a_file_has_times_and_no_priorities_whatever_standard_error_is(void **state)
 {
-    char setting[SITE_PATH_MAX], path[SITE_PATH_MAX], *log, *journal;
+    char setting[STACK_PATH_MAX], path[STACK_PATH_MAX], *log, *journal;
 
     (void)state;
-    (void)snprintf(path, sizeof path, "%s/file.log", site.directory);
-    (void)snprintf(setting, sizeof setting, "INCIDENTS_LOG=%s/file.log", site.directory);
+    (void)snprintf(path, sizeof path, "%s/file.log", stack.directory);
+    (void)snprintf(setting, sizeof setting, "INCIDENTS_LOG=%s/file.log", stack.directory);
     journal = run_in_journal(setting);
     log = read_whole_file(path);
     assert_string_equal(journal, "");
@@ -208,25 +208,25 @@ static void a_file_has_times_and_no_priorities_whatever_standard_error_is(void *
 static void what_libpq_prints_is_a_line_of_the_log(void **state)
 {
     static const char printed[] = " warning WARNING: password file ";
-    char passwords[SITE_PATH_MAX + 16], setting[SITE_PATH_MAX + 16], path[SITE_PATH_MAX];
+    char passwords[STACK_PATH_MAX + 16], setting[STACK_PATH_MAX + 16], path[STACK_PATH_MAX];
     const char *const settings[] = {setting, passwords, NULL};
     FILE *file;
 
     (void)state;
-    (void)snprintf(path, sizeof path, "%s/passwords", site.directory);
+    (void)snprintf(path, sizeof path, "%s/passwords", stack.directory);
     (void)snprintf(passwords, sizeof passwords, "PGPASSFILE=%s", path);
     file = fopen(path, "we");
     assert_non_null(file);
     assert_int_equal(fchmod(fileno(file), 0644), 0);
     assert_int_equal(fclose(file), 0);
-    (void)snprintf(path, sizeof path, "%s/printed.log", site.directory);
+    (void)snprintf(path, sizeof path, "%s/printed.log", stack.directory);
     (void)snprintf(setting, sizeof setting, "INCIDENTS_LOG=%s", path);
-    site_stop_worker(&site);
-    site_start_worker(&site, settings);
+    stack_stop_worker(&stack);
+    stack_start_worker(&stack, settings);
     send_upsert("printed", "{\"reference_id\":\"printed\",\"started_at\":\"2024-01-01\"}", 200);
     free(await_in_file(path, printed));
-    site_stop_worker(&site);
-    site_start_worker(&site, NULL);
+    stack_stop_worker(&stack);
+    stack_start_worker(&stack, NULL);
 }
 
 /* ---- a request's line ---- */
@@ -243,7 +243,7 @@ static struct json_object *line_of(const struct call *call, const char *client, 
     char *text;
 
     (void)snprintf(address, sizeof address, "REMOTE_ADDR=%s", client);
-    outcome = http_run_cgi(&site, call, environment, &answer);
+    outcome = http_run_cgi(&stack, call, environment, &answer);
     if (answer.status != status) {
         fail_msg("%s: status should be %d, is %d: %s", call->path, status, answer.status, answer.body);
     }
@@ -352,7 +352,7 @@ static void the_client_is_known_behind_nginx_too(void **state)
 
     (void)state;
     send_upsert("behind", "{", 422);
-    log = await_in_file(site.worker_log, "request_id=\"behind\"");
+    log = await_in_file(stack.worker_log, "request_id=\"behind\"");
     check_line(log, "request_id=\"behind\" method=incidents.upsert status=422 outcome=invalid_json", 0, true);
     check_line(log, "client=\"unix:\"", 0, true);
     free(log);
@@ -361,7 +361,7 @@ static void the_client_is_known_behind_nginx_too(void **state)
 static int start(void **state)
 {
     (void)state;
-    site_start(&site, NULL);
+    stack_start(&stack, NULL);
     return 0;
 }
 
@@ -369,7 +369,7 @@ static int finish(void **state)
 {
     (void)state;
     http_close();
-    site_stop(&site);
+    stack_stop(&stack);
     return 0;
 }
 

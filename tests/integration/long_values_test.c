@@ -14,13 +14,13 @@
 
 enum { BODY_LIMIT = 1024 * 1024 };
 
-static struct site site;
+static struct stack stack;
 
 static int start(void **state)
 {
     (void)state;
-    site_start(&site, NULL);
-    (void)site_control(&site, NULL, "history", "--on", NULL);
+    stack_start(&stack, NULL);
+    (void)stack_control(&stack, NULL, "history", "--on", NULL);
     return 0;
 }
 
@@ -28,7 +28,7 @@ static int finish(void **state)
 {
     (void)state;
     http_close();
-    site_stop(&site);
+    stack_stop(&stack);
     return 0;
 }
 
@@ -67,12 +67,12 @@ static void check_place(http_transport *transport, size_t place, size_t len)
     assert_non_null(body);
     (void)snprintf(body, BODY_LIMIT + 1, "{\"reference_id\":\"long\",\"started_at\":\"2024-01-01\",%s%s%s}",
                    places[place].before, text, places[place].behind);
-    transport(&site, &call, &answer);
-    if (answer.status != 200 || strcmp(site_query(&site, places[place].stored), text) != 0) {
+    transport(&stack, &call, &answer);
+    if (answer.status != 200 || strcmp(stack_query(&stack, places[place].stored), text) != 0) {
         fail_msg("%zu bytes in %s: %d %s", len, places[place].before, answer.status, answer.body);
     }
     answer_free(&answer);
-    (void)site_query(&site, "DELETE FROM intake.incident");
+    (void)stack_query(&stack, "DELETE FROM intake.incident");
     free(text);
     free(body);
 }
@@ -113,14 +113,15 @@ static void the_longest_keys_fit_every_index(void **state)
         used += (size_t)snprintf(body + used, BODY_LIMIT - used, "%s", character);
     }
     (void)snprintf(body + used, BODY_LIMIT - used, "\"}]}");
-    http_through_nginx(&site, &call, &answer);
+    http_through_nginx(&stack, &call, &answer);
     if (answer.status != 200) {
         fail_msg("%d %s", answer.status, answer.body);
     }
     answer_free(&answer);
-    assert_string_equal(site_query(&site, "SELECT length(service) FROM reporting.incident_services"), "1000");
-    (void)site_query(&site, "SELECT reporting.refresh_snapshots()");
-    assert_string_equal(site_query(&site, "SELECT count(*) FROM reporting.services_snapshot"), "1");
+    assert_string_equal(stack_query(&stack, "SELECT length(service) FROM reporting.incident_services"),
+                        "1000");
+    (void)stack_query(&stack, "SELECT reporting.refresh_snapshots()");
+    assert_string_equal(stack_query(&stack, "SELECT count(*) FROM reporting.services_snapshot"), "1");
     free(id);
     free(service);
     free(body);

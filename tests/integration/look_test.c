@@ -15,7 +15,7 @@
 #include "base/clock.h"
 #include "harness/http.h"
 
-static struct site site;
+static struct stack stack;
 
 /* Sends an upsert with that token, NULL for the good one; it must be taken. */
 static void upsert_as(const char *token, const char *body)
@@ -28,7 +28,7 @@ static void upsert_as(const char *token, const char *body)
     if (token != NULL) {
         (void)snprintf(authorization, sizeof authorization, "Bearer %s", token);
     }
-    http_through_nginx(&site, &call, &answer);
+    http_through_nginx(&stack, &call, &answer);
     if (answer.status != 200) {
         fail_msg("%s: %d %s", body, answer.status, answer.body);
     }
@@ -55,7 +55,8 @@ static void store_three(void)
 static const char *listed(const char *one, const char *two, const char *three, const char *four)
 {
     static char ids[256];
-    const struct outcome *outcome = site_control(&site, NULL, "list", "--json", one, two, three, four, NULL);
+    const struct outcome *outcome =
+        stack_control(&stack, NULL, "list", "--json", one, two, three, four, NULL);
     struct json_object *rows = json_tokener_parse(outcome->out), *id;
 
     if (outcome->status != 0 || !json_object_is_type(rows, json_type_array)) {
@@ -113,8 +114,8 @@ static void a_duration_is_that_long_ago(void **state)
 
     (void)state;
     (void)snprintf(body, sizeof body, "{\"reference_id\":\"recent\",\"started_at\":\"%s\"}",
-                   site_query(&site, "SELECT to_char(now() AT TIME ZONE 'UTC' - interval '3 hours', "
-                                     "'YYYY-MM-DD HH24:MI:SS')"));
+                   stack_query(&stack, "SELECT to_char(now() AT TIME ZONE 'UTC' - interval '3 hours', "
+                                       "'YYYY-MM-DD HH24:MI:SS')"));
     upsert(body);
     assert_string_equal(listed("--since", "4h", NULL, NULL), "recent");
     assert_string_equal(listed("--since", "2h", NULL, NULL), "");
@@ -131,13 +132,13 @@ static void the_table_says_where_it_ends_and_cuts_what_is_long(void **state)
     (void)snprintf(body, sizeof body,
                    "{\"reference_id\":\"a\",\"started_at\":\"2024-01-01\",\"name\":\"%0200d\"}", 7);
     upsert(body);
-    outcome = site_control(&site, NULL, "list", NULL);
+    outcome = stack_control(&stack, NULL, "list", NULL);
     assert_int_equal(outcome->status, 0);
     assert_string_equal(outcome->err, "");
     assert_non_null(strstr(outcome->out, "login, search"));
     assert_non_null(strstr(outcome->out, "2024-03-01T12:00:00.250000Z"));
     assert_non_null(strstr(outcome->out, "0000…\n"));
-    outcome = site_control(&site, NULL, "list", "--limit", "1", NULL);
+    outcome = stack_control(&stack, NULL, "list", "--limit", "1", NULL);
     assert_null(strstr(outcome->out, "2024-02-01"));
     assert_non_null(strstr(outcome->err, "--limit"));
 }
@@ -158,10 +159,10 @@ static void nothing_stored_commands_the_terminal(void **state)
                                               {"delete", "e\x1b[2J", NULL}};
 
     (void)state;
-    assert_int_equal(site_control(&site, NULL, "history", "--on", NULL)->status, 0);
+    assert_int_equal(stack_control(&stack, NULL, "history", "--on", NULL)->status, 0);
     upsert(body);
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
-        const struct outcome *outcome = site_control(&site, NULL, commands[i][0], commands[i][1], NULL);
+        const struct outcome *outcome = stack_control(&stack, NULL, commands[i][0], commands[i][1], NULL);
 
         assert_int_equal(outcome->status, 0);
         assert_true(outcome->out_len > 0);
@@ -170,7 +171,7 @@ static void nothing_stored_commands_the_terminal(void **state)
             fail_msg("%s lets control characters through", commands[i][0]);
         }
     }
-    assert_int_equal(site_control(&site, NULL, "history", "--off", NULL)->status, 0);
+    assert_int_equal(stack_control(&stack, NULL, "history", "--off", NULL)->status, 0);
 }
 
 static void show_has_everything(void **state)
@@ -192,21 +193,21 @@ static void show_has_everything(void **state)
            "\"identifier\":"
            "\"z\",\"name\":\"Z\"},{\"identifier\":\"y\"}],\"metadata\":{\"n\":1.10,\"big\":"
            "18446744073709551616}}");
-    outcome = site_control(&site, NULL, "show", "one", NULL);
+    outcome = stack_control(&stack, NULL, "show", "one", NULL);
     assert_int_equal(outcome->status, 0);
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
         if (strstr(outcome->out, parts[i]) == NULL) {
             fail_msg("show lacks %s:\n%s", parts[i], outcome->out);
         }
     }
-    outcome = site_control(&site, NULL, "show", "one", "--json", NULL);
+    outcome = stack_control(&stack, NULL, "show", "one", "--json", NULL);
     assert_non_null(strstr(outcome->out, "18446744073709551616"));
     assert_non_null(strstr(outcome->out, "1.10"));
     assert_non_null(strstr(outcome->out, "\"updated_by\":\"good\""));
     one = json_tokener_parse(outcome->out);
     assert_true(json_object_is_type(one, json_type_object));
     json_object_put(one);
-    outcome = site_control(&site, NULL, "show", "nobody", NULL);
+    outcome = stack_control(&stack, NULL, "show", "nobody", NULL);
     assert_int_equal(outcome->status, 1);
     assert_string_equal(outcome->out, "");
     assert_non_null(strstr(outcome->err, "no such incident"));
@@ -214,8 +215,8 @@ static void show_has_everything(void **state)
 
 static const char *writer_of(const char *id)
 {
-    return site_query_for(
-        &site, "SELECT coalesce(updated_by, '-') FROM intake.incident WHERE reference_id = $1", id);
+    return stack_query_for(
+        &stack, "SELECT coalesce(updated_by, '-') FROM intake.incident WHERE reference_id = $1", id);
 }
 
 static void an_incident_knows_who_changed_it_last(void **state)
@@ -223,11 +224,11 @@ static void an_incident_knows_who_changed_it_last(void **state)
     static const char first[] = "{\"reference_id\":\"w\",\"started_at\":\"2024-01-01\",\"name\":\"n\"}";
     static const char second[] =
         "{\"reference_id\":\"w\",\"started_at\":\"2024-01-01\",\"services\":[{\"identifier\":\"s\"}]}";
-    char token[SITE_TOKEN_MAX];
+    char token[STACK_TOKEN_MAX];
     const struct outcome *outcome;
 
     (void)state;
-    site_create_token(&site, "other", "upsert", token);
+    stack_create_token(&stack, "other", "upsert", token);
     upsert(first);
     assert_string_equal(writer_of("w"), "good");
     upsert_as(token, first); /* which changes nothing */
@@ -235,16 +236,17 @@ static void an_incident_knows_who_changed_it_last(void **state)
     upsert_as(token, second); /* the services alone */
     assert_string_equal(writer_of("w"), "other");
 
-    outcome = site_control(&site, NULL, "token", "rotate", "other", "--grace", "0s", NULL);
+    outcome = stack_control(&stack, NULL, "token", "rotate", "other", "--grace", "0s", NULL);
     assert_int_equal(outcome->status, 0);
-    assert_true(outcome->out_len > 1 && outcome->out_len < SITE_TOKEN_MAX);
+    assert_true(outcome->out_len > 1 && outcome->out_len < STACK_TOKEN_MAX);
     memcpy(token, outcome->out, outcome->out_len);
     token[outcome->out_len - 1] = '\0';
     upsert(first);
     upsert_as(token, "{\"reference_id\":\"w\",\"started_at\":\"2024-01-01\",\"name\":\"after\"}");
     assert_string_equal(writer_of("w"), "other"); /* the successor has the label */
-    (void)site_query(&site, "INSERT INTO intake.incident (reference_id, started_at, created_at, updated_at) "
-                            "VALUES ('old', now(), now(), now())");
+    (void)stack_query(&stack,
+                      "INSERT INTO intake.incident (reference_id, started_at, created_at, updated_at) "
+                      "VALUES ('old', now(), now(), now())");
     assert_string_equal(writer_of("old"), "-");
 }
 
@@ -254,14 +256,14 @@ static void delete_deletes_what_it_is_given_and_nothing_else(void **state)
 
     (void)state;
     store_three();
-    outcome = site_control(&site, NULL, "delete", "a", "nobody", "C-3", NULL);
+    outcome = stack_control(&stack, NULL, "delete", "a", "nobody", "C-3", NULL);
     assert_int_equal(outcome->status, 1);
     assert_string_equal(outcome->out, "deleted a\ndeleted C-3\n");
     assert_non_null(strstr(outcome->err, "there is no incident nobody"));
     assert_string_equal(listed(NULL, NULL, NULL, NULL), "b");
     assert_string_equal(
-        site_query(&site, "SELECT count(*) FROM intake.incident_service WHERE reference_id = 'a'"), "0");
-    assert_int_equal(site_control(&site, NULL, "delete", "b", NULL)->status, 0);
+        stack_query(&stack, "SELECT count(*) FROM intake.incident_service WHERE reference_id = 'a'"), "0");
+    assert_int_equal(stack_control(&stack, NULL, "delete", "b", NULL)->status, 0);
 }
 
 static void purge_takes_what_all_filters_let_through(void **state)
@@ -270,25 +272,26 @@ static void purge_takes_what_all_filters_let_through(void **state)
 
     (void)state;
     store_three();
-    (void)site_query(&site, "UPDATE intake.incident SET updated_by = 'bot' WHERE reference_id <> 'b'");
-    outcome = site_control(&site, NULL, "purge", "--before", "2024-02-15", "--token", "bot", "--yes", NULL);
+    (void)stack_query(&stack, "UPDATE intake.incident SET updated_by = 'bot' WHERE reference_id <> 'b'");
+    outcome = stack_control(&stack, NULL, "purge", "--before", "2024-02-15", "--token", "bot", "--yes", NULL);
     assert_int_equal(outcome->status, 0);
     assert_non_null(strstr(outcome->err, "incidents to be deleted: 1, of them open: 0;"));
     assert_string_equal(outcome->out, "incidents deleted: 1\n");
     assert_string_equal(listed(NULL, NULL, NULL, NULL), "C-3 b");
-    assert_int_equal(site_control(&site, NULL, "purge", "--before", "1d", "--yes", NULL)->status, 0);
+    assert_int_equal(stack_control(&stack, NULL, "purge", "--before", "1d", "--yes", NULL)->status, 0);
     assert_string_equal(listed(NULL, NULL, NULL, NULL), "");
-    outcome = site_control(&site, NULL, "purge", "--before", "1d", NULL); /* nothing to be asked about */
+    outcome = stack_control(&stack, NULL, "purge", "--before", "1d", NULL); /* nothing to be asked about */
     assert_int_equal(outcome->status, 0);
 }
 
 static void purge_goes_through_more_than_one_batch(void **state)
 {
     (void)state;
-    (void)site_query(&site, "INSERT INTO intake.incident (reference_id, started_at, created_at, updated_at) "
-                            "SELECT 'p' || n, '2020-01-01', now(), now() FROM generate_series(1, 1001) n");
+    (void)stack_query(&stack,
+                      "INSERT INTO intake.incident (reference_id, started_at, created_at, updated_at) "
+                      "SELECT 'p' || n, '2020-01-01', now(), now() FROM generate_series(1, 1001) n");
     upsert("{\"reference_id\":\"stays\",\"started_at\":\"2024-01-01\"}");
-    assert_string_equal(site_control(&site, NULL, "purge", "--before", "2021-01-01", "--yes", NULL)->out,
+    assert_string_equal(stack_control(&stack, NULL, "purge", "--before", "2021-01-01", "--yes", NULL)->out,
                         "incidents deleted: 1001\n");
     assert_string_equal(listed(NULL, NULL, NULL, NULL), "stays");
 }
@@ -302,15 +305,15 @@ static void purge_looks_again_at_what_changed_meanwhile(void **state)
 
     (void)state;
     store_three();
-    holder = site_hold(&site, "UPDATE intake.incident SET name = 'changed', started_at = CASE reference_id "
-                              "WHEN 'b' THEN '2025-01-01' ELSE started_at END");
+    holder = stack_hold(&stack, "UPDATE intake.incident SET name = 'changed', started_at = CASE reference_id "
+                                "WHEN 'b' THEN '2025-01-01' ELSE started_at END");
     purger = fork();
     if (purger == 0) {
-        (void)setenv("DATABASE_URL", site.owner_url, 1);
-        (void)execl(site.control, site.control, "purge", "--before", "2024-12-31", "--yes", (char *)NULL);
+        (void)setenv("DATABASE_URL", stack.owner_url, 1);
+        (void)execl(stack.control, stack.control, "purge", "--before", "2024-12-31", "--yes", (char *)NULL);
         _exit(127);
     }
-    site_await_lock_wait(&site);
+    stack_await_lock_wait(&stack);
     PQclear(PQexec(holder, "COMMIT"));
     PQfinish(holder);
     assert_int_equal(waitpid(purger, &status, 0), purger);
@@ -321,12 +324,12 @@ static void purge_looks_again_at_what_changed_meanwhile(void **state)
 /* Runs purge on a terminal of its own, with that typed. */
 static int purge_on_terminal(const char *typed)
 {
-    char command[SITE_PATH_MAX + 64], url[SITE_PATH_MAX + 16];
+    char command[STACK_PATH_MAX + 64], url[STACK_PATH_MAX + 16];
     const char *const argv[] = {"/usr/bin/script", "-qec", command, "/dev/null", NULL};
     const char *const environment[] = {url, NULL};
 
-    (void)snprintf(command, sizeof command, "exec %s purge --before 1d", site.control);
-    (void)snprintf(url, sizeof url, "DATABASE_URL=%s", site.owner_url);
+    (void)snprintf(command, sizeof command, "exec %s purge --before 1d", stack.control);
+    (void)snprintf(url, sizeof url, "DATABASE_URL=%s", stack.owner_url);
     return process_run(argv, environment, typed, strlen(typed))->status;
 }
 
@@ -336,7 +339,7 @@ static void purge_asks_and_takes_yes_alone(void **state)
 
     (void)state;
     store_three();
-    outcome = site_control(&site, "yes\n", "purge", "--before", "1d", NULL); /* no terminal */
+    outcome = stack_control(&stack, "yes\n", "purge", "--before", "1d", NULL); /* no terminal */
     assert_int_equal(outcome->status, 1);
     assert_non_null(strstr(outcome->err, "--yes"));
     assert_int_equal(purge_on_terminal("y\n"), 1);
@@ -372,7 +375,7 @@ static void wrong_arguments_are_refused_by_name(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const char *const *a = cases[i].arguments;
-        const struct outcome *outcome = site_control(&site, "", a[0], a[1], a[2], a[3], NULL);
+        const struct outcome *outcome = stack_control(&stack, "", a[0], a[1], a[2], a[3], NULL);
 
         if (outcome->status != 2 || strstr(outcome->err, cases[i].names) == NULL || outcome->out_len != 0) {
             fail_msg("case %zu: status %d, error %s", i, outcome->status, outcome->err);
@@ -383,14 +386,14 @@ static void wrong_arguments_are_refused_by_name(void **state)
 static int start(void **state)
 {
     (void)state;
-    site_start(&site, NULL);
+    stack_start(&stack, NULL);
     return 0;
 }
 
 static int empty(void **state)
 {
     (void)state;
-    (void)site_query(&site, "TRUNCATE intake.incident");
+    (void)stack_query(&stack, "TRUNCATE intake.incident");
     return 0;
 }
 
@@ -398,7 +401,7 @@ static int finish(void **state)
 {
     (void)state;
     http_close();
-    site_stop(&site);
+    stack_stop(&stack);
     return 0;
 }
 

@@ -13,14 +13,14 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "harness/crowd.h"
+#include "harness/load.h"
 
-static struct site site;
+static struct stack stack;
 
 /* Of this process alone: who has the same token counts in the same memory. */
 static char token[64], setting[96], authorization[80];
-static const char *const settings[] = {setting, "INCIDENTS_DEADLINE_MS=3000", NULL};
-static const char *const patient[] = {setting, "INCIDENTS_DEADLINE_MS=50000", NULL};
+static const char *const settings[] = {setting, "INCIDENTS_REQUEST_TIMEOUT_MS=3000", NULL};
+static const char *const patient[] = {setting, "INCIDENTS_REQUEST_TIMEOUT_MS=50000", NULL};
 
 static const struct call scrape = {.verb = "GET", .path = "metrics", .authorization = authorization};
 
@@ -29,7 +29,7 @@ static int status_of(const char *with, const char *verb)
     struct call call = {.verb = verb, .path = "metrics", .authorization = with};
     struct answer answer;
 
-    http_through_nginx(&site, &call, &answer);
+    http_through_nginx(&stack, &call, &answer);
     answer_free(&answer);
     return answer.status;
 }
@@ -53,7 +53,7 @@ static double value_of(const char *series)
     struct answer answer;
     double value;
 
-    http_through_nginx(&site, &scrape, &answer);
+    http_through_nginx(&stack, &scrape, &answer);
     assert_int_equal(answer.status, 200);
     value = value_in(answer.body, series);
     answer_free(&answer);
@@ -82,19 +82,19 @@ static void send_by(http_transport *transport, const char *reference_id, const c
 
     (void)snprintf(body, sizeof body, "{\"reference_id\":\"%s\",\"started_at\":\"%s\"}", reference_id,
                    started_at);
-    transport(&site, &call, &answer);
+    transport(&stack, &call, &answer);
     answer_free(&answer);
 }
 
 static void without_a_token_in_the_settings_there_is_no_such_method(void **state)
 {
     (void)state;
-    site_stop_worker(&site);
-    site_start_worker(&site, NULL);
+    stack_stop_worker(&stack);
+    stack_start_worker(&stack, NULL);
     assert_int_equal(status_of(authorization, "GET"), 404);
     assert_int_equal(status_of("", "POST"), 404);
-    site_stop_worker(&site);
-    site_start_worker(&site, settings);
+    stack_stop_worker(&stack);
+    stack_start_worker(&stack, settings);
     assert_int_equal(status_of(authorization, "GET"), 200);
 }
 
@@ -108,7 +108,7 @@ static void they_are_for_who_has_their_token(void **state)
     assert_int_equal(status_of(NULL, "GET"), 401); /* a good token of the API's */
     assert_int_equal(status_of("Bearer scraped-by-the-metrics-tesT", "GET"), 401);
     assert_int_equal(status_of(authorization, "POST"), 405);
-    http_through_nginx(&site, &scrape, &answer);
+    http_through_nginx(&stack, &scrape, &answer);
     assert_int_equal(answer.status, 200);
     assert_string_equal(answer_header(&answer, "Content-Type", type, sizeof type),
                         "text/plain; version=0.0.4; charset=utf-8");
@@ -125,7 +125,7 @@ static void the_text_is_in_prometheus_format(void **state)
     int samples = 0;
 
     (void)state;
-    http_through_nginx(&site, &scrape, &answer);
+    http_through_nginx(&stack, &scrape, &answer);
     assert_int_equal(answer.status, 200);
     for (line = strtok_r(answer.body, "\n", &rest); line != NULL; line = strtok_r(NULL, "\n", &rest)) {
         char *end, *value = strrchr(line, ' ');
@@ -181,15 +181,15 @@ static void requests_are_counted_by_method_and_outcome(void **state)
  * at; behind that beginning of a shell's. */
 static const struct outcome *send_by_cgi(const char *beginning, const char *reference_id)
 {
-    char program[SITE_PATH_MAX], body[256];
+    char program[STACK_PATH_MAX], body[256];
     struct call call = {.path = "incidents.upsert", .body = body};
     const struct outcome *outcome;
     struct answer answer;
     FILE *wrapper;
 
-    memcpy(program, site.program, sizeof program);
-    (void)snprintf(site.program, sizeof site.program, "%s/cgi", site.directory);
-    wrapper = fopen(site.program, "we");
+    memcpy(program, stack.program, sizeof program);
+    (void)snprintf(stack.program, sizeof stack.program, "%s/cgi", stack.directory);
+    wrapper = fopen(stack.program, "we");
     assert_non_null(wrapper);
     (void)fprintf(wrapper,
                   "#!/bin/sh\n[ $(id -u) != 0 ] || drop='setpriv --reuid postgres --clear-groups "
@@ -200,13 +200,13 @@ static const struct outcome *send_by_cgi(const char *beginning, const char *refe
     assert_int_equal(fclose(wrapper), 0);
     (void)snprintf(body, sizeof body, "{\"reference_id\":\"%s\",\"started_at\":\"2024-01-01\"}",
                    reference_id);
-    outcome = http_run_cgi(&site, &call, NULL, &answer);
+    outcome = http_run_cgi(&stack, &call, NULL, &answer);
     if (outcome->status != 0 || answer.status != 200) {
         fail_msg("%s: ended with %d, answered %d: %s", beginning, outcome->status, answer.status,
                  outcome->err);
     }
     answer_free(&answer);
-    memcpy(site.program, program, sizeof program);
+    memcpy(stack.program, program, sizeof program);
     return outcome;
 }
 
@@ -216,11 +216,11 @@ static void where_there_is_no_memory_for_them_requests_are_answered(void **state
     const struct outcome *outcome;
 
     (void)state;
-    site_stop_worker(&site);
-    assert_int_equal(site_remove_metrics(token), 1);
+    stack_stop_worker(&stack);
+    assert_int_equal(stack_remove_metrics(token), 1);
     outcome = send_by_cgi("ulimit -f 0", "uncounted");
     assert_non_null(strstr(outcome->err, "unable to count anything for metrics: File too large"));
-    site_start_worker(&site, settings);
+    stack_start_worker(&stack, settings);
     assert_int_equal(status_of(authorization, "GET"), 200);
 }
 
@@ -228,8 +228,8 @@ static void processes_count_together(void **state)
 {
     static const char created[] = "incidents_requests_total{method=\"incidents.upsert\",outcome=\"created\"}";
     double before = value_of(created);
-    char first_socket[sizeof site.worker_socket];
-    pid_t first = site.worker;
+    char first_socket[sizeof stack.worker_socket];
+    pid_t first = stack.worker;
 
     (void)state;
     before = before < 0 ? 0 : before;
@@ -238,19 +238,19 @@ static void processes_count_together(void **state)
     assert_true(value_of("incidents_processes") == 1);
 
     /* A second worker, which then ends without a word. */
-    (void)snprintf(first_socket, sizeof first_socket, "%s", site.worker_socket);
-    (void)snprintf(site.worker_socket, sizeof site.worker_socket, "%s/second.sock", site.directory);
-    site_start_worker(&site, settings);
+    (void)snprintf(first_socket, sizeof first_socket, "%s", stack.worker_socket);
+    (void)snprintf(stack.worker_socket, sizeof stack.worker_socket, "%s/second.sock", stack.directory);
+    stack_start_worker(&stack, settings);
     await_value("incidents_processes", 2);
-    (void)process_stop(site.worker, SIGKILL);
+    (void)process_stop(stack.worker, SIGKILL);
     await_value("incidents_processes", 1);
-    (void)snprintf(site.worker_socket, sizeof site.worker_socket, "%s", first_socket);
-    site.worker = first;
+    (void)snprintf(stack.worker_socket, sizeof stack.worker_socket, "%s", first_socket);
+    stack.worker = first;
     assert_true(value_of(created) == before + 1);
 
     /* Counters outlive the process that counted. */
-    site_stop_worker(&site);
-    site_start_worker(&site, settings);
+    stack_stop_worker(&stack);
+    stack_start_worker(&stack, settings);
     await_value("incidents_processes", 1);
     assert_true(value_of(created) == before + 1);
 }
@@ -262,7 +262,7 @@ static void processes_find_each_other_again_when_their_memory_was_removed(void *
 
     (void)state;
     send_by(http_through_nginx, "before the removal", "2024-01-01"); /* opens a connection to the database */
-    assert_int_equal(site_remove_metrics(token), 1);
+    assert_int_equal(stack_remove_metrics(token), 1);
     (void)send_by_cgi(":", "after the removal");
     clock_sleep_ms(1100);
     await_value("incidents_processes", 1);
@@ -281,7 +281,7 @@ static void they_answer_while_the_database_is_away(void **state)
     assert_true(connects >= 1);
     assert_true(value_of("incidents_database_connections") >= 1);
     assert_true(value_of("incidents_processes_without_database") == 0);
-    site_stop_postgres(&site, SIGINT);
+    stack_stop_postgres(&stack, SIGINT);
     send_by(http_through_nginx, "away", "2024-01-01");
     await_value("incidents_processes_without_database", 1);
     await_value("incidents_database_connections", 0);
@@ -291,46 +291,46 @@ static void they_answer_while_the_database_is_away(void **state)
         value_of("incidents_requests_total{method=\"incidents.upsert\",outcome=\"service_unavailable\"}") >=
         1);
     assert_true(value_of("incidents_queue_length") == 0);
-    site_start_postgres(&site, "");
+    stack_start_postgres(&stack, "");
     await_value("incidents_processes_without_database", 0);
     assert_true(value_of("incidents_database_connects_total") > connects);
 }
 
-static void send_queued(struct crowd_member *member)
+static void send_queued(struct load_client *client)
 {
     char body[128];
     struct call call = {.path = "incidents.upsert", .body = body};
     struct answer answer;
 
     (void)snprintf(body, sizeof body, "{\"reference_id\":\"queued %zu\",\"started_at\":\"2024-01-01\"}",
-                   member->number);
-    (void)crowd_send(member, &call, 200, &answer);
+                   client->number);
+    (void)load_send(client, &call, 200, &answer);
     answer_free(&answer);
 }
 
 static void requests_that_wait_are_the_queue(void **state)
 {
     int64_t limit_ms;
-    struct crowd *crowd;
+    struct load *load;
     PGconn *locker;
     bool is_seen = false;
 
     (void)state;
-    site_stop_worker(&site);
-    site_start_worker(&site, patient);
-    locker = site_hold(&site, "LOCK TABLE intake.incident IN EXCLUSIVE MODE");
-    crowd = crowd_start(&site, 12, send_queued, NULL);
+    stack_stop_worker(&stack);
+    stack_start_worker(&stack, patient);
+    locker = stack_hold(&stack, "LOCK TABLE intake.incident IN EXCLUSIVE MODE");
+    load = load_start(&stack, 12, send_queued, NULL);
     limit_ms = clock_now_ms() + 20000;
     while (!is_seen && clock_now_ms() < limit_ms) {
         is_seen = value_of("incidents_queue_length") >= 1;
         clock_sleep_ms(5);
     }
-    site_let_go(locker);
-    crowd_join(crowd);
+    stack_let_go(locker);
+    load_join(load);
     assert_true(is_seen);
     await_value("incidents_queue_length", 0);
-    site_stop_worker(&site);
-    site_start_worker(&site, settings);
+    stack_stop_worker(&stack);
+    stack_start_worker(&stack, settings);
 }
 
 static int start(void **state)
@@ -339,17 +339,17 @@ static int start(void **state)
     (void)snprintf(token, sizeof token, "scraped-by-metrics_test-%d", (int)getpid());
     (void)snprintf(setting, sizeof setting, "INCIDENTS_METRICS_TOKEN=%s", token);
     (void)snprintf(authorization, sizeof authorization, "Bearer %s", token);
-    site_start(&site, settings);
+    stack_start(&stack, settings);
     return 0;
 }
 
 static int finish(void **state)
 {
     (void)state;
-    crowd_abandon_all();
+    load_abandon_all();
     http_close();
-    site_stop(&site);
-    (void)site_remove_metrics(token);
+    stack_stop(&stack);
+    (void)stack_remove_metrics(token);
     return 0;
 }
 

@@ -14,37 +14,37 @@
 #include "base/clock.h"
 #include "harness/http.h"
 
-static struct site site;
+static struct stack stack;
 
 static const char file[] = "migrations/0001_tables.sql";
 
 static int migrate(void)
 {
-    return site_control(&site, NULL, "migrate", NULL)->status;
+    return stack_control(&stack, NULL, "migrate", NULL)->status;
 }
 
 /* Runs the file as psql does; its exit status. */
 static int run_with_psql(void)
 {
     const char *const argv[] = {"/usr/bin/psql", "-qX", "-v", "ON_ERROR_STOP=1", "-f", file,
-                                site.owner_url,  NULL};
+                                stack.owner_url, NULL};
 
     return process_run(argv, NULL, NULL, 0)->status;
 }
 
 static bool schema_exists(void)
 {
-    return strcmp(site_query(&site, "SELECT to_regnamespace('intake') IS NOT NULL"), "t") == 0;
+    return strcmp(stack_query(&stack, "SELECT to_regnamespace('intake') IS NOT NULL"), "t") == 0;
 }
 
 static void status_and_dry_run_change_nothing(void **state)
 {
-    const struct outcome *outcome = site_control(&site, NULL, "migrate", "--status", NULL);
+    const struct outcome *outcome = stack_control(&stack, NULL, "migrate", "--status", NULL);
 
     (void)state;
     assert_int_equal(outcome->status, 0);
     assert_non_null(strstr(outcome->out, "pending"));
-    outcome = site_control(&site, NULL, "migrate", "--dry-run", NULL);
+    outcome = stack_control(&stack, NULL, "migrate", "--dry-run", NULL);
     assert_int_equal(outcome->status, 0);
     assert_non_null(strstr(outcome->out, "would apply migration 1 (tables)"));
     assert_false(schema_exists());
@@ -58,13 +58,13 @@ static void migrating_records_version_and_checksum_and_again_does_nothing(void *
     (void)state;
     assert_int_equal(migrate(), 0);
     assert_string_equal(
-        site_query(&site, "SELECT count(*) FROM intake.migration WHERE version = 1 AND name = 'tables' "
-                          "AND length(checksum) = 64"),
+        stack_query(&stack, "SELECT count(*) FROM intake.migration WHERE version = 1 AND name = 'tables' "
+                            "AND length(checksum) = 64"),
         "1");
-    outcome = site_control(&site, NULL, "migrate", NULL);
+    outcome = stack_control(&stack, NULL, "migrate", NULL);
     assert_int_equal(outcome->status, 0);
     assert_non_null(strstr(outcome->out, "up to date"));
-    outcome = site_control(&site, NULL, "migrate", "--status", "--json", NULL);
+    outcome = stack_control(&stack, NULL, "migrate", "--status", "--json", NULL);
     rows = json_tokener_parse(outcome->out);
     assert_true(json_object_is_type(rows, json_type_array));
     assert_true(json_object_object_get_ex(json_object_array_get_idx(rows, 0), "state", &value));
@@ -74,31 +74,31 @@ static void migrating_records_version_and_checksum_and_again_does_nothing(void *
 
 static void several_at_once_migrate_once(void **state)
 {
-    char url[SITE_PATH_MAX + 16], log[128];
-    const char *const argv[] = {site.control, "migrate", NULL};
+    char url[STACK_PATH_MAX + 16], log[128];
+    const char *const argv[] = {stack.control, "migrate", NULL};
     const char *const environment[] = {url, NULL};
     pid_t pids[8];
 
     (void)state;
-    (void)snprintf(url, sizeof url, "DATABASE_URL=%s", site.owner_url);
-    (void)snprintf(log, sizeof log, "%s/migrate.log", site.directory);
+    (void)snprintf(url, sizeof url, "DATABASE_URL=%s", stack.owner_url);
+    (void)snprintf(log, sizeof log, "%s/migrate.log", stack.directory);
     for (size_t i = 0; i < 8; i++) {
         pids[i] = process_start(argv, environment, log);
     }
     for (size_t i = 0; i < 8; i++) {
         assert_int_equal(process_wait(pids[i], 30000), 0);
     }
-    assert_string_equal(site_query(&site, "SELECT count(*) = max(version) FROM intake.migration"), "t");
+    assert_string_equal(stack_query(&stack, "SELECT count(*) = max(version) FROM intake.migration"), "t");
 }
 
 static void psql_may_run_the_file_and_incidentctl_takes_note(void **state)
 {
     (void)state;
     assert_int_equal(run_with_psql(), 0);
-    assert_string_equal(site_query(&site, "SELECT checksum IS NULL FROM intake.migration"), "t");
+    assert_string_equal(stack_query(&stack, "SELECT checksum IS NULL FROM intake.migration"), "t");
     assert_int_not_equal(run_with_psql(), 0); /* a second time changes nothing */
     assert_int_equal(migrate(), 0);
-    assert_string_equal(site_query(&site, "SELECT length(checksum) FROM intake.migration"), "64");
+    assert_string_equal(stack_query(&stack, "SELECT length(checksum) FROM intake.migration"), "64");
 }
 
 static void a_changed_or_unknown_migration_is_refused(void **state)
@@ -107,18 +107,18 @@ static void a_changed_or_unknown_migration_is_refused(void **state)
 
     (void)state;
     assert_int_equal(migrate(), 0);
-    (void)site_query(&site, "UPDATE intake.migration SET checksum = repeat('0', 64)");
-    outcome = site_control(&site, NULL, "migrate", NULL);
+    (void)stack_query(&stack, "UPDATE intake.migration SET checksum = repeat('0', 64)");
+    outcome = stack_control(&stack, NULL, "migrate", NULL);
     assert_int_equal(outcome->status, 1);
     assert_non_null(strstr(outcome->err, "migration 1 (tables)"));
     assert_non_null(strstr(outcome->err, "changed"));
-    (void)site_query(&site, "UPDATE intake.migration SET checksum = NULL");
+    (void)stack_query(&stack, "UPDATE intake.migration SET checksum = NULL");
     assert_int_equal(migrate(), 0);
-    (void)site_query(&site, "INSERT INTO intake.migration (version, name) VALUES (99, 'from the future')");
-    outcome = site_control(&site, NULL, "migrate", NULL);
+    (void)stack_query(&stack, "INSERT INTO intake.migration (version, name) VALUES (99, 'from the future')");
+    outcome = stack_control(&stack, NULL, "migrate", NULL);
     assert_int_equal(outcome->status, 1);
     assert_non_null(strstr(outcome->err, "migration 99"));
-    outcome = site_control(&site, NULL, "migrate", "--status", NULL);
+    outcome = stack_control(&stack, NULL, "migrate", "--status", NULL);
     assert_non_null(strstr(outcome->out, "unknown"));
 }
 
@@ -127,24 +127,25 @@ static void a_migration_that_fails_leaves_nothing_of_itself(void **state)
     const struct outcome *outcome;
 
     (void)state;
-    (void)site_query(&site, "CREATE SCHEMA intake");
-    outcome = site_control(&site, NULL, "migrate", NULL);
+    (void)stack_query(&stack, "CREATE SCHEMA intake");
+    outcome = stack_control(&stack, NULL, "migrate", NULL);
     assert_int_equal(outcome->status, 1);
     assert_non_null(strstr(outcome->err, "nothing of it was kept"));
     assert_string_equal(
-        site_query(&site, "SELECT count(*) FROM pg_class WHERE relnamespace = 'intake'::regnamespace"), "0");
-    (void)site_query(&site, "DROP SCHEMA intake");
+        stack_query(&stack, "SELECT count(*) FROM pg_class WHERE relnamespace = 'intake'::regnamespace"),
+        "0");
+    (void)stack_query(&stack, "DROP SCHEMA intake");
 
     assert_int_equal(migrate(), 0);
 }
 
 static void as_superuser(const char *statement)
 {
-    char url[SITE_PATH_MAX];
+    char url[STACK_PATH_MAX];
     PGconn *superuser;
     PGresult *result;
 
-    (void)snprintf(url, sizeof url, "postgresql:///incidents?host=%s&user=postgres", site.directory);
+    (void)snprintf(url, sizeof url, "postgresql:///incidents?host=%s&user=postgres", stack.directory);
     superuser = PQconnectdb(url);
     result = PQexec(superuser, statement);
     assert_string_equal(PQresultErrorMessage(result), "");
@@ -166,25 +167,25 @@ static void check_plans(bool keeps_history)
     PGresult *result;
 
     assert_int_equal(migrate(), 0);
-    (void)site_query_for(&site, "SELECT intake.enable_history($1::boolean)", keeps_history ? "on" : "off");
-    (void)site_query(&site, "INSERT INTO intake.api_token (token_hash, prefix, label, scopes) "
-                            "VALUES (decode(repeat('ab', 32), 'hex'), 'x', 'x', '{upsert}')");
-    (void)site_query(&site, "VACUUM ANALYZE intake.incident");
-    session = PQconnectdb(site.owner_url);
+    (void)stack_query_for(&stack, "SELECT intake.enable_history($1::boolean)", keeps_history ? "on" : "off");
+    (void)stack_query(&stack, "INSERT INTO intake.api_token (token_hash, prefix, label, scopes) "
+                              "VALUES (decode(repeat('ab', 32), 'hex'), 'x', 'x', '{upsert}')");
+    (void)stack_query(&stack, "VACUUM ANALYZE intake.incident");
+    session = PQconnectdb(stack.owner_url);
     result = PQexec(session, fill);
     assert_string_equal(PQresultErrorMessage(result), "");
     assert_string_equal(PQgetvalue(result, 0, 0), "2560");
     PQclear(result);
     PQfinish(session); /* which reports its counters */
-    while (strcmp(site_query(&site, "SELECT n_tup_ins FROM pg_stat_user_tables WHERE relname = 'incident'"),
+    while (strcmp(stack_query(&stack, "SELECT n_tup_ins FROM pg_stat_user_tables WHERE relname = 'incident'"),
                   "1920") != 0) {
         clock_sleep_ms(20);
     }
     /* A few entries for each item. Every batch that read the whole index would take 60,000. */
-    assert_true(strtol(site_query(&site, "SELECT max(idx_tup_read) FROM pg_stat_user_indexes "
-                                         "WHERE relname LIKE 'incident%'"),
+    assert_true(strtol(stack_query(&stack, "SELECT max(idx_tup_read) FROM pg_stat_user_indexes "
+                                           "WHERE relname LIKE 'incident%'"),
                        NULL, 10) < 30000);
-    assert_string_equal(site_query(&site, "SELECT count(*) FROM intake.incident_change"),
+    assert_string_equal(stack_query(&stack, "SELECT count(*) FROM intake.incident_change"),
                         keeps_history ? "2560" : "0");
 }
 
@@ -208,7 +209,7 @@ static int status_of_upsert(void)
     char retry_after[16];
     int status;
 
-    http_through_nginx(&site, &call, &answer);
+    http_through_nginx(&stack, &call, &answer);
     status = answer.status;
     assert_true(status == 200 ||
                 answer_header(&answer, "Retry-After", retry_after, sizeof retry_after) != NULL);
@@ -219,31 +220,31 @@ static int status_of_upsert(void)
 static void a_worker_that_meets_another_schema_says_so_and_recovers(void **state)
 {
     (void)state;
-    (void)site_query(&site, "CREATE ROLE incidents_fcgi LOGIN");
-    (void)snprintf(site.token, sizeof site.token, "no-token-yet-at-all");
-    site_start_worker(&site, NULL);
-    site_start_nginx(&site);
+    (void)stack_query(&stack, "CREATE ROLE incidents_fcgi LOGIN");
+    (void)snprintf(stack.token, sizeof stack.token, "no-token-yet-at-all");
+    stack_start_worker(&stack, NULL);
+    stack_start_nginx(&stack);
     assert_int_equal(status_of_upsert(), 503); /* older: there is no schema */
     assert_int_equal(migrate(), 0);
-    (void)site_query(&site, "GRANT incidents_worker TO incidents_fcgi");
-    site_create_token(&site, "schema", "upsert", site.token);
+    (void)stack_query(&stack, "GRANT incidents_worker TO incidents_fcgi");
+    stack_create_token(&stack, "schema", "upsert", stack.token);
     assert_int_equal(status_of_upsert(), 200);
 
     /* An upgrade migrates first: the worker that still runs goes on. */
-    (void)site_query(&site, "INSERT INTO intake.migration (version, name) VALUES (98, 'newer')");
+    (void)stack_query(&stack, "INSERT INTO intake.migration (version, name) VALUES (98, 'newer')");
     assert_int_equal(status_of_upsert(), 200);
-    (void)site_query(&site, "DELETE FROM intake.migration WHERE version = 98");
+    (void)stack_query(&stack, "DELETE FROM intake.migration WHERE version = 98");
 
     /* One that is newer than the schema must not. */
-    (void)site_query(&site, "UPDATE intake.migration SET version = -version WHERE version > 1");
+    (void)stack_query(&stack, "UPDATE intake.migration SET version = -version WHERE version > 1");
     assert_int_equal(status_of_upsert(), 503);
-    (void)site_query(&site, "UPDATE intake.migration SET version = -version WHERE version < 0");
+    (void)stack_query(&stack, "UPDATE intake.migration SET version = -version WHERE version < 0");
     assert_int_equal(status_of_upsert(), 200);
 
-    free(await_in_file(site.worker_log, "this database has schema version 1, the program needs"));
-    assert_int_equal(process_stop(site.nginx, SIGQUIT), 0);
-    site.nginx = 0;
-    site_stop_worker(&site);
+    free(await_in_file(stack.worker_log, "this database has schema version 1, the program needs"));
+    assert_int_equal(process_stop(stack.nginx, SIGQUIT), 0);
+    stack.nginx = 0;
+    stack_stop_worker(&stack);
 }
 
 /* It waits for a row while the functions that it has still to call are replaced, as a migration does. */
@@ -265,18 +266,19 @@ static void a_batch_under_way_outlives_a_migration(void **state)
 
     (void)state;
     assert_int_equal(migrate(), 0);
-    (void)site_query(&site, "INSERT INTO intake.api_token (token_hash, prefix, label, scopes) "
-                            "VALUES (sha256('way'), 'way', 'way', ARRAY['upsert'])");
-    (void)site_query(&site, "INSERT INTO intake.incident (reference_id, started_at, created_at, updated_at) "
-                            "VALUES ('under way', '2024-01-01', now(), now())");
-    (void)site_query(&site, "SELECT intake.enable_history(true)"); /* which calls more functions */
-    (void)site_query(&site, "ALTER FUNCTION intake.apply_batch SET lock_timeout = '20s'");
-    holder = site_hold(&site, "SELECT FROM intake.incident FOR UPDATE");
-    caller = PQconnectdb(site.owner_url);
+    (void)stack_query(&stack, "INSERT INTO intake.api_token (token_hash, prefix, label, scopes) "
+                              "VALUES (sha256('way'), 'way', 'way', ARRAY['upsert'])");
+    (void)stack_query(&stack,
+                      "INSERT INTO intake.incident (reference_id, started_at, created_at, updated_at) "
+                      "VALUES ('under way', '2024-01-01', now(), now())");
+    (void)stack_query(&stack, "SELECT intake.enable_history(true)"); /* which calls more functions */
+    (void)stack_query(&stack, "ALTER FUNCTION intake.apply_batch SET lock_timeout = '20s'");
+    holder = stack_hold(&stack, "SELECT FROM intake.incident FOR UPDATE");
+    caller = PQconnectdb(stack.owner_url);
     assert_int_equal(PQsendQuery(caller, call), 1);
-    site_await_lock_wait(&site);
-    (void)site_query(&site, migration);
-    site_let_go(holder);
+    stack_await_lock_wait(&stack);
+    (void)stack_query(&stack, migration);
+    stack_let_go(holder);
     result = PQgetResult(caller);
     if (PQresultStatus(result) != PGRES_TUPLES_OK) {
         fail_msg("%s", PQresultErrorMessage(result));
@@ -284,16 +286,16 @@ static void a_batch_under_way_outlives_a_migration(void **state)
     assert_string_equal(PQgetvalue(result, 0, 0), "updated");
     PQclear(result);
     PQfinish(caller);
-    assert_string_equal(site_query(&site, "SELECT i.name || s.identifier FROM intake.incident i "
-                                          "JOIN intake.incident_service s USING (reference_id)"),
+    assert_string_equal(stack_query(&stack, "SELECT i.name || s.identifier FROM intake.incident i "
+                                            "JOIN intake.incident_service s USING (reference_id)"),
                         "newa");
-    assert_string_equal(site_query(&site, "SELECT count(*) FROM intake.incident_change"), "1");
+    assert_string_equal(stack_query(&stack, "SELECT count(*) FROM intake.incident_change"), "1");
 }
 
 static void run_script(const char *path)
 {
     const char *const argv[] = {"/usr/bin/psql", "-qX", "-v", "ON_ERROR_STOP=1", "-f", path,
-                                site.owner_url,  NULL};
+                                stack.owner_url, NULL};
     const struct outcome *outcome = process_run(argv, NULL, NULL, 0);
 
     if (outcome->status != 0) {
@@ -309,20 +311,20 @@ static void a_database_of_version_0_1_is_refused(void **state)
     (void)state;
     run_script("tests/cases/version_0_1.sql");
     for (size_t i = 0; i < sizeof arguments / sizeof arguments[0]; i++) {
-        const struct outcome *outcome = site_control(&site, NULL, "migrate", arguments[i], NULL);
+        const struct outcome *outcome = stack_control(&stack, NULL, "migrate", arguments[i], NULL);
 
         assert_int_equal(outcome->status, 1);
         assert_non_null(strstr(outcome->err, "made by version 0.1"));
         assert_non_null(strstr(outcome->err, "docs/operations.md, \"Moving from 0.1\""));
         assert_string_equal(outcome->out, "");
     }
-    assert_string_equal(site_query(&site, "SELECT max(version) FROM intake.migration"), "9");
+    assert_string_equal(stack_query(&stack, "SELECT max(version) FROM intake.migration"), "9");
 }
 
 static int start(void **state)
 {
     (void)state;
-    site_start_empty(&site);
+    stack_start_empty(&stack);
     return 0;
 }
 
@@ -330,8 +332,8 @@ static int start(void **state)
 static int empty(void **state)
 {
     (void)state;
-    (void)site_query(&site, "SET client_min_messages = warning");
-    (void)site_query(&site, "DROP SCHEMA IF EXISTS intake, reporting CASCADE");
+    (void)stack_query(&stack, "SET client_min_messages = warning");
+    (void)stack_query(&stack, "DROP SCHEMA IF EXISTS intake, reporting CASCADE");
     as_superuser("ALTER ROLE incidents_owner CREATEROLE");
     return 0;
 }
@@ -340,7 +342,7 @@ static int finish(void **state)
 {
     (void)state;
     http_close();
-    site_stop(&site);
+    stack_stop(&stack);
     return 0;
 }
 

@@ -13,18 +13,18 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "harness/bystanders.h"
+#include "harness/background_load.h"
 #include "harness/ledger.h"
 
-static struct site site;
+static struct stack stack;
 
 /* A bound of SANITY_MS says that something did not wait for what would not have come. No bound is as near to
  * what a quiet machine takes that a busy one could break it. */
 enum { DEADLINE_MS = 1500, PATIENT_MS = 10000, SANITY_MS = 30000 };
 
-static const char *const short_deadline[] = {"INCIDENTS_DEADLINE_MS=1500", NULL};
-static const char *const patient[] = {"INCIDENTS_DEADLINE_MS=10000", NULL};
-static const char *const long_deadline[] = {"INCIDENTS_DEADLINE_MS=50000", NULL};
+static const char *const short_deadline[] = {"INCIDENTS_REQUEST_TIMEOUT_MS=1500", NULL};
+static const char *const patient[] = {"INCIDENTS_REQUEST_TIMEOUT_MS=10000", NULL};
+static const char *const long_deadline[] = {"INCIDENTS_REQUEST_TIMEOUT_MS=50000", NULL};
 
 /* Sends an upsert of that incident; the status. */
 static int upsert(const char *id)
@@ -36,7 +36,7 @@ static int upsert(const char *id)
     int status;
 
     (void)snprintf(body, sizeof body, "{\"reference_id\":\"%s\",\"started_at\":\"2024-01-01\"}", id);
-    http_through_nginx(&site, &call, &answer);
+    http_through_nginx(&stack, &call, &answer);
     status = answer.status;
     if (status == 503) {
         assert_string_equal(answer_text(&answer, "error"), "service_unavailable");
@@ -51,7 +51,7 @@ static int get(const char *path)
     struct call call = {.path = path, .verb = "GET", .authorization = ""};
     struct answer answer;
 
-    http_through_nginx(&site, &call, &answer);
+    http_through_nginx(&stack, &call, &answer);
     answer_free(&answer);
     return answer.status;
 }
@@ -84,7 +84,7 @@ static void postgres_stopped_means_503_and_started_again_means_200(void **state)
     (void)state;
     await_200("stop");
     assert_int_equal(get("readyz"), 200);
-    site_stop_postgres(&site, SIGINT);
+    stack_stop_postgres(&stack, SIGINT);
     before = clock_now_ms();
     assert_int_equal(upsert("stop"), 503);
     assert_true(clock_now_ms() - before < SANITY_MS);
@@ -96,7 +96,7 @@ static void postgres_stopped_means_503_and_started_again_means_200(void **state)
         assert_int_equal(upsert("stop"), 503);
     }
     assert_true(clock_now_ms() - before < SANITY_MS); /* half of what they would wait, one after the other */
-    site_start_postgres(&site, "-c fsync=off");
+    stack_start_postgres(&stack, "-c fsync=off");
     await_200("back");
     assert_int_equal(get("readyz"), 200);
 }
@@ -107,25 +107,25 @@ static void a_paused_postgres_is_given_up_in_time(void **state)
 
     (void)state;
     await_200("pause");
-    site_pause_postgres(&site);
+    stack_pause_postgres(&stack);
     before = clock_now_ms();
     assert_int_equal(upsert("pause"), 503);
     assert_true(clock_now_ms() - before < SANITY_MS);
-    site_resume_postgres(&site);
+    stack_resume_postgres(&stack);
     await_200("back");
 }
 
 static void restart_worker(const char *const settings[])
 {
-    site_stop_worker(&site);
-    site_start_worker(&site, settings);
+    stack_stop_worker(&stack);
+    stack_start_worker(&stack, settings);
 }
 
 /* A ledger that must have no refusal, of eight clients; so the worker is patient meanwhile. */
 static struct ledger *open_ledger(const char *name)
 {
     restart_worker(patient);
-    return ledger_open(&site, 8, name, PATIENT_MS);
+    return ledger_open(&stack, 8, name, PATIENT_MS);
 }
 
 static void close_ledger(struct ledger *ledger)
@@ -142,11 +142,13 @@ static void a_terminated_connection_fails_no_request(void **state)
     struct ledger *ledger = open_ledger("terminated");
 
     (void)state;
-    (void)site_query(&site, "GRANT incidents_fcgi TO incidents_owner"); /* who may then end its connections */
+    (void)stack_query(&stack,
+                      "GRANT incidents_fcgi TO incidents_owner"); /* who may then end its connections */
     for (int i = 0; i < 10; i++) {
         clock_sleep_ms(100);
-        (void)site_query(
-            &site, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'incidents_fcgi'");
+        (void)stack_query(
+            &stack,
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'incidents_fcgi'");
     }
     close_ledger(ledger);
 }
@@ -156,14 +158,14 @@ static void one_refused_item_fails_by_itself(void **state)
     struct ledger *ledger;
 
     (void)state;
-    (void)site_query(&site,
-                     "ALTER TABLE intake.incident ADD CONSTRAINT poison CHECK (reference_id <> 'poison')");
+    (void)stack_query(&stack,
+                      "ALTER TABLE intake.incident ADD CONSTRAINT poison CHECK (reference_id <> 'poison')");
     ledger = open_ledger("beside-poison");
     for (int i = 0; i < 20; i++) {
         assert_int_equal(upsert("poison"), 500);
     }
     close_ledger(ledger);
-    (void)site_query(&site, "ALTER TABLE intake.incident DROP CONSTRAINT poison");
+    (void)stack_query(&stack, "ALTER TABLE intake.incident DROP CONSTRAINT poison");
 }
 
 static void a_locked_incident_delays_itself_alone(void **state)
@@ -176,26 +178,26 @@ static void a_locked_incident_delays_itself_alone(void **state)
 
     (void)state;
     await_200("locked");
-    locker = site_hold(&site, "UPDATE intake.incident SET name = 'held' WHERE reference_id = 'locked'");
+    locker = stack_hold(&stack, "UPDATE intake.incident SET name = 'held' WHERE reference_id = 'locked'");
     ledger = open_ledger("beside-a-lock");
     /* Nobody can say yet whether a resend changes nothing. */
     assert_int_equal(upsert("locked"), 503);
-    http_through_nginx(&site, &call, &answer);
+    http_through_nginx(&stack, &call, &answer);
     assert_int_equal(answer.status, 503);
     answer_free(&answer);
-    site_let_go(locker);
+    stack_let_go(locker);
     close_ledger(ledger);
 }
 
-static void send_in_hand(struct crowd_member *member)
+static void send_in_hand(struct load_client *client)
 {
     char body[128];
     struct call call = {.path = "incidents.upsert", .body = body};
     struct answer answer;
 
     (void)snprintf(body, sizeof body, "{\"reference_id\":\"hand%zu\",\"started_at\":\"2024-01-05\"}",
-                   member->number);
-    (void)crowd_send(member, &call, 200, &answer);
+                   client->number);
+    (void)load_send(client, &call, 200, &answer);
     answer_free(&answer);
 }
 
@@ -203,131 +205,131 @@ enum { IN_HAND = 80 }; /* more than a batch holds */
 
 /* Starts clients that the database keeps waiting, and waits until the worker has taken them all in, each on a
  * connection of its own. */
-static struct crowd *start_in_hand(void)
+static struct load *start_in_hand(void)
 {
-    size_t before = worker_descriptors(&site);
+    size_t before = worker_descriptors(&stack);
     int64_t give_up_ms = clock_now_ms() + SANITY_MS;
-    struct crowd *crowd = crowd_start(&site, IN_HAND, send_in_hand, NULL);
+    struct load *load = load_start(&stack, IN_HAND, send_in_hand, NULL);
 
-    while (worker_descriptors(&site) < before + IN_HAND) {
+    while (worker_descriptors(&stack) < before + IN_HAND) {
         assert_true(clock_now_ms() < give_up_ms);
         clock_sleep_ms(20);
     }
-    return crowd;
+    return load;
 }
 
 static void a_stop_answers_the_requests_in_hand(int signal_number)
 {
     PGconn *locker;
-    struct crowd *crowd;
+    struct load *load;
 
     restart_worker(long_deadline);
-    locker = site_hold(&site, "LOCK TABLE intake.incident IN EXCLUSIVE MODE");
-    crowd = start_in_hand();
-    assert_int_equal(kill(site.worker, signal_number), 0);
+    locker = stack_hold(&stack, "LOCK TABLE intake.incident IN EXCLUSIVE MODE");
+    load = start_in_hand();
+    assert_int_equal(kill(stack.worker, signal_number), 0);
     clock_sleep_ms(100);
-    assert_int_equal(kill(site.worker, signal_number), 0); /* a second one is harmless */
+    assert_int_equal(kill(stack.worker, signal_number), 0); /* a second one is harmless */
     clock_sleep_ms(100);
-    site_let_go(locker);
-    crowd_join(crowd);
-    assert_int_equal(process_wait(site.worker, SANITY_MS), 0);
-    site_start_worker(&site, short_deadline);
+    stack_let_go(locker);
+    load_join(load);
+    assert_int_equal(process_wait(stack.worker, SANITY_MS), 0);
+    stack_start_worker(&stack, short_deadline);
     await_200("back");
     assert_string_equal(
-        site_query(&site, "SELECT count(*) FROM intake.incident WHERE reference_id LIKE 'hand%'"), "80");
-    (void)site_query(&site, "DELETE FROM intake.incident");
+        stack_query(&stack, "SELECT count(*) FROM intake.incident WHERE reference_id LIKE 'hand%'"), "80");
+    (void)stack_query(&stack, "DELETE FROM intake.incident");
 }
 
 static void requests_that_wait_for_the_database_hold_no_thread(void **state)
 {
     PGconn *locker;
-    struct crowd *crowd;
+    struct load *load;
     int64_t before;
 
     (void)state;
     restart_worker(long_deadline);
-    locker = site_hold(&site, "LOCK TABLE intake.incident IN EXCLUSIVE MODE");
-    crowd = start_in_hand();
-    site_await_lock_wait(&site);
+    locker = stack_hold(&stack, "LOCK TABLE intake.incident IN EXCLUSIVE MODE");
+    load = start_in_hand();
+    stack_await_lock_wait(&stack);
     before = clock_now_ms();
     for (int i = 0; i < 20; i++) {
         assert_int_equal(get("healthz"), 200);
     }
     assert_true(clock_now_ms() - before < SANITY_MS); /* else they waited for those that do */
-    site_let_go(locker);
-    crowd_join(crowd);
+    stack_let_go(locker);
+    load_join(load);
     restart_worker(short_deadline);
 }
 
-/* What became of the requests of a crowd. */
+/* What became of the requests of a load. */
 struct tally {
     atomic_size_t stored;
     atomic_size_t refused;
 };
 
-static void send_and_count(struct crowd_member *member, const char *id)
+static void send_and_count(struct load_client *client, const char *id)
 {
-    struct tally *tally = member->context;
+    struct tally *tally = client->context;
     char body[128], retry_after[16];
     struct call call = {.path = "incidents.upsert", .body = body};
     struct answer answer;
 
     snprintf(body, sizeof body, "{\"reference_id\":\"%s\",\"started_at\":\"2024-01-05\"}", id);
-    http_through_nginx(member->site, &call, &answer);
+    http_through_nginx(client->stack, &call, &answer);
     if (answer.status == 200) {
         atomic_fetch_add(&tally->stored, 1);
     } else if (answer.status == 503 && strcmp(answer_text(&answer, "error"), "service_unavailable") == 0 &&
                answer_header(&answer, "Retry-After", retry_after, sizeof retry_after) != NULL) {
         atomic_fetch_add(&tally->refused, 1);
     } else {
-        crowd_fail(member, "%d %s", answer.status, answer.body);
+        load_fail(client, "%d %s", answer.status, answer.body);
     }
     answer_free(&answer);
 }
 
-static void send_the_first(struct crowd_member *member)
+static void send_the_first(struct load_client *client)
 {
-    send_and_count(member, "full");
+    send_and_count(client, "full");
 }
 
-static void send_to_full(struct crowd_member *member)
+static void send_to_full(struct load_client *client)
 {
     char id[32];
 
-    snprintf(id, sizeof id, "full%zu", member->number);
-    send_and_count(member, id);
+    snprintf(id, sizeof id, "full%zu", client->number);
+    send_and_count(client, id);
 }
 
 static void a_full_queue_refuses_at_once_and_says_when_to_come_again(void **state)
 {
-    static const char *const settings[] = {"INCIDENTS_CONNECTIONS=1", "INCIDENTS_QUEUE_MAX=4",
-                                           "INCIDENTS_DEADLINE_MS=30000", NULL};
+    static const char *const settings[] = {"INCIDENTS_DB_POOL_SIZE=1", "INCIDENTS_QUEUE_MAX=4",
+                                           "INCIDENTS_REQUEST_TIMEOUT_MS=30000", NULL};
     int64_t give_up_ms;
     struct tally tally = {0};
-    struct crowd *first, *others;
+    struct load *first, *others;
     PGconn *locker;
 
     (void)state;
-    site_stop_worker(&site);
-    site_start_worker(&site, settings);
-    locker = site_hold(&site, "LOCK TABLE intake.incident IN EXCLUSIVE MODE");
-    first = crowd_start(&site, 1, send_the_first, &tally); /* is under way, */
-    site_await_lock_wait(&site);
-    others = crowd_start(&site, 11, send_to_full, &tally); /* of which four wait for it */
+    stack_stop_worker(&stack);
+    stack_start_worker(&stack, settings);
+    locker = stack_hold(&stack, "LOCK TABLE intake.incident IN EXCLUSIVE MODE");
+    first = load_start(&stack, 1, send_the_first, &tally); /* is under way, */
+    stack_await_lock_wait(&stack);
+    others = load_start(&stack, 11, send_to_full, &tally); /* of which four wait for it */
     give_up_ms = clock_now_ms() + 20000;
     while (atomic_load(&tally.refused) < 11 - 4 && clock_now_ms() < give_up_ms) {
         clock_sleep_ms(5);
     }
-    site_let_go(locker);
-    crowd_join(first);
-    crowd_join(others);
+    stack_let_go(locker);
+    load_join(first);
+    load_join(others);
     assert_int_equal(atomic_load(&tally.refused), 11 - 4);
     assert_int_equal(atomic_load(&tally.stored), 1 + 4);
     assert_string_equal(
-        site_query(&site, "SELECT count(*) FROM intake.incident WHERE reference_id LIKE 'full%'"), "5");
-    (void)site_query(&site, "DELETE FROM intake.incident");
-    site_stop_worker(&site);
-    site_start_worker(&site, short_deadline);
+        stack_query(&stack, "SELECT count(*) FROM intake.incident WHERE reference_id LIKE 'full%'"), "5");
+    (void)stack_query(&stack, "DELETE FROM intake.incident");
+    stack_stop_worker(&stack);
+    stack_start_worker(&stack, short_deadline);
 }
 
 static void sigterm_answers_the_requests_in_hand(void **state)
@@ -348,7 +350,7 @@ static void await_sessions(const char *count)
 {
     int64_t give_up_ms = clock_now_ms() + SANITY_MS;
 
-    while (strcmp(site_query(&site, count_sessions), count) != 0) {
+    while (strcmp(stack_query(&stack, count_sessions), count) != 0) {
         assert_true(clock_now_ms() < give_up_ms);
         clock_sleep_ms(5);
     }
@@ -370,29 +372,29 @@ static void an_unchanged_resend_writes_no_row_version(void **state)
 
     (void)state;
     await_ready(); /* the worker has its session */
-    (void)snprintf(sessions, sizeof sessions, "%s", site_query(&site, count_sessions));
+    (void)snprintf(sessions, sizeof sessions, "%s", stack_query(&stack, count_sessions));
     /* As CGI, because a session reports its counters when it ends. */
-    http_as_cgi(&site, &call, &answer);
+    http_as_cgi(&stack, &call, &answer);
     assert_string_equal(answer_text(&answer, "action"), "created");
     answer_free(&answer);
     await_sessions(sessions);
-    (void)snprintf(before, sizeof before, "%s", site_query(&site, versions));
-    (void)snprintf(counted, sizeof counted, "%s", site_query(&site, counters));
+    (void)snprintf(before, sizeof before, "%s", stack_query(&stack, versions));
+    (void)snprintf(counted, sizeof counted, "%s", stack_query(&stack, counters));
     assert_string_equal(counted, "incident 1 0 0,incident_change 0 0 0");
     for (int i = 0; i < 20; i++) {
-        http_as_cgi(&site, &call, &answer);
+        http_as_cgi(&stack, &call, &answer);
         assert_string_equal(answer_text(&answer, "action"), "unchanged");
         answer_free(&answer);
     }
     await_sessions(sessions);
-    assert_string_equal(site_query(&site, versions), before);
-    assert_string_equal(site_query(&site, counters), counted);
+    assert_string_equal(stack_query(&stack, versions), before);
+    assert_string_equal(stack_query(&stack, counters), counted);
 }
 
 static int start(void **state)
 {
     (void)state;
-    site_start(&site, short_deadline);
+    stack_start(&stack, short_deadline);
     return 0;
 }
 
@@ -400,15 +402,15 @@ static int finish(void **state)
 {
     (void)state;
     http_close();
-    site_stop(&site);
+    stack_stop(&stack);
     return 0;
 }
 
 static int clean(void **state)
 {
     (void)state;
-    crowd_abandon_all();
-    (void)site_query(&site, "DELETE FROM intake.incident");
+    load_abandon_all();
+    (void)stack_query(&stack, "DELETE FROM intake.incident");
     return 0;
 }
 

@@ -18,26 +18,26 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "harness/bystanders.h"
+#include "harness/background_load.h"
 #include "harness/fastcgi.h"
 
 enum { PATIENCE_MS = 20000, ENOUGH_PEERS = 20 };
 
 #define METRICS_TOKEN "0123456789abcdef0123456789abcdef"
 
-/* The two workers of a site, beside each other. */
+/* The two workers of a stack, beside each other. */
 enum kind { UNIX, TCP, KINDS };
 static const char *const names[KINDS] = {"unix", "tcp"};
 
-static struct site site;
-static struct site sites[KINDS]; /* the same with each one's worker, for the harness */
+static struct stack stack;
+static struct stack stacks[KINDS]; /* the same with each one's worker, for the harness */
 static int tcp_port;
 
 /* ---- Helpers ---- */
 
 static int connect_to(enum kind kind)
 {
-    return kind == UNIX ? fastcgi_connect(site.worker_socket) : fastcgi_connect_tcp(tcp_port);
+    return kind == UNIX ? fastcgi_connect(stack.worker_socket) : fastcgi_connect_tcp(tcp_port);
 }
 
 static void send_request(int fd, const struct fastcgi_request *request)
@@ -45,7 +45,7 @@ static void send_request(int fd, const struct fastcgi_request *request)
     struct buffer bytes;
 
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
-    fastcgi_append_request(&bytes, &site, request);
+    fastcgi_append_request(&bytes, &stack, request);
     assert_true(fastcgi_send(fd, bytes.data, bytes.len));
     buffer_free(&bytes);
 }
@@ -199,7 +199,7 @@ static void do_meanwhile(int fd, enum meanwhile meanwhile)
 }
 
 /* Waits until the worker has so many descriptors. */
-static void await_taken_in(const struct site *worker, size_t descriptors)
+static void await_taken_in(const struct stack *worker, size_t descriptors)
 {
     int64_t give_up_ms = clock_now_ms() + PATIENCE_MS;
 
@@ -224,15 +224,15 @@ static void what_a_peer_does_while_its_request_is_in_hand_harms_no_response(void
         long cpu_ms;
 
         exchange(kind, "to begin with", "first");
-        before = worker_descriptors(&sites[kind]);
-        holder = site_hold(&site, "LOCK TABLE intake.incident IN EXCLUSIVE MODE");
+        before = worker_descriptors(&stacks[kind]);
+        holder = stack_hold(&stack, "LOCK TABLE intake.incident IN EXCLUSIVE MODE");
         for (int i = 0; i < PEERS; i++) {
             snprintf(id, sizeof id, "%s-%d", names[kind], i);
             fds[i] = connect_to(kind);
             send_upsert(fds[i], id, i / MEANWHILES % 2 == 0);
         }
-        await_taken_in(&sites[kind], before + PEERS - ENOUGH_PEERS);
-        site_await_lock_wait(&site);
+        await_taken_in(&stacks[kind], before + PEERS - ENOUGH_PEERS);
+        stack_await_lock_wait(&stack);
         for (int i = 0; i < PEERS; i++) {
             do_meanwhile(fds[i], (enum meanwhile)(i % MEANWHILES));
         }
@@ -241,10 +241,10 @@ static void what_a_peer_does_while_its_request_is_in_hand_harms_no_response(void
             next[i] = connect_to(kind);
             send_upsert(next[i], id, false);
         }
-        cpu_ms = worker_cpu_ms(&sites[kind]);
+        cpu_ms = worker_cpu_ms(&stacks[kind]);
         clock_sleep_ms(WATCH_MS);
-        cpu_ms = worker_cpu_ms(&sites[kind]) - cpu_ms;
-        site_let_go(holder);
+        cpu_ms = worker_cpu_ms(&stacks[kind]) - cpu_ms;
+        stack_let_go(holder);
         for (int i = 0; i < PEERS; i++) {
             snprintf(id, sizeof id, "%s-%d", names[kind], i);
             if (i % MEANWHILES != HANGS_UP) {
@@ -261,7 +261,7 @@ static void what_a_peer_does_while_its_request_is_in_hand_harms_no_response(void
             fail_msg("%s: the worker used %ld ms while it waited for %d ms", names[kind], cpu_ms, WATCH_MS);
         }
     }
-    assert_int_equal(strtol(site_query(&site, "SELECT count(*) FROM intake.incident"), NULL, 10),
+    assert_int_equal(strtol(stack_query(&stack, "SELECT count(*) FROM intake.incident"), NULL, 10),
                      1 + KINDS * (PEERS + ENOUGH_PEERS));
 }
 
@@ -279,7 +279,7 @@ static int ask_and_never_read(enum kind kind)
     bool is_taken = true;
 
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
-    fastcgi_append_request(&bytes, &site, &request);
+    fastcgi_append_request(&bytes, &stack, &request);
     for (int i = 0; i < MANY && is_taken; i++) {
         is_taken = fastcgi_send(fd, bytes.data, bytes.len);
         clock_sleep_ms(PAUSE_MS); /* what comes behind a request before its response is not asked for */
@@ -350,11 +350,11 @@ static void of_1000_connections_990_are_silent_and_ten_are_served(void **state)
         skip();
     }
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
-    fastcgi_append_request(&bytes, &site, &request);
+    fastcgi_append_request(&bytes, &stack, &request);
     for (enum kind kind = UNIX; kind < KINDS; kind++) {
-        const struct site *worker = &sites[kind];
-        struct bystanders_figures figures;
-        struct bystanders *good;
+        const struct stack *worker = &stacks[kind];
+        struct background_load_figures figures;
+        struct background_load *good;
         double memory;
         char name[32];
 
@@ -367,9 +367,9 @@ static void of_1000_connections_990_are_silent_and_ten_are_served(void **state)
         await_taken_in(worker, SILENT);
         snprintf(name, sizeof name, "good-%s", names[kind]);
         if (kind == UNIX) {
-            good = bystanders_start(&site, GOOD, true, name);
+            good = background_load_start(&stack, GOOD, true, name);
             clock_sleep_ms(1000);
-            bystanders_stop(good, &figures);
+            background_load_stop(good, &figures);
         } else {
             for (int i = 0; i < SERVED; i++) {
                 exchange(kind, "beside the silent", name);
@@ -391,15 +391,15 @@ static void of_1000_connections_990_are_silent_and_ten_are_served(void **state)
 static void the_workers_end_cleanly_and_without_a_leak(void **state)
 {
     (void)state;
-    site_stop_worker(&sites[TCP]);
-    site_stop_worker(&site);
+    stack_stop_worker(&stacks[TCP]);
+    stack_stop_worker(&stack);
 }
 
 /* Starts the second worker, on a port that the kernel chooses. */
 static void start_tcp_worker(void)
 {
-    char url[SITE_PATH_MAX + 16];
-    const char *const argv[] = {site.program, NULL};
+    char url[STACK_PATH_MAX + 16];
+    const char *const argv[] = {stack.program, NULL};
     const char *const environment[] = {url, "INCIDENTS_METRICS_TOKEN=" METRICS_TOKEN, NULL};
     int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct sockaddr_in address = {.sin_family = AF_INET};
@@ -410,12 +410,12 @@ static void start_tcp_worker(void)
     assert_int_equal(listen(listener, SOMAXCONN), 0);
     assert_int_equal(getsockname(listener, (struct sockaddr *)&address, &size), 0);
     tcp_port = ntohs(address.sin_port);
-    sites[TCP] = sites[UNIX] = site;
-    snprintf(sites[TCP].worker_log, sizeof sites[TCP].worker_log, "%s/tcp.log", site.directory);
-    snprintf(url, sizeof url, "DATABASE_URL=%s", site.worker_url);
-    sites[TCP].worker = process_start_on(listener, argv, environment, sites[TCP].worker_log);
+    stacks[TCP] = stacks[UNIX] = stack;
+    snprintf(stacks[TCP].worker_log, sizeof stacks[TCP].worker_log, "%s/tcp.log", stack.directory);
+    snprintf(url, sizeof url, "DATABASE_URL=%s", stack.worker_url);
+    stacks[TCP].worker = process_start_on(listener, argv, environment, stacks[TCP].worker_log);
     close(listener);
-    free(await_in_file(sites[TCP].worker_log, "serving FastCGI"));
+    free(await_in_file(stacks[TCP].worker_log, "serving FastCGI"));
 }
 
 static int start(void **state)
@@ -423,7 +423,7 @@ static int start(void **state)
     static const char *const settings[] = {"INCIDENTS_METRICS_TOKEN=" METRICS_TOKEN, NULL};
 
     (void)state;
-    site_start(&site, settings);
+    stack_start(&stack, settings);
     start_tcp_worker();
     return 0;
 }
@@ -431,16 +431,16 @@ static int start(void **state)
 static int finish(void **state)
 {
     (void)state;
-    site_stop(&site);
-    site_remove_metrics(METRICS_TOKEN);
+    stack_stop(&stack);
+    stack_remove_metrics(METRICS_TOKEN);
     return 0;
 }
 
 static int clean_up(void **state)
 {
     (void)state;
-    crowd_abandon_all();
-    (void)site_query(&site, "DELETE FROM intake.incident");
+    load_abandon_all();
+    (void)stack_query(&stack, "DELETE FROM intake.incident");
     return 0;
 }
 

@@ -21,12 +21,12 @@ enum { PROCESSES = 3, CLIENTS = 8, KILLS = 6, DEADLINE_MS = 50000, PATIENCE_MS =
 
 static const char killed[] = "was ended by signal 9 (Killed); this one is in its place";
 
-static struct site site;
+static struct stack stack;
 
 /* Of this process alone: who has the same token counts in the same memory. */
 static char metrics_token[64], metrics_setting[96], metrics_authorization[80];
-static const char *const settings[] = {"INCIDENTS_PROCESSES=3", "INCIDENTS_CONNECTIONS=1",
-                                       "INCIDENTS_DEADLINE_MS=50000", metrics_setting, NULL};
+static const char *const settings[] = {"INCIDENTS_PROCESSES=3", "INCIDENTS_DB_POOL_SIZE=1",
+                                       "INCIDENTS_REQUEST_TIMEOUT_MS=50000", metrics_setting, NULL};
 
 /* ---- Looking at processes ---- */
 
@@ -59,7 +59,7 @@ static size_t find_processes(pid_t pids[PROCESSES])
     while ((entry = readdir(directory)) != NULL) {
         pid_t parent, pid = (pid_t)strtol(entry->d_name, NULL, 10);
 
-        if (pid > 0 && state_of(pid, &parent) != 0 && parent == site.worker) {
+        if (pid > 0 && state_of(pid, &parent) != 0 && parent == stack.worker) {
             assert_true(count < PROCESSES);
             pids[count++] = pid;
         }
@@ -119,7 +119,7 @@ static void await_end(const pid_t pids[PROCESSES])
             clock_sleep_ms(5);
         }
     }
-    assert_false(http_is_listening(site.worker_socket)); /* nobody holds the socket */
+    assert_false(http_is_listening(stack.worker_socket)); /* nobody holds the socket */
 }
 
 /* Has all but one stand still, which then serves alone. */
@@ -154,7 +154,7 @@ static double value_of(const char *series)
     const char *line;
     double value = -1;
 
-    assert_int_equal(fastcgi_exchange(&site, &scrape, &answer), FASTCGI_ANSWERED);
+    assert_int_equal(fastcgi_exchange(&stack, &scrape, &answer), FASTCGI_ANSWERED);
     assert_int_equal(answer.status, 200);
     line = strstr(answer.body, series);
     if (line != NULL) {
@@ -180,7 +180,7 @@ static void await_value(const char *series, double wanted)
 /* Sends an upsert on a connection of its own, whose answer is still to come. */
 static int begin_upsert(const char *name, size_t number)
 {
-    int fd = fastcgi_connect(site.worker_socket);
+    int fd = fastcgi_connect(stack.worker_socket);
     char body[128];
     const struct fastcgi_request request = {.path = "incidents.upsert", .body = body};
     struct buffer bytes;
@@ -188,7 +188,7 @@ static int begin_upsert(const char *name, size_t number)
     (void)snprintf(body, sizeof body, "{\"reference_id\":\"%s %zu\",\"started_at\":\"2024-01-01\"}", name,
                    number);
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
-    fastcgi_append_request(&bytes, &site, &request);
+    fastcgi_append_request(&bytes, &stack, &request);
     assert_true(fastcgi_send(fd, bytes.data, bytes.len));
     buffer_free(&bytes);
     return fd;
@@ -207,13 +207,13 @@ static void end_upsert(int fd)
 /* A request in hand of each process, which waits for what the holder has locked. */
 static PGconn *begin_one_of_each(const char *name, const pid_t pids[PROCESSES], int fds[PROCESSES])
 {
-    PGconn *holder = site_hold(&site, "LOCK TABLE intake.incident IN EXCLUSIVE MODE");
+    PGconn *holder = stack_hold(&stack, "LOCK TABLE intake.incident IN EXCLUSIVE MODE");
     int64_t deadline_ms = clock_now_ms() + PATIENCE_MS;
 
     for (size_t i = 0; i < PROCESSES; i++) {
         let_only(pids[i], pids);
         fds[i] = begin_upsert(name, i);
-        while ((size_t)strtol(site_query(&site, "SELECT count(*) FROM pg_locks WHERE NOT granted"), NULL,
+        while ((size_t)strtol(stack_query(&stack, "SELECT count(*) FROM pg_locks WHERE NOT granted"), NULL,
                               10) <= i) {
             assert_true(clock_now_ms() < deadline_ms);
             clock_sleep_ms(5);
@@ -225,16 +225,16 @@ static PGconn *begin_one_of_each(const char *name, const pid_t pids[PROCESSES], 
 
 static void expect_stored(const char *name)
 {
-    assert_string_equal(site_query_for(&site,
-                                       "SELECT count(*)::text FROM intake.incident "
-                                       "WHERE starts_with(reference_id, $1)",
-                                       name),
+    assert_string_equal(stack_query_for(&stack,
+                                        "SELECT count(*)::text FROM intake.incident "
+                                        "WHERE starts_with(reference_id, $1)",
+                                        name),
                         "3");
 }
 
 static void start_worker(void)
 {
-    site_start_worker(&site, settings);
+    stack_start_worker(&stack, settings);
 }
 
 /* ---- Tests ---- */
@@ -261,7 +261,7 @@ static void all_of_them_serve_and_count_together(void **state)
 
 static void one_that_is_killed_is_started_again_and_nothing_that_was_answered_is_lost(void **state)
 {
-    struct ledger *ledger = ledger_open(&site, CLIENTS, "killed", DEADLINE_MS);
+    struct ledger *ledger = ledger_open(&stack, CLIENTS, "killed", DEADLINE_MS);
     struct ledger_figures figures;
     pid_t pids[PROCESSES];
     int64_t recovery_ms = 0;
@@ -281,7 +281,7 @@ static void one_that_is_killed_is_started_again_and_nothing_that_was_answered_is
     assert_true(figures.kept > 0);
     print_message("%zu requests answered 200, %zu cut off by %d kills\n", figures.kept, figures.cut_off,
                   KILLS);
-    free(await_in_file(site.worker_log, killed));
+    free(await_in_file(stack.worker_log, killed));
 
     /* What the dead held is not counted any more. */
     await_value("\nincidents_processes ", PROCESSES);
@@ -304,7 +304,7 @@ static void one_that_is_killed_keeps_nobody_else_from_an_answer(void **state)
     assert_int_equal(fastcgi_receive(fds[0], PATIENCE_MS, &answer), FASTCGI_CLOSED);
     answer_free(&answer);
     (void)close(fds[0]);
-    site_let_go(holder);
+    stack_let_go(holder);
     for (size_t i = 1; i < PROCESSES; i++) {
         end_upsert(fds[i]);
     }
@@ -322,12 +322,12 @@ static void a_signal_to_the_parent_has_all_answer_what_they_have_in_hand(void **
     (void)state;
     await_processes(pids, 0);
     holder = begin_one_of_each("drained", pids, fds);
-    assert_int_equal(kill(site.worker, SIGTERM), 0);
-    site_let_go(holder);
+    assert_int_equal(kill(stack.worker, SIGTERM), 0);
+    stack_let_go(holder);
     for (size_t i = 0; i < PROCESSES; i++) {
         end_upsert(fds[i]);
     }
-    assert_int_equal(process_wait(site.worker, PATIENCE_MS), 0);
+    assert_int_equal(process_wait(stack.worker, PATIENCE_MS), 0);
     await_end(pids);
     expect_stored("drained");
     start_worker();
@@ -341,7 +341,7 @@ static void every_signal_that_stops_one_worker_stops_all(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
         await_processes(pids, 0);
-        assert_int_equal(process_stop(site.worker, signals[i]), 0);
+        assert_int_equal(process_stop(stack.worker, signals[i]), 0);
         await_end(pids);
         start_worker();
     }
@@ -356,8 +356,8 @@ static void a_parent_that_is_killed_leaves_nobody_behind_and_nothing_unanswered(
     (void)state;
     await_processes(pids, 0);
     holder = begin_one_of_each("orphaned", pids, fds);
-    assert_int_equal(process_stop(site.worker, SIGKILL), 128 + SIGKILL);
-    site_let_go(holder);
+    assert_int_equal(process_stop(stack.worker, SIGKILL), 128 + SIGKILL);
+    stack_let_go(holder);
     for (size_t i = 0; i < PROCESSES; i++) {
         end_upsert(fds[i]);
     }
@@ -369,24 +369,24 @@ static void a_parent_that_is_killed_leaves_nobody_behind_and_nothing_unanswered(
 /* The status of a worker that ends by itself. */
 static int run_worker(const char *setting)
 {
-    const char *const argv[] = {"scripts/service", "worker", site.worker_socket, site.program, NULL};
+    const char *const argv[] = {"scripts/service", "worker", stack.worker_socket, stack.program, NULL};
     const char *const environment[] = {"INCIDENTS_PROCESSES=3", setting, NULL};
-    int status = process_wait(process_start(argv, environment, site.worker_log), PATIENCE_MS);
+    int status = process_wait(process_start(argv, environment, stack.worker_log), PATIENCE_MS);
 
-    assert_false(http_is_listening(site.worker_socket));
+    assert_false(http_is_listening(stack.worker_socket));
     return status;
 }
 
 static void a_worker_that_cannot_start_ends_with_1(void **state)
 {
     (void)state;
-    site_stop_worker(&site);
+    stack_stop_worker(&stack);
     assert_int_equal(run_worker("INCIDENTS_PROCESSES=0"), 1);
     assert_int_equal(run_worker("INCIDENTS_THREADS=2"), 1);
     assert_int_equal(run_worker("INCIDENTS_LOG=/nonexistent/log"), 1);
-    free(await_in_file(site.worker_log, "INCIDENTS_PROCESSES must be a whole number from 1 to 64"));
-    free(await_in_file(site.worker_log, "INCIDENTS_THREADS is no longer a setting"));
-    free(await_in_file(site.worker_log, "INCIDENTS_LOG=/nonexistent/log: No such file or directory"));
+    free(await_in_file(stack.worker_log, "INCIDENTS_PROCESSES must be a whole number from 1 to 64"));
+    free(await_in_file(stack.worker_log, "INCIDENTS_THREADS is no longer a setting"));
+    free(await_in_file(stack.worker_log, "INCIDENTS_LOG=/nonexistent/log: No such file or directory"));
     start_worker();
 }
 
@@ -396,17 +396,17 @@ static int start(void **state)
     (void)snprintf(metrics_token, sizeof metrics_token, "scraped-by-processes_test-%d", (int)getpid());
     (void)snprintf(metrics_setting, sizeof metrics_setting, "INCIDENTS_METRICS_TOKEN=%s", metrics_token);
     (void)snprintf(metrics_authorization, sizeof metrics_authorization, "Bearer %s", metrics_token);
-    site_start(&site, settings);
+    stack_start(&stack, settings);
     return 0;
 }
 
 static int finish(void **state)
 {
     (void)state;
-    crowd_abandon_all();
+    load_abandon_all();
     http_close();
-    site_stop(&site);
-    (void)site_remove_metrics(metrics_token);
+    stack_stop(&stack);
+    (void)stack_remove_metrics(metrics_token);
     return 0;
 }
 

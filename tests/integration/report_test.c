@@ -14,17 +14,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "harness/site.h"
+#include "harness/stack.h"
 
 enum { VALUES_MAX = 128 };
 
-static struct site site;
+static struct stack stack;
 static char page[PROCESS_OUTPUT_MAX]; /* the last one */
 
 /* Makes the page with those options, which may be NULL. */
 static void make_page(const char *option, const char *value)
 {
-    const struct outcome *outcome = site_control(&site, NULL, "report", "--html", "-", option, value, NULL);
+    const struct outcome *outcome = stack_control(&stack, NULL, "report", "--html", "-", option, value, NULL);
 
     assert_string_equal(outcome->err, "");
     assert_int_equal(outcome->status, 0);
@@ -84,7 +84,7 @@ static void expect_column(const char *section, int column, const char *sql)
     (void)snprintf(xpath, sizeof xpath, "//section[@aria-labelledby='%s']//tbody/tr/td[%d]/data/@value",
                    section, column);
     count = read_numbers(ask_page(xpath), shown);
-    assert_int_equal(read_numbers(site_query(&site, sql), right), count);
+    assert_int_equal(read_numbers(stack_query(&stack, sql), right), count);
     for (size_t i = 0; i < count; i++) {
         if (fabs(shown[i] - right[i]) > 1e-4 * fabs(right[i]) + 1e-9) { /* what is open goes on meanwhile */
             fail_msg("%s, column %d, row %zu: %.15g, not %.15g", section, column, i, shown[i], right[i]);
@@ -112,20 +112,20 @@ static void expect_the_figures_of_the_views(void)
     size_t count = read_numbers(ask_page("//main/div[1]//tbody/tr[1]//data/@value"), shown);
 
     assert_int_equal(
-        read_numbers(site_query(&site,
-                                "SELECT concat_ws(' ', incidents, mean_seconds, median_seconds, p90_seconds) "
+        read_numbers(
+            stack_query(&stack, "SELECT concat_ws(' ', incidents, mean_seconds, median_seconds, p90_seconds) "
                                 "FROM reporting.time_to_resolve"),
-                     right),
+            right),
         count);
     for (size_t i = 0; i < count; i++) {
         assert_true(fabs(shown[i] - right[i]) <= 1e-9 * right[i]);
     }
     expect("string(//dl/div[1]/dd[1]/data/@value)",
-           site_query(&site, "SELECT count(*) FROM reporting.open_now"));
+           stack_query(&stack, "SELECT count(*) FROM reporting.open_now"));
     expect("string(//dl/div[2]/dd[1]/data/@value)",
-           site_query(&site, "SELECT count(*) FROM reporting.incidents"));
+           stack_query(&stack, "SELECT count(*) FROM reporting.incidents"));
     expect("string(//dl/div[4]/dd[1]/data/@value)",
-           site_query(&site, "SELECT count(DISTINCT id) FROM reporting.suspicious"));
+           stack_query(&stack, "SELECT count(DISTINCT id) FROM reporting.suspicious"));
 
 #define WEEKS  "(SELECT * FROM reporting.opened_and_resolved_by_week ORDER BY period DESC LIMIT 53)"
 #define MONTHS "(SELECT * FROM reporting.time_to_resolve_by_month ORDER BY period DESC LIMIT 24)"
@@ -158,7 +158,7 @@ static void expect_the_figures_of_the_views(void)
 
 static void nothing_stored_makes_a_report(void **state)
 {
-    const struct outcome *outcome = site_control(&site, NULL, "report", NULL);
+    const struct outcome *outcome = stack_control(&stack, NULL, "report", NULL);
 
     (void)state;
     assert_int_equal(outcome->status, 0);
@@ -172,15 +172,15 @@ static void nothing_stored_makes_a_report(void **state)
 static void one_incident_makes_a_report(void **state)
 {
     (void)state;
-    (void)site_query(&site,
-                     "INSERT INTO intake.incident (reference_id, name, started_at, created_at, updated_at) "
-                     "VALUES ('one', 'Alone', now() - interval '90 minutes', now(), now())");
+    (void)stack_query(&stack,
+                      "INSERT INTO intake.incident (reference_id, name, started_at, created_at, updated_at) "
+                      "VALUES ('one', 'Alone', now() - interval '90 minutes', now(), now())");
     make_page(NULL, NULL);
     expect_the_figures_of_the_views();
     expect("count(//svg[@role])", "6"); /* no service */
     expect("string(//section[@aria-labelledby='open']//tr/th/bdi)", "Alone");
     expect("string(//section[@aria-labelledby='open']//tr/td[2]/data)", "90 min");
-    (void)site_query(&site, "UPDATE intake.incident SET resolved_at = now()");
+    (void)stack_query(&stack, "UPDATE intake.incident SET resolved_at = now()");
     make_page(NULL, NULL);
     expect_the_figures_of_the_views();
     expect("string(//section[@aria-labelledby='open']/p)", "No incident is open.");
@@ -189,7 +189,7 @@ static void one_incident_makes_a_report(void **state)
 static void fill_with_sample(void)
 {
     char *sql = read_whole_file("tests/cases/reporting_sample.sql");
-    PGresult *result = PQexec(site.owner, sql);
+    PGresult *result = PQexec(stack.owner, sql);
 
     assert_string_equal(PQresultErrorMessage(result), "");
     PQclear(result);
@@ -209,24 +209,24 @@ static void the_figures_are_those_of_the_views(void **state)
 
 static void whoever_may_read_the_views_may_make_the_report(void **state)
 {
-    struct site reader = site;
+    struct stack reader = stack;
 
     (void)state;
     fill_with_sample();
     (void)snprintf(reader.owner_url, sizeof reader.owner_url, "postgresql:///incidents?host=%s&user=analyst",
-                   site.directory);
-    assert_int_equal(site_control(&reader, NULL, "report", NULL)->status, 0);
+                   stack.directory);
+    assert_int_equal(stack_control(&reader, NULL, "report", NULL)->status, 0);
 }
 
 static void a_database_without_the_views_is_named(void **state)
 {
-    struct site other = site;
+    struct stack other = stack;
     const struct outcome *outcome;
 
     (void)state;
     (void)snprintf(other.owner_url, sizeof other.owner_url, "postgresql:///postgres?host=%s&user=analyst",
-                   site.directory);
-    outcome = site_control(&other, NULL, "report", NULL);
+                   stack.directory);
+    outcome = stack_control(&other, NULL, "report", NULL);
     assert_int_equal(outcome->status, 1);
     assert_non_null(strstr(outcome->err, "incidentctl migrate"));
 }
@@ -236,8 +236,8 @@ static void a_database_without_the_views_is_named(void **state)
 static void a_hundred_thousand_incidents_make_a_report(void **state)
 {
     (void)state;
-    (void)site_query(
-        &site,
+    (void)stack_query(
+        &stack,
         "INSERT INTO intake.incident (reference_id, priority, services, started_at, resolved_at, created_at, "
         "updated_at) "
         "SELECT 'M-' || n, 'P' || n % 30, "
@@ -245,7 +245,7 @@ static void a_hundred_thousand_incidents_make_a_report(void **state)
         "CASE WHEN n % 500 <> 0 THEN least(s + interval '1 minute' * exp(2 + n * 7919 % 1000 / 150.0), "
         "now() - interval '1 second') END, s, s "
         "FROM generate_series(1, 100000) n, LATERAL (SELECT now() - interval '15 minutes' * n) t (s)");
-    (void)site_query(&site, "ANALYZE intake.incident");
+    (void)stack_query(&stack, "ANALYZE intake.incident");
     make_page(NULL, NULL);
     expect_the_figures_of_the_views();
     expect("string(//dl/div[2]/dd[1]/data)", "100,000");
@@ -265,18 +265,18 @@ static void since_leaves_out_what_started_before(void **state)
     fill_with_sample();
     make_page("--since", "60d");
     expect("string(//dl/div[2]/dd[1]/data/@value)",
-           site_query(
-               &site,
+           stack_query(
+               &stack,
                "SELECT count(*) FROM reporting.incidents WHERE started_at >= now() - interval '60 days'"));
     expect("string(//dl/div[1]/dd[1]/data/@value)", "4"); /* whenever they started */
     expect("sum(//section[@aria-labelledby='weeks']//tbody/tr/td[1]/data/@value)",
-           site_query(&site,
-                      "SELECT count(*) FROM reporting.incidents WHERE started_at BETWEEN now() - interval "
-                      "'60 days' AND now()"));
+           stack_query(&stack,
+                       "SELECT count(*) FROM reporting.incidents WHERE started_at BETWEEN now() - interval "
+                       "'60 days' AND now()"));
     expect("sum(//section[@aria-labelledby='months']//tbody/tr/td[1]/data/@value)",
-           site_query(&site,
-                      "SELECT count(started_to_resolved) FROM reporting.incidents WHERE started_at BETWEEN "
-                      "now() - interval '60 days' AND now()"));
+           stack_query(&stack,
+                       "SELECT count(started_to_resolved) FROM reporting.incidents WHERE started_at BETWEEN "
+                       "now() - interval '60 days' AND now()"));
     expect_column("services", 1,
                   "SELECT string_agg(n::text, ' ' ORDER BY minutes DESC) FROM (SELECT count(*) AS n, "
                   "sum(coalesce(resolved_at, now()) - started_at) AS minutes FROM "
@@ -293,20 +293,20 @@ static void periods_are_those_of_the_time_zone(void **state)
     fill_with_sample();
     make_page("--time-zone", "Pacific/Auckland");
     expect("string(//header//bdi)", "Pacific/Auckland");
-    (void)site_query(&site, "SET reporting.time_zone = 'Pacific/Auckland'");
+    (void)stack_query(&stack, "SET reporting.time_zone = 'Pacific/Auckland'");
     expect_the_figures_of_the_views();
     expect("substring-before(substring-after(//header/p, 'As of '), ' ')",
-           site_query(&site, "SELECT (now() AT TIME ZONE 'Pacific/Auckland')::date"));
-    (void)site_query(&site, "RESET reporting.time_zone");
+           stack_query(&stack, "SELECT (now() AT TIME ZONE 'Pacific/Auckland')::date"));
+    (void)stack_query(&stack, "RESET reporting.time_zone");
 }
 
 /* Havana puts its clocks back from one o'clock to midnight, on a first of November too: in 2026. */
 static void months_begin_and_end_where_those_of_the_views_do(void **state)
 {
     (void)state;
-    (void)site_query(&site, "SET reporting.time_zone = 'America/Havana'");
-    (void)site_query(
-        &site,
+    (void)stack_query(&stack, "SET reporting.time_zone = 'America/Havana'");
+    (void)stack_query(
+        &stack,
         "INSERT INTO intake.incident (reference_id, started_at, resolved_at, created_at, updated_at) "
         "SELECT 'B-' || n, s, s + interval '1 minute' * n, s, s FROM (SELECT row_number() OVER () AS n, "
         "m + around AS s FROM generate_series(date_trunc('month', now()) - interval '30 months', now(), "
@@ -315,7 +315,7 @@ static void months_begin_and_end_where_those_of_the_views_do(void **state)
         "WHERE s < now() - interval '1 day'");
     make_page("--time-zone", "America/Havana");
     expect_the_figures_of_the_views();
-    (void)site_query(&site, "RESET reporting.time_zone");
+    (void)stack_query(&stack, "RESET reporting.time_zone");
 }
 
 static void wrong_arguments_are_refused_by_name(void **state)
@@ -334,7 +334,7 @@ static void wrong_arguments_are_refused_by_name(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const struct outcome *outcome =
-            site_control(&site, NULL, "report", cases[i].option, cases[i].value, NULL);
+            stack_control(&stack, NULL, "report", cases[i].option, cases[i].value, NULL);
 
         assert_int_equal(outcome->status, cases[i].status);
         assert_non_null(strstr(outcome->err, cases[i].names));
@@ -344,8 +344,8 @@ static void wrong_arguments_are_refused_by_name(void **state)
 
 static void store_hostile(void)
 {
-    (void)site_query(
-        &site,
+    (void)stack_query(
+        &stack,
         "INSERT INTO intake.incident (reference_id, name, priority, source_url, started_at, created_at, "
         "updated_at) "
         "SELECT 'H-' || n || U&'\\202E', CASE n WHEN 1 THEN '<script>alert(1)</script>' "
@@ -359,9 +359,9 @@ static void store_hostile(void)
         "WHEN 5 THEN 'https://e.example/' || repeat('a', 5000) WHEN 6 THEN ' javascript:alert(6)' ELSE "
         "'HTTPS://e.example/<7>' END, "
         "now() - interval '1 day' * n, now(), now() FROM generate_series(1, 7) n");
-    (void)site_query(&site,
-                     "UPDATE intake.incident SET services = jsonb_build_array(jsonb_build_array("
-                     "E'\\x1b]0;' || reference_id, '<svg onload=alert(' || started_at || ')>' || name))");
+    (void)stack_query(&stack,
+                      "UPDATE intake.incident SET services = jsonb_build_array(jsonb_build_array("
+                      "E'\\x1b]0;' || reference_id, '<svg onload=alert(' || started_at || ')>' || name))");
 }
 
 static void stored_text_never_becomes_markup(void **state)
@@ -441,17 +441,17 @@ static void the_file_is_replaced_as_a_whole(void **state)
     char *first;
 
     (void)state;
-    (void)snprintf(directory, sizeof directory, "%s/pages", site.directory);
+    (void)snprintf(directory, sizeof directory, "%s/pages", stack.directory);
     (void)snprintf(file, sizeof file, "%s/report.html", directory);
     (void)snprintf(link, sizeof link, "%s/link.html", directory);
     assert_int_equal(mkdir(directory, 0755), 0);
     assert_int_equal(symlink("report.html", link), 0);
-    assert_int_equal(site_control(&site, NULL, "report", "--html", file, NULL)->status, 0);
+    assert_int_equal(stack_control(&stack, NULL, "report", "--html", file, NULL)->status, 0);
     first = read_whole_file(file);
     assert_non_null(strstr(first, "</html>\n"));
     free(first);
     fill_with_sample();
-    assert_int_equal(site_control(&site, NULL, "report", "--html", link, NULL)->status, 0);
+    assert_int_equal(stack_control(&stack, NULL, "report", "--html", link, NULL)->status, 0);
     assert_int_equal(lstat(link, &status), 0);
     assert_true(S_ISLNK(status.st_mode));
     assert_int_equal(stat(file, &status), 0);
@@ -460,7 +460,7 @@ static void the_file_is_replaced_as_a_whole(void **state)
     assert_non_null(strstr(first, "INC-2003"));
     free(first);
     assert_int_equal(files_in(directory), 2);
-    assert_int_equal(site_control(&site, NULL, "report", "--html", directory, NULL)->status, 1);
+    assert_int_equal(stack_control(&stack, NULL, "report", "--html", directory, NULL)->status, 1);
     assert_int_equal(files_in(directory), 2);
 }
 
@@ -488,7 +488,7 @@ static void the_terminal_gets_what_it_has_room_for_and_no_command(void **state)
 
         (void)setenv("COLUMNS", widths[i], 1);
         (void)setenv("LC_ALL", i % 2 == 0 ? "C.UTF-8" : "C", 1);
-        outcome = site_control(&site, NULL, "report", NULL);
+        outcome = stack_control(&stack, NULL, "report", NULL);
         assert_int_equal(outcome->status, 0);
         if (widest_line(outcome->out) > strtoul(widths[i], NULL, 10)) {
             fail_msg("wider than %s columns:\n%s", widths[i], outcome->out);
@@ -505,23 +505,23 @@ static void the_terminal_gets_what_it_has_room_for_and_no_command(void **state)
 static int start(void **state)
 {
     (void)state;
-    site_start_empty(&site);
-    assert_int_equal(site_control(&site, NULL, "migrate", NULL)->status, 0);
-    (void)site_query(&site, "CREATE ROLE analyst LOGIN IN ROLE incidents_reader");
+    stack_start_empty(&stack);
+    assert_int_equal(stack_control(&stack, NULL, "migrate", NULL)->status, 0);
+    (void)stack_query(&stack, "CREATE ROLE analyst LOGIN IN ROLE incidents_reader");
     return 0;
 }
 
 static int empty(void **state)
 {
     (void)state;
-    (void)site_query(&site, "TRUNCATE intake.incident");
+    (void)stack_query(&stack, "TRUNCATE intake.incident");
     return 0;
 }
 
 static int finish(void **state)
 {
     (void)state;
-    site_stop(&site);
+    stack_stop(&stack);
     return 0;
 }
 

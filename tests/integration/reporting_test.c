@@ -14,7 +14,7 @@
 
 enum { ROWS_MAX = 8192, SQL_MAX = 8192 };
 
-static struct site site;
+static struct stack stack;
 static PGconn *analyst; /* a member of incidents_reader, with reporting as its search_path */
 
 /* Runs as the analyst what may be several statements; the last one's result, to clear. */
@@ -75,7 +75,7 @@ static void store(const char *id, const char *priority, const char *started_at, 
         "FROM jsonb_array_elements($1) WITH ORDINALITY AS _(service, ordinality)",
         id, priority == NULL ? "" : "'", priority == NULL ? "NULL" : priority, priority == NULL ? "" : "'",
         started_at, resolved_at == NULL ? "NULL" : resolved_at);
-    (void)site_query_for(&site, sql, services == NULL ? "[]" : services);
+    (void)stack_query_for(&stack, sql, services == NULL ? "[]" : services);
 }
 
 #define CHECKOUT "[{\"identifier\":\"checkout\",\"name\":\"Checkout\"}]"
@@ -87,7 +87,7 @@ static void upsert(const char *body)
     struct call call = {.path = "incidents.upsert", .body = body};
     struct answer answer;
 
-    http_as_cgi(&site, &call, &answer);
+    http_as_cgi(&stack, &call, &answer);
     assert_int_equal(answer.status, 200);
     answer_free(&answer);
 }
@@ -96,14 +96,15 @@ static void every_view_and_column_has_a_comment(void **state)
 {
     (void)state;
     assert_string_equal(
-        site_query(&site, "SELECT coalesce(string_agg(format('%s.%s', c.relname, a.attname), ' '), '') "
-                          "FROM pg_class c LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum >= 0 "
-                          "WHERE c.relnamespace = 'reporting'::regnamespace AND c.relkind IN ('r', 'v', 'm') "
-                          "AND (obj_description(c.oid) IS NULL OR col_description(c.oid, a.attnum) IS NULL)"),
+        stack_query(&stack,
+                    "SELECT coalesce(string_agg(format('%s.%s', c.relname, a.attname), ' '), '') "
+                    "FROM pg_class c LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum >= 0 "
+                    "WHERE c.relnamespace = 'reporting'::regnamespace AND c.relkind IN ('r', 'v', 'm') "
+                    "AND (obj_description(c.oid) IS NULL OR col_description(c.oid, a.attnum) IS NULL)"),
         "");
-    assert_string_equal(site_query(&site, "SELECT count(*) > 20 FROM pg_class "
-                                          "WHERE relnamespace = 'reporting'::regnamespace AND relkind IN "
-                                          "('v', 'm')"),
+    assert_string_equal(stack_query(&stack, "SELECT count(*) > 20 FROM pg_class "
+                                            "WHERE relnamespace = 'reporting'::regnamespace AND relkind IN "
+                                            "('v', 'm')"),
                         "t");
 }
 
@@ -114,13 +115,13 @@ static void the_shapes_are_those_of_dx(void **state)
         "FROM information_schema.columns WHERE table_schema = 'reporting' AND table_name = $1";
 
     (void)state;
-    assert_string_equal(site_query_for(&site, columns, "incidents"),
+    assert_string_equal(stack_query_for(&stack, columns, "incidents"),
                         "id bigint, name text, priority text, source text, source_id text, source_url text, "
                         "started_at timestamp with time zone, resolved_at timestamp with time zone, "
                         "started_to_resolved bigint, deleted boolean");
-    assert_string_equal(site_query_for(&site, columns, "incident_services"),
+    assert_string_equal(stack_query_for(&stack, columns, "incident_services"),
                         "id bigint, incident_id bigint, service text, identifier text");
-    assert_string_equal(site_query_for(&site, columns, "incident_metadata"),
+    assert_string_equal(stack_query_for(&stack, columns, "incident_metadata"),
                         "id bigint, incident_id bigint, key text, value text");
 }
 
@@ -179,7 +180,7 @@ static void ids_outlive_updates(void **state)
            "\"name\":\"n\",\"metadata\":{\"a\":{\"b\":\"changed\"},\"d\":2},"
            "\"services\":[{\"identifier\":\"too\",\"name\":\"Too\"},{\"identifier\":\"new\"},"
            "{\"identifier\":\"stays\"}]}");
-    (void)site_query(&site, "DELETE FROM intake.incident WHERE reference_id = 'other'");
+    (void)stack_query(&stack, "DELETE FROM intake.incident WHERE reference_id = 'other'");
     check(ids, before);
     check("SELECT s.identifier FROM incidents i JOIN incident_services s ON s.incident_id = i.id "
           "WHERE i.source_id = 'one' ORDER BY 1",
@@ -199,14 +200,14 @@ static void ids_outlive_updates(void **state)
 static void the_history_shows_incidents_as_json(void **state)
 {
     (void)state;
-    (void)site_query(&site, "SELECT intake.enable_history(true)");
+    (void)stack_query(&stack, "SELECT intake.enable_history(true)");
     PQclear(run("SET TimeZone = 'Asia/Tokyo'"));
     upsert("{\"reference_id\":\"h\",\"started_at\":\"2024-01-01T10:00:00.5Z\",\"name\":\"N\","
            "\"services\":[{\"identifier\":\"s\",\"name\":\"S\"},{\"identifier\":\"t\"}],\"metadata\":{\"n\":"
            "1.10}}");
     upsert("{\"reference_id\":\"h\",\"started_at\":\"2024-01-01T10:00:00.5Z\",\"services\":[],"
            "\"priority\":\"P1\",\"resolved_at\":\"2024-01-02\",\"metadata\":null}");
-    (void)site_query(&site, "SELECT intake.enable_history(false)");
+    (void)stack_query(&stack, "SELECT intake.enable_history(false)");
     check("SELECT action, before, after FROM incident_history WHERE source_id = 'h' ORDER BY change_id",
           "created|-|" HISTORY_CREATED "\nupdated|" HISTORY_CREATED "|" HISTORY_UPDATED "\n");
     PQclear(run("SET TimeZone = 'UTC'"));
@@ -246,7 +247,7 @@ static void keys_that_flatten_to_the_same_both_stay(void **state)
 {
     (void)state;
     store("a", NULL, "'2024-01-01Z'", NULL, NULL);
-    (void)site_query(&site, "UPDATE intake.incident SET metadata = '{\"a.b\": 1, \"a\": {\"b\": 2}}'");
+    (void)stack_query(&stack, "UPDATE intake.incident SET metadata = '{\"a.b\": 1, \"a\": {\"b\": 2}}'");
     check("SELECT key, value FROM incident_metadata ORDER BY value", "a.b|1\na.b|2\n");
     check("SELECT count(DISTINCT id) FROM incident_metadata", "2\n");
 }
@@ -419,7 +420,7 @@ static void what_cannot_be_right_is_listed_with_its_reason(void **state)
           "sentinel|-\n");
     check("SELECT max(p90_seconds) < 86400 * 400 FROM time_to_resolve_by_day", "t\n");
     check("SELECT reason FROM suspicious WHERE source_id = 'sentinel'", "resolved in the future\n");
-    (void)site_query(&site, "DELETE FROM intake.incident WHERE reference_id = 'sentinel'");
+    (void)stack_query(&stack, "DELETE FROM intake.incident WHERE reference_id = 'sentinel'");
     /* None of them makes a period, nor overflows. */
     check("SELECT min(period), max(period) = (now() AT TIME ZONE 'UTC')::date FROM days", "2024-01-03|t\n");
     check("SELECT sum(opened) FROM opened_and_resolved_by_month",
@@ -446,7 +447,7 @@ static void figures_are_right_at_once_and_snapshots_when_taken(void **state)
         "{\"reference_id\":\"one\",\"started_at\":\"2024-01-01T10:00\",\"resolved_at\":\"2024-01-01T10:02\","
         "\"services\":[{\"identifier\":\"s\"}]}");
     check("SELECT mean_seconds FROM time_to_resolve", "120\n");
-    (void)site_query(&site, "SELECT reporting.refresh_snapshots()");
+    (void)stack_query(&stack, "SELECT reporting.refresh_snapshots()");
     upsert("{\"reference_id\":\"one\",\"started_at\":\"2024-01-01T10:00\",\"resolved_at\":\"2024-01-01T10:"
            "04\"}");
     check("SELECT mean_seconds FROM time_to_resolve_by_month WHERE incidents > 0", "240\n");
@@ -455,7 +456,7 @@ static void figures_are_right_at_once_and_snapshots_when_taken(void **state)
     check("SELECT mean_seconds FROM time_to_resolve_by_service_snapshot", "120\n");
     check("SELECT period, mean_seconds FROM time_to_resolve_by_service_and_month_snapshot",
           "2024-01-01|120\n");
-    (void)site_query(&site, "SELECT reporting.refresh_snapshots()");
+    (void)stack_query(&stack, "SELECT reporting.refresh_snapshots()");
     check("SELECT minutes FROM services_snapshot", "4\n");
     result = PQexec(analyst, "SELECT refresh_snapshots()");
     assert_string_equal(PQresultErrorField(result, PG_DIAG_SQLSTATE), "42501");
@@ -466,11 +467,11 @@ static void figures_are_right_at_once_and_snapshots_when_taken(void **state)
 static const char *reading(const char *role, const char *relation)
 {
     static char sqlstate[6];
-    char text[SITE_PATH_MAX];
+    char text[STACK_PATH_MAX];
     PGconn *connection;
     PGresult *result;
 
-    (void)snprintf(text, sizeof text, "postgresql:///incidents?host=%s&user=%s", site.directory, role);
+    (void)snprintf(text, sizeof text, "postgresql:///incidents?host=%s&user=%s", stack.directory, role);
     connection = PQconnectdb(text);
     (void)snprintf(text, sizeof text, "SELECT * FROM %s", relation);
     result = PQexec(connection, text);
@@ -488,13 +489,13 @@ static void what_was_stored_by_hand_breaks_no_view(void **state)
     PGresult *views;
 
     (void)state;
-    (void)site_query(&site,
-                     "INSERT INTO intake.incident (reference_id, started_at, created_at, updated_at, "
-                     "services, metadata) SELECT 'hand ' || n, now(), now(), now(), services, metadata "
-                     "FROM (VALUES (1, '{}'::jsonb, '[]'::jsonb), (2, '\"s\"', '\"m\"'), (3, '1', '2'), "
-                     "(4, '[]', '{}'), (5, '[1, [], {}]', 'null'), (6, 'null', '[{}]')) "
-                     "AS hand (n, services, metadata)");
-    views = PQexec(site.owner,
+    (void)stack_query(&stack,
+                      "INSERT INTO intake.incident (reference_id, started_at, created_at, updated_at, "
+                      "services, metadata) SELECT 'hand ' || n, now(), now(), now(), services, metadata "
+                      "FROM (VALUES (1, '{}'::jsonb, '[]'::jsonb), (2, '\"s\"', '\"m\"'), (3, '1', '2'), "
+                      "(4, '[]', '{}'), (5, '[1, [], {}]', 'null'), (6, 'null', '[{}]')) "
+                      "AS hand (n, services, metadata)");
+    views = PQexec(stack.owner,
                    "SELECT oid::regclass FROM pg_class WHERE relnamespace IN ('intake'::regnamespace, "
                    "'reporting'::regnamespace) AND relkind = 'v'");
     assert_true(PQntuples(views) > 20);
@@ -502,11 +503,11 @@ static void what_was_stored_by_hand_breaks_no_view(void **state)
         char sql[128];
 
         (void)snprintf(sql, sizeof sql, "SELECT count(v) FROM %s v", PQgetvalue(views, row, 0));
-        (void)site_query(&site, sql);
+        (void)stack_query(&stack, sql);
     }
     PQclear(views);
-    assert_int_equal(site_control(&site, NULL, "list", NULL)->status, 0);
-    assert_int_equal(site_control(&site, NULL, "show", "hand 1", NULL)->status, 0);
+    assert_int_equal(stack_control(&stack, NULL, "list", NULL)->status, 0);
+    assert_int_equal(stack_control(&stack, NULL, "show", "hand 1", NULL)->status, 0);
 }
 
 static void the_reader_reads_every_view_and_the_worker_none(void **state)
@@ -514,11 +515,11 @@ static void the_reader_reads_every_view_and_the_worker_none(void **state)
     PGresult *relations;
 
     (void)state;
-    (void)site_query(&site, "SELECT reporting.refresh_snapshots()");
+    (void)stack_query(&stack, "SELECT reporting.refresh_snapshots()");
     relations =
-        PQexec(site.owner, "SELECT oid::regclass, relnamespace::regnamespace FROM pg_class "
-                           "WHERE relnamespace IN ('intake'::regnamespace, 'reporting'::regnamespace) "
-                           "AND relkind IN ('r', 'v', 'm')");
+        PQexec(stack.owner, "SELECT oid::regclass, relnamespace::regnamespace FROM pg_class "
+                            "WHERE relnamespace IN ('intake'::regnamespace, 'reporting'::regnamespace) "
+                            "AND relkind IN ('r', 'v', 'm')");
     assert_true(PQntuples(relations) > 24);
     for (int row = 0; row < PQntuples(relations); row++) {
         const char *relation = PQgetvalue(relations, row, 0);
@@ -542,13 +543,13 @@ static void joins_use_indexes(void **state)
     };
 
     (void)state;
-    (void)site_query(
-        &site, "INSERT INTO intake.incident (reference_id, started_at, services, created_at, updated_at) "
-               "SELECT 'i-' || n, now() - interval '1 hour' * n, "
-               "jsonb_build_array(jsonb_build_array('service-' || n % 5000, 'Service ' || n % "
-               "5000), jsonb_build_array('service-' || (n + 1) % 5000, NULL)), now(), now() "
-               "FROM generate_series(1, 20000) n");
-    (void)site_query(&site, "ANALYZE intake.incident");
+    (void)stack_query(
+        &stack, "INSERT INTO intake.incident (reference_id, started_at, services, created_at, updated_at) "
+                "SELECT 'i-' || n, now() - interval '1 hour' * n, "
+                "jsonb_build_array(jsonb_build_array('service-' || n % 5000, 'Service ' || n % "
+                "5000), jsonb_build_array('service-' || (n + 1) % 5000, NULL)), now(), now() "
+                "FROM generate_series(1, 20000) n");
+    (void)stack_query(&stack, "ANALYZE intake.incident");
     for (size_t i = 0; i < sizeof joins / sizeof joins[0]; i++) {
         char sql[SQL_MAX];
         const char *plan;
@@ -557,7 +558,7 @@ static void joins_use_indexes(void **state)
                        "EXPLAIN (FORMAT JSON) SELECT * FROM reporting.incidents i "
                        "JOIN reporting.incident_services s ON s.incident_id = i.id WHERE %s",
                        joins[i][0]);
-        plan = site_query(&site, sql);
+        plan = stack_query(&stack, sql);
         if (strstr(plan, joins[i][1]) == NULL || strstr(plan, "Seq Scan") != NULL) {
             fail_msg("%s: %s", sql, plan);
         }
@@ -571,20 +572,20 @@ static void the_planner_expects_about_as_many_services_as_there_are(void **state
     static const char *const views[] = {"incident_services", "incident_with_service"};
 
     (void)state;
-    (void)site_query(
-        &site,
+    (void)stack_query(
+        &stack,
         "INSERT INTO intake.incident (reference_id, started_at, services, created_at, updated_at) "
         "SELECT 'i-' || n, now() - interval '1 hour' * n, "
         "jsonb_build_array(jsonb_build_array('a' || n % 10, NULL), '[\"b\", \"B\"]'::jsonb), now(), now() "
         "FROM generate_series(1, 20000) n");
-    (void)site_query(&site, "ANALYZE intake.incident");
+    (void)stack_query(&stack, "ANALYZE intake.incident");
     for (size_t i = 0; i < sizeof views / sizeof views[0]; i++) {
         char sql[SQL_MAX];
         const char *plan, *estimate;
         unsigned long rows;
 
         (void)snprintf(sql, sizeof sql, "EXPLAIN (FORMAT JSON) SELECT * FROM reporting.%s", views[i]);
-        plan = site_query(&site, sql);
+        plan = stack_query(&stack, sql);
         estimate = strstr(plan, "\"Plan Rows\": ");
         assert_non_null(estimate);
         rows = strtoul(estimate + strlen("\"Plan Rows\": "), NULL, 10);
@@ -598,26 +599,26 @@ static void resolving_stays_hot(void **state)
     (void)state;
     /* No index, its WHERE and its expressions included, knows a column that ordinary updates change. */
     assert_string_equal(
-        site_query(&site,
-                   "SELECT count(*) FROM pg_depend d JOIN pg_class c ON c.oid = d.objid AND c.relkind = 'i' "
-                   "JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid "
-                   "WHERE d.refobjid = 'intake.incident'::regclass "
-                   "AND a.attname NOT IN ('reference_id', 'id', 'started_at')"),
+        stack_query(&stack,
+                    "SELECT count(*) FROM pg_depend d JOIN pg_class c ON c.oid = d.objid AND c.relkind = 'i' "
+                    "JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid "
+                    "WHERE d.refobjid = 'intake.incident'::regclass "
+                    "AND a.attname NOT IN ('reference_id', 'id', 'started_at')"),
         "0");
     assert_string_equal(
-        site_query(&site, "SELECT reloptions::text FROM pg_class WHERE oid = 'intake.incident'::regclass"),
+        stack_query(&stack, "SELECT reloptions::text FROM pg_class WHERE oid = 'intake.incident'::regclass"),
         "{fillfactor=95}");
 }
 
 static void fill_with_sample(void)
 {
     char *sql = read_whole_file("tests/cases/reporting_sample.sql");
-    PGresult *result = PQexec(site.owner, sql);
+    PGresult *result = PQexec(stack.owner, sql);
 
     assert_string_equal(PQresultErrorMessage(result), "");
     PQclear(result);
     free(sql);
-    (void)site_query(&site, "SELECT reporting.refresh_snapshots()");
+    (void)stack_query(&stack, "SELECT reporting.refresh_snapshots()");
 }
 
 /* Whether the names of the result's columns are the words of the line, parted by bars. */
@@ -686,7 +687,7 @@ static void expand_macros(const char *sql, char expanded[SQL_MAX])
             (void)snprintf(query, sizeof query,
                            "SELECT to_char((%s) AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')",
                            moments[macro]);
-            len += (size_t)snprintf(expanded + len, SQL_MAX - len, "'%s'", site_query(&site, query));
+            len += (size_t)snprintf(expanded + len, SQL_MAX - len, "'%s'", stack_query(&stack, query));
             sql += strlen(macros[macro]);
         } else {
             expanded[len++] = *sql++;
@@ -734,18 +735,18 @@ static void the_queries_of_the_dashboard_run(void **state)
 
 static int start(void **state)
 {
-    char url[SITE_PATH_MAX];
+    char url[STACK_PATH_MAX];
 
     (void)state;
-    site_start_empty(&site);
-    assert_int_equal(site_control(&site, NULL, "migrate", NULL)->status, 0);
-    (void)site_query(&site, "CREATE ROLE incidents_fcgi LOGIN IN ROLE incidents_worker");
-    (void)site_query(&site, "CREATE ROLE analyst LOGIN IN ROLE incidents_reader");
-    site_create_token(&site, "good", "upsert,delete", site.token);
+    stack_start_empty(&stack);
+    assert_int_equal(stack_control(&stack, NULL, "migrate", NULL)->status, 0);
+    (void)stack_query(&stack, "CREATE ROLE incidents_fcgi LOGIN IN ROLE incidents_worker");
+    (void)stack_query(&stack, "CREATE ROLE analyst LOGIN IN ROLE incidents_reader");
+    stack_create_token(&stack, "good", "upsert,delete", stack.token);
     (void)snprintf(url, sizeof url,
                    "postgresql:///incidents?host=%s&user=analyst&options=-csearch_path%%3Dreporting"
                    "%%20-cTimeZone%%3DUTC",
-                   site.directory);
+                   stack.directory);
     analyst = PQconnectdb(url);
     assert_int_equal(PQstatus(analyst), CONNECTION_OK);
     return 0;
@@ -754,7 +755,7 @@ static int start(void **state)
 static int empty(void **state)
 {
     (void)state;
-    (void)site_query(&site, "TRUNCATE intake.incident");
+    (void)stack_query(&stack, "TRUNCATE intake.incident");
     return 0;
 }
 
@@ -762,7 +763,7 @@ static int finish(void **state)
 {
     (void)state;
     PQfinish(analyst);
-    site_stop(&site);
+    stack_stop(&stack);
     return 0;
 }
 

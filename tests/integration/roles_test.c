@@ -10,22 +10,22 @@
 
 #include "harness/http.h"
 
-static struct site site;
+static struct stack stack;
 
 static const char call[] = "SELECT intake.apply_batch(intake.schema_version(), '{}')";
 
-static void url_of(char url[SITE_PATH_MAX], const char *database, const char *role)
+static void url_of(char url[STACK_PATH_MAX], const char *database, const char *role)
 {
-    (void)snprintf(url, SITE_PATH_MAX,
+    (void)snprintf(url, STACK_PATH_MAX,
                    "postgresql:///%s?host=%s&user=%s&options=-cclient_min_messages%%3Dwarning", database,
-                   site.directory, role);
+                   stack.directory, role);
 }
 
 /* Runs a statement as that login role; its SQLSTATE, "00000" where it went well. */
 static const char *sqlstate_in(const char *database, const char *role, const char *sql)
 {
     static char sqlstate[6];
-    char url[SITE_PATH_MAX];
+    char url[STACK_PATH_MAX];
     PGconn *connection;
     PGresult *result;
     const char *field;
@@ -59,19 +59,19 @@ static void as_superuser(const char *statement)
 static const struct outcome *migrate_in(const char *database, const char *a, const char *b, const char *c,
                                         const char *d)
 {
-    char usual[SITE_PATH_MAX];
+    char usual[STACK_PATH_MAX];
     const struct outcome *outcome;
 
-    memcpy(usual, site.owner_url, sizeof usual);
-    url_of(site.owner_url, database, "incidents_owner");
-    outcome = site_control(&site, NULL, "migrate", a, b, c, d, NULL);
-    memcpy(site.owner_url, usual, sizeof usual);
+    memcpy(usual, stack.owner_url, sizeof usual);
+    url_of(stack.owner_url, database, "incidents_owner");
+    outcome = stack_control(&stack, NULL, "migrate", a, b, c, d, NULL);
+    memcpy(stack.owner_url, usual, sizeof usual);
     return outcome;
 }
 
 static void migrate(void)
 {
-    const struct outcome *outcome = site_control(&site, NULL, "migrate", NULL);
+    const struct outcome *outcome = stack_control(&stack, NULL, "migrate", NULL);
 
     if (outcome->status != 0) {
         fail_msg("migrate: %s", outcome->err);
@@ -101,7 +101,7 @@ static void the_worker_may_call_its_functions_and_nothing_else(void **state)
 
     (void)state;
     migrate();
-    (void)site_query(&site, "CREATE ROLE w LOGIN IN ROLE incidents_worker");
+    (void)stack_query(&stack, "CREATE ROLE w LOGIN IN ROLE incidents_worker");
     assert_string_equal(sqlstate_as("w", "SELECT intake.schema_version()"), "00000");
     assert_string_equal(sqlstate_as("w", call), "00000");
     for (size_t i = 0; i < sizeof forbidden / sizeof forbidden[0]; i++) {
@@ -110,9 +110,9 @@ static void the_worker_may_call_its_functions_and_nothing_else(void **state)
         }
     }
     assert_string_equal(
-        site_query(&site, "SELECT string_agg(proname, ' ' ORDER BY proname) FROM pg_proc "
-                          "WHERE pronamespace IN ('intake'::regnamespace, 'reporting'::regnamespace) "
-                          "AND has_function_privilege('w', oid, 'EXECUTE')"),
+        stack_query(&stack, "SELECT string_agg(proname, ' ' ORDER BY proname) FROM pg_proc "
+                            "WHERE pronamespace IN ('intake'::regnamespace, 'reporting'::regnamespace) "
+                            "AND has_function_privilege('w', oid, 'EXECUTE')"),
         "apply_batch schema_version");
 }
 
@@ -128,8 +128,8 @@ static void the_reader_sees_the_reporting_views_alone(void **state)
 
     (void)state;
     migrate();
-    (void)site_query(&site, "CREATE ROLE r LOGIN IN ROLE incidents_reader");
-    (void)site_query(&site, "CREATE VIEW reporting.later AS SELECT reference_id FROM intake.incident");
+    (void)stack_query(&stack, "CREATE ROLE r LOGIN IN ROLE incidents_reader");
+    (void)stack_query(&stack, "CREATE VIEW reporting.later AS SELECT reference_id FROM intake.incident");
     assert_string_equal(sqlstate_as("r", "SELECT * FROM reporting.later"), "00000");
     assert_string_equal(sqlstate_as("r", "SELECT * FROM reporting.incident_history"), "00000");
     for (size_t i = 0; i < sizeof forbidden / sizeof forbidden[0]; i++) {
@@ -177,10 +177,10 @@ static void soften(void)
 
 static void every_view_answers(const char *reader)
 {
-    PGresult *views = site_rows(&site,
-                                "SELECT 'SELECT * FROM reporting.' || quote_ident(relname) FROM pg_class "
-                                "WHERE relnamespace = 'reporting'::regnamespace AND relkind IN ('v', 'm')",
-                                NULL);
+    PGresult *views = stack_rows(&stack,
+                                 "SELECT 'SELECT * FROM reporting.' || quote_ident(relname) FROM pg_class "
+                                 "WHERE relnamespace = 'reporting'::regnamespace AND relkind IN ('v', 'm')",
+                                 NULL);
 
     assert_true(PQntuples(views) > 20);
     for (int i = 0; i < PQntuples(views); i++) {
@@ -198,17 +198,17 @@ static void a_hardened_server_takes_nothing_from_the_roles(void **state)
     (void)state;
     harden();
     migrate();
-    (void)site_query(&site, "CREATE ROLE w LOGIN IN ROLE incidents_worker");
-    (void)site_query(&site, "CREATE ROLE r LOGIN IN ROLE incidents_reader");
-    site_create_token(&site, "hardened", "upsert", site.token);
-    (void)site_query(&site, "SELECT intake.enable_history(true)");
-    (void)site_query(
-        &site, "INSERT INTO intake.incident (reference_id, started_at, created_at, updated_at, services) "
-               "VALUES ('h', now(), now(), now(), '[[\"s\", null]]')");
-    (void)site_query(&site, "SELECT intake.delete_incidents('{h}', '{x}')"); /* a row of history */
-    (void)site_query(&site, "SELECT reporting.refresh_snapshots()");
-    (void)site_query(&site,
-                     "SELECT reporting.refresh_snapshots()"); /* concurrently, now that there are some */
+    (void)stack_query(&stack, "CREATE ROLE w LOGIN IN ROLE incidents_worker");
+    (void)stack_query(&stack, "CREATE ROLE r LOGIN IN ROLE incidents_reader");
+    stack_create_token(&stack, "hardened", "upsert", stack.token);
+    (void)stack_query(&stack, "SELECT intake.enable_history(true)");
+    (void)stack_query(
+        &stack, "INSERT INTO intake.incident (reference_id, started_at, created_at, updated_at, services) "
+                "VALUES ('h', now(), now(), now(), '[[\"s\", null]]')");
+    (void)stack_query(&stack, "SELECT intake.delete_incidents('{h}', '{x}')"); /* a row of history */
+    (void)stack_query(&stack, "SELECT reporting.refresh_snapshots()");
+    (void)stack_query(&stack,
+                      "SELECT reporting.refresh_snapshots()"); /* concurrently, now that there are some */
     assert_string_equal(sqlstate_as("w", call), "00000");
     assert_string_equal(sqlstate_as("w", "SELECT intake.apply_batch(intake.schema_version(), ARRAY["
                                          "ROW ('ping', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, "
@@ -223,8 +223,8 @@ static void nor_does_one_that_is_hardened_later(void **state)
 {
     (void)state;
     migrate();
-    (void)site_query(&site, "CREATE ROLE w LOGIN IN ROLE incidents_worker");
-    (void)site_query(&site, "CREATE ROLE r LOGIN IN ROLE incidents_reader");
+    (void)stack_query(&stack, "CREATE ROLE w LOGIN IN ROLE incidents_worker");
+    (void)stack_query(&stack, "CREATE ROLE r LOGIN IN ROLE incidents_reader");
     harden();
     as_superuser("REVOKE ALL ON ALL FUNCTIONS IN SCHEMA intake, reporting FROM PUBLIC");
     as_superuser("REVOKE ALL ON TYPE intake.operation, intake.incident_state FROM PUBLIC");
@@ -237,7 +237,7 @@ static void nor_does_one_that_is_hardened_later(void **state)
 /* As on shared hosting: the owner may create no role, and the worker is the owner. */
 static void one_role_may_serve_for_all(void **state)
 {
-    char worker_url[SITE_PATH_MAX];
+    char worker_url[STACK_PATH_MAX];
     struct call upsert = {.path = "incidents.upsert",
                           .body = "{\"reference_id\":\"one\",\"started_at\":\"2024-01-01\"}"};
     struct answer answer;
@@ -245,13 +245,13 @@ static void one_role_may_serve_for_all(void **state)
     (void)state;
     as_superuser("ALTER ROLE incidents_owner NOCREATEROLE");
     migrate();
-    assert_string_equal(site_query(&site, "SELECT count(*) FROM pg_roles WHERE rolname = 'incidents_worker'"),
-                        "0");
-    site_create_token(&site, "one", "upsert", site.token);
-    memcpy(worker_url, site.worker_url, sizeof worker_url);
-    memcpy(site.worker_url, site.owner_url, sizeof worker_url);
-    http_as_cgi(&site, &upsert, &answer);
-    memcpy(site.worker_url, worker_url, sizeof worker_url);
+    assert_string_equal(
+        stack_query(&stack, "SELECT count(*) FROM pg_roles WHERE rolname = 'incidents_worker'"), "0");
+    stack_create_token(&stack, "one", "upsert", stack.token);
+    memcpy(worker_url, stack.worker_url, sizeof worker_url);
+    memcpy(stack.worker_url, stack.owner_url, sizeof worker_url);
+    http_as_cgi(&stack, &upsert, &answer);
+    memcpy(stack.worker_url, worker_url, sizeof worker_url);
     assert_int_equal(answer.status, 200);
     answer_free(&answer);
 }
@@ -285,7 +285,7 @@ static void the_owner_adds_a_worker_where_a_superuser_made_the_groups(void **sta
     as_superuser("CREATE ROLE incidents_reader");
     migrate();
     assert_string_equal(sqlstate_as("incidents_owner", add),
-                        PQserverVersion(site.owner) >= 160000 ? "42501" : "00000");
+                        PQserverVersion(stack.owner) >= 160000 ? "42501" : "00000");
     as_superuser("DROP ROLE IF EXISTS w");
     as_superuser(grant);
     assert_string_equal(sqlstate_as("incidents_owner", add), "00000");
@@ -300,9 +300,10 @@ static void what_others_put_into_reporting_is_left_to_them(void **state)
     as_superuser("CREATE TABLE reporting.calendar (day date)");
     as_superuser("CREATE FUNCTION reporting.holiday() RETURNS integer LANGUAGE sql AS 'SELECT 1'");
     migrate();
-    assert_int_equal(site_control(&site, NULL, "migrate", "--reader-role", "other_reader", NULL)->status, 0);
-    assert_string_equal(site_query(&site, "SELECT has_table_privilege('other_reader', "
-                                          "'reporting.calendar', 'SELECT')"),
+    assert_int_equal(stack_control(&stack, NULL, "migrate", "--reader-role", "other_reader", NULL)->status,
+                     0);
+    assert_string_equal(stack_query(&stack, "SELECT has_table_privilege('other_reader', "
+                                            "'reporting.calendar', 'SELECT')"),
                         "f");
 }
 
@@ -331,10 +332,10 @@ static void each_database_of_a_server_has_group_roles_of_its_own(void **state)
     assert_int_equal(migrate_in("staging", NULL, NULL, NULL, NULL)->status, 0); /* which remembers */
     migrate();
 
-    (void)site_query(&site, "CREATE ROLE w LOGIN IN ROLE incidents_worker");
-    (void)site_query(&site, "CREATE ROLE r LOGIN IN ROLE incidents_reader");
-    (void)site_query(&site, "CREATE ROLE staging_w LOGIN IN ROLE staging_worker");
-    (void)site_query(&site, "CREATE ROLE staging_r LOGIN IN ROLE staging_reader");
+    (void)stack_query(&stack, "CREATE ROLE w LOGIN IN ROLE incidents_worker");
+    (void)stack_query(&stack, "CREATE ROLE r LOGIN IN ROLE incidents_reader");
+    (void)stack_query(&stack, "CREATE ROLE staging_w LOGIN IN ROLE staging_worker");
+    (void)stack_query(&stack, "CREATE ROLE staging_r LOGIN IN ROLE staging_reader");
     assert_string_equal(sqlstate_in("incidents", "w", call), "00000");
     assert_string_equal(sqlstate_in("staging", "staging_w", call), "00000");
     assert_string_equal(sqlstate_in("staging", "w", call), "42501");
@@ -354,7 +355,7 @@ static void two_databases_share_group_roles_where_they_are_named(void **state)
         migrate_in("shared", "--worker-role", "incidents_worker", "--reader-role", "incidents_reader")
             ->status,
         0);
-    (void)site_query(&site, "CREATE ROLE w LOGIN IN ROLE incidents_worker");
+    (void)stack_query(&stack, "CREATE ROLE w LOGIN IN ROLE incidents_worker");
     assert_string_equal(sqlstate_in("shared", "w", call), "00000");
 }
 
@@ -363,14 +364,14 @@ static const char *run_with_psql(const char *database, const char *options)
 {
     static const char script[] = "for file in migrations/0*.sql; do "
                                  "psql -qX -v ON_ERROR_STOP=1 -d \"$0\" -f \"$file\" || exit 1; done";
-    char url[SITE_PATH_MAX];
+    char url[STACK_PATH_MAX];
     const char *const argv[] = {"/bin/sh", "-c", script, url, NULL};
     const char *const environment[] = {options, NULL};
     const struct outcome *outcome;
 
     /* Without options of its own, which would count before those of the environment. */
     (void)snprintf(url, sizeof url, "postgresql:///%s?host=%s&user=incidents_owner", database,
-                   site.directory);
+                   stack.directory);
     outcome = process_run(argv, environment, NULL, 0);
     assert_int_equal(outcome->status == 0, *outcome->err == '\0');
     return outcome->err;
@@ -387,7 +388,7 @@ static void psql_alone_takes_the_names_from_settings(void **state)
     assert_string_equal(run_with_psql("staging", "PGOPTIONS=-c incidents.worker_role=staging_worker "
                                                  "-c incidents.reader_role=staging_reader"),
                         "");
-    (void)site_query(&site, "CREATE ROLE w LOGIN IN ROLE staging_worker");
+    (void)stack_query(&stack, "CREATE ROLE w LOGIN IN ROLE staging_worker");
     assert_string_equal(sqlstate_in("staging", "w", call), "00000");
     assert_string_equal(sqlstate_in("incidents", "w", call), "42501");
 }
@@ -399,33 +400,34 @@ static void other_names_move_the_rights(void **state)
 
     (void)state;
     migrate();
-    assert_int_equal(site_control(&site, NULL, "migrate", "--worker-role", odd, NULL)->status, 0);
-    (void)site_query(&site, "DROP ROLE incidents_worker");
-    assert_int_equal(site_control(&site, NULL, "migrate", "--reader-role", "analysts", NULL)->status, 0);
-    (void)site_query(&site, "DROP ROLE incidents_reader");
+    assert_int_equal(stack_control(&stack, NULL, "migrate", "--worker-role", odd, NULL)->status, 0);
+    (void)stack_query(&stack, "DROP ROLE incidents_worker");
+    assert_int_equal(stack_control(&stack, NULL, "migrate", "--reader-role", "analysts", NULL)->status, 0);
+    (void)stack_query(&stack, "DROP ROLE incidents_reader");
     assert_string_equal(
-        site_query(&site, "SELECT string_agg(role_name, '|' ORDER BY purpose) FROM intake.group_role"),
+        stack_query(&stack, "SELECT string_agg(role_name, '|' ORDER BY purpose) FROM intake.group_role"),
         "analysts|Ops; \"quoted\" 'worker' %I");
     migrate();
-    (void)site_query(&site, "CREATE ROLE w LOGIN IN ROLE \"Ops; \"\"quoted\"\" 'worker' %I\"");
-    (void)site_query(&site, "CREATE ROLE r LOGIN IN ROLE analysts");
+    (void)stack_query(&stack, "CREATE ROLE w LOGIN IN ROLE \"Ops; \"\"quoted\"\" 'worker' %I\"");
+    (void)stack_query(&stack, "CREATE ROLE r LOGIN IN ROLE analysts");
     assert_string_equal(sqlstate_as("w", call), "00000");
     assert_string_equal(sqlstate_as("r", "SELECT FROM reporting.incident_history"), "00000");
 
     /* They change places. */
     assert_int_equal(
-        site_control(&site, NULL, "migrate", "--worker-role", "analysts", "--reader-role", odd, NULL)->status,
+        stack_control(&stack, NULL, "migrate", "--worker-role", "analysts", "--reader-role", odd, NULL)
+            ->status,
         0);
     assert_string_equal(sqlstate_as("w", call), "42501");
     assert_string_equal(sqlstate_as("r", call), "00000");
     assert_string_equal(sqlstate_as("r", "SELECT FROM reporting.incidents"), "42501");
     assert_string_equal(sqlstate_as("w", "SELECT FROM reporting.incident_history"), "00000");
     migrate();
-    assert_int_equal(site_control(&site, NULL, "migrate", "--worker-role", "incidents_worker",
-                                  "--reader-role", "incidents_reader", NULL)
+    assert_int_equal(stack_control(&stack, NULL, "migrate", "--worker-role", "incidents_worker",
+                                   "--reader-role", "incidents_reader", NULL)
                          ->status,
                      0);
-    (void)site_query(&site, "DROP ROLE analysts, \"Ops; \"\"quoted\"\" 'worker' %I\"");
+    (void)stack_query(&stack, "DROP ROLE analysts, \"Ops; \"\"quoted\"\" 'worker' %I\"");
 }
 
 static void names_that_cannot_be_a_group_are_refused(void **state)
@@ -447,22 +449,23 @@ static void names_that_cannot_be_a_group_are_refused(void **state)
     migrate();
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const struct outcome *outcome =
-            site_control(&site, NULL, "migrate", cases[i].option, cases[i].name, NULL);
+            stack_control(&stack, NULL, "migrate", cases[i].option, cases[i].name, NULL);
 
         if (outcome->status != cases[i].status || *outcome->err == '\0') {
             fail_msg("%s '%s': status %d", cases[i].option, cases[i].name, outcome->status);
         }
     }
     assert_string_equal(
-        site_query(&site, "SELECT string_agg(role_name, ' ' ORDER BY purpose) FROM intake.group_role"),
+        stack_query(&stack, "SELECT string_agg(role_name, ' ' ORDER BY purpose) FROM intake.group_role"),
         "incidents_reader incidents_worker");
-    assert_int_equal(site_control(&site, NULL, "migrate", "--status", "--worker-role", "x", NULL)->status, 2);
+    assert_int_equal(stack_control(&stack, NULL, "migrate", "--status", "--worker-role", "x", NULL)->status,
+                     2);
 }
 
 static int start(void **state)
 {
     (void)state;
-    site_start_empty(&site);
+    stack_start_empty(&stack);
     return 0;
 }
 
@@ -484,7 +487,7 @@ static int empty(void **state)
 static int finish(void **state)
 {
     (void)state;
-    site_stop(&site);
+    stack_stop(&stack);
     return 0;
 }
 

@@ -13,13 +13,13 @@
 
 #define METRICS_TOKEN "0123456789abcdef-senders"
 
-static struct site site;
+static struct stack stack;
 static http_transport *send_call;
 
 static const char *const settings[] = {"INCIDENTS_METRICS_TOKEN=" METRICS_TOKEN, NULL};
 
 /* With the settings that the worker has. */
-static void as_cgi(struct site *where, const struct call *call, struct answer *answer)
+static void as_cgi(struct stack *where, const struct call *call, struct answer *answer)
 {
     const struct outcome *outcome = http_run_cgi(where, call, settings, answer);
 
@@ -31,7 +31,7 @@ static void as_cgi(struct site *where, const struct call *call, struct answer *a
 /* Sends and checks the status; the answer is freed by the caller. */
 static void send_for(const struct call *call, int status, const char *what, struct answer *answer)
 {
-    send_call(&site, call, answer);
+    send_call(&stack, call, answer);
     if (answer->status != status) {
         fail_msg("%s: status should be %d, is %d: %s", what, status, answer->status, answer->body);
     }
@@ -168,7 +168,7 @@ static void a_chunked_body_as_cgi_changes_no_verdict(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct answer answer;
-        const struct outcome *outcome = http_run_cgi(&site, &cases[i].call, chunked, &answer);
+        const struct outcome *outcome = http_run_cgi(&stack, &cases[i].call, chunked, &answer);
 
         assert_int_equal(outcome->status, 0);
         assert_int_equal(answer.status, cases[i].status);
@@ -186,13 +186,13 @@ static void blanks_around_scheme_and_token_are_passed_over(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof spellings / sizeof spellings[0]; i++) {
-        char authorization[SITE_TOKEN_MAX + 32];
+        char authorization[STACK_TOKEN_MAX + 32];
         struct call call = {.path = "incidents.delete",
                             .body = "{\"reference_id\":\"none\"}",
                             .authorization = authorization};
         struct answer answer;
 
-        (void)snprintf(authorization, sizeof authorization, "%s%s%s", spellings[i][0], site.token,
+        (void)snprintf(authorization, sizeof authorization, "%s%s%s", spellings[i][0], stack.token,
                        spellings[i][1]);
         send_for(&call, 200, authorization, &answer);
         answer_free(&answer);
@@ -228,15 +228,15 @@ static void a_token_that_is_not_good_any_more_is_as_one_that_never_was(void **st
 
     (void)state;
     for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
-        char token[SITE_TOKEN_MAX], authorization[SITE_TOKEN_MAX + 8], label[16], sql[128];
+        char token[STACK_TOKEN_MAX], authorization[STACK_TOKEN_MAX + 8], label[16], sql[128];
         struct call call = {.path = "incidents.delete", .body = "{", .authorization = authorization};
 
         (void)snprintf(label, sizeof label, "%c ends %zu", send_call == as_cgi ? 'c' : 'n', i);
-        site_create_token(&site, label, "delete", token);
+        stack_create_token(&stack, label, "delete", token);
         (void)snprintf(authorization, sizeof authorization, "Bearer %s", token);
         check_error(&call, "while it is good", 422, "invalid_json", "");
         (void)snprintf(sql, sizeof sql, "UPDATE intake.api_token SET %s WHERE label = '%s'", ends[i], label);
-        (void)site_query(&site, sql);
+        (void)stack_query(&stack, sql);
         check_error(&call, ends[i], 401, "not_authed", message);
     }
 }
@@ -351,15 +351,15 @@ static void a_form_is_read_as_its_arguments(void **state)
 
     (void)state;
     send_form("incidents.upsert", first, 200, "created");
-    assert_string_equal(site_query(&site, stored),
+    assert_string_equal(stack_query(&stack, stored),
                         "a b+c||x=y|2023-12-31 22:00:00|2024-01-02 00:00:00|{\"n\": 1.10}|s=,t=T");
     send_form("incidents.upsert", first, 200, "unchanged");
     send_form("incidents.upsert",
               "reference_id=f+1%26%C3%A9&started_at=2024-01-01&name=&metadata=&services=", 200, "updated");
-    assert_string_equal(site_query(&site, stored), "||x=y|2024-01-01 00:00:00|2024-01-02 00:00:00");
+    assert_string_equal(stack_query(&stack, stored), "||x=y|2024-01-01 00:00:00|2024-01-02 00:00:00");
     send_form("incidents.sync", "reference_id=f+1%26%C3%A9&started_at=2024-01-01&services=[%22a%22]", 200,
               "updated");
-    assert_string_equal(site_query(&site, stored), "||x=y|2024-01-01 00:00:00|2024-01-02 00:00:00|a=");
+    assert_string_equal(stack_query(&stack, stored), "||x=y|2024-01-01 00:00:00|2024-01-02 00:00:00|a=");
     send_form("incidents.delete", "reference_id=f+1%26%C3%A9", 200, "deleted");
     send_form("incidents.delete", "reference_id=7&reference_id=f+1%26%C3%A9", 200, "not_found");
 }
@@ -439,15 +439,15 @@ static void an_error_of_the_database_is_blamed_on_no_argument_that_is_not_there(
     (void)state;
     send_for(&with, 200, "while nothing is refused", &answer);
     answer_free(&answer);
-    (void)site_query(&site, "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS "
-                            "$$BEGIN RAISE SQLSTATE '22000' USING MESSAGE = 'no'; END$$");
-    (void)site_query(&site, "CREATE TRIGGER refuse BEFORE INSERT OR UPDATE OR DELETE ON intake.incident "
-                            "FOR EACH ROW EXECUTE FUNCTION public.refuse()");
+    (void)stack_query(&stack, "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS "
+                              "$$BEGIN RAISE SQLSTATE '22000' USING MESSAGE = 'no'; END$$");
+    (void)stack_query(&stack, "CREATE TRIGGER refuse BEFORE INSERT OR UPDATE OR DELETE ON intake.incident "
+                              "FOR EACH ROW EXECUTE FUNCTION public.refuse()");
     check_error(&changed, "with metadata", 422, "metadata_invalid", "metadata");
     check_error(&without, "without metadata", 500, "internal_error", "internal error");
     check_error(&deleting, "a delete", 500, "internal_error", "internal error");
-    (void)site_query(&site, "DROP FUNCTION public.refuse() CASCADE");
-    (void)site_query(&site, "DELETE FROM intake.incident WHERE reference_id = 'odd'");
+    (void)stack_query(&stack, "DROP FUNCTION public.refuse() CASCADE");
+    (void)stack_query(&stack, "DELETE FROM intake.incident WHERE reference_id = 'odd'");
 }
 
 /* nginx's own limit lies above the worker's here: else nginx would answer. */
@@ -461,13 +461,13 @@ static void request_too_large_says_the_limit(void **state)
     (void)state;
     memset(body, ' ', sizeof body);
     if (send_call == as_cgi) {
-        (void)http_run_cgi(&site, &call, limits, &answer);
+        (void)http_run_cgi(&stack, &call, limits, &answer);
         assert_int_equal(answer.status, 413);
         assert_string_equal(answer_text(&answer, "message"), "the body is over the limit of 2048 bytes");
         answer_free(&answer);
     } else {
-        site_stop_worker(&site);
-        site_start_worker(&site, limits);
+        stack_stop_worker(&stack);
+        stack_start_worker(&stack, limits);
         check_error(&call, "2049 bytes", 413, "request_too_large",
                     "the body is over the limit of 2048 bytes");
     }
@@ -476,7 +476,7 @@ static void request_too_large_says_the_limit(void **state)
 static int start(void **state)
 {
     (void)state;
-    site_start(&site, settings);
+    stack_start(&stack, settings);
     return 0;
 }
 
@@ -484,8 +484,8 @@ static int finish(void **state)
 {
     (void)state;
     http_close();
-    site_stop(&site);
-    (void)site_remove_metrics(METRICS_TOKEN);
+    stack_stop(&stack);
+    (void)stack_remove_metrics(METRICS_TOKEN);
     return 0;
 }
 

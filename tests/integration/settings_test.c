@@ -17,11 +17,11 @@
 #include "base/clock.h"
 #include "harness/http.h"
 
-static struct site site;
+static struct stack stack;
 
 static const struct outcome *check_with(const char *first, const char *second)
 {
-    const char *const argv[] = {site.program, "--check", NULL};
+    const char *const argv[] = {stack.program, "--check", NULL};
     const char *const environment[] = {first, second, NULL};
 
     return process_run_bare(argv, environment, NULL, 0);
@@ -34,7 +34,7 @@ static const char *write_file(const char *text)
     char path[128];
     FILE *file;
 
-    (void)snprintf(path, sizeof path, "%s/settings", site.directory);
+    (void)snprintf(path, sizeof path, "%s/settings", stack.directory);
     file = fopen(path, "we");
     assert_non_null(file);
     assert_true(fputs(text, file) >= 0);
@@ -49,15 +49,17 @@ static void a_wrong_setting_is_named(void **state)
         "INCIDENTS_BODY_LIMIT=1023",
         "INCIDENTS_BODY_LIMIT=1m",
         "INCIDENTS_BODY_TIMEOUT_MS=99",
-        "INCIDENTS_DEADLINE_MS=-5",
-        "INCIDENTS_DEADLINE_MS= 5000",
+        "INCIDENTS_REQUEST_TIMEOUT_MS=-5",
+        "INCIDENTS_REQUEST_TIMEOUT_MS= 5000",
         "INCIDENTS_PROCESSES=0",
         "INCIDENTS_PROCESSES=65",
         "INCIDENTS_PROCESSES=99999999999999999999",
-        "INCIDENTS_CONNECTIONS=two",
+        "INCIDENTS_DB_POOL_SIZE=two",
         "INCIDENTS_BATCH_MAX=1001",
         "INCIDENTS_QUEUE_MAX=0x10",
-        "INCIDENTS_CONNECTION=4",
+        "INCIDENTS_DB_POOL_SIZ=4",
+        "INCIDENTS_CONNECTIONS=4",
+        "INCIDENTS_DEADLINE_MS=5000",
         "INCIDENTS_THREADS=2",
         "INCIDENTS_LOG=log",
         "INCIDENTS_LOG_FORMAT=xml",
@@ -85,13 +87,13 @@ static void a_wrong_line_of_the_file_is_named(void **state)
         const char *text;
         const char *names;
     } cases[] = {
-        {"# fine\n\nINCIDENTS_CONNECTIONS=4\nnonsense\n", "line 4: it is not of the form NAME=value"},
+        {"# fine\n\nINCIDENTS_DB_POOL_SIZE=4\nnonsense\n", "line 4: it is not of the form NAME=value"},
         {"INCIDENTS_COLOUR=red\n", "line 1: INCIDENTS_COLOUR is not a setting\n"},
-        {"INCIDENTS_CONNECTION=4\n",
-         "INCIDENTS_CONNECTION is not a setting; did you mean INCIDENTS_CONNECTIONS?\n"},
-        {"INCIDENT_CONNECTIONS=4\n",
-         "INCIDENT_CONNECTIONS is not a setting; did you mean INCIDENTS_CONNECTIONS?\n"},
-        {"CONNECTIONS=4\n", "CONNECTIONS is not a setting; did you mean INCIDENTS_CONNECTIONS?\n"},
+        {"INCIDENTS_DB_POOL_SIZ=4\n",
+         "INCIDENTS_DB_POOL_SIZ is not a setting; did you mean INCIDENTS_DB_POOL_SIZE?\n"},
+        {"INCIDENT_DB_POOL_SIZE=4\n",
+         "INCIDENT_DB_POOL_SIZE is not a setting; did you mean INCIDENTS_DB_POOL_SIZE?\n"},
+        {"DB_POOL_SIZE=4\n", "DB_POOL_SIZE is not a setting; did you mean INCIDENTS_DB_POOL_SIZE?\n"},
         {"\nDATABASE_URI=x\n", "line 2: DATABASE_URI is not a setting; did you mean DATABASE_URL?\n"},
         {"PGHOTS=/tmp\n", "PGHOTS is not a setting; did you mean PGHOST?\n"},
         {"INCIDENTS_CGI_PERSIST_MS=60000\n", "line 1: INCIDENTS_CGI_PERSIST_MS is no longer a setting: plain "
@@ -99,14 +101,18 @@ static void a_wrong_line_of_the_file_is_named(void **state)
         {"\nINCIDENTS_THREADS=2\n",
          "line 2: INCIDENTS_THREADS is no longer a setting: a worker is one thread, and "
          "INCIDENTS_PROCESSES says how many workers there are\n"},
+        {"\nINCIDENTS_CONNECTIONS=2\n", "line 2: INCIDENTS_CONNECTIONS is no longer a setting: it is called "
+                                        "INCIDENTS_DB_POOL_SIZE now\n"},
+        {"INCIDENTS_DEADLINE_MS=8000\n", "line 1: INCIDENTS_DEADLINE_MS is no longer a setting: it is called "
+                                         "INCIDENTS_REQUEST_TIMEOUT_MS now\n"},
         {"PATH=/tmp\n", "line 1: PATH is not a setting\n"},
-        {"incidents_connections=4\n",
-         "line 1: incidents_connections is not a setting; did you mean INCIDENTS_CONNECTIONS?\n"},
+        {"incidents_db_pool_size=4\n",
+         "line 1: incidents_db_pool_size is not a setting; did you mean INCIDENTS_DB_POOL_SIZE?\n"},
         {"export DATABASE_URL=x\n",
          "line 1: what stands before = is not the name of a setting; there must be no space"},
-        {"INCIDENTS_CONNECTIONS=2\nINCIDENTS_CONNECTIONS=4\n",
-         "line 2: INCIDENTS_CONNECTIONS stands in line 1 already"},
-        {"#\nINCIDENTS_CONNECTIONS=many\n", "line 2: INCIDENTS_CONNECTIONS must be a whole number"},
+        {"INCIDENTS_DB_POOL_SIZE=2\nINCIDENTS_DB_POOL_SIZE=4\n",
+         "line 2: INCIDENTS_DB_POOL_SIZE stands in line 1 already"},
+        {"#\nINCIDENTS_DB_POOL_SIZE=many\n", "line 2: INCIDENTS_DB_POOL_SIZE must be a whole number"},
         {"\nINCIDENTS_LOG_FORMAT=xml\n", "line 2: INCIDENTS_LOG_FORMAT must be text or json"},
         {"\nDATABASE_URL=postgresql://[\n", "line 2: DATABASE_URL is not a PostgreSQL"},
     };
@@ -145,18 +151,19 @@ static void every_variable_of_libpq_may_stand_in_the_file(void **state)
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
         (void)snprintf(text + strlen(text), sizeof text - strlen(text), "%s=\n", others[i]);
     }
-    (void)snprintf(text + strlen(text), sizeof text - strlen(text), "INCIDENTS_DEADLINE_MS=200\n");
+    (void)snprintf(text + strlen(text), sizeof text - strlen(text), "INCIDENTS_REQUEST_TIMEOUT_MS=200\n");
     outcome = check_with(write_file(text), NULL);
     assert_null(strstr(outcome->err, "line "));
-    assert_non_null(strstr(outcome->out, "INCIDENTS_DEADLINE_MS=200"));
+    assert_non_null(strstr(outcome->out, "INCIDENTS_REQUEST_TIMEOUT_MS=200"));
 }
 
 /* The environment's names are named too, with what was meant, or what has become of them. */
 static void a_misspelt_name_in_the_environment_is_named(void **state)
 {
     (void)state;
-    assert_non_null(strstr(check_with("INCIDENTS_DEADLINE=5000", NULL)->err,
-                           "INCIDENTS_DEADLINE is not a setting; did you mean INCIDENTS_DEADLINE_MS?"));
+    assert_non_null(
+        strstr(check_with("INCIDENTS_REQUEST_TIMEOUT=5000", NULL)->err,
+               "INCIDENTS_REQUEST_TIMEOUT is not a setting; did you mean INCIDENTS_REQUEST_TIMEOUT_MS?"));
     assert_non_null(
         strstr(check_with("INCIDENTS_FLAVOUR=5000", NULL)->err, "INCIDENTS_FLAVOUR is not a setting\n"));
     assert_non_null(strstr(check_with("INCIDENTS_CGI_PERSIST_MS=0", NULL)->err,
@@ -164,6 +171,12 @@ static void a_misspelt_name_in_the_environment_is_named(void **state)
     assert_non_null(
         strstr(check_with("INCIDENTS_THREADS=2", NULL)->err,
                "INCIDENTS_THREADS is no longer a setting: a worker is one thread, and INCIDENTS_PROCESSES"));
+    assert_non_null(
+        strstr(check_with("INCIDENTS_CONNECTIONS=2", NULL)->err,
+               "INCIDENTS_CONNECTIONS is no longer a setting: it is called INCIDENTS_DB_POOL_SIZE now\n"));
+    assert_non_null(strstr(
+        check_with("INCIDENTS_DEADLINE_MS=8000", NULL)->err,
+        "INCIDENTS_DEADLINE_MS is no longer a setting: it is called INCIDENTS_REQUEST_TIMEOUT_MS now\n"));
 }
 
 static void check_shows_the_settings_and_whether_the_database_is_ready(void **state)
@@ -174,16 +187,16 @@ static void check_shows_the_settings_and_whether_the_database_is_ready(void **st
     (void)state;
     (void)snprintf(text, sizeof text,
                    "# a comment\r\nPGHOST='%s'\r\nPGDATABASE=\"incidents\"\nPGUSER=incidents_fcgi\n"
-                   "INCIDENTS_CONNECTIONS=7\nINCIDENTS_BATCH_MAX=5",
-                   site.directory);
+                   "INCIDENTS_DB_POOL_SIZE=7\nINCIDENTS_BATCH_MAX=5",
+                   stack.directory);
     outcome = check_with(write_file(text), "INCIDENTS_BATCH_MAX=6"); /* the environment wins */
     assert_int_equal(outcome->status, 0);
-    assert_non_null(strstr(outcome->out, "INCIDENTS_CONNECTIONS=7"));
+    assert_non_null(strstr(outcome->out, "INCIDENTS_DB_POOL_SIZE=7"));
     assert_non_null(strstr(outcome->out, "INCIDENTS_BATCH_MAX=6"));
     assert_non_null(strstr(outcome->out, "database: ready"));
 
-    outcome =
-        check_with("DATABASE_URL=postgresql://u:s3cret@/x?host=/nonexistent", "INCIDENTS_DEADLINE_MS=200");
+    outcome = check_with("DATABASE_URL=postgresql://u:s3cret@/x?host=/nonexistent",
+                         "INCIDENTS_REQUEST_TIMEOUT_MS=200");
     assert_int_equal(outcome->status, 1);
     assert_non_null(strstr(outcome->out, "NOT ready"));
     assert_null(strstr(outcome->out, "s3cret"));
@@ -196,9 +209,9 @@ static void a_service_file_of_libpq_serves_too(void **state)
     FILE *file;
 
     (void)state;
-    (void)snprintf(path, sizeof path, "%s/services", site.directory);
+    (void)snprintf(path, sizeof path, "%s/services", stack.directory);
     (void)snprintf(text, sizeof text, "[mine]\nhost=%s\ndbname=incidents\nuser=incidents_fcgi\n",
-                   site.directory);
+                   stack.directory);
     file = fopen(path, "we");
     assert_non_null(file);
     assert_true(fputs(text, file) >= 0);
@@ -209,16 +222,16 @@ static void a_service_file_of_libpq_serves_too(void **state)
 
 static void a_cgi_program_with_a_wrong_setting_answers_500_and_logs_its_name(void **state)
 {
-    const char *const argv[] = {site.program, NULL};
+    const char *const argv[] = {stack.program, NULL};
     static const char *const environment[] = {"GATEWAY_INTERFACE=CGI/1.1", "REQUEST_METHOD=GET",
-                                              "PATH_INFO=/healthz", "INCIDENTS_CONNECTIONS=none", NULL};
+                                              "PATH_INFO=/healthz", "INCIDENTS_DB_POOL_SIZE=none", NULL};
     const struct outcome *outcome = process_run_bare(argv, environment, NULL, 0);
 
     (void)state;
     assert_int_equal(strncmp(outcome->out, "Status: 500 ", 12), 0);
     assert_non_null(strstr(outcome->out, "\"error\":\"internal_error\""));
-    assert_null(strstr(outcome->out, "INCIDENTS_CONNECTIONS"));
-    assert_non_null(strstr(outcome->err, "INCIDENTS_CONNECTIONS"));
+    assert_null(strstr(outcome->out, "INCIDENTS_DB_POOL_SIZE"));
+    assert_non_null(strstr(outcome->err, "INCIDENTS_DB_POOL_SIZE"));
 }
 
 /* RFC 3875 section 4.4: the words of a query string without '=' arrive as arguments. */
@@ -233,7 +246,7 @@ static void a_query_string_cannot_pass_arguments(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
-        const char *const argv[] = {site.program, words[i][0], words[i][1], NULL};
+        const char *const argv[] = {stack.program, words[i][0], words[i][1], NULL};
         const struct outcome *outcome = process_run_bare(argv, environment, NULL, 0);
 
         assert_int_equal(outcome->status, 0);
@@ -254,7 +267,7 @@ static void the_method_is_the_last_segment_of_path_info_or_script_name(void **st
 
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        const char *const argv[] = {site.program, NULL};
+        const char *const argv[] = {stack.program, NULL};
         const char *const environment[] = {"GATEWAY_INTERFACE=CGI/1.1", "REQUEST_METHOD=GET",
                                            cases[i].path_info, cases[i].script_name, NULL};
 
@@ -270,8 +283,8 @@ static void authorization_is_found_where_apache_moves_it(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        char authorization[256], url[SITE_PATH_MAX + 16];
-        const char *const argv[] = {site.program, NULL};
+        char authorization[256], url[STACK_PATH_MAX + 16];
+        const char *const argv[] = {stack.program, NULL};
         const char *const environment[] = {"GATEWAY_INTERFACE=CGI/1.1",
                                            "REQUEST_METHOD=POST",
                                            "PATH_INFO=/incidents.delete",
@@ -280,8 +293,8 @@ static void authorization_is_found_where_apache_moves_it(void **state)
                                            url,
                                            NULL};
 
-        (void)snprintf(authorization, sizeof authorization, "%s=Bearer %s", names[i], site.token);
-        (void)snprintf(url, sizeof url, "DATABASE_URL=%s", site.worker_url);
+        (void)snprintf(authorization, sizeof authorization, "%s=Bearer %s", names[i], stack.token);
+        (void)snprintf(url, sizeof url, "DATABASE_URL=%s", stack.worker_url);
         assert_int_equal(strncmp(process_run_bare(argv, environment, body, strlen(body))->out,
                                  i < 3 ? "Status: 200 " : "Status: 401 ", 12),
                          0);
@@ -291,8 +304,8 @@ static void authorization_is_found_where_apache_moves_it(void **state)
 /* Has the body sent as plain CGI with that CONTENT_LENGTH. */
 static void send_as_cgi(const char *body, const char *length, const char *status)
 {
-    char authorization[256], url[SITE_PATH_MAX + 16];
-    const char *const argv[] = {site.program, NULL};
+    char authorization[256], url[STACK_PATH_MAX + 16];
+    const char *const argv[] = {stack.program, NULL};
     const char *const environment[] = {"GATEWAY_INTERFACE=CGI/1.1",
                                        "REQUEST_METHOD=POST",
                                        "PATH_INFO=/incidents.upsert",
@@ -302,8 +315,8 @@ static void send_as_cgi(const char *body, const char *length, const char *status
                                        NULL};
     const struct outcome *outcome;
 
-    (void)snprintf(authorization, sizeof authorization, "HTTP_AUTHORIZATION=Bearer %s", site.token);
-    (void)snprintf(url, sizeof url, "DATABASE_URL=%s", site.worker_url);
+    (void)snprintf(authorization, sizeof authorization, "HTTP_AUTHORIZATION=Bearer %s", stack.token);
+    (void)snprintf(url, sizeof url, "DATABASE_URL=%s", stack.worker_url);
     outcome = process_run_bare(argv, environment, body, strlen(body));
     if (strncmp(outcome->out, status, strlen(status)) != 0) {
         fail_msg("%s is not answered %s but %s", length, status, outcome->out);
@@ -320,8 +333,8 @@ static void a_body_that_is_shorter_than_its_length_is_not_processed(void **state
     for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
         send_as_cgi(body, lengths[i], "Status: 422 ");
     }
-    assert_string_equal(site_query(&site, "SELECT count(*) FROM intake.incident WHERE reference_id = 'cut'"),
-                        "0");
+    assert_string_equal(
+        stack_query(&stack, "SELECT count(*) FROM intake.incident WHERE reference_id = 'cut'"), "0");
 }
 
 static void a_body_without_a_length_ends_with_the_input(void **state)
@@ -340,15 +353,15 @@ static void a_body_without_a_length_ends_with_the_input(void **state)
 static void expect_answer_with_open_input(const char *verb, const char *length, const char *setting,
                                           const char *status)
 {
-    char method[32], fifo[SITE_PATH_MAX];
-    const char *const argv[] = {"/usr/bin/timeout",     "40",         "/bin/sh", "-c",
-                                "exec \"$0\" <>\"$1\"", site.program, fifo,      NULL};
+    char method[32], fifo[STACK_PATH_MAX];
+    const char *const argv[] = {"/usr/bin/timeout",     "40",          "/bin/sh", "-c",
+                                "exec \"$0\" <>\"$1\"", stack.program, fifo,      NULL};
     const char *const environment[] = {
         "GATEWAY_INTERFACE=CGI/1.1", method, "PATH_INFO=/healthz", length, setting, NULL};
     const struct outcome *outcome;
 
     (void)snprintf(method, sizeof method, "REQUEST_METHOD=%s", verb);
-    (void)snprintf(fifo, sizeof fifo, "%s/open-input", site.directory);
+    (void)snprintf(fifo, sizeof fifo, "%s/open-input", stack.directory);
     assert_int_equal(mkfifo(fifo, 0600), 0);
     outcome = process_run_bare(argv, environment, NULL, 0);
     (void)unlink(fifo);
@@ -365,9 +378,9 @@ static void a_get_without_a_length_does_not_wait_for_the_input(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
-        expect_answer_with_open_input("GET", lengths[i], "INCIDENTS_CONNECTIONS=2", "Status: 200 ");
-        expect_answer_with_open_input("HEAD", lengths[i], "INCIDENTS_CONNECTIONS=2", "Status: 200 ");
-        expect_answer_with_open_input("GET", lengths[i], "INCIDENTS_CONNECTIONS=many", "Status: 500 ");
+        expect_answer_with_open_input("GET", lengths[i], "INCIDENTS_DB_POOL_SIZE=2", "Status: 200 ");
+        expect_answer_with_open_input("HEAD", lengths[i], "INCIDENTS_DB_POOL_SIZE=2", "Status: 200 ");
+        expect_answer_with_open_input("GET", lengths[i], "INCIDENTS_DB_POOL_SIZE=many", "Status: 500 ");
     }
 }
 
@@ -380,7 +393,7 @@ static void send_odd_request(void)
                         .headers = {"X-Request-Id: a\"b\\\\c"}};
     struct answer answer;
 
-    http_through_nginx(&site, &call, &answer);
+    http_through_nginx(&stack, &call, &answer);
     assert_int_equal(answer.status, 401);
     answer_free(&answer);
 }
@@ -425,11 +438,11 @@ static void the_log_goes_to_a_file_as_json_and_follows_its_name(void **state)
     struct stat status;
 
     (void)state;
-    (void)snprintf(path, sizeof path, "%s/json.log", site.directory);
+    (void)snprintf(path, sizeof path, "%s/json.log", stack.directory);
     (void)snprintf(moved, sizeof moved, "%s.1", path);
     (void)snprintf(setting, sizeof setting, "INCIDENTS_LOG=%s", path);
-    site_stop_worker(&site);
-    site_start_worker(&site, settings);
+    stack_stop_worker(&stack);
+    stack_start_worker(&stack, settings);
     send_odd_request();
     assert_int_equal(count_odd_requests(path), 1);
     assert_int_equal(stat(path, &status), 0);
@@ -439,8 +452,8 @@ static void the_log_goes_to_a_file_as_json_and_follows_its_name(void **state)
     send_odd_request();
     assert_int_equal(count_odd_requests(path), 1);
     assert_int_equal(count_odd_requests(moved), 1);
-    site_stop_worker(&site);
-    site_start_worker(&site, NULL);
+    stack_stop_worker(&stack);
+    stack_start_worker(&stack, NULL);
 }
 
 /* In a mount namespace of its own, where /dev has nothing but a log, which is ours. The mount must not reach
@@ -461,7 +474,7 @@ static void the_log_goes_to_syslog(void **state)
                                 script,
                                 "sh",
                                 directory,
-                                site.program,
+                                stack.program,
                                 NULL};
     static const char *const environment[] = {"GATEWAY_INTERFACE=CGI/1.1",  "REQUEST_METHOD=GET",
                                               "PATH_INFO=/healthz",         "INCIDENTS_LOG=syslog",
@@ -472,7 +485,7 @@ static void the_log_goes_to_syslog(void **state)
     ssize_t len;
 
     (void)state;
-    (void)snprintf(directory, sizeof directory, "%s/dev", site.directory);
+    (void)snprintf(directory, sizeof directory, "%s/dev", stack.directory);
     (void)snprintf(address.sun_path, sizeof address.sun_path, "%s/log", directory);
     assert_int_equal(mkdir(directory, 0755), 0);
     assert_int_equal(bind(fd, (const struct sockaddr *)&address, sizeof address), 0);
@@ -497,7 +510,7 @@ static void the_log_goes_to_syslog(void **state)
 
 static void a_log_that_cannot_be_opened_is_named(void **state)
 {
-    const char *const argv[] = {site.program, NULL};
+    const char *const argv[] = {stack.program, NULL};
     const char *const environment[] = {"GATEWAY_INTERFACE=CGI/1.1", "REQUEST_METHOD=GET",
                                        "PATH_INFO=/healthz", "INCIDENTS_LOG=/nonexistent/log", NULL};
     const struct outcome *outcome = process_run_bare(argv, environment, NULL, 0);
@@ -511,14 +524,14 @@ static void a_log_that_cannot_be_opened_is_named(void **state)
 static int start(void **state)
 {
     (void)state;
-    site_start(&site, NULL);
+    stack_start(&stack, NULL);
     return 0;
 }
 
 static int finish(void **state)
 {
     (void)state;
-    site_stop(&site);
+    stack_stop(&stack);
     return 0;
 }
 

@@ -17,14 +17,14 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "harness/crowd.h"
+#include "harness/load.h"
 #include "harness/fastcgi.h"
 #include "preload/late.h"
 
-enum { TIMEOUT_MS = 3000, SANITY_MS = 60000, LOOKS_MIN = 5, SOCKET_PATH_MAX = SITE_PATH_MAX + 32 };
+enum { TIMEOUT_MS = 3000, SANITY_MS = 60000, LOOKS_MIN = 5, SOCKET_PATH_MAX = STACK_PATH_MAX + 32 };
 
-static struct site site;
-static char worker_url[SITE_PATH_MAX]; /* of the real database */
+static struct stack stack;
+static char worker_url[STACK_PATH_MAX]; /* of the real database */
 
 static int ask(const char *verb, const char *path, const char *id)
 {
@@ -38,13 +38,13 @@ static int ask(const char *verb, const char *path, const char *id)
         request.body = body;
         request.body_len = strlen(body);
     }
-    (void)fastcgi_exchange(&site, &request, &answer);
+    (void)fastcgi_exchange(&stack, &request, &answer);
     status = answer.status;
     answer_free(&answer);
     return status;
 }
 
-static void send_upsert(struct crowd_member *member)
+static void send_upsert(struct load_client *member)
 {
     int *status = member->context;
 
@@ -53,9 +53,9 @@ static void send_upsert(struct crowd_member *member)
 
 static void start_worker(const char *const settings[], const char *url)
 {
-    (void)snprintf(site.worker_url, sizeof site.worker_url, "%s", url);
-    site_start_worker(&site, settings);
-    (void)snprintf(site.worker_url, sizeof site.worker_url, "%s", worker_url);
+    (void)snprintf(stack.worker_url, sizeof stack.worker_url, "%s", url);
+    stack_start_worker(&stack, settings);
+    (void)snprintf(stack.worker_url, sizeof stack.worker_url, "%s", worker_url);
 }
 
 static void await_200(const char *id)
@@ -72,21 +72,21 @@ static void await_200(const char *id)
  * nobody keeps the worker from a stop. */
 static void expect_no_wait(void)
 {
-    struct crowd *crowd;
+    struct load *load;
     int status = 0, looks = 0;
 
-    crowd = crowd_start(&site, 1, send_upsert, &status);
+    load = load_start(&stack, 1, send_upsert, &status);
     for (int64_t until_ms = clock_now_ms() + TIMEOUT_MS / 2; clock_now_ms() < until_ms; looks++) {
         assert_int_equal(ask("GET", "healthz", NULL), 200);
     }
     assert_true(looks >= LOOKS_MIN);
-    crowd_join(crowd);
+    load_join(load);
     assert_int_equal(status, 503);
 }
 
 /* ---- A server that says nothing ---- */
 
-static char silent_directory[SITE_PATH_MAX];
+static char silent_directory[STACK_PATH_MAX];
 static int silent = -1;
 
 static void socket_path(char path[SOCKET_PATH_MAX], const char *directory)
@@ -100,7 +100,7 @@ static void start_silent_server(void)
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     char path[SOCKET_PATH_MAX];
 
-    (void)snprintf(silent_directory, sizeof silent_directory, "%s/silent", site.directory);
+    (void)snprintf(silent_directory, sizeof silent_directory, "%s/silent", stack.directory);
     assert_int_equal(mkdir(silent_directory, 0755), 0);
     socket_path(path, silent_directory);
     assert_true(strlen(path) < sizeof address.sun_path);
@@ -118,7 +118,7 @@ static void end_silent_server(void)
     char path[SOCKET_PATH_MAX], real[SOCKET_PATH_MAX];
 
     socket_path(path, silent_directory);
-    socket_path(real, site.directory);
+    socket_path(real, stack.directory);
     assert_int_equal(unlink(path), 0);
     assert_int_equal(symlink(real, path), 0);
     (void)close(silent);
@@ -127,20 +127,20 @@ static void end_silent_server(void)
 
 static void a_database_that_takes_connections_and_says_nothing_is_not_waited_for(void **state)
 {
-    static const char *const settings[] = {"INCIDENTS_DEADLINE_MS=3000", NULL};
-    char url[SITE_PATH_MAX + 64];
+    static const char *const settings[] = {"INCIDENTS_REQUEST_TIMEOUT_MS=3000", NULL};
+    char url[STACK_PATH_MAX + 64];
 
     (void)state;
     start_silent_server();
     (void)snprintf(url, sizeof url, "host=%s dbname=incidents user=incidents_fcgi", silent_directory);
     start_worker(settings, url);
     expect_no_wait();
-    site_stop_worker(&site); /* within a probe, or behind one */
+    stack_stop_worker(&stack); /* within a probe, or behind one */
     start_worker(settings, url);
     expect_no_wait();
     end_silent_server();
     await_200("spoken");
-    site_stop_worker(&site);
+    stack_stop_worker(&stack);
 }
 
 /* ---- A server that takes no connection ---- */
@@ -170,16 +170,16 @@ static int start_full_server(int *descriptor, int fillers[BACKLOG_FILLERS])
 
 static void a_database_that_takes_no_connection_is_not_waited_for(void **state)
 {
-    static const char *const settings[] = {"INCIDENTS_DEADLINE_MS=3000", NULL};
+    static const char *const settings[] = {"INCIDENTS_REQUEST_TIMEOUT_MS=3000", NULL};
     int descriptor, fillers[BACKLOG_FILLERS], port;
-    char url[SITE_PATH_MAX];
+    char url[STACK_PATH_MAX];
 
     (void)state;
     port = start_full_server(&descriptor, fillers);
     (void)snprintf(url, sizeof url, "host=127.0.0.1 port=%d dbname=incidents user=incidents_fcgi", port);
     start_worker(settings, url);
     expect_no_wait();
-    site_stop_worker(&site);
+    stack_stop_worker(&stack);
     for (int i = 0; i < BACKLOG_FILLERS; i++) {
         (void)close(fillers[i]);
     }
@@ -191,53 +191,53 @@ static void a_database_that_takes_no_connection_is_not_waited_for(void **state)
 /* The library, as scarcity.h has its own, and the file that it looks for. */
 static void make_settings(const char *settings[5], const char *variable, const char *name)
 {
-    static char texts[2][SITE_PATH_MAX + 64];
-    const char *end = strrchr(site.program, '/');
+    static char texts[2][STACK_PATH_MAX + 64];
+    const char *end = strrchr(stack.program, '/');
 
     assert_non_null(end);
     (void)snprintf(texts[0], sizeof texts[0], "LD_PRELOAD=%.*s/tests/preload/late.so",
-                   (int)(end - site.program), site.program);
-    (void)snprintf(texts[1], sizeof texts[1], "%s=%s/%s", variable, site.directory, name);
+                   (int)(end - stack.program), stack.program);
+    (void)snprintf(texts[1], sizeof texts[1], "%s=%s/%s", variable, stack.directory, name);
     settings[0] = texts[0];
     settings[1] = texts[1];
     settings[2] = "ASAN_OPTIONS=verify_asan_link_order=0:detect_leaks=1:abort_on_error=0:exitcode=99";
-    settings[3] = "INCIDENTS_DEADLINE_MS=3000";
+    settings[3] = "INCIDENTS_REQUEST_TIMEOUT_MS=3000";
     settings[4] = NULL;
 }
 
 static void name_servers_that_are_silent_are_not_waited_for(void **state)
 {
     const char *settings[5];
-    char path[SITE_PATH_MAX], url[2 * SITE_PATH_MAX];
+    char path[STACK_PATH_MAX], url[2 * STACK_PATH_MAX];
     FILE *file;
 
     (void)state;
     make_settings(settings, LATE_NAMES, "silent-names");
-    (void)snprintf(path, sizeof path, "%s/silent-names", site.directory);
+    (void)snprintf(path, sizeof path, "%s/silent-names", stack.directory);
     /* Nobody listens at the host with a name; who has learned that goes on to the other one. */
     (void)snprintf(url, sizeof url, "host=localhost,%s port=1,5432 dbname=incidents user=incidents_fcgi",
-                   site.directory);
+                   stack.directory);
     file = fopen(path, "we");
     assert_non_null(file);
     (void)fclose(file);
     start_worker(settings, url);
     expect_no_wait();
-    site_stop_worker(&site); /* though the look for a name cannot be stopped */
+    stack_stop_worker(&stack); /* though the look for a name cannot be stopped */
     start_worker(settings, url);
     expect_no_wait();
     assert_int_equal(unlink(path), 0);
     await_200("named");
-    site_stop_worker(&site);
+    stack_stop_worker(&stack);
 }
 
 /* ---- The clock ---- */
 
 static void set_clock(long seconds)
 {
-    char path[SITE_PATH_MAX];
+    char path[STACK_PATH_MAX];
     FILE *file;
 
-    (void)snprintf(path, sizeof path, "%s/clock", site.directory);
+    (void)snprintf(path, sizeof path, "%s/clock", stack.directory);
     file = fopen(path, "we");
     assert_non_null(file);
     assert_true(fprintf(file, "%ld", seconds) > 0);
@@ -263,8 +263,8 @@ static void a_clock_that_is_set_back_and_forth_changes_nothing(void **state)
             assert_int_equal(ask("POST", "incidents.upsert", id), 200);
         }
     }
-    site_stop_worker(&site);
-    log = read_whole_file(site.worker_log); /* that it was another time for the worker */
+    stack_stop_worker(&stack);
+    log = read_whole_file(stack.worker_log); /* that it was another time for the worker */
     assert_true(strstr(log, "2036-") != NULL || strstr(log, "2016-") != NULL);
     free(log);
 }
@@ -274,16 +274,16 @@ static void a_clock_that_is_set_back_and_forth_changes_nothing(void **state)
 static int start(void **state)
 {
     (void)state;
-    site_start(&site, NULL);
-    site_stop_worker(&site);
-    (void)snprintf(worker_url, sizeof worker_url, "%s", site.worker_url);
+    stack_start(&stack, NULL);
+    stack_stop_worker(&stack);
+    (void)snprintf(worker_url, sizeof worker_url, "%s", stack.worker_url);
     return 0;
 }
 
 static int finish(void **state)
 {
     (void)state;
-    site_stop(&site);
+    stack_stop(&stack);
     return 0;
 }
 

@@ -26,7 +26,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "cases/between.h"
-#include "harness/site.h"
+#include "harness/stack.h"
 #include "harness/store_thread.h"
 #include "store/sqlstate.h"
 
@@ -34,7 +34,7 @@
 enum { REQUESTS_MAX = 128, STORES_MAX = 2, GATE_TIMEOUT_MS = 20000, SANITY_MS = 30000 };
 
 static char metrics_token[32]; /* so that the length of the queue is known; this process's own */
-static struct site site;
+static struct stack stack;
 static char token_hash[DIGEST_HEX_SIZE];
 
 /* Those that are running. A test that fails leaves its own to clean, which the settings must outlive. */
@@ -227,37 +227,37 @@ static void check_all_but(const struct request *exception, enum item_outcome exp
 
 static void make_gates(void)
 {
-    (void)site_query(&site, "CREATE SCHEMA test");
-    (void)site_query(&site, "CREATE TABLE test.closed (gate text PRIMARY KEY)");
-    (void)site_query(&site, "CREATE TABLE test.passed (place serial, reference_id text, name text)");
-    (void)site_query(
-        &site,
+    (void)stack_query(&stack, "CREATE SCHEMA test");
+    (void)stack_query(&stack, "CREATE TABLE test.closed (gate text PRIMARY KEY)");
+    (void)stack_query(&stack, "CREATE TABLE test.passed (place serial, reference_id text, name text)");
+    (void)stack_query(
+        &stack,
         "CREATE FUNCTION test.wait_and_note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
         "INSERT INTO test.passed (reference_id, name) VALUES (NEW.reference_id, NEW.name);"
         "WHILE EXISTS (SELECT FROM test.closed WHERE gate = NEW.reference_id) LOOP PERFORM pg_sleep(0.005); "
         "END LOOP; RETURN NEW; END $$");
-    (void)site_query(&site, "CREATE TRIGGER gate BEFORE INSERT ON intake.incident "
-                            "FOR EACH ROW EXECUTE FUNCTION test.wait_and_note()");
+    (void)stack_query(&stack, "CREATE TRIGGER gate BEFORE INSERT ON intake.incident "
+                              "FOR EACH ROW EXECUTE FUNCTION test.wait_and_note()");
     /* Not where a row is written anew as it is: the trigger's own lock on it leaves a mark. */
-    (void)site_query(&site, "CREATE TRIGGER gate_of_updates BEFORE UPDATE ON intake.incident FOR EACH ROW "
-                            "WHEN (OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION test.wait_and_note()");
+    (void)stack_query(&stack, "CREATE TRIGGER gate_of_updates BEFORE UPDATE ON intake.incident FOR EACH ROW "
+                              "WHEN (OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION test.wait_and_note()");
 }
 
 static void close_gate(const char *gate)
 {
-    (void)site_query_for(&site, "INSERT INTO test.closed VALUES ($1)", gate);
+    (void)stack_query_for(&stack, "INSERT INTO test.closed VALUES ($1)", gate);
 }
 
 static void open_gate(const char *gate)
 {
-    (void)site_query_for(&site, "DELETE FROM test.closed WHERE gate = $1", gate);
+    (void)stack_query_for(&stack, "DELETE FROM test.closed WHERE gate = $1", gate);
 }
 
 static void await_result(const char *sql, const char *expected)
 {
     int64_t deadline = clock_now_ms() + GATE_TIMEOUT_MS;
 
-    while (strcmp(site_query(&site, sql), expected) != 0) {
+    while (strcmp(stack_query(&stack, sql), expected) != 0) {
         assert_true(clock_now_ms() < deadline);
         clock_sleep_ms(2);
     }
@@ -278,9 +278,9 @@ static void await_no_connection(void)
 static struct settings settings_for(int connections)
 {
     struct settings settings = {
-        .deadline_ms = 20000, .connections = connections, .batch_max = 64, .queue_max = 1000};
+        .request_timeout_ms = 20000, .db_pool_size = connections, .batch_max = 64, .queue_max = 1000};
 
-    (void)snprintf(settings.database_url, sizeof settings.database_url, "%s", site.worker_url);
+    (void)snprintf(settings.database_url, sizeof settings.database_url, "%s", stack.worker_url);
     return settings;
 }
 
@@ -297,17 +297,17 @@ static struct store_thread *start_behind_gate(const struct settings *settings)
 
 static const char *count_transactions(const char *prefix)
 {
-    return site_query_for(
-        &site, "SELECT count(DISTINCT xmin::text) FROM intake.incident WHERE reference_id LIKE $1 || '%'",
+    return stack_query_for(
+        &stack, "SELECT count(DISTINCT xmin::text) FROM intake.incident WHERE reference_id LIKE $1 || '%'",
         prefix);
 }
 
 static const char *count_stored(const char *prefix)
 {
-    return site_query_for(&site,
-                          "SELECT count(*) FROM intake.incident i JOIN intake.incident_service USING "
-                          "(reference_id) WHERE reference_id LIKE $1 || '%'",
-                          prefix);
+    return stack_query_for(&stack,
+                           "SELECT count(*) FROM intake.incident i JOIN intake.incident_service USING "
+                           "(reference_id) WHERE reference_id LIKE $1 || '%'",
+                           prefix);
 }
 
 static void requests_that_wait_share_a_transaction(void **state)
@@ -363,15 +363,15 @@ static void a_poisoned_item_among_63_good_ones_fails_alone(void **state)
     struct store_thread *store;
 
     (void)state;
-    (void)site_query(&site,
-                     "ALTER TABLE intake.incident ADD CONSTRAINT poison CHECK (reference_id <> 'poison')");
+    (void)stack_query(&stack,
+                      "ALTER TABLE intake.incident ADD CONSTRAINT poison CHECK (reference_id <> 'poison')");
     store = start_behind_gate(&settings);
     queue_upserts(store, "before", 30);
     poisoned = queue_upsert(store, "poison", "n");
     queue_upserts(store, "behind", 33);
     open_gate("gate0");
     await_all();
-    (void)site_query(&site, "ALTER TABLE intake.incident DROP CONSTRAINT poison");
+    (void)stack_query(&stack, "ALTER TABLE intake.incident DROP CONSTRAINT poison");
     assert_int_equal(poisoned->item.outcome, ITEM_FAILED);
     check_all_but(poisoned, ITEM_CREATED);
     assert_string_equal(count_stored("be"), "63");
@@ -390,9 +390,9 @@ static void an_error_is_its_own_requests(const char *sqlstate, enum item_outcome
                    "CREATE FUNCTION test.refuse() RETURNS trigger LANGUAGE plpgsql AS "
                    "$$ BEGIN RAISE 'no' USING ERRCODE = '%s'; END $$",
                    sqlstate);
-    (void)site_query(&site, statement);
-    (void)site_query(&site, "CREATE TRIGGER refuse BEFORE INSERT ON intake.incident FOR EACH ROW "
-                            "WHEN (NEW.reference_id LIKE 'refused%') EXECUTE FUNCTION test.refuse()");
+    (void)stack_query(&stack, statement);
+    (void)stack_query(&stack, "CREATE TRIGGER refuse BEFORE INSERT ON intake.incident FOR EACH ROW "
+                              "WHEN (NEW.reference_id LIKE 'refused%') EXECUTE FUNCTION test.refuse()");
     store = start_behind_gate(&settings);
     for (int round = 0; round < 2; round++) {
         const struct request *refused;
@@ -410,7 +410,7 @@ static void an_error_is_its_own_requests(const char *sqlstate, enum item_outcome
         check_all_but(refused, ITEM_CREATED);
         forget_all();
     }
-    (void)site_query(&site, "DROP FUNCTION test.refuse() CASCADE");
+    (void)stack_query(&stack, "DROP FUNCTION test.refuse() CASCADE");
     assert_string_equal(count_stored("good"), "20");
     assert_string_equal(count_stored("better"), "20");
     stop_store(store);
@@ -435,20 +435,20 @@ static void replace_function(const char *type, const char *body)
 {
     char statement[512];
 
-    (void)site_query(&site, "ALTER FUNCTION intake.apply_batch RENAME TO apply_batch_kept");
+    (void)stack_query(&stack, "ALTER FUNCTION intake.apply_batch RENAME TO apply_batch_kept");
     (void)snprintf(statement, sizeof statement,
                    "CREATE FUNCTION intake.apply_batch(integer, intake.operation[], bigint, bigint, bigint, "
                    "bigint[], OUT outcomes %s, OUT token_labels text[], OUT now_us bigint, "
                    "OUT server_started_us bigint) LANGUAGE sql AS $$ %s $$",
                    type, body);
-    (void)site_query(&site, statement);
-    (void)site_query(&site, "GRANT EXECUTE ON FUNCTION intake.apply_batch TO incidents_worker");
+    (void)stack_query(&stack, statement);
+    (void)stack_query(&stack, "GRANT EXECUTE ON FUNCTION intake.apply_batch TO incidents_worker");
 }
 
 static void restore_function(void)
 {
-    (void)site_query(&site, "DROP FUNCTION intake.apply_batch");
-    (void)site_query(&site, "ALTER FUNCTION intake.apply_batch_kept RENAME TO apply_batch");
+    (void)stack_query(&stack, "DROP FUNCTION intake.apply_batch");
+    (void)stack_query(&stack, "ALTER FUNCTION intake.apply_batch_kept RENAME TO apply_batch");
 }
 
 static void an_answer_that_makes_no_sense_is_nobodys_success(void **state)
@@ -480,7 +480,7 @@ static void an_answer_that_makes_no_sense_is_nobodys_success(void **state)
 /* The whole of what the store logs from here on goes to that file, until stop_logging. */
 static void start_logging(char *path, size_t size)
 {
-    (void)snprintf(path, size, "%s/store.log", site.directory);
+    (void)snprintf(path, size, "%s/store.log", stack.directory);
     (void)unlink(path);
     assert_true(log_open(path, LOG_FORMAT_TEXT));
 }
@@ -499,16 +499,16 @@ static void what_the_database_remarks_is_in_the_log_and_costs_nothing(void **sta
     char path[128], *log;
 
     (void)state;
-    (void)site_query(&site, "CREATE FUNCTION test.remark() RETURNS trigger LANGUAGE plpgsql AS "
-                            "$$ BEGIN RAISE WARNING 'mind the gap'; RETURN NEW; END $$");
-    (void)site_query(&site, "CREATE TRIGGER remark BEFORE INSERT ON intake.incident FOR EACH ROW "
-                            "EXECUTE FUNCTION test.remark()");
+    (void)stack_query(&stack, "CREATE FUNCTION test.remark() RETURNS trigger LANGUAGE plpgsql AS "
+                              "$$ BEGIN RAISE WARNING 'mind the gap'; RETURN NEW; END $$");
+    (void)stack_query(&stack, "CREATE TRIGGER remark BEFORE INSERT ON intake.incident FOR EACH ROW "
+                              "EXECUTE FUNCTION test.remark()");
     start_logging(path, sizeof path);
     store = start_store(store_thread_start, &settings);
     assert_int_equal(await(send_upsert(store, "remarkable", "n")), ITEM_CREATED);
     stop_store(store);
     log = stop_logging(path);
-    (void)site_query(&site, "DROP FUNCTION test.remark() CASCADE");
+    (void)stack_query(&stack, "DROP FUNCTION test.remark() CASCADE");
     assert_non_null(strstr(log, "mind the gap"));
     free(log);
 }
@@ -523,15 +523,15 @@ static void an_error_without_a_state_means_that_the_connection_is_gone(void **st
 
 static const char *passed_names(void)
 {
-    return site_query(
-        &site, "SELECT string_agg(name, ' ' ORDER BY place) FROM test.passed WHERE reference_id = 'one'");
+    return stack_query(
+        &stack, "SELECT string_agg(name, ' ' ORDER BY place) FROM test.passed WHERE reference_id = 'one'");
 }
 
 static void requests_for_one_incident_take_effect_in_their_order(void **state)
 {
     struct settings settings = settings_for(2);
     struct store_thread *store = start_store(store_thread_start, &settings);
-    size_t refused = site_count_in_log(&site, "two items of a batch");
+    size_t refused = stack_count_in_log(&stack, "two items of a batch");
     char expected[256] = "";
 
     (void)state;
@@ -557,10 +557,10 @@ static void requests_for_one_incident_take_effect_in_their_order(void **state)
     /* Each was a transaction by itself: none was skipped, none overtaken. */
     assert_string_equal(passed_names(), expected);
     /* The database would have refused two at once, and had them sent one by one. */
-    assert_int_equal(site_count_in_log(&site, "two items of a batch"), refused);
-    assert_string_equal(site_query(&site, "SELECT name || ' ' || (SELECT string_agg(identifier, ' ') FROM "
-                                          "intake.incident_service WHERE reference_id = 'one') "
-                                          "FROM intake.incident WHERE reference_id = 'one'"),
+    assert_int_equal(stack_count_in_log(&stack, "two items of a batch"), refused);
+    assert_string_equal(stack_query(&stack, "SELECT name || ' ' || (SELECT string_agg(identifier, ' ') FROM "
+                                            "intake.incident_service WHERE reference_id = 'one') "
+                                            "FROM intake.incident WHERE reference_id = 'one'"),
                         "v23 v23");
     for (size_t i = 0; i < sent; i++) {
         bool is_later = strcmp(requests[i].incident.reference_id, "one") == 0 && i > 2;
@@ -583,8 +583,8 @@ static void a_connection_killed_in_the_middle_of_a_batch_costs_its_requests_noth
     open_gate("gate0");
     assert_int_equal(await(&requests[0]), ITEM_CREATED);
     for (int killed = 0; killed < 3;) { /* the batch, and whatever tries again */
-        killed += strcmp(site_query(&site, "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
-                                           "WHERE usename = 'incidents_fcgi' AND wait_event = 'PgSleep'"),
+        killed += strcmp(stack_query(&stack, "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+                                             "WHERE usename = 'incidents_fcgi' AND wait_event = 'PgSleep'"),
                          "t") == 0;
         clock_sleep_ms(2);
     }
@@ -602,17 +602,17 @@ static void a_prepared_statement_that_is_gone_costs_no_request(void **state)
     struct store_thread *store = start_store(store_thread_start, &settings);
 
     (void)state;
-    (void)site_query(&site, "CREATE FUNCTION test.forget() RETURNS trigger LANGUAGE plpgsql AS "
-                            "$$ BEGIN EXECUTE 'DEALLOCATE ALL'; RETURN NEW; END $$");
-    (void)site_query(&site, "CREATE TRIGGER forget BEFORE INSERT ON intake.incident FOR EACH ROW "
-                            "EXECUTE FUNCTION test.forget()");
+    (void)stack_query(&stack, "CREATE FUNCTION test.forget() RETURNS trigger LANGUAGE plpgsql AS "
+                              "$$ BEGIN EXECUTE 'DEALLOCATE ALL'; RETURN NEW; END $$");
+    (void)stack_query(&stack, "CREATE TRIGGER forget BEFORE INSERT ON intake.incident FOR EACH ROW "
+                              "EXECUTE FUNCTION test.forget()");
     for (int i = 0; i < 10; i++) {
         char id[32];
 
         (void)snprintf(id, sizeof id, "forgotten%d", i);
         assert_int_equal(await(send_upsert(store, id, "n")), ITEM_CREATED);
     }
-    (void)site_query(&site, "DROP FUNCTION test.forget() CASCADE");
+    (void)stack_query(&stack, "DROP FUNCTION test.forget() CASCADE");
     assert_string_equal(count_stored("forgotten"), "10");
     stop_store(store);
 }
@@ -627,14 +627,14 @@ static void a_prepared_statement_whose_result_has_changed_costs_no_request(void 
     for (int i = 0; i < 3; i++) {
         (void)await(send_upsert(store, "before", "n"));
     }
-    (void)site_query(&site, "GRANT USAGE ON SCHEMA test TO incidents_worker");
-    (void)site_query(&site, "CREATE DOMAIN test.texts AS text[]");
+    (void)stack_query(&stack, "GRANT USAGE ON SCHEMA test TO incidents_worker");
+    (void)stack_query(&stack, "CREATE DOMAIN test.texts AS text[]");
     replace_function("test.texts", "SELECT outcomes::test.texts, token_labels, now_us, server_started_us "
                                    "FROM intake.apply_batch_kept($1, $2, $3, $4, $5, $6)");
     assert_int_equal(await(send_upsert(store, "changed", "n")), ITEM_CREATED);
     restore_function();
     stop_store(store);
-    assert_true(site_count_in_log(&site, "cached plan must not change result type") > 0);
+    assert_true(stack_count_in_log(&stack, "cached plan must not change result type") > 0);
 }
 
 /* As after pg_restore --clean: the statement was prepared with a type that is gone. */
@@ -647,19 +647,19 @@ static void a_type_that_is_made_anew_costs_no_request(void **state)
     for (int i = 0; i < 3; i++) {
         (void)await(send_upsert(store, "before", "n"));
     }
-    (void)site_query(
-        &site, "CREATE FUNCTION test.renew() RETURNS void LANGUAGE plpgsql AS $$ "
-               "DECLARE one text := pg_get_functiondef('intake.stored_incidents'::regproc); "
-               "two text := pg_get_functiondef('intake.apply_batch'::regproc); "
-               "columns text := (SELECT string_agg(attname || ' ' || format_type(atttypid, atttypmod), ', ' "
-               "ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'intake.operation'::regclass); "
-               "BEGIN DROP TYPE intake.operation CASCADE; "
-               "EXECUTE 'CREATE TYPE intake.operation AS (' || columns || ')'; "
-               "EXECUTE one; EXECUTE two; "
-               "PERFORM intake.grant_roles(); END $$");
-    (void)site_query(&site, "SELECT test.renew()");
+    (void)stack_query(
+        &stack, "CREATE FUNCTION test.renew() RETURNS void LANGUAGE plpgsql AS $$ "
+                "DECLARE one text := pg_get_functiondef('intake.stored_incidents'::regproc); "
+                "two text := pg_get_functiondef('intake.apply_batch'::regproc); "
+                "columns text := (SELECT string_agg(attname || ' ' || format_type(atttypid, atttypmod), ', ' "
+                "ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'intake.operation'::regclass); "
+                "BEGIN DROP TYPE intake.operation CASCADE; "
+                "EXECUTE 'CREATE TYPE intake.operation AS (' || columns || ')'; "
+                "EXECUTE one; EXECUTE two; "
+                "PERFORM intake.grant_roles(); END $$");
+    (void)stack_query(&stack, "SELECT test.renew()");
     assert_int_equal(await(send_upsert(store, "renewed", "n")), ITEM_CREATED);
-    (void)site_query(&site, "DROP FUNCTION test.renew()");
+    (void)stack_query(&stack, "DROP FUNCTION test.renew()");
     stop_store(store);
 }
 
@@ -671,22 +671,22 @@ static void a_type_with_other_columns_is_a_schema_of_another_version(void **stat
     struct request *request;
 
     (void)state;
-    (void)site_query(&site, "ALTER TYPE intake.operation ADD ATTRIBUTE severity text");
+    (void)stack_query(&stack, "ALTER TYPE intake.operation ADD ATTRIBUTE severity text");
     request = send_upsert(store, "other columns", "n");
     assert_int_equal(await(request), ITEM_UNAVAILABLE);
     assert_int_equal(request->item.reason, REASON_SCHEMA);
-    (void)site_query(&site, "ALTER TYPE intake.operation DROP ATTRIBUTE severity");
+    (void)stack_query(&stack, "ALTER TYPE intake.operation DROP ATTRIBUTE severity");
     stop_store(store);
 }
 
 /* Each incident that is created gets for its name how many statements its session has prepared. */
 static void count_prepared(void)
 {
-    (void)site_query(&site,
-                     "CREATE FUNCTION test.count_prepared() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
-                     "NEW.name := (SELECT count(*) FROM pg_prepared_statements); RETURN NEW; END $$");
-    (void)site_query(&site, "CREATE TRIGGER count BEFORE INSERT ON intake.incident "
-                            "FOR EACH ROW EXECUTE FUNCTION test.count_prepared()");
+    (void)stack_query(&stack,
+                      "CREATE FUNCTION test.count_prepared() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+                      "NEW.name := (SELECT count(*) FROM pg_prepared_statements); RETURN NEW; END $$");
+    (void)stack_query(&stack, "CREATE TRIGGER count BEFORE INSERT ON intake.incident "
+                              "FOR EACH ROW EXECUTE FUNCTION test.count_prepared()");
 }
 
 /* A connection that breaks while it is prepared is no reason to do without from then on. */
@@ -698,13 +698,14 @@ static void a_statement_is_prepared_once_the_connection_lasts(void **state)
     (void)state;
     count_prepared();
     assert_int_equal(await(send_upsert(store, "first", "n")), ITEM_CREATED);
-    (void)site_query(&site, "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
-                            "WHERE usename = 'incidents_fcgi'");
+    (void)stack_query(&stack, "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+                              "WHERE usename = 'incidents_fcgi'");
     for (int i = 0; i < 3; i++) {
         assert_int_equal(await(send_upsert(store, i == 0 ? "a" : i == 1 ? "b" : "c", "n")), ITEM_CREATED);
     }
-    (void)site_query(&site, "DROP FUNCTION test.count_prepared() CASCADE");
-    assert_string_equal(site_query(&site, "SELECT name FROM intake.incident WHERE reference_id = 'c'"), "1");
+    (void)stack_query(&stack, "DROP FUNCTION test.count_prepared() CASCADE");
+    assert_string_equal(stack_query(&stack, "SELECT name FROM intake.incident WHERE reference_id = 'c'"),
+                        "1");
     stop_store(store);
 }
 
@@ -716,16 +717,17 @@ static void a_schema_that_comes_later_finds_statements_prepared(void **state)
 
     (void)state;
     count_prepared();
-    (void)site_query(&site, "ALTER SCHEMA intake RENAME TO later");
+    (void)stack_query(&stack, "ALTER SCHEMA intake RENAME TO later");
     for (int i = 0; i < 3; i++) {
         assert_int_equal(await(send_upsert(store, "before", "n")), ITEM_UNAVAILABLE);
     }
-    (void)site_query(&site, "ALTER SCHEMA later RENAME TO intake");
+    (void)stack_query(&stack, "ALTER SCHEMA later RENAME TO intake");
     for (int i = 0; i < 3; i++) {
         assert_int_equal(await(send_upsert(store, i == 0 ? "a" : i == 1 ? "b" : "c", "n")), ITEM_CREATED);
     }
-    (void)site_query(&site, "DROP FUNCTION test.count_prepared() CASCADE");
-    assert_string_equal(site_query(&site, "SELECT name FROM intake.incident WHERE reference_id = 'c'"), "1");
+    (void)stack_query(&stack, "DROP FUNCTION test.count_prepared() CASCADE");
+    assert_string_equal(stack_query(&stack, "SELECT name FROM intake.incident WHERE reference_id = 'c'"),
+                        "1");
     stop_store(store);
 }
 
@@ -737,7 +739,7 @@ static void a_full_queue_refuses_at_once_and_keeps_what_it_has(void **state)
 
     (void)state;
     settings.queue_max = 4;
-    settings.deadline_ms = 2 * SANITY_MS;
+    settings.request_timeout_ms = 2 * SANITY_MS;
     store = start_behind_gate(&settings);
     queue_upserts(store, "queued", 4);
     refused = send_upsert(store, "refused", "n");
@@ -757,7 +759,7 @@ static void whoever_waits_past_the_deadline_is_not_stored_later(void **state)
     struct store_thread *store;
 
     (void)state;
-    settings.deadline_ms = 3000; /* in which a busy machine opens a connection and sends the first */
+    settings.request_timeout_ms = 3000; /* in which a busy machine opens a connection and sends the first */
     store = start_behind_gate(&settings);
     send_upserts(store, "late", 8);
     await_all();
@@ -779,12 +781,12 @@ static void one_slow_item_does_not_take_the_others_along(void **state)
     struct store_thread *store;
 
     (void)state;
-    settings.deadline_ms = 8000; /* forty transactions, one after the other, on a busy machine */
+    settings.request_timeout_ms = 8000; /* forty transactions, one after the other, on a busy machine */
     store = start_behind_gate(&settings);
     open_gate("gate0");
     await_all();
     forget_all();
-    locker = site_hold(&site, "UPDATE intake.incident SET name = 'held' WHERE reference_id = 'gate0'");
+    locker = stack_hold(&stack, "UPDATE intake.incident SET name = 'held' WHERE reference_id = 'gate0'");
     close_gate("gate1");
     (void)send_upsert(store, "gate1", "n");
     await_busy("1");
@@ -792,7 +794,7 @@ static void one_slow_item_does_not_take_the_others_along(void **state)
     queue_upserts(store, "quick", 40);
     open_gate("gate1");
     await_all();
-    site_let_go(locker);
+    stack_let_go(locker);
     assert_int_equal(slow->item.outcome, ITEM_UNAVAILABLE);
     check_all_but(slow, ITEM_CREATED);
     assert_string_equal(count_stored("quick"), "40");
@@ -806,12 +808,12 @@ static void several_slow_items_do_not_take_the_others_along(int connections, int
     struct store_thread *store;
     PGconn *locker;
 
-    settings.deadline_ms = 15000; /* some turns of half a second each, on a busy machine */
+    settings.request_timeout_ms = 15000; /* some turns of half a second each, on a busy machine */
     store = start_store(store_thread_start, &settings);
     send_upserts(store, "slow", (size_t)slow);
     await_all();
     forget_all();
-    locker = site_hold(&site, "UPDATE intake.incident SET name = 'held'");
+    locker = stack_hold(&stack, "UPDATE intake.incident SET name = 'held'");
     for (int i = 0; i < slow; i++) {
         char id[32];
 
@@ -822,7 +824,7 @@ static void several_slow_items_do_not_take_the_others_along(int connections, int
     clock_sleep_ms(1500);
     send_upserts(store, "meanwhile", 20);
     await_all();
-    site_let_go(locker);
+    stack_let_go(locker);
     for (size_t i = 0; i < sent; i++) {
         if (i < (size_t)slow) {
             assert_int_equal(requests[i].item.outcome, ITEM_UNAVAILABLE);
@@ -854,12 +856,12 @@ static void whoever_gives_up_at_a_lock_ends(void **state)
     struct request *request;
 
     (void)state;
-    settings.deadline_ms =
+    settings.request_timeout_ms =
         5500; /* a tenth of it is longer than lock_timeout: the last attempt is no timeout of ours */
     store = start_store(store_thread_start, &settings);
     single = start_store(store_thread_start_single, &settings);
     assert_int_equal(await(send_upsert(store, "locked", "n")), ITEM_CREATED);
-    locker = site_hold(&site, "UPDATE intake.incident SET name = 'held' WHERE reference_id = 'locked'");
+    locker = stack_hold(&stack, "UPDATE intake.incident SET name = 'held' WHERE reference_id = 'locked'");
     for (int i = 0; i < 4; i++) { /* whether it is seen depends on which thread is first */
         (void)send_upsert(store, "locked", "another name");
     }
@@ -868,7 +870,7 @@ static void whoever_gives_up_at_a_lock_ends(void **state)
     await_busy("2");
     stop_store(store);
     await_all();
-    site_let_go(locker);
+    stack_let_go(locker);
     check_all_but(&requests[0], ITEM_UNAVAILABLE);
     assert_int_equal(request->item.outcome, ITEM_UNAVAILABLE);
     stop_store(single);
@@ -882,7 +884,7 @@ static void cut_connections(void)
         struct sockaddr_un peer = {0};
         socklen_t size = sizeof peer;
 
-        if (fd != PQsocket(site.owner) && getpeername(fd, (struct sockaddr *)&peer, &size) == 0 &&
+        if (fd != PQsocket(stack.owner) && getpeername(fd, (struct sockaddr *)&peer, &size) == 0 &&
             peer.sun_family == AF_UNIX && strstr(peer.sun_path, "/.s.PGSQL.") != NULL) {
             assert_int_equal(shutdown(fd, SHUT_RDWR), 0);
         }
@@ -931,7 +933,7 @@ static void a_batch_that_was_lost_undoes_nothing_newer(void **state)
     open_gate("a-gate");
     await_all();
     await_busy("0");
-    assert_string_equal(site_query(&site, "SELECT name FROM intake.incident WHERE reference_id = 'behind'"),
+    assert_string_equal(stack_query(&stack, "SELECT name FROM intake.incident WHERE reference_id = 'behind'"),
                         "new");
     stop_store(store);
 }
@@ -951,33 +953,34 @@ static void two_requests_that_were_lost_undo_nothing_newer(void **state)
     open_gate("gate1");
     await_all();
     await_busy("0");
-    (void)site_query(&site, "CREATE TABLE test.stalled AS SELECT pid, reference_id FROM pg_stat_activity, "
-                            "(VALUES ('one'), ('two')) AS _(reference_id) WHERE usename = 'incidents_fcgi'");
-    (void)site_query(&site,
-                     "CREATE FUNCTION test.stall() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
-                     "WHILE EXISTS (SELECT FROM test.stalled s WHERE s.reference_id = NEW.reference_id "
-                     "AND pid = pg_backend_pid()) LOOP PERFORM pg_sleep(0.005); END LOOP; "
-                     "RETURN NEW; END $$");
-    (void)site_query(&site, "CREATE TRIGGER stall BEFORE INSERT ON intake.incident "
-                            "FOR EACH ROW EXECUTE FUNCTION test.stall()");
+    (void)stack_query(&stack,
+                      "CREATE TABLE test.stalled AS SELECT pid, reference_id FROM pg_stat_activity, "
+                      "(VALUES ('one'), ('two')) AS _(reference_id) WHERE usename = 'incidents_fcgi'");
+    (void)stack_query(&stack,
+                      "CREATE FUNCTION test.stall() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+                      "WHILE EXISTS (SELECT FROM test.stalled s WHERE s.reference_id = NEW.reference_id "
+                      "AND pid = pg_backend_pid()) LOOP PERFORM pg_sleep(0.005); END LOOP; "
+                      "RETURN NEW; END $$");
+    (void)stack_query(&stack, "CREATE TRIGGER stall BEFORE INSERT ON intake.incident "
+                              "FOR EACH ROW EXECUTE FUNCTION test.stall()");
     one = send_upsert(store, "one", "old");
     await_busy("1");
     (void)send_upsert(store, "two", "old");
     await_busy("2");
     cut_connections();
-    (void)site_query(&site, "DELETE FROM test.stalled WHERE reference_id = 'two'");
+    (void)stack_query(&stack, "DELETE FROM test.stalled WHERE reference_id = 'two'");
 
     /* Its repetition is answered, if it does not wait for what was lost. */
     if (is_held_back(one)) {
-        (void)site_query(&site, "DELETE FROM test.stalled");
+        (void)stack_query(&stack, "DELETE FROM test.stalled");
     }
     await_all();
     assert_int_equal(await(send_upsert(store, "one", "new")), ITEM_UPDATED);
-    (void)site_query(&site, "DELETE FROM test.stalled");
+    (void)stack_query(&stack, "DELETE FROM test.stalled");
     await_busy("0");
-    (void)site_query(&site, "DROP FUNCTION test.stall() CASCADE");
-    (void)site_query(&site, "DROP TABLE test.stalled");
-    assert_string_equal(site_query(&site, "SELECT name FROM intake.incident WHERE reference_id = 'one'"),
+    (void)stack_query(&stack, "DROP FUNCTION test.stall() CASCADE");
+    (void)stack_query(&stack, "DROP TABLE test.stalled");
+    assert_string_equal(stack_query(&stack, "SELECT name FROM intake.incident WHERE reference_id = 'one'"),
                         "new");
     stop_store(store);
 }
@@ -986,7 +989,7 @@ static void two_requests_that_were_lost_undo_nothing_newer(void **state)
 static pid_t session_of_the_store(void)
 {
     return (pid_t)strtol(
-        site_query(&site, "SELECT pid FROM pg_stat_activity WHERE usename = 'incidents_fcgi'"), NULL, 10);
+        stack_query(&stack, "SELECT pid FROM pg_stat_activity WHERE usename = 'incidents_fcgi'"), NULL, 10);
 }
 
 static void await_end_of_session(pid_t session)
@@ -999,7 +1002,7 @@ static void await_end_of_session(pid_t session)
 
 static const char *name_of(const char *id)
 {
-    return site_query_for(&site, "SELECT name FROM intake.incident WHERE reference_id = $1", id);
+    return stack_query_for(&stack, "SELECT name FROM intake.incident WHERE reference_id = $1", id);
 }
 
 /* A session that stands still has the batch in its socket, and reads it when nobody waits any more. It could
@@ -1012,11 +1015,11 @@ static void a_batch_that_was_given_up_is_never_stored(void **state)
     struct store_thread *store;
     pid_t session;
     enum item_outcome given_up, newer;
-    size_t terminated = site_count_in_log(&site, terminating);
+    size_t terminated = stack_count_in_log(&stack, terminating);
 
     (void)state;
     start_logging(path, sizeof path);
-    settings.deadline_ms = 4000;
+    settings.request_timeout_ms = 4000;
     store = start_store(store_thread_start, &settings);
     assert_int_equal(await(send_upsert(store, "given up", "v0")), ITEM_CREATED);
     session = session_of_the_store();
@@ -1032,7 +1035,7 @@ static void a_batch_that_was_given_up_is_never_stored(void **state)
     assert_string_equal(name_of("given up"), "v2");
     assert_non_null(strstr(log, " warning ended 1 sessions of the database that had been given up\n"));
     free(log);
-    assert_int_equal(site_count_in_log(&site, terminating), terminated + 1);
+    assert_int_equal(stack_count_in_log(&stack, terminating), terminated + 1);
 }
 
 /* Asks until the store has the database back. */
@@ -1058,13 +1061,13 @@ static void a_database_that_stood_still_is_found_again(int connections)
     struct settings settings = settings_for(connections);
     struct store_thread *store;
 
-    settings.deadline_ms = 3000;
+    settings.request_timeout_ms = 3000;
     store = start_store(store_thread_start, &settings);
     assert_int_equal(await(send_upsert(store, "before", "n")), ITEM_CREATED);
-    site_pause_postgres(&site);
+    stack_pause_postgres(&stack);
     assert_int_equal(await(send_upsert(store, "meanwhile", "n")), ITEM_UNAVAILABLE);
     clock_sleep_ms(4000);
-    site_resume_postgres(&site);
+    stack_resume_postgres(&stack);
     await_return(store);
     stop_store(store);
 }
@@ -1087,7 +1090,7 @@ static int listen_in_silence(char *directory, size_t size)
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-    (void)snprintf(directory, size, "%s/silent", site.directory);
+    (void)snprintf(directory, size, "%s/silent", stack.directory);
     assert_true(mkdir(directory, 0700) == 0 || errno == EEXIST);
     (void)snprintf(address.sun_path, sizeof address.sun_path, "%.90s/.s.PGSQL.5432", directory);
     (void)unlink(address.sun_path);
@@ -1109,20 +1112,20 @@ static void a_silent_server_leaves_the_next_one_its_share_of_the_time(void **sta
         struct settings settings = settings_for(1);
         struct store_thread *store;
 
-        settings.deadline_ms = 5000;
+        settings.request_timeout_ms = 5000;
         (void)snprintf(settings.database_url, sizeof settings.database_url,
                        "postgresql:///incidents?host=%s,%s&user=incidents_fcgi&connect_timeout=%s", directory,
-                       site.directory, timeouts[i]);
+                       stack.directory, timeouts[i]);
         store = start_store(store_thread_start, &settings);
         assert_int_equal(await(send_upsert(store, timeouts[i], "n")), ITEM_CREATED);
         /* Away for longer than a deadline, so that nothing but a probe will find it. */
-        site_stop_postgres(&site, SIGINT);
+        stack_stop_postgres(&stack, SIGINT);
         assert_int_equal(await(send_upsert(store, "away", "n")), ITEM_UNAVAILABLE);
-        clock_sleep_ms(settings.deadline_ms);
-        site_start_postgres(&site, "-c fsync=off");
+        clock_sleep_ms(settings.request_timeout_ms);
+        stack_start_postgres(&stack, "-c fsync=off");
         await_return(store);
         stop_store(store);
-        (void)site_query(&site, "DELETE FROM intake.incident"); /* await_return wants to create */
+        (void)stack_query(&stack, "DELETE FROM intake.incident"); /* await_return wants to create */
     }
     (void)close(fd);
 }
@@ -1136,10 +1139,10 @@ static void a_host_that_has_failed_is_left_by_idle_connections_too(void **state)
     char before[64];
 
     (void)state;
-    settings.deadline_ms = 5000;
+    settings.request_timeout_ms = 5000;
     (void)snprintf(settings.database_url, sizeof settings.database_url,
-                   "postgresql:///incidents?host=%s,%s/.&user=incidents_fcgi", site.directory,
-                   site.directory);
+                   "postgresql:///incidents?host=%s,%s/.&user=incidents_fcgi", stack.directory,
+                   stack.directory);
     store = start_behind_gate(&settings);
     close_gate("gate1");
     (void)send_upsert(store, "gate1", "n");
@@ -1147,16 +1150,16 @@ static void a_host_that_has_failed_is_left_by_idle_connections_too(void **state)
     open_gate("gate0");
     open_gate("gate1");
     await_all();
-    (void)snprintf(before, sizeof before, "%s", site_query(&site, "SELECT clock_timestamp()"));
-    site_pause_postgres(&site);
+    (void)snprintf(before, sizeof before, "%s", stack_query(&stack, "SELECT clock_timestamp()"));
+    stack_pause_postgres(&stack);
     assert_int_equal(await(send_upsert(store, "lost", "n")), ITEM_UNAVAILABLE);
-    site_resume_postgres(&site);
+    stack_resume_postgres(&stack);
     await_return(store);
     for (int64_t give_up_ms = clock_now_ms() + GATE_TIMEOUT_MS;
-         strcmp(site_query_for(&site,
-                               "SELECT count(*) FROM pg_stat_activity WHERE usename = 'incidents_fcgi' AND "
-                               "backend_start < $1::timestamptz",
-                               before),
+         strcmp(stack_query_for(&stack,
+                                "SELECT count(*) FROM pg_stat_activity WHERE usename = 'incidents_fcgi' AND "
+                                "backend_start < $1::timestamptz",
+                                before),
                 "0") != 0;) {
         assert_true(clock_now_ms() < give_up_ms);
         clock_sleep_ms(10);
@@ -1173,15 +1176,15 @@ static void a_large_request_to_a_database_that_stands_still_ends_in_time(void **
     struct buffer body;
 
     (void)state;
-    settings.deadline_ms = 3000;
+    settings.request_timeout_ms = 3000;
     store = start_store(store_thread_start, &settings);
     assert_int_equal(await(send_upsert(store, "first", "n")), ITEM_CREATED);
     assert_int_equal(await(send_upsert(store, "second", "n")), ITEM_CREATED); /* the statement is prepared */
-    site_pause_postgres(&site);
+    stack_pause_postgres(&stack);
     large = send_large(store, "large", &body);
     assert_int_equal(await(large), ITEM_UNAVAILABLE);
     assert_true(large->took_ms < SANITY_MS); /* Postgres never takes it */
-    site_resume_postgres(&site);
+    stack_resume_postgres(&stack);
     await_return(store);
     stop_store(store);
     assert_string_equal(count_stored("large"), "0");
@@ -1242,22 +1245,22 @@ static void a_request_that_comes_within_a_probe_is_sent_behind_it(void **state)
     struct store_thread *store;
 
     (void)state;
-    settings.deadline_ms = 10000;
+    settings.request_timeout_ms = 10000;
     store = start_store(store_thread_start, &settings);
     assert_int_equal(await(send_upsert(store, "before", "n")), ITEM_CREATED);
-    site_pause_postgres(&site);
+    stack_pause_postgres(&stack);
     assert_int_equal(await(send_upsert(store, "meanwhile", "n")), ITEM_UNAVAILABLE);
     clock_sleep_ms(800); /* the first probe begins half a second behind it, and gives up after two */
     request = send_upsert(store, "within", "n");
     clock_sleep_ms(300);
-    site_resume_postgres(&site);
+    stack_resume_postgres(&stack);
     assert_int_equal(await(request), ITEM_CREATED); /* before its deadline, that is */
     stop_store(store);
 }
 
 static size_t count_refused(void)
 {
-    return site_count_in_log(&site, "too many connections for role");
+    return stack_count_in_log(&stack, "too many connections for role");
 }
 
 /* How many more refusals there may be, at most: twenty a second, and what a moment brings. */
@@ -1273,15 +1276,15 @@ static void a_database_that_refuses_is_not_stormed(void **state)
     struct store_thread *store;
 
     (void)state;
-    settings.deadline_ms = SANITY_MS;
+    settings.request_timeout_ms = SANITY_MS;
     store = start_store(store_thread_start, &settings);
-    (void)site_query(&site, "ALTER ROLE incidents_fcgi CONNECTION LIMIT 0"); /* 53300: try again */
+    (void)stack_query(&stack, "ALTER ROLE incidents_fcgi CONNECTION LIMIT 0"); /* 53300: try again */
     send_upserts(store, "storm", 100);
     while (count_refused() < 2 || clock_now_ms() < since_ms + 2000) {
         assert_true(clock_now_ms() < since_ms + GATE_TIMEOUT_MS);
         clock_sleep_ms(20);
     }
-    (void)site_query(&site, "ALTER ROLE incidents_fcgi CONNECTION LIMIT -1");
+    (void)stack_query(&stack, "ALTER ROLE incidents_fcgi CONNECTION LIMIT -1");
     await_all();
     check_all_but(NULL, ITEM_CREATED);
     stop_store(store);
@@ -1298,11 +1301,11 @@ static void a_database_that_refuses_one_of_two_is_not_stormed(void **state)
 
     (void)state;
     /* From the beginning: on a busy machine both might be open else. */
-    (void)site_query(&site, "ALTER ROLE incidents_fcgi CONNECTION LIMIT 1");
-    (void)site_query(&site, "CREATE FUNCTION test.linger() RETURNS trigger LANGUAGE plpgsql AS "
-                            "$$ BEGIN PERFORM pg_sleep(0.03); RETURN NULL; END $$");
-    (void)site_query(&site, "CREATE TRIGGER linger AFTER INSERT ON intake.incident "
-                            "FOR EACH STATEMENT EXECUTE FUNCTION test.linger()");
+    (void)stack_query(&stack, "ALTER ROLE incidents_fcgi CONNECTION LIMIT 1");
+    (void)stack_query(&stack, "CREATE FUNCTION test.linger() RETURNS trigger LANGUAGE plpgsql AS "
+                              "$$ BEGIN PERFORM pg_sleep(0.03); RETURN NULL; END $$");
+    (void)stack_query(&stack, "CREATE TRIGGER linger AFTER INSERT ON intake.incident "
+                              "FOR EACH STATEMENT EXECUTE FUNCTION test.linger()");
     for (int round = 0; count_refused() == refused || clock_now_ms() < since_ms + 2000; round++) {
         char prefix[16];
 
@@ -1313,8 +1316,8 @@ static void a_database_that_refuses_one_of_two_is_not_stormed(void **state)
         check_all_but(NULL, ITEM_CREATED);
         forget_all();
     }
-    (void)site_query(&site, "ALTER ROLE incidents_fcgi CONNECTION LIMIT -1");
-    (void)site_query(&site, "DROP FUNCTION test.linger() CASCADE");
+    (void)stack_query(&stack, "ALTER ROLE incidents_fcgi CONNECTION LIMIT -1");
+    (void)stack_query(&stack, "DROP FUNCTION test.linger() CASCADE");
     stop_store(store);
     assert_between(count_refused() - refused, 1, most_refused(since_ms) / 2);
 }
@@ -1363,7 +1366,7 @@ static void run_clients(struct store_thread *store, const char *connections_allo
     }
     for (int i = 0; i < 20; i++) {
         const char *open =
-            site_query(&site, "SELECT count(*) FROM pg_stat_activity WHERE usename = 'incidents_fcgi'");
+            stack_query(&stack, "SELECT count(*) FROM pg_stat_activity WHERE usename = 'incidents_fcgi'");
 
         assert_true(strtol(open, NULL, 10) <= strtol(connections_allowed, NULL, 10));
         clock_sleep_ms(5);
@@ -1399,7 +1402,7 @@ static void a_name_server_that_is_silent_keeps_nobody_past_the_deadline(void **s
     struct store_thread *store;
 
     (void)state;
-    settings.deadline_ms = 1000;
+    settings.request_timeout_ms = 1000;
     (void)snprintf(settings.database_url, sizeof settings.database_url,
                    "host=localhost port=1 dbname=incidents user=x");
     atomic_store(&names_are_silent, true);
@@ -1484,12 +1487,13 @@ static int start(void **state)
     (void)state;
     (void)snprintf(metrics_token, sizeof metrics_token, "store_test %d", (int)getpid());
     assert_true(metrics_open(metrics_token, true));
-    site_start_empty(&site);
-    assert_int_equal(site_control(&site, NULL, "migrate", NULL)->status, 0);
-    (void)site_query(&site, "CREATE ROLE incidents_fcgi LOGIN IN ROLE incidents_worker");
-    (void)site_query(&site, "GRANT incidents_fcgi TO incidents_owner"); /* who may then end its connections */
-    site_create_token(&site, "good", "upsert,delete", site.token);
-    digest_sha256((struct slice){.data = site.token, .len = strlen(site.token)}, token_hash);
+    stack_start_empty(&stack);
+    assert_int_equal(stack_control(&stack, NULL, "migrate", NULL)->status, 0);
+    (void)stack_query(&stack, "CREATE ROLE incidents_fcgi LOGIN IN ROLE incidents_worker");
+    (void)stack_query(&stack,
+                      "GRANT incidents_fcgi TO incidents_owner"); /* who may then end its connections */
+    stack_create_token(&stack, "good", "upsert,delete", stack.token);
+    digest_sha256((struct slice){.data = stack.token, .len = strlen(stack.token)}, token_hash);
     make_gates();
     return 0;
 }
@@ -1497,8 +1501,8 @@ static int start(void **state)
 static int finish(void **state)
 {
     (void)state;
-    (void)site_remove_metrics(metrics_token);
-    site_stop(&site);
+    (void)stack_remove_metrics(metrics_token);
+    stack_stop(&stack);
     return 0;
 }
 
@@ -1506,8 +1510,8 @@ static int clean(void **state)
 {
     (void)state;
     /* Where a test failed, Postgres may stand still, and what it had sent may wait. */
-    site_resume_postgres(&site);
-    (void)site_query(&site, "DELETE FROM test.closed");
+    stack_resume_postgres(&stack);
+    (void)stack_query(&stack, "DELETE FROM test.closed");
     for (size_t i = 0; i < STORES_MAX; i++) {
         if (running[i].store != NULL) {
             stop_store(running[i].store);
@@ -1516,8 +1520,8 @@ static int clean(void **state)
     await_all();
     forget_all();
     await_no_connection(); /* a closed one takes a moment to end */
-    (void)site_query(&site, "DELETE FROM intake.incident");
-    (void)site_query(&site, "DELETE FROM test.passed");
+    (void)stack_query(&stack, "DELETE FROM intake.incident");
+    (void)stack_query(&stack, "DELETE FROM test.passed");
     return 0;
 }
 

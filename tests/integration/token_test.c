@@ -13,7 +13,7 @@
 #include "base/clock.h"
 #include "harness/http.h"
 
-static struct site site;
+static struct stack stack;
 
 /* Sends a harmless request with that token; the answer's status, its body in the static buffer. */
 static char last_body[HTTP_BODY_MAX];
@@ -28,7 +28,7 @@ static int status_with(const char *token, const char *path)
     int status;
 
     (void)snprintf(authorization, sizeof authorization, "Bearer %s", token);
-    http_through_nginx(&site, &call, &answer);
+    http_through_nginx(&stack, &call, &answer);
     status = answer.status;
     (void)snprintf(last_body, sizeof last_body, "%s", answer.body);
     answer_free(&answer);
@@ -37,11 +37,11 @@ static int status_with(const char *token, const char *path)
 
 static void a_scope_lets_through_its_own_methods_alone(void **state)
 {
-    char upsert[SITE_TOKEN_MAX], delete[SITE_TOKEN_MAX];
+    char upsert[STACK_TOKEN_MAX], delete[STACK_TOKEN_MAX];
 
     (void)state;
-    site_create_token(&site, "scope u", "upsert", upsert);
-    site_create_token(&site, "scope d", "delete", delete);
+    stack_create_token(&stack, "scope u", "upsert", upsert);
+    stack_create_token(&stack, "scope d", "delete", delete);
     assert_int_equal(status_with(upsert, "incidents.upsert"), 200);
     assert_int_equal(status_with(upsert, "incidents.delete"), 403);
     assert_int_equal(status_with(delete, "incidents.upsert"), 403);
@@ -50,41 +50,42 @@ static void a_scope_lets_through_its_own_methods_alone(void **state)
 
 static void revoking_takes_effect_on_the_next_request(void **state)
 {
-    char token[SITE_TOKEN_MAX], id[32];
+    char token[STACK_TOKEN_MAX], id[32];
 
     (void)state;
-    site_create_token(&site, "revoked", "upsert", token);
+    stack_create_token(&stack, "revoked", "upsert", token);
     assert_int_equal(status_with(token, "incidents.upsert"), 200);
-    assert_int_equal(site_control(&site, NULL, "token", "revoke", "revoked", NULL)->status, 0);
+    assert_int_equal(stack_control(&stack, NULL, "token", "revoke", "revoked", NULL)->status, 0);
     assert_int_equal(status_with(token, "incidents.upsert"), 401);
-    assert_int_equal(site_control(&site, NULL, "token", "revoke", "revoked", NULL)->status, 1);
+    assert_int_equal(stack_control(&stack, NULL, "token", "revoke", "revoked", NULL)->status, 1);
 
-    site_create_token(&site, "revoked", "upsert", token); /* the label is free again */
-    (void)snprintf(id, sizeof id, "%s", site_query(&site, "SELECT max(token_id) FROM intake.api_token"));
+    stack_create_token(&stack, "revoked", "upsert", token); /* the label is free again */
+    (void)snprintf(id, sizeof id, "%s", stack_query(&stack, "SELECT max(token_id) FROM intake.api_token"));
     assert_int_equal(status_with(token, "incidents.upsert"), 200);
-    assert_int_equal(site_control(&site, NULL, "token", "revoke", "--id", id, NULL)->status, 0);
+    assert_int_equal(stack_control(&stack, NULL, "token", "revoke", "--id", id, NULL)->status, 0);
     assert_int_equal(status_with(token, "incidents.upsert"), 401);
 }
 
 /* As far as the tokens of that label can tell; they must last for no longer, and not much shorter. */
 static void an_hour_passes(const char *label)
 {
-    assert_string_equal(site_query_for(&site,
-                                       "WITH passed AS (UPDATE intake.api_token "
-                                       "SET expires_at = expires_at - interval '1 hour' WHERE label = $1 AND "
-                                       "expires_at - clock_timestamp() BETWEEN '50 min' AND '60 min' "
-                                       "RETURNING 1) SELECT count(*) FROM passed",
-                                       label),
-                        "1");
+    assert_string_equal(
+        stack_query_for(&stack,
+                        "WITH passed AS (UPDATE intake.api_token "
+                        "SET expires_at = expires_at - interval '1 hour' WHERE label = $1 AND "
+                        "expires_at - clock_timestamp() BETWEEN '50 min' AND '60 min' "
+                        "RETURNING 1) SELECT count(*) FROM passed",
+                        label),
+        "1");
 }
 
 static void an_expired_token_is_as_good_as_unknown(void **state)
 {
     const struct outcome *outcome;
-    char token[SITE_TOKEN_MAX], expired[HTTP_BODY_MAX];
+    char token[STACK_TOKEN_MAX], expired[HTTP_BODY_MAX];
 
     (void)state;
-    outcome = site_control(&site, NULL, "token", "create", "--label", "short", "--expires", "1h", NULL);
+    outcome = stack_control(&stack, NULL, "token", "create", "--label", "short", "--expires", "1h", NULL);
     assert_int_equal(outcome->status, 0);
     (void)snprintf(token, sizeof token, "%.*s", (int)outcome->out_len - 1, outcome->out);
     assert_int_equal(status_with(token, "incidents.upsert"), 200);
@@ -98,11 +99,11 @@ static void an_expired_token_is_as_good_as_unknown(void **state)
 static void rotating_keeps_the_old_token_good_for_the_grace_period(void **state)
 {
     const struct outcome *outcome;
-    char old[SITE_TOKEN_MAX], renewed[SITE_TOKEN_MAX];
+    char old[STACK_TOKEN_MAX], renewed[STACK_TOKEN_MAX];
 
     (void)state;
-    site_create_token(&site, "rotated", "upsert", old);
-    outcome = site_control(&site, NULL, "token", "rotate", "rotated", "--grace", "1h", NULL);
+    stack_create_token(&stack, "rotated", "upsert", old);
+    outcome = stack_control(&stack, NULL, "token", "rotate", "rotated", "--grace", "1h", NULL);
     assert_int_equal(outcome->status, 0);
     (void)snprintf(renewed, sizeof renewed, "%.*s", (int)outcome->out_len - 1, outcome->out);
     assert_string_not_equal(old, renewed);
@@ -112,7 +113,7 @@ static void rotating_keeps_the_old_token_good_for_the_grace_period(void **state)
     an_hour_passes("rotated");
     assert_int_equal(status_with(old, "incidents.upsert"), 401);
     assert_int_equal(status_with(renewed, "incidents.upsert"), 200);
-    assert_int_equal(site_control(&site, NULL, "token", "rotate", "rotated", "--grace", "0s", NULL)->status,
+    assert_int_equal(stack_control(&stack, NULL, "token", "rotate", "rotated", "--grace", "0s", NULL)->status,
                      0);
     assert_int_equal(status_with(renewed, "incidents.upsert"), 401);
 }
@@ -131,14 +132,15 @@ static void a_token_that_clients_hold_is_taken_over_from_standard_input(void **s
     (void)state;
     assert_int_equal(status_with(held, "incidents.upsert"), 401);
     assert_int_equal(
-        site_control(&site, "dx_held-by.clients~for/years+=!\n", "token", "import", "--label", "held", NULL)
+        stack_control(&stack, "dx_held-by.clients~for/years+=!\n", "token", "import", "--label", "held", NULL)
             ->status,
         0);
     assert_int_equal(status_with(held, "incidents.upsert"), 200);
-    assert_int_equal(site_control(&site, held, "token", "import", "--label", "held again", NULL)->status, 1);
+    assert_int_equal(stack_control(&stack, held, "token", "import", "--label", "held again", NULL)->status,
+                     1);
     for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
         const struct outcome *outcome =
-            site_control(&site, refused[i], "token", "import", "--label", "bad", NULL);
+            stack_control(&stack, refused[i], "token", "import", "--label", "bad", NULL);
 
         if (outcome->status == 0 || strstr(outcome->err, "standard input") == NULL) {
             fail_msg("\"%s\" was taken over, or the error does not name it: %s", refused[i], outcome->err);
@@ -171,9 +173,9 @@ static void wrong_arguments_are_refused_by_name(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const char *const *a = cases[i].arguments;
         const struct outcome *outcome =
-            site_control(&site, "", "token", a[0], a[0] == NULL ? NULL : a[1], a[1] == NULL ? NULL : a[2],
-                         a[1] == NULL || a[2] == NULL ? NULL : a[3],
-                         a[1] == NULL || a[2] == NULL || a[3] == NULL ? NULL : a[4], NULL);
+            stack_control(&stack, "", "token", a[0], a[0] == NULL ? NULL : a[1], a[1] == NULL ? NULL : a[2],
+                          a[1] == NULL || a[2] == NULL ? NULL : a[3],
+                          a[1] == NULL || a[2] == NULL || a[3] == NULL ? NULL : a[4], NULL);
 
         if (outcome->status == 0 || strstr(outcome->err, cases[i].names) == NULL || outcome->out_len != 0) {
             fail_msg("case %zu: status %d, error %s", i, outcome->status, outcome->err);
@@ -183,15 +185,15 @@ static void wrong_arguments_are_refused_by_name(void **state)
 
 static void list_is_a_table_for_people_and_json_for_scripts(void **state)
 {
-    const struct outcome *outcome = site_control(&site, NULL, "token", "list", NULL);
+    const struct outcome *outcome = stack_control(&stack, NULL, "token", "list", NULL);
     struct json_object *rows, *label, *scopes;
 
     (void)state;
     assert_int_equal(outcome->status, 0);
     assert_non_null(strstr(outcome->out, "label"));
     assert_non_null(strstr(outcome->out, "good"));
-    assert_null(strstr(outcome->out, site.token));
-    outcome = site_control(&site, NULL, "token", "list", "--json", NULL);
+    assert_null(strstr(outcome->out, stack.token));
+    outcome = stack_control(&stack, NULL, "token", "list", "--json", NULL);
     assert_int_equal(outcome->status, 0);
     rows = json_tokener_parse(outcome->out);
     assert_true(json_object_is_type(rows, json_type_array) && json_object_array_length(rows) > 0);
@@ -209,9 +211,9 @@ static void a_token_in_the_query_string_or_the_body_is_none(void **state)
     struct answer answer;
 
     (void)state;
-    (void)snprintf(query, sizeof query, "access_token=%s", site.token);
-    (void)snprintf(body, sizeof body, "{\"token\":\"%s\",\"access_token\":\"%s\"}", site.token, site.token);
-    http_as_cgi(&site, &call, &answer);
+    (void)snprintf(query, sizeof query, "access_token=%s", stack.token);
+    (void)snprintf(body, sizeof body, "{\"token\":\"%s\",\"access_token\":\"%s\"}", stack.token, stack.token);
+    http_as_cgi(&stack, &call, &answer);
     assert_int_equal(answer.status, 401);
     answer_free(&answer);
 }
@@ -227,8 +229,8 @@ static void the_scheme_is_read_in_any_case(void **state)
             .path = "incidents.delete", .body = "{\"reference_id\":1}", .authorization = authorization};
         struct answer answer;
 
-        (void)snprintf(authorization, sizeof authorization, "%s %s", schemes[i], site.token);
-        http_through_nginx(&site, &call, &answer);
+        (void)snprintf(authorization, sizeof authorization, "%s %s", schemes[i], stack.token);
+        http_through_nginx(&stack, &call, &answer);
         assert_int_equal(answer.status, 200);
         answer_free(&answer);
     }
@@ -240,12 +242,12 @@ static void the_last_use_is_written_at_most_once_a_minute(void **state)
     char first[64];
 
     (void)state;
-    (void)site_query(&site, "UPDATE intake.api_token SET last_used_at = NULL WHERE label = 'good'");
-    assert_int_equal(status_with(site.token, "incidents.upsert"), 200);
-    (void)snprintf(first, sizeof first, "%s", site_query(&site, query));
+    (void)stack_query(&stack, "UPDATE intake.api_token SET last_used_at = NULL WHERE label = 'good'");
+    assert_int_equal(status_with(stack.token, "incidents.upsert"), 200);
+    (void)snprintf(first, sizeof first, "%s", stack_query(&stack, query));
     assert_string_not_equal(first, "");
-    assert_int_equal(status_with(site.token, "incidents.upsert"), 200);
-    assert_string_equal(site_query(&site, query), first);
+    assert_int_equal(status_with(stack.token, "incidents.upsert"), 200);
+    assert_string_equal(stack_query(&stack, query), first);
 }
 
 /* Runs last: everything above has used tokens, good ones and bad ones. */
@@ -259,42 +261,43 @@ static void no_token_stands_in_the_clear_anywhere(void **state)
     for (size_t i = 0; i < sizeof logs / sizeof logs[0]; i++) {
         char path[256], *text;
 
-        (void)snprintf(path, sizeof path, "%s/%s", site.directory, logs[i]);
+        (void)snprintf(path, sizeof path, "%s/%s", stack.directory, logs[i]);
         text = read_whole_file(path);
-        if (strstr(text, site.token) != NULL || strstr(text, "dx_held-by.clients") != NULL) {
+        if (strstr(text, stack.token) != NULL || strstr(text, "dx_held-by.clients") != NULL) {
             fail_msg("%s has a token in it", path);
         }
         free(text);
     }
     assert_string_equal(
-        site_query_for(&site,
-                       "SELECT count(*) FROM intake.api_token t WHERE position($1 IN t::text) > 0 "
-                       "OR position(encode(convert_to($1, 'UTF8'), 'hex') IN t::text) > 0",
-                       site.token),
+        stack_query_for(&stack,
+                        "SELECT count(*) FROM intake.api_token t WHERE position($1 IN t::text) > 0 "
+                        "OR position(encode(convert_to($1, 'UTF8'), 'hex') IN t::text) > 0",
+                        stack.token),
         "0");
     assert_string_equal(
-        site_query_for(&site,
-                       "SELECT token_hash = sha256(convert_to($1, 'UTF8')) FROM intake.api_token "
-                       "WHERE label = 'good'",
-                       site.token),
+        stack_query_for(&stack,
+                        "SELECT token_hash = sha256(convert_to($1, 'UTF8')) FROM intake.api_token "
+                        "WHERE label = 'good'",
+                        stack.token),
         "t");
 }
 
 static void scopes_may_be_given_one_by_one(void **state)
 {
     (void)state;
-    assert_int_equal(site_control(&site, NULL, "token", "create", "--label", "both", "--scope", "upsert",
-                                  "--scope", "delete", NULL)
+    assert_int_equal(stack_control(&stack, NULL, "token", "create", "--label", "both", "--scope", "upsert",
+                                   "--scope", "delete", NULL)
                          ->status,
                      0);
-    assert_string_equal(site_query(&site, "SELECT scopes FROM intake.api_token WHERE label = 'both'"),
+    assert_string_equal(stack_query(&stack, "SELECT scopes FROM intake.api_token WHERE label = 'both'"),
                         "{upsert,delete}");
     assert_int_equal(
-        site_control(&site, NULL, "token", "create", "--label", "one", "--scope", "delete", NULL)->status, 0);
-    assert_string_equal(site_query(&site, "SELECT scopes FROM intake.api_token WHERE label = 'one'"),
+        stack_control(&stack, NULL, "token", "create", "--label", "one", "--scope", "delete", NULL)->status,
+        0);
+    assert_string_equal(stack_query(&stack, "SELECT scopes FROM intake.api_token WHERE label = 'one'"),
                         "{delete}");
-    assert_int_equal(site_control(&site, NULL, "token", "create", "--label", "none", "--scope", "upsert",
-                                  "--scope", "read", NULL)
+    assert_int_equal(stack_control(&stack, NULL, "token", "create", "--label", "none", "--scope", "upsert",
+                                   "--scope", "read", NULL)
                          ->status,
                      1);
 }
@@ -321,14 +324,14 @@ static void an_option_that_is_repeated_is_named(void **state)
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
         const char *const *c = commands[i];
         const struct outcome *outcome =
-            site_control(&site, NULL, c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7], NULL);
+            stack_control(&stack, NULL, c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7], NULL);
 
         if (outcome->status != 2 || strstr(outcome->err, " was given twice; which value is meant?") == NULL) {
             fail_msg("%s %s: %d %s", c[0], c[1], outcome->status, outcome->err);
         }
     }
-    assert_string_equal(site_query(&site, "SELECT count(*) FROM intake.api_token WHERE label IN ('a', 'b')"),
-                        "0");
+    assert_string_equal(
+        stack_query(&stack, "SELECT count(*) FROM intake.api_token WHERE label IN ('a', 'b')"), "0");
 }
 
 /* As psql shows them: what a server says beyond its one sentence is often what helps. */
@@ -337,21 +340,21 @@ static void details_and_hints_of_the_server_are_shown(void **state)
     const struct outcome *outcome;
 
     (void)state;
-    (void)site_query(&site, "CREATE FUNCTION intake.refuse() RETURNS trigger LANGUAGE plpgsql AS "
-                            "$$ BEGIN RAISE 'no' USING DETAIL = 'the detail', HINT = 'the hint'; END $$");
-    (void)site_query(&site, "CREATE TRIGGER refuse BEFORE INSERT ON intake.api_token FOR EACH ROW "
-                            "EXECUTE FUNCTION intake.refuse()");
-    outcome = site_control(&site, NULL, "token", "create", "--label", "refused", NULL);
+    (void)stack_query(&stack, "CREATE FUNCTION intake.refuse() RETURNS trigger LANGUAGE plpgsql AS "
+                              "$$ BEGIN RAISE 'no' USING DETAIL = 'the detail', HINT = 'the hint'; END $$");
+    (void)stack_query(&stack, "CREATE TRIGGER refuse BEFORE INSERT ON intake.api_token FOR EACH ROW "
+                              "EXECUTE FUNCTION intake.refuse()");
+    outcome = stack_control(&stack, NULL, "token", "create", "--label", "refused", NULL);
     assert_int_equal(outcome->status, 1);
     assert_non_null(strstr(outcome->err, "in the database: no\nDETAIL:  the detail\nHINT:  the hint\n"));
-    (void)site_query(&site, "DROP TRIGGER refuse ON intake.api_token");
-    (void)site_query(&site, "DROP FUNCTION intake.refuse()");
+    (void)stack_query(&stack, "DROP TRIGGER refuse ON intake.api_token");
+    (void)stack_query(&stack, "DROP FUNCTION intake.refuse()");
 }
 
 static int start(void **state)
 {
     (void)state;
-    site_start(&site, NULL);
+    stack_start(&stack, NULL);
     return 0;
 }
 
@@ -359,7 +362,7 @@ static int finish(void **state)
 {
     (void)state;
     http_close();
-    site_stop(&site);
+    stack_stop(&stack);
     return 0;
 }
 

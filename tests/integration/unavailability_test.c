@@ -15,9 +15,9 @@
 #include "base/clock.h"
 #include "harness/http.h"
 
-static struct site site;
+static struct stack stack;
 
-static const char *const settings[] = {"INCIDENTS_DEADLINE_MS=2000", NULL};
+static const char *const settings[] = {"INCIDENTS_REQUEST_TIMEOUT_MS=2000", NULL};
 
 #define SEND_AGAIN "; it is safe to send the request again"
 
@@ -33,7 +33,7 @@ static const char no_metadata[] = "metadata holds a value that cannot be stored"
 static int start(void **state)
 {
     (void)state;
-    site_start(&site, settings);
+    stack_start(&stack, settings);
     return 0;
 }
 
@@ -41,7 +41,7 @@ static int finish(void **state)
 {
     (void)state;
     http_close();
-    site_stop(&site);
+    stack_stop(&stack);
     return 0;
 }
 
@@ -55,7 +55,7 @@ static void check(const struct answer *answer, int status, const char *error, co
 
 static void check_as_cgi(const char *url, const struct call *call, const char *message)
 {
-    struct site other = site;
+    struct stack other = stack;
     struct answer answer;
 
     (void)snprintf(other.worker_url, sizeof other.worker_url, "%s", url);
@@ -78,7 +78,7 @@ static void answer_to(const char *body, struct answer *answer)
 {
     struct call call = {.path = "incidents.upsert", .body = body};
 
-    http_through_nginx(&site, &call, answer);
+    http_through_nginx(&stack, &call, answer);
 }
 
 static int status_of(const char *body)
@@ -98,7 +98,7 @@ static void check_worker(const char *message, const char *logged)
     answer_to("{\"reference_id\":\"w\",\"started_at\":\"2024-01-01\"}", &answer);
     check(&answer, 503, "service_unavailable", message);
     answer_free(&answer);
-    free(await_in_file(site.worker_log, logged));
+    free(await_in_file(stack.worker_log, logged));
 }
 
 static void check_recovery(void)
@@ -114,9 +114,9 @@ static void check_recovery(void)
 /* The server's URL with another user, and a password where there is one. */
 static const char *url_of(const char *user, const char *password)
 {
-    static char url[SITE_PATH_MAX];
+    static char url[STACK_PATH_MAX];
 
-    (void)snprintf(url, sizeof url, "host=%s dbname=incidents user=%s%s%s", site.directory, user,
+    (void)snprintf(url, sizeof url, "host=%s dbname=incidents user=%s%s%s", stack.directory, user,
                    password == NULL ? "" : " password=", password == NULL ? "" : password);
     return url;
 }
@@ -125,8 +125,8 @@ static void a_refused_login_is_told(void **state)
 {
     (void)state;
     check_cgi(url_of("nobody_has_made_it", NULL), refuses_login);
-    (void)site_query(&site, "CREATE ROLE barred LOGIN PASSWORD 'right' IN ROLE incidents_worker");
-    (void)site_query(&site, "ALTER ROLE barred NOLOGIN");
+    (void)stack_query(&stack, "CREATE ROLE barred LOGIN PASSWORD 'right' IN ROLE incidents_worker");
+    (void)stack_query(&stack, "ALTER ROLE barred NOLOGIN");
     check_cgi(url_of("barred", NULL), refuses_login);
 }
 
@@ -142,13 +142,13 @@ static bool is_let_in(const char *user)
 /* The server asks one role for a password. */
 static void a_wrong_password_is_told(void **state)
 {
-    char statement[SITE_PATH_MAX], *rules;
+    char statement[STACK_PATH_MAX], *rules;
     const char *path;
     FILE *file;
 
     (void)state;
-    (void)site_query(&site, "CREATE ROLE guarded LOGIN PASSWORD 'right' IN ROLE incidents_worker");
-    (void)snprintf(statement, sizeof statement, "%s/data/pg_hba.conf", site.directory);
+    (void)stack_query(&stack, "CREATE ROLE guarded LOGIN PASSWORD 'right' IN ROLE incidents_worker");
+    (void)snprintf(statement, sizeof statement, "%s/data/pg_hba.conf", stack.directory);
     path = statement;
     rules = read_whole_file(path);
     file = fopen(path, "w");
@@ -156,7 +156,7 @@ static void a_wrong_password_is_told(void **state)
     assert_true(fprintf(file, "local all guarded scram-sha-256\n%s", rules) > 0);
     assert_int_equal(fclose(file), 0);
     free(rules);
-    assert_int_equal(kill(site.postgres, SIGHUP), 0);
+    assert_int_equal(kill(stack.postgres, SIGHUP), 0);
     for (int64_t deadline = clock_now_ms() + 60000; is_let_in("guarded"); clock_sleep_ms(20)) {
         assert_true(clock_now_ms() < deadline);
     }
@@ -174,25 +174,25 @@ static void a_missing_right_is_told(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof rights / sizeof rights[0]; i++) {
-        (void)site_query(&site, rights[i][0]);
-        check_cgi(site.worker_url, lacks_right);
+        (void)stack_query(&stack, rights[i][0]);
+        check_cgi(stack.worker_url, lacks_right);
         check_worker(lacks_right, rights[i][1]);
-        (void)site_query(&site, "SELECT intake.grant_roles()");
+        (void)stack_query(&stack, "SELECT intake.grant_roles()");
         check_recovery();
     }
-    (void)site_query(&site, "REVOKE CONNECT ON DATABASE incidents FROM PUBLIC, incidents_worker");
-    check_cgi(site.worker_url, lacks_right);
-    (void)site_query(&site, "SELECT intake.grant_roles()");
+    (void)stack_query(&stack, "REVOKE CONNECT ON DATABASE incidents FROM PUBLIC, incidents_worker");
+    check_cgi(stack.worker_url, lacks_right);
+    (void)stack_query(&stack, "SELECT intake.grant_roles()");
     check_recovery();
 }
 
 static void an_older_schema_is_told(void **state)
 {
     (void)state;
-    (void)site_query(&site, "UPDATE intake.migration SET version = -version WHERE version > 2");
-    check_cgi(site.worker_url, other_schema);
+    (void)stack_query(&stack, "UPDATE intake.migration SET version = -version WHERE version > 2");
+    check_cgi(stack.worker_url, other_schema);
     check_worker(other_schema, "this database has schema version 2, the program needs");
-    (void)site_query(&site, "UPDATE intake.migration SET version = -version WHERE version < 0");
+    (void)stack_query(&stack, "UPDATE intake.migration SET version = -version WHERE version < 0");
     check_recovery();
 }
 
@@ -200,13 +200,13 @@ static void an_older_schema_is_told(void **state)
 static void a_sequence_behind_the_history_is_told(void **state)
 {
     (void)state;
-    assert_int_equal(site_control(&site, NULL, "history", "--on", NULL)->status, 0);
+    assert_int_equal(stack_control(&stack, NULL, "history", "--on", NULL)->status, 0);
     assert_int_equal(status_of("{\"reference_id\":\"w\",\"started_at\":\"2024-01-02\"}"), 200);
-    (void)site_query(&site, "ALTER TABLE intake.incident_change ALTER change_id RESTART WITH 1");
+    (void)stack_query(&stack, "ALTER TABLE intake.incident_change ALTER change_id RESTART WITH 1");
     check_worker(cannot_store, "the sequence of the history's key is behind its table (incidentctl doctor)");
-    (void)site_query(&site, "ALTER TABLE intake.incident_change ALTER change_id RESTART WITH 1000");
+    (void)stack_query(&stack, "ALTER TABLE intake.incident_change ALTER change_id RESTART WITH 1000");
     check_recovery();
-    assert_int_equal(site_control(&site, NULL, "history", "--off", NULL)->status, 0);
+    assert_int_equal(stack_control(&stack, NULL, "history", "--off", NULL)->status, 0);
 }
 
 /* Somebody's own index cannot hold a value. Which it was the SQLSTATE does not say: metadata may be to blame
@@ -232,7 +232,7 @@ static void metadata_alone_is_blamed_for_what_the_database_refuses(void **state)
         name[i] = (char)('a' + rand() % 26);
     }
     name[sizeof name - 1] = '\0';
-    (void)site_query(&site, "CREATE INDEX mine ON intake.incident (name)");
+    (void)stack_query(&stack, "CREATE INDEX mine ON intake.incident (name)");
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct answer answer;
 
@@ -243,7 +243,7 @@ static void metadata_alone_is_blamed_for_what_the_database_refuses(void **state)
         check(&answer, cases[i].status, cases[i].error, cases[i].message);
         answer_free(&answer);
     }
-    (void)site_query(&site, "DROP INDEX intake.mine");
+    (void)stack_query(&stack, "DROP INDEX intake.mine");
     assert_int_equal(status_of(body), 200);
 }
 
@@ -253,12 +253,12 @@ static void statements_that_write_begin_with_a_comment(void **state)
 {
     (void)state;
     check_recovery();
-    (void)site_query(&site, "GRANT incidents_fcgi TO incidents_owner"); /* who then sees its statements */
-    assert_string_equal(site_query(&site,
-                                   "SELECT count(*) > 0 AND bool_and(query LIKE '/* writes */ SELECT %') "
-                                   "FROM pg_stat_activity WHERE usename = 'incidents_fcgi' AND query <> ''"),
+    (void)stack_query(&stack, "GRANT incidents_fcgi TO incidents_owner"); /* who then sees its statements */
+    assert_string_equal(stack_query(&stack,
+                                    "SELECT count(*) > 0 AND bool_and(query LIKE '/* writes */ SELECT %') "
+                                    "FROM pg_stat_activity WHERE usename = 'incidents_fcgi' AND query <> ''"),
                         "t"); /* a connection may be open that has asked nothing yet */
-    (void)site_query(&site, "REVOKE incidents_fcgi FROM incidents_owner");
+    (void)stack_query(&stack, "REVOKE incidents_fcgi FROM incidents_owner");
 }
 
 /* How many statements of incidentctl's are in Postgres's log; all must begin so, too. */
@@ -279,7 +279,7 @@ static size_t count_commented(const char *log)
 static void control(const char *first, const char *second, const char *third, const char *fourth,
                     const char *fifth)
 {
-    const struct outcome *outcome = site_control(&site, "y\n", first, second, third, fourth, fifth, NULL);
+    const struct outcome *outcome = stack_control(&stack, "y\n", first, second, third, fourth, fifth, NULL);
 
     if (outcome->status != 0) {
         fail_msg("incidentctl %s ends with %d: %s", first, outcome->status, outcome->err);
@@ -288,11 +288,11 @@ static void control(const char *first, const char *second, const char *third, co
 
 static void statements_of_incidentctl_that_write_begin_with_a_comment(void **state)
 {
-    char path[SITE_PATH_MAX], *log;
+    char path[STACK_PATH_MAX], *log;
 
     (void)state;
-    site_stop_postgres(&site, SIGINT);
-    site_start_postgres(&site, "-c fsync=off -c log_statement=all -c log_line_prefix=by:%a:");
+    stack_stop_postgres(&stack, SIGINT);
+    stack_start_postgres(&stack, "-c fsync=off -c log_statement=all -c log_line_prefix=by:%a:");
     check_recovery();
     control("token", "create", "--label", "short-lived", NULL);
     control("token", "revoke", "short-lived", NULL, NULL);
@@ -301,22 +301,22 @@ static void statements_of_incidentctl_that_write_begin_with_a_comment(void **sta
     control("purge", "--before", "2100-01-01", "--yes", NULL);
     control("history", "--purge", "--before", "2100-01-01", "--yes");
     control("history", "--off", NULL, NULL, NULL);
-    (void)snprintf(path, sizeof path, "%s/postgres.log", site.directory);
+    (void)snprintf(path, sizeof path, "%s/postgres.log", stack.directory);
     log = read_whole_file(path);
     assert_true(count_commented(log) > 7);
     free(log);
-    site_stop_postgres(&site, SIGINT);
-    site_start_postgres(&site, "-c fsync=off");
+    stack_stop_postgres(&stack, SIGINT);
+    stack_start_postgres(&stack, "-c fsync=off");
     check_recovery();
 }
 
 static void a_stopped_database_is_told(void **state)
 {
     (void)state;
-    site_stop_postgres(&site, SIGINT);
-    check_cgi(site.worker_url, unreachable);
+    stack_stop_postgres(&stack, SIGINT);
+    check_cgi(stack.worker_url, unreachable);
     check_worker(unreachable, "unable to connect to the database");
-    site_start_postgres(&site, "-c fsync=off");
+    stack_start_postgres(&stack, "-c fsync=off");
     check_recovery();
 }
 

@@ -27,7 +27,7 @@ enum { CLIENTS = 8, DEADLINE_MS = 8000, PATIENCE_MS = 120000, TEXT_MAX = 4 * 102
 static char metrics_token[64], metrics_setting[96], metrics_authorization[80];
 static const char dropped_here[] = " lines were dropped here: the log was not read, or had no room";
 
-static struct site site;
+static struct stack stack;
 static char place[100];       /* the log: a FIFO, a file, or the socket that stands for /dev/log */
 static char log_setting[192]; /* INCIDENTS_LOG */
 static int reader = -1;       /* of the FIFO or the socket */
@@ -38,15 +38,15 @@ static size_t text_len;
 
 static void start_worker(void)
 {
-    const char *const settings[] = {metrics_setting, "INCIDENTS_DEADLINE_MS=8000", log_setting, NULL};
+    const char *const settings[] = {metrics_setting, "INCIDENTS_REQUEST_TIMEOUT_MS=8000", log_setting, NULL};
 
-    site_start_worker(&site, settings);
+    stack_start_worker(&stack, settings);
 }
 
 /* A place of its own for each test. */
 static void set_place(const char *name)
 {
-    (void)snprintf(place, sizeof place, "%s/%s", site.directory, name);
+    (void)snprintf(place, sizeof place, "%s/%s", stack.directory, name);
     (void)snprintf(log_setting, sizeof log_setting, "INCIDENTS_LOG=%s", place);
     text_len = 0;
     text[0] = '\0';
@@ -106,7 +106,7 @@ static long count_in_metrics(void)
     const char *value;
     long count;
 
-    http_through_nginx(&site, &call, &answer);
+    http_through_nginx(&stack, &call, &answer);
     assert_int_equal(answer.status, 200);
     value = strstr(answer.body, series);
     assert_non_null(value);
@@ -134,7 +134,7 @@ static long count_in_log(void)
 static void serve_until_lines_are_dropped(const char *name)
 {
     int64_t deadline_ms = clock_now_ms() + PATIENCE_MS;
-    struct ledger *ledger = ledger_open(&site, CLIENTS, name, DEADLINE_MS);
+    struct ledger *ledger = ledger_open(&stack, CLIENTS, name, DEADLINE_MS);
     long before = count_in_metrics();
     struct ledger_figures figures;
 
@@ -156,7 +156,7 @@ static void send_marked(const char *id, char field[64])
 
     (void)snprintf(header, sizeof header, "X-Request-Id: %s", id);
     (void)snprintf(field, 64, "request_id=\"%s\"", id);
-    http_through_nginx(&site, &call, &answer);
+    http_through_nginx(&stack, &call, &answer);
     assert_int_equal(answer.status, 200);
     answer_free(&answer);
 }
@@ -188,25 +188,25 @@ static void check_count(long before)
  * is this test. */
 static void standard_error_is_not_read(void **state)
 {
-    char log[sizeof site.worker_log];
+    char log[sizeof stack.worker_log];
     long before;
 
     (void)state;
-    site_stop_worker(&site);
+    stack_stop_worker(&stack);
     set_place("stderr");
     (void)snprintf(log_setting, sizeof log_setting, "INCIDENTS_LOG=stderr");
     assert_int_equal(mkfifo(place, 0666), 0);
     assert_int_equal(chmod(place, 0666), 0);
     reader = open(place, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-    (void)snprintf(log, sizeof log, "%s", site.worker_log);
-    (void)snprintf(site.worker_log, sizeof site.worker_log, "%s", place);
+    (void)snprintf(log, sizeof log, "%s", stack.worker_log);
+    (void)snprintf(stack.worker_log, sizeof stack.worker_log, "%s", place);
     start_worker();
-    (void)snprintf(site.worker_log, sizeof site.worker_log, "%s", log);
+    (void)snprintf(stack.worker_log, sizeof stack.worker_log, "%s", log);
     before = count_in_metrics();
     serve_until_lines_are_dropped("stderr");
     check_count(before);
     serve_until_lines_are_dropped("stderr again");
-    site_stop_worker(&site); /* within 30 s, with status 0 */
+    stack_stop_worker(&stack); /* within 30 s, with status 0 */
     start_worker();
 }
 
@@ -216,7 +216,7 @@ static void the_file_is_a_fifo_that_nobody_reads(void **state)
     long before;
 
     (void)state;
-    site_stop_worker(&site);
+    stack_stop_worker(&stack);
     set_place("fifo");
     assert_int_equal(mkfifo(place, 0666), 0);
     assert_int_equal(chmod(place, 0666), 0);
@@ -228,7 +228,7 @@ static void the_file_is_a_fifo_that_nobody_reads(void **state)
     assert_non_null(strstr(text, "serving FastCGI")); /* what came first was kept */
     (void)close(reader);                              /* and the reader goes */
     serve_until_lines_are_dropped("fifo again");
-    site_stop_worker(&site);
+    stack_stop_worker(&stack);
     reader = -1;
     start_worker();
 }
@@ -241,7 +241,7 @@ static void limit_file_size(const char *bytes)
         "/usr/bin/setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups", "--",
         "/usr/bin/prlimit", "--pid",   pid,        limit,     NULL};
 
-    (void)snprintf(pid, sizeof pid, "%d", (int)site.worker);
+    (void)snprintf(pid, sizeof pid, "%d", (int)stack.worker);
     (void)snprintf(limit, sizeof limit, "--fsize=%s:", bytes);
     assert_int_equal(process_run(geteuid() == 0 ? argv : argv + 7, NULL, NULL, 0)->status, 0);
 }
@@ -252,7 +252,7 @@ static void the_file_reaches_its_limit(void **state)
     long before;
 
     (void)state;
-    site_stop_worker(&site);
+    stack_stop_worker(&stack);
     set_place("limited");
     start_worker();
     limit_file_size("65536");
@@ -262,7 +262,7 @@ static void the_file_reaches_its_limit(void **state)
     check_count(before);
     limit_file_size("1024");
     serve_until_lines_are_dropped("limited again");
-    site_stop_worker(&site);
+    stack_stop_worker(&stack);
     start_worker();
 }
 
@@ -279,24 +279,24 @@ static void the_disk_is_full(void **state)
     long before;
 
     (void)state;
-    (void)snprintf(directory, sizeof directory, "%s/disk", site.directory);
+    (void)snprintf(directory, sizeof directory, "%s/disk", stack.directory);
     (void)snprintf(ballast, sizeof ballast, "%s/ballast", directory);
     if (!mount_small_disk(directory)) {
         print_message("a file system of its own is not to be had here: %s\n", strerror(errno));
         skip();
     }
-    site_stop_worker(&site);
+    stack_stop_worker(&stack);
     set_place("disk/log");
     start_worker();
     before = count_in_metrics();
     serve_until_lines_are_dropped("disk");
     assert_int_equal(mount(NULL, directory, NULL, MS_REMOUNT, "size=8m"), 0);
     check_count(before);
-    (void)snprintf(log_setting, sizeof log_setting, "INCIDENTS_LOG=%s/disk/log", site.directory);
+    (void)snprintf(log_setting, sizeof log_setting, "INCIDENTS_LOG=%s/disk/log", stack.directory);
     assert_int_equal(truncate(place, 0), 0);
     assert_int_equal(mount(NULL, directory, NULL, MS_REMOUNT, "size=4k"), 0);
     serve_until_lines_are_dropped("disk again");
-    site_stop_worker(&site);
+    stack_stop_worker(&stack);
     assert_int_equal(umount2(directory, MNT_DETACH), 0);
     set_place("after-the-disk");
     start_worker();
@@ -306,7 +306,7 @@ static void the_disk_is_full(void **state)
  */
 static bool write_wrapper(const char *program, const char *dev)
 {
-    FILE *wrapper = fopen(site.program, "we");
+    FILE *wrapper = fopen(stack.program, "we");
 
     if (wrapper == NULL || fchmod(fileno(wrapper), 0755) != 0) {
         return false;
@@ -356,7 +356,7 @@ static bool namespaces_are_allowed(void)
 
 static void syslog_is_not_read(void **state)
 {
-    char program[SITE_PATH_MAX], dev[96];
+    char program[STACK_PATH_MAX], dev[96];
     long before;
 
     (void)state;
@@ -364,23 +364,23 @@ static void syslog_is_not_read(void **state)
         print_message("a /dev of its own is not to be had here\n");
         skip();
     }
-    site_stop_worker(&site);
-    (void)snprintf(dev, sizeof dev, "%s/dev", site.directory);
+    stack_stop_worker(&stack);
+    (void)snprintf(dev, sizeof dev, "%s/dev", stack.directory);
     make_dev(dev);
     set_place("dev/log");
     (void)snprintf(log_setting, sizeof log_setting, "INCIDENTS_LOG=syslog");
     bind_log();
-    (void)snprintf(program, sizeof program, "%s", site.program);
-    (void)snprintf(site.program, sizeof site.program, "%s/in-its-own-dev", site.directory);
+    (void)snprintf(program, sizeof program, "%s", stack.program);
+    (void)snprintf(stack.program, sizeof stack.program, "%s/in-its-own-dev", stack.directory);
     assert_true(write_wrapper(program, dev));
     start_worker();
-    (void)snprintf(site.program, sizeof site.program, "%s", program);
+    (void)snprintf(stack.program, sizeof stack.program, "%s", program);
     before = count_in_metrics();
     serve_until_lines_are_dropped("syslog");
     check_count(before);
     assert_int_equal(strncmp(text, "<30>", 4), 0); /* RFC 5424 section 6.2.1: daemon, info */
     serve_until_lines_are_dropped("syslog again");
-    site_stop_worker(&site);
+    stack_stop_worker(&stack);
     (void)close(reader);
     reader = -1;
     set_place("after-syslog");
@@ -390,27 +390,27 @@ static void syslog_is_not_read(void **state)
 /* Else the next file that the worker opens would be its standard error: a connection to the database. */
 static void a_standard_error_that_is_closed_is_no_other_file(void **state)
 {
-    char program[SITE_PATH_MAX], link[64], target[64] = "", field[64];
+    char program[STACK_PATH_MAX], link[64], target[64] = "", field[64];
     FILE *wrapper;
 
     (void)state;
-    site_stop_worker(&site);
+    stack_stop_worker(&stack);
     (void)snprintf(log_setting, sizeof log_setting, "INCIDENTS_LOG=stderr");
-    (void)snprintf(program, sizeof program, "%s", site.program);
-    (void)snprintf(site.program, sizeof site.program, "%s/closed", site.directory);
-    wrapper = fopen(site.program, "we");
+    (void)snprintf(program, sizeof program, "%s", stack.program);
+    (void)snprintf(stack.program, sizeof stack.program, "%s/closed", stack.directory);
+    wrapper = fopen(stack.program, "we");
     assert_non_null(wrapper);
     (void)fprintf(wrapper, "#!/bin/sh\nexec '%s' >&- 2>&-\n", program);
     assert_int_equal(fchmod(fileno(wrapper), 0755), 0);
     assert_int_equal(fclose(wrapper), 0);
     start_worker();
-    (void)snprintf(site.program, sizeof site.program, "%s", program);
+    (void)snprintf(stack.program, sizeof stack.program, "%s", program);
     send_marked("closed", field);
     if (geteuid() != 0) {
         return; /* the worker lets nobody of its own user look (PR_SET_DUMPABLE) */
     }
     for (int descriptor = STDOUT_FILENO; descriptor <= STDERR_FILENO; descriptor++) {
-        (void)snprintf(link, sizeof link, "/proc/%d/fd/%d", (int)site.worker, descriptor);
+        (void)snprintf(link, sizeof link, "/proc/%d/fd/%d", (int)stack.worker, descriptor);
         assert_true(readlink(link, target, sizeof target - 1) > 0);
         assert_string_equal(target, "/dev/null");
     }
@@ -424,24 +424,24 @@ static void answer_by_cgi(const char *beginning)
     static const struct call call = {.path = "incidents.upsert",
                                      .body = "{\"reference_id\":\"cgi\",\"started_at\":\"2024-01-01\"}"};
     const struct outcome *outcome;
-    char program[SITE_PATH_MAX];
+    char program[STACK_PATH_MAX];
     struct answer answer;
     FILE *wrapper;
 
-    (void)snprintf(program, sizeof program, "%s", site.program);
-    (void)snprintf(site.program, sizeof site.program, "%s/unread-cgi", site.directory);
-    wrapper = fopen(site.program, "we");
+    (void)snprintf(program, sizeof program, "%s", stack.program);
+    (void)snprintf(stack.program, sizeof stack.program, "%s/unread-cgi", stack.directory);
+    wrapper = fopen(stack.program, "we");
     assert_non_null(wrapper);
     (void)fprintf(wrapper, "#!/bin/bash\n%s\nexec '%s'\n", beginning, program);
     assert_int_equal(fchmod(fileno(wrapper), 0755), 0);
     assert_int_equal(fclose(wrapper), 0);
-    outcome = http_run_cgi(&site, &call, NULL, &answer);
+    outcome = http_run_cgi(&stack, &call, NULL, &answer);
     if (answer.status != 200 || outcome->status != 0) {
         fail_msg("%s: answered %d, ended with %d: %s", beginning, answer.status, outcome->status,
                  outcome->err);
     }
     answer_free(&answer);
-    (void)snprintf(site.program, sizeof site.program, "%s", program);
+    (void)snprintf(stack.program, sizeof stack.program, "%s", program);
 }
 
 static void a_cgi_program_ends_though_nobody_reads_its_standard_error(void **state)
@@ -469,8 +469,8 @@ static int start(void **state)
     (void)snprintf(metrics_token, sizeof metrics_token, "scraped-by-unread_log_test-%d", (int)getpid());
     (void)snprintf(metrics_setting, sizeof metrics_setting, "INCIDENTS_METRICS_TOKEN=%s", metrics_token);
     (void)snprintf(metrics_authorization, sizeof metrics_authorization, "Bearer %s", metrics_token);
-    site_start(&site, NULL);
-    site_stop_worker(&site);
+    stack_start(&stack, NULL);
+    stack_stop_worker(&stack);
     set_place("first");
     start_worker();
     return 0;
@@ -479,10 +479,10 @@ static int start(void **state)
 static int finish(void **state)
 {
     (void)state;
-    crowd_abandon_all();
+    load_abandon_all();
     http_close();
-    site_stop(&site);
-    (void)site_remove_metrics(metrics_token);
+    stack_stop(&stack);
+    (void)stack_remove_metrics(metrics_token);
     return 0;
 }
 

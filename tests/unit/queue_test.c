@@ -558,12 +558,12 @@ struct entry {
 static struct entry entries[ITEMS_MAX];
 static size_t entry_count;
 static bool last_was_alone;
-static uint64_t arrivals, chance;
+static uint64_t arrivals, prng_state;
 
 /* splitmix64. */
 static size_t draw(size_t limit)
 {
-    uint64_t z = (chance += 0x9e3779b97f4a7c15);
+    uint64_t z = (prng_state += 0x9e3779b97f4a7c15);
 
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
     z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
@@ -733,7 +733,7 @@ static void it_is_as_the_model_is_whatever_happens(void **state)
     begin_with(BATCH_MAX, 2); /* three buckets */
     entry_count = 0;
     last_was_alone = false;
-    chance = 20;
+    prng_state = 20;
     for (int step = 0; step < 200000; step++) {
         size_t kind = draw(8);
 

@@ -155,8 +155,11 @@ static void a_stop_frees_a_probe_that_is_under_way(void **state)
 static int start(void **state)
 {
     (void)state;
-    settings = (struct settings){
-        .deadline_ms = DEADLINE_MS, .connections = 2, .batch_max = 8, .queue_max = 2, .database_url = ""};
+    settings = (struct settings){.request_timeout_ms = DEADLINE_MS,
+                                 .db_pool_size = 2,
+                                 .batch_max = 8,
+                                 .queue_max = 2,
+                                 .database_url = ""};
     (void)snprintf(settings.database_url, sizeof settings.database_url, "host=/nowhere");
     done_count = turn_count = 0;
     store = loop_open(&loop) ? store_start(&settings, &loop) : NULL;

@@ -1,0 +1,331 @@
+/* A primary and a synchronous standby that change places under continuous load, with a ledger of every
+ * answer: nothing that was answered 200 is lost, and requests are stored again by themselves. And what is not
+ * to be answered 200: what one server alone has, a former primary above all, though it could be written to.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "harness/cluster.h"
+#include "harness/figures.h"
+#include "harness/ledger.h"
+
+enum {
+    CLIENTS = 12,
+    DEADLINE_MS = 1500,
+    BETWEEN_MS = 400,
+};
+
+static struct stack stack;
+static struct cluster cluster;
+
+static const char read_write[] = "&target_session_attrs=read-write";
+static const char *const settings[] = {"INCIDENTS_REQUEST_TIMEOUT_MS=1500", NULL};
+static const char *const patient[] = {"INCIDENTS_REQUEST_TIMEOUT_MS=15000", NULL};
+
+static void note_slowest(int64_t *slowest_ms, int64_t recovery_ms)
+{
+    if (recovery_ms > *slowest_ms) {
+        *slowest_ms = recovery_ms;
+    }
+}
+
+static void close_ledger(struct ledger *ledger, const char *what, int times, int64_t recovery_ms)
+{
+    struct ledger_figures figures;
+
+    ledger_close(ledger, &figures);
+    ledger_row(what, times, &figures, recovery_ms);
+    assert_int_equal(figures.cut_off, 0);
+}
+
+/* Sends an incident of that name; its action, "" where it was answered 503. Good until the next call. */
+static const char *upsert(const char *reference_id, const char *name)
+{
+    static char action[16];
+    char body[256];
+    const struct call call = {.path = "incidents.upsert", .body = body};
+    struct answer answer;
+
+    (void)snprintf(body, sizeof body,
+                   "{\"reference_id\":\"%s\",\"started_at\":\"2024-01-01\",\"name\":\"%s\"}", reference_id,
+                   name);
+    http_through_nginx(&stack, &call, &answer);
+    (void)snprintf(action, sizeof action, "%s", answer.status == 200 ? answer_text(&answer, "action") : "");
+    if (answer.status != 200) {
+        assert_int_equal(answer.status, 503);
+    }
+    answer_free(&answer);
+    return action;
+}
+
+/* The same, until it is answered 200. */
+static const char *upsert_in_the_end(const char *reference_id, const char *name)
+{
+    int64_t give_up_ms = clock_now_ms() + 60000;
+    const char *action;
+
+    while (*(action = upsert(reference_id, name)) == '\0') {
+        assert_true(clock_now_ms() < give_up_ms);
+        clock_sleep_ms(20);
+    }
+    return action;
+}
+
+/* Waits until the worker reaches the database, which says nothing yet of what that may confirm. */
+static void await_ready(void)
+{
+    const struct call call = {.path = "readyz", .verb = "GET", .authorization = ""};
+    int64_t give_up_ms = clock_now_ms() + 60000;
+    int status;
+
+    do {
+        struct answer answer;
+
+        http_through_nginx(&stack, &call, &answer);
+        status = answer.status;
+        answer_free(&answer);
+        assert_true(clock_now_ms() < give_up_ms);
+    } while (status != 200);
+}
+
+static void restart_worker(void)
+{
+    stack_stop_worker(&stack);
+    stack_start_worker(&stack, settings);
+}
+
+/* The worker anew, with a connection string that names that node first. */
+static void restart_worker_with_first(size_t node, const char *more)
+{
+    (void)snprintf(stack.worker_url, sizeof stack.worker_url,
+                   "postgresql:///incidents?host=%s,%s&port=%zu,%zu&user=incidents_fcgi%s", stack.directory,
+                   stack.directory, CLUSTER_FIRST_PORT + node, CLUSTER_FIRST_PORT + CLUSTER_NODES - 1 - node,
+                   more);
+    restart_worker();
+}
+
+static size_t count_in_worker_log(const char *text)
+{
+    char *log = read_whole_file(stack.worker_log);
+    size_t count = 0;
+
+    for (const char *found = log; (found = strstr(found, text)) != NULL; found++) {
+        count++;
+    }
+    free(log);
+    return count;
+}
+
+/* ---- The primary is gone ---- */
+
+static void the_primary_is_killed_and_the_standby_promoted(void **state)
+{
+    struct ledger *ledger = ledger_open(&stack, CLIENTS, "killed", DEADLINE_MS);
+    int times = stress_amount(2, 10);
+    int64_t slowest_ms = 0;
+
+    (void)state;
+    for (int i = 0; i < times; i++) {
+        clock_sleep_ms(BETWEEN_MS);
+        cluster_kill(&cluster, cluster.primary);
+        clock_sleep_ms(i % 2 == 0 ? 0
+                                  : DEADLINE_MS + BETWEEN_MS); /* long enough to be refused at once, too */
+        note_slowest(&slowest_ms, ledger_await_200(ledger, cluster_promote(&cluster)));
+        clock_sleep_ms(BETWEEN_MS);
+        cluster_rejoin(&cluster);
+    }
+    close_ledger(ledger, "the primary killed, the standby promoted, and back", times, slowest_ms);
+}
+
+/* Its kernel goes on taking connections, on which nothing ever comes. */
+static void the_primary_stands_still_and_the_standby_is_promoted(void **state)
+{
+    struct ledger *ledger = ledger_open(&stack, CLIENTS, "still", DEADLINE_MS);
+    int times = stress_amount(1, 6);
+    int64_t slowest_ms = 0;
+
+    (void)state;
+    for (int i = 0; i < times; i++) {
+        clock_sleep_ms(BETWEEN_MS);
+        cluster_pause(&cluster, cluster.primary);
+        clock_sleep_ms(DEADLINE_MS);
+        note_slowest(&slowest_ms, ledger_await_200(ledger, cluster_promote(&cluster)));
+        clock_sleep_ms(BETWEEN_MS);
+        cluster_kill(&cluster, cluster_other(&cluster));
+        cluster_rejoin(&cluster);
+    }
+    close_ledger(ledger, "the primary stands still (SIGSTOP), the standby promoted", times, slowest_ms);
+}
+
+/* ---- Split brain ---- */
+
+/* Without target_session_attrs a standby looks like any server, until it says 25006. */
+static void a_standby_that_is_first_in_the_connection_string_is_recognised(void **state)
+{
+    struct ledger *ledger;
+
+    (void)state;
+    restart_worker_with_first(cluster_other(&cluster), "");
+    ledger = ledger_open(&stack, CLIENTS, "readonly", DEADLINE_MS);
+    (void)ledger_await_200(ledger, clock_now_ms());
+    clock_sleep_ms(BETWEEN_MS);
+    close_ledger(ledger, "a standby first in the connection string, no target_session_attrs", 1, -1);
+    free(await_in_file(stack.worker_log, "this database is read-only"));
+    restart_worker_with_first(cluster.primary, read_write);
+}
+
+/* The old primary comes back, on its old address and ready to be written to, but with
+ * synchronous_standby_names as it was; the worker meets it first. */
+static void a_former_primary_confirms_nothing(void **state)
+{
+    size_t former = cluster.primary;
+    struct ledger *ledger;
+    int64_t recovery_ms;
+
+    (void)state;
+    restart_worker_with_first(former, read_write);
+    assert_string_equal(upsert_in_the_end("moved", "old"), "created");
+    cluster_kill(&cluster, former);
+    (void)cluster_promote(&cluster);
+    assert_string_equal(upsert_in_the_end("moved", "new"), "updated");
+    cluster_start_again(&cluster, former);
+
+    /* Who loses its connection goes back to where it was, not to the first in the list. */
+    ledger = ledger_open(&stack, CLIENTS, "back", DEADLINE_MS);
+    clock_sleep_ms(BETWEEN_MS);
+    (void)cluster_query(&cluster, cluster.primary,
+                        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+                        "WHERE usename = 'incidents_fcgi'");
+    (void)ledger_await_200(ledger, clock_now_ms());
+    close_ledger(ledger, "a former primary, sessions on the primary ended", 1, -1);
+    assert_string_equal(
+        cluster_query(&cluster, former,
+                      "SELECT count(*) FROM pg_stat_activity WHERE usename = 'incidents_fcgi'"),
+        "0");
+
+    /* A worker that has just been started knows nothing. What the former primary has already is no exception.
+     */
+    restart_worker();
+    assert_string_equal(upsert("moved", "old"), "");
+    assert_string_equal(upsert_in_the_end("moved", "old"), "updated");
+    assert_string_equal(stack_query(&stack, "SELECT name FROM intake.incident WHERE reference_id = 'moved'"),
+                        "old");
+
+    restart_worker();
+    ledger = ledger_open(&stack, CLIENTS, "former", DEADLINE_MS);
+    recovery_ms = ledger_await_200(ledger, clock_now_ms());
+    cluster_await(&cluster, former, "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'SyncRep'",
+                  "t");
+    clock_sleep_ms(BETWEEN_MS);
+    close_ledger(ledger, "a former primary that a new worker meets first", 1, recovery_ms);
+}
+
+/* ---- The standby is gone ---- */
+
+static void await_in_worker_log(const char *text, size_t count)
+{
+    int64_t give_up_ms = clock_now_ms() + 60000;
+
+    while (count_in_worker_log(text) < count) {
+        assert_true(clock_now_ms() < give_up_ms);
+        clock_sleep_ms(2);
+    }
+}
+
+static void send_to_alone(struct load_client *client)
+{
+    char *action = client->context;
+
+    (void)snprintf(action, 16, "%s", upsert("alone", "alone"));
+}
+
+/* An administrator cancels what waits for the standby: it is committed on the primary then, and Postgres says
+ * so with a warning and success. */
+static void what_the_standby_has_not_confirmed_is_not_answered_200(void **state)
+{
+    static const char canceled[] = "canceling wait for synchronous replication";
+    size_t standby = cluster_other(&cluster);
+    struct load *load;
+    char action[16] = "?";
+
+    (void)state;
+    /* Whatever the role has been told to keep to itself. */
+    (void)stack_query(&stack, "ALTER ROLE incidents_fcgi SET client_min_messages = error");
+    stack_stop_worker(&stack);
+    stack_start_worker(&stack, patient); /* both are within one request, however busy the machine is */
+    cluster_kill(&cluster, standby);
+    load = load_start(&stack, 1, send_to_alone, action);
+    for (size_t i = 1; i <= 2; i++) { /* the first one has stored it, the second finds it unchanged */
+        cluster_await(
+            &cluster, cluster.primary,
+            "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE wait_event = 'SyncRep' "
+            "AND usename = 'incidents_fcgi'",
+            "1");
+        await_in_worker_log(canceled, i);
+    }
+    load_join(load);
+    assert_string_equal(action, "");
+    assert_string_equal(
+        stack_query(&stack, "SELECT count(*) FROM intake.incident WHERE reference_id = 'alone'"), "1");
+
+    /* What was committed is there after a crash, and the standby's word still missing. */
+    restart_worker();
+    cluster_kill(&cluster, cluster.primary);
+    cluster_start_again(&cluster, cluster.primary);
+    await_ready();
+    assert_string_equal(upsert("alone", "alone"), "");
+    cluster_rejoin(&cluster);
+    assert_string_equal(upsert_in_the_end("alone", "alone"), "unchanged");
+    cluster_await(&cluster, standby, "SELECT count(*) FROM intake.incident WHERE reference_id = 'alone'",
+                  "1");
+}
+
+static int start(void **state)
+{
+    (void)state;
+    stack_start(&stack, settings);
+    cluster_start(&cluster, &stack);
+    restart_worker();
+    ledger_table("Failover");
+    return 0;
+}
+
+static int finish(void **state)
+{
+    (void)state;
+    http_close();
+    cluster_stop(&cluster);
+    stack_stop(&stack);
+    return 0;
+}
+
+static int abandon(void **state)
+{
+    (void)state;
+    load_abandon_all();
+    return 0;
+}
+
+#define CASE(test) cmocka_unit_test_teardown(test, abandon)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(the_primary_is_killed_and_the_standby_promoted),
+        CASE(the_primary_stands_still_and_the_standby_is_promoted),
+        CASE(a_standby_that_is_first_in_the_connection_string_is_recognised),
+        CASE(what_the_standby_has_not_confirmed_is_not_answered_200),
+        CASE(a_former_primary_confirms_nothing),
+    };
+
+    return cmocka_run_group_tests(tests, start, finish);
+}
