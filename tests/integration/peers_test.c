@@ -142,13 +142,14 @@ static void what_is_written_behind_the_last_record_takes_no_response_back(void *
     }
 }
 
-/* A response is two writes. Over TCP the second waits for the peer to acknowledge the first, where nobody has
- * said that it shall not; and a peer that is to send something soon takes 40 ms for that. Each response would
- * take so long then, on a busy machine or not. */
+/* A long response is several writes. Over TCP the second waits for the peer to acknowledge the first, where
+ * nobody has said that it shall not; and a peer that is to send something soon takes 40 ms for that. Each
+ * response would take so long then, on a busy machine or not. */
 static void no_response_waits_for_an_acknowledgement(void **state)
 {
     enum { REQUESTS = 80, WARM = 40, ACKNOWLEDGED_MS = 40 };
-    const struct fastcgi_request request = {.keep = true, .verb = "GET", .path = "healthz"};
+    const struct fastcgi_request request = {
+        .keep = true, .verb = "GET", .path = "metrics", .authorization = "Bearer " METRICS_TOKEN};
     int64_t fastest_ms = PATIENCE_MS;
     int fd = connect_to(TCP);
 

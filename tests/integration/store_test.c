@@ -270,6 +270,14 @@ static void await_busy(const char *count)
         "SELECT count(*) FROM pg_stat_activity WHERE usename = 'incidents_fcgi' AND state = 'active'", count);
 }
 
+/* The same of all that was sent: none waits. A session may be busy a moment before the store has said that
+ * what it was sent waits no longer. */
+static void await_under_way(const char *count)
+{
+    await_busy(count);
+    await_queue(0);
+}
+
 static void await_no_connection(void)
 {
     await_result("SELECT count(*) FROM pg_stat_activity WHERE usename = 'incidents_fcgi'", "0");
@@ -291,7 +299,7 @@ static struct store_thread *start_behind_gate(const struct settings *settings)
 
     close_gate("gate0");
     (void)send_upsert(store, "gate0", "n");
-    await_busy("1");
+    await_under_way("1");
     return store;
 }
 
@@ -400,7 +408,7 @@ static void an_error_is_its_own_requests(const char *sqlstate, enum item_outcome
         if (round > 0) {
             close_gate("gate1");
             (void)send_upsert(store, "gate1", "n");
-            await_busy("1");
+            await_under_way("1");
         }
         refused = queue_upsert(store, round == 0 ? "refused0" : "refused1", "n");
         queue_upserts(store, round == 0 ? "good" : "better", 20);
@@ -538,9 +546,9 @@ static void requests_for_one_incident_take_effect_in_their_order(void **state)
     close_gate("gate0");
     close_gate("gate1");
     (void)send_upsert(store, "gate0", "n"); /* two connections, and both are held back */
-    await_busy("1");
+    await_under_way("1");
     (void)send_upsert(store, "gate1", "n");
-    await_busy("2");
+    await_under_way("2");
     for (size_t i = 0; i < 24; i++) {
         char name[8], other[16];
 
@@ -789,7 +797,7 @@ static void one_slow_item_does_not_take_the_others_along(void **state)
     locker = stack_hold(&stack, "UPDATE intake.incident SET name = 'held' WHERE reference_id = 'gate0'");
     close_gate("gate1");
     (void)send_upsert(store, "gate1", "n");
-    await_busy("1");
+    await_under_way("1");
     slow = queue_upsert(store, "gate0", "another name");
     queue_upserts(store, "quick", 40);
     open_gate("gate1");
@@ -914,7 +922,7 @@ static void a_batch_that_was_lost_undoes_nothing_newer(void **state)
     close_gate("gate1");
     close_gate("a-gate");
     (void)send_upsert(store, "gate1", "n");
-    await_busy("2");
+    await_under_way("2");
     first = queue_upsert(store, "behind", "old");
     (void)queue_upsert(store, "a-gate", "n"); /* which comes first in the batch */
     open_gate("gate0");
@@ -1447,7 +1455,7 @@ static void the_next_batch_is_sent_before_callbacks_run(void **state)
     encode(request, "gate0", "n");
     request->is_joined = true; /* there is no thread */
     store_thread_submit(store, &request->item, waits_to_be_let_go, &let_go);
-    await_busy("1");
+    await_under_way("1");
     queue_upserts(store, "next", 3);
     open_gate("gate0");
     while (!is_stored && clock_now_ms() < deadline) {
