@@ -215,6 +215,17 @@ static void wait_a_moment(struct window *window)
     store_turn(window->store);
 }
 
+/* The store goes on meanwhile: it asks whether the database is back, and refuses everything until it is. */
+static void let_store_go_on(struct window *window, int64_t until_ms)
+{
+    do {
+        int64_t due_ms = store_due_ms(window->store);
+
+        loop_turn(window->loop, due_ms < until_ms ? due_ms : until_ms);
+        store_turn(window->store);
+    } while (clock_now_ms() < until_ms);
+}
+
 /* Tries again where all has come back, and some in vain. */
 static void retry_in_vain(struct window *window, bool may_retry)
 {
@@ -226,7 +237,7 @@ static void retry_in_vain(struct window *window, bool may_retry)
                       window->unavailable);
     }
     window->has_complained = true;
-    clock_sleep_ms(RETRY_AFTER_MS);
+    let_store_go_on(window, clock_now_ms() + RETRY_AFTER_MS);
     retry(window);
 }
 
