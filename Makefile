@@ -53,7 +53,7 @@ BASE   := $(wildcard src/base/*.c)
 MODEL  := $(wildcard src/model/*.c)
 LOOP   := $(wildcard src/loop/*.c)
 WORKER := src/main.c $(wildcard src/gateway/*.c src/api/*.c src/store/*.c) $(MODEL) $(BASE) $(LOOP)
-ADMIN  := $(wildcard src/admin/*.c src/store/*.c) src/api/bearer.c src/api/answer.c $(MODEL) $(BASE) $(LOOP)
+ADMIN  := $(wildcard src/incidentctl/*.c src/incidentctl/*/*.c src/store/*.c) src/api/bearer.c src/api/answer.c $(MODEL) $(BASE) $(LOOP)
 UNIT   := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/*_test.c))
 FUZZ   := $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))
 INTEGRATION := $(patsubst tests/integration/%.c,%,$(wildcard tests/integration/*_test.c))
@@ -65,7 +65,7 @@ SAY      := @$(if $(V),:,echo)
 
 objects   = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 UNIT_CODE := $(filter-out src/main.c,$(sort $(WORKER) $(ADMIN))) 
-UNIT_LIBRARY_OBJECTS := $(call objects,$(filter-out src/admin/main.c,$(UNIT_CODE))) $(BUILD)/obj/gen/migrations.o
+UNIT_LIBRARY_OBJECTS := $(call objects,$(filter-out src/incidentctl/main.c,$(UNIT_CODE))) $(BUILD)/obj/gen/migrations.o
 
 .DELETE_ON_ERROR:
 .SECONDARY:

@@ -6,7 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "admin/import_adapters.h"
+#include "incidentctl/import/adapters.h"
 #include "fuzz/fuzz.h"
 #include "model/incident.h"
 

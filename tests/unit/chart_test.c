@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "admin/chart.h"
+#include "incidentctl/report/chart.h"
 #include "cases/between.h"
 
 enum { MINUTE = 60, HOUR = 3600, DAY = 86400 };

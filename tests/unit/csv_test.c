@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "admin/csv.h"
+#include "incidentctl/support/csv.h"
 
 /* Finds the rows of a text that comes in pieces of that size, and writes their lengths, with a '+' for what
  * is left at the end. */

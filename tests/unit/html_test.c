@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-#include "admin/html.h"
+#include "incidentctl/report/html.h"
 
 enum { OUT_MAX = 4096 };
 

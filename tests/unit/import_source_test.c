@@ -10,7 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "admin/import_source.h"
+#include "incidentctl/import/source.h"
 
 /* A source that gets the text in pieces of that size: a read of a SOCK_SEQPACKET socket returns one packet.
  */

@@ -1,0 +1,159 @@
+/* incidentctl delete and purge: deletes incidents, by name or in bulk; the history has them. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "incidentctl/support/ask.h"
+#include "incidentctl/command.h"
+#include "incidentctl/support/complain.h"
+#include "incidentctl/support/table.h"
+#include "incidentctl/support/options.h"
+#include "incidentctl/support/filter.h"
+#include "incidentctl/support/session.h"
+
+#define LABEL "'incidentctl'::text" /* in the place of a token's */
+
+static bool delete_one(PGconn *session, const char *id)
+{
+    PGresult *result = session_query(
+        session, "SELECT cardinality(intake.delete_incidents(ARRAY[$1], ARRAY[" LABEL "]))", 1, &id);
+    bool ok = result != NULL, found = ok && strcmp(PQgetvalue(result, 0, 0), "1") == 0;
+
+    if (ok) {
+        (void)fputs(found ? "deleted " : "incidentctl: there is no incident ", found ? stdout : stderr);
+        listing_print_text(id, found ? stdout : stderr);
+        (void)fputc('\n', found ? stdout : stderr);
+    }
+    PQclear(result);
+    return found;
+}
+
+int command_delete(int argc, char **argv)
+{
+    static const struct option options[] = {{0}};
+    PGconn *session;
+    bool ok = true;
+
+    if (options_next(argc, argv, options, "") != -1) {
+        return EXIT_USAGE;
+    }
+    if (optind == argc) {
+        (void)complain("delete takes the reference_id of one or more incidents");
+        return EXIT_USAGE;
+    }
+    session = session_open();
+    if (session == NULL) {
+        return EXIT_FAILURE;
+    }
+    for (int i = optind; i < argc; i++) {
+        ok = delete_one(session, argv[i]) && ok;
+    }
+    PQfinish(session);
+    return ok ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+/* Counts what is to be deleted and says so; -1 where that fails. */
+static long long announce(PGconn *session, const struct selection *selection)
+{
+    PGresult *result =
+        session_query(session,
+                      "SELECT count(*), count(*) FILTER (WHERE i.resolved_at IS NULL), "
+                      "intake.timestamp_text(min(i.started_at)), intake.timestamp_text(max(i.started_at)) "
+                      "FROM intake.incident i WHERE" SELECTION_SQL,
+                      SELECTION_COUNT, selection->values);
+    long long count = -1;
+
+    if (result != NULL) {
+        count = strtoll(PQgetvalue(result, 0, 0), NULL, 10);
+    }
+    if (count == 0) {
+        (void)fputs("there is nothing to delete\n", stderr);
+    } else if (count > 0) {
+        (void)fprintf(stderr, "incidents to be deleted: %s, of them open: %s; they started from %s to %s\n",
+                      PQgetvalue(result, 0, 0), PQgetvalue(result, 0, 1), PQgetvalue(result, 0, 2),
+                      PQgetvalue(result, 0, 3));
+    }
+    PQclear(result);
+    return count;
+}
+
+/* Deletes the next few in the order of the key, as intake.delete_incidents does. The condition stands there
+ * twice: Postgres looks once more at that of the DELETE where it had to wait for a row which then is another.
+ */
+static const char purge_sql[] =
+    "WITH few AS MATERIALIZED (SELECT i.reference_id FROM intake.incident i WHERE" SELECTION_SQL
+    " AND i.reference_id > $8 ORDER BY i.reference_id LIMIT 200),"
+    " gone AS (DELETE FROM intake.incident i"
+    " WHERE i.reference_id = ANY (ARRAY(SELECT f.reference_id FROM few f)) AND" SELECTION_SQL
+    "RETURNING i.reference_id, i.updated_at, ROW (i.name, i.priority, i.source_url, i.started_at,"
+    " i.resolved_at, i.services, i.metadata)::intake.incident_state AS state),"
+    " noted AS (INSERT INTO intake.incident_change (changed_at, reference_id, action, token_label, before)"
+    " SELECT greatest(clock_timestamp(), g.updated_at), g.reference_id, 'deleted', " LABEL ", g.state"
+    " FROM gone g WHERE intake.history_enabled())"
+    " SELECT (SELECT max(f.reference_id) FROM few f), (SELECT count(*) FROM gone)";
+
+/* Each few in a transaction of their own, so that no request waits for long. They are locked in the order of
+ * the index, as requests lock theirs, so that none waits for another in a circle. */
+static bool purge(PGconn *session, const struct selection *selection)
+{
+    const char *values[SELECTION_COUNT + 1];
+    char *last = strdup("");
+    long long deleted = 0;
+    bool ok = last != NULL && session_run(session, "SELECT set_config('enable_seqscan', 'off', false),"
+                                                   " set_config('enable_bitmapscan', 'off', false)"),
+         goes_on = ok;
+
+    memcpy(values, selection->values, sizeof selection->values);
+    while (goes_on) {
+        PGresult *result;
+
+        values[SELECTION_COUNT] = last;
+        result = session_query(session, purge_sql, SELECTION_COUNT + 1, values);
+        ok = result != NULL;
+        goes_on = ok && !PQgetisnull(result, 0, 0);
+        if (goes_on) {
+            deleted += strtoll(PQgetvalue(result, 0, 1), NULL, 10);
+            free(last);
+            last = strdup(PQgetvalue(result, 0, 0));
+            ok = goes_on = last != NULL;
+        }
+        PQclear(result);
+    }
+    free(last);
+    (void)printf("incidents deleted: %lld\n", deleted);
+    return ok;
+}
+
+int command_purge(int argc, char **argv)
+{
+    static const struct option options[] = {{"before", required_argument, NULL, 'B'},
+                                            {"token", required_argument, NULL, 'T'},
+                                            {"yes", no_argument, NULL, 'y'},
+                                            {0}};
+    struct selection selection = {0};
+    bool is_sure = false, ok;
+    PGconn *session;
+    long long count;
+    int letter;
+
+    while ((letter = options_next(argc, argv, options, "")) != -1) {
+        if (letter == 'y') {
+            is_sure = true;
+        } else if (!selection_take(&selection, letter, optarg)) {
+            return EXIT_USAGE;
+        }
+    }
+    if (optind != argc ||
+        (selection.values[SELECT_UNTIL] == NULL && selection.values[SELECT_WRITER] == NULL)) {
+        (void)complain("purge takes --before WHEN, --token LABEL, or both, and --yes");
+        return EXIT_USAGE;
+    }
+    session = session_open();
+    if (session == NULL) {
+        return EXIT_FAILURE;
+    }
+    count = announce(session, &selection);
+    ok = count == 0 || (count > 0 && (is_sure || ask()) && purge(session, &selection));
+    PQfinish(session);
+    return ok ? EXIT_SUCCESS : EXIT_FAILURE;
+}

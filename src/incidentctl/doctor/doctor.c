@@ -1,0 +1,277 @@
+/* incidentctl doctor: looks at an installation from its settings to the web server's answer, and says of each
+ * thing whether it is good, and else what to do. Changes nothing, but for a token that ends with it. */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "incidentctl/command.h"
+#include "incidentctl/support/complain.h"
+#include "incidentctl/doctor/doctor.h"
+#include "incidentctl/support/options.h"
+
+enum { VARIABLES_MAX = 64 };
+
+static const char default_socket[] = "/run/incidents/incidents.sock";
+
+void doctor_find(struct doctor *doctor, enum finding finding, const char *subject, const char *advice,
+                 const char *format, ...)
+{
+    static const char *const words[] = {[FINDING_OK] = "ok",
+                                        [FINDING_NOTE] = "note",
+                                        [FINDING_WARNING] = "warning",
+                                        [FINDING_PROBLEM] = "PROBLEM"};
+    char text[1024];
+    va_list arguments;
+
+    va_start(arguments, format);
+    (void)vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    text[strcspn(text, "\n")] = '\0'; /* libpq's messages: the first line says it */
+    for (char *c = text; *c != '\0'; c++) {
+        if ((unsigned char)*c < 0x20 || *c == 0x7f) {
+            *c = '?';
+        }
+    }
+    (void)printf("%-8s %s: %s\n", words[finding], subject, text);
+    if (advice != NULL) {
+        (void)printf("         -> %s\n", advice);
+    }
+    doctor->problems += finding == FINDING_PROBLEM;
+}
+
+/* Variables that say which database is meant. */
+struct variables {
+    struct variable {
+        char name[64];
+        char value[SETTINGS_URL_MAX];
+    } entries[VARIABLES_MAX];
+    size_t count;
+};
+
+/* Takes them out of the environment; what is longer than any setting may be is left there. */
+static void take(struct variables *variables)
+{
+    char **entry = environ;
+
+    variables->count = 0;
+    while (*entry != NULL && variables->count < VARIABLES_MAX) {
+        struct variable *variable = &variables->entries[variables->count];
+        size_t len = strcspn(*entry, "=");
+        bool is_meant = strncmp(*entry, "PG", 2) == 0 || strncmp(*entry, "DATABASE_URL=", 13) == 0;
+
+        if (!is_meant || len >= sizeof variable->name || strlen(*entry) - len >= sizeof variable->value) {
+            entry++;
+            continue;
+        }
+        (void)snprintf(variable->name, sizeof variable->name, "%.*s", (int)len, *entry);
+        (void)snprintf(variable->value, sizeof variable->value, "%s", *entry + len + 1);
+        variables->count++;
+        (void)unsetenv(variable->name);
+        entry = environ; /* which unsetenv may have moved */
+    }
+}
+
+static void put(const struct variables *variables)
+{
+    for (size_t i = 0; i < variables->count; i++) {
+        (void)setenv(variables->entries[i].name, variables->entries[i].value, 1);
+    }
+}
+
+static bool has(const struct variables *variables, const char *name)
+{
+    for (size_t i = 0; i < variables->count; i++) {
+        if (strcmp(variables->entries[i].name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Loads the worker's settings and opens its session, then the owner's. Which database the worker has is the
+ * settings file's to say, because what the environment says is most likely the owner's; only where the file
+ * says nothing, it is the worker's too. */
+static bool load_settings(struct doctor *doctor, char *error, size_t error_size)
+{
+    static struct variables given, of_file;
+    const char *url;
+
+    take(&given);
+    if (!settings_load(&doctor->settings, error, error_size)) {
+        put(&given);
+        return false;
+    }
+    doctor->worker = doctor_connect(doctor->settings.database_url);
+    take(&of_file);
+    put(&given);
+    if (of_file.count == 0 && given.count > 0) {
+        PQfinish(doctor->worker);
+        if (!settings_load(&doctor->settings, error, error_size)) {
+            return false;
+        }
+        doctor->worker = doctor_connect(doctor->settings.database_url);
+    }
+    doctor->has_password = has(&of_file, "PGPASSWORD");
+    url = getenv("DATABASE_URL");
+    doctor->owner = given.count == 0 ? NULL : doctor_connect(url == NULL ? "" : url);
+    if (PQstatus(doctor->owner) != CONNECTION_OK) {
+        PQfinish(doctor->owner);
+        doctor->owner = NULL;
+    }
+    return true;
+}
+
+static bool holds_a_secret(const struct doctor *doctor)
+{
+    const struct settings *settings = &doctor->settings;
+    const char *url = settings->database_url;
+    const char *at = strchr(url, '@'), *colon = strstr(url, "://");
+
+    return doctor->has_password || settings->metrics_token[0] != '\0' || strstr(url, "password=") != NULL ||
+           (at != NULL && colon != NULL &&
+            memchr(colon + 3, ':', (size_t)(at > colon + 3 ? at - colon - 3 : 0)) != NULL);
+}
+
+static bool check_settings(struct doctor *doctor)
+{
+    static const char subject[] = "settings";
+    const struct settings *settings = &doctor->settings;
+    char error[512];
+    struct stat status;
+
+    if (!load_settings(doctor, error, sizeof error)) {
+        doctor_find(doctor, FINDING_PROBLEM, subject,
+                    "mend it; the manual page incidents-settings(5), or docs/settings.md, has them all", "%s",
+                    error);
+        return false;
+    }
+    if (settings->file[0] == '\0') {
+        doctor_find(doctor, FINDING_NOTE, subject,
+                    "where the worker has one elsewhere, name it: INCIDENTS_SETTINGS=file incidentctl doctor",
+                    "there is no settings file, so the environment is looked at");
+    } else if (holds_a_secret(doctor) && stat(settings->file, &status) == 0 &&
+               (status.st_mode & S_IROTH) != 0) {
+        doctor_find(doctor, FINDING_WARNING, subject, "chmod o= it, and give it the worker's user or group",
+                    "%s holds a password or a token, and everybody may read it", settings->file);
+    } else {
+        doctor_find(doctor, FINDING_OK, subject, NULL, "%s", settings->file);
+    }
+    return true;
+}
+
+static bool someone_listens(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool listens;
+
+    (void)snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
+    listens = fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof address) == 0;
+    if (fd >= 0) {
+        int reason = errno;
+
+        (void)close(fd);
+        errno = reason;
+    }
+    return listens;
+}
+
+/* FastCGI over a socket has no other guard than its permissions: whoever may write there speaks for the web
+ * server. */
+static void check_socket(struct doctor *doctor)
+{
+    static const char subject[] = "socket";
+    const char *path = doctor->socket != NULL ? doctor->socket : default_socket;
+    struct stat status;
+
+    if (stat(path, &status) != 0) {
+        bool is_meant = doctor->socket != NULL || errno != ENOENT;
+
+        doctor_find(doctor, is_meant ? FINDING_PROBLEM : FINDING_NOTE, subject,
+                    is_meant
+                        ? "systemctl enable --now incidents.socket, or start the worker with spawn-fcgi; see "
+                          "docs/install.md"
+                        : "where it is elsewhere, name it: --socket PATH; where the web server starts the "
+                          "worker, there is none",
+                    "%s: %s", path, strerror(errno));
+    } else if (!S_ISSOCK(status.st_mode)) {
+        doctor_find(doctor, FINDING_PROBLEM, subject, "remove it, and start the worker again",
+                    "%s is no socket", path);
+    } else if (!someone_listens(path)) {
+        doctor_find(doctor, errno == EACCES ? FINDING_NOTE : FINDING_PROBLEM, subject,
+                    errno == EACCES
+                        ? "run incidentctl doctor as root, or as the web server's user"
+                        : "nobody listens: systemctl restart incidents.socket, or start the worker "
+                          "again; its log has its last words",
+                    "%s: %s", path, strerror(errno));
+    } else if ((status.st_mode & S_IWOTH) != 0) {
+        doctor_find(
+            doctor, FINDING_WARNING, subject,
+            "mode 0660 and the web server's group: SocketMode and SocketGroup of incidents.socket, -M and "
+            "-G of spawn-fcgi",
+            "everybody on this machine may write to %s, past the web server", path);
+    } else if ((status.st_mode & S_IWGRP) == 0) {
+        doctor_find(doctor, FINDING_WARNING, subject,
+                    "mode 0660 and the web server's group, unless the web server runs as the socket's owner",
+                    "%s is for its owner alone (mode %03o)", path, (unsigned)status.st_mode & 0777);
+    } else {
+        doctor_find(doctor, FINDING_OK, subject, NULL, "somebody listens at %s", path);
+    }
+}
+
+static bool read_options(int argc, char **argv, struct doctor *doctor)
+{
+    static const struct option names[] = {
+        {"url", required_argument, NULL, 'u'}, {"socket", required_argument, NULL, 's'}, {0}};
+    int letter;
+
+    while ((letter = options_next(argc, argv, names, "")) != -1) {
+        switch (letter) {
+        case 'u':
+            doctor->url = optarg;
+            break;
+        case 's':
+            doctor->socket = optarg;
+            break;
+        default:
+            return false;
+        }
+    }
+    if (doctor->url != NULL && strncmp(doctor->url, "http://", 7) != 0 &&
+        strncmp(doctor->url, "https://", 8) != 0) {
+        (void)complain("--url must begin with http:// or https://");
+        return false;
+    }
+    if (doctor->url != NULL && strpbrk(doctor->url, "\"\\ \t\r\n") != NULL) {
+        (void)complain("--url must not contain spaces, quotes or backslashes");
+        return false;
+    }
+    if (optind < argc) {
+        (void)complain("there is an argument too many; see incidentctl --help");
+    }
+    return optind == argc;
+}
+
+int command_doctor(int argc, char **argv)
+{
+    struct doctor doctor = {0};
+
+    if (!read_options(argc, argv, &doctor)) {
+        return EXIT_USAGE;
+    }
+    if (check_settings(&doctor)) {
+        doctor_check_database(&doctor);
+        check_socket(&doctor);
+        doctor_check_web(&doctor);
+    }
+    PQfinish(doctor.worker);
+    PQfinish(doctor.owner);
+    (void)printf("%d problem%s\n", doctor.problems, doctor.problems == 1 ? "" : "s");
+    return doctor.problems == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

@@ -1,0 +1,295 @@
+/* The web server as incidentctl doctor sees it: real requests to the URL that clients use, by curl(1), which
+ * speaks TLS, proxies and HTTP as they do. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "incidentctl/doctor/doctor.h"
+#include "incidentctl/token.h"
+#include "api/bearer.h"
+#include "base/digest.h"
+
+enum { NO_CURL = 127, ANSWER_MAX = 4096, LARGE_BODY = 1000 * 1000 };
+
+static const char subject[] = "web server";
+
+/* An answer: curl's exit status, the HTTP status, the beginning of the body; and what curl said where it
+ * failed. */
+struct answer {
+    int curl;
+    int status;
+    char body[ANSWER_MAX];
+};
+
+/* In the child: curl with its configuration, the token in it, from a descriptor; the token must not stand in
+ * the list of processes. */
+static void run_curl(int configuration, int output, int said)
+{
+    static char *const arguments[] = {"curl", "--disable", "--config", "-", NULL};
+
+    if (dup2(configuration, STDIN_FILENO) >= 0 && dup2(output, STDOUT_FILENO) >= 0 &&
+        dup2(said, STDERR_FILENO) >= 0) {
+        (void)execvp(arguments[0], arguments);
+    }
+    _exit(NO_CURL);
+}
+
+static int temporary_file(const char *name)
+{
+    return memfd_create(name, 0);
+}
+
+static void read_text(int file, char *text, size_t size)
+{
+    ssize_t len = pread(file, text, size - 1, 0);
+
+    text[len < 0 ? 0 : len] = '\0';
+}
+
+/* Takes the HTTP status from the last line of what curl said; before it stands why it failed, where it did.
+ */
+static void read_answer(int output, int said, struct answer *answer)
+{
+    char text[ANSWER_MAX];
+    char *last;
+
+    read_text(said, text, sizeof text);
+    last = strrchr(text, '\n');
+    if (last != NULL) {
+        answer->status = (int)strtol(last + 1, NULL, 10);
+        *last = '\0';
+    }
+    read_text(output, answer->body, sizeof answer->body);
+    if (answer->curl != 0 && answer->body[0] == '\0') {
+        (void)snprintf(answer->body, sizeof answer->body, "%s", text);
+    }
+}
+
+/* In curl's configuration a quoted text has escapes. */
+static void write_authorization(int configuration, const char *token)
+{
+    (void)dprintf(configuration, "header = \"Authorization: Bearer ");
+    for (; *token != '\0'; token++) {
+        (void)dprintf(configuration, "%s%c", *token == '"' || *token == '\\' ? "\\" : "", *token);
+    }
+    (void)dprintf(configuration, "\"\n");
+}
+
+/* Sends one request. body is a descriptor's number, or -1 for a GET. */
+static struct answer send_request(const struct doctor *doctor, const char *method, const char *token,
+                                  int body)
+{
+    struct answer answer = {.curl = NO_CURL};
+    int configuration = temporary_file("configuration"), output = temporary_file("output"),
+        said = temporary_file("said"), status = 0;
+    const char *slash = doctor->url[strlen(doctor->url) - 1] == '/' ? "" : "/";
+    pid_t child;
+
+    if (configuration < 0 || output < 0 || said < 0) {
+        return answer;
+    }
+    (void)dprintf(configuration,
+                  "url = \"%s%s%s\"\nsilent\nshow-error\nmax-time = 20\ngloboff\nmax-filesize = 1000000\n"
+                  "write-out = \"%%{stderr}\\n%%{http_code}\"\n",
+                  doctor->url, slash, method);
+    if (token != NULL) {
+        write_authorization(configuration, token);
+    }
+    if (body >= 0) {
+        (void)dprintf(configuration, "data-binary = \"@/proc/self/fd/%d\"\n", body);
+    }
+    (void)lseek(configuration, 0, SEEK_SET);
+    child = fork();
+    if (child == 0) {
+        run_curl(configuration, output, said);
+    }
+    while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR) {
+        continue;
+    }
+    answer.curl = child > 0 && WIFEXITED(status) ? WEXITSTATUS(status) : NO_CURL;
+    read_answer(output, said, &answer);
+    (void)close(configuration);
+    (void)close(output);
+    (void)close(said);
+    return answer;
+}
+
+static bool is_ours(const struct answer *answer)
+{
+    return strncmp(answer->body, "{\"ok\":", 6) == 0;
+}
+
+/* Whether the worker is reached; false where there is no use in asking on. */
+static bool check_health(struct doctor *doctor)
+{
+    struct answer answer = send_request(doctor, "healthz", NULL, -1);
+
+    if (answer.curl == NO_CURL) {
+        doctor_find(doctor, FINDING_NOTE, subject, "apt-get install curl", "curl is not there to ask with");
+    } else if (answer.curl != 0) {
+        doctor_find(doctor, FINDING_PROBLEM, subject,
+                    "does the web server run, and is that its name, port and certificate?", "%s",
+                    answer.body);
+    } else if (answer.status == 200 && is_ours(&answer)) {
+        doctor_find(doctor, FINDING_OK, subject, NULL, "hands requests on to the worker");
+        return true;
+    } else if (answer.status >= 300 && answer.status < 400) {
+        doctor_find(doctor, FINDING_PROBLEM, subject,
+                    "give the URL that it leads to, most likely with https://; clients need it as well",
+                    "healthz is answered %d, a redirect", answer.status);
+    } else if (is_ours(&answer) || answer.status == 502 || answer.status == 503 || answer.status == 504) {
+        doctor_find(
+            doctor, FINDING_PROBLEM, subject,
+            "it does not reach the worker: does that run, and may the web server's user write to its socket "
+            "(ls -l /run/incidents) or execute it? Its error log has the reason",
+            "healthz is answered %d%s%s", answer.status, is_ours(&answer) ? ": " : "",
+            is_ours(&answer) ? answer.body : "");
+    } else {
+        doctor_find(
+            doctor, FINDING_PROBLEM, subject,
+            "its configuration does not hand this path on: is ours included, in the right server or virtual "
+            "host, and was it reloaded? The URL ends where a method's name begins, as in "
+            "https://your.host/api/",
+            "healthz is answered %d, not by the worker", answer.status);
+    }
+    return false;
+}
+
+static void check_readiness(struct doctor *doctor)
+{
+    struct answer answer = send_request(doctor, "readyz", NULL, -1);
+
+    if (answer.curl == 0 && answer.status == 200) {
+        doctor_find(doctor, FINDING_OK, "worker", NULL,
+                    "reaches its database, and finds the schema that it needs");
+    } else {
+        doctor_find(doctor, FINDING_PROBLEM, "worker",
+                    "its log says why: journalctl -u incidents, or the web server's error log",
+                    "readyz is answered %d: %s", answer.status, answer.body);
+    }
+}
+
+/* Makes a token that is good for as long as this takes. */
+static bool lend_token(struct doctor *doctor, char token[TOKEN_SIZE])
+{
+    char hash[DIGEST_HEX_SIZE];
+    const char *value = hash;
+    PGresult *result;
+    bool ok;
+
+    if (doctor->owner == NULL || !token_make(token)) {
+        return false;
+    }
+    digest_sha256((struct slice){.data = token, .len = strlen(token)}, hash);
+    result = PQexecParams(
+        doctor->owner,
+        "INSERT INTO intake.api_token (token_hash, prefix, label, scopes, expires_at) VALUES "
+        "(decode($1, 'hex'), 'doctor', 'incidentctl doctor', '{upsert}', now() + interval '2 minutes')",
+        1, NULL, &value, NULL, NULL, 0);
+    ok = PQresultStatus(result) == PGRES_COMMAND_OK;
+    PQclear(result);
+    return ok;
+}
+
+static void take_token_back(struct doctor *doctor, const char *token)
+{
+    char hash[DIGEST_HEX_SIZE];
+    const char *value = hash;
+
+    digest_sha256((struct slice){.data = token, .len = strlen(token)}, hash);
+    PQclear(PQexecParams(doctor->owner, "DELETE FROM intake.api_token WHERE token_hash = decode($1, 'hex')",
+                         1, NULL, &value, NULL, NULL, 0));
+}
+
+/* Looks at the answer to a request whose body is no incident, so that nothing is stored: with a good token it
+ * is refused for its body, or for the token's scope, without one for the token. */
+static void check_authorization(struct doctor *doctor, const char *token, bool is_lent)
+{
+    int body = temporary_file("body");
+    struct answer answer;
+
+    (void)dprintf(body, "{}");
+    answer = send_request(doctor, "incidents.upsert", token, body);
+    (void)close(body);
+    if ((answer.status == 422 || answer.status == 403) && is_ours(&answer)) {
+        doctor_find(doctor, FINDING_OK, subject, NULL, "hands the Authorization header on");
+    } else if (answer.status == 401 && is_ours(&answer)) {
+        doctor_find(
+            doctor, FINDING_PROBLEM, subject,
+            "under Apache, CGIPassAuth On or the SetEnvIf line; elsewhere, auth_basic off, and no proxy "
+            "before "
+            "it that takes the header for itself. Or the worker has another database than this one",
+            is_lent
+                ? "a good token does not arrive at the worker: the Authorization header is lost on the way"
+                : "the token of INCIDENTS_TOKEN is no good, or does not arrive at the worker");
+    } else {
+        doctor_find(doctor, FINDING_PROBLEM, subject, "the worker's log has the reason",
+                    "incidents.upsert is answered %d: %s", answer.status, answer.body);
+    }
+}
+
+static void check_large_body(struct doctor *doctor, const char *token)
+{
+    int body = temporary_file("body");
+    struct answer answer;
+
+    for (int i = 0; i < LARGE_BODY / 1000; i++) {
+        (void)dprintf(body, "%1000s", "");
+    }
+    answer = send_request(doctor, "incidents.upsert", token, body);
+    (void)close(body);
+    if (answer.status == 413 || answer.status == 500) {
+        doctor_find(doctor, FINDING_WARNING, subject,
+                    "client_max_body_size of nginx, LimitRequestBody of Apache, FcgidMaxRequestLen of "
+                    "mod_fcgid (which "
+                    "answers 500), INCIDENTS_BODY_LIMIT of the worker",
+                    "a body of a megabyte is answered %d", answer.status);
+    } else if (answer.status == 422 && is_ours(&answer)) {
+        doctor_find(doctor, FINDING_OK, subject, NULL, "lets a body of a megabyte through");
+    } else {
+        doctor_find(doctor, FINDING_PROBLEM, subject, "the worker's log has the reason",
+                    "a body of a megabyte is answered %d: %s", answer.status, answer.body);
+    }
+}
+
+/* Both, with a token. A large body is of no use where the small one did not come through. */
+static void check_with(struct doctor *doctor, const char *token, bool is_lent)
+{
+    int problems = doctor->problems;
+
+    check_authorization(doctor, token, is_lent);
+    if (doctor->problems == problems) {
+        check_large_body(doctor, token);
+    }
+}
+
+void doctor_check_web(struct doctor *doctor)
+{
+    const char *given = getenv("INCIDENTS_TOKEN");
+    char lent[TOKEN_SIZE];
+
+    if (doctor->url == NULL) {
+        doctor_find(doctor, FINDING_NOTE, subject,
+                    "name what methods are appended to: --url https://your.host/api/", "not asked");
+        return;
+    }
+    if (!check_health(doctor)) {
+        return;
+    }
+    check_readiness(doctor);
+    if (given != NULL && bearer_token_is_valid((struct slice){.data = given, .len = strlen(given)})) {
+        check_with(doctor, given, false);
+    } else if (lend_token(doctor, lent)) {
+        check_with(doctor, lent, true);
+        take_token_back(doctor, lent);
+    } else {
+        doctor_find(doctor, FINDING_NOTE, subject,
+                    "run it with the owner's DATABASE_URL, or a token as INCIDENTS_TOKEN, in the environment",
+                    "whether it hands the Authorization header on takes a token to see");
+    }
+}

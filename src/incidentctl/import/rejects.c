@@ -1,0 +1,143 @@
+/* The file that takes an import's bad records. */
+#include "incidentctl/import/rejects.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "incidentctl/support/complain.h"
+
+enum { FILE_MODE = 0600 };
+
+static const char array_end[] = "\n]\n";
+enum { ARRAY_END_BYTES = sizeof array_end - 1 };
+
+/* Goes to the end, or before the bracket that ends an array. */
+static bool go_to_end(struct rejects *rejects, int fd, off_t size)
+{
+    char end[ARRAY_END_BYTES];
+
+    if (rejects->kind == SOURCE_VALUES && size > 0) {
+        if (size < ARRAY_END_BYTES ||
+            pread(fd, end, ARRAY_END_BYTES, size - ARRAY_END_BYTES) != ARRAY_END_BYTES ||
+            memcmp(end, array_end, ARRAY_END_BYTES) != 0) {
+            return complain("unable to write %s: %s", rejects->path,
+                            "it does not end as the file that an import was writing");
+        }
+        size -= ARRAY_END_BYTES;
+        if (ftruncate(fd, size) != 0) {
+            return complain("unable to write %s: %s", rejects->path, strerror(errno));
+        }
+    }
+    return lseek(fd, size, SEEK_SET) == size ||
+           complain("unable to write %s: %s", rejects->path, strerror(errno));
+}
+
+bool rejects_open(struct rejects *rejects, const char *path, const struct source *source, bool resumes)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, FILE_MODE);
+    bool is_new = fd >= 0;
+    struct stat ours, theirs;
+
+    *rejects = (struct rejects){.path = path, .kind = source->kind, .is_new = is_new};
+    fd = is_new ? fd : open(path, O_RDWR | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &ours) != 0 || fstat(source->fd, &theirs) != 0) {
+        return complain("unable to write %s: %s", path, strerror(errno));
+    }
+    rejects->is_empty = ours.st_size == 0;
+    if (!S_ISREG(ours.st_mode)) {
+        (void)complain("unable to write %s: %s", path, "it is no regular file");
+    } else if (ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino) {
+        (void)complain("unable to write %s: %s", path, "it is what is imported");
+    } else if (!rejects->is_empty && !resumes) {
+        (void)complain("unable to write %s: %s", path,
+                       "it holds something already; move it away, or name another file");
+    } else if (go_to_end(rejects, fd, ours.st_size)) {
+        rejects->file = fdopen(fd, "r+");
+    }
+    if (rejects->file == NULL) {
+        (void)close(fd);
+    } else {
+        (void)setvbuf(rejects->file, NULL, _IONBF,
+                      0); /* what is not written shall not be tried again later */
+        rejects->end = ftello(rejects->file);
+    }
+    return rejects->file != NULL;
+}
+
+bool rejects_set_header(struct rejects *rejects, struct slice header)
+{
+    rejects->header = malloc(header.len + 1);
+    if (rejects->header != NULL) {
+        memcpy(rejects->header, header.data, header.len);
+        rejects->header_len = header.len;
+    }
+    return rejects->header != NULL;
+}
+
+static bool write_bytes(struct rejects *rejects, const char *data, size_t len)
+{
+    return len == 0 || fwrite(data, 1, len, rejects->file) == len;
+}
+
+static bool write_record(struct rejects *rejects, struct slice record)
+{
+    if (rejects->kind == SOURCE_VALUES) {
+        return write_bytes(rejects, rejects->is_empty ? "[\n" : ",\n", 2) &&
+               write_bytes(rejects, record.data, record.len);
+    }
+    return (!rejects->is_empty || rejects->header == NULL ||
+            (write_bytes(rejects, rejects->header, rejects->header_len) && write_bytes(rejects, "\n", 1))) &&
+           write_bytes(rejects, record.data, record.len) && write_bytes(rejects, "\n", 1);
+}
+
+/* Takes out what of a record went in before the disk was full: who goes on later must not find half a one. */
+static void take_back(struct rejects *rejects)
+{
+    rejects->failed = true;
+    (void)complain("unable to write %s: %s", rejects->path, strerror(errno));
+    if (ftruncate(fileno(rejects->file), rejects->end) != 0 ||
+        fseeko(rejects->file, rejects->end, SEEK_SET) != 0) {
+        (void)complain("unable to take half a record out of %s: %s", rejects->path, strerror(errno));
+    }
+}
+
+bool rejects_add(struct rejects *rejects, struct slice record)
+{
+    if (rejects->file == NULL) {
+        return true;
+    }
+    if (rejects->failed || !write_record(rejects, record)) {
+        if (!rejects->failed) {
+            take_back(rejects);
+        }
+        return false;
+    }
+    rejects->is_empty = false;
+    rejects->end = ftello(rejects->file);
+    return true;
+}
+
+bool rejects_close(struct rejects *rejects)
+{
+    bool ok = true;
+
+    free(rejects->header);
+    rejects->header = NULL;
+    if (rejects->file == NULL) {
+        return true;
+    }
+    if (rejects->kind == SOURCE_VALUES && !rejects->is_empty) {
+        ok = write_bytes(rejects, array_end, ARRAY_END_BYTES);
+    }
+    ok = fclose(rejects->file) == 0 && ok;
+    rejects->file = NULL;
+    if (rejects->is_empty && rejects->is_new) {
+        (void)unlink(rejects->path);
+    }
+    return (ok || complain("unable to write the end of %s: %s", rejects->path, strerror(errno))) &&
+           !rejects->failed;
+}

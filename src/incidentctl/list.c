@@ -1,0 +1,220 @@
+/* incidentctl list and show: looks at incidents, many or one. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "incidentctl/command.h"
+#include "incidentctl/support/complain.h"
+#include "incidentctl/support/table.h"
+#include "incidentctl/support/options.h"
+#include "incidentctl/support/filter.h"
+#include "incidentctl/support/session.h"
+
+enum { LIMIT_DEFAULT = 50, LIMIT_MAX = 1000000 };
+
+/* Said by the database alone. */
+#define STAMPS                                                                                               \
+    "intake.timestamp_text(i.created_at) AS created_at, intake.timestamp_text(i.updated_at) AS updated_at,"  \
+    " i.updated_by"
+
+/* One line each: what is long is cut, and what is longest comes last. */
+static const struct column columns[] = {{"reference_id", COLUMN_TEXT}, {"started_at", COLUMN_TEXT},
+                                        {"resolved_at", COLUMN_TEXT},  {"priority", COLUMN_TEXT},
+                                        {"services", COLUMN_TEXT},     {"name", COLUMN_TEXT}};
+
+#define SERVICES SELECTION_IDENTIFIERS(", ")
+
+/* Chosen first: what is shown of an incident costs more than to look at it. */
+#define CHOSEN                                                                                               \
+    "WITH i AS (SELECT * FROM intake.incident i WHERE" SELECTION_SQL                                         \
+    "ORDER BY i.started_at DESC, i.id DESC LIMIT $8::bigint) "
+
+static const char table_sql[] =
+    CHOSEN "SELECT i.reference_id, replace(intake.timestamp_text(i.started_at), '.000000', ''),"
+           " replace(intake.timestamp_text(i.resolved_at), '.000000', ''),"
+           " regexp_replace(i.priority, '^(.{19}).{2,}$', '\\1…'),"
+           " regexp_replace(" SERVICES ", '^(.{39}).{2,}$', '\\1…'),"
+           " regexp_replace(i.name, '^(.{79}).{2,}$', '\\1…')"
+           " FROM i ORDER BY i.started_at DESC, i.id DESC";
+
+static const char json_sql[] = CHOSEN "SELECT row_to_json(one) FROM (SELECT " SELECTION_FIELDS ", " STAMPS
+                                      " FROM i ORDER BY i.started_at DESC, i.id DESC) AS one";
+
+static bool list(PGconn *session, const struct selection *selection, int limit, bool as_json)
+{
+    const char *values[SELECTION_COUNT + 1];
+    char text[16];
+    PGresult *result;
+    bool ok;
+
+    if (!session_run(session, SELECTION_PLANS)) {
+        return false;
+    }
+    /* One more than the table shows, to tell whether there are more. */
+    (void)snprintf(text, sizeof text, "%d", as_json ? limit : limit + 1);
+    memcpy(values, selection->values, sizeof selection->values);
+    values[SELECTION_COUNT] = text;
+    result = session_query(session, as_json ? json_sql : table_sql, SELECTION_COUNT + 1, values);
+    if (result == NULL) {
+        return false;
+    }
+    if (as_json) {
+        ok = listing_print_json_rows(result, stdout);
+    } else {
+        int rows = PQntuples(result);
+
+        ok = listing_print_result(result, rows > limit ? limit : rows, columns, stdout);
+        if (rows > limit) {
+            (void)complain("these are the newest %d; --limit shows more", limit);
+        }
+    }
+    PQclear(result);
+    return ok;
+}
+
+static bool read_limit(const char *text, int *limit)
+{
+    bool is_number = *text != '\0' && strspn(text, "0123456789") == strlen(text) && strlen(text) <= 7;
+
+    *limit = is_number ? (int)strtol(text, NULL, 10) : 0;
+    if (*limit < 1 || *limit > LIMIT_MAX) {
+        (void)complain("--limit must be a number from 1 to %d", LIMIT_MAX);
+        return false;
+    }
+    return true;
+}
+
+int command_list(int argc, char **argv)
+{
+    static const struct option options[] = {
+        SELECTION_OPTIONS, {"limit", required_argument, NULL, 'l'}, {"json", no_argument, NULL, 'j'}, {0}};
+    struct selection selection = {0};
+    bool as_json = false, ok;
+    PGconn *session;
+    int letter, limit = LIMIT_DEFAULT;
+
+    while ((letter = options_next(argc, argv, options, "")) != -1) {
+        if (letter == 'j') {
+            as_json = true;
+        } else if (letter == 'l' ? !read_limit(optarg, &limit)
+                                 : !selection_take(&selection, letter, optarg)) {
+            return EXIT_USAGE;
+        }
+    }
+    if (optind != argc) {
+        (void)complain("there is an argument too many; see incidentctl --help");
+        return EXIT_USAGE;
+    }
+    session = session_open();
+    ok = session != NULL && list(session, &selection, limit, as_json);
+    PQfinish(session);
+    return ok ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+/* A text of one or more lines, the later ones indented as the first is by what stands before it. */
+static void print_lines(const char *text)
+{
+    while (*text != '\0') {
+        size_t len = strcspn(text, "\n");
+        char *line = strndup(text, len);
+
+        if (line != NULL) {
+            listing_print_text(line, stdout);
+        }
+        free(line);
+        text += len + (text[len] == '\n');
+        (void)fputs(*text == '\0' ? "" : "\n              ", stdout);
+    }
+    (void)fputc('\n', stdout);
+}
+
+/* Metadata alone has lines, which Postgres has laid out; a line feed in a name is the sender's. */
+static void print_one(const PGresult *result, int fields)
+{
+    for (int i = 0; i < fields; i++) {
+        const char *text = PQgetisnull(result, 0, i) ? "-" : PQgetvalue(result, 0, i);
+
+        (void)printf("%-14s", PQfname(result, i));
+        if (strcmp(PQfname(result, i), "metadata") == 0) {
+            print_lines(text);
+        } else {
+            listing_print_text(text, stdout);
+            (void)fputc('\n', stdout);
+        }
+    }
+}
+
+static bool print_services(PGconn *session, const char *id)
+{
+    PGresult *result = session_query(session,
+                                     "SELECT s.identifier, s.name FROM intake.incident_service s "
+                                     "WHERE s.reference_id = $1 ORDER BY s.position",
+                                     1, &id);
+
+    for (int row = 0; row < PQntuples(result); row++) {
+        (void)printf("%-14s", row == 0 ? "services" : "");
+        listing_print_text(PQgetvalue(result, row, 0), stdout);
+        if (!PQgetisnull(result, row, 1)) {
+            (void)fputs(" (", stdout);
+            listing_print_text(PQgetvalue(result, row, 1), stdout);
+            (void)fputc(')', stdout);
+        }
+        (void)fputc('\n', stdout);
+    }
+    PQclear(result);
+    return result != NULL;
+}
+
+static bool show(PGconn *session, const char *id, bool as_json)
+{
+    PGresult *result;
+    bool ok;
+
+    if (!session_run(session, SELECTION_SNAPSHOT)) {
+        return false;
+    }
+    result = session_query(
+        session,
+        as_json ? "SELECT row_to_json(one) FROM (SELECT " SELECTION_FIELDS ", i.metadata, " STAMPS
+                  " FROM intake.incident i WHERE i.reference_id = $1) AS one"
+                : "SELECT i.reference_id, i.name, i.priority, i.source_url, "
+                  "intake.timestamp_text(i.started_at) AS started_at, "
+                  "intake.timestamp_text(i.resolved_at) AS resolved_at, " STAMPS
+                  ", jsonb_pretty(i.metadata) AS metadata FROM intake.incident i WHERE i.reference_id = $1",
+        1, &id);
+    ok = result != NULL;
+    if (ok && PQntuples(result) == 0) {
+        (void)complain("there is no such incident");
+        ok = false;
+    } else if (ok && as_json) {
+        (void)printf("%s\n", PQgetvalue(result, 0, 0));
+    } else if (ok) {
+        print_one(result, PQnfields(result));
+        ok = print_services(session, id);
+    }
+    PQclear(result);
+    return ok;
+}
+
+int command_show(int argc, char **argv)
+{
+    static const struct option options[] = {{"json", no_argument, NULL, 'j'}, {0}};
+    bool as_json = false, ok;
+    PGconn *session;
+    int letter;
+
+    while ((letter = options_next(argc, argv, options, "")) != -1) {
+        if (letter == '?') {
+            return EXIT_USAGE;
+        }
+        as_json = true;
+    }
+    if (optind + 1 != argc) {
+        (void)complain("show takes the reference_id of one incident");
+        return EXIT_USAGE;
+    }
+    session = session_open();
+    ok = session != NULL && show(session, argv[optind], as_json);
+    PQfinish(session);
+    return ok ? EXIT_SUCCESS : EXIT_FAILURE;
+}

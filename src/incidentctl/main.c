@@ -1,0 +1,123 @@
+/* incidentctl: the administrator's tool. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+
+#include "incidentctl/command.h"
+#include "incidentctl/support/complain.h"
+#include "base/standard_files.h"
+
+static const struct {
+    const char *name;
+    command_function *run;
+    const char *help;
+} commands[] = {
+    {"migrate", command_migrate,
+     "  migrate [--worker-role NAME] [--reader-role NAME] [--dry-run] | --status [--json]\n"
+     "      bring the database's schema up to date, or say how it stands; the roles are groups, of which\n"
+     "      each database of a server has its own\n"},
+    {"token", command_token,
+     "  token create --label LABEL [--scope upsert,delete] [--expires WHEN]\n"
+     "      make a token and print it, this once\n"
+     "  token import --label LABEL [--scope upsert,delete] [--expires WHEN]\n"
+     "      take over a token that clients already hold, from standard input\n"
+     "  token list [--json]\n"
+     "  token revoke LABEL | --id ID\n"
+     "      end every token with that label, or one, at once\n"
+     "  token rotate LABEL --grace DURATION [--expires WHEN]\n"
+     "      make a token in the place of the present one, which stays good for DURATION\n"},
+    {"list", command_list,
+     "  list [--open] [--since WHEN] [--until WHEN] [--service ID] [--priority P] [--text WORDS]\n"
+     "       [--limit N] [--json]\n"
+     "      show the newest incidents (50), of those that are meant\n"},
+    {"show", command_show,
+     "  show ID [--json]\n"
+     "      show everything about one; ID is its reference_id\n"},
+    {"history", command_history,
+     "  history ID [--json] | --on | --off | --status | --purge --before WHEN [--yes]\n"
+     "      show what became of one incident, or keep that from now on, or no longer, or forget what\n"
+     "      is older\n"},
+    {"delete", command_delete,
+     "  delete ID...\n"
+     "      delete incidents with their services and metadata\n"},
+    {"purge", command_purge,
+     "  purge [--before WHEN] [--token LABEL] [--yes]\n"
+     "      delete the incidents that started before then, that this token wrote last, or both\n"},
+    {"export", command_export,
+     "  export [--format jsonl|csv] [--open] [--since WHEN] [--until WHEN] [--service ID] [--priority P]\n"
+     "         [--text WORDS] [FILE]\n"
+     "      write incidents as JSON Lines, which the API takes back, or as CSV\n"},
+    {"import", command_import,
+     "  import [--format FORMAT] [--rejects FILE] [--skip N] [--dry-run] [--separator TEXT]\n"
+     "         [--services FILE] [--metadata FILE] FILE|-\n"
+     "      store the incidents of a file: jsonl, json, csv, or what pagerduty, opsgenie or dx exported;\n"
+     "      it may be repeated\n"},
+    {"doctor", command_doctor,
+     "  doctor [--url URL] [--socket PATH]\n"
+     "      find out what is wrong with an installation, and what to do about it; URL is what methods are\n"
+     "      appended to, https://your.host/api/\n"},
+    {"report", command_report,
+     "  report [--html FILE] [--since WHEN] [--time-zone ZONE]\n"
+     "      sum up the incidents that started since WHEN (a duration is one up to now), in the terminal, or "
+     "as a\n"
+     "      page with charts; the FILE - is standard output\n"},
+};
+
+static int usage(FILE *stream, int status)
+{
+    (void)fputs("Usage: incidentctl COMMAND ...\n", stream);
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        (void)fputs(commands[i].help, stream);
+    }
+    (void)fputs(
+        "  --version | --help\n"
+        "WHEN is an ISO-8601 date or timestamp, or a duration: from now with --expires (or never), ago "
+        "elsewhere.\n"
+        "A DURATION is like 90d, 12h, 30m, 0s.\n"
+        "The database is the one that DATABASE_URL, or libpq's PGHOST, PGSERVICE ... name.\n",
+        stream);
+    return status;
+}
+
+static int run(int argc, char **argv)
+{
+    if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+        (void)printf("incidentctl %s\n", VERSION);
+        return EXIT_SUCCESS;
+    }
+    if (argc == 2 && strcmp(argv[1], "--help") == 0) {
+        return usage(stdout, EXIT_SUCCESS);
+    }
+    for (size_t i = 0; argc >= 2 && i < sizeof commands / sizeof commands[0]; i++) {
+        if (strcmp(argv[1], commands[i].name) == 0) {
+            return commands[i].run(argc - 1, argv + 1);
+        }
+    }
+    return usage(stderr, EXIT_USAGE);
+}
+
+/* Whatever a command says must have been written: a script would take half of it for all. */
+static int finish(int status)
+{
+    bool had_failed = ferror(stdout) != 0;
+
+    if (fflush(stdout) == 0 && !had_failed) {
+        return status;
+    }
+    (void)complain("unable to write to standard output%s%s", had_failed ? "" : ": ",
+                   had_failed ? "" : strerror(errno));
+    return status == EXIT_SUCCESS ? EXIT_FAILURE : status;
+}
+
+int main(int argc, char **argv)
+{
+    /* No core dump: the owner's password and bearer tokens are in our memory (prctl(2)). */
+    (void)prctl(PR_SET_DUMPABLE, 0);
+    standard_files_open(O_RDONLY);
+    (void)signal(SIGXFSZ, SIG_IGN); /* a file that reaches its limit is an error that can be told */
+    return finish(run(argc, argv));
+}

@@ -1,0 +1,121 @@
+/* incidentctl report: the figures that people ask for, in the terminal or as a page. */
+#include <langinfo.h>
+#include <locale.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "incidentctl/command.h"
+#include "incidentctl/support/complain.h"
+#include "incidentctl/support/time.h"
+#include "incidentctl/support/options.h"
+#include "incidentctl/support/output.h"
+#include "incidentctl/report/report.h"
+#include "incidentctl/support/session.h"
+
+enum {
+    PAGE_BYTES_MAX = 16 * 1024 * 1024,
+    COLUMNS_DEFAULT = 80,
+    COLUMNS_MIN = 40,
+    COLUMNS_MAX = 120,
+};
+
+struct report_options {
+    const char *file; /* --html; NULL: the terminal */
+    const char *since;
+    const char *time_zone;
+    char moment[MOMENT_TEXT_MAX]; /* what since points to */
+};
+
+static bool read_options(int argc, char **argv, struct report_options *options)
+{
+    static const struct option names[] = {{"html", required_argument, NULL, 'h'},
+                                          {"since", required_argument, NULL, 's'},
+                                          {"time-zone", required_argument, NULL, 'z'},
+                                          {0}};
+    int letter;
+
+    *options = (struct report_options){0};
+    while ((letter = options_next(argc, argv, names, "")) != -1) {
+        switch (letter) {
+        case 'h':
+            options->file = optarg;
+            break;
+        case 's':
+            if (!moment_parse_past(optarg, options->moment)) {
+                return complain("--since must be an ISO-8601 timestamp or a duration up to now, like 90d");
+            }
+            options->since = options->moment;
+            break;
+        case 'z':
+            options->time_zone = optarg;
+            break;
+        default:
+            return false;
+        }
+    }
+    return optind == argc || complain("there is an argument too many; see incidentctl --help");
+}
+
+/* Those of the terminal, or what COLUMNS says, within reason. */
+static int terminal_columns(void)
+{
+    const char *given = getenv("COLUMNS");
+    struct winsize size = {0};
+    long columns = COLUMNS_DEFAULT;
+
+    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) {
+        columns = size.ws_col;
+    } else if (given != NULL && strtol(given, NULL, 10) > 0) {
+        columns = strtol(given, NULL, 10);
+    }
+    return columns < COLUMNS_MIN ? COLUMNS_MIN : columns > COLUMNS_MAX ? COLUMNS_MAX : (int)columns;
+}
+
+static bool write_text(const struct report *report)
+{
+    bool knows_utf8 = setlocale(LC_CTYPE, "") != NULL && strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
+
+    report_write_text(report, terminal_columns(), knows_utf8, stdout);
+    return true;
+}
+
+static bool write_html(const struct report *report, const char *file)
+{
+    struct output output;
+    struct buffer page;
+    bool ok;
+
+    buffer_init(&page, PAGE_BYTES_MAX);
+    report_write_html(report, &page);
+    ok = !page.failed || complain("unable to make the page: out of memory");
+    if (ok && (ok = output_open(&output, file))) {
+        ok = fwrite(page.data, 1, page.len, output.stream) == page.len;
+        ok = output_close(&output, ok) && ok;
+    }
+    buffer_free(&page);
+    return ok;
+}
+
+int command_report(int argc, char **argv)
+{
+    struct report_options options;
+    struct report report;
+    PGconn *session;
+    bool ok;
+
+    if (!read_options(argc, argv, &options)) {
+        return EXIT_USAGE;
+    }
+    session = session_open();
+    if (session == NULL) {
+        return EXIT_FAILURE;
+    }
+    ok = report_read(session, options.since, options.time_zone, &report);
+    PQfinish(session);
+    ok = ok && (options.file != NULL ? write_html(&report, options.file) : write_text(&report));
+    report_free(&report);
+    return ok ? EXIT_SUCCESS : EXIT_FAILURE;
+}

@@ -1,0 +1,24 @@
+/* Asking before something is deleted. */
+#include "incidentctl/support/ask.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "incidentctl/support/complain.h"
+
+bool ask(void)
+{
+    char line[16];
+
+    if (!isatty(STDIN_FILENO)) {
+        (void)complain("nobody is here to be asked: --yes deletes without asking");
+        return false;
+    }
+    (void)fputs("Type yes to delete them for good: ", stderr);
+    if (fgets(line, sizeof line, stdin) == NULL || strcmp(line, "yes\n") != 0) {
+        (void)complain("nothing was deleted");
+        return false;
+    }
+    return true;
+}

@@ -1,0 +1,140 @@
+/* The administrator's connection to Postgres, as the schema's owner. */
+#include "incidentctl/support/session.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/settings.h"
+
+static void complain(const char *what, const char *why)
+{
+    (void)fprintf(stderr, "incidentctl: unable to %s: %s%s", what, why,
+                  *why != '\0' && why[strlen(why) - 1] == '\n' ? "" : "\n");
+}
+
+static void print_notice(void *unused, const char *message)
+{
+    (void)unused;
+    (void)fputs(message, stderr);
+}
+
+/* Text is stored as UTF-8; a database in another encoding would refuse or mangle some of it. */
+static bool check_encoding(PGconn *session)
+{
+    const char *encoding = PQparameterStatus(session, "server_encoding");
+
+    if (encoding == NULL || strcmp(encoding, "UTF8") != 0) {
+        (void)fprintf(stderr, "incidentctl: the database's encoding is %s, it must be UTF8\n",
+                      encoding == NULL ? "unknown" : encoding);
+        return false;
+    }
+    return true;
+}
+
+PGconn *session_open(void)
+{
+    static const char *const keywords[] = {"fallback_application_name", "dbname", "client_encoding", NULL};
+    const char *values[] = {"incidentctl", NULL, "UTF8", NULL};
+    char error[512];
+    struct settings settings;
+    PGconn *session;
+
+    if (!settings_load_for_admin(&settings, error, sizeof error)) {
+        (void)fprintf(stderr, "incidentctl: %s\n", error);
+        return NULL;
+    }
+    if (settings.database_url[0] != '\0') {
+        values[1] = settings.database_url;
+    }
+    session = PQconnectdbParams(keywords, values, 1);
+    if (session == NULL || PQstatus(session) != CONNECTION_OK) {
+        complain("connect to the database", session == NULL ? "out of memory" : PQerrorMessage(session));
+        PQfinish(session);
+        return NULL;
+    }
+    (void)PQsetNoticeProcessor(session, print_notice, NULL);
+    /* Nobody else's functions and operators: what this session does it does with the owner's rights. */
+    if (!check_encoding(session) || !session_run(session, "SET client_min_messages = warning") ||
+        !session_run(session, "SET search_path = pg_catalog, pg_temp")) {
+        PQfinish(session);
+        return NULL;
+    }
+    return session;
+}
+
+static void complain_of(PGconn *session, const PGresult *result)
+{
+    static const struct {
+        int field;
+        const char *name;
+    } more[] = {{PG_DIAG_MESSAGE_DETAIL, "DETAIL"}, {PG_DIAG_MESSAGE_HINT, "HINT"}};
+    const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+
+    complain("do that in the database", message != NULL ? message : PQerrorMessage(session));
+    for (size_t i = 0; i < sizeof more / sizeof more[0]; i++) {
+        const char *text = PQresultErrorField(result, more[i].field);
+
+        if (text != NULL) { /* as psql shows them */
+            (void)fprintf(stderr, "%s:  %s\n", more[i].name, text);
+        }
+    }
+}
+
+PGresult *session_query(PGconn *session, const char *sql, int count, const char *const *values)
+{
+    static const char comment[] = "/* writes */ "; /* has pgpool-II send it to the primary */
+    size_t size = sizeof comment + strlen(sql);
+    char *text = malloc(size);
+    PGresult *result;
+    ExecStatusType status;
+
+    if (text == NULL) {
+        complain("do that in the database", "out of memory");
+        return NULL;
+    }
+    (void)snprintf(text, size, "%s%s", comment, sql);
+    result = PQexecParams(session, text, count, NULL, values, NULL, NULL, 0);
+    free(text);
+    status = PQresultStatus(result);
+
+    if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK) {
+        complain_of(session, result);
+        PQclear(result);
+        return NULL;
+    }
+    return result;
+}
+
+bool session_run(PGconn *session, const char *sql)
+{
+    PGresult *result = session_query(session, sql, 0, NULL);
+
+    PQclear(result);
+    return result != NULL;
+}
+
+bool session_stream(PGconn *session, const char *sql, int count, const char *const *values, bool is_binary,
+                    session_row *row, void *context)
+{
+    PGresult *result;
+    bool ok = true;
+
+    if (!PQsendQueryParams(session, sql, count, NULL, values, NULL, NULL, is_binary) ||
+        !PQsetSingleRowMode(session)) {
+        complain_of(session, NULL);
+        return false;
+    }
+    while (ok && (result = PQgetResult(session)) != NULL) {
+        ExecStatusType status = PQresultStatus(result);
+
+        if (status == PGRES_SINGLE_TUPLE) {
+            ok = row(result, context);
+        } else if (status != PGRES_TUPLES_OK) {
+            complain_of(session, result);
+            ok = false;
+        }
+        PQclear(result);
+    }
+    return ok;
+}

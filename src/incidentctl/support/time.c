@@ -1,0 +1,55 @@
+/* Durations and moments as people write them on a command line. */
+#include "incidentctl/support/time.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "model/timestamp.h"
+
+static const int64_t LONGEST_SECONDS = (int64_t)100 * 366 * 86400;
+
+bool duration_parse(const char *text, int64_t *seconds)
+{
+    static const struct {
+        char letter;
+        int64_t seconds;
+    } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}, {'w', 604800}};
+    size_t digits = strspn(text, "0123456789");
+
+    if (digits == 0 || digits > 10 || strlen(text) != digits + 1) {
+        return false;
+    }
+    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
+        if (text[digits] == units[i].letter) {
+            *seconds = strtoll(text, NULL, 10) * units[i].seconds;
+            return *seconds <= LONGEST_SECONDS;
+        }
+    }
+    return false;
+}
+
+/* Durations count from now in that direction: 1 is ahead, -1 is back. */
+static bool parse(const char *text, int direction, char moment[MOMENT_TEXT_MAX])
+{
+    int64_t seconds, micros;
+
+    if (duration_parse(text, &seconds)) {
+        micros = ((int64_t)time(NULL) + direction * seconds) * 1000000;
+    } else if (!timestamp_parse(text, strlen(text), &micros)) {
+        return false;
+    }
+    timestamp_format(micros, moment);
+    return true;
+}
+
+bool moment_parse(const char *text, char moment[MOMENT_TEXT_MAX])
+{
+    return parse(text, 1, moment);
+}
+
+bool moment_parse_past(const char *text, char moment[MOMENT_TEXT_MAX])
+{
+    return parse(text, -1, moment);
+}

@@ -1,0 +1,451 @@
+/* incidentctl token: makes, takes over, lists, ends and renews bearer tokens. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "incidentctl/command.h"
+#include "incidentctl/support/complain.h"
+#include "incidentctl/support/table.h"
+#include "incidentctl/support/time.h"
+#include "incidentctl/support/options.h"
+#include "incidentctl/support/session.h"
+#include "incidentctl/token.h"
+#include "api/bearer.h"
+#include "base/digest.h"
+
+enum {
+    RANDOM_BYTES = 32, /* 256 bits */
+    PREFIX_SHOWN = 8,  /* of a token of ours: "inct_" and three characters of the 43 random ones */
+    IMPORTED_MIN = 16, /* a shorter token could be guessed */
+    IMPORTED_SHOWN = 4,
+    LABEL_BYTES_MAX = 63, /* whole in every log line: TOKEN_LABEL_MAX */
+};
+
+static const char token_start[] = "inct_";
+
+/* The options of all subcommands; each looks at its own. */
+struct token_options {
+    const char *label;
+    char scopes[48];     /* separated by commas; --scope may be repeated */
+    const char *expires; /* as given; NULL where it was not */
+    const char *grace;
+    const char *id;
+    bool as_json;
+};
+
+bool token_make(char token[TOKEN_SIZE])
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    unsigned char random[RANDOM_BYTES + 1] = {0};
+    size_t len = sizeof token_start - 1;
+
+    if (getrandom(random, RANDOM_BYTES, 0) != RANDOM_BYTES) {
+        return complain("unable to make a token: no random bytes");
+    }
+    memcpy(token, token_start, len);
+    for (size_t bit = 0; bit < (size_t)RANDOM_BYTES * 8; bit += 6) {
+        unsigned pair = (unsigned)random[bit / 8] << 8 | random[bit / 8 + 1];
+
+        token[len++] = digits[pair >> (10 - bit % 8) & 0x3f];
+    }
+    token[len] = '\0';
+    explicit_bzero(random, sizeof random);
+    return true;
+}
+
+static bool check_label(const char *label)
+{
+    if (label == NULL || *label == '\0') {
+        return complain("--label is required");
+    }
+    if (strlen(label) > LABEL_BYTES_MAX) {
+        return complain("--label must be at most 63 bytes long");
+    }
+    for (const char *c = label; *c != '\0'; c++) {
+        if ((unsigned char)*c < 0x20 || *c == 0x7f) {
+            return complain("--label must not contain control characters");
+        }
+    }
+    return true;
+}
+
+/* Turns "upsert,delete" into what Postgres reads as text[]. Only what the schema allows gets through. */
+static bool read_scopes(const char *words, char array[64])
+{
+    bool good = *words != '\0' && strlen(words) < 32;
+
+    for (const char *word = words; good; word += strcspn(word, ",") + 1) {
+        size_t len = strcspn(word, ",");
+
+        good = (len == 6 && strncmp(word, "upsert", len) == 0) ||
+               (len == 6 && strncmp(word, "delete", len) == 0);
+        if (word[len] == '\0') {
+            break;
+        }
+    }
+    if (!good) {
+        return complain("--scope must be upsert, delete or upsert,delete");
+    }
+    (void)snprintf(array, 64, "{%s}", words);
+    return true;
+}
+
+/* Reads --expires; *moment is NULL for a token that never does. */
+static bool read_expiry(const char *text, char buffer[MOMENT_TEXT_MAX], const char **moment)
+{
+    *moment = NULL;
+    if (text == NULL || strcmp(text, "never") == 0) {
+        return true;
+    }
+    if (!moment_parse(text, buffer)) {
+        return complain("--expires must be an ISO-8601 timestamp, a duration like 90d, or never");
+    }
+    *moment = buffer;
+    return true;
+}
+
+/* Stores a token's hash. Nobody else may make or rotate tokens meanwhile: the caller holds the lock. */
+static bool insert_token(PGconn *session, struct slice token, size_t shown, const char *label,
+                         const char *scopes, const char *expires)
+{
+    char hash[DIGEST_HEX_SIZE], prefix[PREFIX_SHOWN + 1];
+    const char *const values[] = {hash, prefix, label, scopes, expires};
+    PGresult *result;
+    bool ok;
+
+    digest_sha256(token, hash);
+    (void)snprintf(prefix, sizeof prefix, "%.*s", (int)shown, token.data);
+    result = session_query(session,
+                           "INSERT INTO intake.api_token (token_hash, prefix, label, scopes, expires_at) "
+                           "VALUES (decode($1, 'hex'), $2, $3, $4::text[], $5::timestamptz) "
+                           "ON CONFLICT (token_hash) DO NOTHING RETURNING token_id",
+                           5, values);
+    if (result == NULL) {
+        return false;
+    }
+    ok = PQntuples(result) == 1 || complain("this token is known already, perhaps as a revoked one");
+    PQclear(result);
+    return ok;
+}
+
+/* Starts a transaction in which nobody else makes, ends or rotates tokens. */
+static bool begin(PGconn *session)
+{
+    return session_run(session, "BEGIN") && session_run(session, "SELECT pg_advisory_xact_lock(7236483713)");
+}
+
+/* Ends it, for good only where all went well. */
+static bool end(PGconn *session, bool ok)
+{
+    return session_run(session, ok ? "COMMIT" : "ROLLBACK") && ok;
+}
+
+#define IS_LIVE "revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())"
+
+static bool label_is_free(PGconn *session, const char *label)
+{
+    PGresult *result =
+        session_query(session, "SELECT FROM intake.api_token WHERE label = $1 AND " IS_LIVE, 1, &label);
+    bool ok =
+        result != NULL && (PQntuples(result) == 0 ||
+                           complain("a token with this label is in use: rotate or revoke it, or take another "
+                                    "label"));
+
+    PQclear(result);
+    return ok;
+}
+
+/* Stores a token under a label that is not in use. */
+static bool add_token(PGconn *session, struct slice token, size_t shown, const struct token_options *options)
+{
+    char scopes[64], buffer[MOMENT_TEXT_MAX];
+    const char *expires;
+
+    if (!check_label(options->label) || !read_scopes(options->scopes, scopes) ||
+        !read_expiry(options->expires, buffer, &expires)) {
+        return false;
+    }
+    return begin(session) &&
+           end(session, label_is_free(session, options->label) &&
+                            insert_token(session, token, shown, options->label, scopes, expires));
+}
+
+/* Shows a new token. On standard output stands the token alone, for scripts. */
+static bool show_token(const char *token, const char *label)
+{
+    (void)fprintf(stderr, "The token \"%s\" is shown this once; keep it well:\n", label);
+    return printf("%s\n", token) > 0;
+}
+
+static bool create(PGconn *session, const struct token_options *options)
+{
+    char token[TOKEN_SIZE];
+    bool ok =
+        token_make(token) &&
+        add_token(session, (struct slice){.data = token, .len = strlen(token)}, PREFIX_SHOWN, options) &&
+        show_token(token, options->label);
+
+    explicit_bzero(token, sizeof token);
+    return ok;
+}
+
+/* Reads a token from standard input: one line, of which a trailing line end is no part. */
+static bool read_token(char token[BEARER_TOKEN_MAX + 3], struct slice *read)
+{
+    size_t len = fread(token, 1, BEARER_TOKEN_MAX + 2, stdin);
+
+    while (len > 0 && (token[len - 1] == '\n' || token[len - 1] == '\r')) {
+        len--;
+    }
+    *read = (struct slice){.data = token, .len = len};
+    if (!bearer_token_is_valid(*read)) {
+        return complain("the token on standard input must be one line of visible ASCII characters");
+    }
+    if (len < IMPORTED_MIN) {
+        return complain("the token on standard input is too short to be safe: 16 characters at least");
+    }
+    return true;
+}
+
+static bool import(PGconn *session, const struct token_options *options)
+{
+    char buffer[BEARER_TOKEN_MAX + 3];
+    struct slice token;
+    bool ok = read_token(buffer, &token) && add_token(session, token, IMPORTED_SHOWN, options);
+
+    explicit_bzero(buffer, sizeof buffer);
+    if (ok) {
+        (void)fprintf(stderr, "The token \"%s\" is good from now on.\n", options->label);
+    }
+    return ok;
+}
+
+static bool list(PGconn *session, const struct token_options *options)
+{
+    static const struct column columns[] = {
+        {"id", COLUMN_NUMBER},       {"label", COLUMN_TEXT},      {"prefix", COLUMN_TEXT},
+        {"scopes", COLUMN_LIST},     {"state", COLUMN_TEXT},      {"created_at", COLUMN_TEXT},
+        {"expires_at", COLUMN_TEXT}, {"revoked_at", COLUMN_TEXT}, {"last_used_at", COLUMN_TEXT}};
+    enum { COUNT = sizeof columns / sizeof columns[0] };
+    struct listing *listing = listing_new(columns, COUNT);
+    PGresult *result = session_query(
+        session,
+        "SELECT token_id, label, prefix, array_to_string(scopes, ','),"
+        " CASE WHEN revoked_at IS NOT NULL THEN 'revoked' WHEN expires_at <= now() THEN 'expired' ELSE "
+        "'good' END,"
+        " to_char(created_at AT TIME ZONE 'UTC', f), to_char(expires_at AT TIME ZONE 'UTC', f),"
+        " to_char(revoked_at AT TIME ZONE 'UTC', f), to_char(last_used_at AT TIME ZONE 'UTC', f)"
+        " FROM intake.api_token, (VALUES ('YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')) AS format (f) ORDER BY token_id",
+        0, NULL);
+    bool ok = listing != NULL && result != NULL;
+
+    for (int row = 0; ok && row < PQntuples(result); row++) {
+        const char *cells[COUNT];
+
+        for (int i = 0; i < COUNT; i++) {
+            cells[i] = PQgetisnull(result, row, i) ? NULL : PQgetvalue(result, row, i);
+        }
+        ok = listing_add(listing, cells);
+    }
+    ok = ok && listing_print(listing, options->as_json, stdout);
+    PQclear(result);
+    listing_free(listing);
+    return ok;
+}
+
+static bool revoke(PGconn *session, const struct token_options *options)
+{
+    const char *value = options->id != NULL ? options->id : options->label;
+    PGresult *result;
+    bool ok;
+
+    if ((options->id == NULL) == (options->label == NULL)) {
+        return complain("token revoke takes a label, or --id with the id that token list shows");
+    }
+    if (options->id != NULL &&
+        (strspn(value, "0123456789") != strlen(value) || strlen(value) > 9 || *value == '\0')) {
+        return complain("--id must be a number that token list shows");
+    }
+    result = session_query(session,
+                           options->id != NULL
+                               ? "UPDATE intake.api_token SET revoked_at = now() "
+                                 "WHERE token_id = $1::integer AND revoked_at IS NULL RETURNING token_id"
+                               : "UPDATE intake.api_token SET revoked_at = now() "
+                                 "WHERE label = $1 AND revoked_at IS NULL RETURNING token_id",
+                           1, &value);
+    if (result == NULL) {
+        return false;
+    }
+    ok = PQntuples(result) > 0 || complain("there is no such token that is not revoked already");
+    for (int row = 0; row < PQntuples(result); row++) {
+        (void)printf("revoked token %s\n", PQgetvalue(result, row, 0));
+    }
+    PQclear(result);
+    return ok;
+}
+
+/* The newest token with that label that is good, and what its successor takes from it. */
+static bool find_predecessor(PGconn *session, const char *label, bool expiry_given, char scopes[64])
+{
+    PGresult *result = session_query(session,
+                                     "SELECT scopes, expires_at IS NOT NULL FROM intake.api_token "
+                                     "WHERE label = $1 AND " IS_LIVE " ORDER BY token_id DESC LIMIT 1",
+                                     1, &label);
+    bool ok =
+        result != NULL && (PQntuples(result) == 1 || complain("there is no good token with this label"));
+
+    if (ok && !expiry_given && *PQgetvalue(result, 0, 1) == 't') {
+        ok = complain("the present token expires, so say when the new one does: --expires WHEN");
+    }
+    if (ok) {
+        (void)snprintf(scopes, 64, "%s", PQgetvalue(result, 0, 0));
+    }
+    PQclear(result);
+    return ok;
+}
+
+static bool shorten_predecessors(PGconn *session, const char *label, const char *until)
+{
+    const char *const values[] = {label, until};
+    PGresult *result = session_query(session,
+                                     "UPDATE intake.api_token SET expires_at = least(expires_at, now() + "
+                                     "$2::bigint * interval '1 second') WHERE label = $1 AND " IS_LIVE,
+                                     2, values);
+
+    PQclear(result);
+    return result != NULL;
+}
+
+static bool rotate(PGconn *session, const struct token_options *options)
+{
+    char token[TOKEN_SIZE], scopes[64], grace[24], buffer[MOMENT_TEXT_MAX];
+    const char *expires;
+    int64_t grace_seconds;
+    bool ok;
+
+    if (options->label == NULL) {
+        return complain("token rotate takes a label");
+    }
+    if (options->grace == NULL || !duration_parse(options->grace, &grace_seconds)) {
+        return complain("--grace must say how long the present token stays good, like 24h or 0s");
+    }
+    if (!read_expiry(options->expires, buffer, &expires) || !token_make(token)) {
+        return false;
+    }
+    (void)snprintf(grace, sizeof grace, "%lld", (long long)grace_seconds);
+    ok = begin(session) &&
+         end(session, find_predecessor(session, options->label, options->expires != NULL, scopes) &&
+                          shorten_predecessors(session, options->label, grace) &&
+                          insert_token(session, (struct slice){.data = token, .len = strlen(token)},
+                                       PREFIX_SHOWN, options->label, scopes, expires)) &&
+         show_token(token, options->label);
+    explicit_bzero(token, sizeof token);
+    return ok;
+}
+
+/* The subcommands, and which options each takes (letters of read_options). */
+static const struct subcommand {
+    const char *name;
+    bool (*run)(PGconn *session, const struct token_options *options);
+    const char *options;
+    bool takes_label; /* as an argument without a name */
+} subcommands[] = {
+    {"create", create, "lse", false}, {"import", import, "lse", false}, {"list", list, "j", false},
+    {"revoke", revoke, "i", true},    {"rotate", rotate, "ge", true},
+};
+
+static const struct subcommand *find_subcommand(const char *name)
+{
+    for (size_t i = 0; name != NULL && i < sizeof subcommands / sizeof subcommands[0]; i++) {
+        if (strcmp(name, subcommands[i].name) == 0) {
+            return &subcommands[i];
+        }
+    }
+    return NULL;
+}
+
+/* The first --scope takes the place of what holds without one, others are added. */
+static bool add_scopes(char *scopes, size_t size, const char *more, bool *has_scopes)
+{
+    size_t used = *has_scopes ? strlen(scopes) : 0;
+    int added = snprintf(scopes + used, size - used, "%s%s", *has_scopes ? "," : "", more);
+
+    *has_scopes = true;
+    return (size_t)added < size - used || complain("--scope must be upsert, delete or upsert,delete");
+}
+
+static bool read_options(int argc, char **argv, const struct subcommand *subcommand,
+                         struct token_options *options)
+{
+    static const struct option names[] = {{"label", required_argument, NULL, 'l'},
+                                          {"scope", required_argument, NULL, 's'},
+                                          {"expires", required_argument, NULL, 'e'},
+                                          {"grace", required_argument, NULL, 'g'},
+                                          {"id", required_argument, NULL, 'i'},
+                                          {"json", no_argument, NULL, 'j'},
+                                          {0}};
+    bool has_scopes = false;
+    int letter;
+
+    *options = (struct token_options){.scopes = "upsert,delete"};
+    while ((letter = options_next(argc, argv, names, "s")) != -1) {
+        if (letter == '?') {
+            return false;
+        }
+        if (strchr(subcommand->options, letter) == NULL) {
+            (void)fprintf(stderr, "incidentctl: token %s does not take that option; see incidentctl --help\n",
+                          subcommand->name);
+            return false;
+        }
+        switch (letter) {
+        case 'l':
+            options->label = optarg;
+            break;
+        case 's':
+            if (!add_scopes(options->scopes, sizeof options->scopes, optarg, &has_scopes)) {
+                return false;
+            }
+            break;
+        case 'e':
+            options->expires = optarg;
+            break;
+        case 'g':
+            options->grace = optarg;
+            break;
+        case 'i':
+            options->id = optarg;
+            break;
+        default:
+            options->as_json = true;
+            break;
+        }
+    }
+    if (subcommand->takes_label && optind < argc) {
+        options->label = argv[optind++];
+    }
+    return optind == argc || complain("there is an argument too many; see incidentctl --help");
+}
+
+int command_token(int argc, char **argv)
+{
+    const struct subcommand *subcommand = find_subcommand(argc >= 2 ? argv[1] : NULL);
+    struct token_options options;
+    PGconn *session;
+    bool ok;
+
+    if (subcommand == NULL) {
+        (void)complain("token takes one of create, import, list, revoke, rotate; see incidentctl --help");
+        return EXIT_USAGE;
+    }
+    if (!read_options(argc - 1, argv + 1, subcommand, &options)) {
+        return EXIT_USAGE;
+    }
+    session = session_open();
+    if (session == NULL) {
+        return EXIT_FAILURE;
+    }
+    ok = subcommand->run(session, &options);
+    PQfinish(session);
+    return ok ? EXIT_SUCCESS : EXIT_FAILURE;
+}
