@@ -5,7 +5,7 @@
 
 #include "incidentctl/support/ask.h"
 #include "incidentctl/command.h"
-#include "incidentctl/support/complain.h"
+#include "incidentctl/support/print_error.h"
 #include "incidentctl/support/table.h"
 #include "incidentctl/support/options.h"
 #include "incidentctl/support/filter.h"
@@ -21,7 +21,7 @@ static bool delete_one(PGconn *session, const char *id)
 
     if (ok) {
         (void)fputs(found ? "deleted " : "incidentctl: there is no incident ", found ? stdout : stderr);
-        listing_print_text(id, found ? stdout : stderr);
+        table_print_text(id, found ? stdout : stderr);
         (void)fputc('\n', found ? stdout : stderr);
     }
     PQclear(result);
@@ -38,7 +38,7 @@ int command_delete(int argc, char **argv)
         return EXIT_USAGE;
     }
     if (optind == argc) {
-        (void)complain("delete takes the reference_id of one or more incidents");
+        (void)print_error("delete takes the reference_id of one or more incidents");
         return EXIT_USAGE;
     }
     session = session_open();
@@ -53,14 +53,14 @@ int command_delete(int argc, char **argv)
 }
 
 /* Counts what is to be deleted and says so; -1 where that fails. */
-static long long announce(PGconn *session, const struct selection *selection)
+static long long announce(PGconn *session, const struct filter *filter)
 {
     PGresult *result =
         session_query(session,
                       "SELECT count(*), count(*) FILTER (WHERE i.resolved_at IS NULL), "
                       "intake.timestamp_text(min(i.started_at)), intake.timestamp_text(max(i.started_at)) "
-                      "FROM intake.incident i WHERE" SELECTION_SQL,
-                      SELECTION_COUNT, selection->values);
+                      "FROM intake.incident i WHERE" FILTER_SQL,
+                      FILTER_COUNT, filter->values);
     long long count = -1;
 
     if (result != NULL) {
@@ -81,10 +81,10 @@ static long long announce(PGconn *session, const struct selection *selection)
  * twice: Postgres looks once more at that of the DELETE where it had to wait for a row which then is another.
  */
 static const char purge_sql[] =
-    "WITH few AS MATERIALIZED (SELECT i.reference_id FROM intake.incident i WHERE" SELECTION_SQL
+    "WITH few AS MATERIALIZED (SELECT i.reference_id FROM intake.incident i WHERE" FILTER_SQL
     " AND i.reference_id > $8 ORDER BY i.reference_id LIMIT 200),"
     " gone AS (DELETE FROM intake.incident i"
-    " WHERE i.reference_id = ANY (ARRAY(SELECT f.reference_id FROM few f)) AND" SELECTION_SQL
+    " WHERE i.reference_id = ANY (ARRAY(SELECT f.reference_id FROM few f)) AND" FILTER_SQL
     "RETURNING i.reference_id, i.updated_at, ROW (i.name, i.priority, i.source_url, i.started_at,"
     " i.resolved_at, i.services, i.metadata)::intake.incident_state AS state),"
     " noted AS (INSERT INTO intake.incident_change (changed_at, reference_id, action, token_label, before)"
@@ -94,21 +94,21 @@ static const char purge_sql[] =
 
 /* Each few in a transaction of their own, so that no request waits for long. They are locked in the order of
  * the index, as requests lock theirs, so that none waits for another in a circle. */
-static bool purge(PGconn *session, const struct selection *selection)
+static bool purge(PGconn *session, const struct filter *filter)
 {
-    const char *values[SELECTION_COUNT + 1];
+    const char *values[FILTER_COUNT + 1];
     char *last = strdup("");
     long long deleted = 0;
     bool ok = last != NULL && session_run(session, "SELECT set_config('enable_seqscan', 'off', false),"
                                                    " set_config('enable_bitmapscan', 'off', false)"),
          goes_on = ok;
 
-    memcpy(values, selection->values, sizeof selection->values);
+    memcpy(values, filter->values, sizeof filter->values);
     while (goes_on) {
         PGresult *result;
 
-        values[SELECTION_COUNT] = last;
-        result = session_query(session, purge_sql, SELECTION_COUNT + 1, values);
+        values[FILTER_COUNT] = last;
+        result = session_query(session, purge_sql, FILTER_COUNT + 1, values);
         ok = result != NULL;
         goes_on = ok && !PQgetisnull(result, 0, 0);
         if (goes_on) {
@@ -130,7 +130,7 @@ int command_purge(int argc, char **argv)
                                             {"token", required_argument, NULL, 'T'},
                                             {"yes", no_argument, NULL, 'y'},
                                             {0}};
-    struct selection selection = {0};
+    struct filter filter = {0};
     bool is_sure = false, ok;
     PGconn *session;
     long long count;
@@ -139,21 +139,20 @@ int command_purge(int argc, char **argv)
     while ((letter = options_next(argc, argv, options, "")) != -1) {
         if (letter == 'y') {
             is_sure = true;
-        } else if (!selection_take(&selection, letter, optarg)) {
+        } else if (!filter_take(&filter, letter, optarg)) {
             return EXIT_USAGE;
         }
     }
-    if (optind != argc ||
-        (selection.values[SELECT_UNTIL] == NULL && selection.values[SELECT_WRITER] == NULL)) {
-        (void)complain("purge takes --before WHEN, --token LABEL, or both, and --yes");
+    if (optind != argc || (filter.values[FILTER_UNTIL] == NULL && filter.values[FILTER_WRITER] == NULL)) {
+        (void)print_error("purge takes --before WHEN, --token LABEL, or both, and --yes");
         return EXIT_USAGE;
     }
     session = session_open();
     if (session == NULL) {
         return EXIT_FAILURE;
     }
-    count = announce(session, &selection);
-    ok = count == 0 || (count > 0 && (is_sure || ask()) && purge(session, &selection));
+    count = announce(session, &filter);
+    ok = count == 0 || (count > 0 && (is_sure || ask()) && purge(session, &filter));
     PQfinish(session);
     return ok ? EXIT_SUCCESS : EXIT_FAILURE;
 }

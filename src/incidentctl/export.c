@@ -1,4 +1,4 @@
-/* incidentctl export: writes incidents out as they stood at one moment, row by row, so that a million of them
+/* incidentctl export: writes incidents out as they stood at one time, row by row, so that a million of them
  * take the memory of one. */
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "incidentctl/command.h"
-#include "incidentctl/support/complain.h"
+#include "incidentctl/support/print_error.h"
 #include "incidentctl/support/options.h"
 #include "incidentctl/support/output.h"
 #include "incidentctl/support/filter.h"
@@ -15,8 +15,8 @@
 /* In an order that is the same wherever they are stored, so that two exports can be compared. Said outside,
  * where Citus puts together what its shards have. */
 #define LINES(incidents)                                                                                     \
-    "SELECT row_to_json(one) FROM (SELECT " SELECTION_FIELDS ", i.metadata FROM " incidents                  \
-    " AS i WHERE" SELECTION_SQL ") AS one ORDER BY one.reference_id"
+    "SELECT row_to_json(one) FROM (SELECT " FILTER_FIELDS ", i.metadata FROM " incidents                     \
+    " AS i WHERE" FILTER_SQL ") AS one ORDER BY one.reference_id"
 
 static const char lines_sql[] = LINES("intake.incident");
 
@@ -40,7 +40,7 @@ static const char paths_sql[] =
     " FROM intake.incident i CROSS JOIN unnest($8::jsonpath[], $8::text[]) AS p (expression, path)"
     " CROSS JOIN LATERAL jsonb_path_query(i.metadata, p.expression, '{}', true) AS o (value)"
     " CROSS JOIN LATERAL jsonb_each(CASE WHEN jsonb_typeof(o.value) = 'object' THEN o.value END) AS k"
-    " WHERE" SELECTION_SQL ")"
+    " WHERE" FILTER_SQL ")"
     " SELECT ARRAY(SELECT c.path FROM child c WHERE c.is_object),"
     " $9::text[] || ARRAY(SELECT c.path FROM child c WHERE NOT c.is_object)";
 
@@ -56,7 +56,7 @@ static const char head_sql[] =
     "SELECT ARRAY['source_id', 'name', 'priority', 'source_url', 'started_at', 'resolved_at', 'services']"
     " || ARRAY(SELECT 'metadata.' || k.key FROM unnest($1::text[]) WITH ORDINALITY k (key, n) ORDER BY k.n)";
 
-#define SERVICES SELECTION_IDENTIFIERS(";")
+#define SERVICES FILTER_IDENTIFIERS(";")
 
 /* A row is one array of text, whatever its columns are. */
 static const char cells_sql[] =
@@ -65,7 +65,7 @@ static const char cells_sql[] =
     " SELECT CASE WHEN jsonb_typeof(m.value) <> 'object' OR m.value = '{}' THEN m.value #>> '{}' END"
     " FROM unnest($8::jsonpath[]) WITH ORDINALITY AS p (path, n)"
     " CROSS JOIN LATERAL (SELECT jsonb_path_query_first(i.metadata, p.path, '{}', true)) AS m (value)"
-    " ORDER BY p.n) FROM intake.incident i WHERE" SELECTION_SQL "ORDER BY i.reference_id";
+    " ORDER BY p.n) FROM intake.incident i WHERE" FILTER_SQL "ORDER BY i.reference_id";
 
 /* What is written, and how much of it. */
 struct export
@@ -141,75 +141,75 @@ static bool write_cells(const PGresult *row, void *context)
 }
 
 /* The paths to all that stands in the metadata of these incidents, and its keys; NULL where that fails. */
-static PGresult *find_keys(PGconn *session, const struct selection *selection)
+static PGresult *find_keys(PGconn *session, const struct filter *filter)
 {
-    const char *values[SELECTION_COUNT + 2];
+    const char *values[FILTER_COUNT + 2];
     PGresult *level = NULL, *keys = NULL;
     bool goes_on = true;
 
-    memcpy(values, selection->values, sizeof selection->values);
-    values[SELECTION_COUNT] = "{strict $}";
-    values[SELECTION_COUNT + 1] = "{}";
+    memcpy(values, filter->values, sizeof filter->values);
+    values[FILTER_COUNT] = "{strict $}";
+    values[FILTER_COUNT + 1] = "{}";
     while (goes_on) {
-        PGresult *next = session_query(session, paths_sql, SELECTION_COUNT + 2, values);
+        PGresult *next = session_query(session, paths_sql, FILTER_COUNT + 2, values);
 
         PQclear(level);
         level = next;
         goes_on = level != NULL;
         if (goes_on) {
-            values[SELECTION_COUNT] = PQgetvalue(level, 0, 0);
-            values[SELECTION_COUNT + 1] = PQgetvalue(level, 0, 1);
-            goes_on = strcmp(values[SELECTION_COUNT], "{}") != 0;
+            values[FILTER_COUNT] = PQgetvalue(level, 0, 0);
+            values[FILTER_COUNT + 1] = PQgetvalue(level, 0, 1);
+            goes_on = strcmp(values[FILTER_COUNT], "{}") != 0;
         }
     }
     if (level != NULL) {
-        keys = session_query(session, keys_sql, 1, &values[SELECTION_COUNT + 1]);
+        keys = session_query(session, keys_sql, 1, &values[FILTER_COUNT + 1]);
     }
     PQclear(level);
     return keys;
 }
 
 /* In one snapshot: the keys that there are, then the rows. */
-static bool export_csv(PGconn *session, const struct selection *selection, struct export *export)
+static bool export_csv(PGconn *session, const struct filter *filter, struct export *export)
 {
-    const char *values[SELECTION_COUNT + 1], *names;
-    PGresult *keys = find_keys(session, selection);
+    const char *values[FILTER_COUNT + 1], *names;
+    PGresult *keys = find_keys(session, filter);
     bool ok;
 
     if (keys == NULL) {
         return false;
     }
-    memcpy(values, selection->values, sizeof selection->values);
-    values[SELECTION_COUNT] = PQgetvalue(keys, 0, 0);
+    memcpy(values, filter->values, sizeof filter->values);
+    values[FILTER_COUNT] = PQgetvalue(keys, 0, 0);
     names = PQgetvalue(keys, 0, 1);
     ok = session_stream(session, head_sql, 1, &names, true, write_cells, export);
     export->rows = 0;
-    ok = ok && session_stream(session, cells_sql, SELECTION_COUNT + 1, values, true, write_cells, export);
+    ok = ok && session_stream(session, cells_sql, FILTER_COUNT + 1, values, true, write_cells, export);
     PQclear(keys);
     return ok;
 }
 
-static bool export_lines(PGconn *session, const struct selection *selection, struct export *export)
+static bool export_lines(PGconn *session, const struct filter *filter, struct export *export)
 {
     PGresult *is_of_0_1 = session_query(session, is_of_0_1_sql, 0, NULL);
     bool ok = is_of_0_1 != NULL &&
               session_stream(session, *PQgetvalue(is_of_0_1, 0, 0) == 't' ? lines_of_0_1_sql : lines_sql,
-                             SELECTION_COUNT, selection->values, false, write_line, export);
+                             FILTER_COUNT, filter->values, false, write_line, export);
 
     PQclear(is_of_0_1);
     return ok;
 }
 
-static bool export_to(PGconn *session, const struct selection *selection, bool as_csv, const char *path)
+static bool export_to(PGconn *session, const struct filter *filter, bool as_csv, const char *path)
 {
     struct export export = {.rows = 0};
     bool ok;
 
-    if (!session_run(session, SELECTION_PLANS) || !session_run(session, SELECTION_SNAPSHOT) ||
+    if (!session_run(session, FILTER_PLANS) || !session_run(session, FILTER_SNAPSHOT) ||
         !output_open(&export.output, path)) {
         return false;
     }
-    ok = as_csv ? export_csv(session, selection, &export) : export_lines(session, selection, &export);
+    ok = as_csv ? export_csv(session, filter, &export) : export_lines(session, filter, &export);
     ok = output_close(&export.output, ok) && ok;
     if (ok && path != NULL) {
         (void)fprintf(stderr, "incidents exported: %llu\n", export.rows);
@@ -219,8 +219,8 @@ static bool export_to(PGconn *session, const struct selection *selection, bool a
 
 int command_export(int argc, char **argv)
 {
-    static const struct option options[] = {SELECTION_OPTIONS, {"format", required_argument, NULL, 'f'}, {0}};
-    struct selection selection = {0};
+    static const struct option options[] = {FILTER_OPTIONS, {"format", required_argument, NULL, 'f'}, {0}};
+    struct filter filter = {0};
     const char *format = "jsonl", *path = NULL;
     PGconn *session;
     int letter;
@@ -229,19 +229,19 @@ int command_export(int argc, char **argv)
     while ((letter = options_next(argc, argv, options, "")) != -1) {
         if (letter == 'f') {
             format = optarg;
-        } else if (!selection_take(&selection, letter, optarg)) {
+        } else if (!filter_take(&filter, letter, optarg)) {
             return EXIT_USAGE;
         }
     }
     if ((strcmp(format, "jsonl") != 0 && strcmp(format, "csv") != 0) || argc - optind > 1) {
-        (void)complain("export takes --format jsonl or csv, and one file at most");
+        (void)print_error("export takes --format jsonl or csv, and one file at most");
         return EXIT_USAGE;
     }
     if (optind < argc && strcmp(argv[optind], "-") != 0) {
         path = argv[optind];
     }
     session = session_open();
-    ok = session != NULL && export_to(session, &selection, strcmp(format, "csv") == 0, path);
+    ok = session != NULL && export_to(session, &filter, strcmp(format, "csv") == 0, path);
     PQfinish(session);
     return ok ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -5,7 +5,7 @@
 
 #include "incidentctl/support/ask.h"
 #include "incidentctl/command.h"
-#include "incidentctl/support/complain.h"
+#include "incidentctl/support/print_error.h"
 #include "incidentctl/support/table.h"
 #include "incidentctl/support/time.h"
 #include "incidentctl/support/options.h"
@@ -60,11 +60,11 @@ static bool print_history(PGconn *session, const char *id, bool as_json)
     bool ok = result != NULL;
 
     if (ok && as_json) {
-        ok = listing_print_json_rows(result, stdout);
+        ok = table_print_json_rows(result, stdout);
     } else if (ok && PQntuples(result) > 0) {
-        ok = listing_print_result(result, PQntuples(result), columns, stdout);
+        ok = table_print_result(result, PQntuples(result), columns, stdout);
     } else if (ok) {
-        (void)complain("the history has nothing about this incident");
+        (void)print_error("the history has nothing about this incident");
     }
     PQclear(result);
     return ok;
@@ -160,7 +160,7 @@ static bool purge(PGconn *session, const char *before, const char *last)
 /* What the command line says. */
 struct history_options {
     int mode; /* the letter of --on, --off, --status or --purge; 0: show one incident */
-    char before[MOMENT_TEXT_MAX];
+    char before[TIME_TEXT_MAX];
     bool as_json;
     bool is_sure;
 };
@@ -205,8 +205,8 @@ static bool read_options(int argc, char **argv, struct history_options *options)
             options->is_sure = true;
             break;
         case 'b':
-            if (!moment_parse_past(optarg, options->before)) {
-                return complain("--before must be an ISO-8601 timestamp, or a duration like 730d");
+            if (!time_parse_past(optarg, options->before)) {
+                return print_error("--before must be an ISO-8601 timestamp, or a duration like 730d");
             }
             break;
         default:
@@ -218,8 +218,9 @@ static bool read_options(int argc, char **argv, struct history_options *options)
     if (modes > 1 || argc - optind != (modes == 0) || (modes == 1 && options->as_json) ||
         (options->mode == 'p') != (options->before[0] != '\0') ||
         (options->mode != 'p' && options->is_sure)) {
-        return complain("history takes the reference_id of one incident, with or without --json, or one of "
-                        "--on, --off, --status, and --purge with --before WHEN and perhaps --yes");
+        return print_error(
+            "history takes the reference_id of one incident, with or without --json, or one of "
+            "--on, --off, --status, and --purge with --before WHEN and perhaps --yes");
     }
     return true;
 }

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "incidentctl/command.h"
-#include "incidentctl/support/complain.h"
+#include "incidentctl/support/print_error.h"
 #include "incidentctl/support/table.h"
 #include "incidentctl/support/options.h"
 #include "incidentctl/support/filter.h"
@@ -22,11 +22,11 @@ static const struct column columns[] = {{"reference_id", COLUMN_TEXT}, {"started
                                         {"resolved_at", COLUMN_TEXT},  {"priority", COLUMN_TEXT},
                                         {"services", COLUMN_TEXT},     {"name", COLUMN_TEXT}};
 
-#define SERVICES SELECTION_IDENTIFIERS(", ")
+#define SERVICES FILTER_IDENTIFIERS(", ")
 
 /* Chosen first: what is shown of an incident costs more than to look at it. */
 #define CHOSEN                                                                                               \
-    "WITH i AS (SELECT * FROM intake.incident i WHERE" SELECTION_SQL                                         \
+    "WITH i AS (SELECT * FROM intake.incident i WHERE" FILTER_SQL                                            \
     "ORDER BY i.started_at DESC, i.id DESC LIMIT $8::bigint) "
 
 static const char table_sql[] =
@@ -37,35 +37,35 @@ static const char table_sql[] =
            " regexp_replace(i.name, '^(.{79}).{2,}$', '\\1…')"
            " FROM i ORDER BY i.started_at DESC, i.id DESC";
 
-static const char json_sql[] = CHOSEN "SELECT row_to_json(one) FROM (SELECT " SELECTION_FIELDS ", " STAMPS
+static const char json_sql[] = CHOSEN "SELECT row_to_json(one) FROM (SELECT " FILTER_FIELDS ", " STAMPS
                                       " FROM i ORDER BY i.started_at DESC, i.id DESC) AS one";
 
-static bool list(PGconn *session, const struct selection *selection, int limit, bool as_json)
+static bool list(PGconn *session, const struct filter *filter, int limit, bool as_json)
 {
-    const char *values[SELECTION_COUNT + 1];
+    const char *values[FILTER_COUNT + 1];
     char text[16];
     PGresult *result;
     bool ok;
 
-    if (!session_run(session, SELECTION_PLANS)) {
+    if (!session_run(session, FILTER_PLANS)) {
         return false;
     }
     /* One more than the table shows, to tell whether there are more. */
     (void)snprintf(text, sizeof text, "%d", as_json ? limit : limit + 1);
-    memcpy(values, selection->values, sizeof selection->values);
-    values[SELECTION_COUNT] = text;
-    result = session_query(session, as_json ? json_sql : table_sql, SELECTION_COUNT + 1, values);
+    memcpy(values, filter->values, sizeof filter->values);
+    values[FILTER_COUNT] = text;
+    result = session_query(session, as_json ? json_sql : table_sql, FILTER_COUNT + 1, values);
     if (result == NULL) {
         return false;
     }
     if (as_json) {
-        ok = listing_print_json_rows(result, stdout);
+        ok = table_print_json_rows(result, stdout);
     } else {
         int rows = PQntuples(result);
 
-        ok = listing_print_result(result, rows > limit ? limit : rows, columns, stdout);
+        ok = table_print_result(result, rows > limit ? limit : rows, columns, stdout);
         if (rows > limit) {
-            (void)complain("these are the newest %d; --limit shows more", limit);
+            (void)print_error("these are the newest %d; --limit shows more", limit);
         }
     }
     PQclear(result);
@@ -78,7 +78,7 @@ static bool read_limit(const char *text, int *limit)
 
     *limit = is_number ? (int)strtol(text, NULL, 10) : 0;
     if (*limit < 1 || *limit > LIMIT_MAX) {
-        (void)complain("--limit must be a number from 1 to %d", LIMIT_MAX);
+        (void)print_error("--limit must be a number from 1 to %d", LIMIT_MAX);
         return false;
     }
     return true;
@@ -87,8 +87,8 @@ static bool read_limit(const char *text, int *limit)
 int command_list(int argc, char **argv)
 {
     static const struct option options[] = {
-        SELECTION_OPTIONS, {"limit", required_argument, NULL, 'l'}, {"json", no_argument, NULL, 'j'}, {0}};
-    struct selection selection = {0};
+        FILTER_OPTIONS, {"limit", required_argument, NULL, 'l'}, {"json", no_argument, NULL, 'j'}, {0}};
+    struct filter filter = {0};
     bool as_json = false, ok;
     PGconn *session;
     int letter, limit = LIMIT_DEFAULT;
@@ -96,17 +96,16 @@ int command_list(int argc, char **argv)
     while ((letter = options_next(argc, argv, options, "")) != -1) {
         if (letter == 'j') {
             as_json = true;
-        } else if (letter == 'l' ? !read_limit(optarg, &limit)
-                                 : !selection_take(&selection, letter, optarg)) {
+        } else if (letter == 'l' ? !read_limit(optarg, &limit) : !filter_take(&filter, letter, optarg)) {
             return EXIT_USAGE;
         }
     }
     if (optind != argc) {
-        (void)complain("there is an argument too many; see incidentctl --help");
+        (void)print_error("there is an argument too many; see incidentctl --help");
         return EXIT_USAGE;
     }
     session = session_open();
-    ok = session != NULL && list(session, &selection, limit, as_json);
+    ok = session != NULL && list(session, &filter, limit, as_json);
     PQfinish(session);
     return ok ? EXIT_SUCCESS : EXIT_FAILURE;
 }
@@ -119,7 +118,7 @@ static void print_lines(const char *text)
         char *line = strndup(text, len);
 
         if (line != NULL) {
-            listing_print_text(line, stdout);
+            table_print_text(line, stdout);
         }
         free(line);
         text += len + (text[len] == '\n');
@@ -138,7 +137,7 @@ static void print_one(const PGresult *result, int fields)
         if (strcmp(PQfname(result, i), "metadata") == 0) {
             print_lines(text);
         } else {
-            listing_print_text(text, stdout);
+            table_print_text(text, stdout);
             (void)fputc('\n', stdout);
         }
     }
@@ -153,10 +152,10 @@ static bool print_services(PGconn *session, const char *id)
 
     for (int row = 0; row < PQntuples(result); row++) {
         (void)printf("%-14s", row == 0 ? "services" : "");
-        listing_print_text(PQgetvalue(result, row, 0), stdout);
+        table_print_text(PQgetvalue(result, row, 0), stdout);
         if (!PQgetisnull(result, row, 1)) {
             (void)fputs(" (", stdout);
-            listing_print_text(PQgetvalue(result, row, 1), stdout);
+            table_print_text(PQgetvalue(result, row, 1), stdout);
             (void)fputc(')', stdout);
         }
         (void)fputc('\n', stdout);
@@ -170,12 +169,12 @@ static bool show(PGconn *session, const char *id, bool as_json)
     PGresult *result;
     bool ok;
 
-    if (!session_run(session, SELECTION_SNAPSHOT)) {
+    if (!session_run(session, FILTER_SNAPSHOT)) {
         return false;
     }
     result = session_query(
         session,
-        as_json ? "SELECT row_to_json(one) FROM (SELECT " SELECTION_FIELDS ", i.metadata, " STAMPS
+        as_json ? "SELECT row_to_json(one) FROM (SELECT " FILTER_FIELDS ", i.metadata, " STAMPS
                   " FROM intake.incident i WHERE i.reference_id = $1) AS one"
                 : "SELECT i.reference_id, i.name, i.priority, i.source_url, "
                   "intake.timestamp_text(i.started_at) AS started_at, "
@@ -184,7 +183,7 @@ static bool show(PGconn *session, const char *id, bool as_json)
         1, &id);
     ok = result != NULL;
     if (ok && PQntuples(result) == 0) {
-        (void)complain("there is no such incident");
+        (void)print_error("there is no such incident");
         ok = false;
     } else if (ok && as_json) {
         (void)printf("%s\n", PQgetvalue(result, 0, 0));
@@ -210,7 +209,7 @@ int command_show(int argc, char **argv)
         as_json = true;
     }
     if (optind + 1 != argc) {
-        (void)complain("show takes the reference_id of one incident");
+        (void)print_error("show takes the reference_id of one incident");
         return EXIT_USAGE;
     }
     session = session_open();

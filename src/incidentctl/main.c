@@ -8,7 +8,7 @@
 #include <sys/prctl.h>
 
 #include "incidentctl/command.h"
-#include "incidentctl/support/complain.h"
+#include "incidentctl/support/print_error.h"
 #include "base/standard_files.h"
 
 static const struct {
@@ -108,8 +108,8 @@ static int finish(int status)
     if (fflush(stdout) == 0 && !had_failed) {
         return status;
     }
-    (void)complain("unable to write to standard output%s%s", had_failed ? "" : ": ",
-                   had_failed ? "" : strerror(errno));
+    (void)print_error("unable to write to standard output%s%s", had_failed ? "" : ": ",
+                      had_failed ? "" : strerror(errno));
     return status == EXIT_SUCCESS ? EXIT_FAILURE : status;
 }
 

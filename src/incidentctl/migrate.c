@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "incidentctl/command.h"
-#include "incidentctl/support/complain.h"
+#include "incidentctl/support/print_error.h"
 #include "incidentctl/group_role.h"
 #include "incidentctl/support/table.h"
 #include "incidentctl/migrations.h"
@@ -117,25 +117,25 @@ static bool print_status(const PGresult *applied, bool as_json)
                                             {"name", COLUMN_TEXT},
                                             {"state", COLUMN_TEXT},
                                             {"applied_at", COLUMN_TEXT}};
-    struct listing *listing = listing_new(columns, sizeof columns / sizeof columns[0]);
-    bool ok = listing != NULL;
+    struct table *table = table_new(columns, sizeof columns / sizeof columns[0]);
+    bool ok = table != NULL;
 
     for (int row = 0; ok && row < PQntuples(applied); row++) {
         const char *fault = find_fault(applied, row);
         const char *cells[] = {PQgetvalue(applied, row, 0), PQgetvalue(applied, row, 1),
                                fault == NULL ? "applied" : fault, PQgetvalue(applied, row, 3)};
 
-        ok = listing_add(listing, cells);
+        ok = table_add(table, cells);
     }
     for (size_t i = (size_t)PQntuples(applied); ok && i < migration_count; i++) {
         char version[16];
         const char *cells[] = {version, migrations[i].name, "pending", NULL};
 
         (void)snprintf(version, sizeof version, "%d", migrations[i].version);
-        ok = listing_add(listing, cells);
+        ok = table_add(table, cells);
     }
-    ok = ok && listing_print(listing, as_json, stdout);
-    listing_free(listing);
+    ok = ok && table_print(table, as_json, stdout);
+    table_free(table);
     return ok;
 }
 
@@ -222,7 +222,7 @@ static bool choose_roles(PGconn *session, const struct request *request)
 
         ok = taken != NULL;
         if (ok && name == NULL && !PQgetisnull(taken, 0, 0)) {
-            ok = complain(
+            ok = print_error(
                 "refusing to migrate: the role %s has rights in another database of this server, %s; give "
                 "this one group roles of its own with --worker-role NAME --reader-role NAME, or the same "
                 "names, if its workers may get at the other",
@@ -251,7 +251,7 @@ static bool grant_roles(PGconn *session, const struct request *request)
 static bool migrate_from(PGconn *session, const PGresult *applied, const struct request *request)
 {
     if (is_of_version_0_1(applied)) {
-        return complain(
+        return print_error(
             "refusing to migrate: this database was made by version 0.1, whose schema is not brought up "
             "to date; export its incidents, migrate a fresh database and import them there: "
             "docs/operations.md, \"Moving from 0.1\", has the commands");
@@ -286,8 +286,9 @@ static bool check_name(const char *option, const char *name)
 
     if (len == 0 || len > ROLE_NAME_MAX || strncmp(name, "pg_", 3) == 0 || strcmp(name, "public") == 0 ||
         strcmp(name, "none") == 0) {
-        return complain("%s takes the name of a role: of 1 to %d bytes, and neither public, none nor pg_...",
-                        option, ROLE_NAME_MAX);
+        return print_error(
+            "%s takes the name of a role: of 1 to %d bytes, and neither public, none nor pg_...", option,
+            ROLE_NAME_MAX);
     }
     return true;
 }
@@ -336,7 +337,7 @@ int command_migrate(int argc, char **argv)
     names_roles = request.roles[0] != NULL || request.roles[1] != NULL;
     if (optind != argc || (request.status && (request.dry_run || names_roles)) ||
         (request.as_json && !request.status)) {
-        (void)complain(
+        (void)print_error(
             "migrate takes --status, with or without --json, or --worker-role, --reader-role and --dry-run");
         return EXIT_USAGE;
     }

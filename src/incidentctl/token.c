@@ -5,7 +5,7 @@
 #include <sys/random.h>
 
 #include "incidentctl/command.h"
-#include "incidentctl/support/complain.h"
+#include "incidentctl/support/print_error.h"
 #include "incidentctl/support/table.h"
 #include "incidentctl/support/time.h"
 #include "incidentctl/support/options.h"
@@ -41,7 +41,7 @@ bool token_make(char token[TOKEN_SIZE])
     size_t len = sizeof token_start - 1;
 
     if (getrandom(random, RANDOM_BYTES, 0) != RANDOM_BYTES) {
-        return complain("unable to make a token: no random bytes");
+        return print_error("unable to make a token: no random bytes");
     }
     memcpy(token, token_start, len);
     for (size_t bit = 0; bit < (size_t)RANDOM_BYTES * 8; bit += 6) {
@@ -57,14 +57,14 @@ bool token_make(char token[TOKEN_SIZE])
 static bool check_label(const char *label)
 {
     if (label == NULL || *label == '\0') {
-        return complain("--label is required");
+        return print_error("--label is required");
     }
     if (strlen(label) > LABEL_BYTES_MAX) {
-        return complain("--label must be at most 63 bytes long");
+        return print_error("--label must be at most 63 bytes long");
     }
     for (const char *c = label; *c != '\0'; c++) {
         if ((unsigned char)*c < 0x20 || *c == 0x7f) {
-            return complain("--label must not contain control characters");
+            return print_error("--label must not contain control characters");
         }
     }
     return true;
@@ -85,23 +85,23 @@ static bool read_scopes(const char *words, char array[64])
         }
     }
     if (!good) {
-        return complain("--scope must be upsert, delete or upsert,delete");
+        return print_error("--scope must be upsert, delete or upsert,delete");
     }
     (void)snprintf(array, 64, "{%s}", words);
     return true;
 }
 
-/* Reads --expires; *moment is NULL for a token that never does. */
-static bool read_expiry(const char *text, char buffer[MOMENT_TEXT_MAX], const char **moment)
+/* Reads --expires; *time is NULL for a token that never does. */
+static bool read_expiry(const char *text, char buffer[TIME_TEXT_MAX], const char **time)
 {
-    *moment = NULL;
+    *time = NULL;
     if (text == NULL || strcmp(text, "never") == 0) {
         return true;
     }
-    if (!moment_parse(text, buffer)) {
-        return complain("--expires must be an ISO-8601 timestamp, a duration like 90d, or never");
+    if (!time_parse(text, buffer)) {
+        return print_error("--expires must be an ISO-8601 timestamp, a duration like 90d, or never");
     }
-    *moment = buffer;
+    *time = buffer;
     return true;
 }
 
@@ -124,7 +124,7 @@ static bool insert_token(PGconn *session, struct slice token, size_t shown, cons
     if (result == NULL) {
         return false;
     }
-    ok = PQntuples(result) == 1 || complain("this token is known already, perhaps as a revoked one");
+    ok = PQntuples(result) == 1 || print_error("this token is known already, perhaps as a revoked one");
     PQclear(result);
     return ok;
 }
@@ -147,10 +147,10 @@ static bool label_is_free(PGconn *session, const char *label)
 {
     PGresult *result =
         session_query(session, "SELECT FROM intake.api_token WHERE label = $1 AND " IS_LIVE, 1, &label);
-    bool ok =
-        result != NULL && (PQntuples(result) == 0 ||
-                           complain("a token with this label is in use: rotate or revoke it, or take another "
-                                    "label"));
+    bool ok = result != NULL &&
+              (PQntuples(result) == 0 ||
+               print_error("a token with this label is in use: rotate or revoke it, or take another "
+                           "label"));
 
     PQclear(result);
     return ok;
@@ -159,7 +159,7 @@ static bool label_is_free(PGconn *session, const char *label)
 /* Stores a token under a label that is not in use. */
 static bool add_token(PGconn *session, struct slice token, size_t shown, const struct token_options *options)
 {
-    char scopes[64], buffer[MOMENT_TEXT_MAX];
+    char scopes[64], buffer[TIME_TEXT_MAX];
     const char *expires;
 
     if (!check_label(options->label) || !read_scopes(options->scopes, scopes) ||
@@ -200,10 +200,10 @@ static bool read_token(char token[BEARER_TOKEN_MAX + 3], struct slice *read)
     }
     *read = (struct slice){.data = token, .len = len};
     if (!bearer_token_is_valid(*read)) {
-        return complain("the token on standard input must be one line of visible ASCII characters");
+        return print_error("the token on standard input must be one line of visible ASCII characters");
     }
     if (len < IMPORTED_MIN) {
-        return complain("the token on standard input is too short to be safe: 16 characters at least");
+        return print_error("the token on standard input is too short to be safe: 16 characters at least");
     }
     return true;
 }
@@ -228,7 +228,7 @@ static bool list(PGconn *session, const struct token_options *options)
         {"scopes", COLUMN_LIST},     {"state", COLUMN_TEXT},      {"created_at", COLUMN_TEXT},
         {"expires_at", COLUMN_TEXT}, {"revoked_at", COLUMN_TEXT}, {"last_used_at", COLUMN_TEXT}};
     enum { COUNT = sizeof columns / sizeof columns[0] };
-    struct listing *listing = listing_new(columns, COUNT);
+    struct table *table = table_new(columns, COUNT);
     PGresult *result = session_query(
         session,
         "SELECT token_id, label, prefix, array_to_string(scopes, ','),"
@@ -238,7 +238,7 @@ static bool list(PGconn *session, const struct token_options *options)
         " to_char(revoked_at AT TIME ZONE 'UTC', f), to_char(last_used_at AT TIME ZONE 'UTC', f)"
         " FROM intake.api_token, (VALUES ('YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')) AS format (f) ORDER BY token_id",
         0, NULL);
-    bool ok = listing != NULL && result != NULL;
+    bool ok = table != NULL && result != NULL;
 
     for (int row = 0; ok && row < PQntuples(result); row++) {
         const char *cells[COUNT];
@@ -246,11 +246,11 @@ static bool list(PGconn *session, const struct token_options *options)
         for (int i = 0; i < COUNT; i++) {
             cells[i] = PQgetisnull(result, row, i) ? NULL : PQgetvalue(result, row, i);
         }
-        ok = listing_add(listing, cells);
+        ok = table_add(table, cells);
     }
-    ok = ok && listing_print(listing, options->as_json, stdout);
+    ok = ok && table_print(table, options->as_json, stdout);
     PQclear(result);
-    listing_free(listing);
+    table_free(table);
     return ok;
 }
 
@@ -261,11 +261,11 @@ static bool revoke(PGconn *session, const struct token_options *options)
     bool ok;
 
     if ((options->id == NULL) == (options->label == NULL)) {
-        return complain("token revoke takes a label, or --id with the id that token list shows");
+        return print_error("token revoke takes a label, or --id with the id that token list shows");
     }
     if (options->id != NULL &&
         (strspn(value, "0123456789") != strlen(value) || strlen(value) > 9 || *value == '\0')) {
-        return complain("--id must be a number that token list shows");
+        return print_error("--id must be a number that token list shows");
     }
     result = session_query(session,
                            options->id != NULL
@@ -277,7 +277,7 @@ static bool revoke(PGconn *session, const struct token_options *options)
     if (result == NULL) {
         return false;
     }
-    ok = PQntuples(result) > 0 || complain("there is no such token that is not revoked already");
+    ok = PQntuples(result) > 0 || print_error("there is no such token that is not revoked already");
     for (int row = 0; row < PQntuples(result); row++) {
         (void)printf("revoked token %s\n", PQgetvalue(result, row, 0));
     }
@@ -293,10 +293,10 @@ static bool find_predecessor(PGconn *session, const char *label, bool expiry_giv
                                      "WHERE label = $1 AND " IS_LIVE " ORDER BY token_id DESC LIMIT 1",
                                      1, &label);
     bool ok =
-        result != NULL && (PQntuples(result) == 1 || complain("there is no good token with this label"));
+        result != NULL && (PQntuples(result) == 1 || print_error("there is no good token with this label"));
 
     if (ok && !expiry_given && *PQgetvalue(result, 0, 1) == 't') {
-        ok = complain("the present token expires, so say when the new one does: --expires WHEN");
+        ok = print_error("the present token expires, so say when the new one does: --expires WHEN");
     }
     if (ok) {
         (void)snprintf(scopes, 64, "%s", PQgetvalue(result, 0, 0));
@@ -319,16 +319,16 @@ static bool shorten_predecessors(PGconn *session, const char *label, const char 
 
 static bool rotate(PGconn *session, const struct token_options *options)
 {
-    char token[TOKEN_SIZE], scopes[64], grace[24], buffer[MOMENT_TEXT_MAX];
+    char token[TOKEN_SIZE], scopes[64], grace[24], buffer[TIME_TEXT_MAX];
     const char *expires;
     int64_t grace_seconds;
     bool ok;
 
     if (options->label == NULL) {
-        return complain("token rotate takes a label");
+        return print_error("token rotate takes a label");
     }
     if (options->grace == NULL || !duration_parse(options->grace, &grace_seconds)) {
-        return complain("--grace must say how long the present token stays good, like 24h or 0s");
+        return print_error("--grace must say how long the present token stays good, like 24h or 0s");
     }
     if (!read_expiry(options->expires, buffer, &expires) || !token_make(token)) {
         return false;
@@ -372,7 +372,7 @@ static bool add_scopes(char *scopes, size_t size, const char *more, bool *has_sc
     int added = snprintf(scopes + used, size - used, "%s%s", *has_scopes ? "," : "", more);
 
     *has_scopes = true;
-    return (size_t)added < size - used || complain("--scope must be upsert, delete or upsert,delete");
+    return (size_t)added < size - used || print_error("--scope must be upsert, delete or upsert,delete");
 }
 
 static bool read_options(int argc, char **argv, const struct subcommand *subcommand,
@@ -424,7 +424,7 @@ static bool read_options(int argc, char **argv, const struct subcommand *subcomm
     if (subcommand->takes_label && optind < argc) {
         options->label = argv[optind++];
     }
-    return optind == argc || complain("there is an argument too many; see incidentctl --help");
+    return optind == argc || print_error("there is an argument too many; see incidentctl --help");
 }
 
 int command_token(int argc, char **argv)
@@ -435,7 +435,7 @@ int command_token(int argc, char **argv)
     bool ok;
 
     if (subcommand == NULL) {
-        (void)complain("token takes one of create, import, list, revoke, rotate; see incidentctl --help");
+        (void)print_error("token takes one of create, import, list, revoke, rotate; see incidentctl --help");
         return EXIT_USAGE;
     }
     if (!read_options(argc - 1, argv + 1, subcommand, &options)) {

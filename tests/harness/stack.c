@@ -146,7 +146,7 @@ void stack_start_empty(struct stack *stack)
 }
 
 /* Whether the worker has taken its signals into its own hands, proc(5): before that, one would just end it. A
- * shell that it is started behind blocks them for moments, too. */
+ * shell that it is started behind blocks them for times, too. */
 static bool waits_for_sigterm(pid_t worker)
 {
     char path[64], *status;

@@ -667,12 +667,12 @@ static void the_statements_of_the_documentation_run(void **state)
     assert_true(answers >= 11);
 }
 
-/* Puts the last year for Grafana's $__timeFrom() and $__timeTo(), which it replaces by quoted moments in UTC.
+/* Puts the last year for Grafana's $__timeFrom() and $__timeTo(), which it replaces by quoted times in UTC.
  */
 static void expand_macros(const char *sql, char expanded[SQL_MAX])
 {
     static const char *const macros[] = {"$__timeFrom()", "$__timeTo()"};
-    static const char *const moments[] = {"now() - interval '1 year'", "now()"};
+    static const char *const times[] = {"now() - interval '1 year'", "now()"};
     size_t len = 0;
 
     while (*sql != '\0') {
@@ -686,7 +686,7 @@ static void expand_macros(const char *sql, char expanded[SQL_MAX])
 
             (void)snprintf(query, sizeof query,
                            "SELECT to_char((%s) AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')",
-                           moments[macro]);
+                           times[macro]);
             len += (size_t)snprintf(expanded + len, SQL_MAX - len, "'%s'", stack_query(&stack, query));
             sql += strlen(macros[macro]);
         } else {

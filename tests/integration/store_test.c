@@ -270,7 +270,7 @@ static void await_busy(const char *count)
         "SELECT count(*) FROM pg_stat_activity WHERE usename = 'incidents_fcgi' AND state = 'active'", count);
 }
 
-/* The same of all that was sent: none waits. A session may be busy a moment before the store has said that
+/* The same of all that was sent: none waits. A session may be busy a time before the store has said that
  * what it was sent waits no longer. */
 static void await_under_way(const char *count)
 {
@@ -1271,7 +1271,7 @@ static size_t count_refused(void)
     return stack_count_in_log(&stack, "too many connections for role");
 }
 
-/* How many more refusals there may be, at most: twenty a second, and what a moment brings. */
+/* How many more refusals there may be, at most: twenty a second, and what a time brings. */
 static size_t most_refused(int64_t since_ms)
 {
     return 20 + (size_t)(20 * (clock_now_ms() - since_ms) / 1000);
@@ -1527,7 +1527,7 @@ static int clean(void **state)
     }
     await_all();
     forget_all();
-    await_no_connection(); /* a closed one takes a moment to end */
+    await_no_connection(); /* a closed one takes a time to end */
     (void)stack_query(&stack, "DELETE FROM intake.incident");
     (void)stack_query(&stack, "DELETE FROM test.passed");
     return 0;

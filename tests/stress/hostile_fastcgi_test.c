@@ -277,7 +277,7 @@ static void peers_that_send_on_behind_their_answer_starve_nobody(void **state)
     buffer_free(&bytes);
 }
 
-/* A request cut at each of its bytes by a peer that is gone the moment after. */
+/* A request cut at each of its bytes by a peer that is gone the time after. */
 static void a_connection_that_ends_at_any_byte_leaves_nothing_behind(void **state)
 {
     size_t rounds = (size_t)stress_amount(10, 200);

@@ -352,7 +352,7 @@ static void every_scalar_value_means_the_same_in_utf8_and_as_an_escape(void **st
     buffer_free(&spellings.escaped);
 }
 
-/* The presence of resolved_at, and of started_at, which knows no such moment. */
+/* The presence of resolved_at, and of started_at, which knows no such time. */
 static void gos_zero_time_means_open_in_any_spelling(void **state)
 {
     static const struct {

@@ -1,4 +1,4 @@
-/* What is known of a server's clock: never a time that is later than what the server shows at that moment. */
+/* What is known of a server's clock: never a time that is later than what the server shows at that time. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -43,15 +43,15 @@ static void a_moment_is_never_said_too_late(void **state)
 {
     static const struct {
         int64_t after_ms, expected_us;
-    } moments[] = {
+    } times[] = {
         {1, 0}, {2, 999}, {1001, 999000}, {10001, 9990000}, {0, -1001}, {-999, -1001000},
     };
     struct server_clock clock = heard(0);
 
     (void)state;
-    for (size_t i = 0; i < sizeof moments / sizeof moments[0]; i++) {
-        assert_int_equal(server_clock_at(&clock, HEARD_MS + moments[i].after_ms) - SERVER_US,
-                         moments[i].expected_us);
+    for (size_t i = 0; i < sizeof times / sizeof times[0]; i++) {
+        assert_int_equal(server_clock_at(&clock, HEARD_MS + times[i].after_ms) - SERVER_US,
+                         times[i].expected_us);
     }
 }
 

@@ -123,7 +123,7 @@ static size_t expect_response(int id, char filling, size_t len)
     return records;
 }
 
-/* A response to a peer of whom there is nothing to complain. */
+/* A response to a peer of whom there is nothing to print_error. */
 static void expect_next_is_whole(void)
 {
     connect_peer();

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "incidentctl/command.h"
-#include "incidentctl/support/complain.h"
+#include "incidentctl/support/print_error.h"
 #include "incidentctl/doctor/doctor.h"
 #include "incidentctl/support/options.h"
 
@@ -245,15 +245,15 @@ static bool read_options(int argc, char **argv, struct doctor *doctor)
     }
     if (doctor->url != NULL && strncmp(doctor->url, "http://", 7) != 0 &&
         strncmp(doctor->url, "https://", 8) != 0) {
-        (void)complain("--url must begin with http:// or https://");
+        (void)print_error("--url must begin with http:// or https://");
         return false;
     }
     if (doctor->url != NULL && strpbrk(doctor->url, "\"\\ \t\r\n") != NULL) {
-        (void)complain("--url must not contain spaces, quotes or backslashes");
+        (void)print_error("--url must not contain spaces, quotes or backslashes");
         return false;
     }
     if (optind < argc) {
-        (void)complain("there is an argument too many; see incidentctl --help");
+        (void)print_error("there is an argument too many; see incidentctl --help");
     }
     return optind == argc;
 }

@@ -3,7 +3,7 @@
  * PagerDuty: incidents as the REST API lists them (https://developer.pagerduty.com/api-reference/, GET
  * /incidents), and as analytics gives them, JSON or CSV (POST /analytics/raw/incidents: description,
  * service_id, service_name, priority_name); created_on and resolved_on are what older reports call the
- * moments. Opsgenie: incidents as https://docs.opsgenie.com/docs/incident-api lists them; DX, too, takes
+ * times. Opsgenie: incidents as https://docs.opsgenie.com/docs/incident-api lists them; DX, too, takes
  * impactEndDate for the resolution (https://docs.getdx.com/schema/opsgenie_incidents). DX:
  * https://docs.getdx.com/schema/incidents. */
 #include "incidentctl/import/adapters.h"
@@ -88,14 +88,14 @@ static const struct alias dx_columns[] = {
 void adapter_init(struct adapter *adapter, enum import_format format, const char *separator)
 {
     *adapter = (struct adapter){.format = format};
-    table_init(&adapter->table, separator);
+    csv_table_init(&adapter->table, separator);
     buffer_init(&adapter->flat, 8 * SOURCE_RECORD_MAX);
     buffer_init(&adapter->body, 8 * SOURCE_RECORD_MAX);
 }
 
 void adapter_free(struct adapter *adapter)
 {
-    table_free(&adapter->table);
+    csv_table_free(&adapter->table);
     buffer_free(&adapter->flat);
     buffer_free(&adapter->body);
     dx_rows_free(&adapter->services);
@@ -140,16 +140,16 @@ static bool take_columns(struct adapter *adapter, const struct csv_row *header)
     switch (adapter->format) {
     case FORMAT_PAGERDUTY:
         return check_columns(header, "id", "created_at", "created_on") &&
-               table_set_aliases(&adapter->table, header, pagerduty_columns);
+               csv_table_set_aliases(&adapter->table, header, pagerduty_columns);
     case FORMAT_OPSGENIE:
         return check_columns(header, "id", "createdAt", "impactStartDate") &&
-               table_set_aliases(&adapter->table, header, opsgenie_columns);
+               csv_table_set_aliases(&adapter->table, header, opsgenie_columns);
     case FORMAT_DX:
         return check_columns(header, "source_id", "started_at", "started_at") &&
                check_columns(header, "id", "id", "id") &&
-               table_set_aliases(&adapter->table, header, dx_columns);
+               csv_table_set_aliases(&adapter->table, header, dx_columns);
     default:
-        return table_set_arguments(&adapter->table, header);
+        return csv_table_set_arguments(&adapter->table, header);
     }
 }
 
@@ -577,7 +577,7 @@ enum adapted adapter_apply(struct adapter *adapter, enum source_kind kind, struc
     *body = record;
     if (kind == SOURCE_ROWS) {
         buffer_reset(&adapter->flat, KEEP_BYTES);
-        if (!table_read(&adapter->table, record, &adapter->flat, error)) {
+        if (!csv_table_read(&adapter->table, record, &adapter->flat, error)) {
             return ADAPTED_BAD;
         }
         *body = (struct slice){.data = adapter->flat.data, .len = adapter->flat.len};

@@ -23,7 +23,7 @@ enum import_format format_from_text(const char *text);
 
 struct adapter {
     enum import_format format;
-    struct table table;       /* where records are rows */
+    struct csv_table table;   /* where records are rows */
     struct buffer flat, body; /* a row as JSON; what is sent */
     struct dx_rows services, metadata;
 };

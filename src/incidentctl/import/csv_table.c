@@ -12,14 +12,14 @@
 static const size_t TEXTS_MAX = (size_t)128 * 1024 * 1024;
 static const char metadata_prefix[] = "metadata.";
 
-void table_init(struct table *table, const char *separator)
+void csv_table_init(struct csv_table *table, const char *separator)
 {
-    *table = (struct table){.separator = separator};
+    *table = (struct csv_table){.separator = separator};
     csv_row_init(&table->row);
     buffer_init(&table->texts, TEXTS_MAX);
 }
 
-void table_free(struct table *table)
+void csv_table_free(struct csv_table *table)
 {
     for (size_t i = 0; i < table->count; i++) {
         free(table->columns[i].name);
@@ -28,7 +28,7 @@ void table_free(struct table *table)
     free(table->leaves);
     csv_row_free(&table->row);
     buffer_free(&table->texts);
-    table_init(table, table->separator);
+    csv_table_init(table, table->separator);
 }
 
 static bool is_passed_over(char byte)
@@ -68,7 +68,7 @@ bool row_has(const struct csv_row *row, const char *name)
 }
 
 /* The name as it stands in the file, but for what would command a terminal. */
-static bool complain(const char *what, struct slice name)
+static bool print_error(const char *what, struct slice name)
 {
     (void)fprintf(stderr, "incidentctl: %s \"", what);
     for (size_t i = 0; i < name.len && i < 200; i++) {
@@ -82,23 +82,23 @@ static bool complain(const char *what, struct slice name)
     return false;
 }
 
-static bool make_columns(struct table *table, size_t count)
+static bool make_columns(struct csv_table *table, size_t count)
 {
     table->columns = calloc(count, sizeof table->columns[0]);
     table->leaves = calloc(count, sizeof table->leaves[0]);
     table->count = table->columns != NULL && table->leaves != NULL ? count : 0;
-    return table->count > 0 || complain("out of memory for the columns", (struct slice){.data = ""});
+    return table->count > 0 || print_error("out of memory for the columns", (struct slice){.data = ""});
 }
 
-static bool set_column(struct table *table, size_t i, enum column_role role, struct slice name)
+static bool set_column(struct csv_table *table, size_t i, enum column_role role, struct slice name)
 {
-    table->columns[i] = (struct table_column){.role = role, .name = strndup(name.data, name.len)};
+    table->columns[i] = (struct csv_table_column){.role = role, .name = strndup(name.data, name.len)};
     if (table->columns[i].name == NULL) {
-        return complain("out of memory for the column", name);
+        return print_error("out of memory for the column", name);
     }
     for (size_t j = 0; role != COLUMN_LEFT_OUT && j < i; j++) {
         if (table->columns[j].role == role && strcmp(table->columns[j].name, table->columns[i].name) == 0) {
-            return complain("the header has two columns for", name);
+            return print_error("the header has two columns for", name);
         }
     }
     return true;
@@ -127,7 +127,7 @@ static enum column_role role_of(struct slice name)
 }
 
 /* Whether the columns leave one place for each value of the metadata. */
-static bool check_metadata(struct table *table)
+static bool check_metadata(struct csv_table *table)
 {
     struct error error;
     struct buffer unused;
@@ -145,16 +145,17 @@ static bool check_metadata(struct table *table)
     sort_leaves(table->leaves, count);
     ok = append_leaves(&unused, table->leaves, count, &error) && !(is_whole && count > 0);
     buffer_free(&unused);
-    return ok || complain("the header has columns that exclude each other below",
-                          (struct slice){.data = "metadata", .len = 8});
+    return ok || print_error("the header has columns that exclude each other below",
+                             (struct slice){.data = "metadata", .len = 8});
 }
 
-bool table_set_arguments(struct table *table, const struct csv_row *header)
+bool csv_table_set_arguments(struct csv_table *table, const struct csv_row *header)
 {
     if (!row_has(header, "reference_id") || !row_has(header, "started_at")) {
-        return complain("the header lacks a column that every incident needs:",
-                        row_has(header, "reference_id") ? (struct slice){.data = "started_at", .len = 10}
-                                                        : (struct slice){.data = "reference_id", .len = 12});
+        return print_error("the header lacks a column that every incident needs:",
+                           row_has(header, "reference_id")
+                               ? (struct slice){.data = "started_at", .len = 10}
+                               : (struct slice){.data = "reference_id", .len = 12});
     }
     if (!make_columns(table, header->count)) {
         return false;
@@ -165,7 +166,7 @@ bool table_set_arguments(struct table *table, const struct csv_row *header)
         size_t prefix = role == COLUMN_METADATA_LEAF ? sizeof metadata_prefix - 1 : 0;
 
         if (role == COLUMN_LEFT_OUT) {
-            (void)complain("note: nothing is known of this column, it is left out:", name);
+            (void)print_error("note: nothing is known of this column, it is left out:", name);
         }
         if (!set_column(table, i, role,
                         (struct slice){.data = name.data + prefix, .len = name.len - prefix})) {
@@ -175,7 +176,7 @@ bool table_set_arguments(struct table *table, const struct csv_row *header)
     return check_metadata(table);
 }
 
-bool table_set_aliases(struct table *table, const struct csv_row *header, const struct alias *aliases)
+bool csv_table_set_aliases(struct csv_table *table, const struct csv_row *header, const struct alias *aliases)
 {
     if (!make_columns(table, header->count)) {
         return false;
@@ -197,7 +198,7 @@ bool table_set_aliases(struct table *table, const struct csv_row *header, const 
     return true;
 }
 
-static void append_services(const struct table *table, struct slice cell, struct buffer *json)
+static void append_services(const struct csv_table *table, struct slice cell, struct buffer *json)
 {
     size_t len = strlen(table->separator);
     bool is_first = true;
@@ -222,7 +223,7 @@ static void append_services(const struct table *table, struct slice cell, struct
 
 /* The leaves' JSON, one behind the other in table->texts, which moves as it grows: so their data comes last.
  */
-static bool append_metadata(struct table *table, struct buffer *json, struct error *error)
+static bool append_metadata(struct csv_table *table, struct buffer *json, struct error *error)
 {
     size_t count = 0, at = 0;
 
@@ -253,7 +254,7 @@ static bool append_metadata(struct table *table, struct buffer *json, struct err
     return append_leaves(json, table->leaves, count, error);
 }
 
-static bool split(struct table *table, struct slice text, struct error *error)
+static bool split(struct csv_table *table, struct slice text, struct error *error)
 {
     const char *fault;
 
@@ -289,14 +290,14 @@ static bool append_whole_metadata(struct slice cell, struct buffer *json, struct
     return true;
 }
 
-bool table_read(struct table *table, struct slice text, struct buffer *json, struct error *error)
+bool csv_table_read(struct csv_table *table, struct slice text, struct buffer *json, struct error *error)
 {
     if (!split(table, text, error)) {
         return false;
     }
     buffer_append_text(json, "{");
     for (size_t i = 0; i < table->count; i++) {
-        const struct table_column *column = &table->columns[i];
+        const struct csv_table_column *column = &table->columns[i];
         const struct csv_cell *cell = &table->row.cells[i];
 
         if (!cell->is_quoted && cell->text.len == 0) {

@@ -16,22 +16,22 @@ enum column_role {
     COLUMN_METADATA_LEAF, /* one value of the metadata, as text, by the column's path */
 };
 
-struct table_column {
+struct csv_table_column {
     enum column_role role;
     char *name; /* of the member; of a leaf the path behind "metadata." */
 };
 
-struct table {
+struct csv_table {
     const char *separator; /* of services; borrowed */
     struct csv_row row;
-    struct table_column *columns;
+    struct csv_table_column *columns;
     size_t count;
     struct leaf *leaves; /* as many as columns */
     struct buffer texts; /* the leaves' JSON */
 };
 
-void table_init(struct table *table, const char *separator);
-void table_free(struct table *table);
+void csv_table_init(struct csv_table *table, const char *separator);
+void csv_table_free(struct csv_table *table);
 
 /* Whether a row, a header, has the column; names are compared without regard to case, spaces, '_' and '-'. */
 bool row_has(const struct csv_row *row, const char *name);
@@ -39,7 +39,7 @@ bool row_has(const struct csv_row *row, const char *name);
 /* Takes a header whose columns are the arguments of incidents.upsert. Those that are not are named on
  * standard error and left out. False, with a message there, where columns are missing or exclude each other.
  */
-bool table_set_arguments(struct table *table, const struct csv_row *header);
+bool csv_table_set_arguments(struct csv_table *table, const struct csv_row *header);
 
 /* A name that a column may have, and the one that its member shall have. NULL ends a list of them. */
 struct alias {
@@ -48,10 +48,11 @@ struct alias {
 };
 
 /* Takes a header whose columns become members by these aliases, all as text; others are left out. */
-bool table_set_aliases(struct table *table, const struct csv_row *header, const struct alias *aliases);
+bool csv_table_set_aliases(struct csv_table *table, const struct csv_row *header,
+                           const struct alias *aliases);
 
 /* Appends a row as one JSON object. An empty cell without quotes has no member. False with the reason where
  * the row is no good. */
-bool table_read(struct table *table, struct slice text, struct buffer *json, struct error *error);
+bool csv_table_read(struct csv_table *table, struct slice text, struct buffer *json, struct error *error);
 
 #endif

@@ -84,14 +84,14 @@ static bool add_row(struct dx_rows *rows, enum dx_table table, const struct json
     return !rows->texts.failed;
 }
 
-static bool read_row(struct dx_rows *rows, enum dx_table kind, struct table *table, struct slice text,
+static bool read_row(struct dx_rows *rows, enum dx_table kind, struct csv_table *table, struct slice text,
                      struct buffer *json, struct error *error)
 {
     struct json_member members[] = {{.name = "incident_id"}, {.name = "first"}, {.name = "second"}};
     bool stray_nul;
 
     buffer_reset(json, (size_t)64 * 1024);
-    if (!table_read(table, text, json, error) ||
+    if (!csv_table_read(table, text, json, error) ||
         !json_find_members((struct slice){.data = json->data, .len = json->len}, members, 3, &stray_nul,
                            error)) {
         return false;
@@ -104,7 +104,7 @@ static bool read_row(struct dx_rows *rows, enum dx_table kind, struct table *tab
     return add_row(rows, kind, members) || error_set(error, ERROR_INTERNAL, "out of memory");
 }
 
-static bool read_header(struct table *table, enum dx_table kind, const char *path, struct slice text)
+static bool read_header(struct csv_table *table, enum dx_table kind, const char *path, struct slice text)
 {
     const struct alias *columns = kind == DX_SERVICES ? services_columns : metadata_columns;
     struct csv_row header;
@@ -118,7 +118,7 @@ static bool read_header(struct table *table, enum dx_table kind, const char *pat
         (void)fprintf(stderr, "incidentctl: %s is not DX's table %s: its first line must name the columns\n",
                       path, kind == DX_SERVICES ? "incident_services" : "incident_metadata");
     }
-    ok = ok && table_set_aliases(table, &header, columns);
+    ok = ok && csv_table_set_aliases(table, &header, columns);
     csv_row_free(&header);
     return ok;
 }
@@ -131,7 +131,8 @@ static int compare_rows(const void *one, const void *other, void *texts)
     return difference != 0 ? difference : (a->incident > b->incident) - (a->incident < b->incident);
 }
 
-static bool read_rows(struct dx_rows *rows, enum dx_table kind, struct source *source, struct table *table)
+static bool read_rows(struct dx_rows *rows, enum dx_table kind, struct source *source,
+                      struct csv_table *table)
 {
     struct source_record record;
     enum source_result result;
@@ -163,20 +164,20 @@ static bool read_rows(struct dx_rows *rows, enum dx_table kind, struct source *s
 bool dx_rows_read(struct dx_rows *rows, enum dx_table table, const char *path)
 {
     struct source source;
-    struct table columns;
+    struct csv_table columns;
     bool ok;
 
     *rows = (struct dx_rows){0};
     buffer_init(&rows->texts, TEXTS_MAX);
     buffer_append(&rows->texts, "", 1); /* so that 0 is no text's place */
-    table_init(&columns, ";");
+    csv_table_init(&columns, ";");
     ok = source_open(&source, path, -1);
     if (ok) {
         source_set_kind(&source, SOURCE_ROWS, false);
         ok = read_rows(rows, table, &source, &columns);
     }
     source_close(&source);
-    table_free(&columns);
+    csv_table_free(&columns);
     if (ok && rows->count > 0) {
         qsort_r(rows->rows, rows->count, sizeof rows->rows[0], compare_rows, rows->texts.data);
     }

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "incidentctl/command.h"
-#include "incidentctl/support/complain.h"
+#include "incidentctl/support/print_error.h"
 #include "incidentctl/import/adapters.h"
 #include "incidentctl/import/rejects.h"
 #include "incidentctl/import/source.h"
@@ -538,7 +538,7 @@ static int import_file(const struct import_options *options)
 
 static bool usage_error(const char *message)
 {
-    return complain("%s; see incidentctl --help", message);
+    return print_error("%s; see incidentctl --help", message);
 }
 
 static bool read_skip(const char *text, uint64_t *skip)

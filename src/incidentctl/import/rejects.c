@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "incidentctl/support/complain.h"
+#include "incidentctl/support/print_error.h"
 
 enum { FILE_MODE = 0600 };
 
@@ -24,16 +24,16 @@ static bool go_to_end(struct rejects *rejects, int fd, off_t size)
         if (size < ARRAY_END_BYTES ||
             pread(fd, end, ARRAY_END_BYTES, size - ARRAY_END_BYTES) != ARRAY_END_BYTES ||
             memcmp(end, array_end, ARRAY_END_BYTES) != 0) {
-            return complain("unable to write %s: %s", rejects->path,
-                            "it does not end as the file that an import was writing");
+            return print_error("unable to write %s: %s", rejects->path,
+                               "it does not end as the file that an import was writing");
         }
         size -= ARRAY_END_BYTES;
         if (ftruncate(fd, size) != 0) {
-            return complain("unable to write %s: %s", rejects->path, strerror(errno));
+            return print_error("unable to write %s: %s", rejects->path, strerror(errno));
         }
     }
     return lseek(fd, size, SEEK_SET) == size ||
-           complain("unable to write %s: %s", rejects->path, strerror(errno));
+           print_error("unable to write %s: %s", rejects->path, strerror(errno));
 }
 
 bool rejects_open(struct rejects *rejects, const char *path, const struct source *source, bool resumes)
@@ -45,16 +45,16 @@ bool rejects_open(struct rejects *rejects, const char *path, const struct source
     *rejects = (struct rejects){.path = path, .kind = source->kind, .is_new = is_new};
     fd = is_new ? fd : open(path, O_RDWR | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &ours) != 0 || fstat(source->fd, &theirs) != 0) {
-        return complain("unable to write %s: %s", path, strerror(errno));
+        return print_error("unable to write %s: %s", path, strerror(errno));
     }
     rejects->is_empty = ours.st_size == 0;
     if (!S_ISREG(ours.st_mode)) {
-        (void)complain("unable to write %s: %s", path, "it is no regular file");
+        (void)print_error("unable to write %s: %s", path, "it is no regular file");
     } else if (ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino) {
-        (void)complain("unable to write %s: %s", path, "it is what is imported");
+        (void)print_error("unable to write %s: %s", path, "it is what is imported");
     } else if (!rejects->is_empty && !resumes) {
-        (void)complain("unable to write %s: %s", path,
-                       "it holds something already; move it away, or name another file");
+        (void)print_error("unable to write %s: %s", path,
+                          "it holds something already; move it away, or name another file");
     } else if (go_to_end(rejects, fd, ours.st_size)) {
         rejects->file = fdopen(fd, "r+");
     }
@@ -98,10 +98,10 @@ static bool write_record(struct rejects *rejects, struct slice record)
 static void take_back(struct rejects *rejects)
 {
     rejects->failed = true;
-    (void)complain("unable to write %s: %s", rejects->path, strerror(errno));
+    (void)print_error("unable to write %s: %s", rejects->path, strerror(errno));
     if (ftruncate(fileno(rejects->file), rejects->end) != 0 ||
         fseeko(rejects->file, rejects->end, SEEK_SET) != 0) {
-        (void)complain("unable to take half a record out of %s: %s", rejects->path, strerror(errno));
+        (void)print_error("unable to take half a record out of %s: %s", rejects->path, strerror(errno));
     }
 }
 
@@ -138,6 +138,6 @@ bool rejects_close(struct rejects *rejects)
     if (rejects->is_empty && rejects->is_new) {
         (void)unlink(rejects->path);
     }
-    return (ok || complain("unable to write the end of %s: %s", rejects->path, strerror(errno))) &&
+    return (ok || print_error("unable to write the end of %s: %s", rejects->path, strerror(errno))) &&
            !rejects->failed;
 }

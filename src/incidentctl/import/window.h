@@ -71,7 +71,7 @@ void window_add(struct window *window, struct window_record *record);
 /* Whether the database takes nothing from us any more: the token was ended meanwhile. */
 bool window_is_refused(const struct window *window);
 
-/* Waits a moment, unless there is room; reports what is done; sends once more what the database could not be
+/* Waits a time, unless there is room; reports what is done; sends once more what the database could not be
  * asked, where may_retry. True when there is room for another record. */
 bool window_wait_for_room(struct window *window, bool may_retry);
 

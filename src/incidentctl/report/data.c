@@ -22,7 +22,7 @@
     "i.started_at) END AS "                                                                                  \
     "seconds"
 
-/* $1 is the moment since when incidents count, in each of them. They are written so that Citus can run them
+/* $1 is the time since when incidents count, in each of them. They are written so that Citus can run them
  * too: aggregates over incidents stand in FROM, where a period's incidents are joined to the period and not
  * looked up in a LATERAL, and the time zone is joined where a column of incidents is read in it
  * (migrations/0003_reporting.sql). */

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "incidentctl/command.h"
-#include "incidentctl/support/complain.h"
+#include "incidentctl/support/print_error.h"
 #include "incidentctl/support/time.h"
 #include "incidentctl/support/options.h"
 #include "incidentctl/support/output.h"
@@ -26,7 +26,7 @@ struct report_options {
     const char *file; /* --html; NULL: the terminal */
     const char *since;
     const char *time_zone;
-    char moment[MOMENT_TEXT_MAX]; /* what since points to */
+    char time[TIME_TEXT_MAX]; /* what since points to */
 };
 
 static bool read_options(int argc, char **argv, struct report_options *options)
@@ -44,10 +44,10 @@ static bool read_options(int argc, char **argv, struct report_options *options)
             options->file = optarg;
             break;
         case 's':
-            if (!moment_parse_past(optarg, options->moment)) {
-                return complain("--since must be an ISO-8601 timestamp or a duration up to now, like 90d");
+            if (!time_parse_past(optarg, options->time)) {
+                return print_error("--since must be an ISO-8601 timestamp or a duration up to now, like 90d");
             }
-            options->since = options->moment;
+            options->since = options->time;
             break;
         case 'z':
             options->time_zone = optarg;
@@ -56,7 +56,7 @@ static bool read_options(int argc, char **argv, struct report_options *options)
             return false;
         }
     }
-    return optind == argc || complain("there is an argument too many; see incidentctl --help");
+    return optind == argc || print_error("there is an argument too many; see incidentctl --help");
 }
 
 /* Those of the terminal, or what COLUMNS says, within reason. */
@@ -90,7 +90,7 @@ static bool write_html(const struct report *report, const char *file)
 
     buffer_init(&page, PAGE_BYTES_MAX);
     report_write_html(report, &page);
-    ok = !page.failed || complain("unable to make the page: out of memory");
+    ok = !page.failed || print_error("unable to make the page: out of memory");
     if (ok && (ok = output_open(&output, file))) {
         ok = fwrite(page.data, 1, page.len, output.stream) == page.len;
         ok = output_close(&output, ok) && ok;

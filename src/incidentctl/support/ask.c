@@ -5,19 +5,19 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "incidentctl/support/complain.h"
+#include "incidentctl/support/print_error.h"
 
 bool ask(void)
 {
     char line[16];
 
     if (!isatty(STDIN_FILENO)) {
-        (void)complain("nobody is here to be asked: --yes deletes without asking");
+        (void)print_error("nobody is here to be asked: --yes deletes without asking");
         return false;
     }
     (void)fputs("Type yes to delete them for good: ", stderr);
     if (fgets(line, sizeof line, stdin) == NULL || strcmp(line, "yes\n") != 0) {
-        (void)complain("nothing was deleted");
+        (void)print_error("nothing was deleted");
         return false;
     }
     return true;

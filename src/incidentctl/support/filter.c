@@ -3,10 +3,9 @@
 
 #include <stdio.h>
 
-static bool take_moment(const char **value, char buffer[MOMENT_TEXT_MAX], const char *option,
-                        const char *text)
+static bool take_time(const char **value, char buffer[TIME_TEXT_MAX], const char *option, const char *text)
 {
-    if (!moment_parse_past(text, buffer)) {
+    if (!time_parse_past(text, buffer)) {
         (void)fprintf(stderr,
                       "incidentctl: %s must be an ISO-8601 date or timestamp, or a duration ago like 90d\n",
                       option);
@@ -16,29 +15,29 @@ static bool take_moment(const char **value, char buffer[MOMENT_TEXT_MAX], const 
     return true;
 }
 
-bool selection_take(struct selection *selection, int letter, const char *value)
+bool filter_take(struct filter *filter, int letter, const char *value)
 {
     switch (letter) {
     case 'a':
-        return take_moment(&selection->values[SELECT_SINCE], selection->since, "--since", value);
+        return take_time(&filter->values[FILTER_SINCE], filter->since, "--since", value);
     case 'b':
-        return take_moment(&selection->values[SELECT_UNTIL], selection->until, "--until", value);
+        return take_time(&filter->values[FILTER_UNTIL], filter->until, "--until", value);
     case 'B':
-        return take_moment(&selection->values[SELECT_UNTIL], selection->until, "--before", value);
+        return take_time(&filter->values[FILTER_UNTIL], filter->until, "--before", value);
     case 's':
-        selection->values[SELECT_SERVICE] = value;
+        filter->values[FILTER_SERVICE] = value;
         return true;
     case 'p':
-        selection->values[SELECT_PRIORITY] = value;
+        filter->values[FILTER_PRIORITY] = value;
         return true;
     case 't':
-        selection->values[SELECT_TEXT] = value;
+        filter->values[FILTER_TEXT] = value;
         return true;
     case 'o':
-        selection->values[SELECT_OPEN] = "true";
+        filter->values[FILTER_OPEN] = "true";
         return true;
     case 'T':
-        selection->values[SELECT_WRITER] = value;
+        filter->values[FILTER_WRITER] = value;
         return true;
     default:
         return false;

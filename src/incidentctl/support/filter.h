@@ -7,29 +7,29 @@
 
 #include "incidentctl/support/time.h"
 
-/* The parameters of SELECTION_SQL, in its order. What is NULL selects nothing away. */
-enum selection_value {
-    SELECT_SINCE,
-    SELECT_UNTIL,
-    SELECT_SERVICE,
-    SELECT_PRIORITY,
-    SELECT_TEXT,
-    SELECT_OPEN,
-    SELECT_WRITER,
-    SELECTION_COUNT
+/* The parameters of FILTER_SQL, in its order. What is NULL selects nothing away. */
+enum filter_value {
+    FILTER_SINCE,
+    FILTER_UNTIL,
+    FILTER_SERVICE,
+    FILTER_PRIORITY,
+    FILTER_TEXT,
+    FILTER_OPEN,
+    FILTER_WRITER,
+    FILTER_COUNT
 };
 
 /* Set it to zero before the first option. Texts point into the command line. */
-struct selection {
-    char since[MOMENT_TEXT_MAX];
-    char until[MOMENT_TEXT_MAX];
-    const char *values[SELECTION_COUNT];
+struct filter {
+    char since[TIME_TEXT_MAX];
+    char until[TIME_TEXT_MAX];
+    const char *values[FILTER_COUNT];
 };
 
 /* The condition on intake.incident i, with $1 to $7. One text for all: Postgres plans it with the values, so
  * what is NULL leaves nothing behind. The key's own collation knows no letters but ASCII's. There is no
  * sub-select in it, so Citus hands it to the shards wherever it stands. */
-#define SELECTION_SQL                                                                                        \
+#define FILTER_SQL                                                                                           \
     " ($1::timestamptz IS NULL OR i.started_at >= $1)"                                                       \
     " AND ($2::timestamptz IS NULL OR i.started_at < $2)"                                                    \
     " AND ($3::text IS NULL OR jsonb_path_exists(i.services, 'strict $[*] ? (@[0] == $service)',"            \
@@ -41,34 +41,34 @@ struct selection {
     " AND ($7::text IS NULL OR i.updated_by = $7) "
 
 /* Incident i's services; NULL where somebody has stored by hand what is no array. */
-#define SELECTION_SERVICES "CASE WHEN jsonb_typeof(i.services) = 'array' THEN i.services END"
+#define FILTER_SERVICES "CASE WHEN jsonb_typeof(i.services) = 'array' THEN i.services END"
 
 /* What a client can send of incident i but its metadata, as columns for row_to_json, which then is JSON that
  * the API takes back. No line feeds in it. */
-#define SELECTION_FIELDS                                                                                     \
+#define FILTER_FIELDS                                                                                        \
     "i.reference_id, i.name, i.priority, i.source_url, intake.timestamp_text(i.started_at) AS started_at,"   \
     " intake.timestamp_text(i.resolved_at) AS resolved_at,"                                                  \
     " coalesce((SELECT array_to_json(array_agg(row_to_json(l))) FROM (SELECT s->>0 AS identifier,"           \
-    " s->>1 AS name FROM jsonb_array_elements(" SELECTION_SERVICES                                           \
+    " s->>1 AS name FROM jsonb_array_elements(" FILTER_SERVICES                                              \
     ") WITH ORDINALITY AS _ (s, n) ORDER BY n) l), '[]')"                                                    \
     " AS services"
 
 /* The identifiers of incident i's services. */
-#define SELECTION_IDENTIFIERS(separator)                                                                     \
-    "(SELECT string_agg(s->>0, '" separator "' ORDER BY n) FROM jsonb_array_elements(" SELECTION_SERVICES    \
+#define FILTER_IDENTIFIERS(separator)                                                                        \
+    "(SELECT string_agg(s->>0, '" separator "' ORDER BY n) FROM jsonb_array_elements(" FILTER_SERVICES       \
     ") WITH ORDINALITY AS _ (s, n))"
 
 /* For what looks at many: the planner expects a hundred services of each, and to compile for so many would
  * take a second or two. */
-#define SELECTION_PLANS "SET jit = off"
+#define FILTER_PLANS "SET jit = off"
 
 /* For what looks at an incident in several statements. */
-#define SELECTION_SNAPSHOT "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+#define FILTER_SNAPSHOT "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 /* Rows of getopt_long's table for --open, --since, --until, --service, --priority and --text. */
 /* Braces in a macro: versions of clang-format differ. */
 /* clang-format off */
-#define SELECTION_OPTIONS                         \
+#define FILTER_OPTIONS                         \
     {"open", no_argument, NULL, 'o'},             \
     {"since", required_argument, NULL, 'a'},      \
     {"until", required_argument, NULL, 'b'},      \
@@ -77,8 +77,8 @@ struct selection {
     {"text", required_argument, NULL, 't'}
 /* clang-format on */
 
-/* Takes one of these options by its letter. False, with a message on standard error where it is a moment that
+/* Takes one of these options by its letter. False, with a message on standard error where it is a time that
  * cannot be read, and without one where the letter is none of them. */
-bool selection_take(struct selection *selection, int letter, const char *value);
+bool filter_take(struct filter *filter, int letter, const char *value);
 
 #endif

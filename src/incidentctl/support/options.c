@@ -4,7 +4,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "incidentctl/support/complain.h"
+#include "incidentctl/support/print_error.h"
 
 int options_next(int argc, char **argv, const struct option *names, const char *repeatable)
 {
@@ -16,7 +16,7 @@ int options_next(int argc, char **argv, const struct option *names, const char *
         return letter;
     }
     if ((seen & bit) != 0 && strchr(repeatable, letter) == NULL) {
-        (void)complain("--%s was given twice; which value is meant?", names[index].name);
+        (void)print_error("--%s was given twice; which value is meant?", names[index].name);
         return '?';
     }
     seen |= bit;

@@ -9,17 +9,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "incidentctl/support/complain.h"
+#include "incidentctl/support/print_error.h"
 
 static bool fail(const char *path)
 {
-    return complain("unable to write %s: %s", path, strerror(errno));
+    return print_error("unable to write %s: %s", path, strerror(errno));
 }
 
 static bool find_target(struct output *output, const char *path)
 {
     if (strlen(path) >= sizeof output->target) {
-        return complain("unable to write %s: %s", path, strerror(ENAMETOOLONG));
+        return print_error("unable to write %s: %s", path, strerror(ENAMETOOLONG));
     }
     if (realpath(path, output->target) == NULL) { /* where a symbolic link leads to */
         (void)snprintf(output->target, sizeof output->target, "%s", path);

@@ -7,7 +7,7 @@
 
 #include "base/settings.h"
 
-static void complain(const char *what, const char *why)
+static void print_error(const char *what, const char *why)
 {
     (void)fprintf(stderr, "incidentctl: unable to %s: %s%s", what, why,
                   *why != '\0' && why[strlen(why) - 1] == '\n' ? "" : "\n");
@@ -49,7 +49,7 @@ PGconn *session_open(void)
     }
     session = PQconnectdbParams(keywords, values, 1);
     if (session == NULL || PQstatus(session) != CONNECTION_OK) {
-        complain("connect to the database", session == NULL ? "out of memory" : PQerrorMessage(session));
+        print_error("connect to the database", session == NULL ? "out of memory" : PQerrorMessage(session));
         PQfinish(session);
         return NULL;
     }
@@ -63,7 +63,7 @@ PGconn *session_open(void)
     return session;
 }
 
-static void complain_of(PGconn *session, const PGresult *result)
+static void print_error_of(PGconn *session, const PGresult *result)
 {
     static const struct {
         int field;
@@ -71,7 +71,7 @@ static void complain_of(PGconn *session, const PGresult *result)
     } more[] = {{PG_DIAG_MESSAGE_DETAIL, "DETAIL"}, {PG_DIAG_MESSAGE_HINT, "HINT"}};
     const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
 
-    complain("do that in the database", message != NULL ? message : PQerrorMessage(session));
+    print_error("do that in the database", message != NULL ? message : PQerrorMessage(session));
     for (size_t i = 0; i < sizeof more / sizeof more[0]; i++) {
         const char *text = PQresultErrorField(result, more[i].field);
 
@@ -90,7 +90,7 @@ PGresult *session_query(PGconn *session, const char *sql, int count, const char 
     ExecStatusType status;
 
     if (text == NULL) {
-        complain("do that in the database", "out of memory");
+        print_error("do that in the database", "out of memory");
         return NULL;
     }
     (void)snprintf(text, size, "%s%s", comment, sql);
@@ -99,7 +99,7 @@ PGresult *session_query(PGconn *session, const char *sql, int count, const char 
     status = PQresultStatus(result);
 
     if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK) {
-        complain_of(session, result);
+        print_error_of(session, result);
         PQclear(result);
         return NULL;
     }
@@ -122,7 +122,7 @@ bool session_stream(PGconn *session, const char *sql, int count, const char *con
 
     if (!PQsendQueryParams(session, sql, count, NULL, values, NULL, NULL, is_binary) ||
         !PQsetSingleRowMode(session)) {
-        complain_of(session, NULL);
+        print_error_of(session, NULL);
         return false;
     }
     while (ok && (result = PQgetResult(session)) != NULL) {
@@ -131,7 +131,7 @@ bool session_stream(PGconn *session, const char *sql, int count, const char *con
         if (status == PGRES_SINGLE_TUPLE) {
             ok = row(result, context);
         } else if (status != PGRES_TUPLES_OK) {
-            complain_of(session, result);
+            print_error_of(session, result);
             ok = false;
         }
         PQclear(result);

@@ -1,4 +1,4 @@
-/* What a listing command prints: a table for people, or JSON for scripts. */
+/* What a command prints: a table for people, or JSON for scripts. */
 #include "incidentctl/support/table.h"
 
 #include <json-c/json.h>
@@ -7,25 +7,25 @@
 
 #include "base/utf8.h"
 
-struct listing {
+struct table {
     const struct column *columns;
     size_t column_count;
     char **cells; /* row after row */
     size_t cell_count;
 };
 
-struct listing *listing_new(const struct column *columns, size_t count)
+struct table *table_new(const struct column *columns, size_t count)
 {
-    struct listing *listing = calloc(1, sizeof *listing);
+    struct table *table = calloc(1, sizeof *table);
 
-    if (listing != NULL) {
-        listing->columns = columns;
-        listing->column_count = count;
+    if (table != NULL) {
+        table->columns = columns;
+        table->column_count = count;
     }
-    return listing;
+    return table;
 }
 
-bool listing_print_json_rows(const PGresult *result, FILE *stream)
+bool table_print_json_rows(const PGresult *result, FILE *stream)
 {
     int rows = PQntuples(result);
 
@@ -37,57 +37,57 @@ bool listing_print_json_rows(const PGresult *result, FILE *stream)
     return !ferror(stream);
 }
 
-bool listing_print_result(const PGresult *result, int rows, const struct column *columns, FILE *stream)
+bool table_print_result(const PGresult *result, int rows, const struct column *columns, FILE *stream)
 {
     int count = PQnfields(result);
-    struct listing *listing = listing_new(columns, (size_t)count);
-    const char *cells[LISTING_COLUMNS_MAX];
-    bool ok = listing != NULL && count <= LISTING_COLUMNS_MAX;
+    struct table *table = table_new(columns, (size_t)count);
+    const char *cells[TABLE_COLUMNS_MAX];
+    bool ok = table != NULL && count <= TABLE_COLUMNS_MAX;
 
     for (int row = 0; ok && row < rows; row++) {
         for (int i = 0; i < count; i++) {
             cells[i] = PQgetisnull(result, row, i) ? NULL : PQgetvalue(result, row, i);
         }
-        ok = listing_add(listing, cells);
+        ok = table_add(table, cells);
     }
-    ok = ok && listing_print(listing, false, stream);
-    listing_free(listing);
+    ok = ok && table_print(table, false, stream);
+    table_free(table);
     return ok;
 }
 
-void listing_free(struct listing *listing)
+void table_free(struct table *table)
 {
-    if (listing == NULL) {
+    if (table == NULL) {
         return;
     }
-    for (size_t i = 0; i < listing->cell_count; i++) {
-        free(listing->cells[i]);
+    for (size_t i = 0; i < table->cell_count; i++) {
+        free(table->cells[i]);
     }
-    free(listing->cells);
-    free(listing);
+    free(table->cells);
+    free(table);
 }
 
-bool listing_add(struct listing *listing, const char *const *cells)
+bool table_add(struct table *table, const char *const *cells)
 {
-    size_t count = listing->cell_count + listing->column_count;
-    char **grown = realloc(listing->cells, count * sizeof *grown);
+    size_t count = table->cell_count + table->column_count;
+    char **grown = realloc(table->cells, count * sizeof *grown);
 
     if (grown == NULL) {
         return false;
     }
-    listing->cells = grown;
-    for (size_t i = 0; i < listing->column_count; i++) {
+    table->cells = grown;
+    for (size_t i = 0; i < table->column_count; i++) {
         char *copy = cells[i] == NULL ? NULL : strdup(cells[i]);
 
         if (cells[i] != NULL && copy == NULL) {
             while (i-- > 0) {
-                free(listing->cells[listing->cell_count + i]);
+                free(table->cells[table->cell_count + i]);
             }
             return false;
         }
-        listing->cells[listing->cell_count + i] = copy;
+        table->cells[table->cell_count + i] = copy;
     }
-    listing->cell_count = count;
+    table->cell_count = count;
     return true;
 }
 
@@ -102,19 +102,19 @@ static size_t width_of(const char *text)
     return width;
 }
 
-static size_t column_width(const struct listing *listing, size_t column)
+static size_t column_width(const struct table *table, size_t column)
 {
-    size_t width = strlen(listing->columns[column].name);
+    size_t width = strlen(table->columns[column].name);
 
-    for (size_t i = column; i < listing->cell_count; i += listing->column_count) {
-        size_t cell = width_of(listing->cells[i]);
+    for (size_t i = column; i < table->cell_count; i += table->column_count) {
+        size_t cell = width_of(table->cells[i]);
 
         width = cell > width ? cell : width;
     }
     return width;
 }
 
-void listing_print_text(const char *text, FILE *stream)
+void table_print_text(const char *text, FILE *stream)
 {
     const unsigned char *at = (const unsigned char *)text;
     size_t left = text == NULL ? 0 : strlen(text);
@@ -135,21 +135,21 @@ void listing_print_text(const char *text, FILE *stream)
 
 static void print_cell(const char *text, size_t width, bool is_last, FILE *stream)
 {
-    listing_print_text(text, stream);
+    table_print_text(text, stream);
     if (!is_last) {
         (void)fprintf(stream, "%*s", (int)(width - width_of(text)) + 2, "");
     }
 }
 
-static void print_table(const struct listing *listing, FILE *stream)
+static void print_table(const struct table *table, FILE *stream)
 {
-    size_t columns = listing->column_count;
+    size_t columns = table->column_count;
 
-    for (size_t row = 0; row <= listing->cell_count / columns; row++) {
+    for (size_t row = 0; row <= table->cell_count / columns; row++) {
         for (size_t i = 0; i < columns; i++) {
-            const char *text = row == 0 ? listing->columns[i].name : listing->cells[(row - 1) * columns + i];
+            const char *text = row == 0 ? table->columns[i].name : table->cells[(row - 1) * columns + i];
 
-            print_cell(text, column_width(listing, i), i == columns - 1, stream);
+            print_cell(text, column_width(table, i), i == columns - 1, stream);
         }
         (void)fputc('\n', stream);
     }
@@ -184,19 +184,19 @@ static struct json_object *cell_to_json(const char *text, enum column_type type)
     return json_object_new_string(text);
 }
 
-static bool print_json(const struct listing *listing, FILE *stream)
+static bool print_json(const struct table *table, FILE *stream)
 {
     struct json_object *rows = json_object_new_array();
     const char *text;
     bool ok = rows != NULL;
 
-    for (size_t i = 0; ok && i < listing->cell_count; i += listing->column_count) {
+    for (size_t i = 0; ok && i < table->cell_count; i += table->column_count) {
         struct json_object *row = json_object_new_object();
 
         ok = row != NULL && json_object_array_add(rows, row) == 0;
-        for (size_t c = 0; ok && c < listing->column_count; c++) {
-            ok = json_object_object_add(row, listing->columns[c].name,
-                                        cell_to_json(listing->cells[i + c], listing->columns[c].type)) == 0;
+        for (size_t c = 0; ok && c < table->column_count; c++) {
+            ok = json_object_object_add(row, table->columns[c].name,
+                                        cell_to_json(table->cells[i + c], table->columns[c].type)) == 0;
         }
     }
     text = ok ? json_object_to_json_string_ext(rows, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE)
@@ -206,14 +206,14 @@ static bool print_json(const struct listing *listing, FILE *stream)
     return ok;
 }
 
-bool listing_print(const struct listing *listing, bool as_json, FILE *stream)
+bool table_print(const struct table *table, bool as_json, FILE *stream)
 {
     bool ok = true;
 
     if (as_json) {
-        ok = print_json(listing, stream);
+        ok = print_json(table, stream);
     } else {
-        print_table(listing, stream);
+        print_table(table, stream);
     }
     return ok && !ferror(stream);
 }

@@ -1,4 +1,4 @@
-/* Durations and moments as people write them on a command line. */
+/* Durations and times as people write them on a command line. */
 #include "incidentctl/support/time.h"
 
 #include <stdio.h>
@@ -31,7 +31,7 @@ bool duration_parse(const char *text, int64_t *seconds)
 }
 
 /* Durations count from now in that direction: 1 is ahead, -1 is back. */
-static bool parse(const char *text, int direction, char moment[MOMENT_TEXT_MAX])
+static bool parse(const char *text, int direction, char written[TIME_TEXT_MAX])
 {
     int64_t seconds, micros;
 
@@ -40,16 +40,16 @@ static bool parse(const char *text, int direction, char moment[MOMENT_TEXT_MAX])
     } else if (!timestamp_parse(text, strlen(text), &micros)) {
         return false;
     }
-    timestamp_format(micros, moment);
+    timestamp_format(micros, written);
     return true;
 }
 
-bool moment_parse(const char *text, char moment[MOMENT_TEXT_MAX])
+bool time_parse(const char *text, char time[TIME_TEXT_MAX])
 {
-    return parse(text, 1, moment);
+    return parse(text, 1, time);
 }
 
-bool moment_parse_past(const char *text, char moment[MOMENT_TEXT_MAX])
+bool time_parse_past(const char *text, char time[TIME_TEXT_MAX])
 {
-    return parse(text, -1, moment);
+    return parse(text, -1, time);
 }

@@ -1,20 +1,20 @@
-/* Durations and moments as people write them on a command line. */
+/* Durations and times as people write them on a command line. */
 #ifndef INCIDENTS_INCIDENTCTL_SUPPORT_TIME_H
 #define INCIDENTS_INCIDENTCTL_SUPPORT_TIME_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { MOMENT_TEXT_MAX = 64 };
+enum { TIME_TEXT_MAX = 64 };
 
 /* Reads a whole number and a unit: s, m, h, d or w. At most 100 years. False where it is not one. */
 bool duration_parse(const char *text, int64_t *seconds);
 
 /* Reads an ISO-8601 timestamp or a duration from now into what Postgres reads as a timestamptz. False where
  * it is neither. */
-bool moment_parse(const char *text, char moment[MOMENT_TEXT_MAX]);
+bool time_parse(const char *text, char time[TIME_TEXT_MAX]);
 
-/* The same for a moment in the past: a duration is one that ends now. */
-bool moment_parse_past(const char *text, char moment[MOMENT_TEXT_MAX]);
+/* The same for a time in the past: a duration is one that ends now. */
+bool time_parse_past(const char *text, char time[TIME_TEXT_MAX]);
 
 #endif

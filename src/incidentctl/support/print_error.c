@@ -1,10 +1,10 @@
 /* What incidentctl says when something is wrong. */
-#include "incidentctl/support/complain.h"
+#include "incidentctl/support/print_error.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 
-bool complain(const char *format, ...)
+bool print_error(const char *format, ...)
 {
     va_list arguments;
 
