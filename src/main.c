@@ -13,8 +13,9 @@
 #include "base/settings.h"
 #include "base/standard_files.h"
 #include "base/stop_signals.h"
-#include "gateway/gateway.h"
-#include "gateway/processes.h"
+#include "cgi/cgi.h"
+#include "fastcgi/server.h"
+#include "fastcgi/processes.h"
 #include "schema_version.h"
 #include "store/store.h"
 
@@ -109,7 +110,7 @@ static int serve_worker(void *context, const char *news)
     if (news != NULL) {
         log_warning("%s", news);
     }
-    return gateway_serve_fastcgi(&start->settings);
+    return server_run(&start->settings);
 }
 
 static int serve_fastcgi(void)
@@ -130,10 +131,10 @@ static int serve_cgi(void)
 
     load(&start);
     if (!set_up(&start, false)) {
-        gateway_refuse_cgi();
+        cgi_refuse();
         return EXIT_FAILURE;
     }
-    return gateway_serve_cgi(&start.settings);
+    return cgi_serve(&start.settings);
 }
 
 /* A CGI server passes the words of a query string as arguments (RFC 3875 section 4.4), so arguments count
@@ -143,10 +144,10 @@ int main(int argc, char **argv)
     /* No core dump, and no look into our memory or environment from a process of the same user: the password
      * of the database and bearer tokens are there (prctl(2)). */
     (void)prctl(PR_SET_DUMPABLE, 0);
-    if (gateway_is_fastcgi()) {
+    if (server_is_wanted()) {
         return serve_fastcgi();
     }
-    if (gateway_is_cgi()) {
+    if (cgi_is_wanted()) {
         return serve_cgi();
     }
     if (argc == 2 && strcmp(argv[1], "--check") == 0) {

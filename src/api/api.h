@@ -4,8 +4,8 @@
 #define INCIDENTS_API_API_H
 
 #include "base/error.h"
-#include "gateway/request.h"
-#include "gateway/response.h"
+#include "http/request.h"
+#include "http/response.h"
 #include "model/incident.h"
 #include "store/item.h"
 

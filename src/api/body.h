@@ -3,7 +3,7 @@
 #define INCIDENTS_API_BODY_H
 
 #include "base/error.h"
-#include "gateway/request.h"
+#include "http/request.h"
 
 /* Whether the body is to be read as a form (the contract: Forms): where the Content-Type says
  * application/x-www-form-urlencoded, unless the body begins like JSON, which many a sender labels so, or

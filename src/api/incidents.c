@@ -1,6 +1,6 @@
 /* incidents.upsert, incidents.sync and incidents.delete: one way for all three, which differ in what they
  * read. */
-#include "api/bearer.h"
+#include "http/bearer.h"
 #include "api/body.h"
 #include "api/method.h"
 #include "api/token_hash.h"

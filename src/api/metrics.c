@@ -5,7 +5,7 @@
  * because the time when the database is away is the time to look. */
 #include <stdio.h>
 
-#include "api/bearer.h"
+#include "http/bearer.h"
 #include "api/method.h"
 #include "base/metrics.h"
 

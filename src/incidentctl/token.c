@@ -11,7 +11,7 @@
 #include "incidentctl/support/options.h"
 #include "incidentctl/support/session.h"
 #include "incidentctl/token.h"
-#include "api/bearer.h"
+#include "http/bearer.h"
 #include "base/digest.h"
 
 enum {

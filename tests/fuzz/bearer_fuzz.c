@@ -1,7 +1,7 @@
 /* The Authorization header: a token that is found lies in the header's value and is visible ASCII. */
 #include <string.h>
 
-#include "api/bearer.h"
+#include "http/bearer.h"
 #include "fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/bearer.h"
+#include "http/bearer.h"
 
 static void a_token_is_found_whatever_blanks_are_around_it(void **state)
 {

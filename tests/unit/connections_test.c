@@ -16,8 +16,8 @@
 #include "base/buffer.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "gateway/connections.h"
-#include "gateway/record.h"
+#include "fastcgi/connections.h"
+#include "fastcgi/record.h"
 
 enum {
     LIMIT = 64 * 1024,
@@ -94,7 +94,7 @@ static struct peer *begin_request(const void *body, size_t len)
     struct peer *peer = add_peer();
 
     send_request(far_end(), "60000", body, len, len == 0);
-    assert_int_equal(connections_read(&connections, peer), GUARD_MORE);
+    assert_int_equal(connections_read(&connections, peer), PARSER_INCOMPLETE);
     return peer;
 }
 
@@ -104,7 +104,7 @@ static struct peer *finish_request(void)
     struct peer *peer = add_peer();
 
     send_request(far_end(), "2", "{}", 2, true);
-    assert_int_equal(connections_read(&connections, peer), GUARD_REQUEST);
+    assert_int_equal(connections_read(&connections, peer), PARSER_COMPLETE);
     assert_int_equal(peer->state, PEER_WAITING);
     return peer;
 }
@@ -159,7 +159,7 @@ static void a_request_that_does_not_go_on_is_given_up_and_logged(void **state)
     peer->last_read_ms -= TIMEOUT_MS + LONG_AGO_MS;
     assert_non_null(strstr(expire(), "gave up 1 requests that did not go on for 60000 ms"));
     assert_int_equal(count_calls(), 1);
-    assert_int_equal(connections_read(&connections, peer), GUARD_BROKEN);
+    assert_int_equal(connections_read(&connections, peer), PARSER_ERROR);
 }
 
 static void a_request_that_goes_on_is_not_given_up(void **state)
@@ -169,7 +169,7 @@ static void a_request_that_goes_on_is_not_given_up(void **state)
     (void)state;
     peer->last_read_ms -= TIMEOUT_MS + LONG_AGO_MS;
     send_bytes(far_end(), "\1", 1); /* of the next record */
-    assert_int_equal(connections_read(&connections, peer), GUARD_MORE);
+    assert_int_equal(connections_read(&connections, peer), PARSER_INCOMPLETE);
     assert_string_equal(expire(), "");
     assert_true(peer->is_unfinished);
 }
@@ -180,7 +180,7 @@ static void who_asks_nothing_is_never_given_up(void **state)
     struct peer *peer = add_peer();
 
     (void)state;
-    assert_int_equal(connections_read(&connections, peer), GUARD_MORE);
+    assert_int_equal(connections_read(&connections, peer), PARSER_INCOMPLETE);
     assert_false(peer->is_unfinished);
     assert_true(connections_due_ms(&connections) == LOOP_NEVER);
     finish_request();
@@ -209,13 +209,13 @@ static void a_body_that_has_ended_early_is_answered_and_not_logged_as_given_up(v
     struct peer *peer = begin_request("", 0);
 
     (void)state;
-    assert_true(peer->guard.has_ended_early);
+    assert_true(peer->parser.has_ended_early);
     assert_string_equal(expire(), "");
     assert_true(peer->is_unfinished);
     peer->last_read_ms -= LONG_AGO_MS; /* two seconds are waited for */
     assert_string_equal(expire(), "");
     assert_int_equal(count_calls(), 1);
-    assert_int_equal(connections_read(&connections, peer), GUARD_REQUEST);
+    assert_int_equal(connections_read(&connections, peer), PARSER_COMPLETE);
 }
 
 /* ---- Reading ---- */
@@ -231,20 +231,20 @@ static void a_connection_carries_one_request_after_the_other(void **state)
         assert_int_equal(count_calls(), 0);
         send_request(far_end(), "3", "[1]", 3, true);
         assert_int_equal(count_calls(), 1);
-        assert_int_equal(connections_read(&connections, peer), GUARD_REQUEST);
-        assert_string_equal(peer->guard.body.data, "[1]");
+        assert_int_equal(connections_read(&connections, peer), PARSER_COMPLETE);
+        assert_string_equal(peer->parser.body.data, "[1]");
     }
     assert_int_equal(connections.holds, 0);
 }
 
-static void the_guard_s_replies_are_sent(void **state)
+static void the_parsers_replies_are_sent(void **state)
 {
     struct peer *peer = add_peer();
     char reply[32];
 
     (void)state;
     send_bytes(far_end(), "\1\11\0\0\0\0\0\0", 8);
-    assert_int_equal(connections_read(&connections, peer), GUARD_MORE);
+    assert_int_equal(connections_read(&connections, peer), PARSER_INCOMPLETE);
     assert_int_equal(recv(far_end(), reply, sizeof reply, MSG_DONTWAIT), 8);
     assert_memory_equal(reply, "\1\12\0\0\0\0\0\0", 8);
 }
@@ -256,10 +256,10 @@ static void who_hangs_up_is_gone(void **state)
     (void)state;
     assert_int_equal(shutdown(far_end(), SHUT_WR), 0);
     assert_int_equal(count_calls(), 1);
-    assert_int_equal(connections_read(&connections, idle), GUARD_BROKEN);
+    assert_int_equal(connections_read(&connections, idle), PARSER_ERROR);
     reading = begin_request("body", 4);
     assert_int_equal(shutdown(far_end(), SHUT_WR), 0);
-    assert_int_equal(connections_read(&connections, reading), GUARD_BROKEN);
+    assert_int_equal(connections_read(&connections, reading), PARSER_ERROR);
     assert_int_equal(connections.unfinished_count, 0);
 }
 
@@ -313,8 +313,8 @@ static void where_memory_is_short_the_oldest_that_holds_some_is_given_up(void **
     assert_true(lingering->is_unfinished);
     assert_int_equal(connections.holds, newer->holds);
     send_bytes(far_ends[0], "more", 4);
-    assert_int_equal(connections_read(&connections, lingering), GUARD_MORE);
-    assert_int_equal(connections_read(&connections, older), GUARD_BROKEN);
+    assert_int_equal(connections_read(&connections, lingering), PARSER_INCOMPLETE);
+    assert_int_equal(connections_read(&connections, older), PARSER_ERROR);
 }
 
 static void one_request_over_the_limit_gives_itself_up(void **state)
@@ -326,7 +326,7 @@ static void one_request_over_the_limit_gives_itself_up(void **state)
     peer = begin_request("a body that takes memory", 24);
     assert_false(peer->is_unfinished);
     assert_int_equal(connections.holds, 0);
-    assert_int_equal(connections_read(&connections, peer), GUARD_BROKEN);
+    assert_int_equal(connections_read(&connections, peer), PARSER_ERROR);
 }
 
 /* ---- Descriptors ---- */
@@ -338,11 +338,11 @@ static void for_a_descriptor_one_that_lingers_is_given_up_first(void **state)
     (void)state;
     connections_make_room(&connections);
     assert_false(lingering->is_unfinished);
-    assert_int_equal(connections_read(&connections, lingering), GUARD_BROKEN);
+    assert_int_equal(connections_read(&connections, lingering), PARSER_ERROR);
     assert_true(older->is_unfinished && newer->is_unfinished);
     connections_make_room(&connections);
     assert_false(older->is_unfinished);
-    assert_int_equal(connections_read(&connections, older), GUARD_BROKEN);
+    assert_int_equal(connections_read(&connections, older), PARSER_ERROR);
     assert_true(newer->is_unfinished);
     connections_make_room(&connections);
     connections_make_room(&connections); /* where there is nobody to be given up */
@@ -364,13 +364,13 @@ static void who_writes_behind_its_last_record_still_reads_its_response(void **st
     for (int i = 0; i < 3; i++) {
         send_bytes(far_end(), "more", 4);
         assert_int_equal(count_calls(), 1);
-        assert_int_equal(connections_read(&connections, peer), GUARD_MORE);
+        assert_int_equal(connections_read(&connections, peer), PARSER_INCOMPLETE);
     }
     assert_int_equal(recv(far_end(), text, sizeof text, 0), 12);
     assert_int_equal(recv(far_end(), text, sizeof text, 0), 0);
     assert_int_equal(shutdown(far_end(), SHUT_WR), 0);
     assert_int_equal(count_calls(), 1);
-    assert_int_equal(connections_read(&connections, peer), GUARD_BROKEN);
+    assert_int_equal(connections_read(&connections, peer), PARSER_ERROR);
 }
 
 static void what_came_before_the_response_is_thrown_away_too(void **state)
@@ -383,7 +383,7 @@ static void what_came_before_the_response_is_thrown_away_too(void **state)
     connections_ignore(&connections, peer, EPOLLIN);
     connections_end(&connections, peer);
     assert_int_equal(count_calls(), 1);
-    assert_int_equal(connections_read(&connections, peer), GUARD_MORE);
+    assert_int_equal(connections_read(&connections, peer), PARSER_INCOMPLETE);
     assert_int_equal(count_calls(), 0);
 }
 
@@ -396,7 +396,7 @@ static void who_lingers_in_silence_is_closed(void **state)
     assert_true(peer->is_unfinished);
     peer->last_read_ms -= LONG_AGO_MS; /* two seconds are waited for */
     assert_string_equal(expire(), "");
-    assert_int_equal(connections_read(&connections, peer), GUARD_BROKEN);
+    assert_int_equal(connections_read(&connections, peer), PARSER_ERROR);
 }
 
 /* However often it sends something. */
@@ -409,11 +409,11 @@ static void who_lingers_is_closed_in_the_end(void **state)
     assert_true(until_ms >= peer->last_read_ms + HALF_A_MINUTE_MS);
     assert_true(until_ms <= clock_now_ms() + HALF_A_MINUTE_MS);
     send_bytes(far_end(), "more", 4);
-    assert_int_equal(connections_read(&connections, peer), GUARD_MORE);
+    assert_int_equal(connections_read(&connections, peer), PARSER_INCOMPLETE);
     assert_true(peer->linger_until_ms == until_ms);
     peer->linger_until_ms = clock_now_ms() - 1;
     assert_string_equal(expire(), "");
-    assert_int_equal(connections_read(&connections, peer), GUARD_BROKEN);
+    assert_int_equal(connections_read(&connections, peer), PARSER_ERROR);
 }
 
 static void of_who_lingers_only_so_much_is_read(void **state)
@@ -423,9 +423,9 @@ static void of_who_lingers_only_so_much_is_read(void **state)
     (void)state;
     peer->lingered = BODY_DRAIN_MAX - 4;
     send_bytes(far_end(), "more", 4);
-    assert_int_equal(connections_read(&connections, peer), GUARD_MORE);
+    assert_int_equal(connections_read(&connections, peer), PARSER_INCOMPLETE);
     send_bytes(far_end(), "x", 1);
-    assert_int_equal(connections_read(&connections, peer), GUARD_BROKEN);
+    assert_int_equal(connections_read(&connections, peer), PARSER_ERROR);
 }
 
 /* ---- A stop ---- */
@@ -445,7 +445,7 @@ static void who_lingers_is_no_request_that_a_stop_waits_for(void **state)
     lingering->last_read_ms -= LONG_AGO_MS;
     expire();
     assert_true(connections_due_ms(&connections) == LOOP_NEVER);
-    assert_int_equal(connections_read(&connections, lingering), GUARD_BROKEN);
+    assert_int_equal(connections_read(&connections, lingering), PARSER_ERROR);
     connections_close(&connections, lingering);
     assert_int_equal(connections.unfinished_count, 0);
 }
@@ -504,7 +504,7 @@ int main(void)
         CASE(while_a_request_is_unfinished_it_is_looked_at_every_second),
         CASE(a_body_that_has_ended_early_is_answered_and_not_logged_as_given_up),
         CASE(a_connection_carries_one_request_after_the_other),
-        CASE(the_guard_s_replies_are_sent),
+        CASE(the_parsers_replies_are_sent),
         CASE(who_hangs_up_is_gone),
         CASE(what_comes_before_the_response_is_not_told_again),
         CASE(who_hangs_up_before_the_response_is_known_to_be_gone),

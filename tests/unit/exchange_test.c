@@ -8,8 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "gateway/exchange.h"
-#include "gateway/guard.h"
+#include "api/exchange.h"
+#include "fastcgi/parser.h"
 
 #define BODY           "{\"ok\":false,\"error\":\"internal_error\",\"message\":\"out of memory\"}"
 #define HEAD_BEHIND_ID "\r\nContent-Length: 63\r\n\r\n"
@@ -67,7 +67,7 @@ static void headers_over_the_limit_are_told_the_limit(void **state)
     exchange_begin(&exchange, no_variable, NULL);
     exchange_refuse(&exchange);
     (void)snprintf(sentence, sizeof sentence, "the headers are over the limit of %d bytes",
-                   (int)GUARD_PARAMS_MAX);
+                   (int)REQUEST_PARAMS_MAX);
     assert_int_equal(exchange.error.code, ERROR_REQUEST_TOO_LARGE);
     assert_string_equal(exchange.error.message, sentence);
     response_free(&exchange.response);

@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "gateway/processes.h"
+#include "fastcgi/processes.h"
 
 enum { NEWS_KEPT = 8, NEWS_SIZE = 160 };
 

@@ -15,8 +15,8 @@
 #include <unistd.h>
 
 #include "base/buffer.h"
-#include "gateway/record.h"
-#include "gateway/writer.h"
+#include "fastcgi/record.h"
+#include "fastcgi/writer.h"
 
 enum { BYTES_MAX = 1024 * 1024, RESPONSE_MAX = 64 * 1024, LIBRARY_BUFFER = 8192 };
 

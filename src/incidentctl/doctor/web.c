@@ -11,7 +11,7 @@
 
 #include "incidentctl/doctor/doctor.h"
 #include "incidentctl/token.h"
-#include "api/bearer.h"
+#include "http/bearer.h"
 #include "base/digest.h"
 
 enum { NO_CURL = 127, ANSWER_MAX = 4096, LARGE_BODY = 1000 * 1000 };

@@ -1,6 +1,6 @@
 /* Writing a response to a FastCGI connection: libfcgi frames it. */
-#ifndef INCIDENTS_GATEWAY_WRITER_H
-#define INCIDENTS_GATEWAY_WRITER_H
+#ifndef INCIDENTS_FASTCGI_WRITER_H
+#define INCIDENTS_FASTCGI_WRITER_H
 
 #include <fcgiapp.h>
 #include <stdbool.h>

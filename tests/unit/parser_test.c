@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "gateway/guard.h"
+#include "fastcgi/parser.h"
 
 enum { LIMIT = 1024, BYTES_MAX = 16 * 1024 * 1024 };
 
@@ -18,7 +18,7 @@ enum { LIMIT = 1024, BYTES_MAX = 16 * 1024 * 1024 };
 enum { BEGIN = 1, ABORT, END, PARAMS, STDIN, STDOUT, STDERR, DATA, GET_VALUES, GET_VALUES_RESULT, UNKNOWN };
 
 static struct buffer bytes;
-static struct guard guard;
+static struct parser parser;
 
 static void record_as(int version, int type, int id, const void *content, size_t len, size_t padding)
 {
@@ -63,42 +63,42 @@ static void body(const char *text)
     text_record(STDIN, 1, "");
 }
 
-static enum guard_verdict feed_in_pieces(size_t piece)
+static enum parser_result feed_in_pieces(size_t piece)
 {
-    enum guard_verdict verdict = GUARD_MORE;
+    enum parser_result verdict = PARSER_INCOMPLETE;
 
-    guard_free(&guard);
-    guard_init(&guard, LIMIT);
-    for (size_t at = 0; at < bytes.len && verdict == GUARD_MORE; at += piece) {
+    parser_free(&parser);
+    parser_init(&parser, LIMIT);
+    for (size_t at = 0; at < bytes.len && verdict == PARSER_INCOMPLETE; at += piece) {
         size_t len = bytes.len - at < piece ? bytes.len - at : piece;
         char *exact = malloc(len); /* so that a sanitizer sees who reads behind it */
 
         assert_non_null(exact);
         memcpy(exact, bytes.data + at, len);
-        verdict = guard_feed(&guard, exact, len);
+        verdict = parser_feed(&parser, exact, len);
         free(exact);
     }
     return verdict;
 }
 
 /* Feeds what was put together, in pieces of several sizes, each of which must come to the same. */
-static void expect(enum guard_verdict expected)
+static void expect(enum parser_result expected)
 {
     static const size_t pieces[] = {1, 2, 3, 7, 8, 9, 13, 64, 1000, BYTES_MAX};
 
     for (size_t i = bytes.len > 100000 ? 8 : 0; i < sizeof pieces / sizeof pieces[0]; i++) {
-        enum guard_verdict verdict = feed_in_pieces(pieces[i]);
+        enum parser_result verdict = feed_in_pieces(pieces[i]);
 
         if (verdict != expected) {
             fail_msg("in pieces of %zu: verdict %d, not %d (%s)", pieces[i], verdict, expected,
-                     guard.fault == NULL ? "no fault" : guard.fault);
+                     parser.fault == NULL ? "no fault" : parser.fault);
         }
     }
 }
 
 static void expect_variable(enum request_variable_number number, const char *value)
 {
-    const char *is = guard_variable(&guard, number);
+    const char *is = parser_variable(&parser, number);
 
     if (is == NULL || strcmp(is, value) != 0) {
         fail_msg("%s is %s, not %s", request_variable_name(number), is == NULL ? "(none)" : is, value);
@@ -109,23 +109,23 @@ static void expect_no_variable_but(enum request_variable_number number)
 {
     for (int i = 0; i < REQUEST_VARIABLES; i++) {
         if (i != (int)number) {
-            assert_null(guard_variable(&guard, (enum request_variable_number)i));
+            assert_null(parser_variable(&parser, (enum request_variable_number)i));
         }
     }
 }
 
 static void expect_body(const char *text)
 {
-    expect(GUARD_REQUEST);
-    assert_int_equal(guard.body_total, strlen(text));
-    assert_string_equal(guard.body.len == 0 ? "" : guard.body.data, text);
+    expect(PARSER_COMPLETE);
+    assert_int_equal(parser.body_total, strlen(text));
+    assert_string_equal(parser.body.len == 0 ? "" : parser.body.data, text);
 }
 
-/* What the guard itself says to the peer. */
+/* What the parser itself says to the peer. */
 static void expect_replies(const void *replies, size_t len)
 {
-    if (guard.replies.len != len || memcmp(len == 0 ? "" : guard.replies.data, replies, len) != 0) {
-        fail_msg("the replies are %zu bytes, and not those %zu", guard.replies.len, len);
+    if (parser.replies.len != len || memcmp(len == 0 ? "" : parser.replies.data, replies, len) != 0) {
+        fail_msg("the replies are %zu bytes, and not those %zu", parser.replies.len, len);
     }
 }
 
@@ -137,8 +137,8 @@ static void a_request_is_taken_however_it_is_cut(void **state)
     expect_body("{}");
     expect_variable(REQUEST_METHOD, "POST");
     expect_no_variable_but(REQUEST_METHOD);
-    assert_int_equal(guard.request_id, 1);
-    assert_true(guard.keep);
+    assert_int_equal(parser.request_id, 1);
+    assert_true(parser.keep);
     expect_replies("", 0);
 }
 
@@ -156,10 +156,10 @@ static void a_stream_in_many_records_of_any_padding_is_one(void **state)
         record_as(1, STDIN, 65535, "x", 1, (size_t)i);
     }
     record_as(1, STDIN, 65535, "", 0, 1);
-    expect(GUARD_REQUEST);
-    assert_int_equal(guard.request_id, 65535);
-    assert_false(guard.keep);
-    assert_int_equal(guard.body.len, 256);
+    expect(PARSER_COMPLETE);
+    assert_int_equal(parser.request_id, 65535);
+    assert_false(parser.keep);
+    assert_int_equal(parser.body.len, 256);
     expect_variable(REQUEST_METHOD, "POST");
     expect_variable(PATH_INFO, "/a/bc");
 }
@@ -171,7 +171,7 @@ static void a_request_without_its_last_byte_is_none(void **state)
     body("{\"a\":1}");
     while (bytes.len > 1) {
         bytes.len--;
-        assert_int_equal(feed_in_pieces(BYTES_MAX), GUARD_MORE);
+        assert_int_equal(feed_in_pieces(BYTES_MAX), PARSER_INCOMPLETE);
     }
 }
 
@@ -179,22 +179,22 @@ static void a_request_without_its_last_byte_is_none(void **state)
 static void the_next_request_is_taken_too(void **state)
 {
     (void)state;
-    guard_init(&guard, LIMIT);
+    parser_init(&parser, LIMIT);
     for (int i = 0; i < 3; i++) {
         buffer_reset(&bytes, BYTES_MAX);
         begin(1, 1, 1);
         text_record(PARAMS, 1, i == 0 ? "\16\4REQUEST_METHODPOST\16\1CONTENT_LENGTH5" : "\11\1PATH_INFO/");
         text_record(PARAMS, 1, "");
         body(i == 0 ? "first" : "another");
-        assert_int_equal(guard_feed(&guard, bytes.data, bytes.len), GUARD_REQUEST);
-        assert_string_equal(guard.body.data, i == 0 ? "first" : "another");
+        assert_int_equal(parser_feed(&parser, bytes.data, bytes.len), PARSER_COMPLETE);
+        assert_string_equal(parser.body.data, i == 0 ? "first" : "another");
         if (i > 0) {
             expect_variable(PATH_INFO, "/");
             expect_no_variable_but(PATH_INFO);
         }
-        guard_next(&guard);
-        assert_true(guard_is_idle(&guard));
-        assert_int_equal(guard_holds(&guard), 0);
+        parser_next(&parser);
+        assert_true(parser_is_idle(&parser));
+        assert_int_equal(parser_holds(&parser), 0);
         expect_no_variable_but(REQUEST_VARIABLES);
     }
 }
@@ -207,9 +207,9 @@ static void the_body_is_freed_and_the_variables_stay(void **state)
     head();
     body("{}");
     expect_body("{}");
-    held = guard_holds(&guard);
-    guard_free_body(&guard);
-    assert_true(guard_holds(&guard) < held);
+    held = parser_holds(&parser);
+    parser_free_body(&parser);
+    assert_true(parser_holds(&parser) < held);
     expect_variable(REQUEST_METHOD, "POST");
 }
 
@@ -219,9 +219,9 @@ static void what_comes_behind_a_request_ends_its_connection(void **state)
     head();
     body("{}");
     buffer_append(&bytes, "\1", 1);
-    assert_int_equal(feed_in_pieces(BYTES_MAX), GUARD_REQUEST);
-    assert_false(guard.keep);
-    assert_string_equal(guard.body.data, "{}");
+    assert_int_equal(feed_in_pieces(BYTES_MAX), PARSER_COMPLETE);
+    assert_false(parser.keep);
+    assert_string_equal(parser.body.data, "{}");
 }
 
 static void only_variables_that_are_read_are_kept_and_of_each_the_first_value(void **state)
@@ -233,13 +233,13 @@ static void only_variables_that_are_read_are_kept_and_of_each_the_first_value(vo
     record(PARAMS, 1, "\0\0\0\3abc\15\0PATH_INFOXYZW", 22);
     text_record(PARAMS, 1, "\16\1CONTENT_LENGTH9\16\3REQUEST_METHODGET");
     text_record(PARAMS, 1, "");
-    expect(GUARD_MORE);
+    expect(PARSER_INCOMPLETE);
     expect_variable(PATH_INFO, "/");
     expect_variable(CONTENT_LENGTH, "123");
     expect_variable(REQUEST_METHOD, ""); /* there, and empty */
-    assert_null(guard_variable(&guard, SCRIPT_NAME));
-    assert_int_equal(guard.body_declared, 123);
-    assert_int_equal(guard.params.len, sizeof "/" + sizeof "123" + sizeof "");
+    assert_null(parser_variable(&parser, SCRIPT_NAME));
+    assert_int_equal(parser.body_declared, 123);
+    assert_int_equal(parser.params.len, sizeof "/" + sizeof "123" + sizeof "");
 }
 
 /* Until the stream ends, a later record may belong to the same variable. */
@@ -248,7 +248,7 @@ static void there_are_no_variables_before_all_have_come(void **state)
     (void)state;
     begin(1, 1, 1);
     text_record(PARAMS, 1, "\11\1PATH_INFO/");
-    expect(GUARD_MORE);
+    expect(PARSER_INCOMPLETE);
     expect_no_variable_but(REQUEST_VARIABLES);
 }
 
@@ -286,7 +286,7 @@ static void a_nul_ends_no_value(void **state)
     expect_variable(PATH_INFO, "/upsert\177\177x");
     expect_variable(REMOTE_ADDR, "\177\177\177");
     expect_variable(CONTENT_LENGTH, "1\1772");
-    assert_int_equal(guard.body_declared, 0);
+    assert_int_equal(parser.body_declared, 0);
 }
 
 /* A name is one of ours as a whole, or not at all. */
@@ -303,7 +303,7 @@ static void a_nul_ends_no_name(void **state)
     body("");
     expect_body("");
     expect_no_variable_but(REQUEST_VARIABLES);
-    assert_int_equal(guard.params.len, 0);
+    assert_int_equal(parser.params.len, 0);
 }
 
 /* A request's head with that CONTENT_LENGTH, of three bytes. */
@@ -322,18 +322,18 @@ static void empty_records_within_a_body_that_is_declared_do_not_end_it(void **st
     head_of_length("006");
     text_record(STDIN, 1, "");
     text_record(STDIN, 1, "");
-    expect(GUARD_MORE);
-    assert_true(guard.has_ended_early);
+    expect(PARSER_INCOMPLETE);
+    assert_true(parser.has_ended_early);
     text_record(STDIN, 1, "abc");
-    expect(GUARD_MORE);
-    assert_false(guard.has_ended_early);
+    expect(PARSER_INCOMPLETE);
+    assert_false(parser.has_ended_early);
     text_record(STDIN, 1, "");
     text_record(STDIN, 1, "def");
-    expect(GUARD_MORE);
+    expect(PARSER_INCOMPLETE);
     text_record(STDIN, 1, "");
-    expect(GUARD_REQUEST);
-    assert_int_equal(guard.body_total, 6);
-    assert_string_equal(guard.body.data, "abcdef");
+    expect(PARSER_COMPLETE);
+    assert_int_equal(parser.body_total, 6);
+    assert_string_equal(parser.body.data, "abcdef");
 }
 
 static void without_a_length_the_first_empty_record_ends_the_body(void **state)
@@ -345,7 +345,7 @@ static void without_a_length_the_first_empty_record_ends_the_body(void **state)
         buffer_reset(&bytes, BYTES_MAX);
         head_of_length(lengths[i]);
         text_record(STDIN, 1, "");
-        expect(GUARD_REQUEST);
+        expect(PARSER_COMPLETE);
     }
 }
 
@@ -354,27 +354,27 @@ static void a_body_that_ended_early_is_a_request_once_no_more_comes(void **state
     (void)state;
     head_of_length("006");
     text_record(STDIN, 1, "abc");
-    expect(GUARD_MORE);
-    assert_int_equal(guard_end(&guard), GUARD_BROKEN);
+    expect(PARSER_INCOMPLETE);
+    assert_int_equal(parser_end(&parser), PARSER_ERROR);
     text_record(STDIN, 1, "");
-    expect(GUARD_MORE);
-    assert_int_equal(guard_end(&guard), GUARD_REQUEST);
-    assert_int_equal(guard.body_total, 3);
-    assert_false(guard.keep);
+    expect(PARSER_INCOMPLETE);
+    assert_int_equal(parser_end(&parser), PARSER_COMPLETE);
+    assert_int_equal(parser.body_total, 3);
+    assert_false(parser.keep);
 }
 
 static void a_body_that_ends_again_and_again_is_given_up(void **state)
 {
     (void)state;
     head_of_length("999");
-    for (int i = 0; i < GUARD_ASIDE_MAX; i++) {
+    for (int i = 0; i < PARSER_STRAY_MAX; i++) {
         text_record(STDIN, 1, "");
         text_record(STDIN, 1, "x");
         text_record(STDIN, 1, "");
     }
-    expect(GUARD_MORE);
+    expect(PARSER_INCOMPLETE);
     text_record(STDIN, 1, "");
-    expect(GUARD_BROKEN);
+    expect(PARSER_ERROR);
 }
 
 /* A request with one variable, whose value has that many bytes and comes in several records. */
@@ -384,7 +384,7 @@ static void expect_value_of(size_t len)
     struct buffer variable;
     const char *value;
 
-    buffer_init(&variable, GUARD_PARAMS_MAX);
+    buffer_init(&variable, REQUEST_PARAMS_MAX);
     buffer_append(&variable, lengths, sizeof lengths);
     buffer_append_text(&variable, "HTTP_AUTHORIZATION");
     for (size_t i = 0; i < len; i++) {
@@ -397,8 +397,8 @@ static void expect_value_of(size_t len)
     }
     text_record(PARAMS, 7, "");
     text_record(STDIN, 7, "");
-    assert_int_equal(feed_in_pieces(BYTES_MAX), GUARD_REQUEST);
-    value = guard_variable(&guard, HTTP_AUTHORIZATION);
+    assert_int_equal(feed_in_pieces(BYTES_MAX), PARSER_COMPLETE);
+    value = parser_variable(&parser, HTTP_AUTHORIZATION);
     assert_non_null(value);
     assert_int_equal(strlen(value), len);
     assert_memory_equal(value, variable.data + variable.len - len, len);
@@ -407,7 +407,7 @@ static void expect_value_of(size_t len)
 
 static void a_value_of_any_length_is_read_whole(void **state)
 {
-    enum { VALUE_MAX = GUARD_PARAMS_MAX - 23 };
+    enum { VALUE_MAX = REQUEST_PARAMS_MAX - 23 };
 
     (void)state;
     for (size_t len = 0; len < 300; len++) {
@@ -449,10 +449,10 @@ static void lengths_that_lie_are_never_believed(void **state)
         begin(1, 1, 1);
         record(PARAMS, 1, cases[i].content, cases[i].len);
         text_record(PARAMS, 1, "");
-        expect(GUARD_BROKEN);
+        expect(PARSER_ERROR);
         buffer_reset(&bytes, BYTES_MAX);
         record(GET_VALUES, 0, cases[i].content, cases[i].len);
-        expect(GUARD_BROKEN);
+        expect(PARSER_ERROR);
         expect_replies("", 0);
     }
 }
@@ -465,21 +465,21 @@ static void variables_over_the_limit_are_counted_and_not_kept(void **state)
     begin(1, 1, 1);
     record(PARAMS, 1, filling, 60000);
     record(PARAMS, 1, filling, 60000);
-    record(PARAMS, 1, filling, GUARD_PARAMS_MAX - 120000);
+    record(PARAMS, 1, filling, REQUEST_PARAMS_MAX - 120000);
     text_record(PARAMS, 1, "");
     text_record(STDIN, 1, "");
     expect_body("");
-    assert_int_equal(guard.params_total, GUARD_PARAMS_MAX);
+    assert_int_equal(parser.params_total, REQUEST_PARAMS_MAX);
 
     buffer_reset(&bytes, BYTES_MAX);
     begin(1, 1, 1);
     record(PARAMS, 1, filling, 60000);
     record(PARAMS, 1, filling, 60000);
-    record(PARAMS, 1, filling, GUARD_PARAMS_MAX - 120000 + 1);
+    record(PARAMS, 1, filling, REQUEST_PARAMS_MAX - 120000 + 1);
     text_record(PARAMS, 1, "");
     body("and its body");
     expect_body("and its body");
-    assert_int_equal(guard.params_total, GUARD_PARAMS_MAX + 1);
+    assert_int_equal(parser.params_total, REQUEST_PARAMS_MAX + 1);
     expect_no_variable_but(REQUEST_VARIABLES);
 
     buffer_reset(&bytes, BYTES_MAX);
@@ -487,9 +487,9 @@ static void variables_over_the_limit_are_counted_and_not_kept(void **state)
     for (int i = 0; i < 36; i++) {
         record(PARAMS, 1, filling, 60000);
     }
-    expect(GUARD_REQUEST); /* to be refused, and not read any further */
-    assert_false(guard.keep);
-    assert_int_equal(guard_holds(&guard), 0);
+    expect(PARSER_COMPLETE); /* to be refused, and not read any further */
+    assert_false(parser.keep);
+    assert_int_equal(parser_holds(&parser), 0);
     free(filling);
 }
 
@@ -501,54 +501,54 @@ static void a_body_over_the_limit_is_counted_and_not_kept(void **state)
     head();
     record(STDIN, 1, filling, LIMIT);
     text_record(STDIN, 1, "");
-    expect(GUARD_REQUEST);
-    assert_int_equal(guard.body.len, LIMIT);
+    expect(PARSER_COMPLETE);
+    assert_int_equal(parser.body.len, LIMIT);
 
     buffer_reset(&bytes, BYTES_MAX);
     head();
     record(STDIN, 1, filling, LIMIT + 1);
     text_record(STDIN, 1, "");
-    expect(GUARD_REQUEST);
-    assert_int_equal(guard.body_total, LIMIT + 1);
-    assert_null(guard.body.data);
-    assert_true(guard.keep);
+    expect(PARSER_COMPLETE);
+    assert_int_equal(parser.body_total, LIMIT + 1);
+    assert_null(parser.body.data);
+    assert_true(parser.keep);
 
     buffer_reset(&bytes, BYTES_MAX);
     head();
     for (int i = 0; i < 17; i++) {
         record(STDIN, 1, filling, LIMIT);
     }
-    expect(GUARD_REQUEST);
-    assert_false(guard.keep);
+    expect(PARSER_COMPLETE);
+    assert_false(parser.keep);
 }
 
 static void values_are_answered_once_however_often_they_are_asked_for(void **state)
 {
     static const char name[] = "\17\0FCGI_MPXS_CONNS";
     static const char reply[] = "\1\12\0\0\0\22\6\0\17\1FCGI_MPXS_CONNS0\0\0\0\0\0\0";
-    char many[GUARD_CONTENT_MAX + 1];
+    char many[PARSER_CONTENT_MAX + 1];
 
     (void)state;
     for (size_t i = 0; i < sizeof many; i++) {
         many[i] = name[i % (sizeof name - 1)];
     }
     record(GET_VALUES, 0, many, 15 * (sizeof name - 1));
-    expect(GUARD_MORE);
+    expect(PARSER_INCOMPLETE);
     expect_replies(reply, sizeof reply - 1);
-    assert_true(guard_is_idle(&guard));
+    assert_true(parser_is_idle(&parser));
 
     buffer_reset(&bytes, BYTES_MAX);
     text_record(GET_VALUES, 0, "");
-    expect(GUARD_MORE);
+    expect(PARSER_INCOMPLETE);
     expect_replies("\1\12\0\0\0\0\0\0", 8);
 
     buffer_reset(&bytes, BYTES_MAX);
-    record(GET_VALUES, 0, many, GUARD_CONTENT_MAX);
-    expect(GUARD_BROKEN); /* the last name is cut */
+    record(GET_VALUES, 0, many, PARSER_CONTENT_MAX);
+    expect(PARSER_ERROR); /* the last name is cut */
 
     buffer_reset(&bytes, BYTES_MAX);
     record(GET_VALUES, 0, many, sizeof many);
-    expect(GUARD_BROKEN);
+    expect(PARSER_ERROR);
 }
 
 static void management_records_do_not_disturb_a_request(void **state)
@@ -578,13 +578,13 @@ static void a_flood_of_records_that_belong_to_no_request_is_given_up(void **stat
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         buffer_reset(&bytes, BYTES_MAX);
-        for (int n = 0; n < GUARD_ASIDE_MAX; n++) {
+        for (int n = 0; n < PARSER_STRAY_MAX; n++) {
             text_record(cases[i].type, cases[i].id, "");
         }
-        expect(GUARD_MORE);
+        expect(PARSER_INCOMPLETE);
         text_record(cases[i].type, cases[i].id, "");
-        expect(GUARD_BROKEN);
-        assert_true(guard.replies.len <= 16 * GUARD_ASIDE_MAX);
+        expect(PARSER_ERROR);
+        assert_true(parser.replies.len <= 16 * PARSER_STRAY_MAX);
     }
 }
 
@@ -616,7 +616,7 @@ static void other_roles_are_refused(void **state)
     for (size_t i = 0; i < sizeof roles / sizeof roles[0]; i++) {
         buffer_reset(&bytes, BYTES_MAX);
         begin(1, roles[i], 1);
-        expect(GUARD_BROKEN);
+        expect(PARSER_ERROR);
         expect_replies("\1\3\0\1\0\10\0\0\0\0\0\0\3\0\0\0", 16); /* FCGI_UNKNOWN_ROLE */
     }
 }
@@ -636,7 +636,7 @@ static void records_out_of_place_end_the_connection(void **state)
                 text_record(PARAMS, 1, "");
             }
             text_record(type, 1, "abcdefg");
-            expect(has_place ? GUARD_MORE : GUARD_BROKEN);
+            expect(has_place ? PARSER_INCOMPLETE : PARSER_ERROR);
         }
     }
 }
@@ -647,20 +647,20 @@ static void what_is_no_fastcgi_is_given_up_at_once(void **state)
     for (int version = 0; version < 256; version++) {
         buffer_reset(&bytes, BYTES_MAX);
         record_as(version, BEGIN, 1, "\0\1\1\0\0\0\0\0", 8, 0);
-        expect(version == 1 ? GUARD_MORE : GUARD_BROKEN);
+        expect(version == 1 ? PARSER_INCOMPLETE : PARSER_ERROR);
     }
     for (size_t len = 0; len < 20; len++) {
         buffer_reset(&bytes, BYTES_MAX);
         record(BEGIN, 1, "\0\1\1\0\0\0\0\0abcdefghijklmnopq", len);
-        expect(len == 8 ? GUARD_MORE : GUARD_BROKEN);
+        expect(len == 8 ? PARSER_INCOMPLETE : PARSER_ERROR);
     }
     buffer_reset(&bytes, BYTES_MAX);
     begin(0, 1, 1);
-    expect(GUARD_BROKEN);
+    expect(PARSER_ERROR);
     buffer_reset(&bytes, BYTES_MAX);
     begin(1, 1, 1);
     begin(1, 1, 1);
-    expect(GUARD_BROKEN);
+    expect(PARSER_ERROR);
 }
 
 static void an_abort_ends_the_connection_and_is_no_fault(void **state)
@@ -668,15 +668,15 @@ static void an_abort_ends_the_connection_and_is_no_fault(void **state)
     (void)state;
     begin(1, 1, 1);
     text_record(ABORT, 1, "");
-    expect(GUARD_BROKEN);
-    assert_null(guard.fault);
+    expect(PARSER_ERROR);
+    assert_null(parser.fault);
 }
 
 static int set_up(void **state)
 {
     (void)state;
     buffer_init(&bytes, BYTES_MAX);
-    guard_init(&guard, LIMIT);
+    parser_init(&parser, LIMIT);
     return 0;
 }
 
@@ -684,7 +684,7 @@ static int clean_up(void **state)
 {
     (void)state;
     buffer_free(&bytes);
-    guard_free(&guard);
+    parser_free(&parser);
     return 0;
 }
 

@@ -1,12 +1,12 @@
 /* The web server's connections, and the requests that come in on them. A request is gathered without waiting
  * for its next bytes, so a slow sender holds nothing but memory: of that there is a limit, and a time. */
-#ifndef INCIDENTS_GATEWAY_CONNECTIONS_H
-#define INCIDENTS_GATEWAY_CONNECTIONS_H
+#ifndef INCIDENTS_FASTCGI_CONNECTIONS_H
+#define INCIDENTS_FASTCGI_CONNECTIONS_H
 
 #include <stdint.h>
 #include <sys/queue.h>
 
-#include "gateway/guard.h"
+#include "fastcgi/parser.h"
 #include "loop/loop.h"
 
 enum peer_state {
@@ -20,7 +20,7 @@ enum peer_state {
 struct peer {
     int descriptor;
     enum peer_state state;
-    struct guard guard; /* the request that comes in, or has come in */
+    struct parser parser; /* the request that comes in, or has come in */
     struct loop_handler handler;
     void *server; /* for the handler */
     bool is_gone; /* it has hung up, and takes no response */
@@ -60,9 +60,10 @@ void connections_free(struct connections *connections);
 struct peer *connections_add(struct connections *connections, int descriptor,
                              void (*ready)(void *peer, uint32_t events), void *server);
 
-/* Reads what has come. GUARD_REQUEST: the peer's guard has a request, and it is PEER_WAITING. GUARD_MORE:
- * there is nothing to do. GUARD_BROKEN: close it, or end it where its guard has refused the request. */
-enum guard_verdict connections_read(struct connections *connections, struct peer *peer);
+/* Reads what has come. PARSER_COMPLETE: the peer's parser has a request, and it is PEER_WAITING.
+ * PARSER_INCOMPLETE: there is nothing to do. PARSER_ERROR: close it, or end it where its parser has refused
+ * the request. */
+enum parser_result connections_read(struct connections *connections, struct peer *peer);
 
 /* Something has come, or the peer has hung up, while it waits: nobody looks until it reads again. */
 void connections_ignore(struct connections *connections, struct peer *peer, uint32_t events);

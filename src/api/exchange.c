@@ -1,11 +1,10 @@
 /* What CGI and FastCGI do alike: read a request, write its answer. */
-#include "gateway/exchange.h"
+#include "api/exchange.h"
 
 #include <stdio.h>
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "gateway/guard.h"
 
 enum { HEAD_TYPICAL = 256 };
 
@@ -38,7 +37,7 @@ void exchange_refuse(struct exchange *exchange)
 {
     exchange->started_ms = clock_now_ms();
     (void)error_set(&exchange->error, ERROR_REQUEST_TOO_LARGE, "the headers are over the limit of %d bytes",
-                    GUARD_PARAMS_MAX);
+                    REQUEST_PARAMS_MAX);
 }
 
 void exchange_write(const struct response *response, const char *request_id, struct buffer *written,

@@ -3,40 +3,39 @@
  * that lie) ends here, as the FastCGI specification, version 1.0, asks for it.
  *
  * It does no input or output: bytes go in, a request and replies come out. */
-#ifndef INCIDENTS_GATEWAY_GUARD_H
-#define INCIDENTS_GATEWAY_GUARD_H
+#ifndef INCIDENTS_FASTCGI_PARSER_H
+#define INCIDENTS_FASTCGI_PARSER_H
 
-#include "gateway/record.h"
-#include "gateway/request.h"
+#include "fastcgi/record.h"
+#include "http/request.h"
 
 enum {
-    GUARD_PARAMS_MAX = 128 * 1024, /* bytes of a request's variables; what web servers let through is less */
-    GUARD_ASIDE_MAX =
+    PARSER_STRAY_MAX =
         64, /* records for each request that belong to no request of ours; web servers send none */
-    GUARD_CONTENT_MAX = 256, /* of the records that are read as a whole */
+    PARSER_CONTENT_MAX = 256, /* of the records that are read as a whole */
 };
 
-enum guard_verdict {
-    GUARD_MORE,    /* the request goes on */
-    GUARD_REQUEST, /* it is there as a whole, or will never be and is to be refused */
-    GUARD_BROKEN,  /* no request can come on this connection any more */
+enum parser_result {
+    PARSER_INCOMPLETE, /* the request goes on */
+    PARSER_COMPLETE,   /* it is there as a whole, or will never be and is to be refused */
+    PARSER_ERROR,      /* no request can come on this connection any more */
 };
 
 /* Where in a request it is. */
-enum guard_stage { GUARD_BEGIN, GUARD_PARAMS, GUARD_BODY, GUARD_COMPLETE };
+enum parser_stage { STAGE_BEGIN, STAGE_PARAMS, STAGE_BODY, STAGE_COMPLETE };
 
 /* What becomes of a record's content. */
-enum guard_content { GUARD_SKIPPED, GUARD_KEPT, GUARD_TO_PARAMS, GUARD_TO_BODY };
+enum parser_content { CONTENT_SKIPPED, CONTENT_KEPT, CONTENT_TO_PARAMS, CONTENT_TO_BODY };
 
-struct guard {
+struct parser {
     size_t body_limit;
 
-    enum guard_stage stage;
+    enum parser_stage stage;
     int request_id;
     bool keep;            /* whether the connection may carry another request behind this one */
     struct buffer params; /* as they come; once complete, the values of those that request.h knows */
     size_t variables[REQUEST_VARIABLES]; /* where each value begins, counted from 1; 0: it is not there */
-    size_t params_total;   /* bytes that came; over GUARD_PARAMS_MAX the request is to be refused */
+    size_t params_total;   /* bytes that came; over REQUEST_PARAMS_MAX the request is to be refused */
     struct buffer body;    /* empty where body_total is over the limit */
     size_t body_total;     /* bytes that came */
     size_t body_declared;  /* CONTENT_LENGTH; 0 where there is none that can be read */
@@ -46,41 +45,41 @@ struct guard {
     const char *fault;     /* why it is broken */
     bool is_refused;       /* it is broken, and the replies tell the peer so */
 
-    size_t aside; /* records that belonged to no request of ours, so far */
+    size_t stray; /* records that belonged to no request of ours, so far */
     unsigned char header[RECORD_HEADER_BYTES];
     size_t header_len;
-    enum guard_content content;
-    char kept[GUARD_CONTENT_MAX];
+    enum parser_content content;
+    char kept[PARSER_CONTENT_MAX];
     size_t kept_len;
     size_t content_left, padding_left; /* of the record */
 };
 
-void guard_init(struct guard *guard, size_t body_limit);
+void parser_init(struct parser *parser, size_t body_limit);
 
 /* Frees what it holds. */
-void guard_free(struct guard *guard);
+void parser_free(struct parser *parser);
 
-/* Takes bytes in. Behind GUARD_REQUEST and GUARD_BROKEN it takes no more; what came behind a request in the
+/* Takes bytes in. Behind PARSER_COMPLETE and PARSER_ERROR it takes no more; what came behind a request in the
  * same bytes is lost, and keep is false then. */
-enum guard_verdict guard_feed(struct guard *guard, const char *data, size_t len);
+enum parser_result parser_feed(struct parser *parser, const char *data, size_t len);
 
 /* A variable of the request, once its variables are complete; NULL where it is not there. */
-const char *guard_variable(const struct guard *guard, enum request_variable_number number);
+const char *parser_variable(const struct parser *parser, enum request_variable_number number);
 
-/* No more bytes will come. GUARD_REQUEST where the request is one to be answered nevertheless: its body has
+/* No more bytes will come. PARSER_COMPLETE where the request is one to be answered nevertheless: its body has
  * ended, if early. */
-enum guard_verdict guard_end(struct guard *guard);
+enum parser_result parser_end(struct parser *parser);
 
 /* Frees the body alone, which is read. */
-void guard_free_body(struct guard *guard);
+void parser_free_body(struct parser *parser);
 
 /* Makes it ready for the connection's next request. */
-void guard_next(struct guard *guard);
+void parser_next(struct parser *parser);
 
 /* Whether no request and no record has begun. */
-bool guard_is_idle(const struct guard *guard);
+bool parser_is_idle(const struct parser *parser);
 
 /* The memory that it holds for a request. */
-size_t guard_holds(const struct guard *guard);
+size_t parser_holds(const struct parser *parser);
 
 #endif

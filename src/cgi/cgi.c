@@ -1,4 +1,6 @@
 /* Plain CGI: one request, from the environment and standard input (RFC 3875). */
+#include "cgi/cgi.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -8,13 +10,12 @@
 #include "api/method.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "gateway/exchange.h"
-#include "gateway/gateway.h"
+#include "api/exchange.h"
 #include "store/store.h"
 
 enum { ANSWER_MAX = 64 * 1024 };
 
-bool gateway_is_cgi(void)
+bool cgi_is_wanted(void)
 {
     return getenv("GATEWAY_INTERFACE") != NULL || getenv("REQUEST_METHOD") != NULL;
 }
@@ -104,7 +105,7 @@ static struct store *ask_database(const struct settings *settings, struct item *
     return store;
 }
 
-int gateway_serve_cgi(const struct settings *settings)
+int cgi_serve(const struct settings *settings)
 {
     struct store *store = NULL;
     int timeout_ms = settings->body_timeout_ms;
@@ -146,7 +147,7 @@ static void discard_body(struct request *request)
     buffer_free(&nothing);
 }
 
-void gateway_refuse_cgi(void)
+void cgi_refuse(void)
 {
     struct request request;
     struct response response;

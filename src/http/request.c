@@ -1,5 +1,5 @@
 /* Making a request out of a web server's variables and a stream of bytes. */
-#include "gateway/request.h"
+#include "http/request.h"
 
 #include <stdint.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* The records of FastCGI, as they are written: names and numbers are those of its specification, version 1.0.
  */
-#ifndef INCIDENTS_GATEWAY_RECORD_H
-#define INCIDENTS_GATEWAY_RECORD_H
+#ifndef INCIDENTS_FASTCGI_RECORD_H
+#define INCIDENTS_FASTCGI_RECORD_H
 
 #include "base/buffer.h"
 

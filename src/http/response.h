@@ -1,6 +1,6 @@
 /* An answer: a status, a few headers, a body. */
-#ifndef INCIDENTS_GATEWAY_RESPONSE_H
-#define INCIDENTS_GATEWAY_RESPONSE_H
+#ifndef INCIDENTS_HTTP_RESPONSE_H
+#define INCIDENTS_HTTP_RESPONSE_H
 
 #include "base/buffer.h"
 

@@ -1,7 +1,7 @@
 /* Several workers on one listening socket, and the parent that starts them, and starts again whichever ends.
  * It has no thread, no connection and no log, and does nothing but wait. */
-#ifndef INCIDENTS_GATEWAY_PROCESSES_H
-#define INCIDENTS_GATEWAY_PROCESSES_H
+#ifndef INCIDENTS_FASTCGI_PROCESSES_H
+#define INCIDENTS_FASTCGI_PROCESSES_H
 
 /* What each of them does until it is told to stop by SIGTERM, SIGINT, SIGHUP, SIGUSR1 or SIGXCPU, which it
  * finds blocked; it returns its exit status, EXIT_FAILURE only where it cannot start at all. news is a

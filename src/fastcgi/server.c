@@ -21,10 +21,10 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/stop_signals.h"
-#include "gateway/connections.h"
-#include "gateway/exchange.h"
-#include "gateway/gateway.h"
-#include "gateway/writer.h"
+#include "fastcgi/connections.h"
+#include "api/exchange.h"
+#include "fastcgi/server.h"
+#include "fastcgi/writer.h"
 #include "store/store.h"
 
 enum {
@@ -64,7 +64,7 @@ struct call {
     struct exchange exchange;
 };
 
-bool gateway_is_fastcgi(void)
+bool server_is_wanted(void)
 {
     int listening = 0;
     socklen_t size = sizeof listening;
@@ -76,7 +76,7 @@ bool gateway_is_fastcgi(void)
 
 static const char *read_variable(void *context, enum request_variable_number number)
 {
-    return guard_variable(context, number);
+    return parser_variable(context, number);
 }
 
 static struct call *call_new(struct server *server, struct peer *peer)
@@ -121,13 +121,13 @@ static void answer(void *context)
     buffer_init(&written, RESPONSE_MAX);
     exchange_end(&call->exchange, &written, &response);
     sent = !peer->is_gone &&
-           writer_send(&server->writer, peer->descriptor, peer->guard.request_id, response.text);
+           writer_send(&server->writer, peer->descriptor, peer->parser.request_id, response.text);
     buffer_free(&written);
     call_free(call);
     server->in_hand--;
     if (!sent) {
         connections_close(&server->connections, peer);
-    } else if (peer->guard.keep && !server->is_ending) {
+    } else if (peer->parser.keep && !server->is_ending) {
         connections_read_on(&server->connections, peer);
     } else {
         connections_end(&server->connections, peer);
@@ -136,7 +136,7 @@ static void answer(void *context)
 
 static void serve_request(struct server *server, struct peer *peer)
 {
-    struct guard *guard = &peer->guard;
+    struct parser *parser = &peer->parser;
     struct call *call = call_new(server, peer);
     bool asks = false;
 
@@ -146,15 +146,15 @@ static void serve_request(struct server *server, struct peer *peer)
         return;
     }
     server->in_hand++;
-    exchange_begin(&call->exchange, read_variable, guard);
-    if (guard->params_total > GUARD_PARAMS_MAX) {
+    exchange_begin(&call->exchange, read_variable, parser);
+    if (parser->params_total > REQUEST_PARAMS_MAX) {
         exchange_refuse(&call->exchange);
     } else {
-        request_set_body(&call->exchange.request, request_look_up(read_variable, guard, CONTENT_LENGTH),
-                         &guard->body, guard->body_total, server->settings->body_limit);
+        request_set_body(&call->exchange.request, request_look_up(read_variable, parser, CONTENT_LENGTH),
+                         &parser->body, parser->body_total, server->settings->body_limit);
         asks = api_ask(&call->exchange);
     }
-    guard_free_body(guard);
+    parser_free_body(parser);
     if (asks) {
         store_submit(server->store, &call->exchange.item, answer, call);
     } else {
@@ -175,13 +175,13 @@ static void serve_peer(void *context, uint32_t events)
         return;
     }
     switch (connections_read(&server->connections, peer)) {
-    case GUARD_MORE:
+    case PARSER_INCOMPLETE:
         break;
-    case GUARD_REQUEST:
+    case PARSER_COMPLETE:
         serve_request(server, peer);
         break;
-    case GUARD_BROKEN:
-        if (peer->guard.is_refused) {
+    case PARSER_ERROR:
+        if (peer->parser.is_refused) {
             connections_end(&server->connections, peer);
         } else {
             connections_close(&server->connections, peer);
@@ -364,7 +364,7 @@ static void free_spare(struct server *server)
     }
 }
 
-int gateway_serve_fastcgi(const struct settings *settings)
+int server_run(const struct settings *settings)
 {
     struct server server = {.settings = settings, .signal_descriptor = -1};
     bool ok = false;

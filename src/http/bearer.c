@@ -1,5 +1,5 @@
 /* Reading the bearer token out of an Authorization header. */
-#include "api/bearer.h"
+#include "http/bearer.h"
 
 #include <string.h>
 #include <strings.h>

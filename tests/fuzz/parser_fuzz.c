@@ -3,20 +3,20 @@
 #include <string.h>
 
 #include "fuzz/fuzz.h"
-#include "gateway/guard.h"
-#include "gateway/request.h"
+#include "fastcgi/parser.h"
+#include "http/request.h"
 
 enum { LIMIT = 512 };
 
-static enum guard_verdict feed(struct guard *guard, const char *data, size_t size, size_t piece)
+static enum parser_result feed(struct parser *parser, const char *data, size_t size, size_t piece)
 {
-    enum guard_verdict verdict = GUARD_MORE;
+    enum parser_result verdict = PARSER_INCOMPLETE;
 
-    guard_init(guard, LIMIT);
-    for (size_t at = 0; at < size && verdict == GUARD_MORE; at += piece) {
-        verdict = guard_feed(guard, data + at, size - at < piece ? size - at : piece);
-        MUST(guard_holds(guard) <= (size_t)2 * (GUARD_PARAMS_MAX + LIMIT) + 1024);
-        MUST(!guard->replies.failed);
+    parser_init(parser, LIMIT);
+    for (size_t at = 0; at < size && verdict == PARSER_INCOMPLETE; at += piece) {
+        verdict = parser_feed(parser, data + at, size - at < piece ? size - at : piece);
+        MUST(parser_holds(parser) <= (size_t)2 * (REQUEST_PARAMS_MAX + LIMIT) + 1024);
+        MUST(!parser->replies.failed);
     }
     return verdict;
 }
@@ -29,16 +29,16 @@ static int is_same(const struct buffer *a, const struct buffer *b)
 /* The variables' stream, as its bytes came. */
 static void collect_params(const char *data, size_t size, struct buffer *params)
 {
-    struct guard guard;
+    struct parser parser;
 
-    guard_init(&guard, LIMIT);
-    for (size_t at = 0; at < size && guard.stage <= GUARD_PARAMS; at++) {
-        MUST(guard_feed(&guard, data + at, 1) == GUARD_MORE || guard.stage == GUARD_COMPLETE);
-        if (guard.stage == GUARD_PARAMS && guard.params.len > params->len) {
-            buffer_append(params, guard.params.data + params->len, guard.params.len - params->len);
+    parser_init(&parser, LIMIT);
+    for (size_t at = 0; at < size && parser.stage <= STAGE_PARAMS; at++) {
+        MUST(parser_feed(&parser, data + at, 1) == PARSER_INCOMPLETE || parser.stage == STAGE_COMPLETE);
+        if (parser.stage == STAGE_PARAMS && parser.params.len > params->len) {
+            buffer_append(params, parser.params.data + params->len, parser.params.len - params->len);
         }
     }
-    guard_free(&guard);
+    parser_free(&parser);
 }
 
 static size_t take_length(const unsigned char **at)
@@ -79,48 +79,48 @@ static void check_value(const char *value, struct slice first)
 }
 
 /* Each is the first of its name, and nothing else is kept. */
-static void check_variables(const struct guard *guard, const char *data, size_t size)
+static void check_variables(const struct parser *parser, const char *data, size_t size)
 {
     struct buffer params;
     size_t kept = 0;
 
-    buffer_init(&params, GUARD_PARAMS_MAX);
-    if (guard->params_total <= GUARD_PARAMS_MAX) {
+    buffer_init(&params, REQUEST_PARAMS_MAX);
+    if (parser->params_total <= REQUEST_PARAMS_MAX) {
         collect_params(data, size, &params);
     }
     for (int i = 0; i < REQUEST_VARIABLES; i++) {
         enum request_variable_number number = (enum request_variable_number)i;
-        const char *value = guard_variable(guard, number);
+        const char *value = parser_variable(parser, number);
 
         check_value(value, find_first(&params, request_variable_name(number)));
         kept += value == NULL ? 0 : strlen(value) + 1;
     }
-    MUST(kept == guard->params.len);
+    MUST(kept == parser->params.len);
     buffer_free(&params);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const char *bytes = (const char *)data;
-    struct guard whole, cut;
-    enum guard_verdict verdict = feed(&whole, bytes, size, size + 1);
+    struct parser whole, cut;
+    enum parser_result verdict = feed(&whole, bytes, size, size + 1);
 
     for (size_t piece = 1; piece < 12; piece += 5) {
         MUST(feed(&cut, bytes, size, piece) == verdict);
         MUST(cut.fault == whole.fault && cut.stage == whole.stage && cut.body_total == whole.body_total);
         MUST(is_same(&cut.params, &whole.params) && is_same(&cut.body, &whole.body));
         MUST(is_same(&cut.replies, &whole.replies));
-        guard_free(&cut);
+        parser_free(&cut);
     }
-    if (verdict == GUARD_REQUEST) {
-        MUST(whole.stage == GUARD_COMPLETE && whole.request_id > 0);
+    if (verdict == PARSER_COMPLETE) {
+        MUST(whole.stage == STAGE_COMPLETE && whole.request_id > 0);
         MUST(whole.body_total >= whole.body_declared || whole.body_total > LIMIT * BODY_DRAIN_FACTOR ||
-             whole.params_total > GUARD_PARAMS_MAX);
+             whole.params_total > REQUEST_PARAMS_MAX);
         MUST(whole.body_total > LIMIT || whole.body.len == whole.body_total);
     }
-    if (verdict != GUARD_BROKEN && whole.stage > GUARD_PARAMS) {
+    if (verdict != PARSER_ERROR && whole.stage > STAGE_PARAMS) {
         check_variables(&whole, bytes, size);
     }
-    guard_free(&whole);
+    parser_free(&whole);
     return 0;
 }

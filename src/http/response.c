@@ -1,5 +1,5 @@
 /* Putting an answer into CGI's form. */
-#include "gateway/response.h"
+#include "http/response.h"
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* What CGI and FastCGI do alike: read a request, write its answer. */
-#ifndef INCIDENTS_GATEWAY_EXCHANGE_H
-#define INCIDENTS_GATEWAY_EXCHANGE_H
+#ifndef INCIDENTS_API_EXCHANGE_H
+#define INCIDENTS_API_EXCHANGE_H
 
 #include "api/api.h"
 

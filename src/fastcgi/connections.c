@@ -1,5 +1,5 @@
 /* The web server's connections. */
-#include "gateway/connections.h"
+#include "fastcgi/connections.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -57,7 +57,7 @@ struct peer *connections_add(struct connections *connections, int descriptor,
         close(descriptor);
         return NULL;
     }
-    guard_init(&peer->guard, connections->body_limit);
+    parser_init(&peer->parser, connections->body_limit);
     LIST_INSERT_HEAD(&connections->peers, peer, link);
     return peer;
 }
@@ -89,7 +89,7 @@ static void stop_counting(struct connections *connections, struct peer *peer)
 /* Whether it has ended its request, if early: it is answered once it is given up. */
 static bool is_ended_early(const struct peer *peer)
 {
-    return peer->state == PEER_READING && peer->guard.has_ended_early;
+    return peer->state == PEER_READING && peer->parser.has_ended_early;
 }
 
 /* Its end is an event like any other, and the next one of it: then it is closed, or answered. */
@@ -115,7 +115,7 @@ static struct peer *find_oldest_holder(const struct connections *connections)
 
 static void note_progress(struct connections *connections, struct peer *peer)
 {
-    size_t holds = guard_holds(&peer->guard);
+    size_t holds = parser_holds(&peer->parser);
 
     if (!peer->is_unfinished) {
         begin_to_count(connections, peer);
@@ -131,10 +131,10 @@ static void note_progress(struct connections *connections, struct peer *peer)
 
 /* ---- Reading ---- */
 
-/* Sends what the guard has to say; false where the peer has no room for it, which is for who never reads. */
+/* Sends what the parser has to say; false where the peer has no room for it, which is for who never reads. */
 static bool send_replies(struct peer *peer)
 {
-    struct buffer *replies = &peer->guard.replies;
+    struct buffer *replies = &peer->parser.replies;
     bool sent = !replies->failed && (replies->len == 0 || send(peer->descriptor, replies->data, replies->len,
                                                                MSG_NOSIGNAL) == (ssize_t)replies->len);
 
@@ -149,20 +149,20 @@ static bool is_passing(ssize_t got)
 }
 
 /* Reads until there is a request, or nothing more to read. */
-static enum guard_verdict gather(struct peer *peer)
+static enum parser_result gather(struct peer *peer)
 {
-    enum guard_verdict verdict = GUARD_MORE;
+    enum parser_result verdict = PARSER_INCOMPLETE;
     char chunk[CHUNK_BYTES];
 
-    for (int i = 0; i < CHUNKS_AT_ONCE && verdict == GUARD_MORE; i++) {
+    for (int i = 0; i < CHUNKS_AT_ONCE && verdict == PARSER_INCOMPLETE; i++) {
         ssize_t got = recv(peer->descriptor, chunk, sizeof chunk, 0);
 
         if (got <= 0) {
-            return is_passing(got) ? GUARD_MORE : guard_end(&peer->guard);
+            return is_passing(got) ? PARSER_INCOMPLETE : parser_end(&peer->parser);
         }
-        verdict = guard_feed(&peer->guard, chunk, (size_t)got);
+        verdict = parser_feed(&peer->parser, chunk, (size_t)got);
         if (!send_replies(peer)) {
-            return GUARD_BROKEN;
+            return PARSER_ERROR;
         }
         if ((size_t)got < sizeof chunk) {
             break; /* there is no more: the loop will tell, should some come */
@@ -171,8 +171,8 @@ static enum guard_verdict gather(struct peer *peer)
     return verdict;
 }
 
-/* Throws away what has come; GUARD_BROKEN where no more will, or too much has. */
-static enum guard_verdict discard(struct peer *peer)
+/* Throws away what has come; PARSER_ERROR where no more will, or too much has. */
+static enum parser_result discard(struct peer *peer)
 {
     char chunk[CHUNK_BYTES];
 
@@ -180,34 +180,34 @@ static enum guard_verdict discard(struct peer *peer)
         ssize_t got = recv(peer->descriptor, chunk, sizeof chunk, 0);
 
         if (got <= 0) {
-            return is_passing(got) ? GUARD_MORE : GUARD_BROKEN;
+            return is_passing(got) ? PARSER_INCOMPLETE : PARSER_ERROR;
         }
         peer->last_read_ms = clock_now_ms();
         peer->lingered += (size_t)got;
         if (peer->lingered > BODY_DRAIN_MAX) {
-            return GUARD_BROKEN;
+            return PARSER_ERROR;
         }
     }
-    return GUARD_MORE;
+    return PARSER_INCOMPLETE;
 }
 
-enum guard_verdict connections_read(struct connections *connections, struct peer *peer)
+enum parser_result connections_read(struct connections *connections, struct peer *peer)
 {
-    enum guard_verdict verdict;
+    enum parser_result verdict;
 
     if (peer->state == PEER_LINGERING) {
         return discard(peer);
     }
     verdict = gather(peer);
-    if (verdict == GUARD_BROKEN && peer->guard.fault != NULL) {
-        log_error("closed a connection of the web server's: %s", peer->guard.fault);
+    if (verdict == PARSER_ERROR && peer->parser.fault != NULL) {
+        log_error("closed a connection of the web server's: %s", peer->parser.fault);
     }
-    if (verdict == GUARD_MORE && !guard_is_idle(&peer->guard)) {
+    if (verdict == PARSER_INCOMPLETE && !parser_is_idle(&peer->parser)) {
         note_progress(connections, peer);
     } else {
         stop_counting(connections, peer);
     }
-    if (verdict == GUARD_REQUEST) {
+    if (verdict == PARSER_COMPLETE) {
         peer->state = PEER_WAITING;
     }
     return verdict;
@@ -239,7 +239,7 @@ static bool watch_again(struct connections *connections, struct peer *peer)
 void connections_read_on(struct connections *connections, struct peer *peer)
 {
     peer->state = PEER_READING;
-    guard_next(&peer->guard);
+    parser_next(&peer->parser);
     (void)watch_again(connections, peer);
 }
 
@@ -247,7 +247,7 @@ void connections_end(struct connections *connections, struct peer *peer)
 {
     (void)shutdown(peer->descriptor, SHUT_WR);
     stop_counting(connections, peer);
-    guard_next(&peer->guard);
+    parser_next(&peer->parser);
     if (watch_again(connections, peer)) {
         peer->state = PEER_LINGERING;
         begin_to_count(connections, peer);
@@ -260,7 +260,7 @@ void connections_close(struct connections *connections, struct peer *peer)
     stop_counting(connections, peer);
     LIST_REMOVE(peer, link);
     close(peer->descriptor);
-    guard_free(&peer->guard);
+    parser_free(&peer->parser);
     free(peer);
 }
 
@@ -291,7 +291,7 @@ static bool is_over(const struct connections *connections, const struct peer *pe
     if (peer->state == PEER_LINGERING) {
         return silence_ms > LINGER_SILENCE_MS || now_ms > peer->linger_until_ms;
     }
-    return silence_ms > (peer->guard.has_ended_early ? EARLY_END_MS : connections->timeout_ms);
+    return silence_ms > (peer->parser.has_ended_early ? EARLY_END_MS : connections->timeout_ms);
 }
 
 void connections_expire(struct connections *connections)

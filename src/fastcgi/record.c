@@ -1,5 +1,5 @@
 /* The records of FastCGI, as they are written. */
-#include "gateway/record.h"
+#include "fastcgi/record.h"
 
 size_t record_padding(size_t len)
 {

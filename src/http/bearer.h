@@ -1,6 +1,6 @@
 /* Reading the bearer token out of an Authorization header. */
-#ifndef INCIDENTS_API_BEARER_H
-#define INCIDENTS_API_BEARER_H
+#ifndef INCIDENTS_HTTP_BEARER_H
+#define INCIDENTS_HTTP_BEARER_H
 
 #include <stdbool.h>
 

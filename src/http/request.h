@@ -1,6 +1,6 @@
 /* A request as the web server hands it over, whatever the protocol (RFC 3875 names the variables). */
-#ifndef INCIDENTS_GATEWAY_REQUEST_H
-#define INCIDENTS_GATEWAY_REQUEST_H
+#ifndef INCIDENTS_HTTP_REQUEST_H
+#define INCIDENTS_HTTP_REQUEST_H
 
 #include <stdint.h>
 
@@ -8,6 +8,8 @@
 
 enum {
     REQUEST_ID_MAX = 128,
+    REQUEST_PARAMS_MAX =
+        128 * 1024,          /* bytes of a request's variables; what web servers let through is less */
     CLIENT_ADDRESS_MAX = 64, /* an IPv6 address with its zone is shorter */
     BODY_DRAIN_FACTOR = 16,  /* FastCGI: a body over so many times the limit is answered before its end */
     BODY_DRAIN_MAX = 1024 * 1024 * 1024, /* bytes of a body that are read and thrown away at most */

@@ -8,7 +8,7 @@
  * these when the stream's emptyBuffProc, a public member too, is told to close it. Behind the first time the
  * stream takes records as they are, which is why the content's headers are ours; FCGX_FClose does the same,
  * and marks the stream as one that nobody can use again. */
-#include "gateway/writer.h"
+#include "fastcgi/writer.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "gateway/record.h"
+#include "fastcgi/record.h"
 
 enum { LIBRARY_BYTES = 32 * 1024, HEAD_ID = 1 };
 

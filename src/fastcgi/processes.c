@@ -2,7 +2,7 @@
  *
  * The parent writes no log, for whoever does not read it would stop the parent, and a thread for it would be
  * a thread beside fork(2). What there is to say, the next process says. */
-#include "gateway/processes.h"
+#include "fastcgi/processes.h"
 
 #include <errno.h>
 #include <poll.h>

@@ -1,0 +1,458 @@
+/* The records of FastCGI, from a peer that nothing is believed of. */
+#include "fastcgi/parser.h"
+
+#include <string.h>
+
+#include "http/request.h"
+
+enum { BEGIN_BYTES = 8, REPLIES_MAX = 8 * 1024 };
+
+void parser_init(struct parser *parser, size_t body_limit)
+{
+    *parser = (struct parser){.body_limit = body_limit};
+    buffer_init(&parser->params, REQUEST_PARAMS_MAX);
+    buffer_init(&parser->body, body_limit);
+    buffer_init(&parser->replies, REPLIES_MAX);
+}
+
+void parser_free(struct parser *parser)
+{
+    buffer_free(&parser->params);
+    buffer_free(&parser->body);
+    buffer_free(&parser->replies);
+}
+
+void parser_free_body(struct parser *parser)
+{
+    buffer_free(&parser->body);
+}
+
+void parser_next(struct parser *parser)
+{
+    size_t body_limit = parser->body_limit;
+
+    parser_free(parser);
+    parser_init(parser, body_limit);
+}
+
+bool parser_is_idle(const struct parser *parser)
+{
+    return parser->stage == STAGE_BEGIN && parser->header_len == 0;
+}
+
+size_t parser_holds(const struct parser *parser)
+{
+    return parser->params.capacity + parser->body.capacity;
+}
+
+static enum parser_result broken(struct parser *parser, const char *fault)
+{
+    parser->fault = fault;
+    return PARSER_ERROR;
+}
+
+/* ---- Records of ours ---- */
+
+static void reply_end(struct parser *parser, int id, int protocol_status)
+{
+    const unsigned char content[8] = {0, 0, 0, 0, (unsigned char)protocol_status};
+
+    record_append(&parser->replies, RECORD_END_REQUEST, id, content, sizeof content);
+}
+
+const char *parser_variable(const struct parser *parser, enum request_variable_number number)
+{
+    return parser->variables[number] == 0 ? NULL : parser->params.data + parser->variables[number] - 1;
+}
+
+/* ---- Names and values (section 3.4) ---- */
+
+struct pair {
+    struct slice name, value;
+};
+
+/* Reads a length of one byte or four; false where it is cut short. */
+static bool read_length(struct slice *rest, size_t *length)
+{
+    const unsigned char *bytes = (const unsigned char *)rest->data;
+    size_t size = rest->len > 0 && bytes[0] >= 0x80 ? 4 : 1;
+
+    if (rest->len < size) {
+        return false;
+    }
+    *length = size == 1 ? bytes[0]
+                        : (size_t)(bytes[0] & 0x7f) << 24 | (size_t)bytes[1] << 16 | (size_t)bytes[2] << 8 |
+                              bytes[3];
+    rest->data += size;
+    rest->len -= size;
+    return true;
+}
+
+/* Takes the next pair off; false where it is longer than what is there. */
+static bool read_pair(struct slice *rest, struct pair *pair)
+{
+    size_t name_len, value_len;
+
+    if (!read_length(rest, &name_len) || !read_length(rest, &value_len) || name_len > rest->len ||
+        value_len > rest->len - name_len) {
+        return false;
+    }
+    pair->name = (struct slice){.data = rest->data, .len = name_len};
+    pair->value = (struct slice){.data = rest->data + name_len, .len = value_len};
+    rest->data += name_len + value_len;
+    rest->len -= name_len + value_len;
+    return true;
+}
+
+static bool is_value_named(struct slice name, const char *text)
+{
+    return name.len == strlen(text) && memcmp(name.data, text, name.len) == 0;
+}
+
+/* Names that are not known may be left out (section 4.1). The two others that the specification has are
+ * numbers of connections and requests that we have no fixed limits for. However often the name comes, it is
+ * answered once. */
+static enum parser_result answer_get_values(struct parser *parser)
+{
+    static const char name[] = "FCGI_MPXS_CONNS", value[] = "\17\1FCGI_MPXS_CONNS0";
+    struct slice rest = {.data = parser->kept, .len = parser->kept_len};
+    bool is_asked = false;
+    struct pair pair;
+
+    while (rest.len > 0) {
+        if (!read_pair(&rest, &pair)) {
+            return broken(parser, "names that are longer than their record");
+        }
+        is_asked = is_asked || is_value_named(pair.name, name);
+    }
+    record_append(&parser->replies, RECORD_GET_VALUES_RESULT, 0, value, is_asked ? sizeof value - 1 : 0);
+    return PARSER_INCOMPLETE;
+}
+
+static size_t declared_length(struct slice text)
+{
+    int64_t length;
+
+    return request_read_content_length(text, &length) && length > 0 ? (size_t)length : 0;
+}
+
+/* Keeps a value, ended by a NUL. One within it would end it for whoever reads it and hide what comes behind:
+ * of a path, the method that was asked for. It becomes a byte that stands in no method, token or id either.
+ */
+static void keep_value(struct buffer *values, struct slice value)
+{
+    size_t start = values->len;
+
+    buffer_append_slice(values, value);
+    for (size_t i = start; i < values->len; i++) {
+        if (values->data[i] == '\0') {
+            values->data[i] = 0x7f;
+        }
+    }
+    buffer_append(values, "", 1);
+}
+
+/* Of all variables keeps the values of those that are read, of each the first. */
+static enum parser_result pick_variables(struct parser *parser)
+{
+    struct slice rest = {.data = parser->params.data, .len = parser->params.len};
+    struct buffer values;
+    struct pair pair;
+
+    if (parser->params.failed) {
+        return broken(parser, "variables that there is no memory for");
+    }
+    buffer_init(&values, REQUEST_PARAMS_MAX);
+    (void)buffer_reserve(&values, parser->params.len); /* all at once: a value takes no more than its pair */
+    while (rest.len > 0) {
+        size_t number;
+
+        if (!read_pair(&rest, &pair)) {
+            buffer_free(&values);
+            return broken(parser, "variables that are longer than their stream");
+        }
+        number = request_find_variable(pair.name);
+        if (number < REQUEST_VARIABLES && parser->variables[number] == 0) {
+            parser->variables[number] = values.len + 1;
+            keep_value(&values, pair.value);
+            if (number == CONTENT_LENGTH) {
+                parser->body_declared = declared_length(pair.value);
+            }
+        }
+    }
+    buffer_free(&parser->params);
+    parser->params = values;
+    return values.failed ? broken(parser, "variables that there is no memory for") : PARSER_INCOMPLETE;
+}
+
+/* ---- Records of the peer's ---- */
+
+static int header_number(const struct parser *parser, size_t at)
+{
+    return parser->header[at] << 8 | parser->header[at + 1];
+}
+
+static int header_type(const struct parser *parser)
+{
+    return parser->header[1];
+}
+
+static int header_id(const struct parser *parser)
+{
+    return header_number(parser, 2);
+}
+
+static bool keep_content(struct parser *parser)
+{
+    parser->content = CONTENT_KEPT;
+    parser->kept_len = 0;
+    return parser->content_left <= sizeof parser->kept;
+}
+
+/* Application records of requests that are not there are to be ignored (section 3.3); so many of them are
+ * sent by none but who wants to keep us busy. */
+static enum parser_result count_stray_record(struct parser *parser)
+{
+    return ++parser->stray > PARSER_STRAY_MAX ? broken(parser, "too many records that belong to no request")
+                                              : PARSER_INCOMPLETE;
+}
+
+static enum parser_result judge_management(struct parser *parser)
+{
+    if (header_type(parser) == RECORD_BEGIN_REQUEST) {
+        return broken(parser, "a request of number 0");
+    }
+    if (header_type(parser) == RECORD_GET_VALUES && !keep_content(parser)) {
+        return broken(parser, "too long a list of names");
+    }
+    return count_stray_record(parser);
+}
+
+static enum parser_result judge_begin(struct parser *parser)
+{
+    if (parser->content_left != BEGIN_BYTES) {
+        return broken(parser, "a beginning of a wrong length");
+    }
+    if (parser->stage == STAGE_BEGIN) {
+        (void)keep_content(parser);
+        return PARSER_INCOMPLETE;
+    }
+    if (header_id(parser) == parser->request_id) {
+        return broken(parser, "a request that begins twice");
+    }
+    reply_end(parser, header_id(parser), RECORD_CANT_MPX_CONN);
+    return count_stray_record(parser);
+}
+
+/* Whether the record that has begun is one that may come now, and what its content is. */
+static enum parser_result judge_header(struct parser *parser)
+{
+    parser->content_left = (size_t)header_number(parser, 4);
+    parser->padding_left = parser->header[6];
+    parser->content = CONTENT_SKIPPED;
+    if (parser->header[0] != RECORD_VERSION_1) {
+        return broken(parser, "a record of another version");
+    }
+    if (header_id(parser) == 0) {
+        return judge_management(parser);
+    }
+    if (header_type(parser) == RECORD_BEGIN_REQUEST) {
+        return judge_begin(parser);
+    }
+    if (parser->stage == STAGE_BEGIN || header_id(parser) != parser->request_id) {
+        return count_stray_record(parser);
+    }
+    if (header_type(parser) == RECORD_PARAMS && parser->stage == STAGE_PARAMS) {
+        parser->content = CONTENT_TO_PARAMS;
+        return PARSER_INCOMPLETE;
+    }
+    if (header_type(parser) == RECORD_STDIN && parser->stage == STAGE_BODY) {
+        parser->content = CONTENT_TO_BODY;
+        return PARSER_INCOMPLETE;
+    }
+    return broken(parser, header_type(parser) == RECORD_ABORT_REQUEST
+                              ? NULL /* the client is gone, or waits no longer */
+                              : "a record that has no place where it came");
+}
+
+static void take_params(struct parser *parser, const char *data, size_t len)
+{
+    parser->params_total += len;
+    if (parser->params_total <= REQUEST_PARAMS_MAX) {
+        buffer_append(&parser->params, data, len);
+    } else {
+        buffer_free(&parser->params);
+    }
+}
+
+static void take_body(struct parser *parser, const char *data, size_t len)
+{
+    parser->has_ended_early = false;
+    parser->body_total += len;
+    if (parser->body_total <= parser->body_limit) {
+        buffer_append(&parser->body, data, len);
+    } else {
+        buffer_free(&parser->body);
+    }
+}
+
+/* Takes what is there of a record's content. */
+static void take_content(struct parser *parser, const char *data, size_t len)
+{
+    switch (parser->content) {
+    case CONTENT_KEPT:
+        memcpy(parser->kept + parser->kept_len, data, len);
+        parser->kept_len += len;
+        break;
+    case CONTENT_TO_PARAMS:
+        take_params(parser, data, len);
+        break;
+    case CONTENT_TO_BODY:
+        take_body(parser, data, len);
+        break;
+    case CONTENT_SKIPPED:
+        break;
+    }
+}
+
+/* The request is refused; the rest of it is not worth waiting for, and the connection is closed behind it. */
+static enum parser_result give_up_reading(struct parser *parser)
+{
+    parser->stage = STAGE_COMPLETE;
+    parser->keep = false;
+    return PARSER_COMPLETE;
+}
+
+/* Section 5.1: a role in two bytes, flags, and five reserved bytes. */
+static enum parser_result begin_request(struct parser *parser)
+{
+    const unsigned char *content = (const unsigned char *)parser->kept;
+
+    parser->request_id = header_id(parser);
+    if ((content[0] << 8 | content[1]) != RECORD_RESPONDER) {
+        reply_end(parser, parser->request_id, RECORD_UNKNOWN_ROLE);
+        parser->is_refused = true;
+        return broken(parser, "a request for another role than a responder's");
+    }
+    parser->keep = (content[2] & RECORD_KEEP_CONN) != 0;
+    parser->stage = STAGE_PARAMS;
+    return PARSER_INCOMPLETE;
+}
+
+static enum parser_result end_management(struct parser *parser)
+{
+    const char content[8] = {(char)header_type(parser)};
+
+    if (header_type(parser) == RECORD_GET_VALUES) {
+        return answer_get_values(parser);
+    }
+    record_append(&parser->replies, RECORD_UNKNOWN_TYPE, 0, content, sizeof content);
+    return PARSER_INCOMPLETE;
+}
+
+/* An empty record does not end a body of which more was declared: mod_fcgid 2.3.9 sends empty records before
+ * and within a body that came to it in HTTP/2 without a length. Its CONTENT_LENGTH, which it counts itself,
+ * is right. */
+static enum parser_result end_body(struct parser *parser)
+{
+    if (parser->body_total < parser->body_declared) {
+        parser->has_ended_early = true;
+        return ++parser->early_ends > parser->body_total + PARSER_STRAY_MAX
+                   ? broken(parser, "a body that ends again and again")
+                   : PARSER_INCOMPLETE;
+    }
+    parser->stage = STAGE_COMPLETE;
+    return PARSER_COMPLETE;
+}
+
+/* A stream ends with an empty record. */
+static enum parser_result end_stream(struct parser *parser)
+{
+    if (parser->content == CONTENT_TO_BODY) {
+        return end_body(parser);
+    }
+    parser->stage = STAGE_BODY;
+    return parser->params_total > REQUEST_PARAMS_MAX ? PARSER_INCOMPLETE : pick_variables(parser);
+}
+
+/* The record is there as a whole, padding and all. */
+static enum parser_result end_record(struct parser *parser)
+{
+    bool is_empty = header_number(parser, 4) == 0;
+
+    parser->header_len = 0;
+    if (header_id(parser) == 0) {
+        return end_management(parser);
+    }
+    switch (parser->content) {
+    case CONTENT_KEPT:
+        return begin_request(parser);
+    case CONTENT_TO_PARAMS:
+    case CONTENT_TO_BODY:
+        if (is_empty) {
+            return end_stream(parser);
+        }
+        break;
+    case CONTENT_SKIPPED:
+        break;
+    }
+    if (parser->body_total > parser->body_limit * BODY_DRAIN_FACTOR ||
+        parser->params_total > (size_t)REQUEST_PARAMS_MAX * BODY_DRAIN_FACTOR) {
+        return give_up_reading(parser);
+    }
+    return PARSER_INCOMPLETE;
+}
+
+/* Takes what it can of a record, and says how much that was. */
+static size_t feed_record(struct parser *parser, const char *data, size_t len)
+{
+    size_t wanted, taken;
+
+    if (parser->header_len < RECORD_HEADER_BYTES) {
+        wanted = RECORD_HEADER_BYTES - parser->header_len;
+        taken = len < wanted ? len : wanted;
+        memcpy(parser->header + parser->header_len, data, taken);
+        parser->header_len += taken;
+        return taken;
+    }
+    if (parser->content_left > 0) {
+        taken = len < parser->content_left ? len : parser->content_left;
+        take_content(parser, data, taken);
+        parser->content_left -= taken;
+        return taken;
+    }
+    taken = len < parser->padding_left ? len : parser->padding_left;
+    parser->padding_left -= taken;
+    return taken;
+}
+
+enum parser_result parser_end(struct parser *parser)
+{
+    return parser->has_ended_early ? give_up_reading(parser) : PARSER_ERROR;
+}
+
+enum parser_result parser_feed(struct parser *parser, const char *data, size_t len)
+{
+    enum parser_result verdict = PARSER_INCOMPLETE;
+
+    while (len > 0 && verdict == PARSER_INCOMPLETE) {
+        bool had_header = parser->header_len == RECORD_HEADER_BYTES;
+        size_t taken = feed_record(parser, data, len);
+
+        data += taken;
+        len -= taken;
+        if (parser->header_len < RECORD_HEADER_BYTES) {
+            break;
+        }
+        if (!had_header) {
+            verdict = judge_header(parser);
+        }
+        if (verdict == PARSER_INCOMPLETE && parser->content_left == 0 && parser->padding_left == 0) {
+            verdict = end_record(parser);
+        }
+    }
+    if (verdict == PARSER_COMPLETE && len > 0) {
+        parser->keep = false; /* the next request may come only behind the answer */
+    }
+    return verdict;
+}

@@ -1,0 +1,17 @@
+/* The FastCGI server: the worker as a web server's or a process manager's application. */
+#ifndef INCIDENTS_FASTCGI_SERVER_H
+#define INCIDENTS_FASTCGI_SERVER_H
+
+#include <stdbool.h>
+
+#include "base/settings.h"
+
+/* Whether descriptor 0 is a listening socket, which is how a FastCGI process manager starts an application
+ * (FastCGI specification, section 2.2). */
+bool server_is_wanted(void);
+
+/* Serves requests until SIGTERM, SIGINT, SIGHUP, SIGUSR1 or SIGXCPU; then answers those in hand and those
+ * that the kernel has accepted for it, and returns the exit status. */
+int server_run(const struct settings *settings);
+
+#endif
