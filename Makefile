@@ -53,7 +53,7 @@ BASE   := $(wildcard src/base/*.c)
 MODEL  := $(wildcard src/model/*.c)
 LOOP   := $(wildcard src/loop/*.c)
 WORKER := src/main.c $(wildcard src/fastcgi/*.c src/cgi/*.c src/api/*.c src/http/*.c src/store/*.c) $(MODEL) $(BASE) $(LOOP)
-ADMIN  := $(wildcard src/incidentctl/*.c src/incidentctl/*/*.c src/store/*.c) src/http/bearer.c src/api/answer.c $(MODEL) $(BASE) $(LOOP)
+INCIDENTCTL := $(wildcard src/incidentctl/*.c src/incidentctl/*/*.c src/store/*.c) src/http/bearer.c $(MODEL) $(BASE) $(LOOP)
 UNIT   := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/*_test.c))
 FUZZ   := $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))
 INTEGRATION := $(patsubst tests/integration/%.c,%,$(wildcard tests/integration/*_test.c))
@@ -64,7 +64,7 @@ Q        := $(if $(V),,@)
 SAY      := @$(if $(V),:,echo)
 
 objects   = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
-UNIT_CODE := $(filter-out src/main.c,$(sort $(WORKER) $(ADMIN))) 
+UNIT_CODE := $(filter-out src/main.c,$(sort $(WORKER) $(INCIDENTCTL))) 
 UNIT_LIBRARY_OBJECTS := $(call objects,$(filter-out src/incidentctl/main.c,$(UNIT_CODE))) $(BUILD)/obj/gen/migrations.o
 
 .DELETE_ON_ERROR:
@@ -84,7 +84,7 @@ $(BUILD)/incidents.fcgi $(BUILD)/bundle/incidents.fcgi: $(call objects,$(WORKER)
 	$(SAY) LD $@
 	$(Q)$(CC) $(ALL_LDFLAGS) $(RUNPATH) -o $@ $^ $(filter-out -lm,$(LDLIBS))
 
-$(BUILD)/incidentctl $(BUILD)/bundle/incidentctl: $(call objects,$(ADMIN)) $(BUILD)/obj/gen/migrations.o
+$(BUILD)/incidentctl $(BUILD)/bundle/incidentctl: $(call objects,$(INCIDENTCTL)) $(BUILD)/obj/gen/migrations.o
 	@mkdir -p $(@D)
 	$(SAY) LD $@
 	$(Q)$(CC) $(ALL_LDFLAGS) $(RUNPATH) -o $@ $^ $(LDLIBS)

@@ -25,7 +25,7 @@ static int check(void)
     char error[512];
     struct settings settings;
     struct store *store;
-    struct item ping;
+    struct store_op ping;
     bool ready;
 
     if (!settings_load(&settings, error, sizeof error)) {
@@ -34,15 +34,15 @@ static int check(void)
     }
     settings_print(&settings, stdout);
     store = store_start_single(&settings);
-    if (store == NULL || !item_ping(&ping)) {
+    if (store == NULL || !op_ping(&ping)) {
         (void)fprintf(stderr, "incidents.fcgi: out of memory\n");
         return EXIT_FAILURE;
     }
     store_apply(store, &ping);
-    ready = ping.outcome == ITEM_READY;
+    ready = ping.outcome == OP_READY;
     (void)printf("database: %s (schema version %d is needed)\n", ready ? "ready" : "NOT ready, see above why",
                  SCHEMA_VERSION);
-    item_free(&ping);
+    op_free(&ping);
     store_stop(store);
     return ready ? EXIT_SUCCESS : EXIT_FAILURE;
 }

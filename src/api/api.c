@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "api/method.h"
+#include "store/op_error.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/metrics.h"
@@ -116,10 +117,10 @@ static void note(const struct exchange *exchange)
         .method = exchange->method == NULL ? "-" : exchange->method->name,
         .status = exchange->response.status,
         .outcome = outcome_text(outcome),
-        .token_label = exchange->item.token_label,
+        .token_label = exchange->op.token_label,
         .total_ms = total_ms,
-        .queue_ms = exchange->item.queue_ms,
-        .database_ms = exchange->item.database_ms,
+        .queue_ms = exchange->op.queue_ms,
+        .database_ms = exchange->op.database_ms,
         .message = is_error ? exchange->error.message : "",
         .client = is_error ? exchange->request.client : "",
     });
@@ -129,8 +130,8 @@ bool api_ask(struct exchange *exchange)
 {
     exchange->started_ms = clock_now_ms();
     exchange->method = find_method(exchange->request.method);
-    exchange->asks = run_method(exchange) && exchange->item.record.len > 0;
-    exchange->item.request_id = exchange->request.id;
+    exchange->asks = run_method(exchange) && exchange->op.record.len > 0;
+    exchange->op.request_id = exchange->request.id;
     return exchange->asks;
 }
 
@@ -139,16 +140,16 @@ void api_answer(struct exchange *exchange)
     struct error refusal;
 
     /* The database's no comes before ours: what is wrong with a body is told only to who has a good token. */
-    if (exchange->asks && !check_outcome(&exchange->item, &exchange->incident, &refusal)) {
+    if (exchange->asks && !op_check(&exchange->op, &exchange->incident, &refusal)) {
         exchange->error = refusal;
     }
     if (exchange->error.code != ERROR_NONE) {
         answer_error(&exchange->response, &exchange->error);
     } else if (exchange->response.body.len == 0) {
-        answer_ok(&exchange->response, item_outcome_text(exchange->item.outcome),
+        answer_ok(&exchange->response, op_outcome_text(exchange->op.outcome),
                   exchange->incident.reference_id);
     }
     note(exchange);
-    item_free(&exchange->item);
+    op_free(&exchange->op);
     incident_free(&exchange->incident);
 }

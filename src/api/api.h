@@ -7,7 +7,7 @@
 #include "http/request.h"
 #include "http/response.h"
 #include "model/incident.h"
-#include "store/item.h"
+#include "store/op.h"
 
 /* A request on its way through a method, and what comes of it. */
 struct exchange {
@@ -15,14 +15,14 @@ struct exchange {
     struct response response;
     const struct method *method; /* NULL where there is no such method */
     int64_t started_ms;
-    struct incident incident; /* which item borrows from */
-    struct item item;         /* what is asked of the database */
+    struct incident incident; /* which operation borrows from */
+    struct store_op op;       /* what is asked of the database */
     bool asks;                /* whether anything is */
     struct error error;       /* why not, where the answer is an error */
 };
 
 /* Reads the exchange's request; request and response are initialized, all else is 0. Returns whether the
- * database is to be asked: then exchange->item wants its outcome before api_answer. The request's body is not
+ * database is to be asked: then exchange->op wants its outcome before api_answer. The request's body is not
  * needed any more. */
 bool api_ask(struct exchange *exchange);
 

@@ -11,5 +11,5 @@ bool healthz(struct exchange *exchange)
  * version, and a database that is not read-only. */
 bool readyz(struct exchange *exchange)
 {
-    return item_ping(&exchange->item) || error_set(&exchange->error, ERROR_INTERNAL, "out of memory");
+    return op_ping(&exchange->op) || error_set(&exchange->error, ERROR_INTERNAL, "out of memory");
 }

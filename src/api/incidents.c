@@ -11,7 +11,7 @@
 struct incident_method {
     enum scope scope;
     bool (*read)(struct slice body, struct incident *incident, struct error *error);
-    bool (*encode)(struct item *item, const char *token_hash, const struct incident *incident);
+    bool (*encode)(struct store_op *op, const char *token_hash, const struct incident *incident);
 };
 
 static bool read_upsert(struct slice body, struct incident *incident, struct error *error)
@@ -72,11 +72,11 @@ static bool ask(struct exchange *exchange, const struct incident_method *method)
     }
     hash = token_hash(token);
     if (read_body(&exchange->request, method, &json, &exchange->incident, &exchange->error)) {
-        encoded = method->encode(&exchange->item, hash, &exchange->incident);
+        encoded = method->encode(&exchange->op, hash, &exchange->incident);
         incident_trim(
             &exchange->incident); /* it may wait, and a thousand services are thirty times their JSON */
     } else {
-        encoded = item_authorize(&exchange->item, hash, method->scope);
+        encoded = op_authorize(&exchange->op, hash, method->scope);
     }
     buffer_free(&json);
     return encoded || error_set(&exchange->error, ERROR_INTERNAL, "out of memory");
@@ -84,21 +84,21 @@ static bool ask(struct exchange *exchange, const struct incident_method *method)
 
 bool incidents_upsert(struct exchange *exchange)
 {
-    static const struct incident_method method = {SCOPE_UPSERT, read_upsert, item_upsert};
+    static const struct incident_method method = {SCOPE_UPSERT, read_upsert, op_upsert};
 
     return ask(exchange, &method);
 }
 
 bool incidents_sync(struct exchange *exchange)
 {
-    static const struct incident_method method = {SCOPE_UPSERT, read_sync, item_upsert};
+    static const struct incident_method method = {SCOPE_UPSERT, read_sync, op_upsert};
 
     return ask(exchange, &method);
 }
 
 bool incidents_delete(struct exchange *exchange)
 {
-    static const struct incident_method method = {SCOPE_DELETE, incident_read_reference, item_delete};
+    static const struct incident_method method = {SCOPE_DELETE, incident_read_reference, op_delete};
 
     return ask(exchange, &method);
 }

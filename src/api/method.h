@@ -4,7 +4,7 @@
 
 #include "api/api.h"
 
-/* Each method reads its request and encodes what is to be asked of the database into exchange->item, which is
+/* Each method reads its request and encodes what is to be asked of the database into exchange->op, which is
  * left empty where nothing is. False, with the error set, where the answer is known without asking; an error
  * that is set all the same is the answer unless the database has a reason of its own. */
 typedef bool method_handler(struct exchange *exchange);
@@ -25,8 +25,8 @@ method_handler metrics;
  */
 const char *method_name(size_t method);
 
-/* What came of an exchange, as a number below OUTCOMES: the errors' codes, then the items' outcomes. */
-enum { OUTCOMES = ERROR_INTERNAL + 1 + ITEM_FAILED + 1 };
+/* What came of an exchange, as a number below OUTCOMES: the errors' codes, then the operations' outcomes. */
+enum { OUTCOMES = ERROR_INTERNAL + 1 + OP_FAILED + 1 };
 size_t outcome_of(const struct exchange *exchange);
 bool outcome_is_error(size_t outcome);
 /* The word for it in the log and in the metrics. */
@@ -37,10 +37,5 @@ void answer_ok(struct response *response, const char *action, const char *refere
 
 /* Answers with the error's code, status and sentence. */
 void answer_error(struct response *response, const struct error *error);
-
-/* The one sentence for each outcome that lies in the database, for every method that asks it. incident is
- * what was asked to be stored, NULL for none: no argument is blamed that it does not have. Sets the error and
- * returns false, unless the outcome is a good one. */
-bool check_outcome(const struct item *item, const struct incident *incident, struct error *error);
 
 #endif

@@ -14,3 +14,23 @@ bool error_set(struct error *error, enum error_code code, const char *format, ..
     va_end(arguments);
     return false;
 }
+
+const char *error_code_text(enum error_code code)
+{
+    static const char *const texts[] = {
+        [ERROR_NONE] = "none",
+        [ERROR_NOT_AUTHED] = "not_authed",
+        [ERROR_NOT_PERMITTED] = "not_permitted",
+        [ERROR_INVALID_JSON] = "invalid_json",
+        [ERROR_INVALID_ARGUMENTS] = "invalid_arguments",
+        [ERROR_INVALID_TIMESTAMP] = "invalid_timestamp",
+        [ERROR_METADATA_INVALID] = "metadata_invalid",
+        [ERROR_UNKNOWN_METHOD] = "unknown_method",
+        [ERROR_METHOD_NOT_ALLOWED] = "method_not_allowed",
+        [ERROR_REQUEST_TOO_LARGE] = "request_too_large",
+        [ERROR_SERVICE_UNAVAILABLE] = "service_unavailable",
+        [ERROR_INTERNAL] = "internal_error",
+    };
+
+    return texts[code];
+}

@@ -4,7 +4,7 @@
 
 #include <stdbool.h>
 
-/* Every error code that the HTTP contract knows. api/answer.c turns it into a status and a code string. */
+/* Every error code that the HTTP contract knows. api/error_response.c turns it into a status. */
 enum error_code {
     ERROR_NONE = 0,
     ERROR_NOT_AUTHED,
@@ -32,5 +32,8 @@ struct error {
  * too long is cut, never overrun. */
 bool error_set(struct error *error, enum error_code code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* The code's word in responses, the log and the metrics; "none" for ERROR_NONE. */
+const char *error_code_text(enum error_code code);
 
 #endif

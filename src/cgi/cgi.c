@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "api/method.h"
+#include "store/op_error.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "api/exchange.h"
@@ -93,14 +94,14 @@ static struct body_source body_of_stdin(int *timeout_ms)
 }
 
 /* Has the database asked by this process itself; the store, which is to be stopped behind the answer. */
-static struct store *ask_database(const struct settings *settings, struct item *item)
+static struct store *ask_database(const struct settings *settings, struct store_op *op)
 {
     struct store *store = store_start_single(settings);
 
     if (store == NULL) {
-        item->outcome = ITEM_FAILED;
+        op->outcome = OP_FAILED;
     } else {
-        store_apply(store, item);
+        store_apply(store, op);
     }
     return store;
 }
@@ -122,7 +123,7 @@ int cgi_serve(const struct settings *settings)
     request_read_body(&exchange.request, &source, settings->body_limit, &body);
     started_ms = clock_now_ms();
     if (api_ask(&exchange)) {
-        store = ask_database(settings, &exchange.item);
+        store = ask_database(settings, &exchange.op);
     }
     exchange.started_ms = started_ms;
     exchange_end(&exchange, &written, &answer);
@@ -159,7 +160,7 @@ void cgi_refuse(void)
     discard_body(&request);
     log_error("unable to answer request_id=\"%s\": the worker cannot start", request.id);
     response_init(&response, request.verb);
-    (void)check_outcome(&(struct item){.outcome = ITEM_FAILED}, NULL, &error);
+    (void)op_check(&(struct store_op){.outcome = OP_FAILED}, NULL, &error);
     answer_error(&response, &error);
     buffer_init(&written, ANSWER_MAX);
     exchange_write(&response, request.id, &written, &answer);

@@ -156,7 +156,7 @@ static void serve_request(struct server *server, struct peer *peer)
     }
     parser_free_body(parser);
     if (asks) {
-        store_submit(server->store, &call->exchange.item, answer, call);
+        store_submit(server->store, &call->exchange.op, answer, call);
     } else {
         answer(call);
     }

@@ -18,26 +18,26 @@ int64_t batches_left_ms(const struct store *store, int64_t now_ms)
 
 /* ---- What becomes of a batch ---- */
 
-void batches_complete_item(struct store *store, struct item *item, enum item_outcome outcome)
+void batches_complete_op(struct store *store, struct store_op *op, enum op_outcome outcome)
 {
-    item->outcome = outcome;
-    queue_remove(&store->queue, item);
-    TAILQ_INSERT_TAIL(&store->completed, item, place.link);
+    op->outcome = outcome;
+    queue_remove(&store->queue, op);
+    TAILQ_INSERT_TAIL(&store->completed, op, place.link);
 }
 
-/* What a result means for an operation that was alone in its batch; ITEM_PENDING where it may be tried again.
+/* What a result means for an operation that was alone in its batch; OP_PENDING where it may be tried again.
  */
-static enum item_outcome outcome_alone(enum batch_result result)
+static enum op_outcome outcome_alone(enum batch_result result)
 {
     switch (result) {
     case BATCH_UNAVAILABLE:
-        return ITEM_UNAVAILABLE;
+        return OP_UNAVAILABLE;
     case BATCH_UNSTORABLE:
-        return ITEM_UNSTORABLE;
+        return OP_UNSTORABLE;
     case BATCH_FAILED:
-        return ITEM_FAILED;
+        return OP_FAILED;
     default:
-        return ITEM_PENDING;
+        return OP_PENDING;
     }
 }
 
@@ -46,44 +46,44 @@ static bool is_reached(enum batch_result result)
     return result != BATCH_UNREACHABLE && result != BATCH_LOST;
 }
 
-/* Has the item sent once more, before later operations on its incident. Alone from then on where the database
- * was reached: one of several may be at fault, and an attempt that may still run is waited for by a batch of
- * one. What hit the lock timeout while it ran alone moves to the end of the queue, or a few of its kind would
- * have every turn. */
-static void try_again(struct store *store, const struct connection *connection, struct item *item,
+/* Has the operation sent once more, before later operations on its incident. Alone from then on where the
+ * database was reached: one of several may be at fault, and an attempt that may still run is waited for by a
+ * batch of one. What hit the lock timeout while it ran alone moves to the end of the queue, or a few of its
+ * kind would have every turn. */
+static void try_again(struct store *store, const struct connection *connection, struct store_op *op,
                       enum batch_result result, int64_t now_ms)
 {
     int64_t not_before_ms = 0;
 
     if (result == BATCH_LOST) {
-        item->orphaned[item->orphaned_count++] = connection->attempt.number;
+        op->orphaned[op->orphaned_count++] = connection->attempt.number;
     }
     if (connection->count == 1 && result == BATCH_CONFLICT) {
-        queue_move_to_end(&store->queue, item);
+        queue_move_to_end(&store->queue, op);
     }
-    item->place.must_run_alone = item->place.must_run_alone || result != BATCH_UNREACHABLE;
+    op->place.must_run_alone = op->place.must_run_alone || result != BATCH_UNREACHABLE;
     if (is_reached(result)) {
         not_before_ms =
-            now_ms + pool_back_off_ms(&store->pool, item->attempts++, batches_left_ms(store, now_ms));
+            now_ms + pool_back_off_ms(&store->pool, op->attempts++, batches_left_ms(store, now_ms));
     }
-    queue_return(&store->queue, item, not_before_ms, now_ms);
+    queue_return(&store->queue, op, not_before_ms, now_ms);
 }
 
-static void settle_item(struct store *store, const struct connection *connection, struct item *item,
-                        enum batch_result result, int64_t now_ms)
+static void settle_op(struct store *store, const struct connection *connection, struct store_op *op,
+                      enum batch_result result, int64_t now_ms)
 {
-    enum item_outcome outcome = connection->count == 1 ? outcome_alone(result) : ITEM_PENDING;
+    enum op_outcome outcome = connection->count == 1 ? outcome_alone(result) : OP_PENDING;
 
-    item->database_ms += now_ms - connection->started_ms;
-    item->reason = connection->reason;
+    op->database_ms += now_ms - connection->started_ms;
+    op->reason = connection->reason;
     if (result == BATCH_DONE) {
-        batches_complete_item(store, item, item->outcome); /* which the connection has set */
-    } else if (outcome != ITEM_PENDING) {
-        batches_complete_item(store, item, outcome);
-    } else if (result == BATCH_LOST && item->orphaned_count == ORPHANED_ATTEMPTS_MAX) {
-        batches_complete_item(store, item, ITEM_UNAVAILABLE); /* the attempts end by themselves, in time */
+        batches_complete_op(store, op, op->outcome); /* which the connection has set */
+    } else if (outcome != OP_PENDING) {
+        batches_complete_op(store, op, outcome);
+    } else if (result == BATCH_LOST && op->orphaned_count == ORPHANED_ATTEMPTS_MAX) {
+        batches_complete_op(store, op, OP_UNAVAILABLE); /* the attempts end by themselves, in time */
     } else {
-        try_again(store, connection, item, result, now_ms);
+        try_again(store, connection, op, result, now_ms);
     }
 }
 
@@ -92,7 +92,7 @@ static void complete_batch(struct store *store, struct connection *connection, e
     int64_t now_ms = clock_now_ms();
 
     for (size_t i = 0; i < connection->count; i++) {
-        settle_item(store, connection, connection->items[i], result, now_ms);
+        settle_op(store, connection, connection->ops[i], result, now_ms);
     }
     if (is_reached(result)) {
         pool_note_reached(&store->pool);
@@ -142,16 +142,16 @@ static void start_batch(struct store *store, struct connection *connection, int6
     *attempt = (struct attempt){
         .deadline_ms = LOOP_NEVER, .store_until_ms = LOOP_NEVER, .number = (int64_t)++store->last_attempt};
     for (size_t i = 0; i < connection->count; i++) {
-        const struct item *item = connection->items[i];
+        const struct store_op *op = connection->ops[i];
 
-        attempt->deadline_ms = sooner(attempt->deadline_ms, item->deadline_ms);
-        attempt->store_until_ms = sooner(attempt->store_until_ms, queue_expiry_ms(&store->queue, item));
-        if (item->orphaned_count > 0) { /* it runs alone */
-            attempt->orphaned = item->orphaned;
-            attempt->orphaned_count = item->orphaned_count;
+        attempt->deadline_ms = sooner(attempt->deadline_ms, op->deadline_ms);
+        attempt->store_until_ms = sooner(attempt->store_until_ms, queue_expiry_ms(&store->queue, op));
+        if (op->orphaned_count > 0) { /* it runs alone */
+            attempt->orphaned = op->orphaned;
+            attempt->orphaned_count = op->orphaned_count;
         }
     }
-    if (connection->items[0] != &store->probe) {
+    if (connection->ops[0] != &store->probe) {
         metrics_count_batch(connection->count);
     }
     connection->started_ms = now_ms;
@@ -194,7 +194,7 @@ void batches_start(struct store *store, int64_t now_ms)
     pool_close_outdated(&store->pool);
     while (store->queue.waiting > 0 && batches_send_from_ms(store, now_ms) <= now_ms &&
            (connection = pool_acquire_idle(&store->pool)) != NULL) {
-        connection->count = queue_take_batch(&store->queue, connection->items, now_ms);
+        connection->count = queue_take_batch(&store->queue, connection->ops, now_ms);
         if (connection->count == 0) {
             pool_release(&store->pool, connection);
             break;

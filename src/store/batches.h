@@ -17,8 +17,8 @@ void batches_continue(void *connection, uint32_t events);
 /* Gives up the batches on which no answer has come. */
 void batches_give_up_late(struct store *store, int64_t now_ms);
 
-/* The item leaves the queue with that outcome, and is to be called back. */
-void batches_complete_item(struct store *store, struct item *item, enum item_outcome outcome);
+/* The operation leaves the queue with that outcome, and is to be called back. */
+void batches_complete_op(struct store *store, struct store_op *op, enum op_outcome outcome);
 
 /* How much time whoever came last has left; LOOP_NEVER where nobody waits. */
 int64_t batches_left_ms(const struct store *store, int64_t now_ms);

@@ -94,7 +94,7 @@ static int64_t try_until_ms(const struct hosts *hosts, size_t hosts_left, int64_
 void connection_open(struct connection *connection, int64_t deadline_ms)
 {
     size_t count = hosts_count(connection->hosts), first = hosts_first(connection->hosts);
-    enum item_reason before = connection->reason;
+    enum op_reason before = connection->reason;
     char why[sizeof connection->last_failure] = "";
 
     connection->reason = REASON_NONE;

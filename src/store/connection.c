@@ -36,16 +36,16 @@ enum { BINARY_RESULTS = 1 };
 
 bool connection_init(struct connection *connection, struct hosts *hosts, size_t batch_max)
 {
-    *connection = (struct connection){.hosts = hosts, .items = calloc(batch_max, sizeof(struct item *))};
+    *connection = (struct connection){.hosts = hosts, .ops = calloc(batch_max, sizeof(struct store_op *))};
     buffer_init(&connection->encoded, ENCODED_MAX);
-    return connection->items != NULL;
+    return connection->ops != NULL;
 }
 
 void connection_free(struct connection *connection)
 {
     connection_close(connection);
     buffer_free(&connection->encoded);
-    free(connection->items);
+    free(connection->ops);
 }
 
 bool connection_is_outdated(const struct connection *connection)
@@ -121,7 +121,7 @@ enum { REQUEST_NAME_SIZE = 160 };
  * sent one by one. */
 static const char *name_request(const struct connection *connection, char name[REQUEST_NAME_SIZE])
 {
-    const char *id = connection->count == 1 ? connection->items[0]->request_id : NULL;
+    const char *id = connection->count == 1 ? connection->ops[0]->request_id : NULL;
 
     name[0] = '\0';
     if (id != NULL) {
@@ -193,13 +193,13 @@ static enum batch_result judge_error(struct connection *connection, const PGresu
 
 /* ---- The batch, there and back ---- */
 
-/* Encodes the array of the items, with the server's type as far as it is known. */
+/* Encodes the array of the operations, with the server's type as far as it is known. */
 static bool encode_batch(struct connection *connection)
 {
     buffer_reset(&connection->encoded, ENCODED_KEEP_BYTES);
     binary_append_array(&connection->encoded, connection->session.operation_type, connection->count);
     for (size_t i = 0; i < connection->count; i++) {
-        const struct buffer *record = &connection->items[i]->record;
+        const struct buffer *record = &connection->ops[i]->record;
 
         binary_append_int32(&connection->encoded, (int32_t)record->len);
         buffer_append(&connection->encoded, record->data, record->len);
@@ -240,7 +240,7 @@ static struct slice column_of(const PGresult *result, int column)
                           .len = (size_t)PQgetlength(result, 0, column)};
 }
 
-/* False where the texts are not as many as the items. */
+/* False where the texts are not as many as the operations. */
 static bool read_texts(struct connection *connection, struct slice outcomes, struct slice labels)
 {
     struct slice text;
@@ -250,16 +250,16 @@ static bool read_texts(struct connection *connection, struct slice outcomes, str
         return false;
     }
     for (size_t i = 0; i < connection->count; i++) {
-        struct item *item = connection->items[i];
+        struct store_op *op = connection->ops[i];
 
         if (!binary_next_text(&outcomes, &text)) {
             return false;
         }
-        item->outcome = item_outcome_from_text(text);
+        op->outcome = op_outcome_from_text(text);
         if (!binary_next_text(&labels, &text)) {
             return false;
         }
-        (void)snprintf(item->token_label, sizeof item->token_label, "%.*s", (int)text.len,
+        (void)snprintf(op->token_label, sizeof op->token_label, "%.*s", (int)text.len,
                        text.data == NULL ? "" : text.data);
     }
     return true;
@@ -287,9 +287,9 @@ static bool is_sent(const struct connection *connection)
     return connection->state == CONNECTION_STORING && connection->is_flushed;
 }
 
-/* The connection has ended, or no answer comes: a batch that is not whole is none. Items that have an outcome
- * all the same have it from a complete result, which Postgres sends before it commits: not enough for a
- * promise. A server that says nothing is not the one to try first: it may hang with its machine, or be a
+/* The connection has ended, or no answer comes: a batch that is not whole is none. Operations that have an
+ * outcome all the same have it from a complete result, which Postgres sends before it commits: not enough for
+ * a promise. A server that says nothing is not the one to try first: it may hang with its machine, or be a
  * former primary whose commits nobody confirms. */
 enum batch_result connection_give_up(struct connection *connection)
 {

@@ -12,7 +12,7 @@
 #include "base/buffer.h"
 #include "loop/loop.h"
 #include "store/hosts.h"
-#include "store/item.h"
+#include "store/op.h"
 #include "store/session.h"
 
 /* What the connection is about. From IDLE a batch goes through those of the states behind it that it needs.
@@ -32,21 +32,21 @@ struct attempt {
     int64_t deadline_ms;     /* nobody waits for the answer any longer */
     int64_t store_until_ms;  /* later than this the database stores nothing, whatever its session does */
     int64_t number;          /* that no other attempt has, anywhere */
-    const int64_t *orphaned; /* attempts with the same item that may still run */
+    const int64_t *orphaned; /* attempts with the same operation that may still run */
     size_t orphaned_count;   /* at most ORPHANED_ATTEMPTS_MAX */
 };
 
 /* What became of a batch. */
 enum batch_result {
     BATCH_PENDING,     /* not known yet */
-    BATCH_DONE,        /* committed; every item has its outcome */
+    BATCH_DONE,        /* committed; every operation has its outcome */
     BATCH_UNREACHABLE, /* nothing was stored, the connection is no good: try again */
     BATCH_LOST,        /* the answer did not come, and the outcome is not known: try again */
     BATCH_CONFLICT,    /* the transaction lost against another and nothing was stored, or the standby's
                           confirmation was not waited for: try again */
     BATCH_UNAVAILABLE, /* nothing was stored and trying again at once is of no use */
-    BATCH_UNSTORABLE,  /* nothing was stored: a value of some item cannot be kept */
-    BATCH_FAILED,      /* nothing was stored: a defect, which may be one item's */
+    BATCH_UNSTORABLE,  /* nothing was stored: a value of some operation cannot be kept */
+    BATCH_FAILED,      /* nothing was stored: a defect, which may be one operation's */
 };
 
 struct connection {
@@ -60,7 +60,7 @@ struct connection {
     struct session session;
     struct buffer encoded; /* the batch as it is sent, kept for the next */
 
-    struct item **items; /* the batch that is under way, or will be: batch_max of them */
+    struct store_op **ops; /* the batch that is under way, or will be: batch_max of them */
     size_t count;
     struct attempt attempt;
     int64_t started_ms; /* 0 while it is idle */
@@ -69,7 +69,7 @@ struct connection {
     bool is_unconfirmed;      /* the batch was committed without the standby's word */
     int64_t sent_ms;          /* when what is under way was sent */
     enum batch_result result; /* what the server said of the batch */
-    enum item_reason reason;  /* why it, or the connection, came to nothing */
+    enum op_reason reason;    /* why it, or the connection, came to nothing */
     int64_t failing_since_ms; /* 0 while the last attempt went well */
     int64_t last_failure_ms;  /* when a failure was logged */
     char last_failure[512];
@@ -96,10 +96,10 @@ void connection_close(struct connection *connection);
 /* Whether it is to a host that is not the one to try first any more. */
 bool connection_is_outdated(const struct connection *connection);
 
-/* Sends the batch of `items`, `count` and `attempt`, to be applied in one transaction. No two of the items
- * may be for the same incident. They and the attempt's array stay where they are until the result is another
- * than BATCH_PENDING; items get their outcome with BATCH_DONE only. The connection is closed with
- * BATCH_UNREACHABLE and BATCH_LOST, and idle with the others. Errors are logged here. */
+/* Sends the batch of `operations`, `count` and `attempt`, to be applied in one transaction. No two of the
+ * operations may be for the same incident. They and the attempt's array stay where they are until the result
+ * is another than BATCH_PENDING; operations get their outcome with BATCH_DONE only. The connection is closed
+ * with BATCH_UNREACHABLE and BATCH_LOST, and idle with the others. Errors are logged here. */
 enum batch_result connection_start_batch(struct connection *connection);
 
 /* The connection's socket is ready: goes on with what is under way. While it is idle, the result is

@@ -46,7 +46,7 @@ enum sqlstate_action pg_error_action(const PGresult *result)
     }
 }
 
-enum item_reason pg_error_reason(enum sqlstate_action action)
+enum op_reason pg_error_reason(enum sqlstate_action action)
 {
     switch (action) {
     case SQLSTATE_LOGIN:

@@ -5,7 +5,7 @@
 #include <libpq-fe.h>
 #include <stdbool.h>
 
-#include "store/item.h"
+#include "store/op.h"
 #include "store/sqlstate.h"
 
 /* What is to be done about it: one of SQLSTATE_RECONNECT, _LOGIN, _ELSEWHERE, _RETRY, _GREET, _SCHEMA,
@@ -13,7 +13,7 @@
 enum sqlstate_action pg_error_action(const PGresult *result);
 
 /* What whoever asked is told; REASON_NONE where it is nothing particular. */
-enum item_reason pg_error_reason(enum sqlstate_action action);
+enum op_reason pg_error_reason(enum sqlstate_action action);
 
 /* Whether a text came to more than a jsonb can hold (manual, 8.14): 256 MB. Only metadata can, where the
  * limit of the body lets in tens of megabytes: a number of one digit takes twelve bytes. */

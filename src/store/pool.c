@@ -127,7 +127,7 @@ void pool_note_reached(struct pool *pool)
     pool->retry_at_ms = 0;
 }
 
-void pool_note_unreachable(struct pool *pool, enum item_reason reason, int64_t now_ms, int64_t left_ms)
+void pool_note_unreachable(struct pool *pool, enum op_reason reason, int64_t now_ms, int64_t left_ms)
 {
     if (pool->unreachable_since_ms == 0) {
         metrics_add(METRICS_CUT_OFF, 1);

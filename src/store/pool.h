@@ -11,7 +11,7 @@ struct pool {
     size_t count;
     struct connection *idle;   /* and open. The one used last first, so that a lone client finds a warm one */
     struct connection *closed; /* and not being opened */
-    enum item_reason reason;   /* why the last attempt did not reach the database */
+    enum op_reason reason;     /* why the last attempt did not reach the database */
     int64_t unreachable_since_ms; /* 0 while the last attempt reached it */
     int64_t probe_at_ms;          /* while it is unreachable: when to ask whether it is back */
     int failures;                 /* attempts in a row that did not reach it */
@@ -49,7 +49,7 @@ void pool_note_closed(struct pool *pool, struct connection *connection);
 /* An attempt, a batch or a connection to be opened, has reached the database; or not, for that reason: then
  * nothing is tried for a while, as pool_back_off_ms says. */
 void pool_note_reached(struct pool *pool);
-void pool_note_unreachable(struct pool *pool, enum item_reason reason, int64_t now_ms, int64_t left_ms);
+void pool_note_unreachable(struct pool *pool, enum op_reason reason, int64_t now_ms, int64_t left_ms);
 
 /* A connection was opened; or could not be, and then none is for a while, also where others do well: the
  * server may have no more of them. */

@@ -14,7 +14,7 @@ bool queue_init(struct queue *queue, const struct queue_limits *limits, uint64_t
                             .bucket_count = limits->waiting_max + 1,
                             .seed = seed,
                             .expires_from_ms = INT64_MAX};
-    TAILQ_INIT(&queue->items);
+    TAILQ_INIT(&queue->ops);
     queue->buckets = calloc(queue->bucket_count, sizeof queue->buckets[0]);
     for (size_t i = 0; queue->buckets != NULL && i < queue->bucket_count; i++) {
         TAILQ_INIT(&queue->buckets[i]);
@@ -40,9 +40,9 @@ static uint64_t hash(uint64_t seed, const char *reference_id)
     return seed != 0 ? seed : 1;
 }
 
-static struct items *bucket_of(const struct queue *queue, const struct item *item)
+static struct store_ops *bucket_of(const struct queue *queue, const struct store_op *op)
 {
-    return &queue->buckets[item->place.key % queue->bucket_count];
+    return &queue->buckets[op->place.key % queue->bucket_count];
 }
 
 bool queue_has_room(const struct queue *queue, size_t bytes)
@@ -51,96 +51,96 @@ bool queue_has_room(const struct queue *queue, size_t bytes)
            (queue->bytes == 0 || queue->bytes + bytes <= QUEUE_BYTES_MAX);
 }
 
-int64_t queue_expiry_ms(const struct queue *queue, const struct item *item)
+int64_t queue_expiry_ms(const struct queue *queue, const struct store_op *op)
 {
-    return item->deadline_ms - queue->limits.margin_ms;
+    return op->deadline_ms - queue->limits.margin_ms;
 }
 
-static void note_expiry(struct queue *queue, const struct item *item)
+static void note_expiry(struct queue *queue, const struct store_op *op)
 {
-    int64_t expiry_ms = queue_expiry_ms(queue, item);
+    int64_t expiry_ms = queue_expiry_ms(queue, op);
 
     queue->expires_from_ms = expiry_ms < queue->expires_from_ms ? expiry_ms : queue->expires_from_ms;
 }
 
-void queue_add(struct queue *queue, struct item *item, int64_t now_ms)
+void queue_add(struct queue *queue, struct store_op *op, int64_t now_ms)
 {
-    item->place = (struct item_place){.key = hash(queue->seed, item->reference_id),
-                                      .since_ms = now_ms,
-                                      .must_run_alone = item->place.must_run_alone};
-    TAILQ_INSERT_TAIL(&queue->items, item, place.link);
-    TAILQ_INSERT_TAIL(bucket_of(queue, item), item, place.same_key);
+    op->place = (struct op_place){.key = hash(queue->seed, op->reference_id),
+                                  .since_ms = now_ms,
+                                  .must_run_alone = op->place.must_run_alone};
+    TAILQ_INSERT_TAIL(&queue->ops, op, place.link);
+    TAILQ_INSERT_TAIL(bucket_of(queue, op), op, place.same_key);
     queue->waiting++;
-    queue->bytes += item->record.capacity;
-    note_expiry(queue, item);
+    queue->bytes += op->record.capacity;
+    note_expiry(queue, op);
 }
 
 /* Whether an earlier operation on the same incident is not done yet. */
-static bool is_behind_another(const struct queue *queue, const struct item *item)
+static bool is_behind_another(const struct queue *queue, const struct store_op *op)
 {
-    const struct item *earlier;
+    const struct store_op *earlier;
 
-    if (item->place.key == 0) {
+    if (op->place.key == 0) {
         return false;
     }
-    for (earlier = TAILQ_FIRST(bucket_of(queue, item)); earlier != item;
+    for (earlier = TAILQ_FIRST(bucket_of(queue, op)); earlier != op;
          earlier = TAILQ_NEXT(earlier, place.same_key)) {
-        if (earlier->place.key == item->place.key) {
+        if (earlier->place.key == op->place.key) {
             return true;
         }
     }
     return false;
 }
 
-static bool may_be_sent(const struct queue *queue, const struct item *item, int64_t now_ms)
+static bool may_be_sent(const struct queue *queue, const struct store_op *op, int64_t now_ms)
 {
-    return !item->place.is_sent && item->place.not_before_ms <= now_ms &&
-           queue_expiry_ms(queue, item) > now_ms && !is_behind_another(queue, item);
+    return !op->place.is_sent && op->place.not_before_ms <= now_ms && queue_expiry_ms(queue, op) > now_ms &&
+           !is_behind_another(queue, op);
 }
 
 bool queue_has_batch(const struct queue *queue, int64_t now_ms)
 {
-    const struct item *item;
+    const struct store_op *op;
 
-    TAILQ_FOREACH(item, &queue->items, place.link)
+    TAILQ_FOREACH(op, &queue->ops, place.link)
     {
-        if (may_be_sent(queue, item, now_ms)) {
+        if (may_be_sent(queue, op, now_ms)) {
             return true;
         }
     }
     return false;
 }
 
-static void take(struct queue *queue, struct item *item, int64_t now_ms)
+static void take(struct queue *queue, struct store_op *op, int64_t now_ms)
 {
-    item->place.is_sent = true;
-    item->queue_ms += now_ms - item->place.since_ms;
-    item->place.since_ms = now_ms;
+    op->place.is_sent = true;
+    op->queue_ms += now_ms - op->place.since_ms;
+    op->place.since_ms = now_ms;
     queue->waiting--;
 }
 
 /* with_alone: what must run alone is not left out. */
-static size_t take_in_order(struct queue *queue, struct item **batch, bool with_alone, int64_t now_ms)
+static size_t take_in_order(struct queue *queue, struct store_op **batch, bool with_alone, int64_t now_ms)
 {
     size_t count = 0, bytes = 0;
-    struct item *item;
+    struct store_op *op;
 
-    TAILQ_FOREACH(item, &queue->items, place.link)
+    TAILQ_FOREACH(op, &queue->ops, place.link)
     {
-        bool is_alone = item->place.must_run_alone;
+        bool is_alone = op->place.must_run_alone;
 
         if (count == queue->limits.batch_max || bytes > BATCH_BYTES_MAX) {
             break;
         }
-        if (!may_be_sent(queue, item, now_ms) || (is_alone && (!with_alone || count > 0))) {
+        if (!may_be_sent(queue, op, now_ms) || (is_alone && (!with_alone || count > 0))) {
             continue;
         }
-        bytes += item->record.len;
+        bytes += op->record.len;
         if (count > 0 && bytes > BATCH_BYTES_MAX) {
             break;
         }
-        take(queue, item, now_ms);
-        batch[count++] = item;
+        take(queue, op, now_ms);
+        batch[count++] = op;
         queue->last_was_alone = is_alone;
         if (is_alone) {
             break;
@@ -149,54 +149,54 @@ static size_t take_in_order(struct queue *queue, struct item **batch, bool with_
     return count;
 }
 
-size_t queue_take_batch(struct queue *queue, struct item **batch, int64_t now_ms)
+size_t queue_take_batch(struct queue *queue, struct store_op **batch, int64_t now_ms)
 {
     size_t count = queue->last_was_alone ? take_in_order(queue, batch, false, now_ms) : 0;
 
     return count > 0 ? count : take_in_order(queue, batch, true, now_ms);
 }
 
-void queue_return(struct queue *queue, struct item *item, int64_t not_before_ms, int64_t now_ms)
+void queue_return(struct queue *queue, struct store_op *op, int64_t not_before_ms, int64_t now_ms)
 {
-    item->place.is_sent = false;
-    item->place.since_ms = now_ms;
-    item->place.not_before_ms = not_before_ms;
+    op->place.is_sent = false;
+    op->place.since_ms = now_ms;
+    op->place.not_before_ms = not_before_ms;
     queue->waiting++;
-    note_expiry(queue, item);
+    note_expiry(queue, op);
 }
 
-void queue_move_to_end(struct queue *queue, struct item *item)
+void queue_move_to_end(struct queue *queue, struct store_op *op)
 {
-    TAILQ_REMOVE(&queue->items, item, place.link);
-    TAILQ_INSERT_TAIL(&queue->items, item, place.link);
+    TAILQ_REMOVE(&queue->ops, op, place.link);
+    TAILQ_INSERT_TAIL(&queue->ops, op, place.link);
 }
 
-void queue_remove(struct queue *queue, struct item *item)
+void queue_remove(struct queue *queue, struct store_op *op)
 {
-    TAILQ_REMOVE(&queue->items, item, place.link);
-    TAILQ_REMOVE(bucket_of(queue, item), item, place.same_key);
-    queue->waiting -= item->place.is_sent ? 0 : 1;
-    queue->bytes -= item->record.capacity;
+    TAILQ_REMOVE(&queue->ops, op, place.link);
+    TAILQ_REMOVE(bucket_of(queue, op), op, place.same_key);
+    queue->waiting -= op->place.is_sent ? 0 : 1;
+    queue->bytes -= op->record.capacity;
 }
 
 /* Asked at every turn, and nearly always in vain: they are looked at only where one may have expired. */
-struct item *queue_find_expired(struct queue *queue, int64_t now_ms)
+struct store_op *queue_find_expired(struct queue *queue, int64_t now_ms)
 {
     int64_t earliest_ms = INT64_MAX;
-    struct item *item;
+    struct store_op *op;
 
     if (now_ms < queue->expires_from_ms) {
         return NULL;
     }
-    TAILQ_FOREACH(item, &queue->items, place.link)
+    TAILQ_FOREACH(op, &queue->ops, place.link)
     {
-        int64_t expiry_ms = queue_expiry_ms(queue, item);
+        int64_t expiry_ms = queue_expiry_ms(queue, op);
 
-        if (item->place.is_sent) {
+        if (op->place.is_sent) {
             continue;
         }
         if (expiry_ms <= now_ms) {
-            return item;
+            return op;
         }
         earliest_ms = expiry_ms < earliest_ms ? expiry_ms : earliest_ms;
     }
@@ -212,21 +212,21 @@ int64_t queue_expires_from_ms(const struct queue *queue)
 int64_t queue_due_ms(const struct queue *queue, int64_t send_from_ms, int64_t now_ms)
 {
     int64_t due_ms = INT64_MAX;
-    const struct item *item;
+    const struct store_op *op;
 
     if (queue->waiting == 0) {
         return due_ms;
     }
-    TAILQ_FOREACH(item, &queue->items, place.link)
+    TAILQ_FOREACH(op, &queue->ops, place.link)
     {
-        int64_t send_ms = item->place.not_before_ms > send_from_ms ? item->place.not_before_ms : send_from_ms;
-        int64_t expiry_ms = queue_expiry_ms(queue, item);
+        int64_t send_ms = op->place.not_before_ms > send_from_ms ? op->place.not_before_ms : send_from_ms;
+        int64_t expiry_ms = queue_expiry_ms(queue, op);
 
-        if (item->place.is_sent) {
+        if (op->place.is_sent) {
             continue;
         }
         due_ms = expiry_ms < due_ms ? expiry_ms : due_ms;
-        if (send_ms < due_ms && !is_behind_another(queue, item)) {
+        if (send_ms < due_ms && !is_behind_another(queue, op)) {
             due_ms = send_ms;
         }
         if (due_ms <= now_ms) {
@@ -239,11 +239,11 @@ int64_t queue_due_ms(const struct queue *queue, int64_t send_from_ms, int64_t no
 int64_t queue_last_deadline_ms(const struct queue *queue)
 {
     int64_t deadline_ms = 0;
-    const struct item *item;
+    const struct store_op *op;
 
-    TAILQ_FOREACH(item, &queue->items, place.link)
+    TAILQ_FOREACH(op, &queue->ops, place.link)
     {
-        deadline_ms = item->deadline_ms > deadline_ms ? item->deadline_ms : deadline_ms;
+        deadline_ms = op->deadline_ms > deadline_ms ? op->deadline_ms : deadline_ms;
     }
     return deadline_ms;
 }

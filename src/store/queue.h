@@ -5,9 +5,9 @@
 #ifndef INCIDENTS_STORE_QUEUE_H
 #define INCIDENTS_STORE_QUEUE_H
 
-#include "store/item.h"
+#include "store/op.h"
 
-TAILQ_HEAD(items, item);
+TAILQ_HEAD(store_ops, store_op);
 
 struct queue_limits {
     size_t batch_max;   /* operations of a batch */
@@ -15,54 +15,54 @@ struct queue_limits {
     int64_t margin_ms;  /* an operation with less time left than this is not sent any more */
 };
 
-/* An item that is in it is either sent, in a batch, or waits. */
+/* An operation that is in it is either sent, in a batch, or waits. */
 struct queue {
     struct queue_limits limits;
-    struct items items;
-    struct items *buckets; /* the same by key, linked by same_key */
+    struct store_ops ops;
+    struct store_ops *buckets; /* the same by key, linked by same_key */
     size_t bucket_count;
     uint64_t seed;
     size_t waiting;
     size_t bytes;            /* records of all that are not done */
     int64_t expires_from_ms; /* of those that wait none expires before */
-    bool last_was_alone;     /* the batch that was taken last was of an item that must run alone */
+    bool last_was_alone;     /* the batch that was taken last was of an operation that must run alone */
 };
 
 /* An empty queue. seed: from a random source, so that nobody outside can choose reference_ids that share a
  * bucket. False when out of memory. */
 bool queue_init(struct queue *queue, const struct queue_limits *limits, uint64_t seed);
 
-/* Frees the memory, but no item. */
+/* Frees the memory, but no operation. */
 void queue_free(struct queue *queue);
 
-/* Whether an item with a record of so many bytes may wait as well. */
+/* Whether an operation with a record of so many bytes may wait as well. */
 bool queue_has_room(const struct queue *queue, size_t bytes);
 
-/* Appends an item, whose deadline_ms is set. It is the queue's until queue_remove. */
-void queue_add(struct queue *queue, struct item *item, int64_t now_ms);
+/* Appends an operation, whose deadline_ms is set. It is the queue's until queue_remove. */
+void queue_add(struct queue *queue, struct store_op *op, int64_t now_ms);
 
-/* Takes the next batch: fills `batch`, an array of limits.batch_max, with items that are sent from now on,
- * and returns how many. 0 where none may be sent now. What must run alone is a batch by itself; as it may
+/* Takes the next batch: fills `batch`, an array of limits.batch_max, with operations that are sent from now
+ * on, and returns how many. 0 where none may be sent now. What must run alone is a batch by itself; as it may
  * wait long for a lock, every second batch at least is one of the others. */
-size_t queue_take_batch(struct queue *queue, struct item **batch, int64_t now_ms);
+size_t queue_take_batch(struct queue *queue, struct store_op **batch, int64_t now_ms);
 
 /* Whether queue_take_batch would take any. */
 bool queue_has_batch(const struct queue *queue, int64_t now_ms);
 
-/* A sent item waits again, in its place, until not_before_ms at the earliest. */
-void queue_return(struct queue *queue, struct item *item, int64_t not_before_ms, int64_t now_ms);
+/* A sent operation waits again, in its place, until not_before_ms at the earliest. */
+void queue_return(struct queue *queue, struct store_op *op, int64_t not_before_ms, int64_t now_ms);
 
-/* The item goes behind all others. */
-void queue_move_to_end(struct queue *queue, struct item *item);
+/* The operation goes behind all others. */
+void queue_move_to_end(struct queue *queue, struct store_op *op);
 
-/* The item is done, or given up. */
-void queue_remove(struct queue *queue, struct item *item);
+/* The operation is done, or given up. */
+void queue_remove(struct queue *queue, struct store_op *op);
 
-/* The first waiting item that is not to be sent any more; NULL where there is none. */
-struct item *queue_find_expired(struct queue *queue, int64_t now_ms);
+/* The first waiting operation that is not to be sent any more; NULL where there is none. */
+struct store_op *queue_find_expired(struct queue *queue, int64_t now_ms);
 
-/* When the item is not to be sent any more. */
-int64_t queue_expiry_ms(const struct queue *queue, const struct item *item);
+/* When the operation is not to be sent any more. */
+int64_t queue_expiry_ms(const struct queue *queue, const struct store_op *op);
 
 /* A time before which none of those that wait expires; INT64_MAX where nothing waits. It takes no look at
  * them: what it is too early by, queue_find_expired corrects. */

@@ -14,8 +14,8 @@ enum sqlstate_action {
     SQLSTATE_RIGHT,  /* the role lacks a right: answer 503 until it has it */
     SQLSTATE_UNAVAILABLE, /* trying again at once is of no use: answer 503 */
     SQLSTATE_KEY,         /* a key is taken: of the history, a sequence that is behind its table; else ours */
-    SQLSTATE_DATA,   /* a value that the database cannot keep; which one, and whether it is the item's fault
-                        or that of an index or trigger which somebody added, it does not say */
+    SQLSTATE_DATA,   /* a value that the database cannot keep; which one, and whether it is the operation's
+                        fault   or that of an index or trigger which somebody added, it does not say */
     SQLSTATE_DEFECT, /* ours */
 };
 

@@ -16,10 +16,10 @@ struct store {
     struct pool pool;
     struct connector *connector; /* NULL: connections are opened by this thread */
     struct loop_handler connector_handler;
-    bool is_opening;        /* the connector has a connection */
-    struct items completed; /* their callbacks are to be run */
-    size_t pending;         /* what was submitted and not called back */
-    struct item probe; /* asks whether the database is back, so that the next request need not find out */
+    bool is_opening;            /* the connector has a connection */
+    struct store_ops completed; /* their callbacks are to be run */
+    size_t pending;             /* what was submitted and not called back */
+    struct store_op probe; /* asks whether the database is back, so that the next request need not find out */
     bool is_probing;
     int64_t waiting;       /* as the metrics have it */
     uint64_t last_attempt; /* its number */

@@ -80,21 +80,21 @@ static void end_probe(void *context)
 {
     struct store *store = context;
 
-    item_free(&store->probe);
+    op_free(&store->probe);
     store->is_probing = false;
 }
 
 /* A probe is an operation as any other, but that it is not counted. */
 static void start_probe(struct store *store, int64_t now_ms)
 {
-    struct item *probe = &store->probe;
+    struct store_op *probe = &store->probe;
 
     if (store->pool.unreachable_since_ms == 0 || store->pool.probe_at_ms > now_ms || store->is_probing) {
         return;
     }
-    store->is_probing = item_ping(probe);
+    store->is_probing = op_ping(probe);
     if (!store->is_probing) {
-        item_free(probe);
+        op_free(probe);
         return;
     }
     probe->done = end_probe;
@@ -108,20 +108,20 @@ static void start_probe(struct store *store, int64_t now_ms)
 
 static void expire(struct store *store, int64_t now_ms)
 {
-    struct item *item;
+    struct store_op *op;
 
-    while ((item = queue_find_expired(&store->queue, now_ms)) != NULL) {
-        item->queue_ms += now_ms - item->place.since_ms;
+    while ((op = queue_find_expired(&store->queue, now_ms)) != NULL) {
+        op->queue_ms += now_ms - op->place.since_ms;
         if (store->pool.reason != REASON_NONE) { /* else that of its own last attempt */
-            item->reason = store->pool.reason;
+            op->reason = store->pool.reason;
         }
-        batches_complete_item(store, item, ITEM_UNAVAILABLE);
+        batches_complete_op(store, op, OP_UNAVAILABLE);
     }
 }
 
 static void show_waiting(struct store *store)
 {
-    bool has_probe = store->is_probing && store->probe.outcome == ITEM_PENDING && !store->probe.place.is_sent;
+    bool has_probe = store->is_probing && store->probe.outcome == OP_PENDING && !store->probe.place.is_sent;
     int64_t waiting = (int64_t)store->queue.waiting - has_probe;
 
     if (waiting != store->waiting) {
@@ -132,12 +132,12 @@ static void show_waiting(struct store *store)
 
 static void run_callbacks(struct store *store)
 {
-    struct item *item;
+    struct store_op *op;
 
-    while ((item = TAILQ_FIRST(&store->completed)) != NULL) {
-        TAILQ_REMOVE(&store->completed, item, place.link);
-        store->pending -= item == &store->probe ? 0 : 1;
-        item->done(item->context);
+    while ((op = TAILQ_FIRST(&store->completed)) != NULL) {
+        TAILQ_REMOVE(&store->completed, op, place.link);
+        store->pending -= op == &store->probe ? 0 : 1;
+        op->done(op->context);
     }
 }
 
@@ -179,30 +179,30 @@ int64_t store_due_ms(const struct store *store)
 
 /* Whether to refuse an operation at once: the queue is full, or the database has been away for so long that
  * whoever waits now would most likely wait for nothing. */
-static bool is_overloaded(const struct store *store, const struct item *item, int64_t now_ms)
+static bool is_overloaded(const struct store *store, const struct store_op *op, int64_t now_ms)
 {
-    return !queue_has_room(&store->queue, item->record.capacity) ||
+    return !queue_has_room(&store->queue, op->record.capacity) ||
            (store->pool.unreachable_since_ms != 0 &&
             now_ms - store->pool.unreachable_since_ms > store->settings->request_timeout_ms);
 }
 
-void store_submit(struct store *store, struct item *item, void (*done)(void *context), void *context)
+void store_submit(struct store *store, struct store_op *op, void (*done)(void *context), void *context)
 {
     int64_t now_ms = clock_now_ms();
 
-    item->done = done;
-    item->context = context;
-    item->deadline_ms = now_ms + store->settings->request_timeout_ms;
-    item->attempts = 0;
-    item->orphaned_count = 0;
-    item->place = (struct item_place){0};
+    op->done = done;
+    op->context = context;
+    op->deadline_ms = now_ms + store->settings->request_timeout_ms;
+    op->attempts = 0;
+    op->orphaned_count = 0;
+    op->place = (struct op_place){0};
     store->pending++;
-    if (is_overloaded(store, item, now_ms)) {
-        item->reason = store->pool.reason;
-        item->outcome = ITEM_UNAVAILABLE;
-        TAILQ_INSERT_TAIL(&store->completed, item, place.link);
+    if (is_overloaded(store, op, now_ms)) {
+        op->reason = store->pool.reason;
+        op->outcome = OP_UNAVAILABLE;
+        TAILQ_INSERT_TAIL(&store->completed, op, place.link);
     } else {
-        queue_add(&store->queue, item, now_ms);
+        queue_add(&store->queue, op, now_ms);
     }
 }
 
@@ -213,11 +213,11 @@ static void note_done(void *context)
     *is_done = true;
 }
 
-void store_apply(struct store *store, struct item *item)
+void store_apply(struct store *store, struct store_op *op)
 {
     bool is_done = false;
 
-    store_submit(store, item, note_done, &is_done);
+    store_submit(store, op, note_done, &is_done);
     store_turn(store);
     while (!is_done) {
         loop_turn(store->loop, store_due_ms(store));
@@ -234,7 +234,7 @@ static void store_free(void *context)
     hosts_free(store->hosts);
     loop_close(&store->own_loop);
     if (store->is_probing) {
-        item_free(&store->probe);
+        op_free(&store->probe);
     }
     free(store);
 }

@@ -7,7 +7,7 @@
 
 #include "base/settings.h"
 #include "loop/loop.h"
-#include "store/item.h"
+#include "store/op.h"
 
 struct store;
 
@@ -19,10 +19,10 @@ struct store *store_start(const struct settings *settings, const struct loop *lo
  * store_apply alone. */
 struct store *store_start_single(const struct settings *settings);
 
-/* Has the item applied. It is the store's until done(context) is called, by store_turn: item->outcome is
- * final then, never ITEM_PENDING. That happens after settings->request_timeout_ms at the latest, past which
- * the outcome is ITEM_UNAVAILABLE. done may free the item. */
-void store_submit(struct store *store, struct item *item, void (*done)(void *context), void *context);
+/* Has the operation applied. It is the store's until done(context) is called, by store_turn:
+ * operation->outcome is final then, never OP_PENDING. That happens after settings->request_timeout_ms at the
+ * latest, past which the outcome is OP_UNAVAILABLE. done may free the operation. */
+void store_submit(struct store *store, struct store_op *op, void (*done)(void *context), void *context);
 
 /* Does what is due: sends batches, opens connections, gives up what is late, calls back. To be called behind
  * each turn of the loop. */
@@ -32,7 +32,7 @@ void store_turn(struct store *store);
 int64_t store_due_ms(const struct store *store);
 
 /* As store_submit, and turns the loop until it is done. */
-void store_apply(struct store *store, struct item *item);
+void store_apply(struct store *store, struct store_op *op);
 
 /* Turns the loop until all that was submitted is done; then closes the connections. */
 void store_stop(struct store *store);

@@ -7,7 +7,7 @@
 #include "fuzz/fuzz.h"
 #include "model/json.h"
 #include "store/binary.h"
-#include "store/item.h"
+#include "store/op.h"
 
 enum { VERSION_OF_JSONB = 1 };
 
@@ -67,9 +67,9 @@ static void check_value(enum binary_type type, struct slice value)
     }
 }
 
-static void check_encoding(const struct item *item)
+static void check_encoding(const struct store_op *op)
 {
-    struct slice bytes = {.data = item->record.data, .len = item->record.len};
+    struct slice bytes = {.data = op->record.data, .len = op->record.len};
 
     MUST(take_number(&bytes) == COLUMNS);
     for (size_t i = 0; i < COLUMNS; i++) {
@@ -90,7 +90,7 @@ static void check_encoding(const struct item *item)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct incident incident;
-    struct item item;
+    struct store_op op;
     struct error error = {.code = ERROR_NONE};
     struct slice body;
     bool is_read, is_encoded;
@@ -104,12 +104,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                   : incident_read(body, data[0] % 3 == 0 ? DIALECT_UPSERT : DIALECT_SYNC, &incident, &error);
     MUST(is_read == (error.code == ERROR_NONE));
     if (is_read) {
-        is_encoded =
-            data[0] % 3 == 2 ? item_delete(&item, "00", &incident) : item_upsert(&item, "00", &incident);
+        is_encoded = data[0] % 3 == 2 ? op_delete(&op, "00", &incident) : op_upsert(&op, "00", &incident);
         MUST(is_encoded && strlen(incident.reference_id) <= IDENTIFIER_BYTES_MAX &&
              *incident.reference_id != '\0');
-        check_encoding(&item);
-        item_free(&item);
+        check_encoding(&op);
+        op_free(&op);
     } else {
         MUST(*error.message != '\0');
     }

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 struct submission {
-    struct item *item;
+    struct store_op *op;
     void (*done)(void *context);
     void *context;
     struct submission *next;
@@ -37,7 +37,7 @@ static void read_mailbox(void *context, uint32_t events)
     eventfd_read(thread->event, &count);
     while ((submission = thread->first) != NULL) {
         thread->first = submission->next;
-        store_submit(thread->store, submission->item, submission->done, submission->context);
+        store_submit(thread->store, submission->op, submission->done, submission->context);
         free(submission);
     }
     thread->last = &thread->first;
@@ -100,7 +100,7 @@ struct store_thread *store_thread_start_single(const struct settings *settings)
     return thread;
 }
 
-void store_thread_submit(struct store_thread *thread, struct item *item, void (*done)(void *context),
+void store_thread_submit(struct store_thread *thread, struct store_op *op, void (*done)(void *context),
                          void *context)
 {
     struct submission *submission = malloc(sizeof *submission);
@@ -108,7 +108,7 @@ void store_thread_submit(struct store_thread *thread, struct item *item, void (*
     if (submission == NULL) {
         abort();
     }
-    *submission = (struct submission){.item = item, .done = done, .context = context};
+    *submission = (struct submission){.op = op, .done = done, .context = context};
     pthread_mutex_lock(&thread->mutex);
     *thread->last = submission;
     thread->last = &submission->next;
@@ -121,16 +121,16 @@ static void post(void *semaphore)
     sem_post(semaphore);
 }
 
-void store_thread_apply(struct store_thread *thread, struct item *item)
+void store_thread_apply(struct store_thread *thread, struct store_op *op)
 {
     sem_t is_done;
 
     if (thread->is_single) {
-        store_apply(thread->store, item);
+        store_apply(thread->store, op);
         return;
     }
     sem_init(&is_done, 0, 0);
-    store_thread_submit(thread, item, post, &is_done);
+    store_thread_submit(thread, op, post, &is_done);
     while (sem_wait(&is_done) != 0) {
         continue; /* interrupted */
     }

@@ -14,11 +14,11 @@ struct store_thread *store_thread_start(const struct settings *settings);
 struct store_thread *store_thread_start_single(const struct settings *settings);
 
 /* As store_submit, from any thread; done is called by the store's. */
-void store_thread_submit(struct store_thread *thread, struct item *item, void (*done)(void *context),
+void store_thread_submit(struct store_thread *thread, struct store_op *op, void (*done)(void *context),
                          void *context);
 
 /* The same, and waits until it is done. */
-void store_thread_apply(struct store_thread *thread, struct item *item);
+void store_thread_apply(struct store_thread *thread, struct store_op *op);
 
 /* Stops the store, which answers all that was submitted first, and ends the thread. */
 void store_thread_stop(struct store_thread *thread);

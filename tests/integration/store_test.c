@@ -72,7 +72,7 @@ static void stop_store(struct store_thread *store)
 struct request {
     struct store_thread *store;
     struct incident incident;
-    struct item item;
+    struct store_op op;
     char body[256];
     int64_t took_ms;
     pthread_t thread;
@@ -88,7 +88,7 @@ static void *submit(void *argument)
     struct request *request = argument;
     int64_t before = clock_now_ms();
 
-    store_thread_apply(request->store, &request->item);
+    store_thread_apply(request->store, &request->op);
     request->took_ms = clock_now_ms() - before;
     atomic_store(&request->is_done, true);
     return NULL;
@@ -105,7 +105,7 @@ static void encode(struct request *request, const char *id, const char *name)
                    id, name, name);
     assert_true(incident_read((struct slice){.data = request->body, .len = strlen(request->body)},
                               DIALECT_UPSERT, &request->incident, &error));
-    assert_true(item_upsert(&request->item, token_hash, &request->incident));
+    assert_true(op_upsert(&request->op, token_hash, &request->incident));
 }
 
 static void send_off(struct request *request, struct store_thread *store)
@@ -143,7 +143,7 @@ static struct request *send_large(struct store_thread *store, const char *id, st
     buffer_append_text(body, "\"}");
     assert_true(incident_read((struct slice){.data = body->data, .len = body->len}, DIALECT_UPSERT,
                               &request->incident, &error));
-    assert_true(item_upsert(&request->item, token_hash, &request->incident));
+    assert_true(op_upsert(&request->op, token_hash, &request->incident));
     send_off(request, store);
     return request;
 }
@@ -190,13 +190,13 @@ static void queue_upserts(struct store_thread *store, const char *prefix, size_t
 }
 
 /* Waits for the outcome; which it is. */
-static enum item_outcome await(struct request *request)
+static enum op_outcome await(struct request *request)
 {
     if (!request->is_joined) {
         (void)pthread_join(request->thread, NULL);
         request->is_joined = true;
     }
-    return request->item.outcome;
+    return request->op.outcome;
 }
 
 static void await_all(void)
@@ -210,17 +210,17 @@ static void await_all(void)
 static void forget_all(void)
 {
     for (size_t i = 0; i < sent; i++) {
-        item_free(&requests[i].item);
+        op_free(&requests[i].op);
         incident_free(&requests[i].incident);
     }
     sent = 0;
 }
 
-static void check_all_but(const struct request *exception, enum item_outcome expected)
+static void check_all_but(const struct request *exception, enum op_outcome expected)
 {
     for (size_t i = 0; i < sent; i++) {
-        if (&requests[i] != exception && requests[i].item.outcome != expected) {
-            fail_msg("%s came to outcome %d", requests[i].incident.reference_id, requests[i].item.outcome);
+        if (&requests[i] != exception && requests[i].op.outcome != expected) {
+            fail_msg("%s came to outcome %d", requests[i].incident.reference_id, requests[i].op.outcome);
         }
     }
 }
@@ -327,7 +327,7 @@ static void requests_that_wait_share_a_transaction(void **state)
     queue_upserts(store, "together", 64);
     open_gate("gate0");
     await_all();
-    check_all_but(NULL, ITEM_CREATED);
+    check_all_but(NULL, OP_CREATED);
     assert_string_equal(count_stored("together"), "64");
     assert_string_equal(count_transactions("together"), "1");
     stop_store(store);
@@ -344,7 +344,7 @@ static void a_transaction_holds_no_more_than_the_setting_allows(void **state)
     queue_upserts(store, "capped", 40);
     open_gate("gate0");
     await_all();
-    check_all_but(NULL, ITEM_CREATED);
+    check_all_but(NULL, OP_CREATED);
     assert_string_equal(count_transactions("capped"), "4");
     stop_store(store);
 }
@@ -357,14 +357,14 @@ static void requests_on_two_connections_are_under_way_side_by_side(void **state)
     (void)state;
     send_upserts(store, "beside", 8); /* while gate0 is held back */
     for (size_t i = 1; i < sent; i++) {
-        assert_int_equal(await(&requests[i]), ITEM_CREATED);
+        assert_int_equal(await(&requests[i]), OP_CREATED);
     }
     open_gate("gate0");
-    assert_int_equal(await(&requests[0]), ITEM_CREATED);
+    assert_int_equal(await(&requests[0]), OP_CREATED);
     stop_store(store);
 }
 
-static void a_poisoned_item_among_63_good_ones_fails_alone(void **state)
+static void a_poisoned_op_among_63_good_ones_fails_alone(void **state)
 {
     struct settings settings = settings_for(1);
     const struct request *poisoned;
@@ -380,15 +380,15 @@ static void a_poisoned_item_among_63_good_ones_fails_alone(void **state)
     open_gate("gate0");
     await_all();
     (void)stack_query(&stack, "ALTER TABLE intake.incident DROP CONSTRAINT poison");
-    assert_int_equal(poisoned->item.outcome, ITEM_FAILED);
-    check_all_but(poisoned, ITEM_CREATED);
+    assert_int_equal(poisoned->op.outcome, OP_FAILED);
+    check_all_but(poisoned, OP_CREATED);
     assert_string_equal(count_stored("be"), "63");
     assert_string_equal(count_stored("poison"), "0");
     stop_store(store);
 }
 
 /* One of them has a trigger raise that SQLSTATE, whether its statement is prepared or not. */
-static void an_error_is_its_own_requests(const char *sqlstate, enum item_outcome outcome)
+static void an_error_is_its_own_requests(const char *sqlstate, enum op_outcome outcome)
 {
     struct settings settings = settings_for(1);
     struct store_thread *store;
@@ -414,8 +414,8 @@ static void an_error_is_its_own_requests(const char *sqlstate, enum item_outcome
         queue_upserts(store, round == 0 ? "good" : "better", 20);
         open_gate(round == 0 ? "gate0" : "gate1");
         await_all();
-        assert_int_equal(refused->item.outcome, outcome);
-        check_all_but(refused, ITEM_CREATED);
+        assert_int_equal(refused->op.outcome, outcome);
+        check_all_but(refused, OP_CREATED);
         forget_all();
     }
     (void)stack_query(&stack, "DROP FUNCTION test.refuse() CASCADE");
@@ -427,14 +427,14 @@ static void an_error_is_its_own_requests(const char *sqlstate, enum item_outcome
 static void a_value_that_the_database_refuses_is_its_own_requests_error(void **state)
 {
     (void)state;
-    an_error_is_its_own_requests("22003", ITEM_UNSTORABLE);
+    an_error_is_its_own_requests("22003", OP_UNSTORABLE);
 }
 
 /* With this SQLSTATE Postgres also says that a prepared statement is of no use any more. */
 static void what_the_database_does_not_support_is_its_own_requests_error(void **state)
 {
     (void)state;
-    an_error_is_its_own_requests("0A000", ITEM_FAILED);
+    an_error_is_its_own_requests("0A000", OP_FAILED);
 }
 
 /* In the place of apply_batch, the function has this body and columns of this type until restore_function is
@@ -478,7 +478,7 @@ static void an_answer_that_makes_no_sense_is_nobodys_success(void **state)
         struct store_thread *store = start_store(store_thread_start, &settings);
 
         replace_function("text[]", bodies[i]);
-        assert_int_equal(await(send_upsert(store, "senseless", "n")), ITEM_FAILED);
+        assert_int_equal(await(send_upsert(store, "senseless", "n")), OP_FAILED);
         restore_function();
         stop_store(store);
     }
@@ -513,7 +513,7 @@ static void what_the_database_remarks_is_in_the_log_and_costs_nothing(void **sta
                               "EXECUTE FUNCTION test.remark()");
     start_logging(path, sizeof path);
     store = start_store(store_thread_start, &settings);
-    assert_int_equal(await(send_upsert(store, "remarkable", "n")), ITEM_CREATED);
+    assert_int_equal(await(send_upsert(store, "remarkable", "n")), OP_CREATED);
     stop_store(store);
     log = stop_logging(path);
     (void)stack_query(&stack, "DROP FUNCTION test.remark() CASCADE");
@@ -573,7 +573,7 @@ static void requests_for_one_incident_take_effect_in_their_order(void **state)
     for (size_t i = 0; i < sent; i++) {
         bool is_later = strcmp(requests[i].incident.reference_id, "one") == 0 && i > 2;
 
-        assert_int_equal(requests[i].item.outcome, is_later ? ITEM_UPDATED : ITEM_CREATED);
+        assert_int_equal(requests[i].op.outcome, is_later ? OP_UPDATED : OP_CREATED);
     }
     stop_store(store);
 }
@@ -589,7 +589,7 @@ static void a_connection_killed_in_the_middle_of_a_batch_costs_its_requests_noth
     (void)queue_upsert(store, "gate1", "n");
     queue_upserts(store, "then", 31);
     open_gate("gate0");
-    assert_int_equal(await(&requests[0]), ITEM_CREATED);
+    assert_int_equal(await(&requests[0]), OP_CREATED);
     for (int killed = 0; killed < 3;) { /* the batch, and whatever tries again */
         killed += strcmp(stack_query(&stack, "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
                                              "WHERE usename = 'incidents_fcgi' AND wait_event = 'PgSleep'"),
@@ -598,7 +598,7 @@ static void a_connection_killed_in_the_middle_of_a_batch_costs_its_requests_noth
     }
     open_gate("gate1");
     await_all();
-    check_all_but(NULL, ITEM_CREATED);
+    check_all_but(NULL, OP_CREATED);
     assert_string_equal(count_stored(""), "64");
     stop_store(store);
 }
@@ -618,7 +618,7 @@ static void a_prepared_statement_that_is_gone_costs_no_request(void **state)
         char id[32];
 
         (void)snprintf(id, sizeof id, "forgotten%d", i);
-        assert_int_equal(await(send_upsert(store, id, "n")), ITEM_CREATED);
+        assert_int_equal(await(send_upsert(store, id, "n")), OP_CREATED);
     }
     (void)stack_query(&stack, "DROP FUNCTION test.forget() CASCADE");
     assert_string_equal(count_stored("forgotten"), "10");
@@ -639,7 +639,7 @@ static void a_prepared_statement_whose_result_has_changed_costs_no_request(void 
     (void)stack_query(&stack, "CREATE DOMAIN test.texts AS text[]");
     replace_function("test.texts", "SELECT outcomes::test.texts, token_labels, now_us, server_started_us "
                                    "FROM intake.apply_batch_kept($1, $2, $3, $4, $5, $6)");
-    assert_int_equal(await(send_upsert(store, "changed", "n")), ITEM_CREATED);
+    assert_int_equal(await(send_upsert(store, "changed", "n")), OP_CREATED);
     restore_function();
     stop_store(store);
     assert_true(stack_count_in_log(&stack, "cached plan must not change result type") > 0);
@@ -666,7 +666,7 @@ static void a_type_that_is_made_anew_costs_no_request(void **state)
                 "EXECUTE one; EXECUTE two; "
                 "PERFORM intake.grant_roles(); END $$");
     (void)stack_query(&stack, "SELECT test.renew()");
-    assert_int_equal(await(send_upsert(store, "renewed", "n")), ITEM_CREATED);
+    assert_int_equal(await(send_upsert(store, "renewed", "n")), OP_CREATED);
     (void)stack_query(&stack, "DROP FUNCTION test.renew()");
     stop_store(store);
 }
@@ -681,8 +681,8 @@ static void a_type_with_other_columns_is_a_schema_of_another_version(void **stat
     (void)state;
     (void)stack_query(&stack, "ALTER TYPE intake.operation ADD ATTRIBUTE severity text");
     request = send_upsert(store, "other columns", "n");
-    assert_int_equal(await(request), ITEM_UNAVAILABLE);
-    assert_int_equal(request->item.reason, REASON_SCHEMA);
+    assert_int_equal(await(request), OP_UNAVAILABLE);
+    assert_int_equal(request->op.reason, REASON_SCHEMA);
     (void)stack_query(&stack, "ALTER TYPE intake.operation DROP ATTRIBUTE severity");
     stop_store(store);
 }
@@ -705,11 +705,11 @@ static void a_statement_is_prepared_once_the_connection_lasts(void **state)
 
     (void)state;
     count_prepared();
-    assert_int_equal(await(send_upsert(store, "first", "n")), ITEM_CREATED);
+    assert_int_equal(await(send_upsert(store, "first", "n")), OP_CREATED);
     (void)stack_query(&stack, "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
                               "WHERE usename = 'incidents_fcgi'");
     for (int i = 0; i < 3; i++) {
-        assert_int_equal(await(send_upsert(store, i == 0 ? "a" : i == 1 ? "b" : "c", "n")), ITEM_CREATED);
+        assert_int_equal(await(send_upsert(store, i == 0 ? "a" : i == 1 ? "b" : "c", "n")), OP_CREATED);
     }
     (void)stack_query(&stack, "DROP FUNCTION test.count_prepared() CASCADE");
     assert_string_equal(stack_query(&stack, "SELECT name FROM intake.incident WHERE reference_id = 'c'"),
@@ -727,11 +727,11 @@ static void a_schema_that_comes_later_finds_statements_prepared(void **state)
     count_prepared();
     (void)stack_query(&stack, "ALTER SCHEMA intake RENAME TO later");
     for (int i = 0; i < 3; i++) {
-        assert_int_equal(await(send_upsert(store, "before", "n")), ITEM_UNAVAILABLE);
+        assert_int_equal(await(send_upsert(store, "before", "n")), OP_UNAVAILABLE);
     }
     (void)stack_query(&stack, "ALTER SCHEMA later RENAME TO intake");
     for (int i = 0; i < 3; i++) {
-        assert_int_equal(await(send_upsert(store, i == 0 ? "a" : i == 1 ? "b" : "c", "n")), ITEM_CREATED);
+        assert_int_equal(await(send_upsert(store, i == 0 ? "a" : i == 1 ? "b" : "c", "n")), OP_CREATED);
     }
     (void)stack_query(&stack, "DROP FUNCTION test.count_prepared() CASCADE");
     assert_string_equal(stack_query(&stack, "SELECT name FROM intake.incident WHERE reference_id = 'c'"),
@@ -751,11 +751,11 @@ static void a_full_queue_refuses_at_once_and_keeps_what_it_has(void **state)
     store = start_behind_gate(&settings);
     queue_upserts(store, "queued", 4);
     refused = send_upsert(store, "refused", "n");
-    assert_int_equal(await(refused), ITEM_UNAVAILABLE); /* the gate is still closed */
-    assert_true(refused->took_ms < SANITY_MS);          /* it has not waited for its deadline */
+    assert_int_equal(await(refused), OP_UNAVAILABLE); /* the gate is still closed */
+    assert_true(refused->took_ms < SANITY_MS);        /* it has not waited for its deadline */
     open_gate("gate0");
     await_all();
-    check_all_but(refused, ITEM_CREATED);
+    check_all_but(refused, OP_CREATED);
     assert_string_equal(count_stored("queued"), "4");
     assert_string_equal(count_stored("refused"), "0");
     stop_store(store);
@@ -772,7 +772,7 @@ static void whoever_waits_past_the_deadline_is_not_stored_later(void **state)
     send_upserts(store, "late", 8);
     await_all();
     for (size_t i = 0; i < sent; i++) {
-        assert_int_equal(requests[i].item.outcome, ITEM_UNAVAILABLE);
+        assert_int_equal(requests[i].op.outcome, OP_UNAVAILABLE);
         assert_true(requests[i].took_ms < SANITY_MS); /* it is the gate that never opens by itself */
     }
     stop_store(store);
@@ -781,7 +781,7 @@ static void whoever_waits_past_the_deadline_is_not_stored_later(void **state)
     assert_string_equal(count_stored(""), "0"); /* gate0, which was under way, neither */
 }
 
-static void one_slow_item_does_not_take_the_others_along(void **state)
+static void one_slow_op_does_not_take_the_others_along(void **state)
 {
     struct settings settings = settings_for(1);
     PGconn *locker;
@@ -803,14 +803,14 @@ static void one_slow_item_does_not_take_the_others_along(void **state)
     open_gate("gate1");
     await_all();
     stack_let_go(locker);
-    assert_int_equal(slow->item.outcome, ITEM_UNAVAILABLE);
-    check_all_but(slow, ITEM_CREATED);
+    assert_int_equal(slow->op.outcome, OP_UNAVAILABLE);
+    check_all_but(slow, OP_CREATED);
     assert_string_equal(count_stored("quick"), "40");
     stop_store(store);
 }
 
 /* As many as would keep every connection busy; the others come with them, and while they are tried again. */
-static void several_slow_items_do_not_take_the_others_along(int connections, int slow)
+static void several_slow_ops_do_not_take_the_others_along(int connections, int slow)
 {
     struct settings settings = settings_for(connections);
     struct store_thread *store;
@@ -835,24 +835,24 @@ static void several_slow_items_do_not_take_the_others_along(int connections, int
     stack_let_go(locker);
     for (size_t i = 0; i < sent; i++) {
         if (i < (size_t)slow) {
-            assert_int_equal(requests[i].item.outcome, ITEM_UNAVAILABLE);
+            assert_int_equal(requests[i].op.outcome, OP_UNAVAILABLE);
         } else {
-            assert_int_equal(requests[i].item.outcome, ITEM_CREATED); /* in time, that is */
+            assert_int_equal(requests[i].op.outcome, OP_CREATED); /* in time, that is */
         }
     }
     stop_store(store);
 }
 
-static void several_slow_items_leave_one_connection_to_the_others(void **state)
+static void several_slow_ops_leave_one_connection_to_the_others(void **state)
 {
     (void)state;
-    several_slow_items_do_not_take_the_others_along(1, 4);
+    several_slow_ops_do_not_take_the_others_along(1, 4);
 }
 
-static void several_slow_items_leave_two_connections_to_the_others(void **state)
+static void several_slow_ops_leave_two_connections_to_the_others(void **state)
 {
     (void)state;
-    several_slow_items_do_not_take_the_others_along(2, 8);
+    several_slow_ops_do_not_take_the_others_along(2, 8);
 }
 
 /* A stop, and plain CGI, while an incident is locked for longer than anybody waits. */
@@ -868,7 +868,7 @@ static void whoever_gives_up_at_a_lock_ends(void **state)
         5500; /* a tenth of it is longer than lock_timeout: the last attempt is no timeout of ours */
     store = start_store(store_thread_start, &settings);
     single = start_store(store_thread_start_single, &settings);
-    assert_int_equal(await(send_upsert(store, "locked", "n")), ITEM_CREATED);
+    assert_int_equal(await(send_upsert(store, "locked", "n")), OP_CREATED);
     locker = stack_hold(&stack, "UPDATE intake.incident SET name = 'held' WHERE reference_id = 'locked'");
     for (int i = 0; i < 4; i++) { /* whether it is seen depends on which thread is first */
         (void)send_upsert(store, "locked", "another name");
@@ -879,8 +879,8 @@ static void whoever_gives_up_at_a_lock_ends(void **state)
     stop_store(store);
     await_all();
     stack_let_go(locker);
-    check_all_but(&requests[0], ITEM_UNAVAILABLE);
-    assert_int_equal(request->item.outcome, ITEM_UNAVAILABLE);
+    check_all_but(&requests[0], OP_UNAVAILABLE);
+    assert_int_equal(request->op.outcome, OP_UNAVAILABLE);
     stop_store(single);
 }
 
@@ -937,7 +937,7 @@ static void a_batch_that_was_lost_undoes_nothing_newer(void **state)
         open_gate("a-gate");
     }
     (void)await(first);
-    assert_int_equal(await(send_upsert(store, "behind", "new")), ITEM_UPDATED);
+    assert_int_equal(await(send_upsert(store, "behind", "new")), OP_UPDATED);
     open_gate("a-gate");
     await_all();
     await_busy("0");
@@ -983,7 +983,7 @@ static void two_requests_that_were_lost_undo_nothing_newer(void **state)
         (void)stack_query(&stack, "DELETE FROM test.stalled");
     }
     await_all();
-    assert_int_equal(await(send_upsert(store, "one", "new")), ITEM_UPDATED);
+    assert_int_equal(await(send_upsert(store, "one", "new")), OP_UPDATED);
     (void)stack_query(&stack, "DELETE FROM test.stalled");
     await_busy("0");
     (void)stack_query(&stack, "DROP FUNCTION test.stall() CASCADE");
@@ -1022,14 +1022,14 @@ static void a_batch_that_was_given_up_is_never_stored(void **state)
     char path[128], *log;
     struct store_thread *store;
     pid_t session;
-    enum item_outcome given_up, newer;
+    enum op_outcome given_up, newer;
     size_t terminated = stack_count_in_log(&stack, terminating);
 
     (void)state;
     start_logging(path, sizeof path);
     settings.request_timeout_ms = 4000;
     store = start_store(store_thread_start, &settings);
-    assert_int_equal(await(send_upsert(store, "given up", "v0")), ITEM_CREATED);
+    assert_int_equal(await(send_upsert(store, "given up", "v0")), OP_CREATED);
     session = session_of_the_store();
     assert_int_equal(kill(session, SIGSTOP), 0);
     given_up = await(send_upsert(store, "given up", "v1"));
@@ -1038,8 +1038,8 @@ static void a_batch_that_was_given_up_is_never_stored(void **state)
     await_end_of_session(session);
     stop_store(store);
     log = stop_logging(path);
-    assert_int_equal(given_up, ITEM_UNAVAILABLE);
-    assert_int_equal(newer, ITEM_UPDATED);
+    assert_int_equal(given_up, OP_UNAVAILABLE);
+    assert_int_equal(newer, OP_UPDATED);
     assert_string_equal(name_of("given up"), "v2");
     assert_non_null(strstr(log, " warning ended 1 sessions of the database that had been given up\n"));
     free(log);
@@ -1050,9 +1050,9 @@ static void a_batch_that_was_given_up_is_never_stored(void **state)
 static void await_return(struct store_thread *store)
 {
     int64_t deadline = clock_now_ms() + SANITY_MS;
-    enum item_outcome outcome = ITEM_UNAVAILABLE;
+    enum op_outcome outcome = OP_UNAVAILABLE;
 
-    for (int i = 0; outcome == ITEM_UNAVAILABLE; i++) {
+    for (int i = 0; outcome == OP_UNAVAILABLE; i++) {
         char id[32];
 
         assert_true(clock_now_ms() < deadline);
@@ -1060,7 +1060,7 @@ static void await_return(struct store_thread *store)
         outcome = await(send_upsert(store, id, "n"));
         clock_sleep_ms(2 * SANITY_MS / REQUESTS_MAX);
     }
-    assert_int_equal(outcome, ITEM_CREATED);
+    assert_int_equal(outcome, OP_CREATED);
 }
 
 /* While it stands still, a probe gets no answer, and lasts for longer than anything else waits. */
@@ -1071,9 +1071,9 @@ static void a_database_that_stood_still_is_found_again(int connections)
 
     settings.request_timeout_ms = 3000;
     store = start_store(store_thread_start, &settings);
-    assert_int_equal(await(send_upsert(store, "before", "n")), ITEM_CREATED);
+    assert_int_equal(await(send_upsert(store, "before", "n")), OP_CREATED);
     stack_pause_postgres(&stack);
-    assert_int_equal(await(send_upsert(store, "meanwhile", "n")), ITEM_UNAVAILABLE);
+    assert_int_equal(await(send_upsert(store, "meanwhile", "n")), OP_UNAVAILABLE);
     clock_sleep_ms(4000);
     stack_resume_postgres(&stack);
     await_return(store);
@@ -1125,10 +1125,10 @@ static void a_silent_server_leaves_the_next_one_its_share_of_the_time(void **sta
                        "postgresql:///incidents?host=%s,%s&user=incidents_fcgi&connect_timeout=%s", directory,
                        stack.directory, timeouts[i]);
         store = start_store(store_thread_start, &settings);
-        assert_int_equal(await(send_upsert(store, timeouts[i], "n")), ITEM_CREATED);
+        assert_int_equal(await(send_upsert(store, timeouts[i], "n")), OP_CREATED);
         /* Away for longer than a deadline, so that nothing but a probe will find it. */
         stack_stop_postgres(&stack, SIGINT);
-        assert_int_equal(await(send_upsert(store, "away", "n")), ITEM_UNAVAILABLE);
+        assert_int_equal(await(send_upsert(store, "away", "n")), OP_UNAVAILABLE);
         clock_sleep_ms(settings.request_timeout_ms);
         stack_start_postgres(&stack, "-c fsync=off");
         await_return(store);
@@ -1160,7 +1160,7 @@ static void a_host_that_has_failed_is_left_by_idle_connections_too(void **state)
     await_all();
     (void)snprintf(before, sizeof before, "%s", stack_query(&stack, "SELECT clock_timestamp()"));
     stack_pause_postgres(&stack);
-    assert_int_equal(await(send_upsert(store, "lost", "n")), ITEM_UNAVAILABLE);
+    assert_int_equal(await(send_upsert(store, "lost", "n")), OP_UNAVAILABLE);
     stack_resume_postgres(&stack);
     await_return(store);
     for (int64_t give_up_ms = clock_now_ms() + GATE_TIMEOUT_MS;
@@ -1186,11 +1186,11 @@ static void a_large_request_to_a_database_that_stands_still_ends_in_time(void **
     (void)state;
     settings.request_timeout_ms = 3000;
     store = start_store(store_thread_start, &settings);
-    assert_int_equal(await(send_upsert(store, "first", "n")), ITEM_CREATED);
-    assert_int_equal(await(send_upsert(store, "second", "n")), ITEM_CREATED); /* the statement is prepared */
+    assert_int_equal(await(send_upsert(store, "first", "n")), OP_CREATED);
+    assert_int_equal(await(send_upsert(store, "second", "n")), OP_CREATED); /* the statement is prepared */
     stack_pause_postgres(&stack);
     large = send_large(store, "large", &body);
-    assert_int_equal(await(large), ITEM_UNAVAILABLE);
+    assert_int_equal(await(large), OP_UNAVAILABLE);
     assert_true(large->took_ms < SANITY_MS); /* Postgres never takes it */
     stack_resume_postgres(&stack);
     await_return(store);
@@ -1211,7 +1211,7 @@ static void large_requests_do_not_share_a_transaction_of_any_size(void **state)
     await_queue(2);
     open_gate("gate0");
     await_all();
-    check_all_but(NULL, ITEM_CREATED);
+    check_all_but(NULL, OP_CREATED);
     assert_string_equal(count_transactions("large"), "2");
     stop_store(store);
     buffer_free(&bodies[0]);
@@ -1236,13 +1236,13 @@ static void a_store_that_stops_answers_a_full_queue_first(void **state)
     store = start_behind_gate(&settings);
     queue_upserts(store, "waits", 60);
     refused = send_upsert(store, "refused", "n");
-    assert_int_equal(await(refused), ITEM_UNAVAILABLE);
+    assert_int_equal(await(refused), OP_UNAVAILABLE);
     assert_int_equal(pthread_create(&stopping, NULL, stop_from_a_thread, store), 0);
     clock_sleep_ms(200);
     open_gate("gate0");
     (void)pthread_join(stopping, NULL);
     await_all();
-    check_all_but(refused, ITEM_CREATED);
+    check_all_but(refused, OP_CREATED);
     assert_string_equal(count_stored("waits"), "60");
 }
 
@@ -1255,14 +1255,14 @@ static void a_request_that_comes_within_a_probe_is_sent_behind_it(void **state)
     (void)state;
     settings.request_timeout_ms = 10000;
     store = start_store(store_thread_start, &settings);
-    assert_int_equal(await(send_upsert(store, "before", "n")), ITEM_CREATED);
+    assert_int_equal(await(send_upsert(store, "before", "n")), OP_CREATED);
     stack_pause_postgres(&stack);
-    assert_int_equal(await(send_upsert(store, "meanwhile", "n")), ITEM_UNAVAILABLE);
+    assert_int_equal(await(send_upsert(store, "meanwhile", "n")), OP_UNAVAILABLE);
     clock_sleep_ms(800); /* the first probe begins half a second behind it, and gives up after two */
     request = send_upsert(store, "within", "n");
     clock_sleep_ms(300);
     stack_resume_postgres(&stack);
-    assert_int_equal(await(request), ITEM_CREATED); /* before its deadline, that is */
+    assert_int_equal(await(request), OP_CREATED); /* before its deadline, that is */
     stop_store(store);
 }
 
@@ -1294,7 +1294,7 @@ static void a_database_that_refuses_is_not_stormed(void **state)
     }
     (void)stack_query(&stack, "ALTER ROLE incidents_fcgi CONNECTION LIMIT -1");
     await_all();
-    check_all_but(NULL, ITEM_CREATED);
+    check_all_but(NULL, OP_CREATED);
     stop_store(store);
     assert_between(count_refused(), 2, most_refused(since_ms));
 }
@@ -1321,7 +1321,7 @@ static void a_database_that_refuses_one_of_two_is_not_stormed(void **state)
         (void)snprintf(prefix, sizeof prefix, "%d-", round);
         send_upserts(store, prefix, 8);
         await_all();
-        check_all_but(NULL, ITEM_CREATED);
+        check_all_but(NULL, OP_CREATED);
         forget_all();
     }
     (void)stack_query(&stack, "ALTER ROLE incidents_fcgi CONNECTION LIMIT -1");
@@ -1355,9 +1355,9 @@ static void *send_many(void *argument)
         }
         (void)snprintf(name, sizeof name, "c%zu-%zu", client->number, round);
         encode(&request, id, name);
-        store_thread_apply(client->store, &request.item);
-        client->failed += request.item.outcome != ITEM_CREATED && request.item.outcome != ITEM_UPDATED;
-        item_free(&request.item);
+        store_thread_apply(client->store, &request.op);
+        client->failed += request.op.outcome != OP_CREATED && request.op.outcome != OP_UPDATED;
+        op_free(&request.op);
         incident_free(&request.incident);
     }
     return NULL;
@@ -1418,7 +1418,7 @@ static void a_name_server_that_is_silent_keeps_nobody_past_the_deadline(void **s
     for (int i = 0; i < 3; i++) { /* more than there are connections to hold up */
         send_upserts(store, "nameless", 8);
         await_all();
-        check_all_but(NULL, ITEM_UNAVAILABLE);
+        check_all_but(NULL, OP_UNAVAILABLE);
         for (size_t n = 0; n < sent; n++) {
             assert_true(requests[n].took_ms < SANITY_MS); /* the name server stays silent */
         }
@@ -1448,13 +1448,13 @@ static void the_next_batch_is_sent_before_callbacks_run(void **state)
     (void)state;
     assert_int_equal(sem_init(&let_go, 0, 0), 0);
     for (int i = 0; i < 2; i++) { /* behind which the connection knows the statement */
-        assert_int_equal(await(send_upsert(store, i == 0 ? "first" : "second", "n")), ITEM_CREATED);
+        assert_int_equal(await(send_upsert(store, i == 0 ? "first" : "second", "n")), OP_CREATED);
     }
     close_gate("gate0");
     request = &requests[sent++];
     encode(request, "gate0", "n");
     request->is_joined = true; /* there is no thread */
-    store_thread_submit(store, &request->item, waits_to_be_let_go, &let_go);
+    store_thread_submit(store, &request->op, waits_to_be_let_go, &let_go);
     await_under_way("1");
     queue_upserts(store, "next", 3);
     open_gate("gate0");
@@ -1466,7 +1466,7 @@ static void the_next_batch_is_sent_before_callbacks_run(void **state)
     await_all();
     stop_store(store);
     (void)sem_destroy(&let_go);
-    check_all_but(NULL, ITEM_CREATED);
+    check_all_but(NULL, OP_CREATED);
     assert_true(is_stored);
 }
 
@@ -1542,7 +1542,7 @@ int main(void)
         CASE(a_transaction_holds_no_more_than_the_setting_allows),
         CASE(large_requests_do_not_share_a_transaction_of_any_size),
         CASE(requests_on_two_connections_are_under_way_side_by_side),
-        CASE(a_poisoned_item_among_63_good_ones_fails_alone),
+        CASE(a_poisoned_op_among_63_good_ones_fails_alone),
         CASE(a_value_that_the_database_refuses_is_its_own_requests_error),
         CASE(what_the_database_does_not_support_is_its_own_requests_error),
         CASE(an_answer_that_makes_no_sense_is_nobodys_success),
@@ -1558,9 +1558,9 @@ int main(void)
         CASE(a_schema_that_comes_later_finds_statements_prepared),
         CASE(a_full_queue_refuses_at_once_and_keeps_what_it_has),
         CASE(whoever_waits_past_the_deadline_is_not_stored_later),
-        CASE(one_slow_item_does_not_take_the_others_along),
-        CASE(several_slow_items_leave_one_connection_to_the_others),
-        CASE(several_slow_items_leave_two_connections_to_the_others),
+        CASE(one_slow_op_does_not_take_the_others_along),
+        CASE(several_slow_ops_leave_one_connection_to_the_others),
+        CASE(several_slow_ops_leave_two_connections_to_the_others),
         CASE(a_batch_that_was_lost_undoes_nothing_newer),
         CASE(two_requests_that_were_lost_undo_nothing_newer),
         CASE(a_batch_that_was_given_up_is_never_stored),

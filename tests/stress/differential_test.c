@@ -24,7 +24,7 @@
 #include "model/json.h"
 #include "model/timestamp.h"
 #include "store/binary.h"
-#include "store/item.h"
+#include "store/op.h"
 
 enum { BATCH_MAX = 2000, BATCH_BYTES = 4 * 1024 * 1024, TEXT_MAX = 256 * 1024, STRIDE = 1000003 };
 
@@ -656,27 +656,27 @@ static struct json_object *parse_with_digits(struct slice text)
     return value;
 }
 
-enum { ITEM_STORED, ITEM_REFUSED_BODY, ITEM_NOT_STORED, ITEM_COUNTS };
+enum { OP_STORED, OP_REFUSED_BODY, OP_NOT_STORED, OP_COUNTS };
 
-static size_t item_counts[ITEM_COUNTS];
+static size_t op_counts[OP_COUNTS];
 
-static const char *const item_reasons[ITEM_COUNTS] = {
-    [ITEM_STORED] = "read, and given back by jsonb with every key, text and digit",
-    [ITEM_REFUSED_BODY] = "refused by us",
-    [ITEM_NOT_STORED] = "read, and refused by jsonb or given back otherwise",
+static const char *const op_reasons[OP_COUNTS] = {
+    [OP_STORED] = "read, and given back by jsonb with every key, text and digit",
+    [OP_REFUSED_BODY] = "refused by us",
+    [OP_NOT_STORED] = "read, and refused by jsonb or given back otherwise",
 };
 
 /* What was sent beside what Postgres made of it. */
-static void compare_item(struct slice text, const char *answer)
+static void compare_op(struct slice text, const char *answer)
 {
     struct json_object *sent = parse_with_digits(text),
                        *kept = parse_with_digits((struct slice){.data = answer, .len = strlen(answer)});
 
     if (sent == NULL || kept == NULL || !json_object_equal(sent, kept)) {
-        item_counts[ITEM_NOT_STORED]++;
+        op_counts[OP_NOT_STORED]++;
         fail_on(text, "the same", answer);
     }
-    item_counts[ITEM_STORED]++;
+    op_counts[OP_STORED]++;
     json_object_put(sent);
     json_object_put(kept);
 }
@@ -750,7 +750,7 @@ static void operations_flush(struct operations *operations)
     }
     assert_int_equal(PQntuples(result), operations->count);
     for (size_t i = 0; i < operations->count; i++) {
-        compare_item(said(operations, i), PQgetvalue(result, (int)i, 0));
+        compare_op(said(operations, i), PQgetvalue(result, (int)i, 0));
     }
     PQclear(result);
     operations->count = 0;
@@ -806,25 +806,25 @@ static void say_operation(struct buffer *out, const struct incident *incident)
                          has_services ? json_object_to_json_string(incident->services.links) : "null");
 }
 
-static void add_item(struct operations *operations, struct slice body)
+static void add_op(struct operations *operations, struct slice body)
 {
     struct incident incident;
-    struct item item;
+    struct store_op op;
     struct error error;
 
     if (incident_read(body, DIALECT_UPSERT, &incident, &error)) {
         if (operations->count == BATCH_MAX || operations->elements.len > BATCH_BYTES) {
             operations_flush(operations);
         }
-        assert_true(item_upsert(&item, "00", &incident));
-        binary_append_int32(&operations->elements, (int32_t)item.record.len);
-        buffer_append(&operations->elements, item.record.data, item.record.len);
+        assert_true(op_upsert(&op, "00", &incident));
+        binary_append_int32(&operations->elements, (int32_t)op.record.len);
+        buffer_append(&operations->elements, op.record.data, op.record.len);
         say_operation(&operations->said, &incident);
         operations->element_end[operations->count] = operations->elements.len;
         operations->said_end[operations->count++] = operations->said.len;
-        item_free(&item);
+        op_free(&op);
     } else {
-        item_counts[ITEM_REFUSED_BODY]++;
+        op_counts[OP_REFUSED_BODY]++;
     }
     incident_free(&incident);
 }
@@ -834,12 +834,12 @@ static void add_as_metadata(void *context, struct slice text)
     struct operations *operations = context;
     struct buffer body;
 
-    add_item(operations, text);
+    add_op(operations, text);
     buffer_init(&body, TEXT_MAX);
     put(&body, JSON_TEXT_BEFORE);
     buffer_append_slice(&body, text);
     put(&body, JSON_TEXT_AFTER);
-    add_item(operations, (struct slice){.data = body.data, .len = body.len});
+    add_op(operations, (struct slice){.data = body.data, .len = body.len});
     buffer_free(&body);
 }
 
@@ -885,16 +885,16 @@ static void what_is_read_jsonb_keeps_to_the_last_digit(void **state)
     for_each_kept(add_as_metadata, operations);
     for (size_t n = 0; n < count; n++) {
         put_body(&body, n);
-        add_item(operations, (struct slice){.data = body.data, .len = body.len});
+        add_op(operations, (struct slice){.data = body.data, .len = body.len});
     }
     operations_flush(operations);
     buffer_free(&operations->elements);
     buffer_free(&operations->said);
     free(operations);
     buffer_free(&body);
-    show("Bodies of upserts: what is sent to Postgres beside what jsonb gives back", item_reasons,
-         item_counts, ITEM_COUNTS);
-    assert_true(item_counts[ITEM_STORED] > count / 10 && item_counts[ITEM_REFUSED_BODY] > count / 20);
+    show("Bodies of upserts: what is sent to Postgres beside what jsonb gives back", op_reasons, op_counts,
+         OP_COUNTS);
+    assert_true(op_counts[OP_STORED] > count / 10 && op_counts[OP_REFUSED_BODY] > count / 20);
 }
 
 /* ---- Timestamps ---- */

@@ -16,7 +16,7 @@
 #include "store/connection.h"
 
 enum {
-    ITEMS = 2,
+    OPS = 2,
     TIMEOUT_MS = 20000,
     RECORD_BYTES = 150000,
     LARGE_BYTES = 8 * 1024 * 1024, /* more than a socket takes that nobody reads from */
@@ -25,7 +25,7 @@ enum {
 static struct hosts *hosts;
 static struct fake_postgres server;
 static struct connection connection;
-static struct item items[ITEMS];
+static struct store_op ops[OPS];
 
 /* Starts a batch of so many. */
 static enum batch_result start_batch(size_t count)
@@ -34,8 +34,8 @@ static enum batch_result start_batch(size_t count)
 
     connection.count = count;
     for (size_t i = 0; i < count; i++) {
-        items[i].outcome = ITEM_PENDING;
-        connection.items[i] = &items[i];
+        ops[i].outcome = OP_PENDING;
+        connection.ops[i] = &ops[i];
     }
     connection.attempt = (struct attempt){
         .deadline_ms = now_ms + TIMEOUT_MS, .store_until_ms = now_ms + TIMEOUT_MS - 1000, .number = 7};
@@ -119,10 +119,10 @@ static void a_batch_is_done_when_the_server_says_so(void **state)
     say_outcomes("created", 2);
     assert_int_equal(go_on(), BATCH_DONE);
     assert_int_equal(connection.state, CONNECTION_IDLE);
-    assert_int_equal(items[0].outcome, ITEM_CREATED);
-    assert_int_equal(items[1].outcome, ITEM_CREATED);
-    assert_string_equal(items[0].token_label, "label");
-    assert_string_equal(items[1].token_label, "");
+    assert_int_equal(ops[0].outcome, OP_CREATED);
+    assert_int_equal(ops[1].outcome, OP_CREATED);
+    assert_string_equal(ops[0].token_label, "label");
+    assert_string_equal(ops[1].token_label, "");
 }
 
 /* What the server knows by now is not asked again, and the statement prepared for the second batch. */
@@ -140,7 +140,7 @@ static void the_second_batch_has_the_statement_prepared(void **state)
     assert_int_equal(connection.state, CONNECTION_STORING);
     say_outcomes("unchanged", 1);
     assert_int_equal(go_on(), BATCH_DONE);
-    assert_int_equal(items[0].outcome, ITEM_UNCHANGED);
+    assert_int_equal(ops[0].outcome, OP_UNCHANGED);
     assert_int_equal(start_batch(1), BATCH_PENDING);
     assert_int_equal(connection.state, CONNECTION_STORING); /* once and for all */
 }
@@ -320,9 +320,9 @@ static void a_batch_that_was_sent_in_part_is_not_stored(void **state)
     static char large[LARGE_BYTES];
 
     (void)state;
-    buffer_free(&items[0].record);
-    buffer_init(&items[0].record, LARGE_BYTES);
-    buffer_append(&items[0].record, large, sizeof large);
+    buffer_free(&ops[0].record);
+    buffer_init(&ops[0].record, LARGE_BYTES);
+    buffer_append(&ops[0].record, large, sizeof large);
     assert_int_equal(start_batch(1), BATCH_PENDING);
     say_greeting();
     assert_int_equal(go_on(), BATCH_PENDING);
@@ -346,9 +346,9 @@ static void the_rest_of_a_batch_that_was_given_up_is_never_sent(void **state)
     ssize_t got;
 
     (void)state;
-    buffer_free(&items[0].record);
-    buffer_init(&items[0].record, LARGE_BYTES);
-    buffer_append(&items[0].record, record, sizeof record);
+    buffer_free(&ops[0].record);
+    buffer_init(&ops[0].record, LARGE_BYTES);
+    buffer_append(&ops[0].record, record, sizeof record);
     assert_int_equal(start_batch(1), BATCH_PENDING);
     set_room(1);
     say_greeting();
@@ -428,11 +428,11 @@ static int start(void **state)
 {
     (void)state;
     hosts = hosts_new("");
-    if (hosts == NULL || !connection_init(&connection, hosts, ITEMS)) {
+    if (hosts == NULL || !connection_init(&connection, hosts, OPS)) {
         return -1;
     }
-    for (size_t i = 0; i < ITEMS; i++) {
-        if (!item_ping(&items[i])) {
+    for (size_t i = 0; i < OPS; i++) {
+        if (!op_ping(&ops[i])) {
             return -1;
         }
     }
@@ -448,8 +448,8 @@ static int finish(void **state)
     connection_free(&connection);
     fake_postgres_hang_up(&server);
     hosts_free(hosts);
-    for (size_t i = 0; i < ITEMS; i++) {
-        item_free(&items[i]);
+    for (size_t i = 0; i < OPS; i++) {
+        op_free(&ops[i]);
     }
     return 0;
 }

@@ -31,7 +31,7 @@ static void an_error_s_action_is_by_its_state_and_where_it_comes_from(void **sta
     static const struct {
         const char *sqlstate, *function, *table;
         enum sqlstate_action action;
-        enum item_reason reason;
+        enum op_reason reason;
     } cases[] = {
         {"57P01", NULL, NULL, SQLSTATE_RECONNECT, REASON_NONE},
         {"25006", NULL, NULL, SQLSTATE_ELSEWHERE, REASON_STATE},

@@ -11,7 +11,7 @@
 #include "store/queue.h"
 
 enum {
-    ITEMS_MAX = 64,
+    OPS_MAX = 64,
     BATCH_MAX = 8,
     WAITING_MAX = 16,
     MARGIN_MS = 100,
@@ -21,9 +21,9 @@ enum {
 };
 
 static struct queue queue;
-static struct item items[ITEMS_MAX];
-static char names[ITEMS_MAX][2];
-static size_t item_count;
+static struct store_op ops[OPS_MAX];
+static char names[OPS_MAX][2];
+static size_t op_count;
 
 static void begin_with_seed(size_t batch_max, size_t waiting_max, uint64_t seed)
 {
@@ -32,7 +32,7 @@ static void begin_with_seed(size_t batch_max, size_t waiting_max, uint64_t seed)
 
     queue_free(&queue);
     assert_true(queue_init(&queue, &limits, seed));
-    item_count = 0;
+    op_count = 0;
 }
 
 static void begin_with(size_t batch_max, size_t waiting_max)
@@ -41,44 +41,44 @@ static void begin_with(size_t batch_max, size_t waiting_max)
 }
 
 /* Of the operation with that name: 'a' is the first. */
-static struct item *item_of(char name)
+static struct store_op *op_of(char name)
 {
-    return &items[name - 'a'];
+    return &ops[name - 'a'];
 }
 
 /* Adds the next operation, whose record has so many bytes. */
-static struct item *add_sized(const char *reference_id, size_t bytes)
+static struct store_op *add_sized(const char *reference_id, size_t bytes)
 {
-    struct item *item = &items[item_count];
+    struct store_op *op = &ops[op_count];
 
-    assert_true(item_count < ITEMS_MAX);
-    names[item_count][0] = (char)('a' + item_count);
-    *item = (struct item){.reference_id = reference_id,
-                          .request_id = names[item_count],
-                          .deadline_ms = DEADLINE_MS,
-                          .record = {.len = bytes, .capacity = bytes}};
-    item_count++;
-    queue_add(&queue, item, NOW_MS);
-    return item;
+    assert_true(op_count < OPS_MAX);
+    names[op_count][0] = (char)('a' + op_count);
+    *op = (struct store_op){.reference_id = reference_id,
+                            .request_id = names[op_count],
+                            .deadline_ms = DEADLINE_MS,
+                            .record = {.len = bytes, .capacity = bytes}};
+    op_count++;
+    queue_add(&queue, op, NOW_MS);
+    return op;
 }
 
-static struct item *add(const char *reference_id)
+static struct store_op *add(const char *reference_id)
 {
     return add_sized(reference_id, 100);
 }
 
 /* Adds one that must run alone. */
-static struct item *add_alone(const char *reference_id)
+static struct store_op *add_alone(const char *reference_id)
 {
-    struct item *item = add(reference_id);
+    struct store_op *op = add(reference_id);
 
-    item->place.must_run_alone = true;
-    return item;
+    op->place.must_run_alone = true;
+    return op;
 }
 
 static void expect_batch_at(const char *expected, int64_t now_ms)
 {
-    struct item *batch[BATCH_MAX];
+    struct store_op *batch[BATCH_MAX];
     char taken[BATCH_MAX + 1] = "";
     bool has_batch = queue_has_batch(&queue, now_ms);
     size_t count = queue_take_batch(&queue, batch, now_ms);
@@ -97,12 +97,12 @@ static void expect_batch(const char *expected)
 
 static void give_back(char name)
 {
-    queue_return(&queue, item_of(name), 0, NOW_MS);
+    queue_return(&queue, op_of(name), 0, NOW_MS);
 }
 
 static void end(char name)
 {
-    queue_remove(&queue, item_of(name));
+    queue_remove(&queue, op_of(name));
 }
 
 /* ---- Order ---- */
@@ -173,7 +173,7 @@ static void one_that_is_returned_goes_before_the_later_ones_of_its_incident(void
     give_back('a');
     expect_batch("a");
     give_back('a');
-    queue_return(&queue, item_of('c'), 0, NOW_MS);
+    queue_return(&queue, op_of('c'), 0, NOW_MS);
     expect_batch("ac");
 }
 
@@ -184,7 +184,7 @@ static void one_that_may_not_be_sent_yet_holds_the_later_ones_of_its_incident(vo
     add("1");
     add("2");
     expect_batch("ac");
-    queue_return(&queue, item_of('a'), NOW_MS + 50, NOW_MS);
+    queue_return(&queue, op_of('a'), NOW_MS + 50, NOW_MS);
     expect_batch_at("", NOW_MS + 49);
     expect_batch_at("a", NOW_MS + 50);
     expect_batch_at("", NOW_MS + 50);
@@ -204,7 +204,7 @@ static void incidents_that_share_a_bucket_do_not_wait_for_each_other(void **stat
     expect_batch("");
     end('a');
     expect_batch("c");
-    assert_true(item_of('a')->place.key != item_of('b')->place.key);
+    assert_true(op_of('a')->place.key != op_of('b')->place.key);
 }
 
 /* It costs one of them a wait, no more. */
@@ -213,7 +213,7 @@ static void incidents_that_share_a_key_are_taken_for_one(void **state)
     (void)state;
     begin_with(BATCH_MAX, 0);
     add("1");
-    add("2")->place.key = item_of('a')->place.key;
+    add("2")->place.key = op_of('a')->place.key;
     add("3");
     expect_batch("ac");
     end('a');
@@ -234,7 +234,7 @@ static void an_incident_whose_hash_is_zero_is_one_like_any_other(void **state)
 static void the_seed_decides_which_share_one(void **state)
 {
     const struct queue_limits limits = {.batch_max = 1, .waiting_max = 1, .margin_ms = 0};
-    struct item one = {.reference_id = "an incident"}, other = {.reference_id = "an incident"};
+    struct store_op one = {.reference_id = "an incident"}, other = {.reference_id = "an incident"};
     struct queue another;
 
     (void)state;
@@ -362,7 +362,7 @@ static void another_that_must_run_alone_follows_where_no_other_may_be_sent(void 
 
 static void that_it_must_run_alone_is_kept_when_it_is_added(void **state)
 {
-    struct item probe = {.reference_id = NULL, .deadline_ms = DEADLINE_MS, .request_id = "p"};
+    struct store_op probe = {.reference_id = NULL, .deadline_ms = DEADLINE_MS, .request_id = "p"};
 
     (void)state;
     probe.place.must_run_alone = true;
@@ -398,12 +398,12 @@ static void one_that_is_moved_to_the_end_goes_behind_all_others(void **state)
         add(NULL);
     }
     expect_batch("ab");
-    queue_move_to_end(&queue, item_of('a'));
+    queue_move_to_end(&queue, op_of('a'));
     give_back('a');
     expect_batch("ca");
     end('a');
     end('c');
-    queue_move_to_end(&queue, item_of('b')); /* the only one */
+    queue_move_to_end(&queue, op_of('b')); /* the only one */
     give_back('b');
     expect_batch("b");
 }
@@ -416,7 +416,7 @@ static void one_that_is_moved_to_the_end_stays_before_the_later_ones_of_its_inci
     add("1");
     add("2");
     expect_batch("ac");
-    queue_move_to_end(&queue, item_of('a'));
+    queue_move_to_end(&queue, op_of('a'));
     give_back('a');
     expect_batch("a");
     end('a');
@@ -430,7 +430,7 @@ static void what_has_too_little_time_left_is_not_sent(void **state)
     (void)state;
     add("1");
     add("2")->deadline_ms = DEADLINE_MS + 1;
-    assert_true(queue_expiry_ms(&queue, item_of('a')) == DEADLINE_MS - MARGIN_MS);
+    assert_true(queue_expiry_ms(&queue, op_of('a')) == DEADLINE_MS - MARGIN_MS);
     expect_batch_at("b", DEADLINE_MS - MARGIN_MS);
 }
 
@@ -440,14 +440,14 @@ static void the_first_that_waits_and_has_expired_is_found(void **state)
     add("1");
     add("2");
     add("3");
-    item_of('a')->deadline_ms = NOW_MS + MARGIN_MS + 1;
+    op_of('a')->deadline_ms = NOW_MS + MARGIN_MS + 1;
     expect_batch_at("abc", NOW_MS);
     give_back('b');
     assert_null(queue_find_expired(&queue, DEADLINE_MS - MARGIN_MS - 1)); /* the first is sent */
-    item_of('c')->deadline_ms = NOW_MS + MARGIN_MS;
+    op_of('c')->deadline_ms = NOW_MS + MARGIN_MS;
     give_back('c');
-    assert_ptr_equal(queue_find_expired(&queue, NOW_MS), item_of('c'));
-    assert_ptr_equal(queue_find_expired(&queue, DEADLINE_MS), item_of('b'));
+    assert_ptr_equal(queue_find_expired(&queue, NOW_MS), op_of('c'));
+    assert_ptr_equal(queue_find_expired(&queue, DEADLINE_MS), op_of('b'));
     end('b');
     end('c');
     assert_null(queue_find_expired(&queue, DEADLINE_MS));
@@ -458,11 +458,11 @@ static void one_expires_that_was_asked_for_too_early(void **state)
     (void)state;
     add("1");
     assert_null(queue_find_expired(&queue, DEADLINE_MS - MARGIN_MS - 1));
-    assert_ptr_equal(queue_find_expired(&queue, DEADLINE_MS - MARGIN_MS), item_of('a'));
+    assert_ptr_equal(queue_find_expired(&queue, DEADLINE_MS - MARGIN_MS), op_of('a'));
     expect_batch("a");
     assert_null(queue_find_expired(&queue, DEADLINE_MS));
     give_back('a');
-    assert_ptr_equal(queue_find_expired(&queue, DEADLINE_MS), item_of('a'));
+    assert_ptr_equal(queue_find_expired(&queue, DEADLINE_MS), op_of('a'));
 }
 
 static void before_a_time_that_is_known_without_a_look_none_expires(void **state)
@@ -472,7 +472,7 @@ static void before_a_time_that_is_known_without_a_look_none_expires(void **state
     add("1");
     add("2");
     assert_true(queue_expires_from_ms(&queue) == DEADLINE_MS - MARGIN_MS);
-    item_of('b')->deadline_ms = DEADLINE_MS + 5;
+    op_of('b')->deadline_ms = DEADLINE_MS + 5;
     end('a');
     assert_true(queue_expires_from_ms(&queue) <= DEADLINE_MS - MARGIN_MS + 5);
     assert_null(queue_find_expired(&queue, DEADLINE_MS - MARGIN_MS));
@@ -492,10 +492,10 @@ static void what_waits_is_due_when_it_may_be_sent_or_expires(void **state)
     assert_true(queue_due_ms(&queue, INT64_MAX, NOW_MS) == DEADLINE_MS - MARGIN_MS);
     expect_batch("a");
     assert_true(queue_due_ms(&queue, NOW_MS, NOW_MS) == DEADLINE_MS - MARGIN_MS); /* it waits for the first */
-    queue_return(&queue, item_of('a'), NOW_MS + 30, NOW_MS);
+    queue_return(&queue, op_of('a'), NOW_MS + 30, NOW_MS);
     assert_true(queue_due_ms(&queue, NOW_MS + 20, NOW_MS) == NOW_MS + 30);
     assert_true(queue_due_ms(&queue, NOW_MS + 40, NOW_MS) == NOW_MS + 40);
-    item_of('b')->deadline_ms = NOW_MS + MARGIN_MS + 10;
+    op_of('b')->deadline_ms = NOW_MS + MARGIN_MS + 10;
     assert_true(queue_due_ms(&queue, NOW_MS + 20, NOW_MS) == NOW_MS + 10);
     end('b');
     expect_batch_at("a", NOW_MS + 30);
@@ -516,14 +516,14 @@ static void the_latest_deadline_is_of_all_that_are_not_done(void **state)
 
 static void how_long_one_waited_is_added_up(void **state)
 {
-    struct item *batch[BATCH_MAX], *item = add("1");
+    struct store_op *batch[BATCH_MAX], *op = add("1");
 
     (void)state;
     assert_int_equal(queue_take_batch(&queue, batch, NOW_MS + 7), 1);
-    assert_int_equal(item->queue_ms, 7);
-    queue_return(&queue, item, 0, NOW_MS + 100); /* it was with the database in between */
+    assert_int_equal(op->queue_ms, 7);
+    queue_return(&queue, op, 0, NOW_MS + 100); /* it was with the database in between */
     assert_int_equal(queue_take_batch(&queue, batch, NOW_MS + 103), 1);
-    assert_int_equal(item->queue_ms, 10);
+    assert_int_equal(op->queue_ms, 10);
 }
 
 static void what_waits_and_what_is_sent_can_be_removed(void **state)
@@ -542,20 +542,20 @@ static void what_waits_and_what_is_sent_can_be_removed(void **state)
     end('c');
     assert_int_equal(queue.waiting, 0);
     assert_int_equal(queue.bytes, 0);
-    assert_true(TAILQ_EMPTY(&queue.items));
+    assert_true(TAILQ_EMPTY(&queue.ops));
 }
 
 /* ---- Against a model ---- */
 
 /* The same as the header says it, without a thought for time or memory: an array in order of place. */
 struct entry {
-    struct item *item;
+    struct store_op *op;
     uint64_t arrival;
     int64_t not_before_ms;
     bool is_sent, is_alone;
 };
 
-static struct entry entries[ITEMS_MAX];
+static struct entry entries[OPS_MAX];
 static size_t entry_count;
 static bool last_was_alone;
 static uint64_t arrivals, prng_state;
@@ -572,9 +572,9 @@ static size_t draw(size_t limit)
 
 static bool waits_for_another(const struct entry *entry)
 {
-    for (size_t i = 0; entry->item->reference_id != NULL && i < entry_count; i++) {
-        if (entries[i].arrival < entry->arrival && entries[i].item->reference_id != NULL &&
-            strcmp(entries[i].item->reference_id, entry->item->reference_id) == 0) {
+    for (size_t i = 0; entry->op->reference_id != NULL && i < entry_count; i++) {
+        if (entries[i].arrival < entry->arrival && entries[i].op->reference_id != NULL &&
+            strcmp(entries[i].op->reference_id, entry->op->reference_id) == 0) {
             return true;
         }
     }
@@ -583,8 +583,8 @@ static bool waits_for_another(const struct entry *entry)
 
 static bool can_be_sent(const struct entry *entry, int64_t now_ms)
 {
-    return !entry->is_sent && entry->not_before_ms <= now_ms &&
-           entry->item->deadline_ms - MARGIN_MS > now_ms && !waits_for_another(entry);
+    return !entry->is_sent && entry->not_before_ms <= now_ms && entry->op->deadline_ms - MARGIN_MS > now_ms &&
+           !waits_for_another(entry);
 }
 
 /* The places of the next batch's operations. */
@@ -598,7 +598,7 @@ static size_t choose(bool with_alone, int64_t now_ms, size_t chosen[BATCH_MAX])
         if (!can_be_sent(&entries[i], now_ms) || (is_alone && (!with_alone || count > 0))) {
             continue;
         }
-        bytes += entries[i].item->record.len;
+        bytes += entries[i].op->record.len;
         if (count > 0 && bytes > (size_t)4 * MIB) {
             break;
         }
@@ -612,13 +612,13 @@ static size_t choose(bool with_alone, int64_t now_ms, size_t chosen[BATCH_MAX])
 
 static void check_batch(int64_t now_ms)
 {
-    struct item *batch[BATCH_MAX];
+    struct store_op *batch[BATCH_MAX];
     size_t chosen[BATCH_MAX], count = last_was_alone ? choose(false, now_ms, chosen) : 0;
 
     count = count > 0 ? count : choose(true, now_ms, chosen);
     assert_int_equal(queue_take_batch(&queue, batch, now_ms), count);
     for (size_t i = 0; i < count; i++) {
-        assert_ptr_equal(batch[i], entries[chosen[i]].item);
+        assert_ptr_equal(batch[i], entries[chosen[i]].op);
     }
     for (size_t i = 0; i < count; i++) {
         last_was_alone = entries[chosen[i]].is_alone;
@@ -631,7 +631,7 @@ static int64_t due_ms(int64_t send_from_ms)
     int64_t due = INT64_MAX;
 
     for (size_t i = 0; i < entry_count; i++) {
-        int64_t expiry_ms = entries[i].item->deadline_ms - MARGIN_MS;
+        int64_t expiry_ms = entries[i].op->deadline_ms - MARGIN_MS;
         int64_t send_ms = entries[i].not_before_ms > send_from_ms ? entries[i].not_before_ms : send_from_ms;
 
         if (!entries[i].is_sent) {
@@ -648,17 +648,17 @@ static void check_answers(int64_t now_ms)
     int64_t send_from_ms = draw(4) == 0 ? INT64_MAX : now_ms + (int64_t)draw(40) - 20;
     int64_t due = due_ms(send_from_ms), is_due = queue_due_ms(&queue, send_from_ms, now_ms);
     size_t waiting = 0, bytes = 0, chosen[BATCH_MAX];
-    struct item *expired = NULL;
+    struct store_op *expired = NULL;
     int64_t last_ms = 0;
 
     assert_true(queue_expires_from_ms(&queue) <= due_ms(INT64_MAX));
     for (size_t i = entry_count; i-- > 0;) {
-        struct item *item = entries[i].item;
+        struct store_op *op = entries[i].op;
 
         waiting += entries[i].is_sent ? 0 : 1;
-        bytes += item->record.capacity;
-        expired = !entries[i].is_sent && item->deadline_ms - MARGIN_MS <= now_ms ? item : expired;
-        last_ms = item->deadline_ms > last_ms ? item->deadline_ms : last_ms;
+        bytes += op->record.capacity;
+        expired = !entries[i].is_sent && op->deadline_ms - MARGIN_MS <= now_ms ? op : expired;
+        last_ms = op->deadline_ms > last_ms ? op->deadline_ms : last_ms;
     }
     assert_int_equal(queue.waiting, waiting);
     assert_int_equal(queue.bytes, bytes);
@@ -668,33 +668,33 @@ static void check_answers(int64_t now_ms)
     assert_int_equal(queue_has_batch(&queue, now_ms), choose(true, now_ms, chosen) > 0);
 }
 
-/* An item that is not in the queue. */
-static struct item *find_unused(void)
+/* An operation that is not in the queue. */
+static struct store_op *find_unused(void)
 {
-    bool is_used[ITEMS_MAX] = {false};
+    bool is_used[OPS_MAX] = {false};
     size_t at = 0;
 
     for (size_t i = 0; i < entry_count; i++) {
-        is_used[entries[i].item - items] = true;
+        is_used[entries[i].op - ops] = true;
     }
     while (is_used[at]) {
         at++;
     }
-    return &items[at];
+    return &ops[at];
 }
 
 static void add_entry(int64_t now_ms)
 {
     static const char *const ids[] = {"1", "2", "3", "4", "5", "six", "seven", "eight", NULL, NULL};
-    struct item *item = find_unused();
+    struct store_op *op = find_unused();
 
-    *item = (struct item){.reference_id = ids[draw(10)], .deadline_ms = now_ms + 50 + (int64_t)draw(400)};
-    item->record.len = draw(20) == 0 ? draw((size_t)5 * MIB) : draw(1000);
-    item->record.capacity = item->record.len + draw(100);
-    item->place.must_run_alone = draw(6) == 0;
-    queue_add(&queue, item, now_ms);
+    *op = (struct store_op){.reference_id = ids[draw(10)], .deadline_ms = now_ms + 50 + (int64_t)draw(400)};
+    op->record.len = draw(20) == 0 ? draw((size_t)5 * MIB) : draw(1000);
+    op->record.capacity = op->record.len + draw(100);
+    op->place.must_run_alone = draw(6) == 0;
+    queue_add(&queue, op, now_ms);
     entries[entry_count++] =
-        (struct entry){.item = item, .arrival = ++arrivals, .is_alone = item->place.must_run_alone};
+        (struct entry){.op = op, .arrival = ++arrivals, .is_alone = op->place.must_run_alone};
 }
 
 static void drop_entry(size_t at)
@@ -709,20 +709,20 @@ static void end_attempt(size_t at, int64_t now_ms)
     struct entry entry = entries[at];
 
     if (!entry.is_sent || draw(2) == 0) {
-        queue_remove(&queue, entry.item);
+        queue_remove(&queue, entry.op);
         drop_entry(at);
         return;
     }
     entry.is_sent = false;
-    entry.is_alone = entry.item->place.must_run_alone = entry.is_alone || draw(3) == 0;
+    entry.is_alone = entry.op->place.must_run_alone = entry.is_alone || draw(3) == 0;
     entry.not_before_ms = draw(2) == 0 ? 0 : now_ms + (int64_t)draw(60);
     entries[at] = entry;
     if (draw(4) == 0) {
-        queue_move_to_end(&queue, entry.item);
+        queue_move_to_end(&queue, entry.op);
         drop_entry(at);
         entries[entry_count++] = entry;
     }
-    queue_return(&queue, entry.item, entry.not_before_ms, now_ms);
+    queue_return(&queue, entry.op, entry.not_before_ms, now_ms);
 }
 
 static void it_is_as_the_model_is_whatever_happens(void **state)
@@ -737,7 +737,7 @@ static void it_is_as_the_model_is_whatever_happens(void **state)
     for (int step = 0; step < 200000; step++) {
         size_t kind = draw(8);
 
-        if (kind < 3 && entry_count < ITEMS_MAX - 1) {
+        if (kind < 3 && entry_count < OPS_MAX - 1) {
             add_entry(now_ms);
         } else if (kind < 5) {
             check_batch(now_ms);

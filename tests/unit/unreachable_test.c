@@ -10,26 +10,26 @@
 #include "base/clock.h"
 #include "store/store.h"
 
-enum { DEADLINE_MS = 300, WAIT_MS = 20000, ITEMS = 4 };
+enum { DEADLINE_MS = 300, WAIT_MS = 20000, OPS = 4 };
 
 static struct settings settings;
 static struct loop loop;
 static struct store *store;
-static struct item items[ITEMS];
+static struct store_op ops[OPS];
 static int done_count, turn_count;
 
 static void count_done(void *context)
 {
-    const struct item *item = context;
+    const struct store_op *op = context;
 
-    assert_int_equal(item->outcome, ITEM_UNAVAILABLE);
+    assert_int_equal(op->outcome, OP_UNAVAILABLE);
     done_count++;
 }
 
 static void submit(size_t number)
 {
-    assert_true(item_ping(&items[number]));
-    store_submit(store, &items[number], count_done, &items[number]);
+    assert_true(op_ping(&ops[number]));
+    store_submit(store, &ops[number], count_done, &ops[number]);
 }
 
 static void turn(int64_t until_ms)
@@ -58,7 +58,7 @@ static void the_loop_does_not_turn_for_nothing(void **state)
     for (int i = 1; i <= 3; i++) {
         submit(0);
         turn_until_done(i);
-        item_free(&items[0]);
+        op_free(&ops[0]);
     }
     assert_true(turn_count < 300);
 }
@@ -84,8 +84,8 @@ static void an_operation_is_given_up_when_its_time_is_up(void **state)
     turn_until_done(1);
     assert_true(clock_now_ms() >= started_ms + DEADLINE_MS - DEADLINE_MS / 10);
     assert_int_equal(done_count, 1);
-    assert_true(items[0].queue_ms >= DEADLINE_MS - DEADLINE_MS / 10);
-    assert_int_equal(items[0].database_ms, 0);
+    assert_true(ops[0].queue_ms >= DEADLINE_MS - DEADLINE_MS / 10);
+    assert_int_equal(ops[0].database_ms, 0);
 }
 
 static void where_no_more_may_wait_the_next_is_refused_at_once(void **state)
@@ -98,8 +98,8 @@ static void where_no_more_may_wait_the_next_is_refused_at_once(void **state)
     assert_true(store_due_ms(store) <= clock_now_ms());
     store_turn(store);
     assert_int_equal(done_count, 1);
-    assert_int_equal(items[2].outcome, ITEM_UNAVAILABLE);
-    assert_int_equal(items[0].outcome, ITEM_PENDING);
+    assert_int_equal(ops[2].outcome, OP_UNAVAILABLE);
+    assert_int_equal(ops[0].outcome, OP_PENDING);
     turn_until_done(3);
 }
 
@@ -123,9 +123,9 @@ static void a_store_for_one_request_gives_up_in_time(void **state)
 
     (void)state;
     assert_non_null(single);
-    assert_true(item_ping(&items[0]));
-    store_apply(single, &items[0]);
-    assert_int_equal(items[0].outcome, ITEM_UNAVAILABLE);
+    assert_true(op_ping(&ops[0]));
+    store_apply(single, &ops[0]);
+    assert_int_equal(ops[0].outcome, OP_UNAVAILABLE);
     assert_true(clock_now_ms() >= started_ms + DEADLINE_MS - DEADLINE_MS / 10);
     store_stop(single);
 }
@@ -173,9 +173,9 @@ static int finish(void **state)
         store_stop(store);
     }
     loop_close(&loop);
-    for (size_t i = 0; i < ITEMS; i++) {
-        item_free(&items[i]);
-        items[i] = (struct item){0};
+    for (size_t i = 0; i < OPS; i++) {
+        op_free(&ops[i]);
+        ops[i] = (struct store_op){0};
     }
     return 0;
 }

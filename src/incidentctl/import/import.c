@@ -21,7 +21,6 @@
 #include "incidentctl/support/progress.h"
 #include "incidentctl/support/session.h"
 #include "incidentctl/token.h"
-#include "api/method.h"
 #include "base/digest.h"
 #include "schema_version.h"
 
@@ -207,9 +206,9 @@ static void look_for_signals(struct import *import)
 static void count_stored(struct import *import, const struct window_record *record)
 {
     import->good++;
-    import->created += record->outcome == ITEM_CREATED;
-    import->updated += record->outcome == ITEM_UPDATED;
-    import->unchanged += record->outcome == ITEM_UNCHANGED;
+    import->created += record->outcome == OP_CREATED;
+    import->updated += record->outcome == OP_UPDATED;
+    import->unchanged += record->outcome == OP_UNCHANGED;
 }
 
 /* Says what is wrong with a record, and keeps it. False where that fails. */
@@ -219,7 +218,7 @@ static bool reject(struct import *import, const struct window_record *record)
 
     progress_clear(&import->progress);
     (void)fprintf(stderr, "%s:%llu: %s: %s%s\n", import->source.name, (unsigned long long)record->line,
-                  outcome_text(record->error.code), record->error.message,
+                  error_code_text(record->error.code), record->error.message,
                   is_lost ? " (and is not in the file of rejects)" : "");
     if (!is_lost && !rejects_add(&import->rejects, record->text)) {
         return false;
@@ -266,7 +265,7 @@ static enum window_state judge(struct import *import, const struct source_record
     if (!incident_read(body, DIALECT_UPSERT, &record->incident, &record->error)) {
         return WINDOW_BAD;
     }
-    if (!import->options->is_dry_run && !item_upsert(&record->item, import->token_hash, &record->incident)) {
+    if (!import->options->is_dry_run && !op_upsert(&record->op, import->token_hash, &record->incident)) {
         (void)error_set(&record->error, ERROR_INTERNAL, "out of memory");
         return WINDOW_BAD;
     }

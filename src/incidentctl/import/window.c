@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "incidentctl/import/source.h"
-#include "api/method.h"
+#include "store/op_error.h"
 #include "base/clock.h"
 
 enum {
@@ -28,7 +28,7 @@ void window_init(struct window *window, const struct loop *loop, struct store *s
 
 static void record_free(struct window_record *record)
 {
-    item_free(&record->item);
+    op_free(&record->op);
     incident_free(&record->incident);
     buffer_free(&record->copy);
     free(record);
@@ -61,7 +61,7 @@ static void record_put_by(struct window *window, struct window_record *record)
 {
     struct buffer copy = record->copy;
 
-    item_free(&record->item);
+    op_free(&record->op);
     incident_free(&record->incident);
     buffer_reset(&copy, KEEP_BYTES);
     *record = (struct window_record){.copy = copy};
@@ -87,14 +87,14 @@ void window_free(struct window *window)
 /* What an outcome makes of a record. */
 static enum window_state judge(struct window_record *record)
 {
-    switch (record->item.outcome) {
-    case ITEM_UNAVAILABLE:
+    switch (record->op.outcome) {
+    case OP_UNAVAILABLE:
         return WINDOW_UNAVAILABLE;
-    case ITEM_NOT_AUTHED:
-    case ITEM_NOT_PERMITTED:
+    case OP_NOT_AUTHED:
+    case OP_NOT_PERMITTED:
         return WINDOW_REFUSED;
     default:
-        return check_outcome(&record->item, &record->incident, &record->error) ? WINDOW_STORED : WINDOW_BAD;
+        return op_check(&record->op, &record->incident, &record->error) ? WINDOW_STORED : WINDOW_BAD;
     }
 }
 
@@ -105,8 +105,8 @@ static void take_back(void *context)
     struct window *window = record->window;
 
     record->state = judge(record);
-    if (record->state == WINDOW_STORED && record->outcome == ITEM_PENDING) {
-        record->outcome = record->item.outcome;
+    if (record->state == WINDOW_STORED && record->outcome == OP_PENDING) {
+        record->outcome = record->op.outcome;
     }
     window->unavailable += record->state == WINDOW_UNAVAILABLE;
     window->is_refused = window->is_refused || record->state == WINDOW_REFUSED;
@@ -116,8 +116,8 @@ static void take_back(void *context)
 /* Sends a record that is counted as under way. */
 static void send(struct window *window, struct window_record *record)
 {
-    record->item.outcome = ITEM_PENDING;
-    store_submit(window->store, &record->item, take_back, record);
+    record->op.outcome = OP_PENDING;
+    store_submit(window->store, &record->op, take_back, record);
 }
 
 void window_add(struct window *window, struct window_record *record)
@@ -125,8 +125,8 @@ void window_add(struct window *window, struct window_record *record)
     bool is_underway = record->state == WINDOW_UNDERWAY;
 
     record->window = window;
-    record->outcome = ITEM_PENDING;
-    record->bytes = record->text.len + record->item.record.capacity;
+    record->outcome = OP_PENDING;
+    record->bytes = record->text.len + record->op.record.capacity;
     TAILQ_INSERT_TAIL(&window->records, record, link);
     window->count++;
     window->bytes += record->bytes;
@@ -162,8 +162,8 @@ static void report(struct window *window)
 
 static bool is_for_same_incident(const struct window_record *one, const struct window_record *other)
 {
-    return one->item.reference_id != NULL && other->item.reference_id != NULL &&
-           strcmp(one->item.reference_id, other->item.reference_id) == 0;
+    return one->op.reference_id != NULL && other->op.reference_id != NULL &&
+           strcmp(one->op.reference_id, other->op.reference_id) == 0;
 }
 
 /* Whether a record must be sent: it was not stored, or it was, before an earlier one of its incident, which

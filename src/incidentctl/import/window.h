@@ -26,14 +26,14 @@ struct window_record {
     uint64_t end;      /* and its bytes up to the record's end */
     struct slice text; /* verbatim; too large ones have none */
     struct incident incident;
-    struct item item;
+    struct store_op op;
     struct error error; /* where it is bad */
     enum window_state state;
     bool is_last; /* as source_record has it */
 
-    struct buffer copy;        /* what text points to */
-    struct window *window;     /* the window's own from here on */
-    enum item_outcome outcome; /* the first that was good */
+    struct buffer copy;      /* what text points to */
+    struct window *window;   /* the window's own from here on */
+    enum op_outcome outcome; /* the first that was good */
     size_t bytes;
     TAILQ_ENTRY(window_record) link;
 };

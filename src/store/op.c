@@ -1,5 +1,5 @@
 /* One request to the database, encoded as intake.apply_batch takes it. */
-#include "store/item.h"
+#include "store/op.h"
 
 #include <string.h>
 
@@ -16,30 +16,30 @@ enum { RECORD_TYPICAL = 512 };
 enum { COLUMNS = 12 }; /* of intake.operation */
 
 static const char *const operation_names[] = {
-    [ITEM_UPSERT] = "upsert", [ITEM_DELETE] = "delete", [ITEM_AUTHORIZE] = "authorize", [ITEM_PING] = "ping"};
+    [OP_UPSERT] = "upsert", [OP_DELETE] = "delete", [OP_AUTHORIZE] = "authorize", [OP_PING] = "ping"};
 
 static const char *const scope_names[] = {[SCOPE_UPSERT] = "upsert", [SCOPE_DELETE] = "delete"};
 
 static const struct {
     const char *text;
-    enum item_outcome outcome;
+    enum op_outcome outcome;
 } outcomes[] = {
-    {"created", ITEM_CREATED}, {"updated", ITEM_UPDATED},       {"unchanged", ITEM_UNCHANGED},
-    {"deleted", ITEM_DELETED}, {"not_found", ITEM_NOT_FOUND},   {"authorized", ITEM_AUTHORIZED},
-    {"ready", ITEM_READY},     {"not_authed", ITEM_NOT_AUTHED}, {"not_permitted", ITEM_NOT_PERMITTED},
+    {"created", OP_CREATED}, {"updated", OP_UPDATED},       {"unchanged", OP_UNCHANGED},
+    {"deleted", OP_DELETED}, {"not_found", OP_NOT_FOUND},   {"authorized", OP_AUTHORIZED},
+    {"ready", OP_READY},     {"not_authed", OP_NOT_AUTHED}, {"not_permitted", OP_NOT_PERMITTED},
 };
 
-enum item_outcome item_outcome_from_text(struct slice text)
+enum op_outcome op_outcome_from_text(struct slice text)
 {
     for (size_t i = 0; i < sizeof outcomes / sizeof outcomes[0]; i++) {
         if (text.len == strlen(outcomes[i].text) && memcmp(text.data, outcomes[i].text, text.len) == 0) {
             return outcomes[i].outcome;
         }
     }
-    return ITEM_FAILED;
+    return OP_FAILED;
 }
 
-const char *item_outcome_text(enum item_outcome outcome)
+const char *op_outcome_text(enum op_outcome outcome)
 {
     for (size_t i = 0; i < sizeof outcomes / sizeof outcomes[0]; i++) {
         if (outcome == outcomes[i].outcome) {
@@ -187,13 +187,13 @@ static int32_t given_by(const struct incident *incident)
            (incident->metadata.presence != PRESENCE_ABSENT ? GIVEN_METADATA : 0);
 }
 
-/* Sets the item up with a record of intake.operation, column by column. */
-static bool encode(struct item *item, enum item_operation operation, const char *token_hash,
-                   const char *scope, const struct incident *incident)
+/* Sets the operation up with a record of intake.operation, column by column. */
+static bool encode(struct store_op *op, enum op_kind operation, const char *token_hash, const char *scope,
+                   const struct incident *incident)
 {
-    struct buffer *record = &item->record;
+    struct buffer *record = &op->record;
 
-    *item = (struct item){.outcome = ITEM_PENDING, .reference_id = incident->reference_id};
+    *op = (struct store_op){.outcome = OP_PENDING, .reference_id = incident->reference_id};
     buffer_init(record, RECORD_MAX);
     (void)buffer_reserve(record, RECORD_TYPICAL);
     binary_append_int32(record, COLUMNS);
@@ -212,27 +212,27 @@ static bool encode(struct item *item, enum item_operation operation, const char 
     return !record->failed;
 }
 
-bool item_upsert(struct item *item, const char *token_hash, const struct incident *incident)
+bool op_upsert(struct store_op *op, const char *token_hash, const struct incident *incident)
 {
-    return encode(item, ITEM_UPSERT, token_hash, scope_names[SCOPE_UPSERT], incident);
+    return encode(op, OP_UPSERT, token_hash, scope_names[SCOPE_UPSERT], incident);
 }
 
-bool item_delete(struct item *item, const char *token_hash, const struct incident *incident)
+bool op_delete(struct store_op *op, const char *token_hash, const struct incident *incident)
 {
-    return encode(item, ITEM_DELETE, token_hash, scope_names[SCOPE_DELETE], incident);
+    return encode(op, OP_DELETE, token_hash, scope_names[SCOPE_DELETE], incident);
 }
 
-bool item_authorize(struct item *item, const char *token_hash, enum scope scope)
+bool op_authorize(struct store_op *op, const char *token_hash, enum scope scope)
 {
-    return encode(item, ITEM_AUTHORIZE, token_hash, scope_names[scope], &nothing);
+    return encode(op, OP_AUTHORIZE, token_hash, scope_names[scope], &nothing);
 }
 
-bool item_ping(struct item *item)
+bool op_ping(struct store_op *op)
 {
-    return encode(item, ITEM_PING, NULL, NULL, &nothing);
+    return encode(op, OP_PING, NULL, NULL, &nothing);
 }
 
-void item_free(struct item *item)
+void op_free(struct store_op *op)
 {
-    buffer_free(&item->record);
+    buffer_free(&op->record);
 }

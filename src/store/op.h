@@ -1,0 +1,92 @@
+/* One operation on the database: what it asks, as intake.apply_batch reads it, and what became of it. */
+#ifndef INCIDENTS_STORE_OP_H
+#define INCIDENTS_STORE_OP_H
+
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "base/buffer.h"
+#include "model/incident.h"
+
+enum op_kind { OP_UPSERT, OP_DELETE, OP_AUTHORIZE, OP_PING };
+
+/* What a token may do. */
+enum scope { SCOPE_UPSERT, SCOPE_DELETE };
+
+/* What intake.apply_batch said of the operation, or why it was not asked. */
+enum op_outcome {
+    OP_PENDING,
+    OP_CREATED,
+    OP_UPDATED,
+    OP_UNCHANGED,
+    OP_DELETED,
+    OP_NOT_FOUND,
+    OP_AUTHORIZED,
+    OP_READY,
+    OP_NOT_AUTHED,
+    OP_NOT_PERMITTED,
+    OP_UNAVAILABLE, /* not stored, or not known to be: sending it again is safe */
+    OP_UNSTORABLE,  /* the database refused a value of it */
+    OP_FAILED,      /* a defect, logged where it happened */
+};
+
+/* Why an operation is OP_UNAVAILABLE or OP_UNSTORABLE. */
+enum op_reason {
+    REASON_NONE,   /* unavailable: the database cannot be reached in time; unstorable: not known */
+    REASON_LOGIN,  /* the database refuses the login */
+    REASON_RIGHT,  /* the role lacks a right */
+    REASON_SCHEMA, /* the schema is not the one that this build needs */
+    REASON_STATE,  /* the database can be reached, but cannot store: disk full, a sequence behind its table */
+    REASON_SIZE,   /* more than a jsonb can hold */
+};
+
+enum { TOKEN_HASH_HEX = 65, TOKEN_LABEL_MAX = 64, ORPHANED_ATTEMPTS_MAX = 8 };
+
+/* How an operation stands in the queue; queue.c's own. */
+struct op_place {
+    TAILQ_ENTRY(store_op) link;     /* of all, in order of arrival */
+    TAILQ_ENTRY(store_op) same_key; /* of those whose reference_id has the same place in the hash table */
+    uint64_t key;                   /* of the reference_id; 0 where there is none */
+    int64_t since_ms;               /* when it began to wait */
+    int64_t not_before_ms;
+    bool is_sent;
+    bool must_run_alone;
+};
+
+struct store_op {
+    const char *
+        reference_id; /* borrowed, NULL where the operation has none; no two operations of a batch share it */
+    const char *request_id; /* borrowed, for the log; NULL where it is no request's */
+    struct buffer record;   /* the element of apply_batch's array, an intake.operation in binary */
+    int64_t deadline_ms;    /* clock_now_ms() after which nobody waits any more */
+    enum op_outcome outcome;
+    enum op_reason reason;
+    int64_t queue_ms;                  /* how long it waited for a connection, between attempts too, */
+    int64_t database_ms;               /* and how long its batches took */
+    char token_label[TOKEN_LABEL_MAX]; /* empty where the token is not known; cut where longer */
+
+    void (*done)(void *context); /* the store's own from here on */
+    void *context;
+    struct op_place place;
+    int attempts;
+    int64_t orphaned[ORPHANED_ATTEMPTS_MAX]; /* attempts that may still run in the database */
+    size_t orphaned_count;
+};
+
+/* Each sets the operation up and encodes what is asked; false when out of memory. token_hash is the
+ * hexadecimal SHA-256 of the bearer token. The incident must outlive the operation. Call op_free in either
+ * case. */
+bool op_upsert(struct store_op *op, const char *token_hash, const struct incident *incident);
+bool op_delete(struct store_op *op, const char *token_hash, const struct incident *incident);
+bool op_authorize(struct store_op *op, const char *token_hash, enum scope scope);
+bool op_ping(struct store_op *op);
+
+void op_free(struct store_op *op);
+
+/* The outcome that apply_batch's word stands for; OP_FAILED for one that is unknown. */
+enum op_outcome op_outcome_from_text(struct slice text);
+
+/* The word for an outcome that is one of apply_batch's; NULL for the others. */
+const char *op_outcome_text(enum op_outcome outcome);
+
+#endif
