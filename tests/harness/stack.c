@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <errno.h>
 #include <ftw.h>
 #include <glob.h>
 #include <pwd.h>
@@ -222,7 +223,7 @@ void stack_start_nginx(struct stack *stack)
     }
 }
 
-void stack_start(struct stack *stack, const char *const settings[])
+void stack_start_migrated(struct stack *stack)
 {
     *stack = (struct stack){0};
     make_directory(stack);
@@ -233,6 +234,11 @@ void stack_start(struct stack *stack, const char *const settings[])
         (void)stack_query(stack, "CREATE ROLE incidents_fcgi LOGIN IN ROLE incidents_worker");
     }
     stack_create_token(stack, "good", "upsert,delete", stack->token);
+}
+
+void stack_start(struct stack *stack, const char *const settings[])
+{
+    stack_start_migrated(stack);
     stack_start_worker(stack, settings);
     stack_start_nginx(stack);
 }
@@ -335,6 +341,14 @@ const char *stack_query(struct stack *stack, const char *sql)
     return stack_query_for(stack, sql, NULL);
 }
 
+void stack_name_metrics(struct stack_metrics *metrics)
+{
+    snprintf(metrics->token, sizeof metrics->token, "metrics-%s-%d", program_invocation_short_name,
+             (int)getpid());
+    snprintf(metrics->setting, sizeof metrics->setting, "INCIDENTS_METRICS_TOKEN=%s", metrics->token);
+    snprintf(metrics->authorization, sizeof metrics->authorization, "Bearer %s", metrics->token);
+}
+
 /* Their name has the hash of the token's hash in it. */
 size_t stack_remove_metrics(const char *metrics_token)
 {
@@ -421,7 +435,9 @@ bool stack_pause_session(struct stack *stack, int nth)
 
 void stack_resume_postgres(struct stack *stack)
 {
-    signal_postgres(stack, SIGCONT);
+    if (stack->postgres > 0) {
+        signal_postgres(stack, SIGCONT);
+    }
     stack->paused[0] = '\0';
 }
 

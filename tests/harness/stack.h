@@ -29,9 +29,12 @@ struct stack {
 /* Starts Postgres, makes owner and database, and nothing else. */
 void stack_start_empty(struct stack *stack);
 
-/* Starts everything: migrated, with a token, the worker behind nginx. settings (NAME=value, NULL at the end,
- * or NULL) are the worker's. Where the environment has TEST_SERVER, such as host=/run/citus&port=5432, the
- * database incidents of that server is used as it is, with the roles incidents_owner and incidents_fcgi. */
+/* The same with the schema, the worker's role incidents_fcgi and the token "good". Where the environment has
+ * TEST_SERVER, such as host=/run/citus&port=5432, the database incidents of that server is used as it is,
+ * with the roles incidents_owner and incidents_fcgi. */
+void stack_start_migrated(struct stack *stack);
+
+/* The same with the worker behind nginx. settings (NAME=value, NULL at the end, or NULL) are the worker's. */
 void stack_start(struct stack *stack, const char *const settings[]);
 
 /* Stops what runs, and removes the directory. The worker must end cleanly, which under a sanitizer means: no
@@ -81,6 +84,14 @@ PGresult *stack_rows(struct stack *stack, const char *sql, const char *value);
 
 /* The first value of the first of them, as stack_query gives it. */
 const char *stack_query_for(struct stack *stack, const char *sql, const char *value);
+
+/* A token for the metrics that no other test has, so that none counts where another does. */
+struct stack_metrics {
+    char token[64];
+    char setting[96];       /* INCIDENTS_METRICS_TOKEN=token */
+    char authorization[80]; /* Bearer token */
+};
+void stack_name_metrics(struct stack_metrics *metrics);
 
 /* Removes what processes with that INCIDENTS_METRICS_TOKEN count in: when it is not needed any more, only who
  * runs them can say. How many such files there were. */

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "harness/stack.h"
+#include "harness/fixture.h"
 
 static struct stack stack;
 
@@ -45,14 +45,17 @@ static const char *stored(const char *id)
                            id);
 }
 
-static int empty(void **state)
+/* What a failed case has left would keep the next one waiting. */
+static void end_other_sessions(void)
 {
-    (void)state;
-    /* What a failed test has left would keep this waiting. */
-    (void)stack_query(&stack, "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
-                              "WHERE usename = current_user AND pid <> pg_backend_pid()");
-    (void)stack_query(&stack, "TRUNCATE intake.incident");
-    return 0;
+    stack_query(&stack, "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+                        "WHERE usename = current_user AND pid <> pg_backend_pid()");
+}
+
+static void remove_incidents(void)
+{
+    end_other_sessions();
+    stack_query(&stack, "TRUNCATE intake.incident");
 }
 
 static void outcomes_come_in_the_order_of_the_items(void **state)
@@ -300,7 +303,7 @@ static void what_changed_since_it_was_compared_is_merged_with_what_it_is_now(voi
 
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        (void)empty(NULL);
+        remove_incidents();
         (void)apply("[{\"reference_id\":\"m\",\"name\":\"old\",\"priority\":\"P0\"}]");
         assert_string_equal(apply_between(appear, cases[i].meanwhile, items), cases[i].outcomes);
         assert_string_equal(stack_query(&stack, "SELECT concat_ws(' ', name, priority) FROM intake.incident "
@@ -686,7 +689,7 @@ static void the_plans_are_the_same_whatever_the_table_holds(void **state)
     (void)state;
     assert_non_null(first);
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
-        (void)empty(NULL);
+        remove_incidents();
         (void)stack_query_for(
             &stack,
             "INSERT INTO intake.incident (reference_id, started_at, created_at, updated_at) "
@@ -708,57 +711,47 @@ static void the_plans_are_the_same_whatever_the_table_holds(void **state)
     free(first);
 }
 
-static int start(void **state)
+static void start(void)
 {
     char token[STACK_TOKEN_MAX];
 
-    (void)state;
-    stack_start_empty(&stack);
-    assert_int_equal(stack_control(&stack, NULL, "migrate", NULL)->status, 0);
-    stack_create_token(&stack, "good", "upsert,delete", token);
     stack_create_token(&stack, "writer", "upsert", token);
     make_helpers();
-    return 0;
-}
-
-static int finish(void **state)
-{
-    (void)state;
-    stack_stop(&stack);
-    return 0;
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(outcomes_come_in_the_order_of_the_items, empty),
-        cmocka_unit_test_setup(services_are_the_same_only_in_number_place_and_name, empty),
-        cmocka_unit_test_setup(what_somebody_did_to_the_services_by_hand_is_put_right, empty),
-        cmocka_unit_test_setup(a_batch_that_changes_an_incident_twice_is_refused_whole, empty),
-        cmocka_unit_test_setup(an_incident_that_appears_in_the_midst_is_updated, empty),
-        cmocka_unit_test_setup(an_incident_that_appears_as_it_was_sent_is_unchanged, empty),
-        cmocka_unit_test_setup(an_incident_that_vanishes_in_the_midst_is_created, empty),
-        cmocka_unit_test_setup(one_may_appear_and_another_vanish_at_once, empty),
-        cmocka_unit_test_setup(what_changed_since_it_was_compared_is_merged_with_what_it_is_now, empty),
-        cmocka_unit_test_setup(the_history_has_what_was_there_when_it_was_changed, empty),
-        cmocka_unit_test_setup(incidents_are_locked_in_the_order_of_their_ids, empty),
-        cmocka_unit_test_setup(incidents_are_created_in_the_order_of_their_ids, empty),
-        cmocka_unit_test_setup(unchanged_is_not_said_of_what_is_about_to_change, empty),
-        cmocka_unit_test_setup(unchanged_is_not_said_of_what_is_about_to_go, empty),
-        cmocka_unit_test_setup(not_found_is_not_said_of_what_is_about_to_come, empty),
-        cmocka_unit_test_setup(a_resend_writes_nothing_and_takes_no_lock, empty),
-        cmocka_unit_test_setup(a_lock_of_once_costs_one_resend_a_write_and_no_more, empty),
-        cmocka_unit_test_setup(an_update_that_had_to_wait_leaves_no_mark, empty),
-        cmocka_unit_test_setup(a_trigger_that_keeps_a_row_from_its_change_is_an_error, empty),
-        cmocka_unit_test_setup(incidents_are_deleted_in_the_order_of_their_ids, empty),
-        cmocka_unit_test_setup(the_plans_are_the_same_whatever_the_table_holds, empty),
-        cmocka_unit_test_setup(a_batch_is_stored_until_a_moment_of_the_servers_clock, empty),
-        cmocka_unit_test_setup(a_batch_is_not_stored_by_the_clock_of_another_server, empty),
-        cmocka_unit_test_setup(a_call_that_begins_behind_its_repetition_stores_nothing, empty),
-        cmocka_unit_test_setup(abandoned_calls_are_forgotten_after_a_day, empty),
-        cmocka_unit_test_setup(the_last_abandoned_call_is_forgotten_without_another, empty),
-        cmocka_unit_test_setup(a_session_that_keeps_its_snapshot_is_refused, empty),
+    static const struct fixture fixture = {
+        .stack = &stack, .extent = FIXTURE_MIGRATED, .start = start, .clean = end_other_sessions};
+    static const struct CMUnitTest cases[] = {
+        cmocka_unit_test(outcomes_come_in_the_order_of_the_items),
+        cmocka_unit_test(services_are_the_same_only_in_number_place_and_name),
+        cmocka_unit_test(what_somebody_did_to_the_services_by_hand_is_put_right),
+        cmocka_unit_test(a_batch_that_changes_an_incident_twice_is_refused_whole),
+        cmocka_unit_test(an_incident_that_appears_in_the_midst_is_updated),
+        cmocka_unit_test(an_incident_that_appears_as_it_was_sent_is_unchanged),
+        cmocka_unit_test(an_incident_that_vanishes_in_the_midst_is_created),
+        cmocka_unit_test(one_may_appear_and_another_vanish_at_once),
+        cmocka_unit_test(what_changed_since_it_was_compared_is_merged_with_what_it_is_now),
+        cmocka_unit_test(the_history_has_what_was_there_when_it_was_changed),
+        cmocka_unit_test(incidents_are_locked_in_the_order_of_their_ids),
+        cmocka_unit_test(incidents_are_created_in_the_order_of_their_ids),
+        cmocka_unit_test(unchanged_is_not_said_of_what_is_about_to_change),
+        cmocka_unit_test(unchanged_is_not_said_of_what_is_about_to_go),
+        cmocka_unit_test(not_found_is_not_said_of_what_is_about_to_come),
+        cmocka_unit_test(a_resend_writes_nothing_and_takes_no_lock),
+        cmocka_unit_test(a_lock_of_once_costs_one_resend_a_write_and_no_more),
+        cmocka_unit_test(an_update_that_had_to_wait_leaves_no_mark),
+        cmocka_unit_test(a_trigger_that_keeps_a_row_from_its_change_is_an_error),
+        cmocka_unit_test(incidents_are_deleted_in_the_order_of_their_ids),
+        cmocka_unit_test(the_plans_are_the_same_whatever_the_table_holds),
+        cmocka_unit_test(a_batch_is_stored_until_a_moment_of_the_servers_clock),
+        cmocka_unit_test(a_batch_is_not_stored_by_the_clock_of_another_server),
+        cmocka_unit_test(a_call_that_begins_behind_its_repetition_stores_nothing),
+        cmocka_unit_test(abandoned_calls_are_forgotten_after_a_day),
+        cmocka_unit_test(the_last_abandoned_call_is_forgotten_without_another),
+        cmocka_unit_test(a_session_that_keeps_its_snapshot_is_refused),
     };
 
-    return cmocka_run_group_tests(tests, start, finish);
+    return fixture_run(&fixture, cases, sizeof cases / sizeof cases[0]);
 }

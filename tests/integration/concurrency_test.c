@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "base/buffer.h"
-#include "harness/load.h"
+#include "harness/fixture.h"
 
 enum { TEXT_MAX = 16 * 1024, CLIENTS = 16 };
 
@@ -485,51 +485,17 @@ static void partial_updates_of_different_arguments_lose_nothing(void **state)
     }
 }
 
-/* cmocka's exit status passes over a group's teardown, so what that would find is a test of its own, the
- * last. */
-static void the_worker_ends_cleanly_and_without_a_leak(void **state)
-{
-    (void)state;
-    stack_stop_worker(&stack);
-}
-
-/* ---- */
-
-static int start(void **state)
-{
-    (void)state;
-    stack_start(&stack, NULL);
-    return 0;
-}
-
-static int finish(void **state)
-{
-    (void)state;
-    stack_stop(&stack);
-    return 0;
-}
-
-static int clean_up(void **state)
-{
-    (void)state;
-    load_abandon_all();
-    (void)stack_query(&stack, "DELETE FROM intake.incident");
-    return 0;
-}
-
-#define CASE(test) cmocka_unit_test_teardown(test, clean_up)
-
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        CASE(simultaneous_upserts_leave_exactly_one_of_the_sets_sent),
-        CASE(two_callers_that_create_an_incident_leave_either_set_never_a_union),
-        CASE(upserts_and_deletes_in_opposite_orders_all_get_through),
-        CASE(readers_never_see_the_services_of_one_request_with_the_metadata_of_another),
-        CASE(an_upsert_racing_a_delete_leaves_nothing_or_one_whole_incident),
-        CASE(partial_updates_of_different_arguments_lose_nothing),
-        CASE(the_worker_ends_cleanly_and_without_a_leak),
+    static const struct fixture fixture = {.stack = &stack};
+    static const struct CMUnitTest cases[] = {
+        cmocka_unit_test(simultaneous_upserts_leave_exactly_one_of_the_sets_sent),
+        cmocka_unit_test(two_callers_that_create_an_incident_leave_either_set_never_a_union),
+        cmocka_unit_test(upserts_and_deletes_in_opposite_orders_all_get_through),
+        cmocka_unit_test(readers_never_see_the_services_of_one_request_with_the_metadata_of_another),
+        cmocka_unit_test(an_upsert_racing_a_delete_leaves_nothing_or_one_whole_incident),
+        cmocka_unit_test(partial_updates_of_different_arguments_lose_nothing),
     };
 
-    return cmocka_run_group_tests(tests, start, finish);
+    return fixture_run(&fixture, cases, sizeof cases / sizeof cases[0]);
 }

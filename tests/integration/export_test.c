@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "harness/http.h"
+#include "harness/fixture.h"
 
 enum { MANY = 200000 };
 
@@ -23,13 +23,8 @@ static struct stack stack;
 static void upsert(const char *body, size_t len)
 {
     struct call call = {.path = "incidents.upsert", .body = body, .body_len = len};
-    struct answer answer;
 
-    http_through_nginx(&stack, &call, &answer);
-    if (answer.status != 200) {
-        fail_msg("%s: %d %s", body, answer.status, answer.body);
-    }
-    answer_free(&answer);
+    http_expect(&stack, http_through_nginx, &call, 200);
 }
 
 static const char *const odd[] = {
@@ -262,41 +257,18 @@ static void many_take_the_memory_of_one(void **state)
     }
 }
 
-static int start(void **state)
-{
-    (void)state;
-    stack_start(&stack, NULL);
-    return 0;
-}
-
-static int empty(void **state)
-{
-    (void)state;
-    (void)stack_query(&stack, "TRUNCATE intake.incident");
-    return 0;
-}
-
-static int finish(void **state)
-{
-    (void)state;
-    http_close();
-    stack_stop(&stack);
-    return 0;
-}
-
-#define CASE(test) cmocka_unit_test_setup(test, empty)
-
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        CASE(what_is_exported_comes_back_as_it_was),
-        CASE(every_line_names_every_field),
-        CASE(csv_has_a_column_for_each_key),
-        CASE(a_file_is_whole_or_as_it_was),
-        CASE(a_link_stays_one),
-        CASE(a_device_is_written_to_and_not_replaced),
-        CASE(many_take_the_memory_of_one),
+    static const struct fixture fixture = {.stack = &stack};
+    static const struct CMUnitTest cases[] = {
+        cmocka_unit_test(what_is_exported_comes_back_as_it_was),
+        cmocka_unit_test(every_line_names_every_field),
+        cmocka_unit_test(csv_has_a_column_for_each_key),
+        cmocka_unit_test(a_file_is_whole_or_as_it_was),
+        cmocka_unit_test(a_link_stays_one),
+        cmocka_unit_test(a_device_is_written_to_and_not_replaced),
+        cmocka_unit_test(many_take_the_memory_of_one),
     };
 
-    return cmocka_run_group_tests(tests, start, finish);
+    return fixture_run(&fixture, cases, sizeof cases / sizeof cases[0]);
 }

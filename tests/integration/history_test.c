@@ -14,21 +14,13 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "harness/load.h"
-#include "harness/http.h"
+#include "harness/fixture.h"
 
 static struct stack stack;
 
 static void send_to(const char *path, const char *body, const char *action)
 {
-    struct call call = {.path = path, .body = body};
-    struct answer answer;
-
-    http_through_nginx(&stack, &call, &answer);
-    if (answer.status != 200 || strcmp(answer_text(&answer, "action"), action) != 0) {
-        fail_msg("%s: %d %s", body, answer.status, answer.body);
-    }
-    answer_free(&answer);
+    assert_string_equal(http_post(&stack, path, body, 200), action);
 }
 
 static void turn(const char *how)
@@ -41,13 +33,10 @@ static const char *count(void)
     return stack_query(&stack, "SELECT count(*) FROM intake.incident_change");
 }
 
-static int empty(void **state)
+static void empty_history(void)
 {
-    (void)state;
     (void)stack_query(&stack, "WITH c AS MATERIALIZED (SELECT change_id FROM intake.incident_change) "
                               "SELECT intake.purge_history(array_agg(change_id), 'infinity') FROM c");
-    (void)stack_query(&stack, "TRUNCATE intake.incident");
-    return 0;
 }
 
 static void every_change_is_kept_and_no_resend(void **state)
@@ -355,37 +344,25 @@ static void it_can_be_turned_on_under_load(void **state)
         load_join(load);
         check_chains();
         turn("--off");
-        (void)empty(state);
+        empty_history();
+        stack_query(&stack, "TRUNCATE intake.incident");
     }
 }
 
-static int start(void **state)
-{
-    (void)state;
-    stack_start(&stack, NULL);
-    return 0;
-}
-
-static int finish(void **state)
-{
-    (void)state;
-    load_abandon_all();
-    http_close();
-    stack_stop(&stack);
-    return 0;
-}
-
-#define CASE(test) cmocka_unit_test_setup(test, empty)
-
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        CASE(every_change_is_kept_and_no_resend),     CASE(nothing_is_written_while_it_is_off),
-        CASE(what_an_administrator_deletes_is_in_it), CASE(it_is_shown_field_by_field),
-        CASE(purging_forgets_what_is_older),          CASE(requests_go_on_while_it_is_purged),
-        CASE(nothing_in_it_can_be_rewritten),         CASE(changes_that_race_leave_a_serial_order),
-        CASE(it_can_be_turned_on_under_load),
+    static const struct fixture fixture = {.stack = &stack, .clean = empty_history};
+    static const struct CMUnitTest cases[] = {
+        cmocka_unit_test(every_change_is_kept_and_no_resend),
+        cmocka_unit_test(nothing_is_written_while_it_is_off),
+        cmocka_unit_test(what_an_administrator_deletes_is_in_it),
+        cmocka_unit_test(it_is_shown_field_by_field),
+        cmocka_unit_test(purging_forgets_what_is_older),
+        cmocka_unit_test(requests_go_on_while_it_is_purged),
+        cmocka_unit_test(nothing_in_it_can_be_rewritten),
+        cmocka_unit_test(changes_that_race_leave_a_serial_order),
+        cmocka_unit_test(it_can_be_turned_on_under_load),
     };
 
-    return cmocka_run_group_tests(tests, start, finish);
+    return fixture_run(&fixture, cases, sizeof cases / sizeof cases[0]);
 }

@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "harness/http.h"
+#include "harness/fixture.h"
 
 static struct stack stack;
 
@@ -23,16 +23,11 @@ static void upsert_as(const char *token, const char *body)
     char authorization[256];
     struct call call = {
         .path = "incidents.upsert", .body = body, .authorization = token == NULL ? NULL : authorization};
-    struct answer answer;
 
     if (token != NULL) {
         (void)snprintf(authorization, sizeof authorization, "Bearer %s", token);
     }
-    http_through_nginx(&stack, &call, &answer);
-    if (answer.status != 200) {
-        fail_msg("%s: %d %s", body, answer.status, answer.body);
-    }
-    answer_free(&answer);
+    http_expect(&stack, http_through_nginx, &call, 200);
 }
 
 static void upsert(const char *body)
@@ -383,46 +378,23 @@ static void wrong_arguments_are_refused_by_name(void **state)
     }
 }
 
-static int start(void **state)
-{
-    (void)state;
-    stack_start(&stack, NULL);
-    return 0;
-}
-
-static int empty(void **state)
-{
-    (void)state;
-    (void)stack_query(&stack, "TRUNCATE intake.incident");
-    return 0;
-}
-
-static int finish(void **state)
-{
-    (void)state;
-    http_close();
-    stack_stop(&stack);
-    return 0;
-}
-
-#define CASE(test) cmocka_unit_test_setup(test, empty)
-
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        CASE(list_shows_the_newest_first_and_those_that_are_meant),
-        CASE(a_duration_is_that_long_ago),
-        CASE(the_table_says_where_it_ends_and_cuts_what_is_long),
-        CASE(nothing_stored_commands_the_terminal),
-        CASE(show_has_everything),
-        CASE(an_incident_knows_who_changed_it_last),
-        CASE(delete_deletes_what_it_is_given_and_nothing_else),
-        CASE(purge_takes_what_all_filters_let_through),
-        CASE(purge_goes_through_more_than_one_batch),
-        CASE(purge_looks_again_at_what_changed_meanwhile),
-        CASE(purge_asks_and_takes_yes_alone),
-        CASE(wrong_arguments_are_refused_by_name),
+    static const struct fixture fixture = {.stack = &stack};
+    static const struct CMUnitTest cases[] = {
+        cmocka_unit_test(list_shows_the_newest_first_and_those_that_are_meant),
+        cmocka_unit_test(a_duration_is_that_long_ago),
+        cmocka_unit_test(the_table_says_where_it_ends_and_cuts_what_is_long),
+        cmocka_unit_test(nothing_stored_commands_the_terminal),
+        cmocka_unit_test(show_has_everything),
+        cmocka_unit_test(an_incident_knows_who_changed_it_last),
+        cmocka_unit_test(delete_deletes_what_it_is_given_and_nothing_else),
+        cmocka_unit_test(purge_takes_what_all_filters_let_through),
+        cmocka_unit_test(purge_goes_through_more_than_one_batch),
+        cmocka_unit_test(purge_looks_again_at_what_changed_meanwhile),
+        cmocka_unit_test(purge_asks_and_takes_yes_alone),
+        cmocka_unit_test(wrong_arguments_are_refused_by_name),
     };
 
-    return cmocka_run_group_tests(tests, start, finish);
+    return fixture_run(&fixture, cases, sizeof cases / sizeof cases[0]);
 }
