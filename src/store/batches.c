@@ -104,17 +104,19 @@ static void complete_batch(struct store *store, struct connection *connection, e
 
 /* ---- Batches ---- */
 
-/* A batch was started, or has gone on: it is complete, or waits for its socket. */
+/* A batch was started, or has gone on: it waits for its socket, or is complete. A response may come in the
+ * same call in which the last of the batch is sent. */
 static void follow(struct store *store, struct connection *connection, enum batch_result result)
 {
-    bool waits_to_write = !connection->is_flushed;
+    bool waits_to_write = result == BATCH_PENDING && !connection->is_flushed;
 
-    if (result != BATCH_PENDING) {
-        complete_batch(store, connection, result);
-    } else if (waits_to_write != connection->waits_to_write) {
+    if (connection->pg != NULL && waits_to_write != connection->waits_to_write) {
         connection->waits_to_write = waits_to_write;
         loop_change(store->loop, PQsocket(connection->pg), waits_to_write ? EPOLLIN | EPOLLOUT : EPOLLIN,
                     &connection->handler);
+    }
+    if (result != BATCH_PENDING) {
+        complete_batch(store, connection, result);
     }
 }
 

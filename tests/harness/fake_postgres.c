@@ -109,29 +109,94 @@ void fake_postgres_say_row(const struct fake_postgres *server, bool is_binary, c
     buffer_free(&content);
 }
 
-/* A socket where libpq looks for a server's. */
-static int listen_at(const struct sockaddr_un *address)
+void fake_postgres_say_greeting(const struct fake_postgres *server)
 {
-    int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    static const char time[8] = {0, 2, 1}, pid[4] = {0, 0, 0, 5}, type[4] = {0, 0, 1, 1};
 
-    assert_int_equal(bind(listener, (const struct sockaddr *)address, sizeof *address), 0);
-    assert_int_equal(listen(listener, 1), 0);
-    return listener;
+    fake_postgres_say_row(server, true, (const struct slice[]){{time, 8}, {time, 8}, {pid, 4}, {type, 4}}, 4);
+    fake_postgres_say_ready(server);
 }
 
-static void connect_libpq(struct fake_postgres *server, const char *directory, int listener)
+static void append_text(struct buffer *array, const char *value)
 {
-    const char *const keywords[] = {"host", "port", "user", "dbname", "gssencmode", NULL};
-    const char *const values[] = {directory, "1", "anyone", "any", "disable", NULL};
-    int64_t deadline_ms = clock_now_ms() + TIMEOUT_MS;
-    PostgresPollingStatusType status = PGRES_POLLING_WRITING;
+    binary_append_int32(array, value == NULL ? -1 : (int32_t)strlen(value));
+    buffer_append(array, value == NULL ? "" : value, value == NULL ? 0 : strlen(value));
+}
 
-    server->pg = PQconnectStartParams(keywords, values, 0);
-    assert_non_null(server->pg);
-    server->socket = accept(listener, NULL, NULL);
+void fake_postgres_say_result(const struct fake_postgres *server, const char *outcome, size_t count,
+                              size_t labels_count, size_t outcomes_cut, size_t labels_cut)
+{
+    static const char time[8] = {0, 6, 1};
+    struct buffer outcomes, labels;
+
+    buffer_init(&outcomes, 1024);
+    buffer_init(&labels, 1024);
+    binary_append_array(&outcomes, BINARY_TEXT, count);
+    binary_append_array(&labels, BINARY_TEXT, labels_count);
+    for (size_t i = 0; i < count; i++) {
+        append_text(&outcomes, outcome);
+    }
+    for (size_t i = 0; i < labels_count; i++) {
+        append_text(&labels, i == 0 ? "label" : NULL);
+    }
+    fake_postgres_say_row(server, true,
+                          (const struct slice[]){{outcomes.data, outcomes.len - outcomes_cut},
+                                                 {labels.data, labels.len - labels_cut},
+                                                 {time, 8},
+                                                 {time, 8}},
+                          4);
+    buffer_free(&outcomes);
+    buffer_free(&labels);
+}
+
+void fake_postgres_say_outcomes(const struct fake_postgres *server, const char *outcome, size_t count)
+{
+    fake_postgres_say_result(server, outcome, count, count, 0, 0);
+    fake_postgres_say_ready(server);
+}
+
+void fake_postgres_listen(struct fake_postgres *server)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+    *server = (struct fake_postgres){.directory = "/tmp/fake-postgres.XXXXXX", .socket = -1};
+    assert_non_null(mkdtemp(server->directory));
+    (void)snprintf(address.sun_path, sizeof address.sun_path, "%s/.s.PGSQL.1", server->directory);
+    server->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(server->listener, (const struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(listen(server->listener, 8), 0);
+}
+
+void fake_postgres_accept(struct fake_postgres *server)
+{
+    assert_true(clock_poll(server->listener, POLLIN, clock_now_ms() + TIMEOUT_MS));
+    server->socket = accept(server->listener, NULL, NULL);
     assert_true(server->socket >= 0);
     fake_postgres_say(server, 'R', "\0\0\0\0", 4); /* AuthenticationOk */
     fake_postgres_say_ready(server);
+}
+
+void fake_postgres_stop_listening(struct fake_postgres *server)
+{
+    char path[sizeof server->directory + sizeof "/.s.PGSQL.1"];
+
+    (void)snprintf(path, sizeof path, "%s/.s.PGSQL.1", server->directory);
+    close(server->listener);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(rmdir(server->directory), 0);
+}
+
+void fake_postgres_connect(struct fake_postgres *server)
+{
+    const char *const keywords[] = {"host", "port", "user", "dbname", "gssencmode", NULL};
+    int64_t deadline_ms = clock_now_ms() + TIMEOUT_MS;
+    PostgresPollingStatusType status = PGRES_POLLING_WRITING;
+
+    fake_postgres_listen(server);
+    server->pg = PQconnectStartParams(
+        keywords, (const char *const[]){server->directory, "1", "anyone", "any", "disable", NULL}, 0);
+    assert_non_null(server->pg);
+    fake_postgres_accept(server);
     while (status == PGRES_POLLING_READING || status == PGRES_POLLING_WRITING) {
         assert_true(clock_poll(PQsocket(server->pg), status == PGRES_POLLING_READING ? POLLIN : POLLOUT,
                                deadline_ms));
@@ -139,21 +204,20 @@ static void connect_libpq(struct fake_postgres *server, const char *directory, i
     }
     assert_int_equal(status, PGRES_POLLING_OK);
     assert_int_equal(PQsetnonblocking(server->pg, 1), 0);
+    fake_postgres_stop_listening(server);
 }
 
-void fake_postgres_connect(struct fake_postgres *server)
+size_t fake_postgres_read(const struct fake_postgres *server)
 {
-    char directory[] = "/tmp/fake-postgres.XXXXXX";
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int listener;
+    char chunk[4096];
+    size_t total = 0;
+    ssize_t got;
 
-    assert_non_null(mkdtemp(directory));
-    (void)snprintf(address.sun_path, sizeof address.sun_path, "%s/.s.PGSQL.1", directory);
-    listener = listen_at(&address);
-    connect_libpq(server, directory, listener);
-    close(listener);
-    assert_int_equal(unlink(address.sun_path), 0);
-    assert_int_equal(rmdir(directory), 0);
+    assert_true(clock_poll(server->socket, POLLIN, clock_now_ms() + TIMEOUT_MS));
+    while ((got = recv(server->socket, chunk, sizeof chunk, MSG_DONTWAIT)) > 0) {
+        total += (size_t)got;
+    }
+    return total;
 }
 
 void fake_postgres_hang_up(struct fake_postgres *server)

@@ -1,5 +1,6 @@
-/* What every integration and stress test does around its cases: start a stack, clean up behind each case, stop
- * the stack, and prove that the worker ended cleanly and without a leak. tests/README.md has an example. */
+/* What every integration and stress test does around its cases: start a stack, clean up behind each case,
+ * stop the stack, and prove that the worker ended cleanly and without a leak. tests/README.md has an example.
+ */
 #ifndef INCIDENTS_TESTS_FIXTURE_H
 #define INCIDENTS_TESTS_FIXTURE_H
 
@@ -30,13 +31,14 @@ struct fixture {
 
     /* Each may be NULL, and may use cmocka's assertions. */
     void (*start)(void); /* what the cases need besides the stack, which runs */
-    void (*clean)(void); /* what a case leaves, failed or not: behind each, before the incidents are removed */
-    void (*stop)(void);  /* undoes start, while the stack still runs */
+    void (*clean)(
+        void);          /* what a case leaves, failed or not: behind each, before the incidents are removed */
+    void (*stop)(void); /* undoes start, while the stack still runs */
 };
 
-/* Runs the cases in their order, and, where the stack serves, a last one: the_worker_ends_cleanly_and_without_
- * a_leak. Behind each case the loads that it left are ended and a Postgres that it paused goes on. Returns how
- * many cases failed: main's status. */
+/* Runs the cases in their order, and, where the stack serves, a last one:
+ * the_worker_ends_cleanly_and_without_ a_leak. Behind each case the loads that it left are ended and a
+ * Postgres that it paused goes on. Returns how many cases failed: main's status. */
 int fixture_run(const struct fixture *fixture, const struct CMUnitTest cases[], size_t count);
 
 #endif

@@ -49,62 +49,12 @@ static enum batch_result go_on(void)
     return connection_continue(&connection);
 }
 
-/* What a server says of its clock, its process and its type. */
-static void say_greeting(void)
-{
-    static const char time[8] = {0, 2, 1}, pid[4] = {0, 0, 0, 5}, type[4] = {0, 0, 1, 1};
-
-    fake_postgres_say_row(&server, true, (const struct slice[]){{time, 8}, {time, 8}, {pid, 4}, {type, 4}},
-                          4);
-    fake_postgres_say_ready(&server);
-}
-
-static void append_text(struct buffer *array, const char *value)
-{
-    binary_append_int32(array, value == NULL ? -1 : (int32_t)strlen(value));
-    buffer_append(array, value == NULL ? "" : value, value == NULL ? 0 : strlen(value));
-}
-
-/* What apply_batch says before it is committed: an outcome for each of so many, and labels; the last bytes of
- * them are missing. */
-static void say_result(const char *outcome, size_t count, size_t labels_count, size_t outcomes_cut,
-                       size_t labels_cut)
-{
-    static const char time[8] = {0, 6, 1};
-    struct buffer outcomes, labels;
-
-    buffer_init(&outcomes, 1024);
-    buffer_init(&labels, 1024);
-    binary_append_array(&outcomes, BINARY_TEXT, count);
-    binary_append_array(&labels, BINARY_TEXT, labels_count);
-    for (size_t i = 0; i < count; i++) {
-        append_text(&outcomes, outcome);
-    }
-    for (size_t i = 0; i < labels_count; i++) {
-        append_text(&labels, i == 0 ? "label" : NULL);
-    }
-    fake_postgres_say_row(&server, true,
-                          (const struct slice[]){{outcomes.data, outcomes.len - outcomes_cut},
-                                                 {labels.data, labels.len - labels_cut},
-                                                 {time, 8},
-                                                 {time, 8}},
-                          4);
-    buffer_free(&outcomes);
-    buffer_free(&labels);
-}
-
-static void say_outcomes(const char *outcome, size_t count)
-{
-    say_result(outcome, count, count, 0, 0);
-    fake_postgres_say_ready(&server);
-}
-
 /* Has a batch on its way to be stored: nothing but its outcomes is waited for. */
 static void start_storing(size_t count)
 {
     assert_int_equal(start_batch(count), BATCH_PENDING);
     assert_int_equal(connection.state, CONNECTION_GREETING);
-    say_greeting();
+    fake_postgres_say_greeting(&server);
     assert_int_equal(go_on(), BATCH_PENDING);
     assert_int_equal(connection.state, CONNECTION_STORING);
     assert_true(connection.is_flushed);
@@ -116,7 +66,7 @@ static void a_batch_is_done_when_the_server_says_so(void **state)
 {
     (void)state;
     start_storing(2);
-    say_outcomes("created", 2);
+    fake_postgres_say_outcomes(&server, "created", 2);
     assert_int_equal(go_on(), BATCH_DONE);
     assert_int_equal(connection.state, CONNECTION_IDLE);
     assert_int_equal(ops[0].outcome, OP_CREATED);
@@ -130,7 +80,7 @@ static void the_second_batch_has_the_statement_prepared(void **state)
 {
     (void)state;
     start_storing(1);
-    say_outcomes("updated", 1);
+    fake_postgres_say_outcomes(&server, "updated", 1);
     assert_int_equal(go_on(), BATCH_DONE);
     assert_int_equal(start_batch(1), BATCH_PENDING);
     assert_int_equal(connection.state, CONNECTION_PREPARING);
@@ -138,7 +88,7 @@ static void the_second_batch_has_the_statement_prepared(void **state)
     fake_postgres_say_ready(&server);
     assert_int_equal(go_on(), BATCH_PENDING);
     assert_int_equal(connection.state, CONNECTION_STORING);
-    say_outcomes("unchanged", 1);
+    fake_postgres_say_outcomes(&server, "unchanged", 1);
     assert_int_equal(go_on(), BATCH_DONE);
     assert_int_equal(ops[0].outcome, OP_UNCHANGED);
     assert_int_equal(start_batch(1), BATCH_PENDING);
@@ -150,14 +100,14 @@ static void where_it_cannot_be_prepared_it_goes_along(void **state)
     (void)state;
     connection.is_used = true;
     start_batch(1);
-    say_greeting();
+    fake_postgres_say_greeting(&server);
     assert_int_equal(go_on(), BATCH_PENDING);
     assert_int_equal(connection.state, CONNECTION_PREPARING);
     fake_postgres_say_error(&server, "42P05", NULL, NULL); /* there is one of that name */
     fake_postgres_say_ready(&server);
     assert_int_equal(go_on(), BATCH_PENDING);
     assert_int_equal(connection.state, CONNECTION_STORING);
-    say_outcomes("created", 1);
+    fake_postgres_say_outcomes(&server, "created", 1);
     assert_int_equal(go_on(), BATCH_DONE);
     start_batch(1);
     assert_int_equal(connection.state, CONNECTION_STORING);
@@ -172,7 +122,7 @@ static void a_response_that_comes_in_pieces_is_waited_for(void **state)
     assert_int_equal(go_on(), BATCH_PENDING);
     fake_postgres_say(&server, 'S', "name\0value", sizeof "name\0value"); /* ParameterStatus */
     assert_int_equal(go_on(), BATCH_PENDING);
-    say_outcomes("created", 1);
+    fake_postgres_say_outcomes(&server, "created", 1);
     assert_int_equal(go_on(), BATCH_DONE);
 }
 
@@ -188,7 +138,8 @@ static void a_response_that_does_not_say_what_became_of_each_is_a_defect(void **
         connection.session.operation_type = 0; /* so that it begins as the first does */
         connection.is_used = false;
         start_storing(2);
-        say_result("created", cases[i].outcomes, cases[i].labels, cases[i].outcomes_cut, cases[i].labels_cut);
+        fake_postgres_say_result(&server, "created", cases[i].outcomes, cases[i].labels,
+                                 cases[i].outcomes_cut, cases[i].labels_cut);
         fake_postgres_say_ready(&server);
         assert_int_equal(go_on(), BATCH_FAILED);
         assert_int_equal(connection.state, CONNECTION_IDLE);
@@ -277,7 +228,7 @@ static void a_result_without_an_end_is_no_promise(void **state)
 {
     (void)state;
     start_storing(1);
-    say_result("created", 1, 1, 0, 0);
+    fake_postgres_say_result(&server, "created", 1, 1, 0, 0);
     assert_int_equal(go_on(), BATCH_PENDING);
     fake_postgres_hang_up(&server);
     assert_int_equal(go_on(), BATCH_LOST);
@@ -324,7 +275,7 @@ static void a_batch_that_was_sent_in_part_is_not_stored(void **state)
     buffer_init(&ops[0].record, LARGE_BYTES);
     buffer_append(&ops[0].record, large, sizeof large);
     assert_int_equal(start_batch(1), BATCH_PENDING);
-    say_greeting();
+    fake_postgres_say_greeting(&server);
     assert_int_equal(go_on(), BATCH_PENDING);
     assert_int_equal(connection.state, CONNECTION_STORING);
     assert_false(connection.is_flushed);
@@ -351,7 +302,7 @@ static void the_rest_of_a_batch_that_was_given_up_is_never_sent(void **state)
     buffer_append(&ops[0].record, record, sizeof record);
     assert_int_equal(start_batch(1), BATCH_PENDING);
     set_room(1);
-    say_greeting();
+    fake_postgres_say_greeting(&server);
     assert_int_equal(go_on(), BATCH_PENDING);
     assert_false(connection.is_flushed);
     set_room(RECORD_BYTES); /* and as much again, as the kernel counts: there is room for all of it by now */
@@ -379,7 +330,7 @@ static void an_idle_connection_hears_what_the_server_says_and_stays(void **state
     assert_int_equal(go_on(), BATCH_PENDING);
     assert_int_equal(connection.state, CONNECTION_IDLE);
     start_storing(1);
-    say_outcomes("created", 1);
+    fake_postgres_say_outcomes(&server, "created", 1);
     assert_int_equal(go_on(), BATCH_DONE);
 }
 
