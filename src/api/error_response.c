@@ -1,7 +1,7 @@
 /* The responses' JSON, and the one table from error to HTTP status. */
-#include <string.h>
+#include "api/error_response.h"
 
-#include "api/method.h"
+#include <string.h>
 
 static const int statuses[] = {
     [ERROR_NONE] = 200,
@@ -18,30 +18,6 @@ static const int statuses[] = {
     [ERROR_INTERNAL] = 500,
 };
 
-enum { FIRST_ITEM_OUTCOME = ERROR_INTERNAL + 1 };
-
-size_t outcome_of(const struct exchange *exchange)
-{
-    return exchange->error.code != ERROR_NONE ? exchange->error.code
-                                              : FIRST_ITEM_OUTCOME + exchange->op.outcome;
-}
-
-bool outcome_is_error(size_t outcome)
-{
-    return outcome > ERROR_NONE && outcome < FIRST_ITEM_OUTCOME;
-}
-
-const char *outcome_text(size_t outcome)
-{
-    const char *text;
-
-    if (outcome < FIRST_ITEM_OUTCOME) {
-        return error_code_text((enum error_code)outcome);
-    }
-    text = op_outcome_text((enum op_outcome)(outcome - FIRST_ITEM_OUTCOME));
-    return text != NULL ? text : "ok"; /* the database had nothing to say */
-}
-
 static void append_member(struct buffer *body, const char *name, const char *value)
 {
     buffer_append_text(body, ",\"");
@@ -50,7 +26,7 @@ static void append_member(struct buffer *body, const char *name, const char *val
     buffer_append_json_string(body, value, strlen(value));
 }
 
-void answer_ok(struct response *response, const char *action, const char *reference_id)
+void respond_ok(struct response *response, const char *action, const char *reference_id)
 {
     response->status = 200;
     buffer_append_text(&response->body, "{\"ok\":true");
@@ -61,7 +37,7 @@ void answer_ok(struct response *response, const char *action, const char *refere
     buffer_append_text(&response->body, "}");
 }
 
-void answer_error(struct response *response, const struct error *error)
+void respond_error(struct response *response, const struct error *error)
 {
     response->status = statuses[error->code];
     buffer_append_text(&response->body, "{\"ok\":false");

@@ -1,61 +1,131 @@
-/* What CGI and FastCGI do alike: read a request, write its answer. */
+/* A request and its response: the beginning, the end and the clock of both. */
 #include "api/exchange.h"
 
-#include <stdio.h>
-
+#include "api/error_response.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/metrics.h"
+#include "store/op_error.h"
 
-enum { HEAD_TYPICAL = 256 };
+enum { FIRST_OP_OUTCOME = ERROR_INTERNAL + 1, LAST_RESORT_MAX = REQUEST_ID_MAX + 384 };
 
-/* No allocation: there is no memory. */
-static struct slice write_last_resort(const struct response *response, const char *request_id,
-                                      char text[LAST_RESORT_MAX])
+_Static_assert((int)METHODS <= (int)METRICS_METHODS, "each is counted by itself");
+_Static_assert((int)OUTCOMES <= (int)METRICS_OUTCOMES, "each is counted by itself");
+
+const char *method_name(enum method method)
 {
-    static const char body[] = "{\"ok\":false,\"error\":\"internal_error\",\"message\":\"out of memory\"}";
-    int len = snprintf(text, LAST_RESORT_MAX,
-                       "Status: 500 Internal Server Error\r\n"
-                       "Content-Type: application/json\r\n"
-                       "Cache-Control: no-store\r\n"
-                       "X-Request-Id: %s\r\n"
-                       "Content-Length: %zu\r\n\r\n%s",
-                       request_id, sizeof body - 1, response->is_to_head ? "" : body);
+    static const char *const names[METHODS] = {
+        [METHOD_UPSERT] = "incidents.upsert",
+        [METHOD_DELETE] = "incidents.delete",
+        [METHOD_SYNC] = "incidents.sync",
+        [METHOD_HEALTHZ] = "healthz",
+        [METHOD_READYZ] = "readyz",
+        [METHOD_METRICS] = "metrics",
+        [METHOD_NONE] = "none",
+    };
 
-    return (struct slice){.data = text, .len = (size_t)len};
+    return names[method];
 }
 
-_Static_assert(REQUEST_ID_MAX + 384 <= LAST_RESORT_MAX, "the last resort has room for its id");
-
-void exchange_begin(struct exchange *exchange, request_variable *variable, void *context)
+bool outcome_is_error(size_t outcome)
 {
-    *exchange = (struct exchange){0};
-    request_init(&exchange->request, variable, context);
+    return outcome > ERROR_NONE && outcome < FIRST_OP_OUTCOME;
+}
+
+const char *outcome_text(size_t outcome)
+{
+    const char *text;
+
+    if (outcome < FIRST_OP_OUTCOME) {
+        return error_code_text((enum error_code)outcome);
+    }
+    text = op_outcome_text((enum op_outcome)(outcome - FIRST_OP_OUTCOME));
+    return text != NULL ? text : "ok"; /* the database had nothing to say */
+}
+
+void exchange_begin(struct exchange *exchange, const char *const variables[REQUEST_VARIABLES],
+                    const struct stream *body)
+{
+    *exchange = (struct exchange){.method = METHOD_NONE, .started_ms = clock_now_ms()};
+    request_init(&exchange->request, variables, body);
     response_init(&exchange->response, exchange->request.verb);
 }
 
 void exchange_refuse(struct exchange *exchange)
 {
-    exchange->started_ms = clock_now_ms();
-    (void)error_set(&exchange->error, ERROR_REQUEST_TOO_LARGE, "the headers are over the limit of %d bytes",
-                    REQUEST_PARAMS_MAX);
+    error_set(&exchange->error, ERROR_REQUEST_TOO_LARGE, "the headers are over the limit of %d bytes",
+              REQUEST_PARAMS_MAX);
 }
 
-void exchange_write(const struct response *response, const char *request_id, struct buffer *written,
-                    struct exchange_answer *answer)
+/* The database's no comes before ours: only who has a good token is told what is wrong with a body. */
+static void fill_response(struct exchange *exchange)
 {
-    if (!response->body.failed && buffer_reserve(written, response->body.len + HEAD_TYPICAL)) {
-        response_serialize(response, request_id, written);
+    struct error refusal;
+
+    if (exchange->asks && !op_check(&exchange->op, &exchange->incident, &refusal)) {
+        exchange->error = refusal;
     }
-    answer->text = (struct slice){.data = written->data, .len = written->len};
-    if (response->body.failed || written->failed) {
-        log_error("unable to answer request_id=\"%s\": out of memory", request_id);
-        answer->text = write_last_resort(response, request_id, answer->last_resort);
+    if (exchange->error.code != ERROR_NONE) {
+        respond_error(&exchange->response, &exchange->error);
+    } else if (exchange->response.body.len == 0) {
+        respond_ok(&exchange->response, op_outcome_text(exchange->op.outcome),
+                   exchange->incident.reference_id);
     }
 }
 
-void exchange_end(struct exchange *exchange, struct buffer *written, struct exchange_answer *answer)
+/* In the log and in the metrics. An error's line has what the response says, and to whom. */
+static void record(const struct exchange *exchange)
 {
-    api_answer(exchange);
-    exchange_write(&exchange->response, exchange->request.id, written, answer);
+    bool is_error = exchange->error.code != ERROR_NONE;
+    size_t outcome = is_error ? exchange->error.code : FIRST_OP_OUTCOME + exchange->op.outcome;
+    int64_t total_ms = clock_now_ms() - exchange->started_ms;
+
+    metrics_count_request(exchange->method, outcome, total_ms);
+    log_request(&(struct log_request){
+        .level = exchange->response.status >= 500 ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO,
+        .request_id = exchange->request.id,
+        .method = exchange->method == METHOD_NONE ? "-" : method_name(exchange->method),
+        .status = exchange->response.status,
+        .outcome = outcome_text(outcome),
+        .token_label = exchange->op.token_label,
+        .total_ms = total_ms,
+        .queue_ms = exchange->op.queue_ms,
+        .database_ms = exchange->op.database_ms,
+        .message = is_error ? exchange->error.message : "",
+        .client = is_error ? exchange->request.client : "",
+    });
+}
+
+static struct slice serialize(const struct response *response, const char *request_id, struct buffer *out)
+{
+    static char text[] = "{\"ok\":false,\"error\":\"internal_error\",\"message\":\"out of memory\"}";
+    static char place[LAST_RESORT_MAX];
+    struct response last_resort = {.status = 500,
+                                   .content_type = response->content_type,
+                                   .body = {.data = text, .len = sizeof text - 1},
+                                   .is_to_head = response->is_to_head};
+    struct buffer fixed = {.data = place, .capacity = sizeof place, .max = sizeof place - 1};
+
+    if (!response->body.failed) {
+        response_serialize(response, request_id, out);
+    }
+    if (!response->body.failed && !out->failed) {
+        return (struct slice){.data = out->data, .len = out->len};
+    }
+    log_error("unable to respond to request_id=\"%s\": out of memory", request_id);
+    response_serialize(&last_resort, request_id, &fixed);
+    return (struct slice){.data = fixed.data, .len = fixed.len};
+}
+
+struct slice exchange_end(struct exchange *exchange, struct buffer *out)
+{
+    struct slice text;
+
+    fill_response(exchange);
+    record(exchange);
+    text = serialize(&exchange->response, exchange->request.id, out);
+    op_free(&exchange->op);
+    incident_free(&exchange->incident);
     response_free(&exchange->response);
+    return text;
 }

@@ -1,30 +1,57 @@
-/* What CGI and FastCGI do alike: read a request, write its answer. */
+/* A request and its response: the beginning, the end and the clock of both. What lies between them, the
+ * method (router.h) and what the database says, is the caller's to get, so that it need not wait for it. */
 #ifndef INCIDENTS_API_EXCHANGE_H
 #define INCIDENTS_API_EXCHANGE_H
 
-#include "api/api.h"
+#include "base/error.h"
+#include "http/request.h"
+#include "http/response.h"
+#include "model/incident.h"
+#include "store/op.h"
 
-/* Makes an exchange of a request whose body is still to be set; then api_ask or exchange_refuse. What
- * `context` looks up must live until exchange_end. */
-void exchange_begin(struct exchange *exchange, request_variable *variable, void *context);
-
-/* Has the exchange end with request_too_large, because the request was too large to be looked into. */
-void exchange_refuse(struct exchange *exchange);
-
-enum { LAST_RESORT_MAX = 512 };
-
-/* CGI's form of a response. */
-struct exchange_answer {
-    struct slice text; /* points into the buffer that it was written to, or into last_resort */
-    char last_resort[LAST_RESORT_MAX]; /* for when there is no memory left to say anything else */
+/* The methods of the API. */
+enum method {
+    METHOD_UPSERT,
+    METHOD_DELETE,
+    METHOD_SYNC,
+    METHOD_HEALTHZ,
+    METHOD_READYZ,
+    METHOD_METRICS,
+    METHOD_NONE, /* the request has none of them */
+    METHODS
 };
 
-/* Writes the response into `written`, an empty buffer that must live as long as the answer. Whatever happens,
- * there is an answer. */
-void exchange_write(const struct response *response, const char *request_id, struct buffer *written,
-                    struct exchange_answer *answer);
+/* Its name in paths, the log and the metrics; "none" for METHOD_NONE. */
+const char *method_name(enum method method);
 
-/* Frees the exchange. *answer is its answer, as exchange_write gives it. */
-void exchange_end(struct exchange *exchange, struct buffer *written, struct exchange_answer *answer);
+struct exchange {
+    struct request request;
+    struct response response;
+    enum method method;
+    int64_t started_ms;
+    struct incident incident; /* which op borrows from */
+    struct store_op op;       /* what is asked of the database */
+    bool asks;                /* whether anything is */
+    struct error error;       /* why not, where the response is an error */
+};
+
+/* Begins when the request's last byte is there. Variables and body are borrowed: the body until the method
+ * has read it, the variables until exchange_end. */
+void exchange_begin(struct exchange *exchange, const char *const variables[REQUEST_VARIABLES],
+                    const struct stream *body);
+
+/* Has the exchange end with request_too_large, because its variables are over REQUEST_PARAMS_MAX. */
+void exchange_refuse(struct exchange *exchange);
+
+/* Ends with the exchange's error, with what the database says where it was asked, or with ok; logs it in one
+ * line, counts it, and frees it. Returns CGI's form of the response. `out` is empty; the response is in it,
+ * or where there is no memory for that, in a place that the next such end takes. */
+struct slice exchange_end(struct exchange *exchange, struct buffer *out);
+
+/* What came of an exchange, as a number below OUTCOMES: the errors' codes, then the operations' outcomes. */
+enum { OUTCOMES = ERROR_INTERNAL + 1 + OP_FAILED + 1 };
+bool outcome_is_error(size_t outcome);
+/* The word for it in the log and in the metrics. */
+const char *outcome_text(size_t outcome);
 
 #endif

@@ -1,5 +1,5 @@
 /* healthz and readyz: for load balancers and monitoring. */
-#include "api/method.h"
+#include "api/methods.h"
 
 bool healthz(struct exchange *exchange)
 {

@@ -1,9 +1,9 @@
 /* incidents.upsert, incidents.sync and incidents.delete: one way for all three, which differ in what they
  * read. */
-#include "http/bearer.h"
 #include "api/body.h"
-#include "api/method.h"
+#include "api/methods.h"
 #include "api/token_hash.h"
+#include "http/bearer.h"
 #include "model/form.h"
 #include "model/incident.h"
 

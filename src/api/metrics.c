@@ -5,9 +5,9 @@
  * because the time when the database is away is the time to look. */
 #include <stdio.h>
 
-#include "http/bearer.h"
-#include "api/method.h"
+#include "api/methods.h"
 #include "base/metrics.h"
+#include "http/bearer.h"
 
 static void append_number(struct buffer *text, uint64_t number)
 {
@@ -28,7 +28,7 @@ static void append_head(struct buffer *text, const char *name, const char *type,
 
 /* How many of a method's requests came out how. Errors stand there before they happen: what Prometheus sees
  * for the first time is no increase to it. */
-static void append_requests(struct buffer *text, size_t method)
+static void append_requests(struct buffer *text, enum method method)
 {
     char series[128];
 
@@ -71,7 +71,7 @@ static void append_histogram(struct buffer *text, const char *name, const char *
     append_number(text, count);
 }
 
-static void append_durations(struct buffer *text, size_t method)
+static void append_durations(struct buffer *text, enum method method)
 {
     struct metrics_histogram histogram = metrics_request_ms(method);
     char label[64];
@@ -110,11 +110,11 @@ static void append_all(struct buffer *text)
     append_head(text, "build_info", "gauge", "Always 1.");
     buffer_append_text(text, "incidents_build_info{version=\"" VERSION "\"} 1\n");
     append_head(text, "requests_total", "counter", "Requests that were answered.");
-    for (size_t method = 0; method_name(method) != NULL; method++) {
+    for (enum method method = 0; method < METHODS; method++) {
         append_requests(text, method);
     }
     append_head(text, "request_duration_seconds", "histogram", "From a request's last byte to its answer.");
-    for (size_t method = 0; method_name(method) != NULL; method++) {
+    for (enum method method = 0; method < METHODS; method++) {
         append_durations(text, method);
     }
     append_head(text, "batch_size", "histogram", "Requests that shared a transaction.");

@@ -7,54 +7,94 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "api/method.h"
-#include "store/op_error.h"
-#include "base/clock.h"
-#include "base/log.h"
 #include "api/exchange.h"
+#include "api/router.h"
+#include "base/log.h"
+#include "store/op_error.h"
 #include "store/store.h"
 
-enum { ANSWER_MAX = 64 * 1024 };
+enum { CHUNK_BYTES = 16 * 1024 };
 
 bool cgi_is_wanted(void)
 {
     return getenv("GATEWAY_INTERFACE") != NULL || getenv("REQUEST_METHOD") != NULL;
 }
 
-static const char *read_variable(void *context, enum request_variable_number number)
+/* Whether the input may hold a body whose length the server did not give. A GET and a HEAD have one only
+ * where the server says so: nobody promises that their input ends. */
+static bool may_have_body(const char *verb)
 {
-    (void)context;
-    return getenv(request_variable_name(number));
+    return verb == NULL || (strcmp(verb, "GET") != 0 && strcmp(verb, "HEAD") != 0) ||
+           getenv("HTTP_TRANSFER_ENCODING") != NULL;
 }
 
-static long read_stdin(void *context, char *data, size_t len)
+/* RFC 3875 section 4.2: no more than CONTENT_LENGTH bytes may be read. Where a server gives none (a chunked
+ * body, or HTTP/2), or what is no number, the body ends with the input. */
+static size_t bytes_to_read(const char *const variables[REQUEST_VARIABLES])
 {
-    const int *timeout_ms = context;
+    int64_t length;
+
+    if (!request_read_content_length(variables[CONTENT_LENGTH], &length) || length == CONTENT_LENGTH_NONE) {
+        return may_have_body(variables[REQUEST_METHOD]) ? BODY_DRAIN_MAX : 0;
+    }
+    return length < BODY_DRAIN_MAX ? (size_t)length : BODY_DRAIN_MAX;
+}
+
+/* Reads what there is, at most len bytes; 0 at the end, -1 where it broke, or nothing came for so long. */
+static ssize_t read_input(char *data, size_t len, int timeout_ms)
+{
     struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
 
     for (;;) {
-        int ready = poll(&input, 1, *timeout_ms);
-        ssize_t got;
+        int ready = poll(&input, 1, timeout_ms);
+        ssize_t got = ready > 0 ? read(STDIN_FILENO, data, len) : -1;
 
-        if (ready == 0) {
-            return -1;
-        }
-        got = ready < 0 ? -1 : read(STDIN_FILENO, data, len);
-        if (got >= 0 || errno != EINTR) {
+        if (ready == 0 || got >= 0 || errno != EINTR) {
             return got;
         }
     }
 }
 
-static bool write_stdout(struct slice answer)
+static bool read_body(struct stream *body, size_t wanted, int timeout_ms)
+{
+    char chunk[CHUNK_BYTES];
+    ssize_t got = 1;
+
+    while (got > 0 && body->total < wanted) {
+        size_t left = wanted - body->total;
+
+        got = read_input(chunk, left < sizeof chunk ? left : sizeof chunk, timeout_ms);
+        if (got > 0) {
+            stream_append(body, chunk, (size_t)got);
+        }
+    }
+    return got >= 0;
+}
+
+static void begin(struct exchange *exchange, struct stream *body, int timeout_ms)
+{
+    const char *variables[REQUEST_VARIABLES];
+    bool has_ended;
+
+    for (size_t i = 0; i < REQUEST_VARIABLES; i++) {
+        variables[i] = getenv(request_variable_name((enum request_variable)i));
+    }
+    has_ended = read_body(body, bytes_to_read(variables), timeout_ms);
+    exchange_begin(exchange, variables, body);
+    if (!has_ended) {
+        exchange->request.body_state = BODY_CUT_SHORT;
+    }
+}
+
+static bool write_output(struct slice response)
 {
     size_t written = 0;
 
-    while (written < answer.len) {
-        ssize_t n = write(STDOUT_FILENO, answer.data + written, answer.len - written);
+    while (written < response.len) {
+        ssize_t n = write(STDOUT_FILENO, response.data + written, response.len - written);
 
         if (n < 0 && errno != EINTR) {
-            log_error("unable to write the answer: %s", strerror(errno));
+            log_error("unable to write the response: %s", strerror(errno));
             return false;
         }
         written += n > 0 ? (size_t)n : 0;
@@ -62,38 +102,18 @@ static bool write_stdout(struct slice answer)
     return true;
 }
 
-/* Whether the input may hold a body whose length the server did not give. A GET and a HEAD have one only
- * where the server says so: nobody promises that their input ends. */
-static bool may_have_body(void)
+static bool end(struct exchange *exchange)
 {
-    const char *verb = request_look_up(read_variable, NULL, REQUEST_METHOD);
+    struct buffer out;
+    bool ok;
 
-    return (strcmp(verb, "GET") != 0 && strcmp(verb, "HEAD") != 0) ||
-           getenv("HTTP_TRANSFER_ENCODING") != NULL;
+    buffer_init(&out, RESPONSE_MAX);
+    ok = write_output(exchange_end(exchange, &out));
+    buffer_free(&out);
+    return ok;
 }
 
-/* Whether the text says how long the body is. */
-static bool is_length(const char *text)
-{
-    int64_t length;
-
-    return request_read_content_length((struct slice){.data = text, .len = strlen(text)}, &length) &&
-           length != CONTENT_LENGTH_NONE;
-}
-
-/* RFC 3875 section 4.2: no more than CONTENT_LENGTH bytes may be read. Where a server gives none (a chunked
- * body, or HTTP/2), or what is no number, the body ends with the input. */
-static struct body_source body_of_stdin(int *timeout_ms)
-{
-    const char *length = request_look_up(read_variable, NULL, CONTENT_LENGTH);
-
-    if (!is_length(length) && !may_have_body()) {
-        length = "0";
-    }
-    return (struct body_source){.read = read_stdin, .context = timeout_ms, .content_length = length};
-}
-
-/* Has the database asked by this process itself; the store, which is to be stopped behind the answer. */
+/* Has this process itself ask the database; the store, which is to be stopped behind the response. */
 static struct store *ask_database(const struct settings *settings, struct store_op *op)
 {
     struct store *store = store_start_single(settings);
@@ -109,62 +129,32 @@ static struct store *ask_database(const struct settings *settings, struct store_
 int cgi_serve(const struct settings *settings)
 {
     struct store *store = NULL;
-    int timeout_ms = settings->body_timeout_ms;
-    struct body_source source = body_of_stdin(&timeout_ms);
-    int64_t started_ms;
-    struct buffer body, written;
     struct exchange exchange;
-    struct exchange_answer answer;
+    struct stream body;
     bool ok;
 
-    buffer_init(&body, settings->body_limit);
-    buffer_init(&written, ANSWER_MAX);
-    exchange_begin(&exchange, read_variable, NULL);
-    request_read_body(&exchange.request, &source, settings->body_limit, &body);
-    started_ms = clock_now_ms();
-    if (api_ask(&exchange)) {
+    stream_init(&body, settings->body_limit);
+    begin(&exchange, &body, settings->body_timeout_ms);
+    if (router_dispatch(&exchange)) {
         store = ask_database(settings, &exchange.op);
     }
-    exchange.started_ms = started_ms;
-    exchange_end(&exchange, &written, &answer);
-    ok = write_stdout(answer.text);
-    buffer_free(&written);
-    buffer_free(&body);
+    ok = end(&exchange);
+    stream_free(&body);
     if (store != NULL) {
         store_stop(store);
     }
     return ok ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
-/* mod_cgid and others cut or lose the answer of a program that leaves its body unread. */
-static void discard_body(struct request *request)
-{
-    int timeout_ms = SETTINGS_BODY_TIMEOUT_MS;
-    struct body_source source = body_of_stdin(&timeout_ms);
-    struct buffer nothing;
-
-    buffer_init(&nothing, 0);
-    request_read_body(request, &source, 0, &nothing);
-    buffer_free(&nothing);
-}
-
+/* The body is read: mod_cgid and others cut or lose the response of a program that leaves it unread. */
 void cgi_refuse(void)
 {
-    struct request request;
-    struct response response;
-    struct buffer written;
-    struct exchange_answer answer;
-    struct error error;
+    struct exchange exchange;
+    struct stream body;
 
-    request_init(&request, read_variable, NULL);
-    discard_body(&request);
-    log_error("unable to answer request_id=\"%s\": the worker cannot start", request.id);
-    response_init(&response, request.verb);
-    (void)op_check(&(struct store_op){.outcome = OP_FAILED}, NULL, &error);
-    answer_error(&response, &error);
-    buffer_init(&written, ANSWER_MAX);
-    exchange_write(&response, request.id, &written, &answer);
-    (void)write_stdout(answer.text);
-    buffer_free(&written);
-    response_free(&response);
+    stream_init(&body, 0);
+    begin(&exchange, &body, SETTINGS_BODY_TIMEOUT_MS);
+    op_check(&(struct store_op){.outcome = OP_FAILED}, NULL, &exchange.error);
+    end(&exchange);
+    stream_free(&body);
 }

@@ -9,27 +9,27 @@ enum { BEGIN_BYTES = 8, REPLIES_MAX = 8 * 1024 };
 
 void parser_init(struct parser *parser, size_t body_limit)
 {
-    *parser = (struct parser){.body_limit = body_limit};
-    buffer_init(&parser->params, REQUEST_PARAMS_MAX);
-    buffer_init(&parser->body, body_limit);
+    *parser = (struct parser){.stage = STAGE_BEGIN};
+    stream_init(&parser->params, REQUEST_PARAMS_MAX);
+    stream_init(&parser->body, body_limit);
     buffer_init(&parser->replies, REPLIES_MAX);
 }
 
 void parser_free(struct parser *parser)
 {
-    buffer_free(&parser->params);
-    buffer_free(&parser->body);
+    stream_free(&parser->params);
+    stream_free(&parser->body);
     buffer_free(&parser->replies);
 }
 
 void parser_free_body(struct parser *parser)
 {
-    buffer_free(&parser->body);
+    stream_free(&parser->body);
 }
 
 void parser_next(struct parser *parser)
 {
-    size_t body_limit = parser->body_limit;
+    size_t body_limit = parser->body.bytes.max;
 
     parser_free(parser);
     parser_init(parser, body_limit);
@@ -42,7 +42,7 @@ bool parser_is_idle(const struct parser *parser)
 
 size_t parser_holds(const struct parser *parser)
 {
-    return parser->params.capacity + parser->body.capacity;
+    return parser->params.bytes.capacity + parser->body.bytes.capacity;
 }
 
 static enum parser_result broken(struct parser *parser, const char *fault)
@@ -58,11 +58,6 @@ static void reply_end(struct parser *parser, int id, int protocol_status)
     const unsigned char content[8] = {0, 0, 0, 0, (unsigned char)protocol_status};
 
     record_append(&parser->replies, RECORD_END_REQUEST, id, content, sizeof content);
-}
-
-const char *parser_variable(const struct parser *parser, enum request_variable_number number)
-{
-    return parser->variables[number] == 0 ? NULL : parser->params.data + parser->variables[number] - 1;
 }
 
 /* ---- Names and values (section 3.4) ---- */
@@ -129,60 +124,47 @@ static enum parser_result answer_get_values(struct parser *parser)
     return PARSER_INCOMPLETE;
 }
 
-static size_t declared_length(struct slice text)
+/* Ends a value with a NUL, for which it moves into the place of its name's last byte. One within it would end
+ * it for whoever reads it and hide what comes behind: of a path, the method that was asked for. It becomes a
+ * byte that stands in no method, token or id either. */
+static const char *end_value(struct buffer *params, struct slice value)
 {
+    char *text = params->data + (value.data - params->data) - 1, *nul;
+
+    memmove(text, value.data, value.len);
+    while ((nul = memchr(text, '\0', value.len)) != NULL) {
+        *nul = 0x7f;
+    }
+    text[value.len] = '\0';
+    return text;
+}
+
+/* Finds the variables that are read, of each the first. */
+static enum parser_result find_variables(struct parser *parser)
+{
+    struct buffer *params = &parser->params.bytes;
+    struct slice rest = {.data = params->data, .len = params->len};
+    struct pair pair;
     int64_t length;
 
-    return request_read_content_length(text, &length) && length > 0 ? (size_t)length : 0;
-}
-
-/* Keeps a value, ended by a NUL. One within it would end it for whoever reads it and hide what comes behind:
- * of a path, the method that was asked for. It becomes a byte that stands in no method, token or id either.
- */
-static void keep_value(struct buffer *values, struct slice value)
-{
-    size_t start = values->len;
-
-    buffer_append_slice(values, value);
-    for (size_t i = start; i < values->len; i++) {
-        if (values->data[i] == '\0') {
-            values->data[i] = 0x7f;
-        }
-    }
-    buffer_append(values, "", 1);
-}
-
-/* Of all variables keeps the values of those that are read, of each the first. */
-static enum parser_result pick_variables(struct parser *parser)
-{
-    struct slice rest = {.data = parser->params.data, .len = parser->params.len};
-    struct buffer values;
-    struct pair pair;
-
-    if (parser->params.failed) {
+    if (params->failed) {
         return broken(parser, "variables that there is no memory for");
     }
-    buffer_init(&values, REQUEST_PARAMS_MAX);
-    (void)buffer_reserve(&values, parser->params.len); /* all at once: a value takes no more than its pair */
     while (rest.len > 0) {
         size_t number;
 
         if (!read_pair(&rest, &pair)) {
-            buffer_free(&values);
             return broken(parser, "variables that are longer than their stream");
         }
         number = request_find_variable(pair.name);
-        if (number < REQUEST_VARIABLES && parser->variables[number] == 0) {
-            parser->variables[number] = values.len + 1;
-            keep_value(&values, pair.value);
-            if (number == CONTENT_LENGTH) {
-                parser->body_declared = declared_length(pair.value);
-            }
+        if (number < REQUEST_VARIABLES && parser->variables[number] == NULL) {
+            parser->variables[number] = end_value(params, pair.value);
         }
     }
-    buffer_free(&parser->params);
-    parser->params = values;
-    return values.failed ? broken(parser, "variables that there is no memory for") : PARSER_INCOMPLETE;
+    if (request_read_content_length(parser->variables[CONTENT_LENGTH], &length) && length > 0) {
+        parser->body_declared = (size_t)length;
+    }
+    return PARSER_INCOMPLETE;
 }
 
 /* ---- Records of the peer's ---- */
@@ -275,27 +257,6 @@ static enum parser_result judge_header(struct parser *parser)
                               : "a record that has no place where it came");
 }
 
-static void take_params(struct parser *parser, const char *data, size_t len)
-{
-    parser->params_total += len;
-    if (parser->params_total <= REQUEST_PARAMS_MAX) {
-        buffer_append(&parser->params, data, len);
-    } else {
-        buffer_free(&parser->params);
-    }
-}
-
-static void take_body(struct parser *parser, const char *data, size_t len)
-{
-    parser->has_ended_early = false;
-    parser->body_total += len;
-    if (parser->body_total <= parser->body_limit) {
-        buffer_append(&parser->body, data, len);
-    } else {
-        buffer_free(&parser->body);
-    }
-}
-
 /* Takes what is there of a record's content. */
 static void take_content(struct parser *parser, const char *data, size_t len)
 {
@@ -305,10 +266,11 @@ static void take_content(struct parser *parser, const char *data, size_t len)
         parser->kept_len += len;
         break;
     case CONTENT_TO_PARAMS:
-        take_params(parser, data, len);
+        stream_append(&parser->params, data, len);
         break;
     case CONTENT_TO_BODY:
-        take_body(parser, data, len);
+        parser->has_ended_early = false;
+        stream_append(&parser->body, data, len);
         break;
     case CONTENT_SKIPPED:
         break;
@@ -355,9 +317,9 @@ static enum parser_result end_management(struct parser *parser)
  * is right. */
 static enum parser_result end_body(struct parser *parser)
 {
-    if (parser->body_total < parser->body_declared) {
+    if (parser->body.total < parser->body_declared) {
         parser->has_ended_early = true;
-        return ++parser->early_ends > parser->body_total + PARSER_STRAY_MAX
+        return ++parser->early_ends > parser->body.total + PARSER_STRAY_MAX
                    ? broken(parser, "a body that ends again and again")
                    : PARSER_INCOMPLETE;
     }
@@ -372,7 +334,7 @@ static enum parser_result end_stream(struct parser *parser)
         return end_body(parser);
     }
     parser->stage = STAGE_BODY;
-    return parser->params_total > REQUEST_PARAMS_MAX ? PARSER_INCOMPLETE : pick_variables(parser);
+    return stream_is_over_limit(&parser->params) ? PARSER_INCOMPLETE : find_variables(parser);
 }
 
 /* The record is there as a whole, padding and all. */
@@ -396,8 +358,8 @@ static enum parser_result end_record(struct parser *parser)
     case CONTENT_SKIPPED:
         break;
     }
-    if (parser->body_total > parser->body_limit * BODY_DRAIN_FACTOR ||
-        parser->params_total > (size_t)REQUEST_PARAMS_MAX * BODY_DRAIN_FACTOR) {
+    if (parser->body.total > parser->body.bytes.max * BODY_DRAIN_FACTOR ||
+        parser->params.total > (size_t)REQUEST_PARAMS_MAX * BODY_DRAIN_FACTOR) {
         return give_up_reading(parser);
     }
     return PARSER_INCOMPLETE;

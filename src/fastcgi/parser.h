@@ -28,16 +28,12 @@ enum parser_stage { STAGE_BEGIN, STAGE_PARAMS, STAGE_BODY, STAGE_COMPLETE };
 enum parser_content { CONTENT_SKIPPED, CONTENT_KEPT, CONTENT_TO_PARAMS, CONTENT_TO_BODY };
 
 struct parser {
-    size_t body_limit;
-
     enum parser_stage stage;
     int request_id;
     bool keep;            /* whether the connection may carry another request behind this one */
-    struct buffer params; /* as they come; once complete, the values of those that request.h knows */
-    size_t variables[REQUEST_VARIABLES]; /* where each value begins, counted from 1; 0: it is not there */
-    size_t params_total;   /* bytes that came; over REQUEST_PARAMS_MAX the request is to be refused */
-    struct buffer body;    /* empty where body_total is over the limit */
-    size_t body_total;     /* bytes that came */
+    struct stream params; /* where they are over the limit, the request is to be refused */
+    const char *variables[REQUEST_VARIABLES]; /* in params, once these are complete; NULL: it is not there */
+    struct stream body;
     size_t body_declared;  /* CONTENT_LENGTH; 0 where there is none that can be read */
     bool has_ended_early;  /* the record that ends the body came last, and more of it was declared */
     size_t early_ends;     /* such records, so far */
@@ -62,9 +58,6 @@ void parser_free(struct parser *parser);
 /* Takes bytes in. Behind PARSER_COMPLETE and PARSER_ERROR it takes no more; what came behind a request in the
  * same bytes is lost, and keep is false then. */
 enum parser_result parser_feed(struct parser *parser, const char *data, size_t len);
-
-/* A variable of the request, once its variables are complete; NULL where it is not there. */
-const char *parser_variable(const struct parser *parser, enum request_variable_number number);
 
 /* No more bytes will come. PARSER_COMPLETE where the request is one to be answered nevertheless: its body has
  * ended, if early. */

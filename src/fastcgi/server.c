@@ -18,11 +18,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "api/exchange.h"
+#include "api/router.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/stop_signals.h"
 #include "fastcgi/connections.h"
-#include "api/exchange.h"
 #include "fastcgi/server.h"
 #include "fastcgi/writer.h"
 #include "store/store.h"
@@ -30,11 +31,10 @@
 enum {
     LISTENER = 0, /* FCGI_LISTENSOCK_FILENO */
     ACCEPT_AT_ONCE = 16,
-    NO_DESCRIPTOR_MS = 100, /* without accepting: others may close theirs meanwhile */
-    DRAIN_MS = 2000,        /* after a stop, at most: for what has arrived already */
-    DRAIN_LOOK_MS = 10,     /* from one look whether something has to the next */
-    DRAIN_QUIET_LOOKS = 10, /* in a row, behind which nothing more will */
-    RESPONSE_MAX = 64 * 1024,
+    NO_DESCRIPTOR_MS = 100,   /* without accepting: others may close theirs meanwhile */
+    DRAIN_MS = 2000,          /* after a stop, at most: for what has arrived already */
+    DRAIN_LOOK_MS = 10,       /* from one look whether something has to the next */
+    DRAIN_QUIET_LOOKS = 10,   /* in a row, behind which nothing more will */
     LARGE_BYTES = 256 * 1024, /* of memory: such a piece goes back to the system when it is freed */
     SPARE_MAX = 64,
 };
@@ -74,11 +74,6 @@ bool server_is_wanted(void)
 
 /* ---- Requests ---- */
 
-static const char *read_variable(void *context, enum request_variable_number number)
-{
-    return parser_variable(context, number);
-}
-
 static struct call *call_new(struct server *server, struct peer *peer)
 {
     struct call *call = server->spare;
@@ -90,7 +85,8 @@ static struct call *call_new(struct server *server, struct peer *peer)
         server->spare_count--;
     }
     if (call != NULL) {
-        *call = (struct call){.server = server, .peer = peer};
+        call->server = server;
+        call->peer = peer;
     }
     return call;
 }
@@ -114,15 +110,15 @@ static void answer(void *context)
     struct call *call = context;
     struct server *server = call->server;
     struct peer *peer = call->peer;
-    struct buffer written;
-    struct exchange_answer response;
+    struct slice response;
+    struct buffer out;
     bool sent;
 
-    buffer_init(&written, RESPONSE_MAX);
-    exchange_end(&call->exchange, &written, &response);
-    sent = !peer->is_gone &&
-           writer_send(&server->writer, peer->descriptor, peer->parser.request_id, response.text);
-    buffer_free(&written);
+    buffer_init(&out, RESPONSE_MAX);
+    response = exchange_end(&call->exchange, &out);
+    sent =
+        !peer->is_gone && writer_send(&server->writer, peer->descriptor, peer->parser.request_id, response);
+    buffer_free(&out);
     call_free(call);
     server->in_hand--;
     if (!sent) {
@@ -146,13 +142,11 @@ static void serve_request(struct server *server, struct peer *peer)
         return;
     }
     server->in_hand++;
-    exchange_begin(&call->exchange, read_variable, parser);
-    if (parser->params_total > REQUEST_PARAMS_MAX) {
+    exchange_begin(&call->exchange, parser->variables, &parser->body);
+    if (stream_is_over_limit(&parser->params)) {
         exchange_refuse(&call->exchange);
     } else {
-        request_set_body(&call->exchange.request, request_look_up(read_variable, parser, CONTENT_LENGTH),
-                         &parser->body, parser->body_total, server->settings->body_limit);
-        asks = api_ask(&call->exchange);
+        asks = router_dispatch(&call->exchange);
     }
     parser_free_body(parser);
     if (asks) {

@@ -11,12 +11,12 @@ enum {
     REQUEST_PARAMS_MAX =
         128 * 1024,          /* bytes of a request's variables; what web servers let through is less */
     CLIENT_ADDRESS_MAX = 64, /* an IPv6 address with its zone is shorter */
-    BODY_DRAIN_FACTOR = 16,  /* FastCGI: a body over so many times the limit is answered before its end */
+    BODY_DRAIN_FACTOR = 16,  /* FastCGI: a body over so many times the limit is responded to before its end */
     BODY_DRAIN_MAX = 1024 * 1024 * 1024, /* bytes of a body that are read and thrown away at most */
 };
 
 /* The variables that make a request, and the only ones that are looked up. */
-enum request_variable_number {
+enum request_variable {
     REQUEST_METHOD,
     PATH_INFO,
     SCRIPT_NAME,
@@ -31,6 +31,17 @@ enum request_variable_number {
     REQUEST_VARIABLES
 };
 
+/* Bytes that come piece by piece, of which no more than a limit are kept. */
+struct stream {
+    struct buffer bytes; /* empty where more came than its max */
+    size_t total;        /* bytes that came */
+};
+
+void stream_init(struct stream *stream, size_t max);
+void stream_free(struct stream *stream);
+void stream_append(struct stream *stream, const char *data, size_t len);
+bool stream_is_over_limit(const struct stream *stream);
+
 enum body_state {
     BODY_COMPLETE,
     BODY_TOO_LARGE, /* over the limit; it was read and thrown away */
@@ -38,7 +49,7 @@ enum body_state {
     BODY_NO_MEMORY, /* there was no memory to keep it in */
 };
 
-/* Strings are borrowed from the protocol's layer and live as long as the request. */
+/* Strings are borrowed from the variables, and the body from its stream. */
 struct request {
     const char *verb;          /* REQUEST_METHOD; empty where the server gave none */
     const char *method;        /* the last segment of the path; empty where there is none */
@@ -47,48 +58,26 @@ struct request {
     const char *content_encoding;
     const char *client;          /* REMOTE_ADDR; empty, too, where it could be no address */
     char id[REQUEST_ID_MAX + 1]; /* the client's X-Request-Id where it can be used, else a fresh one */
-    struct slice body;
+    struct slice body;           /* empty unless it is BODY_COMPLETE */
     enum body_state body_state;
-    size_t body_limit; /* for the body, in bytes */
+    size_t body_limit; /* bytes */
 };
-
-/* Looks a variable up; NULL where it is not set. */
-typedef const char *request_variable(void *context, enum request_variable_number number);
 
 /* The number of the variable of that name; REQUEST_VARIABLES where it is none of ours. */
 size_t request_find_variable(struct slice name);
 
 /* The variable's name. */
-const char *request_variable_name(enum request_variable_number number);
+const char *request_variable_name(enum request_variable variable);
 
-/* Its value; "" where it is not set. */
-const char *request_look_up(request_variable *variable, void *context, enum request_variable_number number);
-
-/* Sets all but the body. */
-void request_init(struct request *request, request_variable *variable, void *context);
+/* Makes a request of its variables, each NULL where it is not set, and of all that came of its body. */
+void request_init(struct request *request, const char *const variables[REQUEST_VARIABLES],
+                  const struct stream *body);
 
 enum { CONTENT_LENGTH_NONE = -1 };
 
 /* Reads CONTENT_LENGTH: digits alone (RFC 9110 section 8.6), in bytes. CONTENT_LENGTH_NONE where none is
- * given: the text is empty, or "-1", which Caddy's FastCGI client sends for a body whose length it does not
- * know. False where it is no number, or one that no body of ours will ever have. */
-bool request_read_content_length(struct slice text, int64_t *length);
-
-/* Where a body comes from. read gives what there is, at most len bytes; 0 at the end, -1 when it broke. */
-struct body_source {
-    long (*read)(void *context, char *data, size_t len);
-    void *context;
-    const char *content_length; /* CONTENT_LENGTH; empty where the server gave none: then read says where the
-                                   body ends, else the length does (RFC 3875 section 4.2) */
-};
-
-/* Reads the body into `body`, and request->body points there. What is over `limit` bytes is read and thrown
- * away, up to BODY_DRAIN_MAX. */
-void request_read_body(struct request *request, const struct body_source *source, size_t limit,
-                       struct buffer *body);
-
-/* Takes a body that was read: `total` bytes came, and are in `body` unless they are more than the limit. */
-void request_set_body(struct request *request, const char *content_length, const struct buffer *body,
-                      size_t total, size_t limit);
+ * given: the text is NULL, empty, or "-1", which Caddy's FastCGI client sends for a body whose length it does
+ * not know. False where it is no number, or one that no body of ours will ever have. */
+bool request_read_content_length(const char *text, int64_t *length);
 
 #endif

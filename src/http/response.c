@@ -1,10 +1,10 @@
-/* Putting an answer into CGI's form. */
+/* Putting a response into CGI's form. */
 #include "http/response.h"
 
 #include <string.h>
 
-/* An answer repeats the reference_id and nothing else, in at most six bytes for one; metrics are the longest.
- */
+/* A response repeats the reference_id and nothing else, in at most six bytes for one; metrics are the
+ * longest. */
 enum { RESPONSE_BODY_MAX = 48 * 1024 };
 
 /* The statuses that the contract knows (RFC 9110 section 15), each with the header that it must carry. */

@@ -1,8 +1,10 @@
-/* An answer: a status, a few headers, a body. */
+/* A response: a status, a few headers, a body. */
 #ifndef INCIDENTS_HTTP_RESPONSE_H
 #define INCIDENTS_HTTP_RESPONSE_H
 
 #include "base/buffer.h"
+
+enum { RESPONSE_MAX = 64 * 1024 }; /* bytes of a whole response */
 
 struct response {
     int status;
@@ -12,13 +14,13 @@ struct response {
     bool is_to_head; /* it is said how long the body is, which is not sent */
 };
 
-/* An answer to a request of that verb. The body will be JSON unless the content_type is set to something
+/* A response to a request of that verb. The body will be JSON unless the content_type is set to something
  * else. */
 void response_init(struct response *response, const char *verb);
 void response_free(struct response *response);
 
-/* Appends the whole answer in CGI's form (RFC 3875 section 6) to out: Status, headers, body. The status
- * decides on WWW-Authenticate and Retry-After. To HEAD the answer is the same without the body (RFC 3875
+/* Appends the whole response in CGI's form (RFC 3875 section 6) to out: Status, headers, body. The status
+ * decides on WWW-Authenticate and Retry-After. To HEAD the response is the same without the body (RFC 3875
  * section 4.3.3), with the Content-Length that GET would have (RFC 9110 section 8.6). */
 void response_serialize(const struct response *response, const char *request_id, struct buffer *out);
 

@@ -232,7 +232,7 @@ static void a_connection_carries_one_request_after_the_other(void **state)
         send_request(far_end(), "3", "[1]", 3, true);
         assert_int_equal(count_calls(), 1);
         assert_int_equal(connections_read(&connections, peer), PARSER_COMPLETE);
-        assert_string_equal(peer->parser.body.data, "[1]");
+        assert_string_equal(peer->parser.body.bytes.data, "[1]");
     }
     assert_int_equal(connections.holds, 0);
 }

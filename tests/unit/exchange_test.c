@@ -1,4 +1,4 @@
-/* An answer in CGI's form, with memory and without. */
+/* A response in CGI's form, with memory and without. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "api/exchange.h"
-#include "fastcgi/parser.h"
 
 #define BODY           "{\"ok\":false,\"error\":\"internal_error\",\"message\":\"out of memory\"}"
 #define HEAD_BEHIND_ID "\r\nContent-Length: 63\r\n\r\n"
@@ -17,26 +16,33 @@
     "Status: 500 Internal Server Error\r\nContent-Type: application/json\r\nCache-Control: no-store\r\n"     \
     "X-Request-Id: "
 
-/* Writes a response of that verb for which no memory was had, or for whose serialized form none is. */
-static void expect_last_resort(const char *verb, bool has_body, const char *id, const char *expected)
+static void begin(struct exchange *exchange, const char *verb, const char *id)
 {
-    struct response response;
-    struct buffer written;
-    struct exchange_answer answer;
+    const char *const variables[REQUEST_VARIABLES] = {[REQUEST_METHOD] = verb, [HTTP_X_REQUEST_ID] = id};
+    struct stream body;
 
-    response_init(&response, verb);
-    response.body.failed = !has_body;
-    buffer_init(&written, has_body ? 1 : 1024);
-    exchange_write(&response, id, &written, &answer);
-    if (answer.text.len != strlen(expected) || memcmp(answer.text.data, expected, answer.text.len) != 0) {
-        fail_msg("should be %s\nis %.*s", expected, (int)answer.text.len, answer.text.data);
-    }
-    assert_ptr_equal(answer.text.data, answer.last_resort);
-    buffer_free(&written);
-    response_free(&response);
+    stream_init(&body, 0);
+    exchange_begin(exchange, variables, &body);
 }
 
-static void without_memory_the_answer_has_the_request_id(void **state)
+/* Ends an exchange for whose body no memory was had, or for whose response none is. */
+static void expect_last_resort(const char *verb, bool has_body, const char *id, const char *expected)
+{
+    struct exchange exchange;
+    struct slice response;
+    struct buffer out;
+
+    begin(&exchange, verb, id);
+    exchange.response.body.failed = !has_body;
+    buffer_init(&out, has_body ? 1 : RESPONSE_MAX);
+    response = exchange_end(&exchange, &out);
+    if (response.len != strlen(expected) || memcmp(response.data, expected, response.len) != 0) {
+        fail_msg("should be %s\nis %.*s", expected, (int)response.len, response.data);
+    }
+    buffer_free(&out);
+}
+
+static void without_memory_the_response_has_the_request_id(void **state)
 {
     char id[REQUEST_ID_MAX + 1], expected[1024];
 
@@ -51,34 +57,33 @@ static void without_memory_the_answer_has_the_request_id(void **state)
     expect_last_resort("POST", false, id, expected);
 }
 
-static const char *no_variable(void *context, enum request_variable_number number)
-{
-    (void)context;
-    (void)number;
-    return NULL;
-}
-
 static void headers_over_the_limit_are_told_the_limit(void **state)
 {
     struct exchange exchange;
-    char sentence[64];
+    struct slice response;
+    struct buffer out;
+    char message[128];
 
     (void)state;
-    exchange_begin(&exchange, no_variable, NULL);
+    begin(&exchange, NULL, NULL);
     exchange_refuse(&exchange);
-    (void)snprintf(sentence, sizeof sentence, "the headers are over the limit of %d bytes",
-                   (int)REQUEST_PARAMS_MAX);
-    assert_int_equal(exchange.error.code, ERROR_REQUEST_TOO_LARGE);
-    assert_string_equal(exchange.error.message, sentence);
-    response_free(&exchange.response);
+    buffer_init(&out, RESPONSE_MAX);
+    response = exchange_end(&exchange, &out);
+    (void)snprintf(
+        message, sizeof message,
+        "\"error\":\"request_too_large\",\"message\":\"the headers are over the limit of %d bytes\"",
+        (int)REQUEST_PARAMS_MAX);
+    assert_non_null(strstr(response.data, "Status: 413 Content Too Large\r\n"));
+    assert_non_null(strstr(response.data, message));
+    buffer_free(&out);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(without_memory_the_answer_has_the_request_id),
+        cmocka_unit_test(without_memory_the_response_has_the_request_id),
         cmocka_unit_test(headers_over_the_limit_are_told_the_limit),
     };
 
-    return cmocka_run_group_tests_name("answers", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("responses", tests, NULL, NULL);
 }
