@@ -275,6 +275,7 @@ install: all ## install below PREFIX (and DESTDIR)
 	$(Q)$(foreach page,$(MANUALS),$(call place,$(page),$(call manual,$(page))) && ) :
 	$(Q)$(call place,README.md LICENSE docs/*.md docs/*.svg docs/schema.sql,$(docdir))
 	$(Q)$(call place,docs/servers/*.md,$(docdir)/servers)
+	$(Q)$(call place,docs/senders/*,$(docdir)/senders)
 	$(Q)$(call place,docs/reporting/*.svg,$(docdir)/reporting)
 	install -m 644 docs/reporting/*.png "$(DESTDIR)$(docdir)/reporting/"
 

@@ -1,0 +1,36 @@
+// Sends an incident until it is stored or refused; Node 18, Deno, Bun and browsers have fetch.
+import { text } from "node:stream/consumers";
+import { setTimeout as sleep } from "node:timers/promises";
+
+const retry = new Set([429, 500, 502, 503, 504]);
+
+export async function upsert(incident, attempts = 8) {
+  for (let attempt = 0; attempt < attempts; attempt++) {
+    let wait = Math.min(2 ** attempt, 60);
+    let response;
+    try {
+      response = await fetch(`${process.env.INCIDENTS_URL}incidents.upsert`, {
+        method: "POST",
+        headers: {
+          Authorization: `Bearer ${process.env.INCIDENTS_TOKEN}`,
+          "Content-Type": "application/json",
+        },
+        body: JSON.stringify(incident),
+        signal: AbortSignal.timeout(60_000),
+      });
+      const body = await response.text();
+      if (!retry.has(response.status)) {
+        const said = JSON.parse(body);
+        if (said.ok) return said.action;
+        throw Object.assign(new Error(said.message), { refused: true }); // it will be refused again
+      }
+      wait = Number(response.headers.get("Retry-After")) || wait;
+    } catch (error) {
+      if (error.refused) throw error; // else not reached, or the response got lost: sending it again is safe
+    }
+    await sleep(wait * 1000);
+  }
+  throw new Error(`not stored after ${attempts} attempts`);
+}
+
+console.log(await upsert(JSON.parse(await text(process.stdin))));

@@ -1,0 +1,38 @@
+"""Sends an incident until it is stored or refused; Python's standard library alone."""
+import json
+import os
+import sys
+import time
+import urllib.error
+import urllib.request
+
+RETRY = {429, 500, 502, 503, 504}
+
+
+def upsert(incident, attempts=8):
+    request = urllib.request.Request(
+        os.environ["INCIDENTS_URL"] + "incidents.upsert",
+        data=json.dumps(incident).encode(),
+        headers={"Authorization": "Bearer " + os.environ["INCIDENTS_TOKEN"],
+                 "Content-Type": "application/json"})
+    for attempt in range(attempts):
+        wait = min(2 ** attempt, 60)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as response:
+                said = json.load(response)
+                if said["ok"]:
+                    return said["action"]
+                raise ValueError(said["message"])
+        except urllib.error.HTTPError as error:
+            body = error.read().decode(errors="replace")
+            if error.code not in RETRY:
+                raise ValueError(body) from error  # refused: it will be refused again
+            wait = int(error.headers.get("Retry-After") or wait)
+        except OSError:
+            pass  # not reached, or the response got lost: sending it again is safe
+        time.sleep(wait)
+    raise TimeoutError("not stored after %d attempts" % attempts)
+
+
+if __name__ == "__main__":
+    print(upsert(json.load(sys.stdin)))

@@ -1,0 +1,25 @@
+// A business rule on Incident: after insert and update, as an advanced script.
+(function executeRule(current, previous) {
+    var service = current.getValue('business_service');
+    var request = new sn_ws.RESTMessageV2();
+
+    request.setEndpoint('https://incidents.example.com/api/incidents.upsert');
+    request.setHttpMethod('post');
+    request.setRequestHeader('Authorization', 'Bearer ' + gs.getProperty('incidents.token'));
+    request.setRequestHeader('Content-Type', 'application/json');
+    request.disableForcedVariableSubstitution(); // else ${...} in a description is taken for a variable
+    request.setRequestBody(JSON.stringify({
+        reference_id: current.getValue('number'),
+        name: current.getValue('short_description'),
+        priority: current.getDisplayValue('priority'),
+        source_url: gs.getProperty('glide.servlet.uri') + 'incident.do?sys_id=' + current.getUniqueValue(),
+        started_at: current.getValue('opened_at'),
+        resolved_at: current.getValue('resolved_at') || null,
+        services: service ? [{ identifier: service, name: current.getDisplayValue('business_service') }] : null
+    }));
+
+    var response = request.execute();
+    if (response.getStatusCode() != 200) {
+        gs.error('incidents.upsert: ' + response.getStatusCode() + ' ' + response.getBody());
+    }
+})(current, previous);

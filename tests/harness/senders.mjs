@@ -1,0 +1,72 @@
+// Runs what a sender runs in JavaScript, with stand-ins for what the sender hands to it, and prints the body that it sends.
+//   node senders.mjs datadog|servicenow|n8n FILE     the data as JSON on standard input
+// n8n's own engine evaluates the expression where N8N_WORKFLOW names the package's directory.
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+
+const [engine, file] = process.argv.slice(2);
+const source = readFileSync(file, "utf8");
+const data = JSON.parse(readFileSync(0, "utf8"));
+
+function datadog() {
+  return JSON.stringify(new Function("$", source)({ Steps: { Get_incident: { data } } }));
+}
+
+function servicenow() {
+  const current = {
+    getValue: (name) => data[name] ?? null,
+    getDisplayValue: (name) => data.display[name],
+    getUniqueValue: () => data.sys_id,
+  };
+  const gs = {
+    getProperty: (name) => ({ "glide.servlet.uri": "https://example.service-now.com/", "incidents.token": "secret" })[name],
+    error(message) {
+      throw new Error(message);
+    },
+  };
+  let sent;
+  class RESTMessageV2 {
+    substitutes = true;
+    setEndpoint(url) {
+      this.url = url;
+    }
+    setHttpMethod(method) {
+      this.method = method;
+    }
+    setRequestHeader(name, value) {
+      this[name] = value;
+    }
+    disableForcedVariableSubstitution() {
+      this.substitutes = false;
+    }
+    setRequestBody(body) {
+      this.body = body;
+    }
+    execute() {
+      if (this.method !== "post" || this.Authorization !== "Bearer secret" || !this.url.endsWith("/api/incidents.upsert")) {
+        throw new Error("the request is not the one that it should be");
+      }
+      sent = this.substitutes ? this.body.replace(/\$\{\w+\}/g, "") : this.body;
+      return { getStatusCode: () => 200 };
+    }
+  }
+  new Function("current", "previous", "gs", "sn_ws", source)(current, null, gs, { RESTMessageV2 });
+  return sent;
+}
+
+function n8n() {
+  const expression = JSON.parse(source).nodes[0].parameters.jsonBody;
+  const whole = /^=\{\{(.*)\}\}$/s.exec(expression);
+  if (!whole) throw new Error(`not one expression: ${expression}`);
+  if (!process.env.N8N_WORKFLOW) return new Function("$json", `return (${whole[1]})`)(data);
+
+  const { Workflow } = createRequire(`${process.env.N8N_WORKFLOW}/`)("n8n-workflow");
+  const node = { id: "1", name: "Upsert", type: "test", typeVersion: 1, position: [0, 0], parameters: {} };
+  const description = { properties: [], defaults: {}, inputs: [], outputs: [], version: 1 };
+  const nodeTypes = { getByNameAndVersion: () => ({ description }), getByName: () => ({ description }) };
+  const workflow = new Workflow({ id: "1", nodes: [node], connections: {}, active: false, nodeTypes });
+  const items = [{ json: data }];
+  return workflow.expression.getParameterValue(expression, null, 0, 0, "Upsert", items, "manual", {});
+}
+
+process.stdout.write({ datadog, servicenow, n8n }[engine]());
