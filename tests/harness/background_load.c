@@ -217,7 +217,7 @@ static size_t settled_descriptors(const struct attack *attack)
 void attack_table(const char *heading)
 {
     figures_table(heading,
-                  "attack|how many|refused or given up|good clients' answers|p50 ms|p99 ms|slowest ms|"
+                  "attack|how many|refused or given up|good responses|p50 ms|p99 ms|slowest ms|"
                   "worker alive|its memory|its descriptors");
 }
 

@@ -369,7 +369,7 @@ void ledger_close(struct ledger *ledger, struct ledger_figures *figures)
 void ledger_table(const char *heading)
 {
     figures_table(heading,
-                  "what happened|times|requests|answered 200|refused, 503|without an answer|lost|mixed|"
+                  "what happened|times|requests|200|503|no response|lost|mixed|"
                   "slowest ms|slowest recovery, ms");
 }
 

@@ -606,7 +606,7 @@ static int start(void **state)
     scarcity_open(&scarcity, &stack);
     start_worker();
     figures_table("Allocations refused in turn",
-                  "request|numbers tried|allocations refused|done|500|503|no answer|slowest ms");
+                  "request|numbers tried|allocations refused|done|500|503|no response|slowest ms");
     return 0;
 }
 

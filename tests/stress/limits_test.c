@@ -579,7 +579,7 @@ static void many_large_bodies_and_little_memory_do_not_end_the_worker(void **sta
 
     (void)state;
     figures_table("Memory for many: 24 clients, bodies of 1 MiB, 12 MiB more than at rest",
-                  "limit|stored|500|503|no answer|a small one answered after");
+                  "limit|stored|500|503|no response|a small one answered after");
     if (HAS_ADDRESS_SANITIZER) {
         figures_row("RLIMIT_AS: NOT TRIED, for AddressSanitizer takes terabytes of address space|||||");
         return;
