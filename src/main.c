@@ -78,15 +78,15 @@ static void load(struct start *start)
     start->is_loaded = settings_load(&start->settings, start->error, sizeof start->error);
 }
 
-/* Log and metrics. Nothing is logged before the log has its thread: nobody may be reading it. A process for
- * one request can do without. */
+/* Log and metrics. Nothing is logged before nobody has to wait for the log: it may not be read. A process for
+ * one request can do without its thread. */
 static bool set_up(const struct start *start, bool as_worker)
 {
     const struct settings *settings = &start->settings;
     bool is_open = start->is_loaded && log_open(settings->log, settings->log_format);
     int reason = errno;
 
-    if (!log_start_writer() && as_worker) {
+    if (!(as_worker ? log_start_writer() : log_start_writer_on_demand()) && as_worker) {
         log_error("unable to start a thread for the log: %s", strerror(errno));
         return false;
     }

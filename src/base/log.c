@@ -14,6 +14,7 @@
 
 #include "base/log_target.h"
 #include "base/log_writer.h"
+#include "base/metrics.h"
 #include "base/utf8.h"
 
 /* A byte becomes six at most. */
@@ -32,10 +33,13 @@ struct line {
     size_t start; /* behind what is the journal's or syslog's */
 };
 
+static size_t say_dropped(uint64_t lines, char text[static LOG_LINE_MAX_BYTES]);
+
 static enum log_format format_of_lines = LOG_FORMAT_TEXT;
 static pid_t process; /* for syslog; getpid is a system call */
 static pthread_once_t journal_once = PTHREAD_ONCE_INIT;
 static bool stderr_is_journal; /* once look_for_journal has run */
+static bool starts_on_demand;  /* the thread, for what cannot be written at once */
 
 /* systemd.exec(5): JOURNAL_STREAM names device and inode of the standard error that it made. Whoever was
  * started with another one may have inherited the variable. */
@@ -65,22 +69,45 @@ bool log_open(const char *target, enum log_format format)
     return log_target_open(target);
 }
 
+/* Writes as much of the line as write takes; returns how much that is. */
+static size_t write_line(const struct line *line, size_t write(const char *lines, size_t len))
+{
+    size_t written = 0, piece;
+
+    while (written < line->len && (piece = write(line->text + written, line->len - written)) > 0) {
+        written += piece;
+    }
+    return written;
+}
+
+/* The only thread writes the line, and starts another for what there is no room for. */
+static void write_without_waiting(const struct line *line)
+{
+    size_t written = write_line(line, log_target_try_write);
+
+    if (written < line->len &&
+        (!log_writer_start(say_dropped) || !log_writer_put(line->text + written, line->len - written))) {
+        metrics_count(METRICS_LOG_LINES_DROPPED);
+    }
+}
+
 /* Where there is no thread for it, the line is written here and now, by one thread at a time; what then
  * cannot be written is lost. */
 static void send_line(struct line *line)
 {
     static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-    size_t written = 0, piece;
 
     line->text[line->len++] = '\n';
     if (log_writer_put(line->text, line->len)) {
         return;
     }
-    (void)pthread_mutex_lock(&mutex);
-    while (written < line->len && (piece = log_target_write(line->text + written, line->len - written)) > 0) {
-        written += piece;
+    if (starts_on_demand) {
+        write_without_waiting(line);
+        return;
     }
-    (void)pthread_mutex_unlock(&mutex);
+    pthread_mutex_lock(&mutex);
+    write_line(line, log_target_write);
+    pthread_mutex_unlock(&mutex);
 }
 
 /* Room for the longest escape and what ends a line is kept. */
@@ -374,6 +401,16 @@ bool log_start_writer(void)
     if (!log_writer_start(say_dropped)) {
         return false;
     }
+    log_what_is_printed();
+    return true;
+}
+
+bool log_start_writer_on_demand(void)
+{
+    if (!log_target_set_nonblocking()) {
+        return log_start_writer();
+    }
+    starts_on_demand = true;
     log_what_is_printed();
     return true;
 }

@@ -37,6 +37,11 @@ bool log_open(const char *target, enum log_format format);
  * lines are written by whoever logs them, as they are before. */
 bool log_start_writer(void);
 
+/* The same for a process that serves one request: a line is written by whoever logs it where that takes no
+ * waiting, and the thread is started for the first that does. A thread costs such a process as much as all of
+ * its own code. */
+bool log_start_writer_on_demand(void);
+
 /* Writes one line: UTC time, level, message. Where standard error is the journal's (JOURNAL_STREAM,
  * systemd.exec(5)), a line that goes there begins with its priority in angle brackets (sd-daemon(3)) in place
  * of the time. Control bytes are written as a blank, \xNN or \u00NN, so that nothing from outside can forge a

@@ -163,31 +163,60 @@ static void wait_for_room(int full)
 /* Where nobody is left at the other end, there may be somebody when it is opened anew. */
 static void handle_error(int error)
 {
-    if (kind == LOG_TARGET_SYSLOG || (kind == LOG_TARGET_FILE && error == EPIPE)) {
-        (void)close(descriptor);
+    if (descriptor >= 0 && (kind == LOG_TARGET_SYSLOG || (kind == LOG_TARGET_FILE && error == EPIPE))) {
+        close(descriptor);
         descriptor = -1;
     }
     wait_for_room(-1);
 }
 
-size_t log_target_write(const char *lines, size_t len)
+/* -1, and errno says why, where nothing is written. */
+static ssize_t write_some(const char *lines, size_t len)
 {
-    ssize_t written;
-
     if (kind == LOG_TARGET_FILE) {
         follow_file();
     } else if (kind == LOG_TARGET_SYSLOG && descriptor < 0) {
         use(open_syslog());
     }
     if (descriptor < 0) {
-        wait_for_room(-1);
-        return 0;
+        errno = ENXIO;
+        return -1;
     }
-    written = write_piece(lines, measure_piece(lines, len));
+    return write_piece(lines, measure_piece(lines, len));
+}
+
+size_t log_target_write(const char *lines, size_t len)
+{
+    ssize_t written = write_some(lines, len);
+
     if (written < 0 && errno == EAGAIN) {
         wait_for_room(descriptor);
     } else if (written < 0 && errno != EINTR) {
         handle_error(errno);
     }
+    return written < 0 ? 0 : (size_t)written;
+}
+
+/* What was opened here never blocks. Standard error's pipe or terminal is opened once more, because the
+ * descriptor's O_NONBLOCK would be that of everybody who has it too. Another user's pipe cannot be opened,
+ * nor can a socket. */
+bool log_target_set_nonblocking(void)
+{
+    int opened;
+
+    if (kind != LOG_TARGET_STDERR || is_regular) {
+        return true;
+    }
+    opened = open("/proc/self/fd/2", O_WRONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (opened >= 0) {
+        descriptor = opened;
+    }
+    return opened >= 0;
+}
+
+size_t log_target_try_write(const char *lines, size_t len)
+{
+    ssize_t written = write_some(lines, len);
+
     return written < 0 ? 0 : (size_t)written;
 }

@@ -20,4 +20,11 @@ enum log_target log_target(void);
  * be shared, so that it cannot be made to fail where it would block. By one thread alone. */
 size_t log_target_write(const char *lines, size_t len);
 
+/* Has log_target_try_write never block. False where it cannot be had: then standard error blocks, as before.
+ * After log_target_open. */
+bool log_target_set_nonblocking(void);
+
+/* As log_target_write, but does not wait for room. */
+size_t log_target_try_write(const char *lines, size_t len);
+
 #endif

@@ -418,8 +418,9 @@ static void a_standard_error_that_is_closed_is_no_other_file(void **state)
 
 /* ---- Plain CGI ---- */
 
-/* Runs one request behind that beginning of a shell's. */
-static void answer_by_cgi(const char *beginning)
+/* Runs one request behind that beginning of a shell's; returns what it printed to the standard error that it
+ * had before. */
+static const char *answer_by_cgi(const char *beginning)
 {
     static const struct call call = {.path = "incidents.upsert",
                                      .body = "{\"reference_id\":\"cgi\",\"started_at\":\"2024-01-01\"}"};
@@ -441,26 +442,60 @@ static void answer_by_cgi(const char *beginning)
                  outcome->err);
     }
     answer_free(&answer);
-    (void)snprintf(stack.program, sizeof stack.program, "%s", program);
+    snprintf(stack.program, sizeof stack.program, "%s", program);
+    return outcome->err;
 }
 
-static void a_cgi_program_ends_though_nobody_reads_its_standard_error(void **state)
+/* With a standard error that is full, and then one whose reader is gone. */
+static void answer_by_cgi_behind_a_full(const int ends[2])
 {
     static char filler[4096];
     char redirection[32];
-    int ends[2];
 
-    (void)state;
-    assert_int_equal(pipe(ends), 0);
     assert_int_equal(fcntl(ends[1], F_SETFL, O_NONBLOCK), 0);
     while (write(ends[1], filler, sizeof filler) > 0) {
     }
     assert_int_equal(fcntl(ends[1], F_SETFL, 0), 0);
-    (void)snprintf(redirection, sizeof redirection, "exec 2>&%d", ends[1]);
+    snprintf(redirection, sizeof redirection, "exec 2>&%d", ends[1]);
     answer_by_cgi(redirection);
-    (void)close(ends[0]); /* nobody is left who could */
+    close(ends[0]);
     answer_by_cgi(redirection);
-    (void)close(ends[1]);
+    close(ends[1]);
+}
+
+/* A socket is not opened once more as a pipe is, so its lines are the thread's from the beginning. */
+static void a_cgi_program_ends_though_nobody_reads_its_standard_error(void **state)
+{
+    int ends[2];
+
+    (void)state;
+    assert_int_equal(pipe(ends), 0);
+    answer_by_cgi_behind_a_full(ends);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    answer_by_cgi_behind_a_full(ends);
+    answer_by_cgi("exec 2>/dev/full");
+    answer_by_cgi("exec 2>&-");
+}
+
+/* By whom else the pipe is written to is no concern of the program's: it stays as it is for them. */
+static void a_cgi_program_writes_its_line_and_leaves_the_pipe_as_it_was(void **state)
+{
+    int ends[2];
+    char redirection[64], line[1024];
+    ssize_t len;
+
+    (void)state;
+    assert_int_equal(pipe(ends), 0);
+    snprintf(redirection, sizeof redirection, "exec 2>&%d", ends[1]);
+    assert_string_equal(answer_by_cgi(redirection), "");
+    assert_int_equal(fcntl(ends[1], F_GETFL) & O_NONBLOCK, 0);
+    len = read(ends[0], line, sizeof line - 1);
+    assert_true(len > 0);
+    line[len] = '\0';
+    assert_non_null(strstr(line, " status=200 "));
+    assert_ptr_equal(strchr(line, '\n'), line + len - 1); /* one line, whole */
+    close(ends[0]);
+    close(ends[1]);
 }
 
 static int start(void **state)
@@ -496,6 +531,7 @@ int main(void)
         cmocka_unit_test(the_disk_is_full),
         cmocka_unit_test(a_standard_error_that_is_closed_is_no_other_file),
         cmocka_unit_test(a_cgi_program_ends_though_nobody_reads_its_standard_error),
+        cmocka_unit_test(a_cgi_program_writes_its_line_and_leaves_the_pipe_as_it_was),
     };
 
     return cmocka_run_group_tests_name("a log that is not read", tests, start, finish);
