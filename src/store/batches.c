@@ -58,6 +58,9 @@ static void try_again(struct store *store, const struct connection *connection, 
     if (result == BATCH_LOST) {
         op->orphaned[op->orphaned_count++] = connection->attempt.number;
     }
+    if (op->orphaned_count == ORPHANED_ATTEMPTS_MAX) { /* it keeps its place until they can store no more */
+        not_before_ms = LOOP_NEVER;
+    }
     if (connection->count == 1 && result == BATCH_CONFLICT) {
         queue_move_to_end(&store->queue, op);
     }
@@ -80,8 +83,6 @@ static void settle_op(struct store *store, const struct connection *connection, 
         batches_complete_op(store, op, op->outcome); /* which the connection has set */
     } else if (outcome != OP_PENDING) {
         batches_complete_op(store, op, outcome);
-    } else if (result == BATCH_LOST && op->orphaned_count == ORPHANED_ATTEMPTS_MAX) {
-        batches_complete_op(store, op, OP_UNAVAILABLE); /* the attempts end by themselves, in time */
     } else {
         try_again(store, connection, op, result, now_ms);
     }

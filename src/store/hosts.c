@@ -38,7 +38,7 @@ struct parameters {
 };
 
 struct hosts {
-    const char *url;
+    char *url;
     char *elements[LISTS]; /* of a list, each ended by a NUL; NULL where there is none */
     size_t counts[LISTS];
     size_t count;
@@ -145,9 +145,9 @@ struct hosts *hosts_new(const char *url)
     struct hosts *hosts = calloc(1, sizeof *hosts);
 
     if (hosts != NULL) {
-        hosts->url = url;
+        hosts->url = strdup(url);
     }
-    if (hosts == NULL || !read_url(hosts)) {
+    if (hosts == NULL || hosts->url == NULL || !read_url(hosts)) {
         log_error("unable to read the connection string: out of memory");
         hosts_free(hosts);
         return NULL;
@@ -167,6 +167,7 @@ void hosts_free(struct hosts *hosts)
         free(hosts->elements[i]);
     }
     free(hosts->each);
+    free(hosts->url);
     free(hosts);
 }
 

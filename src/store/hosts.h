@@ -12,10 +12,10 @@
 
 struct hosts;
 
-/* Reads the connection string, which must outlive the hosts: its lists of host, hostaddr and port. They are
- * taken apart where each host is there and PGHOST, PGHOSTADDR and PGPORT are no lists themselves. Else,
- * and where libpq would refuse them, there is one host, and libpq goes by its own rules. NULL (logged) when
- * out of memory. hosts_free it; NULL is allowed there. */
+/* Reads the connection string: its lists of host, hostaddr and port. They are taken apart where each host is
+ * there and PGHOST, PGHOSTADDR and PGPORT are no lists themselves. Else, and where libpq would refuse them,
+ * there is one host, and libpq goes by its own rules. NULL (logged) when out of memory. hosts_free it; NULL
+ * is allowed there. */
 struct hosts *hosts_new(const char *url);
 void hosts_free(struct hosts *hosts);
 

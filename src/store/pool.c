@@ -144,9 +144,24 @@ void pool_note_opened(struct pool *pool)
     pool->connect_at_ms = 0;
 }
 
+static bool has_open(const struct pool *pool)
+{
+    for (size_t i = 0; i < pool->count; i++) {
+        if (pool->connections[i].state >= CONNECTION_IDLE) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Who has just been refused a connection would be refused again: there is a wait before the first retry, too.
  */
-void pool_note_open_failure(struct pool *pool, int64_t now_ms, int64_t left_ms)
+void pool_note_open_failure(struct pool *pool, enum op_reason reason, int64_t now_ms, int64_t left_ms)
 {
     pool->connect_at_ms = now_ms + pool_back_off_ms(pool, ++pool->connect_failures, left_ms);
+    if (has_open(pool)) {
+        pool->reason = reason;
+    } else {
+        pool_note_unreachable(pool, reason, now_ms, left_ms);
+    }
 }

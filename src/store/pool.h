@@ -51,10 +51,10 @@ void pool_note_closed(struct pool *pool, struct connection *connection);
 void pool_note_reached(struct pool *pool);
 void pool_note_unreachable(struct pool *pool, enum op_reason reason, int64_t now_ms, int64_t left_ms);
 
-/* A connection was opened; or could not be, and then none is for a while, also where others do well: the
- * server may have no more of them. */
+/* A connection was opened; or could not be, for that reason, and then none is for a while. Where others are
+ * open the database is reached all the same: the server may have no more of them. */
 void pool_note_opened(struct pool *pool);
-void pool_note_open_failure(struct pool *pool, int64_t now_ms, int64_t left_ms);
+void pool_note_open_failure(struct pool *pool, enum op_reason reason, int64_t now_ms, int64_t left_ms);
 
 /* How long to wait before attempt number `attempts`, from 0 on: not at all before the first, for a connection
  * may just have gone stale; then ever longer, at random, so that not all come at once. But no longer than a

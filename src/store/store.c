@@ -34,8 +34,7 @@ static void note_opened(struct store *store, struct connection *connection)
     if (connection->state == CONNECTION_IDLE) { /* which does not say yet that anything can be stored */
         pool_note_opened(&store->pool);
     } else {
-        pool_note_open_failure(&store->pool, now_ms, batches_left_ms(store, now_ms));
-        pool_note_unreachable(&store->pool, connection->reason, now_ms, batches_left_ms(store, now_ms));
+        pool_note_open_failure(&store->pool, connection->reason, now_ms, batches_left_ms(store, now_ms));
     }
     pool_release(&store->pool, connection);
 }
@@ -74,13 +73,24 @@ static void open_connection(struct store *store, int64_t now_ms)
     }
 }
 
+/* Sets the operation up for its way through the queue, whatever became of it on the last. */
+static void prepare(struct store_op *op, int64_t deadline_ms, void (*done)(void *context), void *context)
+{
+    op->done = done;
+    op->context = context;
+    op->deadline_ms = deadline_ms;
+    op->outcome = OP_PENDING;
+    op->attempts = 0;
+    op->orphaned_count = 0;
+    op->place = (struct op_place){0};
+}
+
 /* ---- Probes ---- */
 
 static void end_probe(void *context)
 {
     struct store *store = context;
 
-    op_free(&store->probe);
     store->is_probing = false;
 }
 
@@ -92,14 +102,8 @@ static void start_probe(struct store *store, int64_t now_ms)
     if (store->pool.unreachable_since_ms == 0 || store->pool.probe_at_ms > now_ms || store->is_probing) {
         return;
     }
-    store->is_probing = op_ping(probe);
-    if (!store->is_probing) {
-        op_free(probe);
-        return;
-    }
-    probe->done = end_probe;
-    probe->context = store;
-    probe->deadline_ms = now_ms + PROBE_TIMEOUT_MS + store->queue.limits.margin_ms;
+    store->is_probing = true;
+    prepare(probe, now_ms + PROBE_TIMEOUT_MS + store->queue.limits.margin_ms, end_probe, store);
     probe->place.must_run_alone = true;
     queue_add(&store->queue, probe, now_ms);
 }
@@ -190,12 +194,7 @@ void store_submit(struct store *store, struct store_op *op, void (*done)(void *c
 {
     int64_t now_ms = clock_now_ms();
 
-    op->done = done;
-    op->context = context;
-    op->deadline_ms = now_ms + store->settings->request_timeout_ms;
-    op->attempts = 0;
-    op->orphaned_count = 0;
-    op->place = (struct op_place){0};
+    prepare(op, now_ms + store->settings->request_timeout_ms, done, context);
     store->pending++;
     if (is_overloaded(store, op, now_ms)) {
         op->reason = store->pool.reason;
@@ -233,9 +232,7 @@ static void store_free(void *context)
     queue_free(&store->queue);
     hosts_free(store->hosts);
     loop_close(&store->own_loop);
-    if (store->is_probing) {
-        op_free(&store->probe);
-    }
+    op_free(&store->probe);
     free(store);
 }
 
@@ -263,7 +260,7 @@ static struct store *store_new(const struct settings *settings, const struct loo
     store->last_attempt = random[0];
     TAILQ_INIT(&store->completed);
     store->hosts = hosts_new(settings->database_url);
-    if (store->hosts == NULL || !queue_init(&store->queue, &limits, random[1]) ||
+    if (store->hosts == NULL || !op_ping(&store->probe) || !queue_init(&store->queue, &limits, random[1]) ||
         !pool_init(&store->pool, store->hosts, connections, limits.batch_max, (unsigned)random[2])) {
         log_error("unable to start the store: out of memory");
         store_free(store);

@@ -269,6 +269,39 @@ static void a_clock_that_is_set_back_and_forth_changes_nothing(void **state)
     free(log);
 }
 
+/* Its deadline is of a clock that nobody sets. */
+static void a_request_waits_as_long_whatever_clock_is_set_meanwhile(void **state)
+{
+    static const long seconds[] = {315360000, -315360000};
+    const char *settings[5];
+
+    (void)state;
+    set_clock(0);
+    make_settings(settings, LATE_CLOCK, "clock");
+    start_worker(settings, worker_url);
+    await_200("late");
+    for (size_t i = 0; i < sizeof seconds / sizeof seconds[0]; i++) {
+        PGconn *holder = stack_hold(&stack, "DELETE FROM intake.incident WHERE reference_id = 'late'");
+        int64_t started_ms = clock_now_ms();
+        int status = 0;
+        struct load *load = load_start(&stack, 1, send_upsert, &status);
+
+        stack_await_lock_wait(&stack);
+        set_clock(seconds[i]);
+        if (i == 0) { /* it waits on, until the lock is let go */
+            clock_sleep_ms(TIMEOUT_MS / 4);
+            stack_let_go(holder);
+            load_join(load);
+            assert_true(status == 200 || clock_now_ms() - started_ms >= TIMEOUT_MS * 9 / 10);
+        } else { /* and no longer than its time */
+            load_join(load);
+            assert_int_equal(status, 503);
+            stack_let_go(holder);
+        }
+    }
+    stack_stop_worker(&stack);
+}
+
 /* ---- */
 
 static int start(void **state)
@@ -294,6 +327,7 @@ int main(void)
         cmocka_unit_test(a_database_that_takes_no_connection_is_not_waited_for),
         cmocka_unit_test(name_servers_that_are_silent_are_not_waited_for),
         cmocka_unit_test(a_clock_that_is_set_back_and_forth_changes_nothing),
+        cmocka_unit_test(a_request_waits_as_long_whatever_clock_is_set_meanwhile),
     };
 
     return cmocka_run_group_tests_name("slow database", tests, start, finish);

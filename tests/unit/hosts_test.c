@@ -64,6 +64,19 @@ static void each_host_has_its_own_name_address_and_port(void **state)
     }
 }
 
+/* A thread that looks for an address may go on behind the end of everything else. */
+static void the_string_is_needed_no_longer(void **state)
+{
+    char url[] = "host=a,b";
+    struct hosts *hosts = hosts_new(url);
+
+    (void)state;
+    memset(url, 'x', sizeof url - 1);
+    assert_string_equal(value(hosts, 1, "dbname"), "host=a,b");
+    assert_string_equal(value(hosts, 1, "host"), "b");
+    hosts_free(hosts);
+}
+
 static void lists_of_the_environment_are_left_to_libpq(void **state)
 {
     static const char *const names[] = {"PGHOST", "PGHOSTADDR", "PGPORT"};
@@ -145,6 +158,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_host_has_its_own_name_address_and_port),
+        cmocka_unit_test(the_string_is_needed_no_longer),
         cmocka_unit_test(lists_of_the_environment_are_left_to_libpq),
         cmocka_unit_test(the_string_wins_over_what_we_would_like_but_not_over_what_we_need),
         cmocka_unit_test(one_of_several_gets_two_seconds_unless_connect_timeout_says_otherwise),

@@ -239,9 +239,11 @@ static void connections_that_cannot_be_opened_delay_connections_alone(void **sta
     struct connection *open = open_to(0);
 
     (void)state;
-    pool_note_open_failure(&pool, NOW_MS, LONG_MS);
+    pool_note_open_failure(&pool, REASON_NONE, NOW_MS, LONG_MS);
     assert_true(pool_ready_ms(&pool) >= NOW_MS + 10 && pool_ready_ms(&pool) <= NOW_MS + 20);
-    pool_note_open_failure(&pool, NOW_MS, LONG_MS);
+    pool_note_open_failure(&pool, REASON_LOGIN, NOW_MS, LONG_MS);
+    assert_int_equal(pool.unreachable_since_ms, 0);
+    assert_int_equal(pool.reason, REASON_LOGIN); /* for who waits for a connection in vain */
     assert_true(pool_ready_ms(&pool) >= NOW_MS + 20 && pool_ready_ms(&pool) <= NOW_MS + 40);
     pool_note_reached(&pool); /* by a batch: no reason to open one sooner */
     assert_true(pool_ready_ms(&pool) >= NOW_MS + 20);
@@ -251,8 +253,22 @@ static void connections_that_cannot_be_opened_delay_connections_alone(void **sta
     assert_true(pool_ready_ms(&pool) >= NOW_MS + 20);
     pool_note_opened(&pool);
     assert_int_equal(pool_ready_ms(&pool), 0);
-    pool_note_open_failure(&pool, NOW_MS, LONG_MS);
+    pool_note_open_failure(&pool, REASON_NONE, NOW_MS, LONG_MS);
     assert_true(pool_ready_ms(&pool) <= NOW_MS + 20); /* it begins anew */
+}
+
+static void one_that_cannot_be_opened_while_none_is_open_means_that_the_database_is_not_reached(void **state)
+{
+    struct connection *opening = pool_acquire_closed(&pool);
+
+    (void)state;
+    opening->state = CONNECTION_OPENING;
+    pool_note_open_failure(&pool, REASON_LOGIN, NOW_MS, LONG_MS);
+    assert_int_equal(pool.unreachable_since_ms, NOW_MS);
+    assert_int_equal(pool.reason, REASON_LOGIN);
+    assert_int_equal(pool.probe_at_ms, NOW_MS + 500);
+    opening->state = CONNECTION_CLOSED;
+    pool_release(&pool, opening);
 }
 
 /* That there is a connection does not say yet that anything can be stored. */
@@ -261,7 +277,7 @@ static void one_that_was_opened_does_not_end_the_wait_for_the_database(void **st
     (void)state;
     pool_note_unreachable(&pool, REASON_NONE, NOW_MS, LONG_MS);
     pool_note_unreachable(&pool, REASON_NONE, NOW_MS, LONG_MS);
-    pool_note_open_failure(&pool, NOW_MS, LONG_MS);
+    pool_note_open_failure(&pool, REASON_NONE, NOW_MS, LONG_MS);
     pool_note_opened(&pool);
     assert_true(pool_ready_ms(&pool) >= NOW_MS + 10);
     pool_release(&pool, open_to(0));
@@ -304,6 +320,7 @@ int main(void)
         CASE(it_is_known_since_when_and_why_the_database_is_not_reached),
         CASE(whether_it_is_back_is_asked_half_a_second_behind_each_failure),
         CASE(connections_that_cannot_be_opened_delay_connections_alone),
+        CASE(one_that_cannot_be_opened_while_none_is_open_means_that_the_database_is_not_reached),
         CASE(one_that_was_opened_does_not_end_the_wait_for_the_database),
     };
 

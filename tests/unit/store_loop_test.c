@@ -5,8 +5,9 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <poll.h>
 #include <stdio.h>
-#include <stdlib.h>
+#include <sys/socket.h>
 
 #include "base/clock.h"
 #include "harness/fake_postgres.h"
@@ -14,6 +15,7 @@
 
 enum {
     WAIT_MS = 20000,
+    LOSSES_MS = 4000,
     LARGE_BYTES = 300 * 1024, /* more than a socket takes at once, less than twice as much */
 };
 
@@ -74,6 +76,20 @@ static bool is_awake(void)
     return epoll_wait(loop.epoll, &event, 1, 0) > 0 || store_due_ms(store) <= clock_now_ms();
 }
 
+/* Turns until libpq asks for a connection. */
+static void turn_until_connecting(void)
+{
+    int64_t limit_ms = clock_now_ms() + WAIT_MS;
+
+    while (!clock_poll(server.listener, POLLIN, 0)) {
+        int64_t due_ms = store_due_ms(store), soon_ms = clock_now_ms() + 5;
+
+        assert_true(clock_now_ms() < limit_ms);
+        loop_turn(&loop, due_ms < soon_ms ? due_ms : soon_ms);
+        store_turn(store);
+    }
+}
+
 /* Has the store connect for what was submitted, and greet. */
 static void welcome(void)
 {
@@ -114,12 +130,95 @@ static void it_sleeps_behind_a_response_that_comes_with_room_for_the_rest_of_the
     assert_false(is_awake());
 }
 
-static int start(void **state)
+/* ---- While nothing is under way ---- */
+
+static void apply(void)
+{
+    submit();
+    welcome();
+    fake_postgres_read(&server);
+    fake_postgres_say_outcomes(&server, "ready", 1);
+    turn_until_done(1);
+    op_free(&op);
+}
+
+/* A notice, as of an administrator's pg_reload_conf, and a notification, as through a pooler. */
+static void what_the_server_says_meanwhile_is_heard_once(void **state)
+{
+    static const char notice[] = "SWARNING\0VWARNING\0C01000\0Mwatch out\0", part[] = "\0\0\0\5channel";
+    static const char notification[] = "\0\0\0\5channel\0payload";
+
+    (void)state;
+    apply();
+    fake_postgres_say(&server, 'N', notice, sizeof notice);
+    assert_true(is_awake());
+    turn();
+    assert_false(is_awake());
+    fake_postgres_say(&server, 'A', notification, sizeof notification);
+    assert_true(is_awake());
+    turn();
+    assert_false(is_awake());
+    assert_int_equal(send(server.socket, "A\0\0\0\30", 5, MSG_NOSIGNAL), 5); /* in two pieces */
+    assert_int_equal(send(server.socket, part, sizeof part, MSG_NOSIGNAL), sizeof part);
+    turn();
+    assert_false(is_awake());
+    assert_int_equal(send(server.socket, "payload", 8, MSG_NOSIGNAL), 8);
+    turn();
+    assert_false(is_awake());
+    submit(); /* over the same connection */
+    fake_postgres_read(&server);
+    fake_postgres_say(&server, '1', "", 0); /* it is prepared */
+    fake_postgres_say_ready(&server);
+    turn();
+    fake_postgres_read(&server);
+    fake_postgres_say_outcomes(&server, "ready", 1);
+    turn_until_done(2);
+    assert_int_equal(op.outcome, OP_READY);
+}
+
+static void a_server_that_ends_the_connection_meanwhile_is_heard_once(void **state)
 {
     (void)state;
+    apply();
+    fake_postgres_hang_up(&server);
+    assert_true(is_awake());
+    turn();
+    assert_false(is_awake());
+}
+
+/* ---- Attempts with unknown outcome ---- */
+
+/* They may be stored up to then; who is told sooner, and sends the next version, might see the last one come
+ * behind it. */
+static void who_has_lost_as_many_as_may_be_waits_until_they_can_store_no_more(void **state)
+{
+    int64_t started_ms = clock_now_ms();
+
+    (void)state;
+    submit();
+    for (int attempt = 0; attempt < ORPHANED_ATTEMPTS_MAX; attempt++) {
+        assert_int_equal(done_count, 0);
+        turn_until_connecting();
+        welcome();
+        fake_postgres_read(&server);
+        fake_postgres_hang_up(&server);
+        turn();
+    }
+    assert_int_equal(op.orphaned_count, ORPHANED_ATTEMPTS_MAX);
+    assert_int_equal(done_count, 0);
+    turn_until_done(1);
+    assert_int_equal(op.outcome, OP_UNAVAILABLE);
+    assert_true(clock_now_ms() >= started_ms + LOSSES_MS - LOSSES_MS / 10);
+}
+
+static int start_with(int timeout_ms)
+{
     fake_postgres_listen(&server);
-    settings = (struct settings){
-        .request_timeout_ms = WAIT_MS, .db_pool_size = 1, .batch_max = 8, .queue_max = 8, .database_url = ""};
+    settings = (struct settings){.request_timeout_ms = timeout_ms,
+                                 .db_pool_size = 1,
+                                 .batch_max = 8,
+                                 .queue_max = 8,
+                                 .database_url = ""};
     (void)snprintf(settings.database_url, sizeof settings.database_url,
                    "host=%s port=1 user=anyone dbname=any gssencmode=disable", server.directory);
     done_count = 0;
@@ -127,13 +226,25 @@ static int start(void **state)
     return store != NULL ? 0 : -1;
 }
 
+static int start(void **state)
+{
+    (void)state;
+    return start_with(WAIT_MS);
+}
+
+static int start_hastily(void **state)
+{
+    (void)state;
+    return start_with(LOSSES_MS);
+}
+
 static int finish(void **state)
 {
     (void)state;
-    store_stop(store);
-    loop_close(&loop);
     fake_postgres_hang_up(&server);
     fake_postgres_stop_listening(&server);
+    store_stop(store);
+    loop_close(&loop);
     op_free(&op);
     return 0;
 }
@@ -144,6 +255,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(behind_a_batch_it_sleeps),
+        CASE(what_the_server_says_meanwhile_is_heard_once),
+        CASE(a_server_that_ends_the_connection_meanwhile_is_heard_once),
+        cmocka_unit_test_setup_teardown(who_has_lost_as_many_as_may_be_waits_until_they_can_store_no_more,
+                                        start_hastily, finish),
         CASE(it_sleeps_behind_a_response_that_comes_with_room_for_the_rest_of_the_batch),
     };
 
