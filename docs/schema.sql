@@ -59,15 +59,15 @@ CREATE FUNCTION intake.apply_batch(expected_version integer, operations intake.o
     SET enable_material TO 'off'
     AS $$
 DECLARE
-    keeps        boolean; -- the history
-    versions     xid[];   -- the rows that the operations were compared with,
-    states       intake.incident_state[]; -- and what those held
+    history_on   boolean;
+    versions     xid[];                   -- of the rows that the operations were compared with
+    states       intake.incident_state[]; -- of the same rows
     stale        integer[];
-    moment       timestamptz;
+    written_at   timestamptz;
     created      text[];
     updated      text[];
     deleted      text[];
-    settled      text[];  -- the outcomes of which earlier rounds were sure; NULL in the first round
+    settled      text[];  -- final outcomes of earlier rounds; NULL in the first round
     round        integer;
 BEGIN
     IF pg_advisory_xact_lock(attempt) IS NOT NULL AND orphaned <> '{}' THEN -- it is NULL where there is no attempt
@@ -77,16 +77,15 @@ BEGIN
        OR current_setting('transaction_isolation') <> 'read committed' OR current_setting('transaction_read_only') <> 'off' THEN
         PERFORM intake.refuse_call(expected_version);
     END IF;
-    IF pg_relation_size('intake.abandoned_attempt') > 0 THEN -- it is empty but for the day after one was abandoned
+    IF pg_relation_size('intake.abandoned_attempt') > 0 THEN -- usually it is empty
         IF EXISTS (SELECT FROM intake.abandoned_attempt a WHERE a.number = attempt) THEN
             RAISE EXCEPTION 'the call was abandoned' USING ERRCODE = 'lock_not_available';
         END IF;
     END IF;
 
     LOOP
-        -- What is absent is said to be created and what differs updated, for so it will be, unless somebody comes between.
-        -- Metadata is compared as text, because jsonb calls 1.1 and 1.10 equal, and every digit counts. The joins are nested
-        -- loops, which the settings above see to, and keep the order of the operations.
+        -- 'created' and 'updated' are expected outcomes here. Metadata is compared as text, because jsonb calls 1.1 and 1.10
+        -- equal. The settings above make the joins nested loops, which keep the order of the operations.
         SELECT array_agg(CASE
                    WHEN settled[ordinality] IS NOT NULL THEN 'settled'
                    WHEN scope IS NULL THEN 'ready'
@@ -95,7 +94,7 @@ BEGIN
                    WHEN operation = 'authorize' THEN 'authorized'
                    WHEN operation <> 'upsert' THEN operation
                    WHEN i.reference_id IS NULL THEN 'created'
-                   WHEN i.holder <> 0 AND i.holder <> i.version AND settled IS NULL THEN 'held'
+                   WHEN i.holder <> 0 AND i.holder <> i.version AND settled IS NULL THEN 'locked'
                    WHEN i.started_at <> o.started_at
                      OR i.resolved_at IS DISTINCT FROM o.resolved_at AND given & 1 <> 0
                      OR i.name IS DISTINCT FROM o.name AND given & 2 <> 0
@@ -119,39 +118,39 @@ BEGIN
               AND (t.expires_at IS NULL OR t.expires_at > clock_timestamp())
         LEFT JOIN intake.stored_incidents(operations) i
                ON operation = 'upsert' AND i.reference_id = o.reference_id COLLATE "C";
-        EXIT WHEN ('created' = ANY (outcomes) OR 'updated' = ANY (outcomes) OR 'held' = ANY (outcomes)) IS NOT TRUE; -- or none
-        keeps := intake.history_enabled();
+        EXIT WHEN ('created' = ANY (outcomes) OR 'updated' = ANY (outcomes) OR 'locked' = ANY (outcomes)) IS NOT TRUE; -- or none
+        history_on := intake.history_enabled();
 
         IF 'created' = ANY (outcomes) THEN
-            moment := clock_timestamp();
+            written_at := clock_timestamp();
             WITH inserted AS (
                 INSERT INTO intake.incident AS i
                     (started_at, resolved_at, created_at, updated_at, reference_id, name, priority, source_url, services,
                      metadata, updated_by)
-                SELECT o.started_at, o.resolved_at, moment, moment, o.reference_id, o.name, o.priority, o.source_url, o.services,
+                SELECT o.started_at, o.resolved_at, written_at, written_at, o.reference_id, o.name, o.priority, o.source_url, o.services,
                        o.metadata, token_labels[ordinality]
                 FROM unnest(operations) WITH ORDINALITY o
                 WHERE outcomes[ordinality] = 'created'
                 ORDER BY o.reference_id COLLATE "C"
                 ON CONFLICT (reference_id) DO NOTHING
-                RETURNING i.reference_id, i.updated_by, CASE WHEN keeps THEN
+                RETURNING i.reference_id, i.updated_by, CASE WHEN history_on THEN
                           ROW (i.name, i.priority, i.source_url, i.started_at, i.resolved_at, i.services,
                                i.metadata)::intake.incident_state END AS after),
-            noted AS (
+            recorded AS (
                 INSERT INTO intake.incident_change (changed_at, reference_id, action, token_label, after)
-                SELECT moment, n.reference_id, 'created', n.updated_by, n.after FROM inserted n WHERE keeps)
+                SELECT written_at, n.reference_id, 'created', n.updated_by, n.after FROM inserted n WHERE history_on)
             SELECT array_agg(n.reference_id) INTO created FROM inserted n;
         END IF;
 
-        IF 'held' = ANY (outcomes) THEN
+        IF 'locked' = ANY (outcomes) THEN
             UPDATE intake.incident i SET started_at = i.started_at
             FROM (SELECT o.reference_id
                   FROM unnest(operations) WITH ORDINALITY o
-                  WHERE outcomes[ordinality] IN ('held', 'updated')
-                  ORDER BY o.reference_id COLLATE "C") AS taken
-            WHERE i.reference_id = taken.reference_id;
+                  WHERE outcomes[ordinality] IN ('locked', 'updated')
+                  ORDER BY o.reference_id COLLATE "C") AS locked
+            WHERE i.reference_id = locked.reference_id;
         ELSIF 'updated' = ANY (outcomes) THEN
-            IF keeps THEN
+            IF history_on THEN
                 SELECT array_agg(CASE WHEN i.reference_id IS NOT NULL THEN
                                      ROW (i.name, i.priority, i.source_url, i.started_at, i.resolved_at, i.services,
                                           i.metadata)::intake.incident_state END ORDER BY ordinality)
@@ -161,7 +160,7 @@ BEGIN
                        ON outcomes[ordinality] = 'updated'
                       AND i.reference_id = o.reference_id COLLATE "C" AND i.version = versions[ordinality];
             END IF;
-            moment := clock_timestamp();
+            written_at := clock_timestamp();
             WITH changed AS (
                 UPDATE intake.incident i SET
                     started_at  = o.started_at,
@@ -171,30 +170,30 @@ BEGIN
                     source_url  = CASE WHEN given & 8 <> 0 THEN o.source_url ELSE i.source_url END,
                     services    = CASE WHEN given & 16 <> 0 THEN o.services ELSE i.services END,
                     metadata    = CASE WHEN given & 32 <> 0 THEN o.metadata ELSE i.metadata END,
-                    updated_at  = greatest(moment, i.updated_at), -- which must not go back
+                    updated_at  = greatest(written_at, i.updated_at), -- which must not go back
                     updated_by  = token_labels[ordinality]
                 FROM (SELECT o.*
                       FROM unnest(operations) WITH ORDINALITY o
                       WHERE outcomes[ordinality] = 'updated'
                       ORDER BY o.reference_id COLLATE "C") AS o
                 WHERE i.reference_id = o.reference_id AND i.xmin = versions[ordinality]
-                RETURNING i.reference_id, i.updated_at, i.updated_by, states[ordinality] AS before, CASE WHEN keeps THEN
+                RETURNING i.reference_id, i.updated_at, i.updated_by, states[ordinality] AS before, CASE WHEN history_on THEN
                           ROW (i.name, i.priority, i.source_url, i.started_at, i.resolved_at, i.services,
                                i.metadata)::intake.incident_state END AS after),
-            noted AS (
+            recorded AS (
                 INSERT INTO intake.incident_change (changed_at, reference_id, action, token_label, before, after)
-                SELECT c.updated_at, c.reference_id, 'updated', c.updated_by, c.before, c.after FROM changed c WHERE keeps)
+                SELECT c.updated_at, c.reference_id, 'updated', c.updated_by, c.before, c.after FROM changed c WHERE history_on)
             SELECT array_agg(c.reference_id) INTO updated FROM changed c;
         END IF;
 
-        IF keeps <> intake.history_enabled() THEN -- enable_history() locks the table, so it cannot change behind this
+        IF history_on <> intake.history_enabled() THEN -- enable_history() locks the table: no later change
             RAISE EXCEPTION 'the history was turned on or off meanwhile' USING ERRCODE = 'serialization_failure';
         END IF;
-        EXIT WHEN 'held' <> ALL (outcomes)
+        EXIT WHEN 'locked' <> ALL (outcomes)
               AND coalesce(cardinality(created || updated), 0)
                   = cardinality(array_positions(outcomes, 'created') || array_positions(outcomes, 'updated'));
 
-        -- Others came between, or an incident is named twice.
+        -- Another transaction came between, or two operations name one incident.
         round := coalesce(round, 1) + 1;
         IF round > 20 THEN
             RAISE EXCEPTION 'an incident could not be stored in 20 rounds: does a trigger keep it from that?'
@@ -202,11 +201,11 @@ BEGIN
         END IF;
         IF (SELECT count(reference_id) > count(DISTINCT reference_id COLLATE "C")
             FROM unnest(operations) WITH ORDINALITY o
-            WHERE outcomes[ordinality] IN ('created', 'updated', 'held') OR settled[ordinality] IN ('created', 'updated')) THEN
-            RAISE EXCEPTION 'two items of a batch name the same incident' USING ERRCODE = 'cardinality_violation';
+            WHERE outcomes[ordinality] IN ('created', 'updated', 'locked') OR settled[ordinality] IN ('created', 'updated')) THEN
+            RAISE EXCEPTION 'two operations of a batch name the same incident' USING ERRCODE = 'cardinality_violation';
         END IF;
         SELECT array_agg(CASE WHEN outcomes[ordinality] = 'settled' THEN settled[ordinality]
-                              WHEN outcomes[ordinality] NOT IN ('created', 'updated', 'held') THEN outcomes[ordinality]
+                              WHEN outcomes[ordinality] NOT IN ('created', 'updated', 'locked') THEN outcomes[ordinality]
                               WHEN o.reference_id = ANY (created) THEN 'created'
                               WHEN o.reference_id = ANY (updated) THEN 'updated'
                          END ORDER BY ordinality)
@@ -224,7 +223,7 @@ BEGIN
 
         IF 'delete' = ANY (outcomes) THEN
             IF (SELECT count(o.reference_id) > count(DISTINCT o.reference_id COLLATE "C") FROM unnest(operations) o) THEN
-                RAISE EXCEPTION 'two items of a batch name the same incident' USING ERRCODE = 'cardinality_violation';
+                RAISE EXCEPTION 'two operations of a batch name the same incident' USING ERRCODE = 'cardinality_violation';
             END IF;
             SELECT intake.delete_incidents(array_agg(o.reference_id), array_agg(token_labels[ordinality])) INTO deleted
             FROM unnest(operations) WITH ORDINALITY o
@@ -236,7 +235,7 @@ BEGIN
             FROM unnest(operations) WITH ORDINALITY o;
         END IF;
 
-        -- Once a minute for each token. SKIP LOCKED: the last use is no reason for two batches to wait for one another.
+        -- Once a minute for each token. SKIP LOCKED, so that two batches do not wait for each other here.
         IF stale IS NOT NULL THEN
             PERFORM intake.forget_attempts();
             UPDATE intake.api_token t SET last_used_at = clock_timestamp()
@@ -250,11 +249,10 @@ BEGIN
         RAISE EXCEPTION 'the batch came too late, or by the clock of another server' USING ERRCODE = 'IS002';
     END IF;
 
-    -- Under synchronous replication a commit waits for the standby, but one that wrote nothing has nothing to wait for.
-    -- "Unchanged" would then be said of what only this server has: committed before it crashed, or while somebody canceled
-    -- the wait; or on a former primary. Such a batch therefore writes a message to the log, which nobody reads, and its commit
-    -- waits for that one and all before it. That somebody canceled the wait is told in a warning, which the session must not
-    -- have turned off until the transaction's end, behind the wait.
+    -- A commit waits for the synchronous standby, but not if the transaction wrote nothing. "Unchanged" could then be said of
+    -- what only this server has: committed before it crashed, or seen on a former primary. Such a batch writes a message to
+    -- the log, and its commit waits for the message and all before it. A canceled wait is told in a warning after the commit,
+    -- which the session must not have turned off.
     IF current_setting('synchronous_standby_names') <> '' THEN
         PERFORM set_config('client_min_messages', 'warning', true);
         IF pg_current_xact_id_if_assigned() IS NULL AND outcomes && ARRAY['unchanged', 'not_found'] THEN
@@ -286,8 +284,8 @@ CREATE FUNCTION intake.delete_incidents(ids text[], labels text[]) RETURNS text[
 DECLARE
     round   integer := 0;
     wanted  text[] := ids;
-    keeps   boolean := intake.history_enabled();
-    gone    text[];
+    history_on   boolean := intake.history_enabled();
+    removed    text[];
     deleted text[] := '{}';
     placed  text[];
 BEGIN
@@ -297,27 +295,27 @@ BEGIN
             RAISE EXCEPTION 'an incident could not be deleted in 20 rounds: does a trigger keep it from that?'
                 USING ERRCODE = 'triggered_data_change_violation';
         END IF;
-        -- Rows are locked in the order of the index, which is that of the ids: no bitmap is made of them.
-        IF keeps THEN
-            WITH gone AS (
+        -- Rows are locked in the order of the index, which is that of the ids, because bitmap scans are off.
+        IF history_on THEN
+            WITH removed AS (
                 DELETE FROM intake.incident i WHERE i.reference_id = ANY (wanted)
                 RETURNING i.reference_id, i.updated_at,
                           ROW (i.name, i.priority, i.source_url, i.started_at, i.resolved_at, i.services,
                                i.metadata)::intake.incident_state AS state),
-            noted AS (
+            recorded AS (
                 INSERT INTO intake.incident_change (changed_at, reference_id, action, token_label, before)
-                SELECT greatest(clock_timestamp(), g.updated_at), g.reference_id, 'deleted', l.label, g.state
-                FROM gone g JOIN unnest(ids, labels) AS l (reference_id, label) ON l.reference_id = g.reference_id)
-            SELECT coalesce(array_agg(g.reference_id), '{}') INTO gone FROM gone g;
+                SELECT greatest(clock_timestamp(), r.updated_at), r.reference_id, 'deleted', l.label, r.state
+                FROM removed r JOIN unnest(ids, labels) AS l (reference_id, label) ON l.reference_id = r.reference_id)
+            SELECT coalesce(array_agg(r.reference_id), '{}') INTO removed FROM removed r;
         ELSE
-            WITH gone AS (DELETE FROM intake.incident i WHERE i.reference_id = ANY (wanted) RETURNING i.reference_id)
-            SELECT coalesce(array_agg(g.reference_id), '{}') INTO gone FROM gone g;
+            WITH removed AS (DELETE FROM intake.incident i WHERE i.reference_id = ANY (wanted) RETURNING i.reference_id)
+            SELECT coalesce(array_agg(r.reference_id), '{}') INTO removed FROM removed r;
         END IF;
-        IF keeps <> intake.history_enabled() THEN
+        IF history_on <> intake.history_enabled() THEN
             RAISE EXCEPTION 'the history was turned on or off meanwhile' USING ERRCODE = 'serialization_failure';
         END IF;
-        deleted := deleted || gone;
-        wanted := ARRAY(SELECT id FROM unnest(wanted) id WHERE id <> ALL (gone));
+        deleted := deleted || removed;
+        wanted := ARRAY(SELECT id FROM unnest(wanted) id WHERE id <> ALL (removed));
         EXIT WHEN wanted = '{}';
 
         WITH placeholder AS (
@@ -327,7 +325,7 @@ BEGIN
             RETURNING i.reference_id)
         SELECT coalesce(array_agg(p.reference_id), '{}') INTO placed FROM placeholder p;
         DELETE FROM intake.incident i WHERE i.reference_id = ANY (placed);
-        wanted := ARRAY(SELECT id FROM unnest(wanted) id WHERE id <> ALL (placed)); -- these have appeared meanwhile
+        wanted := ARRAY(SELECT id FROM unnest(wanted) id WHERE id <> ALL (placed)); -- these appeared meanwhile
         EXIT WHEN wanted = '{}';
     END LOOP;
     RETURN deleted;
@@ -412,7 +410,7 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION intake.grant_roles() IS 'Grants the group roles all that they need. For the owner of the schema.';
+COMMENT ON FUNCTION intake.grant_roles() IS 'Grants the group roles their rights. For the owner of the schema.';
 
 CREATE FUNCTION intake.history_enabled() RETURNS boolean
     LANGUAGE sql IMMUTABLE
@@ -479,7 +477,7 @@ BEGIN
         RAISE EXCEPTION 'this database has schema version %, the program needs %', intake.schema_version(), expected_version
             USING ERRCODE = 'IS001';
     END IF;
-    IF current_setting('transaction_isolation') <> 'read committed' THEN -- each statement of a batch counts on a fresh snapshot
+    IF current_setting('transaction_isolation') <> 'read committed' THEN -- each statement of a batch needs a new snapshot
         RAISE EXCEPTION 'transactions of this role must be READ COMMITTED, see default_transaction_isolation'
             USING ERRCODE = 'IS003';
     END IF;
@@ -538,23 +536,23 @@ CREATE FUNCTION intake.stored_incidents(operations intake.operation[]) RETURNS T
     FROM intake.incident i
 $$;
 
-CREATE FUNCTION intake.timestamp_text(moment timestamp with time zone) RETURNS text
+CREATE FUNCTION intake.timestamp_text(value timestamp with time zone) RETURNS text
     LANGUAGE sql STABLE
     AS $$
     SELECT CASE
-        WHEN moment < '0001-01-01 00:00Z'
-        THEN to_char(moment AT TIME ZONE 'UTC' + interval '23:59', 'YYYY-MM-DD"T"HH24:MI:SS.US"+23:59"')
-        WHEN moment >= '10000-01-01 00:00Z'
-        THEN to_char(moment AT TIME ZONE 'UTC' - interval '23:59', 'YYYY-MM-DD"T"HH24:MI:SS.US"-23:59"')
-        ELSE to_char(moment AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+        WHEN value < '0001-01-01 00:00Z'
+        THEN to_char(value AT TIME ZONE 'UTC' + interval '23:59', 'YYYY-MM-DD"T"HH24:MI:SS.US"+23:59"')
+        WHEN value >= '10000-01-01 00:00Z'
+        THEN to_char(value AT TIME ZONE 'UTC' - interval '23:59', 'YYYY-MM-DD"T"HH24:MI:SS.US"-23:59"')
+        ELSE to_char(value AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
     END
 $$;
 
-CREATE FUNCTION intake.to_microseconds(moment timestamp with time zone) RETURNS bigint
+CREATE FUNCTION intake.to_microseconds(value timestamp with time zone) RETURNS bigint
     LANGUAGE sql STABLE
-    RETURN ((EXTRACT(epoch FROM moment) * (1000000)::numeric))::bigint;
+    RETURN ((EXTRACT(epoch FROM value) * (1000000)::numeric))::bigint;
 
-COMMENT ON FUNCTION intake.to_microseconds(moment timestamp with time zone) IS 'Microseconds since 1970, as the worker counts this server''s time.';
+COMMENT ON FUNCTION intake.to_microseconds(value timestamp with time zone) IS 'Microseconds since 1970, as the worker counts this server''s time.';
 
 CREATE FUNCTION reporting.incident_json(reference_id text, state intake.incident_state) RETURNS jsonb
     LANGUAGE sql STABLE PARALLEL SAFE
@@ -611,7 +609,7 @@ CREATE TABLE intake.abandoned_attempt (
 )
 WITH (autovacuum_vacuum_threshold='0', autovacuum_vacuum_scale_factor='0');
 
-COMMENT ON TABLE intake.abandoned_attempt IS 'Calls of apply_batch whose connection was lost and which were repeated: they must not be stored any more. Kept for a day.';
+COMMENT ON TABLE intake.abandoned_attempt IS 'Calls of apply_batch whose connection broke and which were repeated: they must not be stored any more. Kept for a day.';
 
 CREATE TABLE intake.api_token (
     token_id integer NOT NULL,
@@ -705,7 +703,7 @@ CASE action
 END))
 );
 
-COMMENT ON TABLE intake.incident_change IS 'What became of incidents, one row a change; nothing in it is ever changed.';
+COMMENT ON TABLE intake.incident_change IS 'The changes of incidents, one row each; append-only.';
 
 COMMENT ON COLUMN intake.incident_change.change_id IS 'Of one incident, the order of its changes. Numbers may be missing.';
 
@@ -1686,10 +1684,10 @@ GRANT ALL ON FUNCTION intake.schema_version() TO incidents_worker;
 
 REVOKE ALL ON FUNCTION intake.stored_incidents(operations intake.operation[]) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION intake.timestamp_text(moment timestamp with time zone) FROM PUBLIC;
-GRANT ALL ON FUNCTION intake.timestamp_text(moment timestamp with time zone) TO incidents_reader;
+REVOKE ALL ON FUNCTION intake.timestamp_text(value timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION intake.timestamp_text(value timestamp with time zone) TO incidents_reader;
 
-REVOKE ALL ON FUNCTION intake.to_microseconds(moment timestamp with time zone) FROM PUBLIC;
+REVOKE ALL ON FUNCTION intake.to_microseconds(value timestamp with time zone) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION reporting.incident_json(reference_id text, state intake.incident_state) FROM PUBLIC;
 GRANT ALL ON FUNCTION reporting.incident_json(reference_id text, state intake.incident_state) TO incidents_reader;

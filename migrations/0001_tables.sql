@@ -1,5 +1,5 @@
--- The tables: incidents, tokens, the history of incidents, and what keeps calls apart. One transaction; `incidentctl migrate`
--- runs it, and so does `psql -X -v ON_ERROR_STOP=1 -f 0001_tables.sql`.
+-- The tables: incidents, tokens, history, abandoned attempts. One transaction; `incidentctl migrate` runs it, or
+-- `psql -X -v ON_ERROR_STOP=1 -f 0001_tables.sql`.
 --
 -- Every unique constraint contains reference_id, so that tables can be distributed by it (docs/operations.md, Citus).
 BEGIN;
@@ -20,10 +20,10 @@ COMMENT ON TABLE intake.migration IS 'The migrations that this database has seen
 COMMENT ON COLUMN intake.migration.checksum IS
     'SHA-256 of the file, in hexadecimal; NULL where psql applied it, until incidentctl migrate runs next.';
 
--- Columns of a fixed width come first: no byte is lost to alignment. Keys compare byte by byte: faster than a locale, and an
--- index on them outlives an upgrade of the C library. Room for one more row is left on each page, so that an update stays there and
--- touches no index (HOT): no index has a column that ordinary updates change. No CHECK: it would be parsed anew for each statement,
--- which costs a batch of 16 a twentieth of its time. The worker has judged what it sends, and a view takes what is no array for none.
+-- Fixed-width columns come first, so that alignment wastes no byte. Keys compare byte by byte: faster than a locale, and an index
+-- on them survives an upgrade of the C library. Each page keeps room for one more row, so that an update touches no index (HOT);
+-- no index has a column that ordinary updates change. No CHECK: Postgres parses it for each statement, a twentieth of a batch of
+-- 16. The worker checks what it sends, and views ignore services that are not an array.
 CREATE TABLE intake.incident (
     id           bigint GENERATED ALWAYS AS IDENTITY,
     started_at   timestamptz NOT NULL,
@@ -50,7 +50,7 @@ COMMENT ON COLUMN intake.incident.services IS
     'The services that the incident affects: [[identifier, name or null], ...] in the order sent, each identifier once.';
 COMMENT ON COLUMN intake.incident.updated_by IS 'The label of the token that last changed it, at updated_at.';
 
--- GENERATED ALWAYS sees to it that no number comes twice; a unique index would have to contain reference_id.
+-- GENERATED ALWAYS keeps numbers unique; a unique index would have to contain reference_id.
 CREATE INDEX incident_id ON intake.incident (id);
 CREATE INDEX incident_started_at ON intake.incident (started_at);
 
@@ -70,8 +70,8 @@ COMMENT ON COLUMN intake.api_token.token_hash IS 'SHA-256 of the token''s bytes.
 COMMENT ON COLUMN intake.api_token.prefix IS 'The token''s first characters, to recognise it by.';
 COMMENT ON COLUMN intake.api_token.last_used_at IS 'At most a minute old: written no oftener.';
 
--- An incident without what never changes or says when it was stored: before and after a change. Kept as a row and not as JSON,
--- which costs a third as much to write; reporting.incident_history shows it as JSON.
+-- An incident before or after a change, without its key and the times of its storage. A row costs a third of what JSON costs to
+-- write; reporting.incident_history shows it as JSON.
 CREATE TYPE intake.incident_state AS (
     name        text,
     priority    text,
@@ -82,8 +82,8 @@ CREATE TYPE intake.incident_state AS (
     metadata    jsonb
 );
 
--- The key grows at its end, which costs a change little. An index that begins with reference_id doubles the cost of the history:
--- the changes of one incident are found by going through the key, a quarter of a second for each million of changes.
+-- The key grows at its end, which is cheap. An index by reference_id doubles the cost of history, so the changes of one incident
+-- are found by a scan: a quarter of a second for a million changes.
 CREATE TABLE intake.incident_change (
     change_id    bigint GENERATED ALWAYS AS IDENTITY,
     changed_at   timestamptz NOT NULL,
@@ -95,7 +95,7 @@ CREATE TABLE intake.incident_change (
     PRIMARY KEY (change_id, reference_id),
     CHECK (num_nonnulls(before, after) = CASE action WHEN 'updated' THEN 2 ELSE 1 END)
 );
-COMMENT ON TABLE intake.incident_change IS 'What became of incidents, one row a change; nothing in it is ever changed.';
+COMMENT ON TABLE intake.incident_change IS 'The changes of incidents, one row each; append-only.';
 COMMENT ON COLUMN intake.incident_change.change_id IS 'Of one incident, the order of its changes. Numbers may be missing.';
 COMMENT ON COLUMN intake.incident_change.changed_at IS 'As updated_at of the incident.';
 COMMENT ON COLUMN intake.incident_change.action IS 'created, updated or deleted. A request that changed nothing left no row.';
@@ -106,9 +106,9 @@ COMMENT ON COLUMN intake.incident_change.after IS 'The incident after the change
 CREATE TABLE intake.abandoned_attempt (
     number       bigint PRIMARY KEY,
     abandoned_at timestamptz NOT NULL DEFAULT now()
-) WITH (autovacuum_vacuum_threshold = 0, autovacuum_vacuum_scale_factor = 0); -- so that it is empty to the last page again
+) WITH (autovacuum_vacuum_threshold = 0, autovacuum_vacuum_scale_factor = 0); -- so that it shrinks to no page again
 COMMENT ON TABLE intake.abandoned_attempt IS
-    'Calls of apply_batch whose connection was lost and which were repeated: they must not be stored any more. Kept for a day.';
+    'Calls of apply_batch whose connection broke and which were repeated: they must not be stored any more. Kept for a day.';
 
 -- The services of incidents, a row each.
 CREATE VIEW intake.incident_service AS

@@ -1,8 +1,8 @@
--- The functions that write: apply_batch, through which the worker does all, and what an administrator's tool calls.
+-- The functions that write: apply_batch, the worker's one call, and those that incidentctl calls.
 BEGIN;
 
--- The schema's version as a constant, which the planner puts where it is asked for: to read the table would cost a plain CGI
--- request a tenth of its time. Every migration renews it by recording itself.
+-- A constant that the planner inlines: reading the table costs a plain CGI request a tenth of its time. Each migration renews
+-- it by recording itself.
 CREATE FUNCTION intake.schema_version() RETURNS integer
     LANGUAGE sql IMMUTABLE
 AS 'SELECT 1';
@@ -21,24 +21,24 @@ $$;
 CREATE TRIGGER renew_schema_version AFTER INSERT OR UPDATE OR DELETE ON intake.migration
     FOR EACH STATEMENT EXECUTE FUNCTION intake.renew_schema_version();
 
--- STABLE, as extract() of a timestamptz is: what is declared to be more than it calls is planned anew at each call, and not put
--- where it is asked for.
-CREATE FUNCTION intake.to_microseconds(moment timestamptz) RETURNS bigint
+-- STABLE, as extract() of a timestamptz is: a function that is declared more than what it calls is not inlined, and planned at
+-- each call.
+CREATE FUNCTION intake.to_microseconds(value timestamptz) RETURNS bigint
     LANGUAGE sql STABLE
-    RETURN (extract(epoch FROM moment) * 1000000)::bigint;
+    RETURN (extract(epoch FROM value) * 1000000)::bigint;
 COMMENT ON FUNCTION intake.to_microseconds(timestamptz) IS 'Microseconds since 1970, as the worker counts this server''s time.';
 
--- As the API takes it back, whatever the session's settings: ISO 8601, in UTC. Years before 1 and after 9999, which an
--- administrator may have stored, are written with an offset that leads to one.
-CREATE FUNCTION intake.timestamp_text(moment timestamptz) RETURNS text
+-- ISO 8601 in UTC, as the API accepts it, whatever the session's settings. Years before 1 and after 9999, which an administrator
+-- may have stored, are written with an offset that leads into them.
+CREATE FUNCTION intake.timestamp_text(value timestamptz) RETURNS text
     LANGUAGE sql STABLE
 AS $$
     SELECT CASE
-        WHEN moment < '0001-01-01 00:00Z'
-        THEN to_char(moment AT TIME ZONE 'UTC' + interval '23:59', 'YYYY-MM-DD"T"HH24:MI:SS.US"+23:59"')
-        WHEN moment >= '10000-01-01 00:00Z'
-        THEN to_char(moment AT TIME ZONE 'UTC' - interval '23:59', 'YYYY-MM-DD"T"HH24:MI:SS.US"-23:59"')
-        ELSE to_char(moment AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+        WHEN value < '0001-01-01 00:00Z'
+        THEN to_char(value AT TIME ZONE 'UTC' + interval '23:59', 'YYYY-MM-DD"T"HH24:MI:SS.US"+23:59"')
+        WHEN value >= '10000-01-01 00:00Z'
+        THEN to_char(value AT TIME ZONE 'UTC' - interval '23:59', 'YYYY-MM-DD"T"HH24:MI:SS.US"-23:59"')
+        ELSE to_char(value AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
     END
 $$;
 
@@ -59,8 +59,8 @@ CREATE TRIGGER forbid_history_rewrite BEFORE UPDATE OR DELETE ON intake.incident
 CREATE TRIGGER forbid_history_truncate BEFORE TRUNCATE ON intake.incident_change -- one for all three, Citus passes over
     FOR EACH STATEMENT EXECUTE FUNCTION intake.forbid_history_rewrite();
 
--- By the numbers of the changes, so that a call is as short as its caller wants it. The setting is a note between these two
--- functions, no guard: deleting takes the owner's rights.
+-- Takes the changes by number, so that the caller decides how long a call takes. The setting tells the trigger that this is a
+-- purge; it protects nothing, because deleting takes the owner's rights.
 CREATE FUNCTION intake.purge_history(changes bigint[], older_than timestamptz) RETURNS bigint
     LANGUAGE plpgsql VOLATILE
     SET search_path = pg_catalog, pg_temp
@@ -85,8 +85,7 @@ CREATE FUNCTION intake.history_enabled() RETURNS boolean
 AS 'SELECT false';
 COMMENT ON FUNCTION intake.history_enabled() IS 'Whether changes are written to incident_change; enable_history() renews it.';
 
--- The lock ends what is being written before it, and holds up what comes behind it until the answer is the new one: once
--- this is committed, every change is in the history, or none.
+-- The lock waits for running writes and holds up later ones until the commit: after it, every change is in the history, or none.
 CREATE FUNCTION intake.enable_history(enabled boolean) RETURNS void
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
@@ -102,7 +101,7 @@ COMMENT ON FUNCTION intake.enable_history(boolean) IS 'Turns the history of inci
 
 -- ---- The worker's calls ----
 
--- No call lives for as long as a day. SKIP LOCKED: two batches need not wait for one another.
+-- No call lives for a day. SKIP LOCKED, so that two batches do not wait for each other.
 CREATE FUNCTION intake.forget_attempts() RETURNS void
     LANGUAGE sql VOLATILE
 AS $$
@@ -111,7 +110,7 @@ AS $$
                      WHERE a.abandoned_at < now() - interval '1 day' FOR UPDATE SKIP LOCKED)
 $$;
 
--- Waits for those of the calls that run, and sees to it that none of them is stored from then on.
+-- Waits for the calls among these that run, and keeps all of them from being stored from then on.
 CREATE FUNCTION intake.abandon_attempts(orphaned bigint[]) RETURNS void
     LANGUAGE plpgsql VOLATILE
 AS $$
@@ -122,9 +121,9 @@ BEGIN
 END
 $$;
 
--- Deletes those of the incidents that are there, each of them named once, and returns their ids. labels[n] is said to have
--- deleted ids[n]. What is not there may be about to be: a call that creates it may stand still between the check of its time
--- and its commit, long after its client was told that it failed. To put a row in its place waits for that.
+-- Deletes the incidents that exist, each named once, and returns their ids. labels[n] is recorded as who deleted ids[n]. An
+-- absent incident may be about to appear: a call that creates it may stand still between the check of its time and its commit.
+-- Inserting a row in its place waits for that call.
 CREATE FUNCTION intake.delete_incidents(ids text[], labels text[]) RETURNS text[]
     LANGUAGE plpgsql VOLATILE
     SET search_path = pg_catalog, pg_temp
@@ -134,8 +133,8 @@ AS $$
 DECLARE
     round   integer := 0;
     wanted  text[] := ids;
-    keeps   boolean := intake.history_enabled();
-    gone    text[];
+    history_on   boolean := intake.history_enabled();
+    removed    text[];
     deleted text[] := '{}';
     placed  text[];
 BEGIN
@@ -145,27 +144,27 @@ BEGIN
             RAISE EXCEPTION 'an incident could not be deleted in 20 rounds: does a trigger keep it from that?'
                 USING ERRCODE = 'triggered_data_change_violation';
         END IF;
-        -- Rows are locked in the order of the index, which is that of the ids: no bitmap is made of them.
-        IF keeps THEN
-            WITH gone AS (
+        -- Rows are locked in the order of the index, which is that of the ids, because bitmap scans are off.
+        IF history_on THEN
+            WITH removed AS (
                 DELETE FROM intake.incident i WHERE i.reference_id = ANY (wanted)
                 RETURNING i.reference_id, i.updated_at,
                           ROW (i.name, i.priority, i.source_url, i.started_at, i.resolved_at, i.services,
                                i.metadata)::intake.incident_state AS state),
-            noted AS (
+            recorded AS (
                 INSERT INTO intake.incident_change (changed_at, reference_id, action, token_label, before)
-                SELECT greatest(clock_timestamp(), g.updated_at), g.reference_id, 'deleted', l.label, g.state
-                FROM gone g JOIN unnest(ids, labels) AS l (reference_id, label) ON l.reference_id = g.reference_id)
-            SELECT coalesce(array_agg(g.reference_id), '{}') INTO gone FROM gone g;
+                SELECT greatest(clock_timestamp(), r.updated_at), r.reference_id, 'deleted', l.label, r.state
+                FROM removed r JOIN unnest(ids, labels) AS l (reference_id, label) ON l.reference_id = r.reference_id)
+            SELECT coalesce(array_agg(r.reference_id), '{}') INTO removed FROM removed r;
         ELSE
-            WITH gone AS (DELETE FROM intake.incident i WHERE i.reference_id = ANY (wanted) RETURNING i.reference_id)
-            SELECT coalesce(array_agg(g.reference_id), '{}') INTO gone FROM gone g;
+            WITH removed AS (DELETE FROM intake.incident i WHERE i.reference_id = ANY (wanted) RETURNING i.reference_id)
+            SELECT coalesce(array_agg(r.reference_id), '{}') INTO removed FROM removed r;
         END IF;
-        IF keeps <> intake.history_enabled() THEN
+        IF history_on <> intake.history_enabled() THEN
             RAISE EXCEPTION 'the history was turned on or off meanwhile' USING ERRCODE = 'serialization_failure';
         END IF;
-        deleted := deleted || gone;
-        wanted := ARRAY(SELECT id FROM unnest(wanted) id WHERE id <> ALL (gone));
+        deleted := deleted || removed;
+        wanted := ARRAY(SELECT id FROM unnest(wanted) id WHERE id <> ALL (removed));
         EXIT WHEN wanted = '{}';
 
         WITH placeholder AS (
@@ -175,7 +174,7 @@ BEGIN
             RETURNING i.reference_id)
         SELECT coalesce(array_agg(p.reference_id), '{}') INTO placed FROM placeholder p;
         DELETE FROM intake.incident i WHERE i.reference_id = ANY (placed);
-        wanted := ARRAY(SELECT id FROM unnest(wanted) id WHERE id <> ALL (placed)); -- these have appeared meanwhile
+        wanted := ARRAY(SELECT id FROM unnest(wanted) id WHERE id <> ALL (placed)); -- these appeared meanwhile
         EXIT WHEN wanted = '{}';
     END LOOP;
     RETURN deleted;
@@ -184,12 +183,12 @@ $$;
 
 -- One request, as the worker sends it.
 CREATE TYPE intake.operation AS (
-    operation    text,        -- upsert, delete, authorize (the token alone is looked at) or ping (not even that)
+    operation    text,        -- upsert, delete, authorize (checks the token alone) or ping (checks nothing)
     token_hash   bytea,       -- SHA-256 of the bearer token
     scope        text,        -- that the token must have: upsert or delete; NULL with ping
-    given        integer,     -- of upsert, which optional arguments were sent, NULL or not: the sum of 1 resolved_at, 2 name,
+    given        integer,     -- of upsert: the optional arguments that were sent, NULL or not: the sum of 1 resolved_at, 2 name,
                               -- 4 priority, 8 source_url, 16 services, 32 metadata
-    started_at   timestamptz, -- and the arguments themselves, as the columns of incident are
+    started_at   timestamptz, -- the arguments, as the columns of incident
     resolved_at  timestamptz,
     reference_id text,
     name         text,
@@ -199,8 +198,8 @@ CREATE TYPE intake.operation AS (
     metadata     jsonb
 );
 
--- What is stored of the incidents that the operations name, and who wrote it and who has it in hand. The planner takes this
--- function apart too: it is the whole table, and the join looks for what it needs. Citus would fetch the whole of it; there the
+-- The stored incidents that the operations name, with the transactions that wrote and that hold each row. The planner inlines
+-- this function: it is the whole table, and the join looks up what it needs. Citus would fetch the whole table; there the
 -- function is replaced by one that asks for these incidents alone (docs/operations.md).
 CREATE FUNCTION intake.stored_incidents(operations intake.operation[])
     RETURNS TABLE (version xid, holder xid, started_at timestamptz, resolved_at timestamptz, reference_id text, name text,
@@ -211,7 +210,7 @@ AS $$
     FROM intake.incident i
 $$;
 
--- Says why apply_batch does not begin.
+-- Raises the reason why apply_batch does not begin.
 CREATE FUNCTION intake.refuse_call(expected_version integer) RETURNS void
     LANGUAGE plpgsql
 AS $$
@@ -220,7 +219,7 @@ BEGIN
         RAISE EXCEPTION 'this database has schema version %, the program needs %', intake.schema_version(), expected_version
             USING ERRCODE = 'IS001';
     END IF;
-    IF current_setting('transaction_isolation') <> 'read committed' THEN -- each statement of a batch counts on a fresh snapshot
+    IF current_setting('transaction_isolation') <> 'read committed' THEN -- each statement of a batch needs a new snapshot
         RAISE EXCEPTION 'transactions of this role must be READ COMMITTED, see default_transaction_isolation'
             USING ERRCODE = 'IS003';
     END IF;
@@ -228,48 +227,45 @@ BEGIN
 END
 $$;
 
--- Applies a batch of operations in one transaction. outcomes[n] says what became of operations[n]: created, updated, unchanged,
--- deleted, not_found, authorized, ready, not_authed or not_permitted; token_labels[n] is the label of its token. now_us and
--- server_started_us_ say this server's time and which server it is, as store_until_us and server_started_us say it.
--- Raises IS001 where the caller was built for a newer schema than this, or for one so old that it calls otherwise (2 was the
--- last to change that; a migration that does again has its own number there), before anything is looked at; IS003 where
--- transactions are not READ COMMITTED; and 21000 where two operations would change the same incident: in a set neither comes
--- first.
+-- Applies a batch of operations in one transaction.
 --
--- store_until_us is the moment after which nothing is stored (IS002), in microseconds since 1970 of this server's clock: the
--- caller has told its client by then that the request failed, and something newer may have been stored since. It is an
--- absolute time, for a session can stand still before it reads the call, and nobody could say for how long. The caller
--- knows the clock from what this server has told it before. expected_server_us says which server that was; IS002 where
--- it was another, behind a pooler that has turned to it. The check comes when all rows are locked. They stay locked to
--- the end of the transaction, so nothing newer can slip in between the check and the commit, however long that takes.
+-- Results: outcomes[n] is the outcome of operations[n]: created, updated, unchanged, deleted, not_found, authorized, ready,
+-- not_authed or not_permitted. token_labels[n] is the label of its token. now_us is this server's time, and
+-- server_started_us its start, both in microseconds since 1970.
 --
--- attempt is a number that no other call has, orphaned are those of earlier calls with the same operation of which the caller
--- has not heard, as its connection broke: they may still run, wait for a lock, or not have begun. Each call holds its own
--- number as an advisory lock to its end, and one that follows orphaned ones holds theirs too and leaves their numbers in
--- abandoned_attempt. So one of the two comes second and sees the first: an orphaned call that was not through by then is not
--- stored (55P03). Else it could be stored after this one, and after what the client has sent since.
+-- Raises IS001 if the caller was built for a newer schema, or for one so old that it calls otherwise (2 was the last to
+-- change the call; a migration that does so again has its own number there), before anything is looked at; IS002 if the call
+-- is too late; IS003 if transactions are not READ COMMITTED; 21000 if two operations would change the same incident.
+--
+-- store_until_us: nothing is stored after this time of the server's clock (IS002). The caller has told its client by then
+-- that the request failed, and newer data may have been stored. It is absolute, because a session may stand still before it
+-- reads the call. The caller knows the clock from this server's results. expected_server_us says which server that was;
+-- IS002 if a pooler has turned to another. The check comes after all rows are locked. They stay locked until the commit, so
+-- nothing newer can be stored between the check and the commit.
+--
+-- attempt is unique to the call. orphaned are the attempts of earlier calls with the same operation whose connection broke:
+-- they may still run, wait for a lock, or not have begun. Each call holds its number as an advisory lock. A call that follows
+-- orphaned ones takes their locks too and writes their numbers to abandoned_attempt. An orphaned call that is not done by then
+-- finds its number there and is not stored (55P03). Otherwise it could undo what the client has sent since.
 --
 -- How a batch is stored:
--- 1. One statement looks at the tokens and compares the operations with what is stored. A batch that changes nothing is done
---    with it: it writes nothing and takes no lock.
--- 2. What is absent is inserted. Where another transaction has created it since, ON CONFLICT waits for that one.
--- 3. What differs is updated, as long as the row is the version that was compared (xmin). One that was changed since is
---    locked by the attempt.
--- What 2 and 3 did not store, as others came between, goes round again. Rows are locked in the order of reference_id, so that
--- two batches seldom wait for one another in a circle; where they do all the same, Postgres ends one of them, and its requests
--- are tried again.
+-- 1. One statement checks the tokens and compares the operations with the stored incidents. A batch that changes nothing is
+--    done then: it writes nothing and takes no lock.
+-- 2. Absent incidents are inserted. If another transaction has created one since, ON CONFLICT waits for it.
+-- 3. Incidents that differ are updated if the row still has the version that was compared (xmin). If not, it is locked.
+-- What 2 and 3 did not store goes another round. Rows are locked in the order of reference_id, so that two batches seldom
+-- deadlock; if they do, Postgres ends one of them, and its requests are tried again.
 --
--- A row that another transaction has in hand (xmax) is waited for, even where it has what was sent: that transaction may be
--- a call that was given up long ago and is about to commit. Only who was there before this call counts, so the first round
--- alone looks for them. Who had the row and wrote this very version of it is through (xmax = xmin). Else xmax stays with a row
--- whose last lock was left without a change. To write such a row anew, as it is, waits and clears that.
+-- A row that another transaction holds (xmax) is waited for, even if it has what was sent: that transaction may be a call that
+-- was given up long ago and is about to commit. Only transactions before this call matter, so only the first round looks for
+-- them. If the holder wrote this very version, it is done (xmax = xmin). Otherwise xmax may be the mark of a lock that changed
+-- nothing; writing the row as it is waits for the holder and clears the mark.
 --
--- What a call costs by itself is for the most part that its statements and expressions are set up, once in each transaction. So
--- there are few of them on the way of a batch that nothing comes between; the rest stands behind a condition. What an operation
--- is, and what was said of it, is found by its ordinality: to take arrays apart beside the operations costs far more.
+-- Most of a call's cost is setting up its statements and expressions, once in each transaction. So the usual way has few of
+-- them, and the rest is behind conditions. Operations and outcomes are joined by ordinality; taking arrays apart costs more.
 --
--- The planner's settings: plans that hold whatever the arrays are and however the tables grow, one look into an index for
--- each operation. Without them the plans of a session that began on empty tables read them whole, later on too.
+-- The planner settings make plans that hold for all arrays and table sizes: an index look-up for each operation. Without them,
+-- a session that began on empty tables scans them later on too.
 CREATE FUNCTION intake.apply_batch(expected_version integer, operations intake.operation[], store_until_us bigint DEFAULT NULL,
                                    expected_server_us bigint DEFAULT NULL, attempt bigint DEFAULT NULL,
                                    orphaned bigint[] DEFAULT '{}',
@@ -285,15 +281,15 @@ CREATE FUNCTION intake.apply_batch(expected_version integer, operations intake.o
     SET enable_material = off
 AS $$
 DECLARE
-    keeps        boolean; -- the history
-    versions     xid[];   -- the rows that the operations were compared with,
-    states       intake.incident_state[]; -- and what those held
+    history_on   boolean;
+    versions     xid[];                   -- of the rows that the operations were compared with
+    states       intake.incident_state[]; -- of the same rows
     stale        integer[];
-    moment       timestamptz;
+    written_at   timestamptz;
     created      text[];
     updated      text[];
     deleted      text[];
-    settled      text[];  -- the outcomes of which earlier rounds were sure; NULL in the first round
+    settled      text[];  -- final outcomes of earlier rounds; NULL in the first round
     round        integer;
 BEGIN
     IF pg_advisory_xact_lock(attempt) IS NOT NULL AND orphaned <> '{}' THEN -- it is NULL where there is no attempt
@@ -303,16 +299,15 @@ BEGIN
        OR current_setting('transaction_isolation') <> 'read committed' OR current_setting('transaction_read_only') <> 'off' THEN
         PERFORM intake.refuse_call(expected_version);
     END IF;
-    IF pg_relation_size('intake.abandoned_attempt') > 0 THEN -- it is empty but for the day after one was abandoned
+    IF pg_relation_size('intake.abandoned_attempt') > 0 THEN -- usually it is empty
         IF EXISTS (SELECT FROM intake.abandoned_attempt a WHERE a.number = attempt) THEN
             RAISE EXCEPTION 'the call was abandoned' USING ERRCODE = 'lock_not_available';
         END IF;
     END IF;
 
     LOOP
-        -- What is absent is said to be created and what differs updated, for so it will be, unless somebody comes between.
-        -- Metadata is compared as text, because jsonb calls 1.1 and 1.10 equal, and every digit counts. The joins are nested
-        -- loops, which the settings above see to, and keep the order of the operations.
+        -- 'created' and 'updated' are expected outcomes here. Metadata is compared as text, because jsonb calls 1.1 and 1.10
+        -- equal. The settings above make the joins nested loops, which keep the order of the operations.
         SELECT array_agg(CASE
                    WHEN settled[ordinality] IS NOT NULL THEN 'settled'
                    WHEN scope IS NULL THEN 'ready'
@@ -321,7 +316,7 @@ BEGIN
                    WHEN operation = 'authorize' THEN 'authorized'
                    WHEN operation <> 'upsert' THEN operation
                    WHEN i.reference_id IS NULL THEN 'created'
-                   WHEN i.holder <> 0 AND i.holder <> i.version AND settled IS NULL THEN 'held'
+                   WHEN i.holder <> 0 AND i.holder <> i.version AND settled IS NULL THEN 'locked'
                    WHEN i.started_at <> o.started_at
                      OR i.resolved_at IS DISTINCT FROM o.resolved_at AND given & 1 <> 0
                      OR i.name IS DISTINCT FROM o.name AND given & 2 <> 0
@@ -345,39 +340,39 @@ BEGIN
               AND (t.expires_at IS NULL OR t.expires_at > clock_timestamp())
         LEFT JOIN intake.stored_incidents(operations) i
                ON operation = 'upsert' AND i.reference_id = o.reference_id COLLATE "C";
-        EXIT WHEN ('created' = ANY (outcomes) OR 'updated' = ANY (outcomes) OR 'held' = ANY (outcomes)) IS NOT TRUE; -- or none
-        keeps := intake.history_enabled();
+        EXIT WHEN ('created' = ANY (outcomes) OR 'updated' = ANY (outcomes) OR 'locked' = ANY (outcomes)) IS NOT TRUE; -- or none
+        history_on := intake.history_enabled();
 
         IF 'created' = ANY (outcomes) THEN
-            moment := clock_timestamp();
+            written_at := clock_timestamp();
             WITH inserted AS (
                 INSERT INTO intake.incident AS i
                     (started_at, resolved_at, created_at, updated_at, reference_id, name, priority, source_url, services,
                      metadata, updated_by)
-                SELECT o.started_at, o.resolved_at, moment, moment, o.reference_id, o.name, o.priority, o.source_url, o.services,
+                SELECT o.started_at, o.resolved_at, written_at, written_at, o.reference_id, o.name, o.priority, o.source_url, o.services,
                        o.metadata, token_labels[ordinality]
                 FROM unnest(operations) WITH ORDINALITY o
                 WHERE outcomes[ordinality] = 'created'
                 ORDER BY o.reference_id COLLATE "C"
                 ON CONFLICT (reference_id) DO NOTHING
-                RETURNING i.reference_id, i.updated_by, CASE WHEN keeps THEN
+                RETURNING i.reference_id, i.updated_by, CASE WHEN history_on THEN
                           ROW (i.name, i.priority, i.source_url, i.started_at, i.resolved_at, i.services,
                                i.metadata)::intake.incident_state END AS after),
-            noted AS (
+            recorded AS (
                 INSERT INTO intake.incident_change (changed_at, reference_id, action, token_label, after)
-                SELECT moment, n.reference_id, 'created', n.updated_by, n.after FROM inserted n WHERE keeps)
+                SELECT written_at, n.reference_id, 'created', n.updated_by, n.after FROM inserted n WHERE history_on)
             SELECT array_agg(n.reference_id) INTO created FROM inserted n;
         END IF;
 
-        IF 'held' = ANY (outcomes) THEN
+        IF 'locked' = ANY (outcomes) THEN
             UPDATE intake.incident i SET started_at = i.started_at
             FROM (SELECT o.reference_id
                   FROM unnest(operations) WITH ORDINALITY o
-                  WHERE outcomes[ordinality] IN ('held', 'updated')
-                  ORDER BY o.reference_id COLLATE "C") AS taken
-            WHERE i.reference_id = taken.reference_id;
+                  WHERE outcomes[ordinality] IN ('locked', 'updated')
+                  ORDER BY o.reference_id COLLATE "C") AS locked
+            WHERE i.reference_id = locked.reference_id;
         ELSIF 'updated' = ANY (outcomes) THEN
-            IF keeps THEN
+            IF history_on THEN
                 SELECT array_agg(CASE WHEN i.reference_id IS NOT NULL THEN
                                      ROW (i.name, i.priority, i.source_url, i.started_at, i.resolved_at, i.services,
                                           i.metadata)::intake.incident_state END ORDER BY ordinality)
@@ -387,7 +382,7 @@ BEGIN
                        ON outcomes[ordinality] = 'updated'
                       AND i.reference_id = o.reference_id COLLATE "C" AND i.version = versions[ordinality];
             END IF;
-            moment := clock_timestamp();
+            written_at := clock_timestamp();
             WITH changed AS (
                 UPDATE intake.incident i SET
                     started_at  = o.started_at,
@@ -397,30 +392,30 @@ BEGIN
                     source_url  = CASE WHEN given & 8 <> 0 THEN o.source_url ELSE i.source_url END,
                     services    = CASE WHEN given & 16 <> 0 THEN o.services ELSE i.services END,
                     metadata    = CASE WHEN given & 32 <> 0 THEN o.metadata ELSE i.metadata END,
-                    updated_at  = greatest(moment, i.updated_at), -- which must not go back
+                    updated_at  = greatest(written_at, i.updated_at), -- which must not go back
                     updated_by  = token_labels[ordinality]
                 FROM (SELECT o.*
                       FROM unnest(operations) WITH ORDINALITY o
                       WHERE outcomes[ordinality] = 'updated'
                       ORDER BY o.reference_id COLLATE "C") AS o
                 WHERE i.reference_id = o.reference_id AND i.xmin = versions[ordinality]
-                RETURNING i.reference_id, i.updated_at, i.updated_by, states[ordinality] AS before, CASE WHEN keeps THEN
+                RETURNING i.reference_id, i.updated_at, i.updated_by, states[ordinality] AS before, CASE WHEN history_on THEN
                           ROW (i.name, i.priority, i.source_url, i.started_at, i.resolved_at, i.services,
                                i.metadata)::intake.incident_state END AS after),
-            noted AS (
+            recorded AS (
                 INSERT INTO intake.incident_change (changed_at, reference_id, action, token_label, before, after)
-                SELECT c.updated_at, c.reference_id, 'updated', c.updated_by, c.before, c.after FROM changed c WHERE keeps)
+                SELECT c.updated_at, c.reference_id, 'updated', c.updated_by, c.before, c.after FROM changed c WHERE history_on)
             SELECT array_agg(c.reference_id) INTO updated FROM changed c;
         END IF;
 
-        IF keeps <> intake.history_enabled() THEN -- enable_history() locks the table, so it cannot change behind this
+        IF history_on <> intake.history_enabled() THEN -- enable_history() locks the table: no later change
             RAISE EXCEPTION 'the history was turned on or off meanwhile' USING ERRCODE = 'serialization_failure';
         END IF;
-        EXIT WHEN 'held' <> ALL (outcomes)
+        EXIT WHEN 'locked' <> ALL (outcomes)
               AND coalesce(cardinality(created || updated), 0)
                   = cardinality(array_positions(outcomes, 'created') || array_positions(outcomes, 'updated'));
 
-        -- Others came between, or an incident is named twice.
+        -- Another transaction came between, or two operations name one incident.
         round := coalesce(round, 1) + 1;
         IF round > 20 THEN
             RAISE EXCEPTION 'an incident could not be stored in 20 rounds: does a trigger keep it from that?'
@@ -428,11 +423,11 @@ BEGIN
         END IF;
         IF (SELECT count(reference_id) > count(DISTINCT reference_id COLLATE "C")
             FROM unnest(operations) WITH ORDINALITY o
-            WHERE outcomes[ordinality] IN ('created', 'updated', 'held') OR settled[ordinality] IN ('created', 'updated')) THEN
-            RAISE EXCEPTION 'two items of a batch name the same incident' USING ERRCODE = 'cardinality_violation';
+            WHERE outcomes[ordinality] IN ('created', 'updated', 'locked') OR settled[ordinality] IN ('created', 'updated')) THEN
+            RAISE EXCEPTION 'two operations of a batch name the same incident' USING ERRCODE = 'cardinality_violation';
         END IF;
         SELECT array_agg(CASE WHEN outcomes[ordinality] = 'settled' THEN settled[ordinality]
-                              WHEN outcomes[ordinality] NOT IN ('created', 'updated', 'held') THEN outcomes[ordinality]
+                              WHEN outcomes[ordinality] NOT IN ('created', 'updated', 'locked') THEN outcomes[ordinality]
                               WHEN o.reference_id = ANY (created) THEN 'created'
                               WHEN o.reference_id = ANY (updated) THEN 'updated'
                          END ORDER BY ordinality)
@@ -450,7 +445,7 @@ BEGIN
 
         IF 'delete' = ANY (outcomes) THEN
             IF (SELECT count(o.reference_id) > count(DISTINCT o.reference_id COLLATE "C") FROM unnest(operations) o) THEN
-                RAISE EXCEPTION 'two items of a batch name the same incident' USING ERRCODE = 'cardinality_violation';
+                RAISE EXCEPTION 'two operations of a batch name the same incident' USING ERRCODE = 'cardinality_violation';
             END IF;
             SELECT intake.delete_incidents(array_agg(o.reference_id), array_agg(token_labels[ordinality])) INTO deleted
             FROM unnest(operations) WITH ORDINALITY o
@@ -462,7 +457,7 @@ BEGIN
             FROM unnest(operations) WITH ORDINALITY o;
         END IF;
 
-        -- Once a minute for each token. SKIP LOCKED: the last use is no reason for two batches to wait for one another.
+        -- Once a minute for each token. SKIP LOCKED, so that two batches do not wait for each other here.
         IF stale IS NOT NULL THEN
             PERFORM intake.forget_attempts();
             UPDATE intake.api_token t SET last_used_at = clock_timestamp()
@@ -476,11 +471,10 @@ BEGIN
         RAISE EXCEPTION 'the batch came too late, or by the clock of another server' USING ERRCODE = 'IS002';
     END IF;
 
-    -- Under synchronous replication a commit waits for the standby, but one that wrote nothing has nothing to wait for.
-    -- "Unchanged" would then be said of what only this server has: committed before it crashed, or while somebody canceled
-    -- the wait; or on a former primary. Such a batch therefore writes a message to the log, which nobody reads, and its commit
-    -- waits for that one and all before it. That somebody canceled the wait is told in a warning, which the session must not
-    -- have turned off until the transaction's end, behind the wait.
+    -- A commit waits for the synchronous standby, but not if the transaction wrote nothing. "Unchanged" could then be said of
+    -- what only this server has: committed before it crashed, or seen on a former primary. Such a batch writes a message to
+    -- the log, and its commit waits for the message and all before it. A canceled wait is told in a warning after the commit,
+    -- which the session must not have turned off.
     IF current_setting('synchronous_standby_names') <> '' THEN
         PERFORM set_config('client_min_messages', 'warning', true);
         IF pg_current_xact_id_if_assigned() IS NULL AND outcomes && ARRAY['unchanged', 'not_found'] THEN

@@ -1,9 +1,8 @@
--- Who may do what. Two groups: the worker's, which may call two functions, and the readers', who see the views of reporting.
--- Whoever logs in is made a member of one (docs/install.md). Each right is granted by name: what everybody may do by default,
--- administrators take from PUBLIC where they harden a server.
+-- Rights. Two group roles: the worker's may execute two functions, the readers' may read the views of reporting. Logins are members
+-- of one (docs/install.md). Each right is granted by name, because administrators may take PUBLIC's.
 --
--- Roles belong to the whole server. So that a worker of one database does not get at another, each database has groups of its
--- own there; incidentctl migrate --worker-role and --reader-role name them. With psql:
+-- Roles belong to the whole server, so each database has group roles of its own: a worker of one database then has no access to
+-- another. incidentctl migrate --worker-role and --reader-role name them. With psql:
 -- PGOPTIONS='-c incidents.worker_role=staging_worker -c incidents.reader_role=staging_reader' psql -f 0004_roles.sql
 BEGIN;
 
@@ -15,7 +14,7 @@ COMMENT ON TABLE intake.group_role IS 'The roles that this database grants its r
 COMMENT ON COLUMN intake.group_role.role_name IS
     'By name, so that a dump may be restored on another server. A role that does not exist gets its rights when it does.';
 
--- The relations of reporting that the caller may grant rights in; an administrator may have put some there that are not ours.
+-- The relations of reporting that the caller may grant rights on. Some may be an administrator's own.
 CREATE FUNCTION intake.reporting_relations() RETURNS text
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
@@ -25,10 +24,9 @@ AS $$
     WHERE c.relnamespace = 'reporting'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND pg_has_role(c.relowner, 'USAGE')
 $$;
 
--- Creates the roles that are missing, where the caller may, and grants them what they need. `incidentctl migrate` calls it
--- every time, so that a role which an administrator creates later gets its rights at the next run; a migration that adds a
--- function or a view calls it at its end. Shared hosts give nobody the right to create a role: the owner's then serves for
--- all. A database that belongs to somebody else is left to them.
+-- Creates missing roles, if the caller may, and grants them their rights. `incidentctl migrate` calls it at every run, so a role
+-- that an administrator creates later gets its rights then; a migration that adds a function or a view calls it at its end. On
+-- shared hosts nobody may create a role, and the owner serves for all. Rights on the database itself are granted by its owner.
 CREATE FUNCTION intake.grant_roles() RETURNS void
     LANGUAGE plpgsql VOLATILE
     SET search_path = pg_catalog, pg_temp
@@ -73,9 +71,9 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION intake.grant_roles() IS 'Grants the group roles all that they need. For the owner of the schema.';
+COMMENT ON FUNCTION intake.grant_roles() IS 'Grants the group roles their rights. For the owner of the schema.';
 
--- All that grant_roles() has ever granted a role.
+-- Revokes all that grant_roles() has ever granted a role.
 CREATE FUNCTION intake.revoke_role(role_name text) RETURNS void
     LANGUAGE plpgsql VOLATILE
     SET search_path = pg_catalog, pg_temp
@@ -94,8 +92,8 @@ BEGIN
 END
 $$;
 
--- The role's rights in other databases of this server, as their names; NULL where it has none. What is granted on a database
--- itself, such as CONNECT, belongs to no database.
+-- The names of the other databases in which the role has rights; NULL if there are none. Rights on a database itself, such as
+-- CONNECT, are recorded for no database.
 CREATE FUNCTION intake.databases_with(role_name text) RETURNS text
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
@@ -108,8 +106,8 @@ AS $$
 $$;
 COMMENT ON FUNCTION intake.databases_with(text) IS 'The other databases of this server in which the role has rights.';
 
--- Names the group roles; NULL leaves a name as it is. A role that is one no longer loses its rights in this database. The
--- owner's is none: to take the rights from it again would take from it what is its own.
+-- Names the group roles; NULL keeps a name. A replaced role loses its rights in this database. The owner cannot be a group role:
+-- revoking would take its own rights.
 CREATE FUNCTION intake.name_roles(worker text, reader text) RETURNS void
     LANGUAGE plpgsql VOLATILE
     SET search_path = pg_catalog, pg_temp
@@ -142,7 +140,7 @@ END
 $$;
 COMMENT ON FUNCTION intake.name_roles(text, text) IS 'Names the group roles and grants them their rights. For the owner of the schema.';
 
--- The names that are given, else the usual ones, as long as no other database has them.
+-- The given names, else the default ones, if no other database uses these.
 DO $$
 DECLARE
     worker text := nullif(current_setting('incidents.worker_role', true), '');
@@ -151,7 +149,7 @@ DECLARE
                             CASE WHEN reader IS NULL THEN intake.databases_with('incidents_reader') END);
 BEGIN
     IF other IS NOT NULL THEN
-        RAISE EXCEPTION 'the usual group roles, incidents_worker and incidents_reader, have rights in another database: %', other
+        RAISE EXCEPTION 'the default group roles, incidents_worker and incidents_reader, have rights in another database: %', other
             USING ERRCODE = 'duplicate_object',
                   HINT = 'Give this one its own: incidentctl migrate --worker-role NAME --reader-role NAME.';
     END IF;

@@ -129,7 +129,7 @@ BEGIN
     END IF;
     IF 'delete' = ANY (verdicts) THEN
         IF (SELECT count(incident) > count(DISTINCT incident COLLATE "C") FROM unnest(incidents) incident) THEN
-            RAISE EXCEPTION 'two items of a batch name the same incident' USING ERRCODE = 'cardinality_violation';
+            RAISE EXCEPTION 'two operations of a batch name the same incident' USING ERRCODE = 'cardinality_violation';
         END IF;
         SELECT array_agg(incident), array_agg(label) INTO deletes, deleters
         FROM unnest(incidents, labels, verdicts) AS _(incident, label, verdict)
@@ -580,7 +580,7 @@ BEGIN
                  LATERAL (SELECT item->>'reference_id' = ANY (now_locked) AS is_done) done;
         END IF;
         IF cardinality(absent) > cardinality(now_created) OR cardinality(differing) > cardinality(now_locked) THEN
-            RAISE EXCEPTION 'two items of a batch name the same incident' USING ERRCODE = 'cardinality_violation';
+            RAISE EXCEPTION 'two operations of a batch name the same incident' USING ERRCODE = 'cardinality_violation';
         END IF;
 
         now_relinked := intake.replace_services(absent, differing);

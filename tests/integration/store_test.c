@@ -539,7 +539,7 @@ static void requests_for_one_incident_take_effect_in_their_order(void **state)
 {
     struct settings settings = settings_for(2);
     struct store_thread *store = start_store(store_thread_start, &settings);
-    size_t refused = stack_count_in_log(&stack, "two items of a batch");
+    size_t refused = stack_count_in_log(&stack, "two operations of a batch");
     char expected[256] = "";
 
     (void)state;
@@ -565,7 +565,7 @@ static void requests_for_one_incident_take_effect_in_their_order(void **state)
     /* Each was a transaction by itself: none was skipped, none overtaken. */
     assert_string_equal(passed_names(), expected);
     /* The database would have refused two at once, and had them sent one by one. */
-    assert_int_equal(stack_count_in_log(&stack, "two items of a batch"), refused);
+    assert_int_equal(stack_count_in_log(&stack, "two operations of a batch"), refused);
     assert_string_equal(stack_query(&stack, "SELECT name || ' ' || (SELECT string_agg(identifier, ' ') FROM "
                                             "intake.incident_service WHERE reference_id = 'one') "
                                             "FROM intake.incident WHERE reference_id = 'one'"),
