@@ -29,19 +29,19 @@ static int check(void)
     bool ready;
 
     if (!settings_load(&settings, error, sizeof error)) {
-        (void)fprintf(stderr, "incidents.fcgi: %s\n", error);
+        fprintf(stderr, "incidents.fcgi: %s\n", error);
         return EXIT_FAILURE;
     }
     settings_print(&settings, stdout);
     store = store_start_single(&settings);
     if (store == NULL || !op_ping(&ping)) {
-        (void)fprintf(stderr, "incidents.fcgi: out of memory\n");
+        fprintf(stderr, "incidents.fcgi: out of memory\n");
         return EXIT_FAILURE;
     }
     store_apply(store, &ping);
     ready = ping.outcome == OP_READY;
-    (void)printf("database: %s (schema version %d is needed)\n", ready ? "ready" : "NOT ready, see above why",
-                 SCHEMA_VERSION);
+    printf("database: %s (schema version %d is needed)\n", ready ? "ready" : "NOT ready, see above why",
+           SCHEMA_VERSION);
     op_free(&ping);
     store_stop(store);
     return ready ? EXIT_SUCCESS : EXIT_FAILURE;
@@ -49,10 +49,10 @@ static int check(void)
 
 static int usage(FILE *stream, int status)
 {
-    (void)fputs("Usage: incidents.fcgi --check | --version | --help\n"
-                "A web server starts this program, as FastCGI or CGI; see docs/ for how.\n"
-                "  --check    show the settings and whether the database is ready\n",
-                stream);
+    fputs("Usage: incidents.fcgi --check | --version | --help\n"
+          "A web server starts this program, as FastCGI or CGI; see docs/ for how.\n"
+          "  --check    show the settings and whether the database is ready\n",
+          stream);
     return status;
 }
 
@@ -60,8 +60,8 @@ static int usage(FILE *stream, int status)
  */
 static void ignore_signals_of_writes(void)
 {
-    (void)signal(SIGPIPE, SIG_IGN);
-    (void)signal(SIGXFSZ, SIG_IGN);
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
 }
 
 /* The settings, or what is wrong with them. */
@@ -143,7 +143,7 @@ int main(int argc, char **argv)
 {
     /* No core dump, and no look into our memory or environment from a process of the same user: the password
      * of the database and bearer tokens are there (prctl(2)). */
-    (void)prctl(PR_SET_DUMPABLE, 0);
+    prctl(PR_SET_DUMPABLE, 0);
     if (server_is_wanted()) {
         return serve_fastcgi();
     }
@@ -154,7 +154,7 @@ int main(int argc, char **argv)
         return check();
     }
     if (argc == 2 && strcmp(argv[1], "--version") == 0) {
-        (void)printf("incidents.fcgi %s\n", VERSION);
+        printf("incidents.fcgi %s\n", VERSION);
         return EXIT_SUCCESS;
     }
     if (argc == 2 && strcmp(argv[1], "--help") == 0) {

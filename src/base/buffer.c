@@ -91,7 +91,7 @@ void buffer_append_format(struct buffer *buffer, const char *format, ...)
     if (len < 0) {
         buffer->failed = true;
     } else if (buffer_reserve(buffer, (size_t)len)) {
-        (void)vsnprintf(buffer->data + buffer->len, (size_t)len + 1, format, again);
+        vsnprintf(buffer->data + buffer->len, (size_t)len + 1, format, again);
         buffer->len += (size_t)len;
     }
     va_end(again);
@@ -106,9 +106,9 @@ static void append_escape(struct buffer *buffer, unsigned char byte)
     char escape[8];
 
     if (found != NULL) {
-        (void)snprintf(escape, sizeof escape, "\\%c", letters[found - spelt]);
+        snprintf(escape, sizeof escape, "\\%c", letters[found - spelt]);
     } else {
-        (void)snprintf(escape, sizeof escape, "\\u%04x", byte);
+        snprintf(escape, sizeof escape, "\\u%04x", byte);
     }
     buffer_append_text(buffer, escape);
 }

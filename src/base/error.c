@@ -10,7 +10,7 @@ bool error_set(struct error *error, enum error_code code, const char *format, ..
 
     error->code = code;
     va_start(arguments, format);
-    (void)vsnprintf(error->message, sizeof error->message, format, arguments);
+    vsnprintf(error->message, sizeof error->message, format, arguments);
     va_end(arguments);
     return false;
 }

@@ -50,7 +50,7 @@ static void look_for_journal(void)
     char name[48];
 
     if (stream != NULL && fstat(STDERR_FILENO, &status) == 0) {
-        (void)snprintf(name, sizeof name, "%ju:%ju", (uintmax_t)status.st_dev, (uintmax_t)status.st_ino);
+        snprintf(name, sizeof name, "%ju:%ju", (uintmax_t)status.st_dev, (uintmax_t)status.st_ino);
         stderr_is_journal = strcmp(stream, name) == 0;
     }
 }
@@ -58,7 +58,7 @@ static void look_for_journal(void)
 /* Whether lines go to the journal, through standard error. */
 static bool to_journal(void)
 {
-    (void)pthread_once(&journal_once, look_for_journal);
+    pthread_once(&journal_once, look_for_journal);
     return stderr_is_journal && log_target() == LOG_TARGET_STDERR;
 }
 
@@ -148,7 +148,7 @@ static void append_byte(struct line *line, const char *prefix, unsigned char byt
 {
     char digits[4];
 
-    (void)snprintf(digits, sizeof digits, "%02x", byte);
+    snprintf(digits, sizeof digits, "%02x", byte);
     append(line, prefix);
     append(line, digits);
 }
@@ -260,11 +260,11 @@ static void append_time(struct line *line)
     struct tm utc;
     char fraction[] = ".000Z";
 
-    (void)clock_gettime(CLOCK_REALTIME, &now);
+    clock_gettime(CLOCK_REALTIME, &now);
     if (now.tv_sec != second) {
         second = now.tv_sec;
-        (void)gmtime_r(&second, &utc);
-        (void)strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%S", &utc);
+        gmtime_r(&second, &utc);
+        strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%S", &utc);
     }
     for (long i = 3, left = now.tv_nsec / 1000000; i > 0; i--, left /= 10) {
         fraction[i] = (char)('0' + left % 10);
@@ -280,8 +280,8 @@ static void append_syslog_head(struct line *line, enum log_level level)
     time_t now = time(NULL);
     struct tm local;
 
-    (void)localtime_r(&now, &local);
-    (void)strftime(when, sizeof when, "%b %e %H:%M:%S", &local);
+    localtime_r(&now, &local);
+    strftime(when, sizeof when, "%b %e %H:%M:%S", &local);
     append(line, "<");
     append_number(line, LOG_DAEMON | syslog_levels[level]);
     append(line, ">");
@@ -345,9 +345,8 @@ static size_t say_dropped(uint64_t lines, char text[static LOG_LINE_MAX_BYTES])
     char message[128];
     struct line line;
 
-    (void)snprintf(message, sizeof message,
-                   "%llu lines were dropped here: the log was not read, or had no room",
-                   (unsigned long long)lines);
+    snprintf(message, sizeof message, "%llu lines were dropped here: the log was not read, or had no room",
+             (unsigned long long)lines);
     begin(&line, LOG_LEVEL_WARNING);
     append_message(&line, message);
     end(&line);
@@ -364,7 +363,7 @@ void log_write(enum log_level level, const char *format, ...)
     size_t len;
 
     va_start(arguments, format);
-    (void)vsnprintf(message, sizeof message, format, arguments);
+    vsnprintf(message, sizeof message, format, arguments);
     va_end(arguments);
     len = strlen(message);
     if (len > 0 && message[len - 1] == '\n') {
@@ -391,7 +390,7 @@ static void log_what_is_printed(void)
     FILE *stream = fopencookie(NULL, "w", (cookie_io_functions_t){.write = log_what_was_printed});
 
     if (stream != NULL) {
-        (void)setvbuf(stream, NULL, _IOLBF, BUFSIZ);
+        setvbuf(stream, NULL, _IOLBF, BUFSIZ);
         stderr = stream;
     }
 }

@@ -56,7 +56,7 @@ static int open_syslog(void)
     int opened = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
     if (opened >= 0 && connect(opened, (const struct sockaddr *)&address, sizeof address) != 0) {
-        (void)close(opened);
+        close(opened);
         opened = -1;
     }
     return opened;
@@ -72,7 +72,7 @@ bool log_target_open(const char *name)
     } else {
         int opened;
 
-        (void)snprintf(path, sizeof path, "%s", name);
+        snprintf(path, sizeof path, "%s", name);
         looked_at_ms = clock_now_ms();
         opened = open_file();
         if (opened < 0 && (errno != ENXIO || !is_fifo())) {
@@ -117,7 +117,7 @@ static void follow_file(void)
         return;
     }
     if (descriptor >= 0) {
-        (void)close(descriptor);
+        close(descriptor);
     }
     use(opened);
 }
@@ -157,7 +157,7 @@ static void wait_for_room(int full)
 {
     struct pollfd room = {.fd = full, .events = POLLOUT};
 
-    (void)poll(&room, 1, RETRY_MS);
+    poll(&room, 1, RETRY_MS);
 }
 
 /* Where nobody is left at the other end, there may be somebody when it is opened anew. */

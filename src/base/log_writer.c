@@ -67,7 +67,7 @@ static bool write_all(const char *text, size_t len)
         if (written == 0 && self.stopping) {
             return false;
         }
-        (void)atomic_fetch_sub(&self.unwritten, count_lines(text, written));
+        atomic_fetch_sub(&self.unwritten, count_lines(text, written));
         text += written;
         len -= written;
     }
@@ -91,7 +91,7 @@ static void wait_for_lines(void)
 {
     while (log_queue_is_empty(&self.queue) && !self.stopping) {
         self.awaited = ANY_LINE;
-        (void)pthread_cond_wait(&self.lines_or_stop, &self.mutex);
+        pthread_cond_wait(&self.lines_or_stop, &self.mutex);
     }
     self.awaited = NOTHING;
 }
@@ -114,7 +114,7 @@ static void *run(void *unused)
     bool ok = true;
 
     (void)unused;
-    (void)pthread_mutex_lock(&self.mutex);
+    pthread_mutex_lock(&self.mutex);
     while (ok) {
         struct log_batch batch;
 
@@ -123,14 +123,14 @@ static void *run(void *unused)
             break; /* at the process's end */
         }
         batch = log_queue_take(&self.queue);
-        (void)pthread_mutex_unlock(&self.mutex);
+        pthread_mutex_unlock(&self.mutex);
         ok = write_batch(&batch);
-        (void)pthread_mutex_lock(&self.mutex);
+        pthread_mutex_lock(&self.mutex);
         let_gather();
     }
     self.has_ended = true;
-    (void)pthread_cond_signal(&self.end);
-    (void)pthread_mutex_unlock(&self.mutex);
+    pthread_cond_signal(&self.end);
+    pthread_mutex_unlock(&self.mutex);
     return NULL;
 }
 
@@ -141,17 +141,17 @@ static void end_writer(void)
     bool has_ended;
     uint64_t lost;
 
-    (void)pthread_mutex_lock(&self.mutex);
+    pthread_mutex_lock(&self.mutex);
     self.stopping = true;
-    (void)pthread_cond_signal(&self.lines_or_stop);
+    pthread_cond_signal(&self.lines_or_stop);
     while (!self.has_ended && !wait_until(&self.end, until_ms)) {
     }
     has_ended = self.has_ended;
     lost = self.unwritten + self.queue.lines;
-    (void)pthread_mutex_unlock(&self.mutex);
+    pthread_mutex_unlock(&self.mutex);
     metrics_count_many(METRICS_LOG_LINES_DROPPED, lost);
     if (has_ended) {
-        (void)pthread_join(self.thread, NULL);
+        pthread_join(self.thread, NULL);
     }
 }
 
@@ -160,11 +160,11 @@ static void set_up_conditions(void)
 {
     pthread_condattr_t attributes;
 
-    (void)pthread_condattr_init(&attributes);
-    (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    (void)pthread_cond_init(&self.lines_or_stop, &attributes);
-    (void)pthread_cond_init(&self.end, &attributes);
-    (void)pthread_condattr_destroy(&attributes);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&self.lines_or_stop, &attributes);
+    pthread_cond_init(&self.end, &attributes);
+    pthread_condattr_destroy(&attributes);
 }
 
 /* It takes no signals: those are for who waits for them. */
@@ -174,13 +174,13 @@ static int start_thread(void)
     sigset_t all, before;
     int error;
 
-    (void)sigfillset(&all);
-    (void)pthread_attr_init(&attributes);
-    (void)pthread_attr_setstacksize(&attributes, STACK_BYTES);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    sigfillset(&all);
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, STACK_BYTES);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
     error = pthread_create(&self.thread, &attributes, run, NULL);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    (void)pthread_attr_destroy(&attributes);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attributes);
     return error;
 }
 
@@ -199,7 +199,7 @@ bool log_writer_start(log_say_dropped *say_dropped)
         errno = error;
         return false;
     }
-    (void)atexit(end_writer);
+    atexit(end_writer);
     self.is_running = true;
     return true;
 }
@@ -211,7 +211,7 @@ bool log_writer_put(const char *line, size_t len)
     if (!self.is_running) {
         return false;
     }
-    (void)pthread_mutex_lock(&self.mutex);
+    pthread_mutex_lock(&self.mutex);
     if (!log_queue_put(&self.queue, line, len)) {
         metrics_count(METRICS_LOG_LINES_DROPPED);
     }
@@ -220,9 +220,9 @@ bool log_writer_put(const char *line, size_t len)
     if (is_awaited) {
         self.awaited = NOTHING; /* once is enough */
     }
-    (void)pthread_mutex_unlock(&self.mutex);
+    pthread_mutex_unlock(&self.mutex);
     if (is_awaited) {
-        (void)pthread_cond_signal(&self.lines_or_stop);
+        pthread_cond_signal(&self.lines_or_stop);
     }
     return true;
 }

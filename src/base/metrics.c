@@ -107,7 +107,7 @@ static struct shared *map_shared(const char *name, int *file)
     if (address == MAP_FAILED) {
         int reason = errno;
 
-        (void)close(*file);
+        close(*file);
         errno = reason;
         return NULL;
     }
@@ -121,7 +121,7 @@ static void write_name(char *name, size_t size)
     char hash[DIGEST_HEX_SIZE];
 
     digest_sha256((struct slice){.data = self.token_hash, .len = strlen(self.token_hash)}, hash);
-    (void)snprintf(name, size, "/incidents-%u-%.16s-%d", (unsigned)geteuid(), hash, LAYOUT_VERSION);
+    snprintf(name, size, "/incidents-%u-%.16s-%d", (unsigned)geteuid(), hash, LAYOUT_VERSION);
 }
 
 /* Joins the memory of that name. What was joined before stays mapped, for other threads may be counting
@@ -138,7 +138,7 @@ static bool join(void)
         return false;
     }
     if (self.file >= 0) {
-        (void)close(self.file);
+        close(self.file);
     }
     self.file = file;
     self.slot = self.is_worker ? take_slot(shared) : NO_SLOT;
@@ -157,11 +157,11 @@ static void renew(int64_t now_ms)
         !atomic_compare_exchange_strong(&self.renewed_at_ms, &renewed_at_ms, now_ms)) {
         return;
     }
-    (void)pthread_mutex_lock(&self.mutex);
+    pthread_mutex_lock(&self.mutex);
     if (fstat(self.file, &status) == 0 && status.st_nlink == 0) {
-        (void)join();
+        join();
     }
-    (void)pthread_mutex_unlock(&self.mutex);
+    pthread_mutex_unlock(&self.mutex);
 }
 
 bool metrics_open(const char *token, bool as_worker)
@@ -171,9 +171,9 @@ bool metrics_open(const char *token, bool as_worker)
     digest_sha256((struct slice){.data = token, .len = strlen(token)}, self.token_hash);
     self.is_worker = as_worker;
     self.gauges[METRICS_PROCESSES] = 1;
-    (void)pthread_mutex_lock(&self.mutex);
+    pthread_mutex_lock(&self.mutex);
     ok = join();
-    (void)pthread_mutex_unlock(&self.mutex);
+    pthread_mutex_unlock(&self.mutex);
     return ok;
 }
 
@@ -198,7 +198,7 @@ bool metrics_token_matches(struct slice token)
 
 static void increment(atomic_uint_fast64_t *number, uint64_t by)
 {
-    (void)atomic_fetch_add_explicit(number, by, memory_order_relaxed);
+    atomic_fetch_add_explicit(number, by, memory_order_relaxed);
 }
 
 static void observe(struct shared_histogram *histogram, const unsigned *bounds, uint64_t value)
@@ -245,12 +245,12 @@ void metrics_add(enum metrics_gauge gauge, int64_t difference)
     if (self.shared == NULL) {
         return;
     }
-    (void)pthread_mutex_lock(&self.mutex);
+    pthread_mutex_lock(&self.mutex);
     self.gauges[gauge] += difference;
     if (self.slot != NO_SLOT) {
         atomic_store(&self.shared->slots[self.slot].gauges[gauge], self.gauges[gauge]);
     }
-    (void)pthread_mutex_unlock(&self.mutex);
+    pthread_mutex_unlock(&self.mutex);
 }
 
 uint64_t metrics_requests(size_t method, size_t outcome)
@@ -288,7 +288,7 @@ int64_t metrics_sum(enum metrics_gauge gauge)
 {
     int64_t sum = 0;
 
-    (void)pthread_mutex_lock(&self.mutex);
+    pthread_mutex_lock(&self.mutex);
     for (int slot = 0; slot < SLOTS; slot++) {
         int64_t value = self.shared->slots[slot].gauges[gauge];
 
@@ -296,6 +296,6 @@ int64_t metrics_sum(enum metrics_gauge gauge)
             sum += value;
         }
     }
-    (void)pthread_mutex_unlock(&self.mutex);
+    pthread_mutex_unlock(&self.mutex);
     return sum;
 }

@@ -96,7 +96,7 @@ static bool source_open(struct source *source, char *error, size_t error_size)
 {
     *source = (struct source){.options = PQconninfoParse("", NULL)};
     if (source->options == NULL) {
-        (void)snprintf(error, error_size, "out of memory");
+        snprintf(error, error_size, "out of memory");
         return false;
     }
     for (size_t i = 0; i < NUMBER_COUNT; i++) {
@@ -155,13 +155,12 @@ static void say_unknown(const struct source *source, const char *name, char *err
 
     for (size_t i = 0; i < sizeof retired / sizeof retired[0]; i++) {
         if (strcmp(name, retired[i].name) == 0) {
-            (void)snprintf(error, error_size, "%s is no longer a setting: %s", name, retired[i].advice);
+            snprintf(error, error_size, "%s is no longer a setting: %s", name, retired[i].advice);
             return;
         }
     }
-    (void)snprintf(error, error_size, "%s is not a setting%s%s%s", name,
-                   meant == NULL ? "" : "; did you mean ", meant == NULL ? "" : meant,
-                   meant == NULL ? "" : "?");
+    snprintf(error, error_size, "%s is not a setting%s%s%s", name, meant == NULL ? "" : "; did you mean ",
+             meant == NULL ? "" : meant, meant == NULL ? "" : "?");
 }
 
 /* A word that may be shown: what is none could hold a part of a password. */
@@ -185,13 +184,13 @@ static bool take_line(struct source *source, int number, char *line, char *error
         return true;
     }
     if (value == NULL) {
-        (void)snprintf(error, error_size, "it is not of the form NAME=value");
+        snprintf(error, error_size, "it is not of the form NAME=value");
         return false;
     }
     *value++ = '\0';
     if (!is_name(name)) {
-        (void)snprintf(error, error_size, "what stands before = is not the name of a setting%s",
-                       strpbrk(name, " \t") != NULL ? "; there must be no space, nor \"export\"" : "");
+        snprintf(error, error_size, "what stands before = is not the name of a setting%s",
+                 strpbrk(name, " \t") != NULL ? "; there must be no space, nor \"export\"" : "");
         return false;
     }
     known = find_known(source, name);
@@ -200,7 +199,7 @@ static bool take_line(struct source *source, int number, char *line, char *error
         return false;
     }
     if (known->line > 0) {
-        (void)snprintf(error, error_size, "%s stands in line %d already", name, known->line);
+        snprintf(error, error_size, "%s stands in line %d already", name, known->line);
         return false;
     }
     known->line = number;
@@ -210,7 +209,7 @@ static bool take_line(struct source *source, int number, char *line, char *error
         value++;
     }
     if (!known->given && setenv(name, value, 1) != 0) {
-        (void)snprintf(error, error_size, "out of memory");
+        snprintf(error, error_size, "out of memory");
         return false;
     }
     return true;
@@ -234,17 +233,17 @@ static bool read_file(struct source *source, FILE *file, char *error, size_t err
 
         strip_end(line);
         if (!ok) {
-            (void)snprintf(fault, sizeof fault, "it is too long");
+            snprintf(fault, sizeof fault, "it is too long");
         } else {
             ok = take_line(source, number, line, fault, sizeof fault);
         }
         if (!ok) {
-            (void)snprintf(error, error_size, "%s: line %d: %s", source->file, number, fault);
+            snprintf(error, error_size, "%s: line %d: %s", source->file, number, fault);
             return false;
         }
     }
     if (ferror(file)) {
-        (void)snprintf(error, error_size, "unable to read %s: %s", source->file, strerror(errno));
+        snprintf(error, error_size, "unable to read %s: %s", source->file, strerror(errno));
         return false;
     }
     return true;
@@ -263,7 +262,7 @@ static bool check_environment(struct source *source, char *error, size_t error_s
         if (strncmp(*entry, prefix, sizeof prefix - 1) != 0) {
             continue;
         }
-        (void)snprintf(name, sizeof name, "%.*s", (int)strcspn(*entry, "="), *entry);
+        snprintf(name, sizeof name, "%.*s", (int)strcspn(*entry, "="), *entry);
         known = find_known(source, name) != NULL;
         for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
             known = known || strcmp(others[i], name) == 0;
@@ -302,14 +301,14 @@ static bool read_settings_file(struct source *source, struct settings *settings,
         if (path != named && (errno == ENOENT || (may_be_closed && errno == EACCES))) {
             return true;
         }
-        (void)snprintf(error, error_size, "%s: unable to open %s: %s",
-                       path == named ? "INCIDENTS_SETTINGS" : "settings file", path, strerror(errno));
+        snprintf(error, error_size, "%s: unable to open %s: %s",
+                 path == named ? "INCIDENTS_SETTINGS" : "settings file", path, strerror(errno));
         return false;
     }
     source->file = edited_file(path);
     ok = read_file(source, file, error, error_size);
-    (void)fclose(file);
-    (void)snprintf(settings->file, sizeof settings->file, "%s", source->file);
+    fclose(file);
+    snprintf(settings->file, sizeof settings->file, "%s", source->file);
     return ok;
 }
 
@@ -326,8 +325,8 @@ static bool read_number(enum number which, long *value, char *error, size_t erro
     *value = strtol(text, &end, 10);
     if (strspn(text, "0123456789") != strlen(text) || errno != 0 || *value < numbers[which].min ||
         *value > numbers[which].max) {
-        (void)snprintf(error, error_size, "%s must be a whole number from %ld to %ld", numbers[which].name,
-                       numbers[which].min, numbers[which].max);
+        snprintf(error, error_size, "%s must be a whole number from %ld to %ld", numbers[which].name,
+                 numbers[which].min, numbers[which].max);
         return false;
     }
     return true;
@@ -343,16 +342,16 @@ static bool read_database_url(struct settings *settings, char *error, size_t err
         return true;
     }
     if (strlen(url) >= sizeof settings->database_url) {
-        (void)snprintf(error, error_size, "DATABASE_URL is too long");
+        snprintf(error, error_size, "DATABASE_URL is too long");
         return false;
     }
     options = PQconninfoParse(url, NULL); /* its message could repeat a password, so ours stands alone */
     if (options == NULL) {
-        (void)snprintf(error, error_size, "DATABASE_URL is not a PostgreSQL connection string or URI");
+        snprintf(error, error_size, "DATABASE_URL is not a PostgreSQL connection string or URI");
         return false;
     }
     PQconninfoFree(options);
-    (void)snprintf(settings->database_url, sizeof settings->database_url, "%s", url);
+    snprintf(settings->database_url, sizeof settings->database_url, "%s", url);
     return true;
 }
 
@@ -363,7 +362,7 @@ static bool read_log(struct settings *settings, char *error, size_t error_size)
     target = target == NULL || *target == '\0' ? "stderr" : target;
     if ((strcmp(target, "stderr") != 0 && strcmp(target, "syslog") != 0 && *target != '/') ||
         strlen(target) >= sizeof settings->log) {
-        (void)snprintf(error, error_size, "%s must be stderr, syslog or a file's full path", log_name);
+        snprintf(error, error_size, "%s must be stderr, syslog or a file's full path", log_name);
         return false;
     }
     memcpy(settings->log, target, strlen(target) + 1);
@@ -376,7 +375,7 @@ static bool read_log_format(struct settings *settings, char *error, size_t error
 
     format = format == NULL || *format == '\0' ? "text" : format;
     if (strcmp(format, "text") != 0 && strcmp(format, "json") != 0) {
-        (void)snprintf(error, error_size, "%s must be text or json", log_format_name);
+        snprintf(error, error_size, "%s must be text or json", log_format_name);
         return false;
     }
     settings->log_format = strcmp(format, "json") == 0 ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT;
@@ -391,13 +390,13 @@ static bool read_metrics_token(struct settings *settings, char *error, size_t er
 
     for (size_t i = 0; i < len; i++) {
         if (token[i] < 0x21 || token[i] > 0x7e) {
-            (void)snprintf(error, error_size, "%s must be visible ASCII", metrics_token_name);
+            snprintf(error, error_size, "%s must be visible ASCII", metrics_token_name);
             return false;
         }
     }
     if (len > 0 && (len < SETTINGS_TOKEN_MIN || len >= sizeof settings->metrics_token)) {
-        (void)snprintf(error, error_size, "%s must have %d to %zu characters", metrics_token_name,
-                       SETTINGS_TOKEN_MIN, sizeof settings->metrics_token - 1);
+        snprintf(error, error_size, "%s must have %d to %zu characters", metrics_token_name,
+                 SETTINGS_TOKEN_MIN, sizeof settings->metrics_token - 1);
         return false;
     }
     memcpy(settings->metrics_token, len > 0 ? token : "", len + 1);
@@ -427,9 +426,9 @@ static bool read_values(const struct source *source, struct settings *settings, 
             continue;
         }
         if (known->line > 0 && !known->given) {
-            (void)snprintf(error, error_size, "%s: line %d: %s", source->file, known->line, fault);
+            snprintf(error, error_size, "%s: line %d: %s", source->file, known->line, fault);
         } else {
-            (void)snprintf(error, error_size, "%s", fault);
+            snprintf(error, error_size, "%s", fault);
         }
         return false;
     }
@@ -482,14 +481,12 @@ void settings_print(const struct settings *settings, FILE *stream)
         [QUEUE_MAX] = settings->queue_max,
     };
 
-    (void)fprintf(stream, "settings file: %s\n", settings->file[0] == '\0' ? "none" : settings->file);
-    (void)fprintf(stream, "DATABASE_URL: %s\n", settings->database_url[0] == '\0' ? "not set" : "set");
+    fprintf(stream, "settings file: %s\n", settings->file[0] == '\0' ? "none" : settings->file);
+    fprintf(stream, "DATABASE_URL: %s\n", settings->database_url[0] == '\0' ? "not set" : "set");
     for (size_t i = 0; i < NUMBER_COUNT; i++) {
-        (void)fprintf(stream, "%s=%ld\n", numbers[i].name, values[i]);
+        fprintf(stream, "%s=%ld\n", numbers[i].name, values[i]);
     }
-    (void)fprintf(stream, "%s=%s\n", log_name, settings->log);
-    (void)fprintf(stream, "%s=%s\n", log_format_name,
-                  settings->log_format == LOG_FORMAT_JSON ? "json" : "text");
-    (void)fprintf(stream, "%s: %s\n", metrics_token_name,
-                  settings->metrics_token[0] == '\0' ? "not set" : "set");
+    fprintf(stream, "%s=%s\n", log_name, settings->log);
+    fprintf(stream, "%s=%s\n", log_format_name, settings->log_format == LOG_FORMAT_JSON ? "json" : "text");
+    fprintf(stream, "%s: %s\n", metrics_token_name, settings->metrics_token[0] == '\0' ? "not set" : "set");
 }

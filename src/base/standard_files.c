@@ -12,6 +12,6 @@ void standard_files_open(int access)
         descriptor = open("/dev/null", access | O_CLOEXEC);
     } while (descriptor >= 0 && descriptor <= STDERR_FILENO);
     if (descriptor >= 0) {
-        (void)close(descriptor);
+        close(descriptor);
     }
 }

@@ -20,9 +20,9 @@ static bool delete_one(PGconn *session, const char *id)
     bool ok = result != NULL, found = ok && strcmp(PQgetvalue(result, 0, 0), "1") == 0;
 
     if (ok) {
-        (void)fputs(found ? "deleted " : "incidentctl: there is no incident ", found ? stdout : stderr);
+        fputs(found ? "deleted " : "incidentctl: there is no incident ", found ? stdout : stderr);
         table_print_text(id, found ? stdout : stderr);
-        (void)fputc('\n', found ? stdout : stderr);
+        fputc('\n', found ? stdout : stderr);
     }
     PQclear(result);
     return found;
@@ -38,7 +38,7 @@ int command_delete(int argc, char **argv)
         return EXIT_USAGE;
     }
     if (optind == argc) {
-        (void)print_error("delete takes the reference_id of one or more incidents");
+        print_error("delete takes the reference_id of one or more incidents");
         return EXIT_USAGE;
     }
     session = session_open();
@@ -67,11 +67,11 @@ static long long announce(PGconn *session, const struct filter *filter)
         count = strtoll(PQgetvalue(result, 0, 0), NULL, 10);
     }
     if (count == 0) {
-        (void)fputs("there is nothing to delete\n", stderr);
+        fputs("there is nothing to delete\n", stderr);
     } else if (count > 0) {
-        (void)fprintf(stderr, "incidents to be deleted: %s, of them open: %s; they started from %s to %s\n",
-                      PQgetvalue(result, 0, 0), PQgetvalue(result, 0, 1), PQgetvalue(result, 0, 2),
-                      PQgetvalue(result, 0, 3));
+        fprintf(stderr, "incidents to be deleted: %s, of them open: %s; they started from %s to %s\n",
+                PQgetvalue(result, 0, 0), PQgetvalue(result, 0, 1), PQgetvalue(result, 0, 2),
+                PQgetvalue(result, 0, 3));
     }
     PQclear(result);
     return count;
@@ -120,7 +120,7 @@ static bool purge(PGconn *session, const struct filter *filter)
         PQclear(result);
     }
     free(last);
-    (void)printf("incidents deleted: %lld\n", deleted);
+    printf("incidents deleted: %lld\n", deleted);
     return ok;
 }
 
@@ -144,7 +144,7 @@ int command_purge(int argc, char **argv)
         }
     }
     if (optind != argc || (filter.values[FILTER_UNTIL] == NULL && filter.values[FILTER_WRITER] == NULL)) {
-        (void)print_error("purge takes --before WHEN, --token LABEL, or both, and --yes");
+        print_error("purge takes --before WHEN, --token LABEL, or both, and --yes");
         return EXIT_USAGE;
     }
     session = session_open();

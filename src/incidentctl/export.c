@@ -94,15 +94,15 @@ static void write_cell(const char *text, size_t len, FILE *stream)
         is_plain = is_plain && strchr("\",\r\n", text[i]) == NULL;
     }
     if (is_plain) {
-        (void)fwrite(text, 1, len, stream);
+        fwrite(text, 1, len, stream);
         return;
     }
-    (void)fputc('"', stream);
+    fputc('"', stream);
     for (size_t i = 0; i < len; i++) {
-        (void)fputs(text[i] == '"' ? "\"" : "", stream);
-        (void)fputc(text[i], stream);
+        fputs(text[i] == '"' ? "\"" : "", stream);
+        fputc(text[i], stream);
     }
-    (void)fputc('"', stream);
+    fputc('"', stream);
 }
 
 static uint32_t read_number(const char *data)
@@ -128,14 +128,14 @@ static bool write_cells(const PGresult *row, void *context)
 
         at += 4;
         if (i > 0) {
-            (void)fputc(',', export->output.stream);
+            fputc(',', export->output.stream);
         }
         if (len != UINT32_MAX) {
             write_cell(at, len, export->output.stream);
             at += len;
         }
     }
-    (void)fputs("\r\n", export->output.stream);
+    fputs("\r\n", export->output.stream);
     export->rows++;
     return !ferror(export->output.stream);
 }
@@ -212,7 +212,7 @@ static bool export_to(PGconn *session, const struct filter *filter, bool as_csv,
     ok = as_csv ? export_csv(session, filter, &export) : export_lines(session, filter, &export);
     ok = output_close(&export.output, ok) && ok;
     if (ok && path != NULL) {
-        (void)fprintf(stderr, "incidents exported: %llu\n", export.rows);
+        fprintf(stderr, "incidents exported: %llu\n", export.rows);
     }
     return ok;
 }
@@ -234,7 +234,7 @@ int command_export(int argc, char **argv)
         }
     }
     if ((strcmp(format, "jsonl") != 0 && strcmp(format, "csv") != 0) || argc - optind > 1) {
-        (void)print_error("export takes --format jsonl or csv, and one file at most");
+        print_error("export takes --format jsonl or csv, and one file at most");
         return EXIT_USAGE;
     }
     if (optind < argc && strcmp(argv[optind], "-") != 0) {

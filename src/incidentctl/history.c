@@ -64,7 +64,7 @@ static bool print_history(PGconn *session, const char *id, bool as_json)
     } else if (ok && PQntuples(result) > 0) {
         ok = table_print_result(result, PQntuples(result), columns, stdout);
     } else if (ok) {
-        (void)print_error("the history has nothing about this incident");
+        print_error("the history has nothing about this incident");
     }
     PQclear(result);
     return ok;
@@ -83,10 +83,9 @@ static bool print_status(PGconn *session)
     if (result == NULL) {
         return false;
     }
-    (void)printf("history is %s\n", *PQgetvalue(result, 0, 0) == 't' ? "on" : "off");
-    (void)printf("%s changes of %s incidents%s%s, %s\n", PQgetvalue(result, 0, 1), PQgetvalue(result, 0, 2),
-                 PQgetisnull(result, 0, 3) ? "" : " since ", PQgetvalue(result, 0, 3),
-                 PQgetvalue(result, 0, 4));
+    printf("history is %s\n", *PQgetvalue(result, 0, 0) == 't' ? "on" : "off");
+    printf("%s changes of %s incidents%s%s, %s\n", PQgetvalue(result, 0, 1), PQgetvalue(result, 0, 2),
+           PQgetisnull(result, 0, 3) ? "" : " since ", PQgetvalue(result, 0, 3), PQgetvalue(result, 0, 4));
     PQclear(result);
     return true;
 }
@@ -97,7 +96,7 @@ static bool turn(PGconn *session, bool on)
                           on ? "SELECT intake.enable_history(true)" : "SELECT intake.enable_history(false)");
 
     if (ok) {
-        (void)printf("history is %s\n", on ? "on" : "off");
+        printf("history is %s\n", on ? "on" : "off");
     }
     return ok;
 }
@@ -116,11 +115,11 @@ static long long announce(PGconn *session, const char *before, char last[CHANGE_
     long long count = result == NULL ? -1 : strtoll(PQgetvalue(result, 0, 0), NULL, 10);
 
     if (count == 0) {
-        (void)fputs("there is nothing to delete\n", stderr);
+        fputs("there is nothing to delete\n", stderr);
     } else if (count > 0) {
-        (void)fprintf(stderr, "changes to be deleted: %lld, from %s to %s\n", count, PQgetvalue(result, 0, 1),
-                      PQgetvalue(result, 0, 2));
-        (void)snprintf(last, CHANGE_ID_SIZE, "%s", PQgetvalue(result, 0, 3));
+        fprintf(stderr, "changes to be deleted: %lld, from %s to %s\n", count, PQgetvalue(result, 0, 1),
+                PQgetvalue(result, 0, 2));
+        snprintf(last, CHANGE_ID_SIZE, "%s", PQgetvalue(result, 0, 3));
     }
     PQclear(result);
     return count;
@@ -148,12 +147,12 @@ static bool purge(PGconn *session, const char *before, const char *last)
         ok = result != NULL;
         goes_on = ok && !PQgetisnull(result, 0, 0);
         if (goes_on) {
-            (void)snprintf(done, sizeof done, "%s", PQgetvalue(result, 0, 0));
+            snprintf(done, sizeof done, "%s", PQgetvalue(result, 0, 0));
             deleted += strtoll(PQgetvalue(result, 0, 1), NULL, 10);
         }
         PQclear(result);
     }
-    (void)printf("changes deleted: %lld\n", deleted);
+    printf("changes deleted: %lld\n", deleted);
     return ok;
 }
 

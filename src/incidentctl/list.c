@@ -51,7 +51,7 @@ static bool list(PGconn *session, const struct filter *filter, int limit, bool a
         return false;
     }
     /* One more than the table shows, to tell whether there are more. */
-    (void)snprintf(text, sizeof text, "%d", as_json ? limit : limit + 1);
+    snprintf(text, sizeof text, "%d", as_json ? limit : limit + 1);
     memcpy(values, filter->values, sizeof filter->values);
     values[FILTER_COUNT] = text;
     result = session_query(session, as_json ? json_sql : table_sql, FILTER_COUNT + 1, values);
@@ -65,7 +65,7 @@ static bool list(PGconn *session, const struct filter *filter, int limit, bool a
 
         ok = table_print_result(result, rows > limit ? limit : rows, columns, stdout);
         if (rows > limit) {
-            (void)print_error("these are the newest %d; --limit shows more", limit);
+            print_error("these are the newest %d; --limit shows more", limit);
         }
     }
     PQclear(result);
@@ -78,7 +78,7 @@ static bool read_limit(const char *text, int *limit)
 
     *limit = is_number ? (int)strtol(text, NULL, 10) : 0;
     if (*limit < 1 || *limit > LIMIT_MAX) {
-        (void)print_error("--limit must be a number from 1 to %d", LIMIT_MAX);
+        print_error("--limit must be a number from 1 to %d", LIMIT_MAX);
         return false;
     }
     return true;
@@ -101,7 +101,7 @@ int command_list(int argc, char **argv)
         }
     }
     if (optind != argc) {
-        (void)print_error("there is an argument too many; see incidentctl --help");
+        print_error("there is an argument too many; see incidentctl --help");
         return EXIT_USAGE;
     }
     session = session_open();
@@ -122,9 +122,9 @@ static void print_lines(const char *text)
         }
         free(line);
         text += len + (text[len] == '\n');
-        (void)fputs(*text == '\0' ? "" : "\n              ", stdout);
+        fputs(*text == '\0' ? "" : "\n              ", stdout);
     }
-    (void)fputc('\n', stdout);
+    fputc('\n', stdout);
 }
 
 /* Metadata alone has lines, which Postgres has laid out; a line feed in a name is the sender's. */
@@ -133,12 +133,12 @@ static void print_one(const PGresult *result, int fields)
     for (int i = 0; i < fields; i++) {
         const char *text = PQgetisnull(result, 0, i) ? "-" : PQgetvalue(result, 0, i);
 
-        (void)printf("%-14s", PQfname(result, i));
+        printf("%-14s", PQfname(result, i));
         if (strcmp(PQfname(result, i), "metadata") == 0) {
             print_lines(text);
         } else {
             table_print_text(text, stdout);
-            (void)fputc('\n', stdout);
+            fputc('\n', stdout);
         }
     }
 }
@@ -151,14 +151,14 @@ static bool print_services(PGconn *session, const char *id)
                                      1, &id);
 
     for (int row = 0; row < PQntuples(result); row++) {
-        (void)printf("%-14s", row == 0 ? "services" : "");
+        printf("%-14s", row == 0 ? "services" : "");
         table_print_text(PQgetvalue(result, row, 0), stdout);
         if (!PQgetisnull(result, row, 1)) {
-            (void)fputs(" (", stdout);
+            fputs(" (", stdout);
             table_print_text(PQgetvalue(result, row, 1), stdout);
-            (void)fputc(')', stdout);
+            fputc(')', stdout);
         }
-        (void)fputc('\n', stdout);
+        fputc('\n', stdout);
     }
     PQclear(result);
     return result != NULL;
@@ -183,10 +183,10 @@ static bool show(PGconn *session, const char *id, bool as_json)
         1, &id);
     ok = result != NULL;
     if (ok && PQntuples(result) == 0) {
-        (void)print_error("there is no such incident");
+        print_error("there is no such incident");
         ok = false;
     } else if (ok && as_json) {
-        (void)printf("%s\n", PQgetvalue(result, 0, 0));
+        printf("%s\n", PQgetvalue(result, 0, 0));
     } else if (ok) {
         print_one(result, PQnfields(result));
         ok = print_services(session, id);
@@ -209,7 +209,7 @@ int command_show(int argc, char **argv)
         as_json = true;
     }
     if (optind + 1 != argc) {
-        (void)print_error("show takes the reference_id of one incident");
+        print_error("show takes the reference_id of one incident");
         return EXIT_USAGE;
     }
     session = session_open();

@@ -69,24 +69,23 @@ static const struct {
 
 static int usage(FILE *stream, int status)
 {
-    (void)fputs("Usage: incidentctl COMMAND ...\n", stream);
+    fputs("Usage: incidentctl COMMAND ...\n", stream);
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
-        (void)fputs(commands[i].help, stream);
+        fputs(commands[i].help, stream);
     }
-    (void)fputs(
-        "  --version | --help\n"
-        "WHEN is an ISO-8601 date or timestamp, or a duration: from now with --expires (or never), ago "
-        "elsewhere.\n"
-        "A DURATION is like 90d, 12h, 30m, 0s.\n"
-        "The database is the one that DATABASE_URL, or libpq's PGHOST, PGSERVICE ... name.\n",
-        stream);
+    fputs("  --version | --help\n"
+          "WHEN is an ISO-8601 date or timestamp, or a duration: from now with --expires (or never), ago "
+          "elsewhere.\n"
+          "A DURATION is like 90d, 12h, 30m, 0s.\n"
+          "The database is the one that DATABASE_URL, or libpq's PGHOST, PGSERVICE ... name.\n",
+          stream);
     return status;
 }
 
 static int run(int argc, char **argv)
 {
     if (argc == 2 && strcmp(argv[1], "--version") == 0) {
-        (void)printf("incidentctl %s\n", VERSION);
+        printf("incidentctl %s\n", VERSION);
         return EXIT_SUCCESS;
     }
     if (argc == 2 && strcmp(argv[1], "--help") == 0) {
@@ -108,16 +107,16 @@ static int finish(int status)
     if (fflush(stdout) == 0 && !had_failed) {
         return status;
     }
-    (void)print_error("unable to write to standard output%s%s", had_failed ? "" : ": ",
-                      had_failed ? "" : strerror(errno));
+    print_error("unable to write to standard output%s%s", had_failed ? "" : ": ",
+                had_failed ? "" : strerror(errno));
     return status == EXIT_SUCCESS ? EXIT_FAILURE : status;
 }
 
 int main(int argc, char **argv)
 {
     /* No core dump: the owner's password and bearer tokens are in our memory (prctl(2)). */
-    (void)prctl(PR_SET_DUMPABLE, 0);
+    prctl(PR_SET_DUMPABLE, 0);
     standard_files_open(O_RDONLY);
-    (void)signal(SIGXFSZ, SIG_IGN); /* a file that reaches its limit is an error that can be told */
+    signal(SIGXFSZ, SIG_IGN); /* a file that reaches its limit is an error that can be told */
     return finish(run(argc, argv));
 }

@@ -95,7 +95,7 @@ static bool check_applied(const PGresult *applied)
         const char *fault = find_fault(applied, row);
 
         if (fault != NULL) {
-            (void)fprintf(
+            fprintf(
                 stderr,
                 "incidentctl: refusing to migrate: migration %s (%s), which this database has seen, is %s "
                 "to this program\n",
@@ -103,8 +103,8 @@ static bool check_applied(const PGresult *applied)
             return false;
         }
         if (version_at(applied, row) != row + 1) {
-            (void)fprintf(stderr, "incidentctl: refusing to migrate: migration %d is missing before %s\n",
-                          row + 1, PQgetvalue(applied, row, 0));
+            fprintf(stderr, "incidentctl: refusing to migrate: migration %d is missing before %s\n", row + 1,
+                    PQgetvalue(applied, row, 0));
             return false;
         }
     }
@@ -131,7 +131,7 @@ static bool print_status(const PGresult *applied, bool as_json)
         char version[16];
         const char *cells[] = {version, migrations[i].name, "pending", NULL};
 
-        (void)snprintf(version, sizeof version, "%d", migrations[i].version);
+        snprintf(version, sizeof version, "%d", migrations[i].version);
         ok = table_add(table, cells);
     }
     ok = ok && table_print(table, as_json, stdout);
@@ -159,12 +159,12 @@ static bool apply_migration(PGconn *session, const struct migration *migration)
     ok = PQresultStatus(result) == PGRES_COMMAND_OK;
     PQclear(result);
     if (!ok) {
-        (void)fprintf(stderr, "incidentctl: migration %d (%s) failed, nothing of it was kept: %s",
-                      migration->version, migration->name, PQerrorMessage(session));
+        fprintf(stderr, "incidentctl: migration %d (%s) failed, nothing of it was kept: %s",
+                migration->version, migration->name, PQerrorMessage(session));
         PQclear(PQexec(session, "ROLLBACK"));
         return false;
     }
-    (void)printf("applied migration %d (%s)\n", migration->version, migration->name);
+    printf("applied migration %d (%s)\n", migration->version, migration->name);
     return true;
 }
 
@@ -176,7 +176,7 @@ static bool record_checksum(PGconn *session, const struct migration *migration)
     PGresult *result;
 
     checksum_of(migration, checksum);
-    (void)snprintf(version, sizeof version, "%d", migration->version);
+    snprintf(version, sizeof version, "%d", migration->version);
     result = session_query(
         session, "UPDATE intake.migration SET checksum = $1 WHERE version = $2::integer AND checksum IS NULL",
         2, values);
@@ -190,7 +190,7 @@ static bool apply_pending(PGconn *session, size_t applied, bool dry_run)
         bool ok = true;
 
         if (i >= applied && dry_run) {
-            (void)printf("would apply migration %d (%s)\n", migrations[i].version, migrations[i].name);
+            printf("would apply migration %d (%s)\n", migrations[i].version, migrations[i].name);
         } else if (i >= applied) {
             ok = apply_migration(session, &migrations[i]);
         } else if (!dry_run) {
@@ -201,7 +201,7 @@ static bool apply_pending(PGconn *session, size_t applied, bool dry_run)
         }
     }
     if (applied == migration_count) {
-        (void)printf("the schema is up to date at version %zu\n", migration_count);
+        printf("the schema is up to date at version %zu\n", migration_count);
     }
     return true;
 }
@@ -337,7 +337,7 @@ int command_migrate(int argc, char **argv)
     names_roles = request.roles[0] != NULL || request.roles[1] != NULL;
     if (optind != argc || (request.status && (request.dry_run || names_roles)) ||
         (request.as_json && !request.status)) {
-        (void)print_error(
+        print_error(
             "migrate takes --status, with or without --json, or --worker-role, --reader-role and --dry-run");
         return EXIT_USAGE;
     }

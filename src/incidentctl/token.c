@@ -87,7 +87,7 @@ static bool read_scopes(const char *words, char array[64])
     if (!good) {
         return print_error("--scope must be upsert, delete or upsert,delete");
     }
-    (void)snprintf(array, 64, "{%s}", words);
+    snprintf(array, 64, "{%s}", words);
     return true;
 }
 
@@ -115,7 +115,7 @@ static bool insert_token(PGconn *session, struct slice token, size_t shown, cons
     bool ok;
 
     digest_sha256(token, hash);
-    (void)snprintf(prefix, sizeof prefix, "%.*s", (int)shown, token.data);
+    snprintf(prefix, sizeof prefix, "%.*s", (int)shown, token.data);
     result = session_query(session,
                            "INSERT INTO intake.api_token (token_hash, prefix, label, scopes, expires_at) "
                            "VALUES (decode($1, 'hex'), $2, $3, $4::text[], $5::timestamptz) "
@@ -174,7 +174,7 @@ static bool add_token(PGconn *session, struct slice token, size_t shown, const s
 /* Shows a new token. On standard output stands the token alone, for scripts. */
 static bool show_token(const char *token, const char *label)
 {
-    (void)fprintf(stderr, "The token \"%s\" is shown this once; keep it well:\n", label);
+    fprintf(stderr, "The token \"%s\" is shown this once; keep it well:\n", label);
     return printf("%s\n", token) > 0;
 }
 
@@ -216,7 +216,7 @@ static bool import(PGconn *session, const struct token_options *options)
 
     explicit_bzero(buffer, sizeof buffer);
     if (ok) {
-        (void)fprintf(stderr, "The token \"%s\" is good from now on.\n", options->label);
+        fprintf(stderr, "The token \"%s\" is good from now on.\n", options->label);
     }
     return ok;
 }
@@ -279,7 +279,7 @@ static bool revoke(PGconn *session, const struct token_options *options)
     }
     ok = PQntuples(result) > 0 || print_error("there is no such token that is not revoked already");
     for (int row = 0; row < PQntuples(result); row++) {
-        (void)printf("revoked token %s\n", PQgetvalue(result, row, 0));
+        printf("revoked token %s\n", PQgetvalue(result, row, 0));
     }
     PQclear(result);
     return ok;
@@ -299,7 +299,7 @@ static bool find_predecessor(PGconn *session, const char *label, bool expiry_giv
         ok = print_error("the present token expires, so say when the new one does: --expires WHEN");
     }
     if (ok) {
-        (void)snprintf(scopes, 64, "%s", PQgetvalue(result, 0, 0));
+        snprintf(scopes, 64, "%s", PQgetvalue(result, 0, 0));
     }
     PQclear(result);
     return ok;
@@ -333,7 +333,7 @@ static bool rotate(PGconn *session, const struct token_options *options)
     if (!read_expiry(options->expires, buffer, &expires) || !token_make(token)) {
         return false;
     }
-    (void)snprintf(grace, sizeof grace, "%lld", (long long)grace_seconds);
+    snprintf(grace, sizeof grace, "%lld", (long long)grace_seconds);
     ok = begin(session) &&
          end(session, find_predecessor(session, options->label, options->expires != NULL, scopes) &&
                           shorten_predecessors(session, options->label, grace) &&
@@ -394,8 +394,8 @@ static bool read_options(int argc, char **argv, const struct subcommand *subcomm
             return false;
         }
         if (strchr(subcommand->options, letter) == NULL) {
-            (void)fprintf(stderr, "incidentctl: token %s does not take that option; see incidentctl --help\n",
-                          subcommand->name);
+            fprintf(stderr, "incidentctl: token %s does not take that option; see incidentctl --help\n",
+                    subcommand->name);
             return false;
         }
         switch (letter) {
@@ -435,7 +435,7 @@ int command_token(int argc, char **argv)
     bool ok;
 
     if (subcommand == NULL) {
-        (void)print_error("token takes one of create, import, list, revoke, rotate; see incidentctl --help");
+        print_error("token takes one of create, import, list, revoke, rotate; see incidentctl --help");
         return EXIT_USAGE;
     }
     if (!read_options(argc - 1, argv + 1, subcommand, &options)) {

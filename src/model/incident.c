@@ -210,8 +210,8 @@ static bool read_service(const struct json_member *element, size_t index, struct
         !is_identifier(identifier, (size_t)json_object_get_string_len(service->identifier))) {
         char what[64];
 
-        (void)snprintf(what, sizeof what, "services[%zu]%s", index,
-                       element->type == JSON_STRING ? "" : ".identifier");
+        snprintf(what, sizeof what, "services[%zu]%s", index,
+                 element->type == JSON_STRING ? "" : ".identifier");
         return refuse_identifier(identifier, what, error);
     }
     service->names_it = members[NAME].type != JSON_INVALID;

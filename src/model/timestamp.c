@@ -457,7 +457,6 @@ void timestamp_format(int64_t micros, char text[TIMESTAMP_TEXT_MAX])
     int64_t seconds = split(micros, MICROS_PER_SECOND, &fraction);
     struct civil_date date = civil_from_days(split(seconds, SECONDS_PER_DAY, &of_day));
 
-    (void)snprintf(text, TIMESTAMP_TEXT_MAX, "%04d-%02d-%02d %02d:%02d:%02d.%06d+00", date.year, date.month,
-                   date.day, (int)(of_day / 3600), (int)(of_day / 60 % 60), (int)(of_day % 60),
-                   (int)fraction);
+    snprintf(text, TIMESTAMP_TEXT_MAX, "%04d-%02d-%02d %02d:%02d:%02d.%06d+00", date.year, date.month,
+             date.day, (int)(of_day / 3600), (int)(of_day / 60 % 60), (int)(of_day % 60), (int)fraction);
 }

@@ -67,8 +67,8 @@ static PGresult *ask(PGconn *session, const char *sql, const char *value, char *
     if (PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1) {
         return result;
     }
-    (void)snprintf(message, size, "%s",
-                   PQresultStatus(result) == PGRES_TUPLES_OK ? "no answer" : PQerrorMessage(session));
+    snprintf(message, size, "%s",
+             PQresultStatus(result) == PGRES_TUPLES_OK ? "no answer" : PQerrorMessage(session));
     PQclear(result);
     return NULL;
 }
@@ -138,8 +138,7 @@ static void find_group(const struct doctor *doctor, PGconn *session, char group[
     if (result == NULL) {
         result = ask(session, granted, NULL, message, sizeof message);
     }
-    (void)snprintf(group, ROLE_NAME_SIZE, "%s",
-                   result == NULL ? "incidents_worker" : PQgetvalue(result, 0, 0));
+    snprintf(group, ROLE_NAME_SIZE, "%s", result == NULL ? "incidents_worker" : PQgetvalue(result, 0, 0));
     PQclear(result);
 }
 
@@ -168,8 +167,8 @@ static void check_schema(struct doctor *doctor, PGconn *session, const char *gro
     long version;
 
     if (result == NULL) {
-        (void)snprintf(grant, sizeof grant,
-                       "GRANT %s TO the worker's role, and incidentctl migrate once more", group);
+        snprintf(grant, sizeof grant, "GRANT %s TO the worker's role, and incidentctl migrate once more",
+                 group);
         doctor_find(doctor, FINDING_PROBLEM, what,
                     strstr(message, "permission denied") != NULL ? grant : migrate, "%s", message);
         return;
@@ -216,7 +215,7 @@ static void check_connection_limit(struct doctor *doctor, const char *role, cons
         return;
     }
     if (settings->processes > 1) {
-        (void)snprintf(detail, sizeof detail, " (%d for each process)", settings->db_pool_size);
+        snprintf(detail, sizeof detail, " (%d for each process)", settings->db_pool_size);
     }
     doctor_find(doctor, FINDING_PROBLEM, "role",
                 "lower INCIDENTS_DB_POOL_SIZE or INCIDENTS_PROCESSES, or raise the role's CONNECTION LIMIT",
@@ -241,11 +240,11 @@ static void check_role(struct doctor *doctor, PGconn *session, const char *group
                            "rolconnlimit FROM pg_roles r WHERE rolname = $1",
                            role, message, sizeof message);
 
-    (void)snprintf(create, sizeof create, "CREATE ROLE ... LOGIN IN ROLE %s", group);
-    (void)snprintf(grant, sizeof grant,
-                   "GRANT %s TO it; where that group is missing, make it and run incidentctl migrate", group);
-    (void)snprintf(separate, sizeof separate,
-                   "give the worker a role of its own: CREATE ROLE ... LOGIN IN ROLE %s", group);
+    snprintf(create, sizeof create, "CREATE ROLE ... LOGIN IN ROLE %s", group);
+    snprintf(grant, sizeof grant,
+             "GRANT %s TO it; where that group is missing, make it and run incidentctl migrate", group);
+    snprintf(separate, sizeof separate, "give the worker a role of its own: CREATE ROLE ... LOGIN IN ROLE %s",
+             group);
     if (result == NULL) {
         doctor_find(doctor, FINDING_PROBLEM, what, create, "the worker's role %s: %s", role, message);
         return;

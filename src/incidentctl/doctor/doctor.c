@@ -30,7 +30,7 @@ void doctor_find(struct doctor *doctor, enum finding finding, const char *subjec
     va_list arguments;
 
     va_start(arguments, format);
-    (void)vsnprintf(text, sizeof text, format, arguments);
+    vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
     text[strcspn(text, "\n")] = '\0'; /* libpq's messages: the first line says it */
     for (char *c = text; *c != '\0'; c++) {
@@ -38,9 +38,9 @@ void doctor_find(struct doctor *doctor, enum finding finding, const char *subjec
             *c = '?';
         }
     }
-    (void)printf("%-8s %s: %s\n", words[finding], subject, text);
+    printf("%-8s %s: %s\n", words[finding], subject, text);
     if (advice != NULL) {
-        (void)printf("         -> %s\n", advice);
+        printf("         -> %s\n", advice);
     }
     doctor->problems += finding == FINDING_PROBLEM;
 }
@@ -69,10 +69,10 @@ static void take(struct variables *variables)
             entry++;
             continue;
         }
-        (void)snprintf(variable->name, sizeof variable->name, "%.*s", (int)len, *entry);
-        (void)snprintf(variable->value, sizeof variable->value, "%s", *entry + len + 1);
+        snprintf(variable->name, sizeof variable->name, "%.*s", (int)len, *entry);
+        snprintf(variable->value, sizeof variable->value, "%s", *entry + len + 1);
         variables->count++;
-        (void)unsetenv(variable->name);
+        unsetenv(variable->name);
         entry = environ; /* which unsetenv may have moved */
     }
 }
@@ -80,7 +80,7 @@ static void take(struct variables *variables)
 static void put(const struct variables *variables)
 {
     for (size_t i = 0; i < variables->count; i++) {
-        (void)setenv(variables->entries[i].name, variables->entries[i].value, 1);
+        setenv(variables->entries[i].name, variables->entries[i].value, 1);
     }
 }
 
@@ -171,12 +171,12 @@ static bool someone_listens(const char *path)
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     bool listens;
 
-    (void)snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
     listens = fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof address) == 0;
     if (fd >= 0) {
         int reason = errno;
 
-        (void)close(fd);
+        close(fd);
         errno = reason;
     }
     return listens;
@@ -245,15 +245,15 @@ static bool read_options(int argc, char **argv, struct doctor *doctor)
     }
     if (doctor->url != NULL && strncmp(doctor->url, "http://", 7) != 0 &&
         strncmp(doctor->url, "https://", 8) != 0) {
-        (void)print_error("--url must begin with http:// or https://");
+        print_error("--url must begin with http:// or https://");
         return false;
     }
     if (doctor->url != NULL && strpbrk(doctor->url, "\"\\ \t\r\n") != NULL) {
-        (void)print_error("--url must not contain spaces, quotes or backslashes");
+        print_error("--url must not contain spaces, quotes or backslashes");
         return false;
     }
     if (optind < argc) {
-        (void)print_error("there is an argument too many; see incidentctl --help");
+        print_error("there is an argument too many; see incidentctl --help");
     }
     return optind == argc;
 }
@@ -272,6 +272,6 @@ int command_doctor(int argc, char **argv)
     }
     PQfinish(doctor.worker);
     PQfinish(doctor.owner);
-    (void)printf("%d problem%s\n", doctor.problems, doctor.problems == 1 ? "" : "s");
+    printf("%d problem%s\n", doctor.problems, doctor.problems == 1 ? "" : "s");
     return doctor.problems == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

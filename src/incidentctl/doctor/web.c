@@ -34,7 +34,7 @@ static void run_curl(int configuration, int output, int said)
 
     if (dup2(configuration, STDIN_FILENO) >= 0 && dup2(output, STDOUT_FILENO) >= 0 &&
         dup2(said, STDERR_FILENO) >= 0) {
-        (void)execvp(arguments[0], arguments);
+        execvp(arguments[0], arguments);
     }
     _exit(NO_CURL);
 }
@@ -66,18 +66,18 @@ static void read_answer(int output, int said, struct answer *answer)
     }
     read_text(output, answer->body, sizeof answer->body);
     if (answer->curl != 0 && answer->body[0] == '\0') {
-        (void)snprintf(answer->body, sizeof answer->body, "%s", text);
+        snprintf(answer->body, sizeof answer->body, "%s", text);
     }
 }
 
 /* In curl's configuration a quoted text has escapes. */
 static void write_authorization(int configuration, const char *token)
 {
-    (void)dprintf(configuration, "header = \"Authorization: Bearer ");
+    dprintf(configuration, "header = \"Authorization: Bearer ");
     for (; *token != '\0'; token++) {
-        (void)dprintf(configuration, "%s%c", *token == '"' || *token == '\\' ? "\\" : "", *token);
+        dprintf(configuration, "%s%c", *token == '"' || *token == '\\' ? "\\" : "", *token);
     }
-    (void)dprintf(configuration, "\"\n");
+    dprintf(configuration, "\"\n");
 }
 
 /* Sends one request. body is a descriptor's number, or -1 for a GET. */
@@ -93,17 +93,17 @@ static struct answer send_request(const struct doctor *doctor, const char *metho
     if (configuration < 0 || output < 0 || said < 0) {
         return answer;
     }
-    (void)dprintf(configuration,
-                  "url = \"%s%s%s\"\nsilent\nshow-error\nmax-time = 20\ngloboff\nmax-filesize = 1000000\n"
-                  "write-out = \"%%{stderr}\\n%%{http_code}\"\n",
-                  doctor->url, slash, method);
+    dprintf(configuration,
+            "url = \"%s%s%s\"\nsilent\nshow-error\nmax-time = 20\ngloboff\nmax-filesize = 1000000\n"
+            "write-out = \"%%{stderr}\\n%%{http_code}\"\n",
+            doctor->url, slash, method);
     if (token != NULL) {
         write_authorization(configuration, token);
     }
     if (body >= 0) {
-        (void)dprintf(configuration, "data-binary = \"@/proc/self/fd/%d\"\n", body);
+        dprintf(configuration, "data-binary = \"@/proc/self/fd/%d\"\n", body);
     }
-    (void)lseek(configuration, 0, SEEK_SET);
+    lseek(configuration, 0, SEEK_SET);
     child = fork();
     if (child == 0) {
         run_curl(configuration, output, said);
@@ -113,9 +113,9 @@ static struct answer send_request(const struct doctor *doctor, const char *metho
     }
     answer.curl = child > 0 && WIFEXITED(status) ? WEXITSTATUS(status) : NO_CURL;
     read_answer(output, said, &answer);
-    (void)close(configuration);
-    (void)close(output);
-    (void)close(said);
+    close(configuration);
+    close(output);
+    close(said);
     return answer;
 }
 
@@ -213,9 +213,9 @@ static void check_authorization(struct doctor *doctor, const char *token, bool i
     int body = temporary_file("body");
     struct answer answer;
 
-    (void)dprintf(body, "{}");
+    dprintf(body, "{}");
     answer = send_request(doctor, "incidents.upsert", token, body);
-    (void)close(body);
+    close(body);
     if ((answer.status == 422 || answer.status == 403) && is_ours(&answer)) {
         doctor_find(doctor, FINDING_OK, subject, NULL, "hands the Authorization header on");
     } else if (answer.status == 401 && is_ours(&answer)) {
@@ -239,10 +239,10 @@ static void check_large_body(struct doctor *doctor, const char *token)
     struct answer answer;
 
     for (int i = 0; i < LARGE_BODY / 1000; i++) {
-        (void)dprintf(body, "%1000s", "");
+        dprintf(body, "%1000s", "");
     }
     answer = send_request(doctor, "incidents.upsert", token, body);
-    (void)close(body);
+    close(body);
     if (answer.status == 413 || answer.status == 500) {
         doctor_find(doctor, FINDING_WARNING, subject,
                     "client_max_body_size of nginx, LimitRequestBody of Apache, FcgidMaxRequestLen of "

@@ -12,12 +12,12 @@ bool ask(void)
     char line[16];
 
     if (!isatty(STDIN_FILENO)) {
-        (void)print_error("nobody is here to be asked: --yes deletes without asking");
+        print_error("nobody is here to be asked: --yes deletes without asking");
         return false;
     }
-    (void)fputs("Type yes to delete them for good: ", stderr);
+    fputs("Type yes to delete them for good: ", stderr);
     if (fgets(line, sizeof line, stdin) == NULL || strcmp(line, "yes\n") != 0) {
-        (void)print_error("nothing was deleted");
+        print_error("nothing was deleted");
         return false;
     }
     return true;

@@ -6,9 +6,8 @@
 static bool take_time(const char **value, char buffer[TIME_TEXT_MAX], const char *option, const char *text)
 {
     if (!time_parse_past(text, buffer)) {
-        (void)fprintf(stderr,
-                      "incidentctl: %s must be an ISO-8601 date or timestamp, or a duration ago like 90d\n",
-                      option);
+        fprintf(stderr, "incidentctl: %s must be an ISO-8601 date or timestamp, or a duration ago like 90d\n",
+                option);
         return false;
     }
     *value = buffer;

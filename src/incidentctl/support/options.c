@@ -16,7 +16,7 @@ int options_next(int argc, char **argv, const struct option *names, const char *
         return letter;
     }
     if ((seen & bit) != 0 && strchr(repeatable, letter) == NULL) {
-        (void)print_error("--%s was given twice; which value is meant?", names[index].name);
+        print_error("--%s was given twice; which value is meant?", names[index].name);
         return '?';
     }
     seen |= bit;

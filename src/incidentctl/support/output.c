@@ -22,7 +22,7 @@ static bool find_target(struct output *output, const char *path)
         return print_error("unable to write %s: %s", path, strerror(ENAMETOOLONG));
     }
     if (realpath(path, output->target) == NULL) { /* where a symbolic link leads to */
-        (void)snprintf(output->target, sizeof output->target, "%s", path);
+        snprintf(output->target, sizeof output->target, "%s", path);
         return errno == ENOENT || fail(path);
     }
     return true;
@@ -42,8 +42,8 @@ static bool open_beside(struct output *output)
     struct stat status;
     int fd;
 
-    (void)umask(mask);
-    (void)snprintf(output->beside, sizeof output->beside, "%s.XXXXXX", output->target);
+    umask(mask);
+    snprintf(output->beside, sizeof output->beside, "%s.XXXXXX", output->target);
     fd = mkostemp(output->beside, O_CLOEXEC);
     if (fd < 0) {
         return false;
@@ -53,8 +53,8 @@ static bool open_beside(struct output *output)
             ? fdopen(fd, "w")
             : NULL;
     if (output->stream == NULL) {
-        (void)close(fd);
-        (void)unlink(output->beside);
+        close(fd);
+        unlink(output->beside);
     }
     return output->stream != NULL;
 }
@@ -85,11 +85,11 @@ static void sync_directory(const char *path)
     char copy[PATH_MAX];
     int fd;
 
-    (void)snprintf(copy, sizeof copy, "%s", path);
+    snprintf(copy, sizeof copy, "%s", path);
     fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd >= 0) {
-        (void)fsync(fd);
-        (void)close(fd);
+        fsync(fd);
+        close(fd);
     }
 }
 
@@ -107,12 +107,12 @@ bool output_close(struct output *output, bool is_whole)
         ok = rename(output->beside, output->target) == 0;
     }
     if (!ok) {
-        (void)fail(output->target);
+        fail(output->target);
     }
     if (is_beside && ok && is_whole) {
         sync_directory(output->target);
     } else if (is_beside) {
-        (void)unlink(output->beside);
+        unlink(output->beside);
     }
     return ok;
 }

@@ -9,9 +9,9 @@ bool print_error(const char *format, ...)
     va_list arguments;
 
     va_start(arguments, format);
-    (void)fputs("incidentctl: ", stderr);
-    (void)vfprintf(stderr, format, arguments);
-    (void)fputc('\n', stderr);
+    fputs("incidentctl: ", stderr);
+    vfprintf(stderr, format, arguments);
+    fputc('\n', stderr);
     va_end(arguments);
     return false;
 }

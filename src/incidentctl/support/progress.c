@@ -19,7 +19,7 @@ void progress_start(struct progress *progress, uint64_t total_bytes)
 void progress_clear(struct progress *progress)
 {
     if (progress->is_drawn) {
-        (void)fputs("\r\033[K", stderr);
+        fputs("\r\033[K", stderr);
         progress->is_drawn = false;
     }
 }
@@ -39,8 +39,8 @@ static void describe_rest(const struct progress *progress, uint64_t bytes, int64
     part = part > 1 ? 1 : part;
     left_seconds = (double)elapsed_ms / 1000 * (1 - part) / part;
     seconds = left_seconds > 8639999 ? 8639999 : (long)left_seconds;
-    (void)snprintf(text, 64, ", %.0f%%, %ld:%02ld:%02ld left", part * 100, seconds / 3600, seconds / 60 % 60,
-                   seconds % 60);
+    snprintf(text, 64, ", %.0f%%, %ld:%02ld:%02ld left", part * 100, seconds / 3600, seconds / 60 % 60,
+             seconds % 60);
 }
 
 static void draw_bar(const struct progress *progress, uint64_t bytes)
@@ -52,7 +52,7 @@ static void draw_bar(const struct progress *progress, uint64_t bytes)
         memset(bar, '.', BAR_WIDTH);
         memset(bar, '#', filled > BAR_WIDTH ? BAR_WIDTH : filled);
         bar[BAR_WIDTH] = '\0';
-        (void)fprintf(stderr, "[%s] ", bar);
+        fprintf(stderr, "[%s] ", bar);
     }
 }
 
@@ -70,11 +70,11 @@ void progress_show(struct progress *progress, uint64_t records, uint64_t bytes)
     if (progress->is_terminal) {
         draw_bar(progress, bytes);
     } else {
-        (void)fputs("incidentctl: ", stderr);
+        fputs("incidentctl: ", stderr);
     }
-    (void)fprintf(stderr, "%llu records, %.0f/s%s%s", (unsigned long long)records,
-                  (double)records * 1000 / (double)(elapsed_ms > 0 ? elapsed_ms : 1), rest,
-                  progress->is_terminal ? "" : "\n");
+    fprintf(stderr, "%llu records, %.0f/s%s%s", (unsigned long long)records,
+            (double)records * 1000 / (double)(elapsed_ms > 0 ? elapsed_ms : 1), rest,
+            progress->is_terminal ? "" : "\n");
     progress->is_drawn = progress->is_terminal;
-    (void)fflush(stderr);
+    fflush(stderr);
 }

@@ -9,14 +9,14 @@
 
 static void print_error(const char *what, const char *why)
 {
-    (void)fprintf(stderr, "incidentctl: unable to %s: %s%s", what, why,
-                  *why != '\0' && why[strlen(why) - 1] == '\n' ? "" : "\n");
+    fprintf(stderr, "incidentctl: unable to %s: %s%s", what, why,
+            *why != '\0' && why[strlen(why) - 1] == '\n' ? "" : "\n");
 }
 
 static void print_notice(void *unused, const char *message)
 {
     (void)unused;
-    (void)fputs(message, stderr);
+    fputs(message, stderr);
 }
 
 /* Text is stored as UTF-8; a database in another encoding would refuse or mangle some of it. */
@@ -25,8 +25,8 @@ static bool check_encoding(PGconn *session)
     const char *encoding = PQparameterStatus(session, "server_encoding");
 
     if (encoding == NULL || strcmp(encoding, "UTF8") != 0) {
-        (void)fprintf(stderr, "incidentctl: the database's encoding is %s, it must be UTF8\n",
-                      encoding == NULL ? "unknown" : encoding);
+        fprintf(stderr, "incidentctl: the database's encoding is %s, it must be UTF8\n",
+                encoding == NULL ? "unknown" : encoding);
         return false;
     }
     return true;
@@ -41,7 +41,7 @@ PGconn *session_open(void)
     PGconn *session;
 
     if (!settings_load_for_admin(&settings, error, sizeof error)) {
-        (void)fprintf(stderr, "incidentctl: %s\n", error);
+        fprintf(stderr, "incidentctl: %s\n", error);
         return NULL;
     }
     if (settings.database_url[0] != '\0') {
@@ -53,7 +53,7 @@ PGconn *session_open(void)
         PQfinish(session);
         return NULL;
     }
-    (void)PQsetNoticeProcessor(session, print_notice, NULL);
+    PQsetNoticeProcessor(session, print_notice, NULL);
     /* Nobody else's functions and operators: what this session does it does with the owner's rights. */
     if (!check_encoding(session) || !session_run(session, "SET client_min_messages = warning") ||
         !session_run(session, "SET search_path = pg_catalog, pg_temp")) {
@@ -76,7 +76,7 @@ static void print_error_of(PGconn *session, const PGresult *result)
         const char *text = PQresultErrorField(result, more[i].field);
 
         if (text != NULL) { /* as psql shows them */
-            (void)fprintf(stderr, "%s:  %s\n", more[i].name, text);
+            fprintf(stderr, "%s:  %s\n", more[i].name, text);
         }
     }
 }
@@ -93,7 +93,7 @@ PGresult *session_query(PGconn *session, const char *sql, int count, const char 
         print_error("do that in the database", "out of memory");
         return NULL;
     }
-    (void)snprintf(text, size, "%s%s", comment, sql);
+    snprintf(text, size, "%s%s", comment, sql);
     result = PQexecParams(session, text, count, NULL, values, NULL, NULL, 0);
     free(text);
     status = PQresultStatus(result);

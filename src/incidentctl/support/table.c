@@ -29,11 +29,11 @@ bool table_print_json_rows(const PGresult *result, FILE *stream)
 {
     int rows = PQntuples(result);
 
-    (void)fputs("[", stream);
+    fputs("[", stream);
     for (int row = 0; row < rows; row++) {
-        (void)fprintf(stream, "%s\n  %s", row == 0 ? "" : ",", PQgetvalue(result, row, 0));
+        fprintf(stream, "%s\n  %s", row == 0 ? "" : ",", PQgetvalue(result, row, 0));
     }
-    (void)fputs(rows == 0 ? "]\n" : "\n]\n", stream);
+    fputs(rows == 0 ? "]\n" : "\n]\n", stream);
     return !ferror(stream);
 }
 
@@ -123,9 +123,9 @@ void table_print_text(const char *text, FILE *stream)
         size_t len = utf8_sequence(at, left);
 
         if (len == 0 || utf8_is_control(utf8_code_point(at, len))) {
-            (void)fputc('?', stream);
+            fputc('?', stream);
         } else {
-            (void)fwrite(at, 1, len, stream);
+            fwrite(at, 1, len, stream);
         }
         len = len == 0 ? 1 : len;
         at += len;
@@ -137,7 +137,7 @@ static void print_cell(const char *text, size_t width, bool is_last, FILE *strea
 {
     table_print_text(text, stream);
     if (!is_last) {
-        (void)fprintf(stream, "%*s", (int)(width - width_of(text)) + 2, "");
+        fprintf(stream, "%*s", (int)(width - width_of(text)) + 2, "");
     }
 }
 
@@ -151,7 +151,7 @@ static void print_table(const struct table *table, FILE *stream)
 
             print_cell(text, column_width(table, i), i == columns - 1, stream);
         }
-        (void)fputc('\n', stream);
+        fputc('\n', stream);
     }
 }
 
@@ -162,7 +162,7 @@ static struct json_object *list_to_json(const char *words)
     while (array != NULL && *words != '\0') {
         size_t len = strcspn(words, ",");
 
-        (void)json_object_array_add(array, json_object_new_string_len(words, (int)len));
+        json_object_array_add(array, json_object_new_string_len(words, (int)len));
         words += len + (words[len] == ',');
     }
     return array;
