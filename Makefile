@@ -15,7 +15,7 @@ datadir    := $(PREFIX)/share/incidents
 docdir     := $(PREFIX)/share/doc/incidents
 mandir     := $(PREFIX)/share/man
 # What an administrator includes or copies. The Debian package says elsewhere where each goes.
-PARTS      := nginx apache lighttpd caddy systemd errors grafana
+PARTS      := nginx apache lighttpd caddy systemd errors grafana prometheus logrotate
 $(foreach part,$(PARTS),$(eval $(part)dir := $(datadir)/$(part)))
 settings   := $(if $(filter /usr /usr/local,$(PREFIX)),/etc,$(PREFIX)/etc)/incidents/settings
 
@@ -159,7 +159,7 @@ coverage: ## which lines and branches of src the tests reach; every line of mode
 	@scripts/coverage build/coverage
 
 # Those that are run under ThreadSanitizer too.
-OF_THREADS := unit/connector_test stress/hostile_fastcgi_test \
+OF_THREADS := unit/connector_test unit/label_table_test stress/hostile_fastcgi_test \
               $(addprefix integration/,store_test concurrency_test outage_test fastcgi_test import_test unread_log_test)
 tests-of-threads: $(BUILD)/incidents.fcgi $(BUILD)/incidentctl $(OF_THREADS:%=$(BUILD)/tests/%)
 

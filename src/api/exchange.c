@@ -3,6 +3,7 @@
 
 #include "api/error_response.h"
 #include "base/clock.h"
+#include "base/label_table.h"
 #include "base/log.h"
 #include "base/metrics.h"
 #include "store/op_error.h"
@@ -11,6 +12,8 @@ enum { FIRST_OP_OUTCOME = ERROR_INTERNAL + 1, LAST_RESORT_MAX = REQUEST_ID_MAX +
 
 _Static_assert((int)METHODS <= (int)METRICS_METHODS, "each is counted by itself");
 _Static_assert((int)OUTCOMES <= (int)METRICS_OUTCOMES, "each is counted by itself");
+_Static_assert((int)REASON_SIZE < (int)METRICS_REASONS, "each is counted by itself");
+_Static_assert((int)TOKEN_LABEL_MAX <= (int)LABEL_TABLE_BYTES, "a label is counted by all of it");
 
 const char *method_name(enum method method)
 {
@@ -30,6 +33,21 @@ const char *method_name(enum method method)
 bool outcome_is_error(size_t outcome)
 {
     return outcome > ERROR_NONE && outcome < FIRST_OP_OUTCOME;
+}
+
+bool outcome_is_senders(size_t outcome)
+{
+    switch (outcome) {
+    case ERROR_NOT_AUTHED:
+    case ERROR_NOT_PERMITTED:
+    case ERROR_INVALID_JSON:
+    case ERROR_INVALID_ARGUMENTS:
+    case ERROR_INVALID_TIMESTAMP:
+    case ERROR_METADATA_INVALID:
+        return true;
+    default:
+        return false;
+    }
 }
 
 const char *outcome_text(size_t outcome)
@@ -73,6 +91,22 @@ static void fill_response(struct exchange *exchange)
     }
 }
 
+static bool takes_token(enum method method)
+{
+    return method == METHOD_UPSERT || method == METHOD_DELETE || method == METHOD_SYNC;
+}
+
+static void count(const struct exchange *exchange, size_t outcome, int64_t total_ms)
+{
+    metrics_count_request(exchange->method, outcome, total_ms);
+    if (takes_token(exchange->method)) {
+        metrics_count_token(exchange->op.token_label, outcome);
+    }
+    if (exchange->error.code == ERROR_SERVICE_UNAVAILABLE && exchange->op.outcome == OP_UNAVAILABLE) {
+        metrics_count_unavailable(exchange->op.reason);
+    }
+}
+
 /* In the log and in the metrics. An error's line has what the response says, and to whom. */
 static void record(const struct exchange *exchange)
 {
@@ -80,7 +114,7 @@ static void record(const struct exchange *exchange)
     size_t outcome = is_error ? exchange->error.code : FIRST_OP_OUTCOME + exchange->op.outcome;
     int64_t total_ms = clock_now_ms() - exchange->started_ms;
 
-    metrics_count_request(exchange->method, outcome, total_ms);
+    count(exchange, outcome, total_ms);
     log_request(&(struct log_request){
         .level = exchange->response.status >= 500 ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO,
         .request_id = exchange->request.id,

@@ -51,6 +51,8 @@ struct slice exchange_end(struct exchange *exchange, struct buffer *out);
 /* What came of an exchange, as a number below OUTCOMES: the errors' codes, then the operations' outcomes. */
 enum { OUTCOMES = ERROR_INTERNAL + 1 + OP_FAILED + 1 };
 bool outcome_is_error(size_t outcome);
+/* Whether the sender's token or body is to blame: 401, 403, 422. */
+bool outcome_is_senders(size_t outcome);
 /* The word for it in the log and in the metrics. */
 const char *outcome_text(size_t outcome);
 

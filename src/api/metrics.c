@@ -17,13 +17,19 @@ static void append_number(struct buffer *text, uint64_t number)
     buffer_append_text(text, digits);
 }
 
-static void append_head(struct buffer *text, const char *name, const char *type, const char *help)
+static void append_full_head(struct buffer *text, const char *prefix, const char *name, const char *type,
+                             const char *help)
 {
     char head[512];
 
-    (void)snprintf(head, sizeof head, "# HELP incidents_%s %s\n# TYPE incidents_%s %s\n", name, help, name,
+    (void)snprintf(head, sizeof head, "# HELP %s%s %s\n# TYPE %s%s %s\n", prefix, name, help, prefix, name,
                    type);
     buffer_append_text(text, head);
+}
+
+static void append_head(struct buffer *text, const char *name, const char *type, const char *help)
+{
+    append_full_head(text, "incidents_", name, type, help);
 }
 
 /* How many of a method's requests came out how. Errors stand there before they happen: what Prometheus sees
@@ -103,6 +109,128 @@ static void append_gauge(struct buffer *text, const char *name, enum metrics_gau
     append_value(text, name, "gauge", help, sum < 0 ? 0 : (uint64_t)sum);
 }
 
+/* A label's value, with what the format has a meaning for behind a backslash. */
+static void append_label_value(struct buffer *text, const char *value)
+{
+    for (; *value != '\0'; value++) {
+        if (*value == '\n') {
+            buffer_append_text(text, "\\n");
+            continue;
+        }
+        if (*value == '\\' || *value == '"') {
+            buffer_append_text(text, "\\");
+        }
+        buffer_append(text, value, 1);
+    }
+}
+
+/* What became of the requests of one token. Those refused that its sender must mend stand there from the
+ * token's first request on. */
+static void append_token(struct buffer *text, size_t row)
+{
+    const char *label = metrics_token_label(row);
+
+    for (size_t outcome = 0; label != NULL && outcome < OUTCOMES; outcome++) {
+        uint64_t count = metrics_token_requests(row, outcome);
+
+        if (count > 0 || outcome_is_senders(outcome)) {
+            buffer_append_text(text, "incidents_token_requests_total{token=\"");
+            append_label_value(text, label);
+            buffer_append_text(text, "\",outcome=\"");
+            buffer_append_text(text, outcome_text(outcome));
+            buffer_append_text(text, "\"}");
+            append_number(text, count);
+        }
+    }
+}
+
+static void append_tokens(struct buffer *text)
+{
+    append_head(text, "token_requests_total", "counter",
+                "Requests of the methods that want a token, by its label.");
+    for (size_t row = 0; row < METRICS_TOKENS; row++) {
+        append_token(text, row);
+    }
+}
+
+/* Why service_unavailable was answered. */
+static void append_unavailable(struct buffer *text)
+{
+    static const char *const reasons[] = {
+        [REASON_NONE] = "unreachable", [REASON_LOGIN] = "login", [REASON_RIGHT] = "right",
+        [REASON_SCHEMA] = "schema",    [REASON_STATE] = "state",
+    };
+
+    append_head(text, "unavailable_total", "counter",
+                "Requests that were answered service_unavailable, by the reason.");
+    for (size_t reason = 0; reason < sizeof reasons / sizeof reasons[0]; reason++) {
+        buffer_append_text(text, "incidents_unavailable_total{reason=\"");
+        buffer_append_text(text, reasons[reason]);
+        buffer_append_text(text, "\"}");
+        append_number(text, metrics_unavailable(reason));
+    }
+}
+
+/* ---- Processes, as Prometheus's own clients name it; each has a label, for whichever is asked tells all. */
+
+static double cpu_seconds(const struct metrics_process *process)
+{
+    return (double)process->stats.cpu_us / 1e6;
+}
+
+static double resident_bytes(const struct metrics_process *process)
+{
+    return (double)process->stats.resident_bytes;
+}
+
+static double open_files(const struct metrics_process *process)
+{
+    return (double)process->stats.open_files;
+}
+
+static double open_files_max(const struct metrics_process *process)
+{
+    return (double)process->stats.open_files_max;
+}
+
+static double started_at(const struct metrics_process *process)
+{
+    return (double)process->started_ms / 1e3;
+}
+
+static const struct process_metric {
+    const char *name, *type, *help;
+    double (*value)(const struct metrics_process *process); /* below 0: not known */
+} process_metrics[] = {
+    {"process_cpu_seconds_total", "counter", "User and system time of a worker.", cpu_seconds},
+    {"process_resident_memory_bytes", "gauge", "Resident memory of a worker.", resident_bytes},
+    {"process_open_fds", "gauge", "Open file descriptors of a worker.", open_files},
+    {"process_max_fds", "gauge", "Open file descriptors that a worker may have.", open_files_max},
+    {"process_start_time_seconds", "gauge", "When a worker was started, since 1970.", started_at},
+};
+
+static void append_processes(struct buffer *text)
+{
+    struct metrics_process processes[METRICS_SLOTS];
+    size_t count = metrics_processes(processes);
+    char sample[128];
+
+    for (size_t i = 0; i < sizeof process_metrics / sizeof process_metrics[0]; i++) {
+        const struct process_metric *metric = &process_metrics[i];
+
+        append_full_head(text, "", metric->name, metric->type, metric->help);
+        for (size_t n = 0; n < count; n++) {
+            double value = metric->value(&processes[n]);
+
+            if (value >= 0) {
+                (void)snprintf(sample, sizeof sample, "%s{process=\"%d\"} %.15g\n", metric->name,
+                               processes[n].slot, value);
+                buffer_append_text(text, sample);
+            }
+        }
+    }
+}
+
 static void append_all(struct buffer *text)
 {
     struct metrics_histogram batches = metrics_batch_sizes();
@@ -113,6 +241,8 @@ static void append_all(struct buffer *text)
     for (enum method method = 0; method < METHODS; method++) {
         append_requests(text, method);
     }
+    append_tokens(text);
+    append_unavailable(text);
     append_head(text, "request_duration_seconds", "histogram", "From a request's last byte to its answer.");
     for (enum method method = 0; method < METHODS; method++) {
         append_durations(text, method);
@@ -131,6 +261,7 @@ static void append_all(struct buffer *text)
                    "Connections to the database that ended in the middle.");
     append_counter(text, "log_lines_dropped_total", METRICS_LOG_LINES_DROPPED,
                    "Lines of the log that were dropped, for it was not read or found no room.");
+    append_processes(text);
 }
 
 bool metrics(struct exchange *exchange)

@@ -14,20 +14,32 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/digest.h"
+#include "base/label_table.h"
 
-enum { LAYOUT_VERSION = 2, SLOTS = 256, NO_SLOT = -1 };
+enum {
+    LAYOUT_VERSION = 3,
+    SLOTS = METRICS_SLOTS,
+    NO_SLOT = -1,
+    OTHER_TOKENS = LABEL_TABLE_ROWS, /* rows behind those that have a label of their own */
+    NO_TOKEN,
+};
+
+_Static_assert(NO_TOKEN + 1 == METRICS_TOKENS, "each row is told");
 
 struct shared_histogram {
     atomic_uint_fast64_t buckets[METRICS_BUCKETS];
     atomic_uint_fast64_t sum;
 };
 
+/* What a process last said of itself. */
 struct slot {
     atomic_int_fast64_t gauges[METRICS_GAUGES];
+    atomic_int_fast64_t started_ms, cpu_us, resident_bytes, open_files, open_files_max;
 };
 
 struct shared {
@@ -35,17 +47,22 @@ struct shared {
     struct shared_histogram request_ms[METRICS_METHODS];
     struct shared_histogram batch_size;
     atomic_uint_fast64_t counters[METRICS_COUNTERS];
+    atomic_uint_fast64_t unavailable[METRICS_REASONS];
+    struct label_table tokens;
+    atomic_uint_fast64_t token_requests[METRICS_TOKENS][METRICS_OUTCOMES];
     struct slot slots[SLOTS];
 };
 
-/* How often is seen to it that others find the same memory by its name. */
-enum { RENEW_EVERY_MS = 1000 };
+/* How often is seen to it that others find the same memory by its name, and how often a process that has
+ * requests says what it uses. */
+enum { RENEW_EVERY_MS = 1000, PUBLISH_EVERY_MS = 5000 };
 
 static struct {
     char token_hash[DIGEST_HEX_SIZE]; /* empty until metrics_open */
     bool is_worker;
     _Atomic(struct shared *) shared; /* NULL where there is none */
-    atomic_int_fast64_t renewed_at_ms;
+    atomic_int_fast64_t renewed_at_ms, published_at_ms;
+    int64_t started_ms;    /* since 1970 */
     pthread_mutex_t mutex; /* guards what follows */
     int file;
     int slot;
@@ -62,6 +79,18 @@ static struct flock slot_lock(int slot)
     return (struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = slot, .l_len = 1};
 }
 
+/* The caller holds the mutex. */
+static void publish(struct slot *slot)
+{
+    struct process_stats stats = process_stats_read();
+
+    atomic_store(&slot->cpu_us, stats.cpu_us);
+    atomic_store(&slot->resident_bytes, stats.resident_bytes);
+    atomic_store(&slot->open_files, stats.open_files);
+    atomic_store(&slot->open_files_max, stats.open_files_max);
+    atomic_store(&slot->started_ms, self.started_ms);
+}
+
 /* A slot that nobody holds, for what this process has to say. Where all are held it is missing from the
  * gauges. The caller holds the mutex. */
 static int take_slot(struct shared *shared)
@@ -73,6 +102,7 @@ static int take_slot(struct shared *shared)
             for (size_t i = 0; i < METRICS_GAUGES; i++) {
                 atomic_store(&shared->slots[slot].gauges[i], self.gauges[i]);
             }
+            publish(&shared->slots[slot]);
             return slot;
         }
     }
@@ -146,15 +176,21 @@ static bool join(void)
     return true;
 }
 
+/* Whether it is time again; true for one caller only. */
+static bool is_due(atomic_int_fast64_t *last_ms, int64_t now_ms, int64_t every_ms)
+{
+    int64_t seen_ms = *last_ms;
+
+    return now_ms - seen_ms >= every_ms && atomic_compare_exchange_strong(last_ms, &seen_ms, now_ms);
+}
+
 /* Joins anew where somebody has removed the memory from under its name, as systemd and logind do when a
  * user's last unit or session ends (RemoveIPC): processes that come later would count by themselves. */
 static void renew(int64_t now_ms)
 {
-    int64_t renewed_at_ms = self.renewed_at_ms;
     struct stat status;
 
-    if (now_ms - renewed_at_ms < RENEW_EVERY_MS ||
-        !atomic_compare_exchange_strong(&self.renewed_at_ms, &renewed_at_ms, now_ms)) {
+    if (!is_due(&self.renewed_at_ms, now_ms, RENEW_EVERY_MS)) {
         return;
     }
     pthread_mutex_lock(&self.mutex);
@@ -164,10 +200,22 @@ static void renew(int64_t now_ms)
     pthread_mutex_unlock(&self.mutex);
 }
 
+static void publish_own(void)
+{
+    (void)pthread_mutex_lock(&self.mutex);
+    if (self.slot != NO_SLOT) {
+        publish(&self.shared->slots[self.slot]);
+    }
+    (void)pthread_mutex_unlock(&self.mutex);
+}
+
 bool metrics_open(const char *token, bool as_worker)
 {
+    struct timespec now;
     bool ok;
 
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    self.started_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
     digest_sha256((struct slice){.data = token, .len = strlen(token)}, self.token_hash);
     self.is_worker = as_worker;
     self.gauges[METRICS_PROCESSES] = 1;
@@ -215,9 +263,32 @@ static void observe(struct shared_histogram *histogram, const unsigned *bounds, 
 void metrics_count_request(size_t method, size_t outcome, int64_t ms)
 {
     if (self.shared != NULL && method < METRICS_METHODS && outcome < METRICS_OUTCOMES) {
-        renew(clock_now_ms());
+        int64_t now_ms = clock_now_ms();
+
+        renew(now_ms);
+        if (is_due(&self.published_at_ms, now_ms, PUBLISH_EVERY_MS)) {
+            publish_own();
+        }
         increment(&self.shared->requests[method][outcome], 1);
         observe(&self.shared->request_ms[method], metrics_request_bounds_ms, (uint64_t)ms);
+    }
+}
+
+void metrics_count_token(const char *label, size_t outcome)
+{
+    struct shared *shared = self.shared;
+
+    if (shared != NULL && outcome < METRICS_OUTCOMES) {
+        size_t row = *label == '\0' ? (size_t)NO_TOKEN : label_table_find(&shared->tokens, label);
+
+        increment(&shared->token_requests[row][outcome], 1);
+    }
+}
+
+void metrics_count_unavailable(size_t reason)
+{
+    if (self.shared != NULL && reason < METRICS_REASONS) {
+        increment(&self.shared->unavailable[reason], 1);
     }
 }
 
@@ -256,6 +327,53 @@ void metrics_add(enum metrics_gauge gauge, int64_t difference)
 uint64_t metrics_requests(size_t method, size_t outcome)
 {
     return self.shared->requests[method][outcome];
+}
+
+static const char *token_label(size_t row)
+{
+    if (row == OTHER_TOKENS) {
+        return "other";
+    }
+    return row == NO_TOKEN ? "" : label_table_text(&self.shared->tokens, row);
+}
+
+static bool is_same_token(size_t row, const char *label)
+{
+    const char *other = token_label(row);
+
+    return other != NULL && strcmp(other, label) == 0;
+}
+
+const char *metrics_token_label(size_t row)
+{
+    const char *label = token_label(row);
+
+    for (size_t before = 0; before < row && label != NULL; before++) {
+        if (is_same_token(before, label)) {
+            return NULL;
+        }
+    }
+    return label;
+}
+
+uint64_t metrics_token_requests(size_t row, size_t outcome)
+{
+    const char *label = token_label(row);
+    uint64_t sum = 0;
+
+    for (size_t i = row; i < METRICS_TOKENS && label != NULL; i++) {
+        uint64_t count = self.shared->token_requests[i][outcome];
+
+        if (count > 0 && is_same_token(i, label)) {
+            sum += count;
+        }
+    }
+    return sum;
+}
+
+uint64_t metrics_unavailable(size_t reason)
+{
+    return self.shared->unavailable[reason];
 }
 
 static struct metrics_histogram read_histogram(const struct shared_histogram *histogram)
@@ -298,4 +416,29 @@ int64_t metrics_sum(enum metrics_gauge gauge)
     }
     pthread_mutex_unlock(&self.mutex);
     return sum;
+}
+
+size_t metrics_processes(struct metrics_process processes[METRICS_SLOTS])
+{
+    const struct slot *slots = self.shared->slots;
+    size_t count = 0;
+
+    publish_own();
+    (void)pthread_mutex_lock(&self.mutex);
+    for (int slot = 0; slot < SLOTS; slot++) {
+        int64_t started_ms = slots[slot].started_ms;
+
+        if (started_ms != 0 && is_held(slot)) {
+            processes[count++] = (struct metrics_process){
+                .slot = slot,
+                .started_ms = started_ms,
+                .stats = {.cpu_us = slots[slot].cpu_us,
+                          .resident_bytes = slots[slot].resident_bytes,
+                          .open_files = slots[slot].open_files,
+                          .open_files_max = slots[slot].open_files_max},
+            };
+        }
+    }
+    (void)pthread_mutex_unlock(&self.mutex);
+    return count;
 }

@@ -3,10 +3,6 @@
 
 #include <string.h>
 
-/* A response repeats the reference_id and nothing else, in at most six bytes for one; metrics are the
- * longest. */
-enum { RESPONSE_BODY_MAX = 48 * 1024 };
-
 /* The statuses that the contract knows (RFC 9110 section 15), each with the header that it must carry. */
 static const struct {
     int status;

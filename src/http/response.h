@@ -4,7 +4,9 @@
 
 #include "base/buffer.h"
 
-enum { RESPONSE_MAX = 64 * 1024 }; /* bytes of a whole response */
+/* Metrics are the longest, with 66 tokens, 256 processes and every outcome of all; then what repeats a
+ * reference_id. The whole response has headers besides. */
+enum { RESPONSE_BODY_MAX = 512 * 1024, RESPONSE_MAX = RESPONSE_BODY_MAX + 16 * 1024 };
 
 struct response {
     int status;

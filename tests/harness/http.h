@@ -9,7 +9,7 @@
 
 #include "harness/stack.h"
 
-enum { HTTP_HEAD_MAX = 4096, HTTP_BODY_MAX = 65536, HTTP_HEADERS_MAX = 8 };
+enum { HTTP_HEAD_MAX = 4096, HTTP_BODY_MAX = 131072, HTTP_HEADERS_MAX = 8 };
 
 /* What to send. Only path and, with POST, body need be set. */
 struct call {

@@ -10,9 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/digest.h"
+#include "base/utf8.h"
 #include "harness/load.h"
 
 static struct stack stack;
@@ -177,6 +180,121 @@ static void requests_are_counted_by_method_and_outcome(void **state)
     assert_true(value_of("incidents_requests_total{method=\"none\",outcome=\"unknown_method\"}") == 0);
 }
 
+/* Refused by its token's sender: 422. */
+static void send_with(const char *with, const char *started_at)
+{
+    char body[256], header[STACK_TOKEN_MAX + 16];
+    struct call call = {.path = "incidents.upsert", .body = body, .authorization = header};
+    struct answer answer;
+
+    (void)snprintf(header, sizeof header, "Bearer %s", with);
+    (void)snprintf(body, sizeof body, "{\"reference_id\":\"by token\",\"started_at\":\"%s\"}", started_at);
+    http_through_nginx(&stack, &call, &answer);
+    answer_free(&answer);
+}
+
+static void requests_are_counted_by_the_label_of_their_token(void **state)
+{
+    static const char label[] = "a \"b\" c\\d \xC3\xA9",
+                      at_fault[] = "incidents_token_requests_total{token=\"a \\\"b\\\" c\\\\d \xC3\xA9\","
+                                   "outcome=\"invalid_timestamp\"}",
+                      permitted[] = "incidents_token_requests_total{token=\"a \\\"b\\\" c\\\\d \xC3\xA9\","
+                                    "outcome=\"not_permitted\"}",
+                      unknown[] = "incidents_token_requests_total{token=\"\",outcome=\"not_authed\"}";
+    double unknown_before = value_of(unknown);
+    char sent[STACK_TOKEN_MAX], hash[DIGEST_HEX_SIZE];
+    struct answer answer;
+
+    (void)state;
+    assert_true(unknown_before >= 0); /* there, before it happens */
+    stack_create_token(&stack, label, "upsert", sent);
+    send_with(sent, "2024-01-01");
+    assert_true(value_of(at_fault) == 0);
+    send_with(sent, "01/02/2024");
+    send_with(sent, "01/02/2024");
+    send_with("inct_unknown", "2024-01-01");
+    assert_true(value_of(at_fault) == 2);
+    assert_true(value_of(permitted) == 0);
+    assert_true(value_of(unknown) == unknown_before + 1);
+
+    digest_sha256((struct slice){.data = sent, .len = strlen(sent)}, hash);
+    http_through_nginx(&stack, &scrape, &answer);
+    assert_null(strstr(answer.body, "inct_"));
+    assert_null(strstr(answer.body, hash));
+    answer_free(&answer);
+}
+
+static size_t count_tokens(const char *text)
+{
+    static const char beginning[] = "\nincidents_token_requests_total{",
+                      ending[] = "outcome=\"metadata_invalid\"}";
+    size_t count = 0;
+
+    for (const char *at = text; (at = strstr(at, beginning)) != NULL;) {
+        const char *end = strchr(++at, '}');
+
+        assert_non_null(end);
+        count += memcmp(end + 1 - strlen(ending), ending, strlen(ending)) == 0;
+    }
+    return count;
+}
+
+static void run_sql(const char *sql)
+{
+    PGresult *result = PQexec(stack.owner, sql);
+
+    if (PQresultStatus(result) != PGRES_COMMAND_OK) {
+        fail_msg("%s", PQresultErrorMessage(result));
+    }
+    PQclear(result);
+}
+
+/* Eighty tokens, whose labels are as long and as hard to write as labels can be: one row each as long as
+ * there are any, one for all others, and the answer is whole. One label is that of the last row, too. */
+static void however_many_tokens_there_are_the_series_are_bounded(void **state)
+{
+    static const char other[] =
+        "incidents_token_requests_total{token=\"other\",outcome=\"invalid_timestamp\"}";
+    enum { TOKENS = 80 };
+    struct answer answer;
+    char name[32];
+    double others;
+
+    (void)state;
+    run_sql(
+        "INSERT INTO intake.api_token (token_hash, prefix, label, scopes, expires_at) "
+        "SELECT sha256(convert_to('inct_bounded-' || n, 'UTF8')), 'inct_b', "
+        "CASE n WHEN 1 THEN 'other' ELSE n || E'\\n' || repeat(CASE n % 2 WHEN 0 THEN '\"' ELSE 'é' END, 90) "
+        "END, '{upsert}', NULL FROM generate_series(1, 80) n");
+    for (int i = 1; i <= TOKENS; i++) {
+        (void)snprintf(name, sizeof name, "inct_bounded-%d", i);
+        send_with(name, "01/02/2024");
+    }
+    http_through_nginx(&stack, &scrape, &answer);
+    assert_int_equal(answer.status, 200);
+    assert_int_equal(count_tokens(answer.body), 64 + 2 - 1); /* the two "other" are one */
+    others = value_in(answer.body, other);
+    assert_true(others > TOKENS - 64 && others < TOKENS - 56); /* some rows had other labels before */
+    assert_true(utf8_is_valid(answer.body, strlen(answer.body)));
+    assert_non_null(strstr(answer.body, "\nprocess_start_time_seconds{")); /* the end is there, too */
+    answer_free(&answer);
+}
+
+static void why_the_database_is_not_to_be_had_is_counted(void **state)
+{
+    static const char schema[] = "incidents_unavailable_total{reason=\"schema\"}",
+                      unreachable[] = "incidents_unavailable_total{reason=\"unreachable\"}";
+    double unreachable_before = value_of(unreachable);
+
+    (void)state;
+    assert_true(value_of(schema) == 0 && unreachable_before >= 0); /* there, before they happen */
+    run_sql("ALTER SCHEMA intake RENAME TO elsewhere");
+    send_by(http_through_nginx, "nowhere", "2024-01-01");
+    run_sql("ALTER SCHEMA elsewhere RENAME TO intake");
+    assert_true(value_of(schema) == 1);
+    assert_true(value_of(unreachable) == unreachable_before);
+}
+
 /* As CGI, by the user who runs the worker, with the metrics' token: a process that is gone when it is looked
  * at; behind that beginning of a shell's. */
 static const struct outcome *send_by_cgi(const char *beginning, const char *reference_id)
@@ -224,6 +342,32 @@ static void where_there_is_no_memory_for_them_requests_are_answered(void **state
     assert_int_equal(status_of(authorization, "GET"), 200);
 }
 
+/* Compared with what the kernel tells about the worker from outside. */
+static void a_process_says_what_it_uses(void **state)
+{
+    char path[64], *limits, *soft;
+    double cpu = value_of("process_cpu_seconds_total{process=\"0\"}"), now = (double)time(NULL);
+
+    (void)state;
+    assert_true(cpu > 0 && cpu < 600);
+    (void)snprintf(path, sizeof path, "/proc/%d/limits", (int)stack.worker);
+    limits = read_whole_file(path);
+    assert_non_null(limits);
+    soft = strstr(limits, "Max open files");
+    assert_non_null(soft);
+    assert_true(value_of("process_max_fds{process=\"0\"}") == strtod(soft + strlen("Max open files"), NULL));
+    free(limits);
+    assert_true(value_of("process_open_fds{process=\"0\"}") >= 5);
+    assert_true(value_of("process_open_fds{process=\"0\"}") < 100);
+    assert_true(value_of("process_resident_memory_bytes{process=\"0\"}") > 1000000);
+    assert_true(value_of("process_start_time_seconds{process=\"0\"}") > now - 600);
+    assert_true(value_of("process_start_time_seconds{process=\"0\"}") < now + 2);
+    for (int i = 0; i < 2000; i++) {
+        (void)status_of(authorization, "GET");
+    }
+    assert_true(value_of("process_cpu_seconds_total{process=\"0\"}") > cpu);
+}
+
 static void processes_count_together(void **state)
 {
     static const char created[] = "incidents_requests_total{method=\"incidents.upsert\",outcome=\"created\"}";
@@ -242,8 +386,11 @@ static void processes_count_together(void **state)
     (void)snprintf(stack.worker_socket, sizeof stack.worker_socket, "%s/second.sock", stack.directory);
     stack_start_worker(&stack, settings);
     await_value("incidents_processes", 2);
+    assert_true(value_of("process_open_fds{process=\"0\"}") > 0);
+    assert_true(value_of("process_open_fds{process=\"1\"}") > 0);
     (void)process_stop(stack.worker, SIGKILL);
     await_value("incidents_processes", 1);
+    assert_true(value_of("process_open_fds{process=\"1\"}") == -1);
     (void)snprintf(stack.worker_socket, sizeof stack.worker_socket, "%s", first_socket);
     stack.worker = first;
     assert_true(value_of(created) == before + 1);
@@ -359,8 +506,12 @@ int main(void)
         cmocka_unit_test(they_are_for_who_has_their_token),
         cmocka_unit_test(the_text_is_in_prometheus_format),
         cmocka_unit_test(requests_are_counted_by_method_and_outcome),
+        cmocka_unit_test(requests_are_counted_by_the_label_of_their_token),
+        cmocka_unit_test(why_the_database_is_not_to_be_had_is_counted),
+        cmocka_unit_test(a_process_says_what_it_uses),
         cmocka_unit_test(processes_count_together),
         cmocka_unit_test(processes_find_each_other_again_when_their_memory_was_removed),
+        cmocka_unit_test(however_many_tokens_there_are_the_series_are_bounded),
         cmocka_unit_test(they_answer_while_the_database_is_away),
         cmocka_unit_test(requests_that_wait_are_the_queue),
         cmocka_unit_test(where_there_is_no_memory_for_them_requests_are_answered),
