@@ -6,17 +6,17 @@
  * are wrong. It has said why on standard error. */
 typedef int command_function(int argc, char **argv);
 
-command_function command_delete;  /* admin/delete.c */
-command_function command_doctor;  /* admin/doctor.c */
-command_function command_export;  /* admin/export.c */
-command_function command_history; /* admin/history.c */
-command_function command_import;  /* admin/import.c */
-command_function command_list;    /* admin/list.c */
-command_function command_migrate; /* admin/migrate.c */
-command_function command_purge;   /* admin/delete.c */
-command_function command_report;  /* admin/report.c */
-command_function command_show;    /* admin/list.c */
-command_function command_token;   /* admin/token.c */
+command_function command_delete;  /* delete.c */
+command_function command_doctor;  /* doctor/doctor.c */
+command_function command_export;  /* export.c */
+command_function command_history; /* history.c */
+command_function command_import;  /* import/import.c */
+command_function command_list;    /* list.c */
+command_function command_migrate; /* migrate.c */
+command_function command_purge;   /* delete.c */
+command_function command_report;  /* report/report.c */
+command_function command_show;    /* list.c */
+command_function command_token;   /* token.c */
 
 enum { EXIT_USAGE = 2 };
 

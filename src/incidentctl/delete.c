@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "incidentctl/support/ask.h"
+#include "incidentctl/support/confirm.h"
 #include "incidentctl/command.h"
 #include "incidentctl/support/print_error.h"
 #include "incidentctl/support/table.h"
@@ -139,7 +139,7 @@ int command_purge(int argc, char **argv)
     while ((letter = options_next(argc, argv, options, "")) != -1) {
         if (letter == 'y') {
             is_sure = true;
-        } else if (!filter_take(&filter, letter, optarg)) {
+        } else if (!filter_parse_option(&filter, letter, optarg)) {
             return EXIT_USAGE;
         }
     }
@@ -152,7 +152,7 @@ int command_purge(int argc, char **argv)
         return EXIT_FAILURE;
     }
     count = announce(session, &filter);
-    ok = count == 0 || (count > 0 && (is_sure || ask()) && purge(session, &filter));
+    ok = count == 0 || (count > 0 && (is_sure || confirm()) && purge(session, &filter));
     PQfinish(session);
     return ok ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -229,7 +229,7 @@ int command_export(int argc, char **argv)
     while ((letter = options_next(argc, argv, options, "")) != -1) {
         if (letter == 'f') {
             format = optarg;
-        } else if (!filter_take(&filter, letter, optarg)) {
+        } else if (!filter_parse_option(&filter, letter, optarg)) {
             return EXIT_USAGE;
         }
     }

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "incidentctl/support/ask.h"
+#include "incidentctl/support/confirm.h"
 #include "incidentctl/command.h"
 #include "incidentctl/support/print_error.h"
 #include "incidentctl/support/table.h"
@@ -62,7 +62,7 @@ static bool print_history(PGconn *session, const char *id, bool as_json)
     if (ok && as_json) {
         ok = table_print_json_rows(result, stdout);
     } else if (ok && PQntuples(result) > 0) {
-        ok = table_print_result(result, PQntuples(result), columns, stdout);
+        ok = table_print_result(result, PQntuples(result), columns, false, stdout);
     } else if (ok) {
         print_error("the history has nothing about this incident");
     }
@@ -178,7 +178,7 @@ static bool run(PGconn *session, const struct history_options *options, const ch
     case 'p':
         count = announce(session, options->before, last);
         return count == 0 ||
-               (count > 0 && (options->is_sure || ask()) && purge(session, options->before, last));
+               (count > 0 && (options->is_sure || confirm()) && purge(session, options->before, last));
     default:
         return print_history(session, id, options->as_json);
     }

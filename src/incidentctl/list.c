@@ -63,7 +63,7 @@ static bool list(PGconn *session, const struct filter *filter, int limit, bool a
     } else {
         int rows = PQntuples(result);
 
-        ok = table_print_result(result, rows > limit ? limit : rows, columns, stdout);
+        ok = table_print_result(result, rows > limit ? limit : rows, columns, false, stdout);
         if (rows > limit) {
             print_error("these are the newest %d; --limit shows more", limit);
         }
@@ -96,7 +96,8 @@ int command_list(int argc, char **argv)
     while ((letter = options_next(argc, argv, options, "")) != -1) {
         if (letter == 'j') {
             as_json = true;
-        } else if (letter == 'l' ? !read_limit(optarg, &limit) : !filter_take(&filter, letter, optarg)) {
+        } else if (letter == 'l' ? !read_limit(optarg, &limit)
+                                 : !filter_parse_option(&filter, letter, optarg)) {
             return EXIT_USAGE;
         }
     }

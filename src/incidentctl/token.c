@@ -227,8 +227,6 @@ static bool list(PGconn *session, const struct token_options *options)
         {"id", COLUMN_NUMBER},       {"label", COLUMN_TEXT},      {"prefix", COLUMN_TEXT},
         {"scopes", COLUMN_LIST},     {"state", COLUMN_TEXT},      {"created_at", COLUMN_TEXT},
         {"expires_at", COLUMN_TEXT}, {"revoked_at", COLUMN_TEXT}, {"last_used_at", COLUMN_TEXT}};
-    enum { COUNT = sizeof columns / sizeof columns[0] };
-    struct table *table = table_new(columns, COUNT);
     PGresult *result = session_query(
         session,
         "SELECT token_id, label, prefix, array_to_string(scopes, ','),"
@@ -238,19 +236,10 @@ static bool list(PGconn *session, const struct token_options *options)
         " to_char(revoked_at AT TIME ZONE 'UTC', f), to_char(last_used_at AT TIME ZONE 'UTC', f)"
         " FROM intake.api_token, (VALUES ('YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')) AS format (f) ORDER BY token_id",
         0, NULL);
-    bool ok = table != NULL && result != NULL;
+    bool ok =
+        result != NULL && table_print_result(result, PQntuples(result), columns, options->as_json, stdout);
 
-    for (int row = 0; ok && row < PQntuples(result); row++) {
-        const char *cells[COUNT];
-
-        for (int i = 0; i < COUNT; i++) {
-            cells[i] = PQgetisnull(result, row, i) ? NULL : PQgetvalue(result, row, i);
-        }
-        ok = table_add(table, cells);
-    }
-    ok = ok && table_print(table, options->as_json, stdout);
     PQclear(result);
-    table_free(table);
     return ok;
 }
 

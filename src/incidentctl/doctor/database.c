@@ -3,21 +3,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "incidentctl/doctor/doctor.h"
+#include "incidentctl/doctor/database.h"
 #include "incidentctl/group_role.h"
 #include "incidentctl/migrations.h"
 
-enum { POSTGRES_NEEDED = 140000 };               /* multiranges, in the reporting views */
+enum { POSTGRES_NEEDED = 150000 };               /* the oldest that is tested */
 enum { ROLE_NAME_SIZE = 160, ADVICE_MAX = 320 }; /* a name of 63 bytes that is quoted has 128 */
 
 static const char subject[] = "database";
 
-/* What libpq and the server say when nobody gets in, and what to do. In English, which is what Debian's
+/* What libpq and the server say to a login that fails, and what to do. In English, which is what Debian's
  * servers speak unless told otherwise; the last line is for all else. */
 static const struct {
-    const char *said;
+    const char *message;
     const char *advice;
-} refusals[] = {
+} login_errors[] = {
     {"No such file or directory",
      "Postgres does not run, or its socket is elsewhere: systemctl status postgresql, and "
      "the host in DATABASE_URL"},
@@ -28,11 +28,12 @@ static const struct {
      "this user may not open Postgres's socket: take host=localhost, or the directory's group"},
     {"could not translate host name", "the host in DATABASE_URL has no address: misspelt, or no DNS"},
     {"timeout expired", "nothing answers at that address: a firewall, or the wrong host"},
-    {"password authentication failed", "set it anew: ALTER ROLE ... PASSWORD, and the same in DATABASE_URL"},
+    {"password authentication failed",
+     "set a new one: ALTER ROLE ... PASSWORD, and the same in DATABASE_URL"},
     {"no password supplied", "put it into DATABASE_URL, or into ~/.pgpass of the worker's user"},
-    {"no pg_hba.conf entry", "let it in: a line in pg_hba.conf for this role, database and address, then "
+    {"no pg_hba.conf entry", "allow it: a line in pg_hba.conf for this role, database and address, then "
                              "SELECT pg_reload_conf()"},
-    {"does not exist", "make it: docs/install.md, Database"},
+    {"does not exist", "create it: docs/install.md, Database"},
     {"too many connections", "raise the limit, or lower INCIDENTS_DB_POOL_SIZE or INCIDENTS_PROCESSES (under "
                              "mod_fcgid, FcgidMaxProcessesPerClass)"},
     {"remaining connection slots",
@@ -45,13 +46,13 @@ static const char *advice_for(const char *message)
 {
     size_t i = 0;
 
-    while (strstr(message, refusals[i].said) == NULL) {
+    while (strstr(message, login_errors[i].message) == NULL) {
         i++;
     }
-    return refusals[i].advice;
+    return login_errors[i].advice;
 }
 
-PGconn *doctor_connect(const char *url)
+PGconn *database_connect(const char *url)
 {
     static const char *const keywords[] = {"fallback_application_name", "connect_timeout", "dbname", NULL};
     const char *const values[] = {"incidentctl doctor", "5", *url == '\0' ? NULL : url, NULL};
@@ -60,7 +61,7 @@ PGconn *doctor_connect(const char *url)
 }
 
 /* The first row of a statement, or NULL, with the reason in *message and sqlstate. */
-static PGresult *ask(PGconn *session, const char *sql, const char *value, char *message, size_t size)
+static PGresult *query(PGconn *session, const char *sql, const char *value, char *message, size_t size)
 {
     PGresult *result = PQexecParams(session, sql, value == NULL ? 0 : 1, NULL, &value, NULL, NULL, 0);
 
@@ -82,42 +83,42 @@ static bool is_true(const PGresult *result, int column)
 static void check_server(struct doctor *doctor, PGconn *session)
 {
     char message[512];
-    PGresult *result =
-        ask(session,
-            "SELECT current_setting('server_version_num')::integer, current_setting('server_version'), "
-            "current_setting('server_encoding'), pg_is_in_recovery() OR "
-            "current_setting('default_transaction_read_only')::boolean, current_setting('fsync') = 'off' OR "
-            "current_setting('full_page_writes') = 'off' OR current_setting('synchronous_commit') = 'off', "
-            "current_setting('synchronous_standby_names') <> '' AND "
-            "current_setting('synchronous_commit') NOT IN ('on', 'remote_apply')",
-            NULL, message, sizeof message);
+    PGresult *result = query(
+        session,
+        "SELECT current_setting('server_version_num')::integer, current_setting('server_version'), "
+        "current_setting('server_encoding'), pg_is_in_recovery() OR "
+        "current_setting('default_transaction_read_only')::boolean, current_setting('fsync') = 'off' OR "
+        "current_setting('full_page_writes') = 'off' OR current_setting('synchronous_commit') = 'off', "
+        "current_setting('synchronous_standby_names') <> '' AND "
+        "current_setting('synchronous_commit') NOT IN ('on', 'remote_apply')",
+        NULL, message, sizeof message);
 
     if (result == NULL) {
-        doctor_find(doctor, FINDING_PROBLEM, subject, NULL, "%s", message);
+        checks_report(doctor, FINDING_PROBLEM, subject, NULL, "%s", message);
         return;
     }
     if (strtol(PQgetvalue(result, 0, 0), NULL, 10) < POSTGRES_NEEDED) {
-        doctor_find(doctor, FINDING_PROBLEM, subject, "upgrade it to 14 or later", "this is PostgreSQL %s",
-                    PQgetvalue(result, 0, 1));
+        checks_report(doctor, FINDING_PROBLEM, subject, "upgrade it to 15 or later", "this is PostgreSQL %s",
+                      PQgetvalue(result, 0, 1));
     } else if (strcmp(PQgetvalue(result, 0, 2), "UTF8") != 0) {
-        doctor_find(doctor, FINDING_PROBLEM, subject,
-                    "make it anew: createdb --encoding UTF8 --template template0",
-                    "its encoding is %s, it must be UTF8", PQgetvalue(result, 0, 2));
+        checks_report(doctor, FINDING_PROBLEM, subject,
+                      "create it again: createdb --encoding UTF8 --template template0",
+                      "its encoding is %s, it must be UTF8", PQgetvalue(result, 0, 2));
     } else if (is_true(result, 3)) {
-        doctor_find(doctor, FINDING_PROBLEM, subject,
-                    "name all hosts in DATABASE_URL, with target_session_attrs=read-write",
-                    "it is read-only: a standby, or set to be");
+        checks_report(doctor, FINDING_PROBLEM, subject,
+                      "name all hosts in DATABASE_URL, with target_session_attrs=read-write",
+                      "it is read-only: a standby, or set to be");
     } else if (is_true(result, 4)) {
-        doctor_find(doctor, FINDING_WARNING, subject,
-                    "turn fsync, full_page_writes and synchronous_commit on",
-                    "a crash of its machine loses incidents that were answered 200");
+        checks_report(doctor, FINDING_WARNING, subject,
+                      "turn fsync, full_page_writes and synchronous_commit on",
+                      "a crash of its machine loses incidents that were answered 200");
     } else if (is_true(result, 5)) {
-        doctor_find(doctor, FINDING_WARNING, subject, "set synchronous_commit to on",
-                    "a failover may lose incidents that were answered 200: commits do not wait until the "
-                    "synchronous standby has them on its disk");
+        checks_report(doctor, FINDING_WARNING, subject, "set synchronous_commit to on",
+                      "a failover may lose incidents that were answered 200: commits do not wait until the "
+                      "synchronous standby has them on its disk");
     } else {
-        doctor_find(doctor, FINDING_OK, subject, NULL, "PostgreSQL %s, database %s", PQgetvalue(result, 0, 1),
-                    PQdb(session));
+        checks_report(doctor, FINDING_OK, subject, NULL, "PostgreSQL %s, database %s",
+                      PQgetvalue(result, 0, 1), PQdb(session));
     }
     PQclear(result);
 }
@@ -133,10 +134,10 @@ static void find_group(const struct doctor *doctor, PGconn *session, char group[
         "'intake') AND a.grantee NOT IN (0, p.proowner) ORDER BY a.grantee LIMIT 1";
     char message[512];
     PGresult *result =
-        doctor->owner == NULL ? NULL : ask(doctor->owner, stored, NULL, message, sizeof message);
+        doctor->owner == NULL ? NULL : query(doctor->owner, stored, NULL, message, sizeof message);
 
     if (result == NULL) {
-        result = ask(session, granted, NULL, message, sizeof message);
+        result = query(session, granted, NULL, message, sizeof message);
     }
     snprintf(group, ROLE_NAME_SIZE, "%s", result == NULL ? "incidents_worker" : PQgetvalue(result, 0, 0));
     PQclear(result);
@@ -148,10 +149,10 @@ static bool is_of_version_0_1(PGconn *session)
 {
     char message[512];
     PGresult *result =
-        ask(session,
-            "SELECT NOT EXISTS (SELECT FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace "
-            "WHERE n.nspname = 'intake' AND t.typname = 'operation')",
-            NULL, message, sizeof message);
+        query(session,
+              "SELECT NOT EXISTS (SELECT FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace "
+              "WHERE n.nspname = 'intake' AND t.typname = 'operation')",
+              NULL, message, sizeof message);
     bool is_old = result != NULL && is_true(result, 0);
 
     PQclear(result);
@@ -163,28 +164,28 @@ static void check_schema(struct doctor *doctor, PGconn *session, const char *gro
     static const char what[] = "schema";
     static const char migrate[] = "incidentctl migrate, with the owner's DATABASE_URL";
     char message[512], grant[ADVICE_MAX];
-    PGresult *result = ask(session, "SELECT intake.schema_version()", NULL, message, sizeof message);
+    PGresult *result = query(session, "SELECT intake.schema_version()", NULL, message, sizeof message);
     long version;
 
     if (result == NULL) {
         snprintf(grant, sizeof grant, "GRANT %s TO the worker's role, and incidentctl migrate once more",
                  group);
-        doctor_find(doctor, FINDING_PROBLEM, what,
-                    strstr(message, "permission denied") != NULL ? grant : migrate, "%s", message);
+        checks_report(doctor, FINDING_PROBLEM, what,
+                      strstr(message, "permission denied") != NULL ? grant : migrate, "%s", message);
         return;
     }
     version = strtol(PQgetvalue(result, 0, 0), NULL, 10);
     if (is_of_version_0_1(session)) {
-        doctor_find(doctor, FINDING_PROBLEM, what, "docs/operations.md, \"Moving from 0.1\"",
-                    "version 0.1 made this database");
+        checks_report(doctor, FINDING_PROBLEM, what, "docs/operations.md, \"Moving from 0.1\"",
+                      "version 0.1 made this database");
     } else if (version < (long)migration_count) {
-        doctor_find(doctor, FINDING_PROBLEM, what, migrate, "it has version %ld, this program needs %zu",
-                    version, migration_count);
+        checks_report(doctor, FINDING_PROBLEM, what, migrate, "it has version %ld, this program needs %zu",
+                      version, migration_count);
     } else if (version > (long)migration_count) {
-        doctor_find(doctor, FINDING_WARNING, what, "install the newer program, and restart the worker",
-                    "it has version %ld, this program knows %zu", version, migration_count);
+        checks_report(doctor, FINDING_WARNING, what, "install the newer program, and restart the worker",
+                      "it has version %ld, this program knows %zu", version, migration_count);
     } else {
-        doctor_find(doctor, FINDING_OK, what, NULL, "version %ld", version);
+        checks_report(doctor, FINDING_OK, what, NULL, "version %ld", version);
     }
     PQclear(result);
 }
@@ -193,13 +194,13 @@ static void check_schema(struct doctor *doctor, PGconn *session, const char *gro
 static void check_group(struct doctor *doctor, PGconn *session, const char *group)
 {
     char message[512];
-    PGresult *result = ask(session, "SELECT string_agg(DISTINCT d.datname, ', ')" GROUP_ROLE_DATABASES, group,
-                           message, sizeof message);
+    PGresult *result = query(session, "SELECT string_agg(DISTINCT d.datname, ', ')" GROUP_ROLE_DATABASES,
+                             group, message, sizeof message);
 
     if (result != NULL && !PQgetisnull(result, 0, 0)) {
-        doctor_find(doctor, FINDING_WARNING, "role",
-                    "incidentctl migrate --worker-role NAME --reader-role NAME gives this database its own",
-                    "%s has rights in another database, too: %s", group, PQgetvalue(result, 0, 0));
+        checks_report(doctor, FINDING_WARNING, "role",
+                      "incidentctl migrate --worker-role NAME --reader-role NAME gives this database its own",
+                      "%s has rights in another database, too: %s", group, PQgetvalue(result, 0, 0));
     }
     PQclear(result);
 }
@@ -217,9 +218,9 @@ static void check_connection_limit(struct doctor *doctor, const char *role, cons
     if (settings->processes > 1) {
         snprintf(detail, sizeof detail, " (%d for each process)", settings->db_pool_size);
     }
-    doctor_find(doctor, FINDING_PROBLEM, "role",
-                "lower INCIDENTS_DB_POOL_SIZE or INCIDENTS_PROCESSES, or raise the role's CONNECTION LIMIT",
-                "%s may have %s connections, the worker wants %d%s", role, limit, wanted, detail);
+    checks_report(doctor, FINDING_PROBLEM, "role",
+                  "lower INCIDENTS_DB_POOL_SIZE or INCIDENTS_PROCESSES, or raise the role's CONNECTION LIMIT",
+                  "%s may have %s connections, the worker wants %d%s", role, limit, wanted, detail);
 }
 
 /* What the worker's role may do: call the one function, and no more. The catalogue is everybody's to read. */
@@ -228,17 +229,18 @@ static void check_role(struct doctor *doctor, PGconn *session, const char *group
     static const char what[] = "role";
     const char *role = PQuser(doctor->worker);
     char message[512], create[ADVICE_MAX], grant[ADVICE_MAX], separate[ADVICE_MAX];
-    PGresult *result = ask(session,
-                           "SELECT rolcanlogin, rolsuper, coalesce((SELECT "
-                           "bool_and(has_function_privilege(r.oid, p.oid, 'EXECUTE') AND "
-                           "has_schema_privilege(r.oid, p.pronamespace, 'USAGE')) FROM pg_proc p WHERE "
-                           "proname = 'apply_batch' AND "
-                           "pronamespace = (SELECT oid FROM pg_namespace WHERE nspname = 'intake')), false), "
-                           "coalesce((SELECT bool_or(has_table_privilege(r.oid, c.oid, 'SELECT')) FROM "
-                           "pg_class c WHERE relkind = 'r' AND "
-                           "relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = 'intake')), false), "
-                           "rolconnlimit FROM pg_roles r WHERE rolname = $1",
-                           role, message, sizeof message);
+    PGresult *result =
+        query(session,
+              "SELECT rolcanlogin, rolsuper, coalesce((SELECT "
+              "bool_and(has_function_privilege(r.oid, p.oid, 'EXECUTE') AND "
+              "has_schema_privilege(r.oid, p.pronamespace, 'USAGE')) FROM pg_proc p WHERE "
+              "proname = 'apply_batch' AND "
+              "pronamespace = (SELECT oid FROM pg_namespace WHERE nspname = 'intake')), false), "
+              "coalesce((SELECT bool_or(has_table_privilege(r.oid, c.oid, 'SELECT')) FROM "
+              "pg_class c WHERE relkind = 'r' AND "
+              "relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = 'intake')), false), "
+              "rolconnlimit FROM pg_roles r WHERE rolname = $1",
+              role, message, sizeof message);
 
     snprintf(create, sizeof create, "CREATE ROLE ... LOGIN IN ROLE %s", group);
     snprintf(grant, sizeof grant,
@@ -246,18 +248,18 @@ static void check_role(struct doctor *doctor, PGconn *session, const char *group
     snprintf(separate, sizeof separate, "give the worker a role of its own: CREATE ROLE ... LOGIN IN ROLE %s",
              group);
     if (result == NULL) {
-        doctor_find(doctor, FINDING_PROBLEM, what, create, "the worker's role %s: %s", role, message);
+        checks_report(doctor, FINDING_PROBLEM, what, create, "the worker's role %s: %s", role, message);
         return;
     }
     if (!is_true(result, 0)) {
-        doctor_find(doctor, FINDING_PROBLEM, what, "ALTER ROLE ... LOGIN", "%s may not log in", role);
+        checks_report(doctor, FINDING_PROBLEM, what, "ALTER ROLE ... LOGIN", "%s may not log in", role);
     } else if (!is_true(result, 2)) {
-        doctor_find(doctor, FINDING_PROBLEM, what, grant, "%s may not call intake.apply_batch", role);
+        checks_report(doctor, FINDING_PROBLEM, what, grant, "%s may not call intake.apply_batch", role);
     } else if (is_true(result, 1) || is_true(result, 3)) {
-        doctor_find(doctor, FINDING_WARNING, what, separate,
-                    "%s may read tokens and incidents, and so may whoever takes the worker over", role);
+        checks_report(doctor, FINDING_WARNING, what, separate,
+                      "%s may read tokens and incidents, and so may whoever takes the worker over", role);
     } else {
-        doctor_find(doctor, FINDING_OK, what, NULL, "%s may do what the worker needs, and no more", role);
+        checks_report(doctor, FINDING_OK, what, NULL, "%s may do what the worker needs, and no more", role);
     }
     check_connection_limit(doctor, role, PQgetvalue(result, 0, 4));
     PQclear(result);
@@ -270,26 +272,26 @@ static void check_tokens(struct doctor *doctor)
     PGresult *result;
 
     if (doctor->owner == NULL) {
-        doctor_find(doctor, FINDING_NOTE, what, "run it with the owner's DATABASE_URL in the environment",
-                    "only the owner sees the tokens");
+        checks_report(doctor, FINDING_NOTE, what, "run it with the owner's DATABASE_URL in the environment",
+                      "only the owner sees the tokens");
         return;
     }
-    result =
-        ask(doctor->owner,
-            "SELECT count(*), count(*) FILTER (WHERE expires_at IS NULL OR expires_at > now() + interval '7 "
-            "days') "
-            "FROM intake.api_token WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())",
-            NULL, message, sizeof message);
+    result = query(
+        doctor->owner,
+        "SELECT count(*), count(*) FILTER (WHERE expires_at IS NULL OR expires_at > now() + interval '7 "
+        "days') "
+        "FROM intake.api_token WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())",
+        NULL, message, sizeof message);
     if (result == NULL) {
-        doctor_find(doctor, FINDING_NOTE, what, NULL, "%s", message);
+        checks_report(doctor, FINDING_NOTE, what, NULL, "%s", message);
     } else if (strcmp(PQgetvalue(result, 0, 0), "0") == 0) {
-        doctor_find(doctor, FINDING_PROBLEM, what, "incidentctl token create --label LABEL",
-                    "there is no good token");
+        checks_report(doctor, FINDING_PROBLEM, what, "incidentctl token create --label LABEL",
+                      "there is no good token");
     } else if (strcmp(PQgetvalue(result, 0, 1), "0") == 0) {
-        doctor_find(doctor, FINDING_WARNING, what, "incidentctl token rotate LABEL --grace 7d",
-                    "every good token expires within a week");
+        checks_report(doctor, FINDING_WARNING, what, "incidentctl token rotate LABEL --grace 7d",
+                      "every good token expires within a week");
     } else {
-        doctor_find(doctor, FINDING_OK, what, NULL, "%s good", PQgetvalue(result, 0, 0));
+        checks_report(doctor, FINDING_OK, what, NULL, "%s good", PQgetvalue(result, 0, 0));
     }
     PQclear(result);
 }
@@ -299,16 +301,16 @@ static void check_tokens(struct doctor *doctor)
 static bool check_sequence(struct doctor *doctor, const char *column, const char *sql)
 {
     char message[512];
-    PGresult *result = ask(doctor->owner, sql, NULL, message, sizeof message);
+    PGresult *result = query(doctor->owner, sql, NULL, message, sizeof message);
     bool is_behind = result != NULL && is_true(result, 0);
 
     if (result == NULL) {
-        doctor_find(doctor, FINDING_NOTE, "sequence", NULL, "%s: %s", column, message);
+        checks_report(doctor, FINDING_NOTE, "sequence", NULL, "%s: %s", column, message);
     } else if (is_behind) {
-        doctor_find(doctor, FINDING_PROBLEM, "sequence",
-                    "docs/operations.md, \"Logical replication\", has the command that sets them all",
-                    "that of %s is at %s, its table at %s", column, PQgetvalue(result, 0, 1),
-                    PQgetvalue(result, 0, 2));
+        checks_report(doctor, FINDING_PROBLEM, "sequence",
+                      "docs/operations.md, \"Logical replication\", has the command that sets them all",
+                      "that of %s is at %s, its table at %s", column, PQgetvalue(result, 0, 1),
+                      PQgetvalue(result, 0, 2));
     }
     PQclear(result);
     return result != NULL && !is_behind;
@@ -336,7 +338,7 @@ static void check_sequences(struct doctor *doctor)
         ok = check_sequence(doctor, PQgetvalue(columns, i, 0), PQgetvalue(columns, i, 1)) && ok;
     }
     if (ok && PQntuples(columns) > 0) {
-        doctor_find(doctor, FINDING_OK, "sequence", NULL, "%d, none behind its table", PQntuples(columns));
+        checks_report(doctor, FINDING_OK, "sequence", NULL, "%d, none behind its table", PQntuples(columns));
     }
     PQclear(columns);
 }
@@ -349,10 +351,10 @@ static void check_password(struct doctor *doctor, PGconn *session)
 
     for (size_t i = 0; password != NULL && i < sizeof published / sizeof published[0]; i++) {
         if (strcmp(password, published[i]) == 0) {
-            doctor_find(doctor, FINDING_WARNING, "password",
-                        "set one that nobody knows: \\password in psql, and the same in the settings file",
-                        "that of %s stands or stood in this program's documents, for everybody to read",
-                        PQuser(session));
+            checks_report(doctor, FINDING_WARNING, "password",
+                          "set one that nobody knows: \\password in psql, and the same in the settings file",
+                          "that of %s stands or stood in this program's documents, for everybody to read",
+                          PQuser(session));
         }
     }
 }
@@ -366,15 +368,15 @@ static void check_worker_session(struct doctor *doctor)
         return;
     }
     if (strstr(message, "Peer authentication failed") != NULL) {
-        doctor_find(doctor, FINDING_NOTE, subject, "--url tries it by the web server",
-                    "it knows %s by its system user, who has to ask: %s", PQuser(doctor->worker), message);
+        checks_report(doctor, FINDING_NOTE, subject, "--url tries it by the web server",
+                      "it knows %s by its system user, who has to ask: %s", PQuser(doctor->worker), message);
     } else {
-        doctor_find(doctor, FINDING_PROBLEM, subject, advice_for(message), "the worker does not get in: %s",
-                    message);
+        checks_report(doctor, FINDING_PROBLEM, subject, advice_for(message), "the worker cannot connect: %s",
+                      message);
     }
 }
 
-void doctor_check_database(struct doctor *doctor)
+void database_check(struct doctor *doctor)
 {
     char group[ROLE_NAME_SIZE];
     PGconn *session;

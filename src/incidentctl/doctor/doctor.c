@@ -1,7 +1,6 @@
-/* incidentctl doctor: looks at an installation from its settings to the web server's answer, and says of each
- * thing whether it is good, and else what to do. Changes nothing, but for a token that ends with it. */
+/* incidentctl doctor: checks an installation from its settings to the web server's response, and prints what
+ * to do about each problem. Changes nothing, but for a token that it deletes again. */
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,38 +11,14 @@
 
 #include "incidentctl/command.h"
 #include "incidentctl/support/print_error.h"
-#include "incidentctl/doctor/doctor.h"
+#include "incidentctl/doctor/checks.h"
+#include "incidentctl/doctor/database.h"
+#include "incidentctl/doctor/web.h"
 #include "incidentctl/support/options.h"
 
 enum { VARIABLES_MAX = 64 };
 
 static const char default_socket[] = "/run/incidents/incidents.sock";
-
-void doctor_find(struct doctor *doctor, enum finding finding, const char *subject, const char *advice,
-                 const char *format, ...)
-{
-    static const char *const words[] = {[FINDING_OK] = "ok",
-                                        [FINDING_NOTE] = "note",
-                                        [FINDING_WARNING] = "warning",
-                                        [FINDING_PROBLEM] = "PROBLEM"};
-    char text[1024];
-    va_list arguments;
-
-    va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    text[strcspn(text, "\n")] = '\0'; /* libpq's messages: the first line says it */
-    for (char *c = text; *c != '\0'; c++) {
-        if ((unsigned char)*c < 0x20 || *c == 0x7f) {
-            *c = '?';
-        }
-    }
-    printf("%-8s %s: %s\n", words[finding], subject, text);
-    if (advice != NULL) {
-        printf("         -> %s\n", advice);
-    }
-    doctor->problems += finding == FINDING_PROBLEM;
-}
 
 /* Variables that say which database is meant. */
 struct variables {
@@ -54,8 +29,8 @@ struct variables {
     size_t count;
 };
 
-/* Takes them out of the environment; what is longer than any setting may be is left there. */
-static void take(struct variables *variables)
+/* Moves them out of the environment; what is longer than any setting may be is left there. */
+static void unset_variables(struct variables *variables)
 {
     char **entry = environ;
 
@@ -63,9 +38,9 @@ static void take(struct variables *variables)
     while (*entry != NULL && variables->count < VARIABLES_MAX) {
         struct variable *variable = &variables->entries[variables->count];
         size_t len = strcspn(*entry, "=");
-        bool is_meant = strncmp(*entry, "PG", 2) == 0 || strncmp(*entry, "DATABASE_URL=", 13) == 0;
+        bool is_database = strncmp(*entry, "PG", 2) == 0 || strncmp(*entry, "DATABASE_URL=", 13) == 0;
 
-        if (!is_meant || len >= sizeof variable->name || strlen(*entry) - len >= sizeof variable->value) {
+        if (!is_database || len >= sizeof variable->name || strlen(*entry) - len >= sizeof variable->value) {
             entry++;
             continue;
         }
@@ -77,14 +52,14 @@ static void take(struct variables *variables)
     }
 }
 
-static void put(const struct variables *variables)
+static void restore_variables(const struct variables *variables)
 {
     for (size_t i = 0; i < variables->count; i++) {
         setenv(variables->entries[i].name, variables->entries[i].value, 1);
     }
 }
 
-static bool has(const struct variables *variables, const char *name)
+static bool has_variable(const struct variables *variables, const char *name)
 {
     for (size_t i = 0; i < variables->count; i++) {
         if (strcmp(variables->entries[i].name, name) == 0) {
@@ -102,24 +77,24 @@ static bool load_settings(struct doctor *doctor, char *error, size_t error_size)
     static struct variables given, of_file;
     const char *url;
 
-    take(&given);
+    unset_variables(&given);
     if (!settings_load(&doctor->settings, error, error_size)) {
-        put(&given);
+        restore_variables(&given);
         return false;
     }
-    doctor->worker = doctor_connect(doctor->settings.database_url);
-    take(&of_file);
-    put(&given);
+    doctor->worker = database_connect(doctor->settings.database_url);
+    unset_variables(&of_file);
+    restore_variables(&given);
     if (of_file.count == 0 && given.count > 0) {
         PQfinish(doctor->worker);
         if (!settings_load(&doctor->settings, error, error_size)) {
             return false;
         }
-        doctor->worker = doctor_connect(doctor->settings.database_url);
+        doctor->worker = database_connect(doctor->settings.database_url);
     }
-    doctor->has_password = has(&of_file, "PGPASSWORD");
+    doctor->has_password = has_variable(&of_file, "PGPASSWORD");
     url = getenv("DATABASE_URL");
-    doctor->owner = given.count == 0 ? NULL : doctor_connect(url == NULL ? "" : url);
+    doctor->owner = given.count == 0 ? NULL : database_connect(url == NULL ? "" : url);
     if (PQstatus(doctor->owner) != CONNECTION_OK) {
         PQfinish(doctor->owner);
         doctor->owner = NULL;
@@ -127,7 +102,7 @@ static bool load_settings(struct doctor *doctor, char *error, size_t error_size)
     return true;
 }
 
-static bool holds_a_secret(const struct doctor *doctor)
+static bool holds_secret(const struct doctor *doctor)
 {
     const struct settings *settings = &doctor->settings;
     const char *url = settings->database_url;
@@ -146,43 +121,45 @@ static bool check_settings(struct doctor *doctor)
     struct stat status;
 
     if (!load_settings(doctor, error, sizeof error)) {
-        doctor_find(doctor, FINDING_PROBLEM, subject,
-                    "mend it; the manual page incidents-settings(5), or docs/settings.md, has them all", "%s",
-                    error);
+        checks_report(
+            doctor, FINDING_PROBLEM, subject,
+            "correct it; the manual page incidents-settings(5), or docs/settings.md, lists them all", "%s",
+            error);
         return false;
     }
     if (settings->file[0] == '\0') {
-        doctor_find(doctor, FINDING_NOTE, subject,
-                    "where the worker has one elsewhere, name it: INCIDENTS_SETTINGS=file incidentctl doctor",
-                    "there is no settings file, so the environment is looked at");
-    } else if (holds_a_secret(doctor) && stat(settings->file, &status) == 0 &&
+        checks_report(
+            doctor, FINDING_NOTE, subject,
+            "where the worker has one elsewhere, name it: INCIDENTS_SETTINGS=file incidentctl doctor",
+            "there is no settings file, so the environment is looked at");
+    } else if (holds_secret(doctor) && stat(settings->file, &status) == 0 &&
                (status.st_mode & S_IROTH) != 0) {
-        doctor_find(doctor, FINDING_WARNING, subject, "chmod o= it, and give it the worker's user or group",
-                    "%s holds a password or a token, and everybody may read it", settings->file);
+        checks_report(doctor, FINDING_WARNING, subject, "chmod o= it, and give it the worker's user or group",
+                      "%s holds a password or a token, and everybody may read it", settings->file);
     } else {
-        doctor_find(doctor, FINDING_OK, subject, NULL, "%s", settings->file);
+        checks_report(doctor, FINDING_OK, subject, NULL, "%s", settings->file);
     }
     return true;
 }
 
-static bool someone_listens(const char *path)
+static bool is_listening(const char *path)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool listens;
+    bool is_connected;
 
     snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
-    listens = fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof address) == 0;
+    is_connected = fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof address) == 0;
     if (fd >= 0) {
         int reason = errno;
 
         close(fd);
         errno = reason;
     }
-    return listens;
+    return is_connected;
 }
 
-/* FastCGI over a socket has no other guard than its permissions: whoever may write there speaks for the web
+/* A FastCGI socket is protected by its permissions alone: whoever may write to it can pretend to be the web
  * server. */
 static void check_socket(struct doctor *doctor)
 {
@@ -191,37 +168,38 @@ static void check_socket(struct doctor *doctor)
     struct stat status;
 
     if (stat(path, &status) != 0) {
-        bool is_meant = doctor->socket != NULL || errno != ENOENT;
+        bool is_wanted = doctor->socket != NULL || errno != ENOENT;
 
-        doctor_find(doctor, is_meant ? FINDING_PROBLEM : FINDING_NOTE, subject,
-                    is_meant
-                        ? "systemctl enable --now incidents.socket, or start the worker with spawn-fcgi; see "
-                          "docs/install.md"
-                        : "where it is elsewhere, name it: --socket PATH; where the web server starts the "
-                          "worker, there is none",
-                    "%s: %s", path, strerror(errno));
+        checks_report(
+            doctor, is_wanted ? FINDING_PROBLEM : FINDING_NOTE, subject,
+            is_wanted ? "systemctl enable --now incidents.socket, or start the worker with spawn-fcgi; see "
+                        "docs/install.md"
+                      : "where it is elsewhere, name it: --socket PATH; where the web server starts the "
+                        "worker, there is none",
+            "%s: %s", path, strerror(errno));
     } else if (!S_ISSOCK(status.st_mode)) {
-        doctor_find(doctor, FINDING_PROBLEM, subject, "remove it, and start the worker again",
-                    "%s is no socket", path);
-    } else if (!someone_listens(path)) {
-        doctor_find(doctor, errno == EACCES ? FINDING_NOTE : FINDING_PROBLEM, subject,
-                    errno == EACCES
-                        ? "run incidentctl doctor as root, or as the web server's user"
-                        : "nobody listens: systemctl restart incidents.socket, or start the worker "
-                          "again; its log has its last words",
-                    "%s: %s", path, strerror(errno));
+        checks_report(doctor, FINDING_PROBLEM, subject, "remove it, and start the worker again",
+                      "%s is no socket", path);
+    } else if (!is_listening(path)) {
+        checks_report(doctor, errno == EACCES ? FINDING_NOTE : FINDING_PROBLEM, subject,
+                      errno == EACCES
+                          ? "run incidentctl doctor as root, or as the web server's user"
+                          : "nobody listens: systemctl restart incidents.socket, or start the worker "
+                            "again; its log says why",
+                      "%s: %s", path, strerror(errno));
     } else if ((status.st_mode & S_IWOTH) != 0) {
-        doctor_find(
+        checks_report(
             doctor, FINDING_WARNING, subject,
             "mode 0660 and the web server's group: SocketMode and SocketGroup of incidents.socket, -M and "
             "-G of spawn-fcgi",
             "everybody on this machine may write to %s, past the web server", path);
     } else if ((status.st_mode & S_IWGRP) == 0) {
-        doctor_find(doctor, FINDING_WARNING, subject,
-                    "mode 0660 and the web server's group, unless the web server runs as the socket's owner",
-                    "%s is for its owner alone (mode %03o)", path, (unsigned)status.st_mode & 0777);
+        checks_report(
+            doctor, FINDING_WARNING, subject,
+            "mode 0660 and the web server's group, unless the web server runs as the socket's owner",
+            "%s is for its owner alone (mode %03o)", path, (unsigned)status.st_mode & 0777);
     } else {
-        doctor_find(doctor, FINDING_OK, subject, NULL, "somebody listens at %s", path);
+        checks_report(doctor, FINDING_OK, subject, NULL, "somebody listens at %s", path);
     }
 }
 
@@ -266,9 +244,9 @@ int command_doctor(int argc, char **argv)
         return EXIT_USAGE;
     }
     if (check_settings(&doctor)) {
-        doctor_check_database(&doctor);
+        database_check(&doctor);
         check_socket(&doctor);
-        doctor_check_web(&doctor);
+        web_check(&doctor);
     }
     PQfinish(doctor.worker);
     PQfinish(doctor.owner);

@@ -9,31 +9,31 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "incidentctl/doctor/doctor.h"
+#include "incidentctl/doctor/web.h"
 #include "incidentctl/token.h"
 #include "http/bearer.h"
 #include "base/digest.h"
 
-enum { NO_CURL = 127, ANSWER_MAX = 4096, LARGE_BODY = 1000 * 1000 };
+enum { NO_CURL = 127, RESPONSE_MAX = 4096, LARGE_BODY = 1000 * 1000 };
 
 static const char subject[] = "web server";
 
-/* An answer: curl's exit status, the HTTP status, the beginning of the body; and what curl said where it
- * failed. */
-struct answer {
+/* A response: curl's exit status, the HTTP status, the beginning of the body, or of
+ * curl's error message. */
+struct response {
     int curl;
     int status;
-    char body[ANSWER_MAX];
+    char body[RESPONSE_MAX];
 };
 
 /* In the child: curl with its configuration, the token in it, from a descriptor; the token must not stand in
  * the list of processes. */
-static void run_curl(int configuration, int output, int said)
+static void run_curl(int configuration, int output, int errors)
 {
     static char *const arguments[] = {"curl", "--disable", "--config", "-", NULL};
 
     if (dup2(configuration, STDIN_FILENO) >= 0 && dup2(output, STDOUT_FILENO) >= 0 &&
-        dup2(said, STDERR_FILENO) >= 0) {
+        dup2(errors, STDERR_FILENO) >= 0) {
         execvp(arguments[0], arguments);
     }
     _exit(NO_CURL);
@@ -51,22 +51,22 @@ static void read_text(int file, char *text, size_t size)
     text[len < 0 ? 0 : len] = '\0';
 }
 
-/* Takes the HTTP status from the last line of what curl said; before it stands why it failed, where it did.
+/* Takes the HTTP status from the last line of standard error; an error message of curl stands before it.
  */
-static void read_answer(int output, int said, struct answer *answer)
+static void read_response(int output, int errors, struct response *response)
 {
-    char text[ANSWER_MAX];
+    char text[RESPONSE_MAX];
     char *last;
 
-    read_text(said, text, sizeof text);
+    read_text(errors, text, sizeof text);
     last = strrchr(text, '\n');
     if (last != NULL) {
-        answer->status = (int)strtol(last + 1, NULL, 10);
+        response->status = (int)strtol(last + 1, NULL, 10);
         *last = '\0';
     }
-    read_text(output, answer->body, sizeof answer->body);
-    if (answer->curl != 0 && answer->body[0] == '\0') {
-        snprintf(answer->body, sizeof answer->body, "%s", text);
+    read_text(output, response->body, sizeof response->body);
+    if (response->curl != 0 && response->body[0] == '\0') {
+        snprintf(response->body, sizeof response->body, "%s", text);
     }
 }
 
@@ -81,17 +81,17 @@ static void write_authorization(int configuration, const char *token)
 }
 
 /* Sends one request. body is a descriptor's number, or -1 for a GET. */
-static struct answer send_request(const struct doctor *doctor, const char *method, const char *token,
-                                  int body)
+static struct response send_request(const struct doctor *doctor, const char *method, const char *token,
+                                    int body)
 {
-    struct answer answer = {.curl = NO_CURL};
+    struct response response = {.curl = NO_CURL};
     int configuration = temporary_file("configuration"), output = temporary_file("output"),
-        said = temporary_file("said"), status = 0;
+        errors = temporary_file("errors"), status = 0;
     const char *slash = doctor->url[strlen(doctor->url) - 1] == '/' ? "" : "/";
     pid_t child;
 
-    if (configuration < 0 || output < 0 || said < 0) {
-        return answer;
+    if (configuration < 0 || output < 0 || errors < 0) {
+        return response;
     }
     dprintf(configuration,
             "url = \"%s%s%s\"\nsilent\nshow-error\nmax-time = 20\ngloboff\nmax-filesize = 1000000\n"
@@ -106,76 +106,77 @@ static struct answer send_request(const struct doctor *doctor, const char *metho
     lseek(configuration, 0, SEEK_SET);
     child = fork();
     if (child == 0) {
-        run_curl(configuration, output, said);
+        run_curl(configuration, output, errors);
     }
     while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR) {
         continue;
     }
-    answer.curl = child > 0 && WIFEXITED(status) ? WEXITSTATUS(status) : NO_CURL;
-    read_answer(output, said, &answer);
+    response.curl = child > 0 && WIFEXITED(status) ? WEXITSTATUS(status) : NO_CURL;
+    read_response(output, errors, &response);
     close(configuration);
     close(output);
-    close(said);
-    return answer;
+    close(errors);
+    return response;
 }
 
-static bool is_ours(const struct answer *answer)
+static bool is_ours(const struct response *response)
 {
-    return strncmp(answer->body, "{\"ok\":", 6) == 0;
+    return strncmp(response->body, "{\"ok\":", 6) == 0;
 }
 
 /* Whether the worker is reached; false where there is no use in asking on. */
 static bool check_health(struct doctor *doctor)
 {
-    struct answer answer = send_request(doctor, "healthz", NULL, -1);
+    struct response response = send_request(doctor, "healthz", NULL, -1);
 
-    if (answer.curl == NO_CURL) {
-        doctor_find(doctor, FINDING_NOTE, subject, "apt-get install curl", "curl is not there to ask with");
-    } else if (answer.curl != 0) {
-        doctor_find(doctor, FINDING_PROBLEM, subject,
-                    "does the web server run, and is that its name, port and certificate?", "%s",
-                    answer.body);
-    } else if (answer.status == 200 && is_ours(&answer)) {
-        doctor_find(doctor, FINDING_OK, subject, NULL, "hands requests on to the worker");
+    if (response.curl == NO_CURL) {
+        checks_report(doctor, FINDING_NOTE, subject, "apt-get install curl", "curl is not there to ask with");
+    } else if (response.curl != 0) {
+        checks_report(doctor, FINDING_PROBLEM, subject,
+                      "does the web server run, and is that its name, port and certificate?", "%s",
+                      response.body);
+    } else if (response.status == 200 && is_ours(&response)) {
+        checks_report(doctor, FINDING_OK, subject, NULL, "hands requests on to the worker");
         return true;
-    } else if (answer.status >= 300 && answer.status < 400) {
-        doctor_find(doctor, FINDING_PROBLEM, subject,
-                    "give the URL that it leads to, most likely with https://; clients need it as well",
-                    "healthz is answered %d, a redirect", answer.status);
-    } else if (is_ours(&answer) || answer.status == 502 || answer.status == 503 || answer.status == 504) {
-        doctor_find(
+    } else if (response.status >= 300 && response.status < 400) {
+        checks_report(doctor, FINDING_PROBLEM, subject,
+                      "give the URL that it leads to, most likely with https://; clients need it as well",
+                      "healthz is answered %d, a redirect", response.status);
+    } else if (is_ours(&response) || response.status == 502 || response.status == 503 ||
+               response.status == 504) {
+        checks_report(
             doctor, FINDING_PROBLEM, subject,
             "it does not reach the worker: does that run, and may the web server's user write to its socket "
             "(ls -l /run/incidents) or execute it? Its error log has the reason",
-            "healthz is answered %d%s%s", answer.status, is_ours(&answer) ? ": " : "",
-            is_ours(&answer) ? answer.body : "");
+            "healthz is answered %d%s%s", response.status, is_ours(&response) ? ": " : "",
+            is_ours(&response) ? response.body : "");
     } else {
-        doctor_find(
+        checks_report(
             doctor, FINDING_PROBLEM, subject,
             "its configuration does not hand this path on: is ours included, in the right server or virtual "
             "host, and was it reloaded? The URL ends where a method's name begins, as in "
             "https://your.host/api/",
-            "healthz is answered %d, not by the worker", answer.status);
+            "healthz is answered %d, not by the worker", response.status);
     }
     return false;
 }
 
 static void check_readiness(struct doctor *doctor)
 {
-    struct answer answer = send_request(doctor, "readyz", NULL, -1);
+    struct response response = send_request(doctor, "readyz", NULL, -1);
 
-    if (answer.curl == 0 && answer.status == 200) {
-        doctor_find(doctor, FINDING_OK, "worker", NULL,
-                    "reaches its database, and finds the schema that it needs");
+    if (response.curl == 0 && response.status == 200) {
+        checks_report(doctor, FINDING_OK, "worker", NULL,
+                      "reaches its database, and finds the schema that it needs");
     } else {
-        doctor_find(doctor, FINDING_PROBLEM, "worker",
-                    "its log says why: journalctl -u incidents, or the web server's error log",
-                    "readyz is answered %d: %s", answer.status, answer.body);
+        checks_report(doctor, FINDING_PROBLEM, "worker",
+                      "its log says why: journalctl -u incidents, or the web server's error log",
+                      "readyz is answered %d: %s", response.status, response.body);
     }
 }
 
 /* Makes a token that is good for as long as this takes. */
-static bool lend_token(struct doctor *doctor, char token[TOKEN_SIZE])
+static bool create_token(struct doctor *doctor, char token[TOKEN_SIZE])
 {
     char hash[DIGEST_HEX_SIZE];
     const char *value = hash;
@@ -196,7 +197,7 @@ static bool lend_token(struct doctor *doctor, char token[TOKEN_SIZE])
     return ok;
 }
 
-static void take_token_back(struct doctor *doctor, const char *token)
+static void delete_token(struct doctor *doctor, const char *token)
 {
     char hash[DIGEST_HEX_SIZE];
     const char *value = hash;
@@ -206,76 +207,76 @@ static void take_token_back(struct doctor *doctor, const char *token)
                          1, NULL, &value, NULL, NULL, 0));
 }
 
-/* Looks at the answer to a request whose body is no incident, so that nothing is stored: with a good token it
- * is refused for its body, or for the token's scope, without one for the token. */
-static void check_authorization(struct doctor *doctor, const char *token, bool is_lent)
+/* Looks at the response to a request whose body is no incident, so that nothing is stored: with a good token
+ * it is refused for its body, or for the token's scope, without one for the token. */
+static void check_authorization(struct doctor *doctor, const char *token, bool is_temporary)
 {
     int body = temporary_file("body");
-    struct answer answer;
+    struct response response;
 
     dprintf(body, "{}");
-    answer = send_request(doctor, "incidents.upsert", token, body);
+    response = send_request(doctor, "incidents.upsert", token, body);
     close(body);
-    if ((answer.status == 422 || answer.status == 403) && is_ours(&answer)) {
-        doctor_find(doctor, FINDING_OK, subject, NULL, "hands the Authorization header on");
-    } else if (answer.status == 401 && is_ours(&answer)) {
-        doctor_find(
+    if ((response.status == 422 || response.status == 403) && is_ours(&response)) {
+        checks_report(doctor, FINDING_OK, subject, NULL, "hands the Authorization header on");
+    } else if (response.status == 401 && is_ours(&response)) {
+        checks_report(
             doctor, FINDING_PROBLEM, subject,
             "under Apache, CGIPassAuth On or the SetEnvIf line; elsewhere, auth_basic off, and no proxy "
             "before "
             "it that takes the header for itself. Or the worker has another database than this one",
-            is_lent
+            is_temporary
                 ? "a good token does not arrive at the worker: the Authorization header is lost on the way"
                 : "the token of INCIDENTS_TOKEN is no good, or does not arrive at the worker");
     } else {
-        doctor_find(doctor, FINDING_PROBLEM, subject, "the worker's log has the reason",
-                    "incidents.upsert is answered %d: %s", answer.status, answer.body);
+        checks_report(doctor, FINDING_PROBLEM, subject, "the worker's log has the reason",
+                      "incidents.upsert is answered %d: %s", response.status, response.body);
     }
 }
 
 static void check_large_body(struct doctor *doctor, const char *token)
 {
     int body = temporary_file("body");
-    struct answer answer;
+    struct response response;
 
     for (int i = 0; i < LARGE_BODY / 1000; i++) {
         dprintf(body, "%1000s", "");
     }
-    answer = send_request(doctor, "incidents.upsert", token, body);
+    response = send_request(doctor, "incidents.upsert", token, body);
     close(body);
-    if (answer.status == 413 || answer.status == 500) {
-        doctor_find(doctor, FINDING_WARNING, subject,
-                    "client_max_body_size of nginx, LimitRequestBody of Apache, FcgidMaxRequestLen of "
-                    "mod_fcgid (which "
-                    "answers 500), INCIDENTS_BODY_LIMIT of the worker",
-                    "a body of a megabyte is answered %d", answer.status);
-    } else if (answer.status == 422 && is_ours(&answer)) {
-        doctor_find(doctor, FINDING_OK, subject, NULL, "lets a body of a megabyte through");
+    if (response.status == 413 || response.status == 500) {
+        checks_report(doctor, FINDING_WARNING, subject,
+                      "client_max_body_size of nginx, LimitRequestBody of Apache, FcgidMaxRequestLen of "
+                      "mod_fcgid (which "
+                      "answers 500), INCIDENTS_BODY_LIMIT of the worker",
+                      "a body of a megabyte is answered %d", response.status);
+    } else if (response.status == 422 && is_ours(&response)) {
+        checks_report(doctor, FINDING_OK, subject, NULL, "lets a body of a megabyte through");
     } else {
-        doctor_find(doctor, FINDING_PROBLEM, subject, "the worker's log has the reason",
-                    "a body of a megabyte is answered %d: %s", answer.status, answer.body);
+        checks_report(doctor, FINDING_PROBLEM, subject, "the worker's log has the reason",
+                      "a body of a megabyte is answered %d: %s", response.status, response.body);
     }
 }
 
 /* Both, with a token. A large body is of no use where the small one did not come through. */
-static void check_with(struct doctor *doctor, const char *token, bool is_lent)
+static void check_with(struct doctor *doctor, const char *token, bool is_temporary)
 {
     int problems = doctor->problems;
 
-    check_authorization(doctor, token, is_lent);
+    check_authorization(doctor, token, is_temporary);
     if (doctor->problems == problems) {
         check_large_body(doctor, token);
     }
 }
 
-void doctor_check_web(struct doctor *doctor)
+void web_check(struct doctor *doctor)
 {
     const char *given = getenv("INCIDENTS_TOKEN");
-    char lent[TOKEN_SIZE];
+    char temporary[TOKEN_SIZE];
 
     if (doctor->url == NULL) {
-        doctor_find(doctor, FINDING_NOTE, subject,
-                    "name what methods are appended to: --url https://your.host/api/", "not asked");
+        checks_report(doctor, FINDING_NOTE, subject,
+                      "name what methods are appended to: --url https://your.host/api/", "not asked");
         return;
     }
     if (!check_health(doctor)) {
@@ -284,12 +285,13 @@ void doctor_check_web(struct doctor *doctor)
     check_readiness(doctor);
     if (given != NULL && bearer_token_is_valid((struct slice){.data = given, .len = strlen(given)})) {
         check_with(doctor, given, false);
-    } else if (lend_token(doctor, lent)) {
-        check_with(doctor, lent, true);
-        take_token_back(doctor, lent);
+    } else if (create_token(doctor, temporary)) {
+        check_with(doctor, temporary, true);
+        delete_token(doctor, temporary);
     } else {
-        doctor_find(doctor, FINDING_NOTE, subject,
-                    "run it with the owner's DATABASE_URL, or a token as INCIDENTS_TOKEN, in the environment",
-                    "whether it hands the Authorization header on takes a token to see");
+        checks_report(
+            doctor, FINDING_NOTE, subject,
+            "run it with the owner's DATABASE_URL, or a token as INCIDENTS_TOKEN, in the environment",
+            "whether it hands the Authorization header on takes a token to see");
     }
 }

@@ -1,28 +1,26 @@
 /* Which incidents a command is about: the options that select them. */
 #include "incidentctl/support/filter.h"
 
-#include <stdio.h>
+#include "incidentctl/support/print_error.h"
 
-static bool take_time(const char **value, char buffer[TIME_TEXT_MAX], const char *option, const char *text)
+static bool parse_time(const char **value, char buffer[TIME_TEXT_MAX], const char *option, const char *text)
 {
     if (!time_parse_past(text, buffer)) {
-        fprintf(stderr, "incidentctl: %s must be an ISO-8601 date or timestamp, or a duration ago like 90d\n",
-                option);
-        return false;
+        return print_error("%s must be an ISO-8601 date or timestamp, or a duration ago like 90d", option);
     }
     *value = buffer;
     return true;
 }
 
-bool filter_take(struct filter *filter, int letter, const char *value)
+bool filter_parse_option(struct filter *filter, int letter, const char *value)
 {
     switch (letter) {
     case 'a':
-        return take_time(&filter->values[FILTER_SINCE], filter->since, "--since", value);
+        return parse_time(&filter->values[FILTER_SINCE], filter->since, "--since", value);
     case 'b':
-        return take_time(&filter->values[FILTER_UNTIL], filter->until, "--until", value);
+        return parse_time(&filter->values[FILTER_UNTIL], filter->until, "--until", value);
     case 'B':
-        return take_time(&filter->values[FILTER_UNTIL], filter->until, "--before", value);
+        return parse_time(&filter->values[FILTER_UNTIL], filter->until, "--before", value);
     case 's':
         filter->values[FILTER_SERVICE] = value;
         return true;

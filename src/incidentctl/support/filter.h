@@ -1,5 +1,4 @@
-/* Which incidents a command is about: the options that select them, and the condition in SQL that they make.
- */
+/* Which incidents a command is about: the options that filter them, and their condition in SQL. */
 #ifndef INCIDENTS_INCIDENTCTL_SUPPORT_FILTER_H
 #define INCIDENTS_INCIDENTCTL_SUPPORT_FILTER_H
 
@@ -7,7 +6,7 @@
 
 #include "incidentctl/support/time.h"
 
-/* The parameters of FILTER_SQL, in its order. What is NULL selects nothing away. */
+/* The parameters of FILTER_SQL, in its order. NULL filters nothing. */
 enum filter_value {
     FILTER_SINCE,
     FILTER_UNTIL,
@@ -77,8 +76,8 @@ struct filter {
     {"text", required_argument, NULL, 't'}
 /* clang-format on */
 
-/* Takes one of these options by its letter. False, with a message on standard error where it is a time that
+/* Reads one of these options by its letter. False, with a message on standard error where it is a time that
  * cannot be read, and without one where the letter is none of them. */
-bool filter_take(struct filter *filter, int letter, const char *value);
+bool filter_parse_option(struct filter *filter, int letter, const char *value);
 
 #endif

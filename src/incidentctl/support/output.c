@@ -19,7 +19,8 @@ static bool fail(const char *path)
 static bool find_target(struct output *output, const char *path)
 {
     if (strlen(path) >= sizeof output->target) {
-        return print_error("unable to write %s: %s", path, strerror(ENAMETOOLONG));
+        errno = ENAMETOOLONG;
+        return fail(path);
     }
     if (realpath(path, output->target) == NULL) { /* where a symbolic link leads to */
         snprintf(output->target, sizeof output->target, "%s", path);

@@ -6,11 +6,14 @@
 #include <string.h>
 
 #include "base/settings.h"
+#include "incidentctl/support/print_error.h"
 
-static void print_error(const char *what, const char *why)
+/* Without the line end that libpq's messages have. */
+static void print_failure(const char *what, const char *why)
 {
-    fprintf(stderr, "incidentctl: unable to %s: %s%s", what, why,
-            *why != '\0' && why[strlen(why) - 1] == '\n' ? "" : "\n");
+    size_t len = strlen(why);
+
+    print_error("unable to %s: %.*s", what, (int)(len > 0 && why[len - 1] == '\n' ? len - 1 : len), why);
 }
 
 static void print_notice(void *unused, const char *message)
@@ -25,9 +28,8 @@ static bool check_encoding(PGconn *session)
     const char *encoding = PQparameterStatus(session, "server_encoding");
 
     if (encoding == NULL || strcmp(encoding, "UTF8") != 0) {
-        fprintf(stderr, "incidentctl: the database's encoding is %s, it must be UTF8\n",
-                encoding == NULL ? "unknown" : encoding);
-        return false;
+        return print_error("the database's encoding is %s, it must be UTF8",
+                           encoding == NULL ? "unknown" : encoding);
     }
     return true;
 }
@@ -41,7 +43,7 @@ PGconn *session_open(void)
     PGconn *session;
 
     if (!settings_load_for_admin(&settings, error, sizeof error)) {
-        fprintf(stderr, "incidentctl: %s\n", error);
+        print_error("%s", error);
         return NULL;
     }
     if (settings.database_url[0] != '\0') {
@@ -49,7 +51,7 @@ PGconn *session_open(void)
     }
     session = PQconnectdbParams(keywords, values, 1);
     if (session == NULL || PQstatus(session) != CONNECTION_OK) {
-        print_error("connect to the database", session == NULL ? "out of memory" : PQerrorMessage(session));
+        print_failure("connect to the database", session == NULL ? "out of memory" : PQerrorMessage(session));
         PQfinish(session);
         return NULL;
     }
@@ -63,7 +65,7 @@ PGconn *session_open(void)
     return session;
 }
 
-static void print_error_of(PGconn *session, const PGresult *result)
+static void print_result_error(PGconn *session, const PGresult *result)
 {
     static const struct {
         int field;
@@ -71,7 +73,7 @@ static void print_error_of(PGconn *session, const PGresult *result)
     } more[] = {{PG_DIAG_MESSAGE_DETAIL, "DETAIL"}, {PG_DIAG_MESSAGE_HINT, "HINT"}};
     const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
 
-    print_error("do that in the database", message != NULL ? message : PQerrorMessage(session));
+    print_failure("do that in the database", message != NULL ? message : PQerrorMessage(session));
     for (size_t i = 0; i < sizeof more / sizeof more[0]; i++) {
         const char *text = PQresultErrorField(result, more[i].field);
 
@@ -90,7 +92,7 @@ PGresult *session_query(PGconn *session, const char *sql, int count, const char 
     ExecStatusType status;
 
     if (text == NULL) {
-        print_error("do that in the database", "out of memory");
+        print_failure("do that in the database", "out of memory");
         return NULL;
     }
     snprintf(text, size, "%s%s", comment, sql);
@@ -99,7 +101,7 @@ PGresult *session_query(PGconn *session, const char *sql, int count, const char 
     status = PQresultStatus(result);
 
     if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK) {
-        print_error_of(session, result);
+        print_result_error(session, result);
         PQclear(result);
         return NULL;
     }
@@ -122,7 +124,7 @@ bool session_stream(PGconn *session, const char *sql, int count, const char *con
 
     if (!PQsendQueryParams(session, sql, count, NULL, values, NULL, NULL, is_binary) ||
         !PQsetSingleRowMode(session)) {
-        print_error_of(session, NULL);
+        print_result_error(session, NULL);
         return false;
     }
     while (ok && (result = PQgetResult(session)) != NULL) {
@@ -131,7 +133,7 @@ bool session_stream(PGconn *session, const char *sql, int count, const char *con
         if (status == PGRES_SINGLE_TUPLE) {
             ok = row(result, context);
         } else if (status != PGRES_TUPLES_OK) {
-            print_error_of(session, result);
+            print_result_error(session, result);
             ok = false;
         }
         PQclear(result);

@@ -37,7 +37,8 @@ bool table_print_json_rows(const PGresult *result, FILE *stream)
     return !ferror(stream);
 }
 
-bool table_print_result(const PGresult *result, int rows, const struct column *columns, FILE *stream)
+bool table_print_result(const PGresult *result, int rows, const struct column *columns, bool as_json,
+                        FILE *stream)
 {
     int count = PQnfields(result);
     struct table *table = table_new(columns, (size_t)count);
@@ -50,7 +51,7 @@ bool table_print_result(const PGresult *result, int rows, const struct column *c
         }
         ok = table_add(table, cells);
     }
-    ok = ok && table_print(table, false, stream);
+    ok = ok && table_print(table, as_json, stream);
     table_free(table);
     return ok;
 }

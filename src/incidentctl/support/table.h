@@ -32,9 +32,10 @@ void table_free(struct table *table);
 
 enum { TABLE_COLUMNS_MAX = 16 };
 
-/* Prints that many rows of a result as a table; it has a field for each of the columns, at most
+/* Prints that many rows of a result as table_print does; it has a field for each of the columns, at most
  * TABLE_COLUMNS_MAX. False when out of memory, or when it could not be written. */
-bool table_print_result(const PGresult *result, int rows, const struct column *columns, FILE *stream);
+bool table_print_result(const PGresult *result, int rows, const struct column *columns, bool as_json,
+                        FILE *stream);
 
 /* Prints a JSON array of a result's rows, each an object that Postgres has written. False when it could not
  * be written. json-c is not asked: it would not keep every digit of metadata's numbers. */

@@ -1,5 +1,5 @@
-/* Asking before something is deleted. */
-#include "incidentctl/support/ask.h"
+/* The question before something is deleted. */
+#include "incidentctl/support/confirm.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -7,12 +7,12 @@
 
 #include "incidentctl/support/print_error.h"
 
-bool ask(void)
+bool confirm(void)
 {
     char line[16];
 
     if (!isatty(STDIN_FILENO)) {
-        print_error("nobody is here to be asked: --yes deletes without asking");
+        print_error("standard input is no terminal; --yes deletes without a question");
         return false;
     }
     fputs("Type yes to delete them for good: ", stderr);
