@@ -667,70 +667,184 @@ static void the_statements_of_the_documentation_run(void **state)
     assert_true(answers >= 11);
 }
 
-/* Puts the last year for Grafana's $__timeFrom() and $__timeTo(), which it replaces by quoted times in UTC.
- */
-static void expand_macros(const char *sql, char expanded[SQL_MAX])
+/* What Grafana puts in place of its macros and of the dashboard's variables. */
+struct replacement {
+    const char *macro, *text;
+};
+
+/* Puts the last year for Grafana's $__timeFrom() and $__timeTo(), which it replaces by quoted times in UTC,
+ * and the quoted values for its variables. */
+static void expand_macros(const char *sql, const char *services, const char *priorities,
+                          char expanded[SQL_MAX])
 {
-    static const char *const macros[] = {"$__timeFrom()", "$__timeTo()"};
-    static const char *const times[] = {"now() - interval '1 year'", "now()"};
+    static const char quoted[] =
+        "SELECT quote_literal(to_char((%s) AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'))";
+    char from[64], to[64], query[160];
+    const struct replacement replacements[] = {{"$__timeFrom()", from},
+                                               {"$__timeTo()", to},
+                                               {"${service:sqlstring}", services},
+                                               {"${priority:sqlstring}", priorities}};
+    enum { REPLACEMENTS = sizeof replacements / sizeof replacements[0] };
     size_t len = 0;
 
+    (void)snprintf(query, sizeof query, quoted, "now() - interval '1 year'");
+    (void)snprintf(from, sizeof from, "%s", stack_query(&stack, query));
+    (void)snprintf(query, sizeof query, quoted, "now()");
+    (void)snprintf(to, sizeof to, "%s", stack_query(&stack, query));
     while (*sql != '\0') {
-        size_t macro = 0;
+        size_t n = 0;
 
-        while (macro < 2 && strncmp(sql, macros[macro], strlen(macros[macro])) != 0) {
-            macro++;
+        while (n < REPLACEMENTS && strncmp(sql, replacements[n].macro, strlen(replacements[n].macro)) != 0) {
+            n++;
         }
-        if (macro < 2) {
-            char query[128];
-
-            (void)snprintf(query, sizeof query,
-                           "SELECT to_char((%s) AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')",
-                           times[macro]);
-            len += (size_t)snprintf(expanded + len, SQL_MAX - len, "'%s'", stack_query(&stack, query));
-            sql += strlen(macros[macro]);
+        if (n < REPLACEMENTS) {
+            len += (size_t)snprintf(expanded + len, SQL_MAX - len, "%s", replacements[n].text);
+            sql += strlen(replacements[n].macro);
         } else {
             expanded[len++] = *sql++;
         }
         assert_true(len < SQL_MAX - 1);
     }
     expanded[len] = '\0';
-    assert_null(strstr(expanded, "$_")); /* no other macro */
+    assert_null(strchr(expanded, '$')); /* no other macro */
 }
 
+static struct json_object *member(struct json_object *object, const char *name)
+{
+    struct json_object *value;
+
+    if (!json_object_object_get_ex(object, name, &value)) {
+        fail_msg("there is no %s in %s", name, json_object_to_json_string(object));
+    }
+    return value;
+}
+
+/* As Grafana's session, which knows nothing of our settings. */
+static struct json_object *open_dashboard(void)
+{
+    struct json_object *dashboard = json_object_from_file("grafana/incidents.json");
+
+    assert_non_null(dashboard);
+    fill_with_sample();
+    PQclear(run("SET search_path = public; SET TimeZone = 'Asia/Tokyo'"));
+    return dashboard;
+}
+
+static void close_dashboard(struct json_object *dashboard)
+{
+    json_object_put(dashboard);
+    PQclear(run("SET search_path = reporting; RESET TimeZone"));
+}
+
+/* With "All", whose custom value Grafana puts there as it is. */
 static void the_queries_of_the_dashboard_run(void **state)
 {
-    struct json_object *dashboard = json_object_from_file("grafana/incidents.json"), *panels, *targets,
-                       *value;
+    struct json_object *dashboard = open_dashboard(), *panels = member(dashboard, "panels");
 
     (void)state;
-    fill_with_sample();
-    PQclear(run("SET search_path = public; SET TimeZone = 'Asia/Tokyo'")); /* Grafana's session knows nothing
-                                                                              of ours */
-    assert_true(json_object_object_get_ex(dashboard, "panels", &panels));
     assert_true(json_object_array_length(panels) >= 6);
     for (size_t panel = 0; panel < json_object_array_length(panels); panel++) {
-        assert_true(json_object_object_get_ex(json_object_array_get_idx(panels, panel), "targets", &targets));
+        struct json_object *targets = member(json_object_array_get_idx(panels, panel), "targets");
+
         for (size_t target = 0; target < json_object_array_length(targets); target++) {
             struct json_object *query = json_object_array_get_idx(targets, target);
             char sql[SQL_MAX];
             PGresult *result;
 
-            assert_true(json_object_object_get_ex(query, "rawSql", &value));
-            expand_macros(json_object_get_string(value), sql);
+            expand_macros(json_object_get_string(member(query, "rawSql")), "''", "''", sql);
             result = run(sql);
             if (PQntuples(result) == 0 || PQgetisnull(result, 0, 0)) {
                 fail_msg("nothing came of %s", sql);
             }
-            assert_true(json_object_object_get_ex(query, "format", &value));
-            if (strcmp(json_object_get_string(value), "time_series") == 0) {
+            if (strcmp(json_object_get_string(member(query, "format")), "time_series") == 0) {
                 assert_string_equal(PQfname(result, 0), "time");
             }
             PQclear(result);
         }
     }
-    json_object_put(dashboard);
-    PQclear(run("SET search_path = reporting; RESET TimeZone"));
+    close_dashboard(dashboard);
+}
+
+/* The first panel of that title, of one query. */
+static PGresult *run_panel(struct json_object *dashboard, const char *title, const char *services,
+                           const char *priorities)
+{
+    struct json_object *panels = member(dashboard, "panels");
+
+    for (size_t i = 0; i < json_object_array_length(panels); i++) {
+        struct json_object *panel = json_object_array_get_idx(panels, i);
+
+        if (strcmp(json_object_get_string(member(panel, "title")), title) == 0) {
+            struct json_object *target = json_object_array_get_idx(member(panel, "targets"), 0);
+            char sql[SQL_MAX];
+
+            expand_macros(json_object_get_string(member(target, "rawSql")), services, priorities, sql);
+            return run(sql);
+        }
+    }
+    fail_msg("there is no panel %s", title);
+    return NULL;
+}
+
+static void expect_number(struct json_object *dashboard, const char *title, const char *services,
+                          const char *priorities, const char *counted_sql)
+{
+    PGresult *result = run_panel(dashboard, title, services, priorities);
+    const char *expected = stack_query(&stack, counted_sql);
+
+    if (PQntuples(result) != 1 || strcmp(PQgetvalue(result, 0, 0), expected) != 0) {
+        fail_msg("%s of %s, %s is %s, not %s", title, services, priorities, PQgetvalue(result, 0, 0),
+                 expected);
+    }
+    PQclear(result);
+}
+
+#define OF_LAST_YEAR                                                                                         \
+    "SELECT count(*) FROM intake.incident WHERE started_at >= now() - interval '1 year' AND started_at < "   \
+    "now()"
+
+static void the_dashboard_can_be_of_some_services_and_priorities(void **state)
+{
+    struct json_object *dashboard = open_dashboard(),
+                       *variables = member(member(dashboard, "templating"), "list");
+    PGresult *result;
+
+    (void)state;
+    for (size_t i = 0; i < json_object_array_length(variables); i++) {
+        struct json_object *variable = json_object_array_get_idx(variables, i);
+
+        if (strcmp(json_object_get_string(member(variable, "type")), "query") == 0) {
+            assert_string_equal(json_object_get_string(member(variable, "allValue")), "''");
+            result = run(json_object_get_string(member(variable, "query")));
+            assert_string_equal(PQfname(result, 0), "__value");
+            assert_int_equal(PQntuples(result), 4); /* services of the sample; P1, P2, P3 and none */
+            PQclear(result);
+        }
+    }
+    expect_number(dashboard, "Started", "''", "''", OF_LAST_YEAR);
+    expect_number(dashboard, "Started", "'checkout'", "''",
+                  OF_LAST_YEAR " AND services @> '[[\"checkout\"]]'");
+    expect_number(dashboard, "Started", "'checkout','search'", "''",
+                  OF_LAST_YEAR " AND (services @> '[[\"checkout\"]]' OR services @> '[[\"search\"]]')");
+    expect_number(dashboard, "Started", "''", "'P1','(none)'",
+                  OF_LAST_YEAR " AND (priority = 'P1' OR priority IS NULL)");
+    expect_number(dashboard, "Started", "'login'", "'P3'",
+                  OF_LAST_YEAR " AND priority = 'P3' AND services @> '[[\"login\"]]'");
+    expect_number(dashboard, "Open now", "'checkout'", "''",
+                  "SELECT count(*) FROM intake.incident WHERE resolved_at IS NULL AND started_at <= now() "
+                  "AND services @> '[[\"checkout\"]]'");
+    result = run_panel(dashboard, "By service", "'search'", "''");
+    assert_int_equal(PQntuples(result), 1);
+    assert_string_equal(PQgetvalue(result, 0, 0), "Search");
+    PQclear(result);
+    result = run_panel(dashboard, "Incidents by week", "'no such service'", "''");
+    assert_true(PQntuples(result) >= 51);
+    for (int row = 0; row < PQntuples(result); row++) {
+        assert_string_equal(PQgetvalue(result, row, 1), "0");
+        assert_string_equal(PQgetvalue(result, row, 2), "0");
+    }
+    PQclear(result);
+    close_dashboard(dashboard);
 }
 
 static int start(void **state)
@@ -796,6 +910,7 @@ int main(void)
         CASE(resolving_stays_hot),
         CASE(the_statements_of_the_documentation_run),
         CASE(the_queries_of_the_dashboard_run),
+        CASE(the_dashboard_can_be_of_some_services_and_priorities),
     };
 
     return cmocka_run_group_tests(tests, start, finish);
