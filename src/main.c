@@ -1,5 +1,5 @@
-/* incidents.fcgi: a FastCGI application, a CGI program, or a person's question, told apart by how it was
- * started. */
+/* incidents.fcgi: a FastCGI worker, a plain CGI program, or a command such as --check; how it was started
+ * decides. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -19,7 +19,7 @@
 #include "schema_version.h"
 #include "store/store.h"
 
-/* Says what the worker would find: its settings, and whether the database is ready. */
+/* Shows the settings, and whether the database is ready. */
 static int check(void)
 {
     char error[512];
@@ -56,8 +56,7 @@ static int usage(FILE *stream, int status)
     return status;
 }
 
-/* A reader of ours that goes away, and a file that reaches its limit (RLIMIT_FSIZE), are errors of a write.
- */
+/* A reader that goes away, and a file that reaches its limit (RLIMIT_FSIZE), are errors of a write then. */
 static void ignore_signals_of_writes(void)
 {
     signal(SIGPIPE, SIG_IGN);
@@ -100,15 +99,15 @@ static bool set_up(const struct start *start, bool as_worker)
     return is_open;
 }
 
-static int serve_worker(void *context, const char *news)
+static int serve_worker(void *context, const char *warning)
 {
     const struct start *start = context;
 
     if (!set_up(start, true)) {
         return EXIT_FAILURE;
     }
-    if (news != NULL) {
-        log_warning("%s", news);
+    if (warning != NULL) {
+        log_warning("%s", warning);
     }
     return server_run(&start->settings);
 }

@@ -33,17 +33,17 @@ struct line {
     size_t start; /* behind what is the journal's or syslog's */
 };
 
-static size_t say_dropped(uint64_t lines, char text[static LOG_LINE_MAX_BYTES]);
+static size_t format_dropped(uint64_t lines, char text[static LOG_LINE_MAX_BYTES]);
 
 static enum log_format format_of_lines = LOG_FORMAT_TEXT;
 static pid_t process; /* for syslog; getpid is a system call */
 static pthread_once_t journal_once = PTHREAD_ONCE_INIT;
-static bool stderr_is_journal; /* once look_for_journal has run */
+static bool stderr_is_journal; /* once detect_journal has run */
 static bool starts_on_demand;  /* the thread, for what cannot be written at once */
 
 /* systemd.exec(5): JOURNAL_STREAM names device and inode of the standard error that it made. Whoever was
  * started with another one may have inherited the variable. */
-static void look_for_journal(void)
+static void detect_journal(void)
 {
     const char *stream = getenv("JOURNAL_STREAM");
     struct stat status;
@@ -56,9 +56,9 @@ static void look_for_journal(void)
 }
 
 /* Whether lines go to the journal, through standard error. */
-static bool to_journal(void)
+static bool writes_to_journal(void)
 {
-    pthread_once(&journal_once, look_for_journal);
+    pthread_once(&journal_once, detect_journal);
     return stderr_is_journal && log_target() == LOG_TARGET_STDERR;
 }
 
@@ -85,8 +85,8 @@ static void write_without_waiting(const struct line *line)
 {
     size_t written = write_line(line, log_target_try_write);
 
-    if (written < line->len &&
-        (!log_writer_start(say_dropped) || !log_writer_put(line->text + written, line->len - written))) {
+    if (written < line->len && (!log_writer_start(format_dropped) ||
+                                !log_writer_append(line->text + written, line->len - written))) {
         metrics_count(METRICS_LOG_LINES_DROPPED);
     }
 }
@@ -98,7 +98,7 @@ static void send_line(struct line *line)
     static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 
     line->text[line->len++] = '\n';
-    if (log_writer_put(line->text, line->len)) {
+    if (log_writer_append(line->text, line->len)) {
         return;
     }
     if (starts_on_demand) {
@@ -124,7 +124,7 @@ static void append(struct line *line, const char *text)
 }
 
 /* Between the parts of a line of text. */
-static void append_blank(struct line *line)
+static void append_space(struct line *line)
 {
     append(line, line->len > line->start ? " " : "");
 }
@@ -209,17 +209,25 @@ static void append_json(struct line *line, const char *text)
     append(line, "\"");
 }
 
-static void append_member(struct line *line, const char *name, const char *value)
+static void append_member_name(struct line *line, const char *name)
 {
     if (format_of_lines == LOG_FORMAT_JSON) {
         append(line, ",\"");
         append(line, name);
         append(line, "\":");
-        append_json(line, value);
     } else {
-        append_blank(line);
+        append_space(line);
         append(line, name);
         append(line, "=");
+    }
+}
+
+static void append_member(struct line *line, const char *name, const char *value)
+{
+    append_member_name(line, name);
+    if (format_of_lines == LOG_FORMAT_JSON) {
+        append_json(line, value);
+    } else {
         append_quoted(line, value);
     }
 }
@@ -230,24 +238,14 @@ static void append_word_member(struct line *line, const char *name, const char *
     if (format_of_lines == LOG_FORMAT_JSON) {
         append_member(line, name, word);
     } else {
-        append_blank(line);
-        append(line, name);
-        append(line, "=");
+        append_member_name(line, name);
         append(line, word);
     }
 }
 
 static void append_number_member(struct line *line, const char *name, int64_t value)
 {
-    if (format_of_lines == LOG_FORMAT_JSON) {
-        append(line, ",\"");
-        append(line, name);
-        append(line, "\":");
-    } else {
-        append_blank(line);
-        append(line, name);
-        append(line, "=");
-    }
+    append_member_name(line, name);
     append_number(line, value);
 }
 
@@ -293,9 +291,9 @@ static void append_syslog_head(struct line *line, enum log_level level)
 
 /* Time and level. syslog has its own, but as a JSON object a line is whole anywhere. The journal has its own
  * time, and takes the level from a line's beginning (sd-daemon(3)). */
-static void begin(struct line *line, enum log_level level)
+static void begin_line(struct line *line, enum log_level level)
 {
-    bool in_journal = to_journal(), in_syslog = log_target() == LOG_TARGET_SYSLOG;
+    bool in_journal = writes_to_journal(), in_syslog = log_target() == LOG_TARGET_SYSLOG;
 
     line->len = 0;
     if (in_journal) {
@@ -322,7 +320,7 @@ static void begin(struct line *line, enum log_level level)
     }
 }
 
-static void end(struct line *line)
+static void end_line(struct line *line)
 {
     if (format_of_lines == LOG_FORMAT_JSON) {
         append(line, "}");
@@ -334,22 +332,22 @@ static void append_message(struct line *line, const char *message)
     if (format_of_lines == LOG_FORMAT_JSON) {
         append_member(line, "message", message);
     } else {
-        append_blank(line);
+        append_space(line);
         append_text(line, message);
     }
 }
 
 /* In place of the lines that found no room. */
-static size_t say_dropped(uint64_t lines, char text[static LOG_LINE_MAX_BYTES])
+static size_t format_dropped(uint64_t lines, char text[static LOG_LINE_MAX_BYTES])
 {
     char message[128];
     struct line line;
 
     snprintf(message, sizeof message, "%llu lines were dropped here: the log was not read, or had no room",
              (unsigned long long)lines);
-    begin(&line, LOG_LEVEL_WARNING);
+    begin_line(&line, LOG_LEVEL_WARNING);
     append_message(&line, message);
-    end(&line);
+    end_line(&line);
     line.text[line.len++] = '\n';
     memcpy(text, line.text, line.len);
     return line.len;
@@ -370,13 +368,13 @@ void log_write(enum log_level level, const char *format, ...)
         message[len - 1] = '\0'; /* libpq ends its messages so */
     }
 
-    begin(&line, level);
+    begin_line(&line, level);
     append_message(&line, message);
-    end(&line);
+    end_line(&line);
     send_line(&line);
 }
 
-static ssize_t log_what_was_printed(void *unused, const char *text, size_t len)
+static ssize_t log_stderr_output(void *unused, const char *text, size_t len)
 {
     (void)unused;
     log_warning("%.*s", (int)len, text);
@@ -385,9 +383,9 @@ static ssize_t log_what_was_printed(void *unused, const char *text, size_t len)
 
 /* libpq prints to stderr what it thinks of a password file's permissions, whenever it connects. glibc lets a
  * program put another stream in stderr's place. The descriptor stays what it is. */
-static void log_what_is_printed(void)
+static void redirect_stderr(void)
 {
-    FILE *stream = fopencookie(NULL, "w", (cookie_io_functions_t){.write = log_what_was_printed});
+    FILE *stream = fopencookie(NULL, "w", (cookie_io_functions_t){.write = log_stderr_output});
 
     if (stream != NULL) {
         setvbuf(stream, NULL, _IOLBF, BUFSIZ);
@@ -397,10 +395,10 @@ static void log_what_is_printed(void)
 
 bool log_start_writer(void)
 {
-    if (!log_writer_start(say_dropped)) {
+    if (!log_writer_start(format_dropped)) {
         return false;
     }
-    log_what_is_printed();
+    redirect_stderr();
     return true;
 }
 
@@ -410,7 +408,7 @@ bool log_start_writer_on_demand(void)
         return log_start_writer();
     }
     starts_on_demand = true;
-    log_what_is_printed();
+    redirect_stderr();
     return true;
 }
 
@@ -418,7 +416,7 @@ void log_request(const struct log_request *request)
 {
     struct line line;
 
-    begin(&line, request->level);
+    begin_line(&line, request->level);
     append_member(&line, "request_id", request->request_id);
     append_word_member(&line, "method", request->method);
     append_number_member(&line, "status", request->status);
@@ -433,6 +431,6 @@ void log_request(const struct log_request *request)
     if (*request->client != '\0') {
         append_member(&line, "client", request->client);
     }
-    end(&line);
+    end_line(&line);
     send_line(&line);
 }

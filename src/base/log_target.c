@@ -18,7 +18,7 @@
 enum {
     PATH_MAX_BYTES = 4096,
     FILE_MODE = 0640,
-    LOOK_EVERY_MS = 1000, /* whether the file was moved away */
+    CHECK_EVERY_MS = 1000, /* whether the file was moved away */
     RETRY_MS = 100,
 };
 
@@ -26,9 +26,9 @@ static enum log_target kind = LOG_TARGET_STDERR;
 static char path[PATH_MAX_BYTES];
 static int descriptor = STDERR_FILENO; /* -1: to be opened */
 static bool is_regular;                /* takes any number of lines at once without mixing them */
-static int64_t looked_at_ms;
+static int64_t checked_at_ms;
 
-static void use(int opened)
+static void set_descriptor(int opened)
 {
     struct stat status;
 
@@ -65,21 +65,21 @@ static int open_syslog(void)
 bool log_target_open(const char *name)
 {
     if (strcmp(name, "stderr") == 0) {
-        use(STDERR_FILENO);
+        set_descriptor(STDERR_FILENO);
     } else if (strcmp(name, "syslog") == 0) {
         kind = LOG_TARGET_SYSLOG;
-        use(open_syslog());
+        set_descriptor(open_syslog());
     } else {
         int opened;
 
         snprintf(path, sizeof path, "%s", name);
-        looked_at_ms = clock_now_ms();
+        checked_at_ms = clock_now_ms();
         opened = open_file();
         if (opened < 0 && (errno != ENXIO || !is_fifo())) {
             return false;
         }
         kind = LOG_TARGET_FILE;
-        use(opened);
+        set_descriptor(opened);
     }
     return true;
 }
@@ -100,15 +100,15 @@ static bool is_named(void)
 
 /* Opens the file anew where another, or none, has its name by now: logrotate moved it. Where that fails, the
  * old one is better than none; but a FIFO in its place is waited for. */
-static void follow_file(void)
+static void reopen_moved_file(void)
 {
     int64_t now_ms = clock_now_ms();
     int opened;
 
-    if (descriptor >= 0 && now_ms - looked_at_ms < LOOK_EVERY_MS) {
+    if (descriptor >= 0 && now_ms - checked_at_ms < CHECK_EVERY_MS) {
         return;
     }
-    looked_at_ms = now_ms;
+    checked_at_ms = now_ms;
     if (descriptor >= 0 && is_named()) {
         return;
     }
@@ -119,12 +119,12 @@ static void follow_file(void)
     if (descriptor >= 0) {
         close(descriptor);
     }
-    use(opened);
+    set_descriptor(opened);
 }
 
 /* Whole lines that go out at once. A pipe may have other writers: what is no longer than PIPE_BUF does not
  * mix with theirs (pipe(7)). A datagram is one line. */
-static size_t measure_piece(const char *lines, size_t len)
+static size_t whole_lines(const char *lines, size_t len)
 {
     size_t piece = 0;
 
@@ -143,7 +143,7 @@ static size_t measure_piece(const char *lines, size_t len)
     return piece;
 }
 
-static ssize_t write_piece(const char *lines, size_t len)
+static ssize_t write_lines(const char *lines, size_t len)
 {
     if (kind != LOG_TARGET_SYSLOG) {
         return write(descriptor, lines, len);
@@ -174,15 +174,15 @@ static void handle_error(int error)
 static ssize_t write_some(const char *lines, size_t len)
 {
     if (kind == LOG_TARGET_FILE) {
-        follow_file();
+        reopen_moved_file();
     } else if (kind == LOG_TARGET_SYSLOG && descriptor < 0) {
-        use(open_syslog());
+        set_descriptor(open_syslog());
     }
     if (descriptor < 0) {
         errno = ENXIO;
         return -1;
     }
-    return write_piece(lines, measure_piece(lines, len));
+    return write_lines(lines, whole_lines(lines, len));
 }
 
 size_t log_target_write(const char *lines, size_t len)

@@ -13,7 +13,7 @@
 #include <time.h>
 
 #include "base/clock.h"
-#include "base/log_queue.h"
+#include "base/log_buffer.h"
 #include "base/log_target.h"
 #include "base/metrics.h"
 
@@ -27,12 +27,12 @@ enum {
 enum awaited { NOTHING, ANY_LINE, HALF_FULL };
 
 static struct {
-    log_say_dropped *say_dropped;
+    log_format_dropped *format_dropped;
     bool is_running; /* set before there is a second thread, and never unset */
     pthread_t thread;
     pthread_mutex_t mutex; /* guards what follows; never held across a write */
     pthread_cond_t lines_or_stop, end;
-    struct log_queue queue;
+    struct log_buffer buffer;
     enum awaited awaited;
     bool has_ended;
     /* not guarded */
@@ -83,26 +83,26 @@ static bool write_batch(const struct log_batch *batch)
         return false;
     }
     self.unwritten = batch->dropped > 0; /* the line that says so */
-    return batch->dropped == 0 || write_all(line, self.say_dropped(batch->dropped, line));
+    return batch->dropped == 0 || write_all(line, self.format_dropped(batch->dropped, line));
 }
 
 /* The caller holds the mutex. */
 static void wait_for_lines(void)
 {
-    while (log_queue_is_empty(&self.queue) && !self.stopping) {
+    while (log_buffer_is_empty(&self.buffer) && !self.stopping) {
         self.awaited = ANY_LINE;
         pthread_cond_wait(&self.lines_or_stop, &self.mutex);
     }
     self.awaited = NOTHING;
 }
 
-/* Lets lines gather, unless they are many already. The caller holds the mutex. */
-static void let_gather(void)
+/* Lets lines collect, unless they are many already. The caller holds the mutex. */
+static void wait_while_filling(void)
 {
     int64_t until_ms = clock_now_ms() + WRITE_EVERY_MS;
     bool is_time = false;
 
-    while (!is_time && !log_queue_is_half_full(&self.queue) && !self.stopping) {
+    while (!is_time && !log_buffer_is_half_full(&self.buffer) && !self.stopping) {
         self.awaited = HALF_FULL;
         is_time = wait_until(&self.lines_or_stop, until_ms);
     }
@@ -119,14 +119,14 @@ static void *run(void *unused)
         struct log_batch batch;
 
         wait_for_lines();
-        if (log_queue_is_empty(&self.queue)) {
+        if (log_buffer_is_empty(&self.buffer)) {
             break; /* at the process's end */
         }
-        batch = log_queue_take(&self.queue);
+        batch = log_buffer_swap(&self.buffer);
         pthread_mutex_unlock(&self.mutex);
         ok = write_batch(&batch);
         pthread_mutex_lock(&self.mutex);
-        let_gather();
+        wait_while_filling();
     }
     self.has_ended = true;
     pthread_cond_signal(&self.end);
@@ -135,7 +135,7 @@ static void *run(void *unused)
 }
 
 /* At the process's end. A thread that is stuck in a write ends with the process. */
-static void end_writer(void)
+static void stop_writer(void)
 {
     int64_t until_ms = clock_now_ms() + STOP_MS;
     bool has_ended;
@@ -147,7 +147,7 @@ static void end_writer(void)
     while (!self.has_ended && !wait_until(&self.end, until_ms)) {
     }
     has_ended = self.has_ended;
-    lost = self.unwritten + self.queue.lines;
+    lost = self.unwritten + self.buffer.lines;
     pthread_mutex_unlock(&self.mutex);
     metrics_count_many(METRICS_LOG_LINES_DROPPED, lost);
     if (has_ended) {
@@ -184,27 +184,27 @@ static int start_thread(void)
     return error;
 }
 
-bool log_writer_start(log_say_dropped *say_dropped)
+bool log_writer_start(log_format_dropped *format_dropped)
 {
     int error;
 
-    if (!log_queue_open(&self.queue)) {
+    if (!log_buffer_init(&self.buffer)) {
         return false;
     }
     set_up_conditions();
-    self.say_dropped = say_dropped;
+    self.format_dropped = format_dropped;
     error = start_thread();
     if (error != 0) {
-        log_queue_close(&self.queue);
+        log_buffer_free(&self.buffer);
         errno = error;
         return false;
     }
-    atexit(end_writer);
+    atexit(stop_writer);
     self.is_running = true;
     return true;
 }
 
-bool log_writer_put(const char *line, size_t len)
+bool log_writer_append(const char *line, size_t len)
 {
     bool is_awaited;
 
@@ -212,11 +212,11 @@ bool log_writer_put(const char *line, size_t len)
         return false;
     }
     pthread_mutex_lock(&self.mutex);
-    if (!log_queue_put(&self.queue, line, len)) {
+    if (!log_buffer_append(&self.buffer, line, len)) {
         metrics_count(METRICS_LOG_LINES_DROPPED);
     }
     is_awaited =
-        self.awaited == ANY_LINE || (self.awaited == HALF_FULL && log_queue_is_half_full(&self.queue));
+        self.awaited == ANY_LINE || (self.awaited == HALF_FULL && log_buffer_is_half_full(&self.buffer));
     if (is_awaited) {
         self.awaited = NOTHING; /* once is enough */
     }

@@ -10,14 +10,14 @@
 enum { LOG_LINE_MAX_BYTES = 12 * 1024 + 512 };
 
 /* Makes the line, line end included, that says how many were dropped in its place; returns its length. */
-typedef size_t log_say_dropped(uint64_t lines, char line[static LOG_LINE_MAX_BYTES]);
+typedef size_t log_format_dropped(uint64_t lines, char line[static LOG_LINE_MAX_BYTES]);
 
 /* Starts the thread. False, and errno says why, where there is none to be had. At its end the process gives
  * it a second to write what is there; what then is left counts as dropped. */
-bool log_writer_start(log_say_dropped *say_dropped);
+bool log_writer_start(log_format_dropped *format_dropped);
 
 /* Hands a line, line end included, to the thread, or drops and counts it. Never waits for the log. False
  * where there is no such thread. From any thread. */
-bool log_writer_put(const char *line, size_t len);
+bool log_writer_append(const char *line, size_t len);
 
 #endif
