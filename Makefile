@@ -69,7 +69,7 @@ UNIT_LIBRARY_OBJECTS := $(call objects,$(filter-out src/incidentctl/main.c,$(UNI
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all setup run test tests tests-of-threads cross stress check coverage fuzz bundle deb newer-postgres citus-test bench bench-compare pictures schema format clean install uninstall help
+.PHONY: all setup run test tests tests-of-threads cross stress check coverage fuzz bundle deb newer-postgres senders-check citus-test bench bench-compare pictures schema format clean install uninstall help
 
 all: ## build incidents.fcgi and incidentctl
 	@scripts/setup --check build
@@ -220,6 +220,11 @@ newer-postgres: ## run the tests of the database on servers of PostgreSQL 16, 17
 	@scripts/setup run test
 	@$(MAKE) --no-print-directory $(JOBS) $(BUILD)/incidents.fcgi $(BUILD)/incidentctl $(ON_POSTGRES:%=$(BUILD)/tests/%)
 	@scripts/newer-postgres $(BUILD) $(notdir $(ON_POSTGRES)) tests/scripts/doctor_test tests/scripts/backup_test
+
+senders-check: ## run docs/senders.md and docs/openapi.yaml with all engines: n8n, Redocly and Prism from the npm registry
+	@scripts/setup run test
+	@$(MAKE) --no-print-directory $(JOBS) $(BUILD)/incidents.fcgi $(BUILD)/incidentctl
+	@scripts/senders-check $(BUILD)
 
 citus-test: ## do docs/operations.md's chapter on Citus, and the contract's cases there, where PG_CONFIG's Postgres has it
 	@scripts/setup run test

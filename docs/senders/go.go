@@ -4,7 +4,6 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -67,17 +66,19 @@ func Upsert(incident Incident) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for attempt := 0; attempt < 8; attempt++ {
+	for attempt := 0; ; attempt++ {
 		action, retry, wait, err := send(body)
 		if err == nil || !retry {
 			return action, err
+		}
+		if attempt == 7 {
+			return "", fmt.Errorf("not stored after 8 attempts: %w", err)
 		}
 		if wait == 0 {
 			wait = time.Second << attempt
 		}
 		time.Sleep(wait)
 	}
-	return "", errors.New("not stored after 8 attempts")
 }
 
 func main() {

@@ -5,11 +5,12 @@ import { setTimeout as sleep } from "node:timers/promises";
 const retry = new Set([429, 500, 502, 503, 504]);
 
 export async function upsert(incident, attempts = 8) {
+  let wait = 0;
   for (let attempt = 0; attempt < attempts; attempt++) {
-    let wait = Math.min(2 ** attempt, 60);
-    let response;
+    await sleep(wait * 1000);
+    wait = Math.min(2 ** attempt, 60);
     try {
-      response = await fetch(`${process.env.INCIDENTS_URL}incidents.upsert`, {
+      const response = await fetch(`${process.env.INCIDENTS_URL}incidents.upsert`, {
         method: "POST",
         headers: {
           Authorization: `Bearer ${process.env.INCIDENTS_TOKEN}`,
@@ -28,7 +29,6 @@ export async function upsert(incident, attempts = 8) {
     } catch (error) {
       if (error.refused) throw error; // else not reached, or the response got lost: sending it again is safe
     }
-    await sleep(wait * 1000);
   }
   throw new Error(`not stored after ${attempts} attempts`);
 }

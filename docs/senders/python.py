@@ -15,7 +15,9 @@ def upsert(incident, attempts=8):
         data=json.dumps(incident).encode(),
         headers={"Authorization": "Bearer " + os.environ["INCIDENTS_TOKEN"],
                  "Content-Type": "application/json"})
+    wait = 0
     for attempt in range(attempts):
+        time.sleep(wait)
         wait = min(2 ** attempt, 60)
         try:
             with urllib.request.urlopen(request, timeout=60) as response:
@@ -30,7 +32,6 @@ def upsert(incident, attempts=8):
             wait = int(error.headers.get("Retry-After") or wait)
         except OSError:
             pass  # not reached, or the response got lost: sending it again is safe
-        time.sleep(wait)
     raise TimeoutError("not stored after %d attempts" % attempts)
 
 
