@@ -45,8 +45,11 @@ ALL_CPPFLAGS = $(DEFINES) $(CPPFLAGS)
 ALL_CFLAGS  = -std=c11 $(WARNINGS) $(HARDEN) $(DEBUG) -ffile-prefix-map=$(subst $() ,\ ,$(CURDIR))=. -pthread -MMD -MP $(CFLAGS)
 ALL_LDFLAGS = -pie -Wl,--as-needed -Wl,-z,relro,-z,now -pthread $(if $(SANITIZE),-fsanitize=$(SANITIZE)) $(if $(COVERAGE),--coverage) $(LDFLAGS)
 LDLIBS   := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lm
+# libjq has no pkg-config file before 1.7; incidentctl alone uses it.
+JQLIBS   := -ljq
 TESTLIBS := $(shell pkg-config --libs cmocka libcurl 2>/dev/null)
 
+FILTERS := $(sort $(wildcard share/incidents/import/*.jq))
 MIGRATIONS := $(sort $(wildcard migrations/[0-9]*.sql))
 MANUALS := $(wildcard man/*.[158])
 BASE   := $(wildcard src/base/*.c)
@@ -65,7 +68,7 @@ SAY      := @$(if $(V),:,echo)
 
 objects   = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 UNIT_CODE := $(filter-out src/main.c,$(sort $(WORKER) $(INCIDENTCTL))) 
-UNIT_LIBRARY_OBJECTS := $(call objects,$(filter-out src/incidentctl/main.c,$(UNIT_CODE))) $(BUILD)/obj/gen/migrations.o
+UNIT_LIBRARY_OBJECTS := $(call objects,$(filter-out src/incidentctl/main.c,$(UNIT_CODE))) $(BUILD)/obj/gen/migrations.o $(BUILD)/obj/gen/filters.o
 
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -84,10 +87,10 @@ $(BUILD)/incidents.fcgi $(BUILD)/bundle/incidents.fcgi: $(call objects,$(WORKER)
 	$(SAY) LD $@
 	$(Q)$(CC) $(ALL_LDFLAGS) $(RUNPATH) -o $@ $^ $(filter-out -lm,$(LDLIBS))
 
-$(BUILD)/incidentctl $(BUILD)/bundle/incidentctl: $(call objects,$(INCIDENTCTL)) $(BUILD)/obj/gen/migrations.o
+$(BUILD)/incidentctl $(BUILD)/bundle/incidentctl: $(call objects,$(INCIDENTCTL)) $(BUILD)/obj/gen/migrations.o $(BUILD)/obj/gen/filters.o
 	@mkdir -p $(@D)
 	$(SAY) LD $@
-	$(Q)$(CC) $(ALL_LDFLAGS) $(RUNPATH) -o $@ $^ $(LDLIBS)
+	$(Q)$(CC) $(ALL_LDFLAGS) $(RUNPATH) -o $@ $^ $(LDLIBS) $(JQLIBS)
 
 $(BUILD)/obj/%.o: %.c $(BUILD)/flags | $(BUILD)/gen/schema_version.h
 	@mkdir -p $(@D)
@@ -96,7 +99,7 @@ $(BUILD)/obj/%.o: %.c $(BUILD)/flags | $(BUILD)/gen/schema_version.h
 
 $(BUILD)/obj/tests/%.o: DEFINES += -Itests $(shell pkg-config --cflags cmocka libcurl 2>/dev/null)
 
-$(BUILD)/obj/gen/migrations.o: $(BUILD)/gen/migrations.c $(BUILD)/flags
+$(BUILD)/obj/gen/%.o: $(BUILD)/gen/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(SAY) CC $<
 	$(Q)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -c -o $@ $<
@@ -104,6 +107,10 @@ $(BUILD)/obj/gen/migrations.o: $(BUILD)/gen/migrations.c $(BUILD)/flags
 $(BUILD)/gen/migrations.c: $(MIGRATIONS) scripts/embed-migrations
 	@mkdir -p $(@D)
 	$(Q)scripts/embed-migrations $(MIGRATIONS) >$@
+
+$(BUILD)/gen/filters.c: $(FILTERS) scripts/embed-filters
+	@mkdir -p $(@D)
+	$(Q)scripts/embed-filters $(FILTERS) >$@
 
 $(BUILD)/gen/schema_version.h: $(MIGRATIONS) scripts/embed-migrations
 	@mkdir -p $(@D)
@@ -177,23 +184,23 @@ $(BUILD)/tests/preload/%.so: tests/preload/%.c tests/preload/%.h $(BUILD)/flags
 $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(call objects,$(wildcard tests/cases/*.c) tests/harness/fake_postgres.c) $(UNIT_LIBRARY_OBJECTS)
 	@mkdir -p $(@D)
 	$(SAY) LD $@
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS) $(TESTLIBS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS) $(JQLIBS) $(TESTLIBS)
 
 $(INTEGRATION:%=$(BUILD)/tests/integration/%) $(STRESS:%=$(BUILD)/tests/stress/%): $(BUILD)/%: $(BUILD)/obj/%.o $(call objects,$(wildcard tests/cases/*.c)) \
         $(call objects,$(wildcard tests/harness/*.c)) $(UNIT_LIBRARY_OBJECTS)
 	@mkdir -p $(@D)
 	$(SAY) LD $@
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS) $(TESTLIBS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS) $(JQLIBS) $(TESTLIBS)
 
 $(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/%_fuzz.o $(BUILD)/obj/tests/fuzz/replay.o $(UNIT_LIBRARY_OBJECTS)
 	@mkdir -p $(@D)
 	$(SAY) LD $@
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS) $(JQLIBS)
 
 $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%_fuzz.o $(UNIT_LIBRARY_OBJECTS)
 	@mkdir -p $(@D)
 	$(SAY) LD $@
-	$(Q)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS) $(JQLIBS)
 
 SECONDS ?= 60
 fuzz: ## search for inputs that break something, SECONDS=n for each target (0: only say what the last ones reached)
@@ -272,10 +279,11 @@ place = install -d "$(DESTDIR)$(2)" && for file in $(1); do to="$(DESTDIR)$(2)/$
 manual = $(mandir)/man$(subst .,,$(suffix $(1)))
 
 install: all ## install below PREFIX (and DESTDIR)
-	install -d "$(DESTDIR)$(bindir)" "$(DESTDIR)$(cgidir)" "$(DESTDIR)$(datadir)/migrations"
+	install -d "$(DESTDIR)$(bindir)" "$(DESTDIR)$(cgidir)" "$(DESTDIR)$(datadir)/migrations" "$(DESTDIR)$(datadir)/import"
 	install -m 755 $(BUILD)/incidentctl "$(DESTDIR)$(bindir)/"
 	install -m 755 $(BUILD)/incidents.fcgi "$(DESTDIR)$(cgidir)/"
 	install -m 644 migrations/* "$(DESTDIR)$(datadir)/migrations/"
+	install -m 644 $(FILTERS) "$(DESTDIR)$(datadir)/import/"
 	$(Q)$(foreach part,$(PARTS),$(call place,$(part)/*,$($(part)dir)) && ) :
 	$(Q)$(foreach page,$(MANUALS),$(call place,$(page),$(call manual,$(page))) && ) :
 	$(Q)$(call place,README.md LICENSE docs/*.md docs/*.svg docs/schema.sql docs/openapi.yaml,$(docdir))

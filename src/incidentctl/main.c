@@ -52,7 +52,7 @@ static const struct {
      "         [--text WORDS] [FILE]\n"
      "      write incidents as JSON Lines, which the API takes back, or as CSV\n"},
     {"import", command_import,
-     "  import [--format FORMAT] [--rejects FILE] [--skip N] [--dry-run] [--separator TEXT]\n"
+     "  import [--format FORMAT | --jq FILE] [--rejects FILE] [--skip N] [--dry-run] [--separator TEXT]\n"
      "         [--services FILE] [--metadata FILE] FILE|-\n"
      "      store the incidents of a file: jsonl, json, csv, or what pagerduty, opsgenie or dx exported;\n"
      "      it may be repeated\n"},

@@ -368,9 +368,8 @@ void ledger_close(struct ledger *ledger, struct ledger_figures *figures)
 
 void ledger_table(const char *heading)
 {
-    figures_table(heading,
-                  "what happened|times|requests|200|503|no response|lost|mixed|"
-                  "slowest ms|slowest recovery, ms");
+    figures_table(heading, "what happened|times|requests|200|503|no response|lost|mixed|"
+                           "slowest ms|slowest recovery, ms");
 }
 
 void ledger_row(const char *what, int times, const struct ledger_figures *figures, int64_t recovery_ms)

@@ -445,6 +445,73 @@ static void what_dx_exports_is_read(void **state)
     assert_non_null(strstr(outcome->err, "not DX's table incident_services"));
 }
 
+/* One record may become one incident, several, or none. */
+static void a_filter_of_the_callers_makes_incidents_of_anything(void **state)
+{
+    static const char program[] =
+        "if .skip then empty else .ids[] | {reference_id: ., started_at: \"2024-01-01\"} end";
+    static const char text[] = "{\"ids\":[\"f-1\",\"f-2\"]}\n{\"skip\":true}\n{\"ids\":[]}\n"
+                               "{\"ids\":[\"f-3\",4.5,\"f-5\",0.5]}\n{\"ids\":7}\n{\"ids\":[\"f-6\"]}\n";
+    const char *path = write_file("own.jq", program), *rejects = path_of("rejects");
+    const struct outcome *outcome;
+
+    (void)state;
+    forget_all();
+    outcome = stack_control(&stack, text, "import", "--jq", path, "--rejects", rejects, "-", NULL);
+    check_outcome_of(
+        outcome, 1,
+        "read 10: 5 stored (5 created, 0 updated, 0 unchanged), 3 bad, 2 left out; of 6 records\n");
+    assert_non_null(strstr(outcome->err, "standard input:5: invalid_arguments: the filter says: Cannot "));
+    check_file(rejects, "[\n{\"ids\":[\"f-3\",4.5,\"f-5\",0.5]},\n{\"ids\":7}\n]\n");
+    outcome =
+        stack_control(&stack, "a,B c,B c,Created At\n1,2,3,x\n", "import", "--jq",
+                      write_file("csv.jq", "{reference_id: .a, started_at: \"2024-01-01\", name: (.b_c | "
+                                           "join(\"+\")), priority: .created_at}"),
+                      "-", NULL);
+    check_outcome_of(outcome, 0, "1 created");
+    check_query("SELECT name || priority FROM intake.incident WHERE reference_id = '1'", "2+3x");
+}
+
+static void a_filter_that_is_none_is_refused(void **state)
+{
+    static const struct {
+        const char *program, *error;
+        int status;
+    } cases[] = {
+        {"", "is no filter", 1},
+        {"{\n  a: .b,\n  c: |\n}", "line 3", 1},
+        {"1", "must give an object, the body of an upsert, and gave: number", 1},
+        {"halt", "it halted", 1},
+        {"repeat({reference_id: \"r\", started_at: \"2024-01-01\"})", "more than 1000 incidents", 1},
+        {"error({a: 1})", "the filter says: {\"a\":1}", 1},
+        {"error(\"\\u001b[2J\")", "the filter says: ?[2J", 1},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const struct outcome *outcome = stack_control(&stack, "{}", "import", "--dry-run", "--jq",
+                                                      write_file("none.jq", cases[i].program), "-", NULL);
+
+        if (outcome->status != cases[i].status || strstr(outcome->err, cases[i].error) == NULL) {
+            fail_msg("case %zu: status %d, error %s", i, outcome->status, outcome->err);
+        }
+    }
+    assert_int_equal(stack_control(&stack, "{}", "import", "--jq", "/nowhere", "-", NULL)->status, 1);
+    assert_int_equal(
+        stack_control(&stack, "{}", "import", "--jq", "/nowhere", "--format", "csv", "-", NULL)->status, 2);
+}
+
+static void a_filter_without_an_end_is_ended(void **state)
+{
+    const struct outcome *outcome;
+
+    (void)state;
+    outcome = stack_control(&stack, "\n\n{}", "import", "--dry-run", "--jq",
+                            write_file("endless.jq", "def f: f; f"), "-", NULL);
+    assert_int_equal(outcome->status, 1);
+    assert_non_null(strstr(outcome->err, "5 seconds of processor time for the record of line 3"));
+}
+
 static void wrong_arguments_are_refused_by_name(void **state)
 {
     static const struct {
@@ -710,6 +777,9 @@ int main(void)
         cmocka_unit_test(what_pagerduty_exports_is_read),
         cmocka_unit_test(what_opsgenie_exports_is_read),
         cmocka_unit_test(what_dx_exports_is_read),
+        cmocka_unit_test(a_filter_of_the_callers_makes_incidents_of_anything),
+        cmocka_unit_test(a_filter_that_is_none_is_refused),
+        cmocka_unit_test(a_filter_without_an_end_is_ended),
         cmocka_unit_test(wrong_arguments_are_refused_by_name),
         cmocka_unit_test(a_header_must_make_sense),
         cmocka_unit_test(an_interrupted_import_says_how_to_go_on),

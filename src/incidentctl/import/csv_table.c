@@ -2,11 +2,14 @@
 #include "incidentctl/import/csv_table.h"
 
 #include <ctype.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
-#include "base/utf8.h"
+#include "incidentctl/import/columns.h"
+#include "incidentctl/import/row_object.h"
+#include "incidentctl/import/show.h"
+#include "incidentctl/support/print_error.h"
 #include "model/json.h"
 
 static const size_t TEXTS_MAX = (size_t)128 * 1024 * 1024;
@@ -31,54 +34,15 @@ void csv_table_free(struct csv_table *table)
     csv_table_init(table, table->separator);
 }
 
-static bool is_passed_over(char byte)
-{
-    return byte == ' ' || byte == '_' || byte == '-';
-}
-
-/* Whether a header's cell is that name, by and large: exports spell createdAt, created_at and Created At. */
-static bool names_agree(struct slice cell, const char *name)
-{
-    size_t i = 0;
-
-    for (;;) {
-        while (i < cell.len && is_passed_over(cell.data[i])) {
-            i++;
-        }
-        while (is_passed_over(*name)) {
-            name++;
-        }
-        if (i == cell.len || *name == '\0') {
-            return i == cell.len && *name == '\0';
-        }
-        if (tolower((unsigned char)cell.data[i++]) != tolower((unsigned char)*name++)) {
-            return false;
-        }
-    }
-}
-
-bool row_has(const struct csv_row *row, const char *name)
-{
-    for (size_t i = 0; i < row->count; i++) {
-        if (names_agree(row->cells[i].text, name)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* The name as it stands in the file, but for what would command a terminal. */
-static bool print_error(const char *what, struct slice name)
+static bool complain(const char *what, struct slice name)
 {
-    (void)fprintf(stderr, "incidentctl: %s \"", what);
-    for (size_t i = 0; i < name.len && i < 200; i++) {
-        unsigned char byte = (unsigned char)name.data[i];
-        bool is_c1 = byte == 0xC2 && i + 1 < name.len && (unsigned char)name.data[i + 1] < 0xA0;
+    struct buffer shown;
 
-        (void)fputc(byte < 0x20 || byte == 0x7F || is_c1 ? '?' : byte, stderr);
-        i += is_c1;
-    }
-    (void)fputs("\"\n", stderr);
+    buffer_init(&shown, 4096);
+    append_shown(&shown, name, SHOWN_BYTES_MAX);
+    (void)print_error("%s \"%s\"", what, shown.data == NULL ? "" : shown.data);
+    buffer_free(&shown);
     return false;
 }
 
@@ -87,43 +51,55 @@ static bool make_columns(struct csv_table *table, size_t count)
     table->columns = calloc(count, sizeof table->columns[0]);
     table->leaves = calloc(count, sizeof table->leaves[0]);
     table->count = table->columns != NULL && table->leaves != NULL ? count : 0;
-    return table->count > 0 || print_error("out of memory for the columns", (struct slice){.data = ""});
+    return table->count > 0 || complain("out of memory for the columns", (struct slice){.data = ""});
 }
 
 static bool set_column(struct csv_table *table, size_t i, enum column_role role, struct slice name)
 {
     table->columns[i] = (struct csv_table_column){.role = role, .name = strndup(name.data, name.len)};
     if (table->columns[i].name == NULL) {
-        return print_error("out of memory for the column", name);
+        return complain("out of memory for the column", name);
     }
     for (size_t j = 0; role != COLUMN_LEFT_OUT && j < i; j++) {
         if (table->columns[j].role == role && strcmp(table->columns[j].name, table->columns[i].name) == 0) {
-            return print_error("the header has two columns for", name);
+            return complain("the header has two columns for", name);
         }
     }
     return true;
 }
 
-static enum column_role role_of(struct slice name)
+/* The argument that a column is: source_id is what our own export, and DX, call the reference_id. */
+static const struct argument {
+    const char *column, *name;
+    enum column_role role;
+} arguments[] = {
+    {"reference_id", "reference_id", COLUMN_MEMBER},
+    {"source_id", "reference_id", COLUMN_MEMBER},
+    {"started_at", "started_at", COLUMN_MEMBER},
+    {"resolved_at", "resolved_at", COLUMN_MEMBER},
+    {"name", "name", COLUMN_MEMBER},
+    {"priority", "priority", COLUMN_MEMBER},
+    {"source_url", "source_url", COLUMN_MEMBER},
+    {"services", "services", COLUMN_SERVICES},
+    {"metadata", "metadata", COLUMN_METADATA},
+};
+
+/* The role of a column, and what of its name its member has. The keys of metadata are taken as they are. */
+static enum column_role role_of(struct slice *name)
 {
-    static const struct {
-        const char *name;
-        enum column_role role;
-    } arguments[] = {
-        {"reference_id", COLUMN_MEMBER}, {"started_at", COLUMN_MEMBER}, {"resolved_at", COLUMN_MEMBER},
-        {"name", COLUMN_MEMBER},         {"priority", COLUMN_MEMBER},   {"source_url", COLUMN_MEMBER},
-        {"services", COLUMN_SERVICES},   {"metadata", COLUMN_METADATA},
-    };
+    size_t prefix = sizeof metadata_prefix - 1;
 
     for (size_t i = 0; i < sizeof arguments / sizeof arguments[0]; i++) {
-        if (strlen(arguments[i].name) == name.len && memcmp(arguments[i].name, name.data, name.len) == 0) {
+        if (column_is(*name, arguments[i].column)) {
+            *name = (struct slice){.data = arguments[i].name, .len = strlen(arguments[i].name)};
             return arguments[i].role;
         }
     }
-    return name.len >= sizeof metadata_prefix &&
-                   memcmp(name.data, metadata_prefix, sizeof metadata_prefix - 1) == 0
-               ? COLUMN_METADATA_LEAF
-               : COLUMN_LEFT_OUT;
+    if (name->len > prefix && strncasecmp(name->data, metadata_prefix, prefix) == 0) {
+        *name = (struct slice){.data = name->data + prefix, .len = name->len - prefix};
+        return COLUMN_METADATA_LEAF;
+    }
+    return COLUMN_LEFT_OUT;
 }
 
 /* Whether the columns leave one place for each value of the metadata. */
@@ -145,79 +121,78 @@ static bool check_metadata(struct csv_table *table)
     sort_leaves(table->leaves, count);
     ok = append_leaves(&unused, table->leaves, count, &error) && !(is_whole && count > 0);
     buffer_free(&unused);
-    return ok || print_error("the header has columns that exclude each other below",
-                             (struct slice){.data = "metadata", .len = 8});
+    return ok || complain("the header has columns that exclude each other below",
+                          (struct slice){.data = "metadata", .len = 8});
+}
+
+static bool check_required(const struct csv_row *header)
+{
+    bool has_id = column_find(header, "reference_id") < header->count ||
+                  column_find(header, "source_id") < header->count;
+    bool has_start = column_find(header, "started_at") < header->count;
+
+    return (has_id && has_start) || complain("the header lacks a column that every incident needs:",
+                                             has_id ? (struct slice){.data = "started_at", .len = 10}
+                                                    : (struct slice){.data = "reference_id", .len = 12});
 }
 
 bool csv_table_set_arguments(struct csv_table *table, const struct csv_row *header)
 {
-    if (!row_has(header, "reference_id") || !row_has(header, "started_at")) {
-        return print_error("the header lacks a column that every incident needs:",
-                           row_has(header, "reference_id")
-                               ? (struct slice){.data = "started_at", .len = 10}
-                               : (struct slice){.data = "reference_id", .len = 12});
-    }
-    if (!make_columns(table, header->count)) {
+    if (!check_required(header) || !make_columns(table, header->count)) {
         return false;
     }
+    table->row.delimiter = header->delimiter;
     for (size_t i = 0; i < header->count; i++) {
         struct slice name = header->cells[i].text;
-        enum column_role role = role_of(name);
-        size_t prefix = role == COLUMN_METADATA_LEAF ? sizeof metadata_prefix - 1 : 0;
+        enum column_role role = role_of(&name);
 
         if (role == COLUMN_LEFT_OUT) {
-            (void)print_error("note: nothing is known of this column, it is left out:", name);
+            (void)complain("note: nothing is known of this column, it is left out:", name);
         }
-        if (!set_column(table, i, role,
-                        (struct slice){.data = name.data + prefix, .len = name.len - prefix})) {
+        if (!set_column(table, i, role, name)) {
             return false;
         }
     }
     return check_metadata(table);
 }
 
-bool csv_table_set_aliases(struct csv_table *table, const struct csv_row *header, const struct alias *aliases)
+static struct slice without_blanks(struct slice text)
 {
-    if (!make_columns(table, header->count)) {
-        return false;
+    while (text.len > 0 && isspace((unsigned char)text.data[0])) {
+        text = (struct slice){.data = text.data + 1, .len = text.len - 1};
     }
-    for (size_t i = 0; i < header->count; i++) {
-        const struct alias *alias = aliases;
-        struct slice name = {.data = "", .len = 0};
-
-        while (alias->column != NULL && !names_agree(header->cells[i].text, alias->column)) {
-            alias++;
-        }
-        if (alias->column != NULL) {
-            name = (struct slice){.data = alias->member, .len = strlen(alias->member)};
-        }
-        if (!set_column(table, i, alias->column != NULL ? COLUMN_MEMBER : COLUMN_LEFT_OUT, name)) {
-            return false;
-        }
+    while (text.len > 0 && isspace((unsigned char)text.data[text.len - 1])) {
+        text.len--;
     }
-    return true;
+    return text;
 }
 
+/* Blanks around a separator are nobody's, and a separator at the end separates nothing. */
 static void append_services(const struct csv_table *table, struct slice cell, struct buffer *json)
 {
     size_t len = strlen(table->separator);
     bool is_first = true;
+    const char *end;
 
     append_member_name(json, "services", 8);
     buffer_append_text(json, "[");
-    for (;;) {
-        const char *end = memmem(cell.data, cell.len, table->separator, len);
-        size_t size = end == NULL ? cell.len : (size_t)(end - cell.data);
+    do {
+        struct slice piece = cell;
 
-        buffer_append_text(json, is_first ? "{" : ",{");
-        append_text_member(json, "identifier", (struct slice){.data = cell.data, .len = size});
-        buffer_append_text(json, "}");
-        if (end == NULL) {
+        end = memmem(cell.data, cell.len, table->separator, len);
+        if (end != NULL) {
+            piece.len = (size_t)(end - cell.data);
+            cell = (struct slice){.data = end + len, .len = cell.len - piece.len - len};
+        }
+        piece = without_blanks(piece);
+        if (end == NULL && piece.len == 0) {
             break;
         }
-        cell = (struct slice){.data = end + len, .len = cell.len - size - len};
+        buffer_append_text(json, is_first ? "{" : ",{");
+        append_text_member(json, "identifier", piece);
+        buffer_append_text(json, "}");
         is_first = false;
-    }
+    } while (end != NULL);
     buffer_append_text(json, "]");
 }
 
@@ -254,24 +229,6 @@ static bool append_metadata(struct csv_table *table, struct buffer *json, struct
     return append_leaves(json, table->leaves, count, error);
 }
 
-static bool split(struct csv_table *table, struct slice text, struct error *error)
-{
-    const char *fault;
-
-    if (!utf8_is_valid(text.data, text.len)) {
-        return error_set(error, ERROR_INVALID_JSON, "the row is not valid UTF-8");
-    }
-    fault = csv_split(&table->row, text);
-    if (fault != NULL) {
-        return error_set(error, ERROR_INVALID_ARGUMENTS, "the row %s", fault);
-    }
-    if (table->row.count != table->count) {
-        return error_set(error, ERROR_INVALID_ARGUMENTS, "the row has %zu cells where the header has %zu",
-                         table->row.count, table->count);
-    }
-    return true;
-}
-
 /* The cell must be one JSON text, so that nothing behind its end becomes a member of the incident. */
 static bool append_whole_metadata(struct slice cell, struct buffer *json, struct error *error)
 {
@@ -292,7 +249,7 @@ static bool append_whole_metadata(struct slice cell, struct buffer *json, struct
 
 bool csv_table_read(struct csv_table *table, struct slice text, struct buffer *json, struct error *error)
 {
-    if (!split(table, text, error)) {
+    if (!row_split(&table->row, text, table->count, error)) {
         return false;
     }
     buffer_append_text(json, "{");

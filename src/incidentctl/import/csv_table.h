@@ -1,4 +1,4 @@
-/* A CSV file with a header: its rows as JSON. */
+/* A CSV file whose columns are the arguments of incidents.upsert: its rows as JSON. */
 #ifndef INCIDENTS_INCIDENTCTL_IMPORT_CSV_TABLE_H
 #define INCIDENTS_INCIDENTCTL_IMPORT_CSV_TABLE_H
 
@@ -33,23 +33,10 @@ struct csv_table {
 void csv_table_init(struct csv_table *table, const char *separator);
 void csv_table_free(struct csv_table *table);
 
-/* Whether a row, a header, has the column; names are compared without regard to case, spaces, '_' and '-'. */
-bool row_has(const struct csv_row *row, const char *name);
-
 /* Takes a header whose columns are the arguments of incidents.upsert. Those that are not are named on
  * standard error and left out. False, with a message there, where columns are missing or exclude each other.
  */
 bool csv_table_set_arguments(struct csv_table *table, const struct csv_row *header);
-
-/* A name that a column may have, and the one that its member shall have. NULL ends a list of them. */
-struct alias {
-    const char *column;
-    const char *member;
-};
-
-/* Takes a header whose columns become members by these aliases, all as text; others are left out. */
-bool csv_table_set_aliases(struct csv_table *table, const struct csv_row *header,
-                           const struct alias *aliases);
 
 /* Appends a row as one JSON object. An empty cell without quotes has no member. False with the reason where
  * the row is no good. */

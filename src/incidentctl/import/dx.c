@@ -7,23 +7,32 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "incidentctl/import/columns.h"
+#include "incidentctl/import/row_object.h"
 #include "incidentctl/import/source.h"
-#include "incidentctl/import/csv_table.h"
+#include "incidentctl/support/print_error.h"
 
 static const size_t TEXTS_MAX = (size_t)16 * 1024 * 1024 * 1024;
 
-/* Offsets of NUL-terminated texts in the table's memory: JSON, but for what is said to be without quotes. */
+/* Offsets of NUL-terminated texts in the table's memory. */
 struct dx_row {
-    size_t incident; /* without quotes; ascending as the file has them */
-    size_t first;    /* the service's identifier; the metadata's key, without quotes */
+    size_t incident; /* ascending as the file has them */
+    size_t first;    /* the service's identifier; the metadata's key */
     size_t second;   /* the service's name, the metadata's value; 0 for none */
     bool is_used;
 };
 
-static const struct alias services_columns[] = {
-    {"incident_id", "incident_id"}, {"identifier", "first"}, {"service", "second"}, {NULL, NULL}};
-static const struct alias metadata_columns[] = {
-    {"incident_id", "incident_id"}, {"key", "first"}, {"value", "second"}, {NULL, NULL}};
+/* Where a table's columns stand; NONE where it has no such one. */
+struct dx_columns {
+    size_t incident, first, second, count;
+};
+
+static const size_t NONE = SIZE_MAX;
+
+static const char *name_of(enum dx_table kind)
+{
+    return kind == DX_SERVICES ? "incident_services" : "incident_metadata";
+}
 
 void dx_rows_free(struct dx_rows *rows)
 {
@@ -42,12 +51,6 @@ size_t dx_rows_unused(const struct dx_rows *rows)
     return unused;
 }
 
-static struct slice without_quotes(struct slice json)
-{
-    return json.len >= 2 && json.data[0] == '"' ? (struct slice){.data = json.data + 1, .len = json.len - 2}
-                                                : json;
-}
-
 /* Keeps a text with a NUL behind it. */
 static size_t keep(struct dx_rows *rows, struct slice text)
 {
@@ -58,10 +61,9 @@ static size_t keep(struct dx_rows *rows, struct slice text)
     return at;
 }
 
-static bool add_row(struct dx_rows *rows, enum dx_table table, const struct json_member *members)
+static bool add_row(struct dx_rows *rows, struct slice incident, struct slice first, struct slice second)
 {
-    struct dx_row row;
-    const struct json_member *first = &members[1], *second = &members[2];
+    struct dx_row row = {.is_used = false};
 
     if (rows->count == rows->capacity) {
         size_t capacity = rows->capacity == 0 ? 1024 : rows->capacity * 2;
@@ -73,54 +75,66 @@ static bool add_row(struct dx_rows *rows, enum dx_table table, const struct json
         rows->rows = grown;
         rows->capacity = capacity;
     }
-    if (table == DX_SERVICES && first->type == JSON_INVALID) {
-        first = second; /* an older row: the service value is all that was sent */
-    }
-    row.incident = keep(rows, without_quotes(members[0].value));
-    row.first = keep(rows, table == DX_METADATA ? without_quotes(first->value) : first->value);
-    row.second = second->type != JSON_INVALID && first != second ? keep(rows, second->value) : 0;
-    row.is_used = false;
+    row.incident = keep(rows, incident);
+    row.first = keep(rows, first);
+    row.second = second.len > 0 ? keep(rows, second) : 0;
     rows->rows[rows->count++] = row;
     return !rows->texts.failed;
 }
 
-static bool read_row(struct dx_rows *rows, enum dx_table kind, struct csv_table *table, struct slice text,
-                     struct buffer *json, struct error *error)
+static struct slice cell_at(const struct csv_row *row, size_t column)
 {
-    struct json_member members[] = {{.name = "incident_id"}, {.name = "first"}, {.name = "second"}};
-    bool stray_nul;
+    return column == NONE ? (struct slice){.data = "", .len = 0} : row->cells[column].text;
+}
 
-    buffer_reset(json, (size_t)64 * 1024);
-    if (!csv_table_read(table, text, json, error) ||
-        !json_find_members((struct slice){.data = json->data, .len = json->len}, members, 3, &stray_nul,
-                           error)) {
+static bool read_row(struct dx_rows *rows, enum dx_table kind, const struct dx_columns *columns,
+                     struct csv_row *row, struct slice text, struct error *error)
+{
+    struct slice incident, first, second;
+
+    if (!row_split(row, text, columns->count, error)) {
         return false;
     }
-    if (members[0].type == JSON_INVALID ||
-        (members[1].type == JSON_INVALID && (kind == DX_METADATA || members[2].type == JSON_INVALID))) {
+    if (memchr(text.data, '\0', text.len) != NULL) {
+        return error_set(error, ERROR_INVALID_ARGUMENTS, "the row has a NUL byte");
+    }
+    incident = cell_at(row, columns->incident);
+    first = cell_at(row, columns->first);
+    second = cell_at(row, columns->second);
+    if (kind == DX_SERVICES && first.len == 0) { /* an older row: the service value is all that was sent */
+        first = second;
+        second.len = 0;
+    }
+    if (incident.len == 0 || first.len == 0) {
         return error_set(error, ERROR_INVALID_ARGUMENTS, "the row lacks incident_id or %s",
                          kind == DX_METADATA ? "key" : "identifier");
     }
-    return add_row(rows, kind, members) || error_set(error, ERROR_INTERNAL, "out of memory");
+    return add_row(rows, incident, first, second) || error_set(error, ERROR_INTERNAL, "out of memory");
 }
 
-static bool read_header(struct csv_table *table, enum dx_table kind, const char *path, struct slice text)
+static size_t find_column(const struct csv_row *header, const char *name)
 {
-    const struct alias *columns = kind == DX_SERVICES ? services_columns : metadata_columns;
-    struct csv_row header;
-    bool ok;
+    size_t column = column_find(header, name);
 
-    csv_row_init(&header);
-    ok = csv_split(&header, text) == NULL && row_has(&header, "incident_id") &&
-         (kind == DX_SERVICES ? row_has(&header, "identifier") || row_has(&header, "service")
-                              : row_has(&header, "key") && row_has(&header, "value"));
-    if (!ok) {
-        (void)fprintf(stderr, "incidentctl: %s is not DX's table %s: its first line must name the columns\n",
-                      path, kind == DX_SERVICES ? "incident_services" : "incident_metadata");
+    return column < header->count ? column : NONE;
+}
+
+static bool read_header(struct csv_row *header, enum dx_table kind, const char *path, struct slice text,
+                        struct dx_columns *columns)
+{
+    bool ok = csv_split(header, text) == NULL;
+
+    if (ok) {
+        columns->count = header->count;
+        columns->incident = find_column(header, "incident_id");
+        columns->first = find_column(header, kind == DX_SERVICES ? "identifier" : "key");
+        columns->second = find_column(header, kind == DX_SERVICES ? "service" : "value");
+        ok = columns->incident != NONE &&
+             (kind == DX_SERVICES ? columns->first != NONE || columns->second != NONE
+                                  : columns->first != NONE && columns->second != NONE);
     }
-    ok = ok && csv_table_set_aliases(table, &header, columns);
-    csv_row_free(&header);
-    return ok;
+    return ok ||
+           print_error("%s is not DX's table %s: its first line must name the columns", path, name_of(kind));
 }
 
 static int compare_rows(const void *one, const void *other, void *texts)
@@ -131,32 +145,32 @@ static int compare_rows(const void *one, const void *other, void *texts)
     return difference != 0 ? difference : (a->incident > b->incident) - (a->incident < b->incident);
 }
 
-static bool read_rows(struct dx_rows *rows, enum dx_table kind, struct source *source,
-                      struct csv_table *table)
+static bool read_rows(struct dx_rows *rows, enum dx_table kind, struct source *source)
 {
     struct source_record record;
     enum source_result result;
-    struct buffer json;
+    struct dx_columns columns;
+    struct csv_row row;
     bool ok = true, has_header = false;
 
-    buffer_init(&json, 4 * SOURCE_RECORD_MAX);
+    csv_row_init(&row);
     while ((result = source_next(source, &record)) == SOURCE_RECORD) {
         struct error error = {.code = ERROR_NONE};
 
         if (!has_header) {
-            has_header = read_header(table, kind, source->name, record.text);
+            has_header = read_header(&row, kind, source->name, record.text, &columns);
             if (!has_header) {
                 break;
             }
-        } else if (!read_row(rows, kind, table, record.text, &json, &error)) {
+        } else if (!read_row(rows, kind, &columns, &row, record.text, &error)) {
             (void)fprintf(stderr, "%s:%llu: %s\n", source->name, (unsigned long long)record.line,
                           error.message);
             ok = false;
         }
     }
-    buffer_free(&json);
+    csv_row_free(&row);
     if (result == SOURCE_BROKEN) {
-        (void)fprintf(stderr, "incidentctl: unable to read %s: %s\n", source->name, source->fault);
+        (void)print_error("unable to read %s: %s", source->name, source->fault);
     }
     return ok && has_header && result == SOURCE_END;
 }
@@ -164,20 +178,17 @@ static bool read_rows(struct dx_rows *rows, enum dx_table kind, struct source *s
 bool dx_rows_read(struct dx_rows *rows, enum dx_table table, const char *path)
 {
     struct source source;
-    struct csv_table columns;
     bool ok;
 
     *rows = (struct dx_rows){0};
     buffer_init(&rows->texts, TEXTS_MAX);
     buffer_append(&rows->texts, "", 1); /* so that 0 is no text's place */
-    csv_table_init(&columns, ";");
     ok = source_open(&source, path, -1);
     if (ok) {
         source_set_kind(&source, SOURCE_ROWS, false);
-        ok = read_rows(rows, table, &source, &columns);
+        ok = read_rows(rows, table, &source);
     }
     source_close(&source);
-    csv_table_free(&columns);
     if (ok && rows->count > 0) {
         qsort_r(rows->rows, rows->count, sizeof rows->rows[0], compare_rows, rows->texts.data);
     }
@@ -189,85 +200,61 @@ static const char *text_at(const struct dx_rows *rows, size_t at)
     return rows->texts.data + at;
 }
 
-static struct slice slice_at(const struct dx_rows *rows, size_t at)
-{
-    return (struct slice){.data = text_at(rows, at), .len = strlen(text_at(rows, at))};
-}
-
 /* The rows of an incident: the first of them, and their number, which are used from now on. */
-static size_t find_rows(struct dx_rows *rows, struct slice incident, size_t *count)
+static size_t find_rows(struct dx_rows *rows, const char *incident, size_t *count)
 {
     size_t low = 0, high = rows->count;
 
-    incident = without_quotes(incident);
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        const char *text = text_at(rows, rows->rows[middle].incident);
-        int difference = strncmp(text, incident.data, incident.len);
 
-        if (difference < 0) {
+        if (strcmp(text_at(rows, rows->rows[middle].incident), incident) < 0) {
             low = middle + 1;
         } else {
             high = middle;
         }
     }
     *count = 0;
-    while (low + *count < rows->count) {
-        struct slice text = slice_at(rows, rows->rows[low + *count].incident);
-
-        if (text.len != incident.len || memcmp(text.data, incident.data, text.len) != 0) {
-            break;
-        }
+    while (low + *count < rows->count &&
+           strcmp(text_at(rows, rows->rows[low + *count].incident), incident) == 0) {
         rows->rows[low + *count].is_used = true;
         *count += 1;
     }
     return low;
 }
 
-void dx_append_services(struct dx_rows *rows, struct slice incident, struct buffer *json)
+static jv service_of(const struct dx_rows *rows, const struct dx_row *row)
 {
-    size_t count, first = find_rows(rows, incident, &count);
+    jv service = jv_object_set(jv_object(), jv_string("identifier"), jv_string(text_at(rows, row->first)));
 
-    if (count == 0) {
-        return;
-    }
-    append_member_name(json, "services", 8);
+    return row->second != 0 && strcmp(text_at(rows, row->second), text_at(rows, row->first)) != 0
+               ? jv_object_set(service, jv_string("name"), jv_string(text_at(rows, row->second)))
+               : service;
+}
+
+static jv metadata_of(const struct dx_rows *rows, const struct dx_row *row)
+{
+    jv value = row->second != 0 ? jv_string(text_at(rows, row->second)) : jv_null();
+
+    return jv_object_set(jv_object_set(jv_object(), jv_string("key"), jv_string(text_at(rows, row->first))),
+                         jv_string("value"), value);
+}
+
+jv dx_add_rows(struct dx_rows *rows, enum dx_table table, jv incident, jv id)
+{
+    jv text = jv_get_kind(id) == JV_KIND_STRING ? id : jv_dump_string(id, 0);
+    size_t count, first = find_rows(rows, jv_string_value(text), &count);
+    jv added = jv_array();
+
+    jv_free(text);
     for (size_t i = first; i < first + count; i++) {
         const struct dx_row *row = &rows->rows[i];
 
-        buffer_append_text(json, i == first ? "[{" : ",{");
-        append_json_member(json, "identifier", slice_at(rows, row->first));
-        if (row->second != 0 && strcmp(text_at(rows, row->second), text_at(rows, row->first)) != 0) {
-            append_json_member(json, "name", slice_at(rows, row->second));
-        }
-        buffer_append_text(json, "}");
+        added = jv_array_append(added, table == DX_SERVICES ? service_of(rows, row) : metadata_of(rows, row));
     }
-    buffer_append_text(json, "]");
-}
-
-bool dx_append_metadata(struct dx_rows *rows, struct slice incident, struct buffer *json, struct error *error)
-{
-    size_t count, first = find_rows(rows, incident, &count);
-    struct leaf *leaves;
-    bool ok;
-
     if (count == 0) {
-        return true;
+        jv_free(added);
+        return incident;
     }
-    leaves = calloc(count, sizeof *leaves);
-    if (leaves == NULL) {
-        return error_set(error, ERROR_INTERNAL, "out of memory");
-    }
-    for (size_t i = 0; i < count; i++) {
-        const struct dx_row *row = &rows->rows[first + i];
-
-        leaves[i].path = text_at(rows, row->first);
-        leaves[i].json =
-            row->second != 0 ? slice_at(rows, row->second) : (struct slice){.data = "null", .len = 4};
-    }
-    sort_leaves(leaves, count);
-    append_member_name(json, "metadata", 8);
-    ok = append_leaves(json, leaves, count, error);
-    free(leaves);
-    return ok;
+    return jv_object_set(incident, jv_string(name_of(table)), added);
 }

@@ -13,8 +13,9 @@
 
 #include "incidentctl/command.h"
 #include "incidentctl/support/print_error.h"
-#include "incidentctl/import/adapters.h"
+#include "incidentctl/import/adapter.h"
 #include "incidentctl/import/rejects.h"
+#include "incidentctl/import/show.h"
 #include "incidentctl/import/source.h"
 #include "incidentctl/import/window.h"
 #include "incidentctl/support/options.h"
@@ -30,13 +31,15 @@ enum {
     QUEUE_MAX = 10000, /* more than the window holds */
     REQUEST_TIMEOUT_MIN_MS = 1000, /* after this timeout the import tries again by itself */
     PREFIX_SHOWN = 8,
+    MESSAGE_BYTES_MAX = 8192,
 };
 
 static const char token_label[] = "incidentctl import";
 
 struct import_options {
     const char *path;
-    enum import_format format;
+    const struct format *format; /* NULL where it is to be found out */
+    const char *jq;              /* the caller's own filter */
     const char *separator;
     const char *services; /* DX's other tables */
     const char *metadata;
@@ -59,10 +62,13 @@ struct import {
     int signals;                      /* a signalfd */
     sigset_t former_signals;
     bool is_interrupted;
-    uint64_t read; /* records behind those skipped */
-    uint64_t done; /* of these, how many are, in order */
     uint64_t skipped;
-    bool is_cut; /* the last record is bad, and the input ends in it */
+    uint64_t records; /* behind those skipped; a filter may make several incidents of one */
+    uint64_t records_done;
+    uint64_t read; /* incidents, and records that have none */
+    uint64_t done; /* of these, how many are, in order */
+    bool is_cut;   /* the last record is bad, and the input ends in it */
+    bool has_bad;  /* the record whose incidents are being done has a bad one */
     uint64_t created, updated, unchanged, good, left_out, bad;
     uint64_t bytes_done;
 };
@@ -211,25 +217,49 @@ static void count_stored(struct import *import, const struct window_record *reco
     import->unchanged += record->outcome == OP_UNCHANGED;
 }
 
-/* Says what is wrong with a record, and keeps it. False where that fails. */
+/* Says what is wrong with an incident. */
+static void complain(struct import *import, const struct window_record *record)
+{
+    const struct slice said = {.data = record->error.message, .len = strlen(record->error.message)};
+    bool is_lost = record->error.code == ERROR_REQUEST_TOO_LARGE && import->rejects.file != NULL;
+    struct buffer message;
+
+    buffer_init(&message, MESSAGE_BYTES_MAX);
+    buffer_append_format(&message, "%s:%llu: %s: ", import->source.name, (unsigned long long)record->line,
+                         error_code_text(record->error.code));
+    append_shown(&message, said, said.len);
+    buffer_append_text(&message, is_lost ? " (and is not in the file of rejects)\n" : "\n");
+    progress_clear(&import->progress);
+    (void)fputs(message.data, stderr);
+    buffer_free(&message);
+}
+
+/* Keeps a record that has a bad incident. False where that fails. */
 static bool reject(struct import *import, const struct window_record *record)
 {
-    bool is_lost = record->error.code == ERROR_REQUEST_TOO_LARGE && import->rejects.file != NULL;
-
-    progress_clear(&import->progress);
-    (void)fprintf(stderr, "%s:%llu: %s: %s%s\n", import->source.name, (unsigned long long)record->line,
-                  error_code_text(record->error.code), record->error.message,
-                  is_lost ? " (and is not in the file of rejects)" : "");
-    if (!is_lost && !rejects_add(&import->rejects, record->text)) {
+    if (record->error.code != ERROR_REQUEST_TOO_LARGE && !rejects_add(&import->rejects, record->text)) {
         return false;
     }
-    import->bad++;
     import->is_cut = import->is_cut || record->is_last;
     return true;
 }
 
-/* A record is done, and all before it are. Behind a bad one that could not be kept none is: the next import
- * begins with that one. */
+static void count(struct import *import, const struct window_record *record)
+{
+    if (record->state == WINDOW_STORED) {
+        count_stored(import, record);
+    } else if (record->state == WINDOW_LEFT_OUT) {
+        import->left_out++;
+    } else {
+        import->bad++;
+        import->has_bad = true;
+        complain(import, record);
+    }
+    import->done++;
+}
+
+/* An incident is done, and all before it are. Behind a bad record that could not be kept none is: the next
+ * import begins with that one. */
 static void take_done(void *context, const struct window_record *record)
 {
     struct import *import = context;
@@ -237,31 +267,22 @@ static void take_done(void *context, const struct window_record *record)
     if (import->rejects.failed) {
         return;
     }
-    if (record->state == WINDOW_STORED) {
-        count_stored(import, record);
-    } else if (record->state == WINDOW_LEFT_OUT) {
-        import->left_out++;
-    } else if (!reject(import, record)) {
+    count(import, record);
+    if (!record->ends_record) {
         return;
     }
-    import->done++;
+    if (import->has_bad && !reject(import, record)) {
+        import->bad -= record->state == WINDOW_BAD;
+        import->done--;
+        return;
+    }
+    import->has_bad = false;
+    import->records_done++;
     import->bytes_done = record->end;
 }
 
-static enum window_state judge(struct import *import, const struct source_record *read,
-                               struct window_record *record)
+static enum window_state judge(struct import *import, struct slice body, struct window_record *record)
 {
-    struct slice body;
-    enum adapted adapted;
-
-    if (read->is_too_large) {
-        (void)error_set(&record->error, ERROR_REQUEST_TOO_LARGE, "the record is over 16 MiB");
-        return WINDOW_BAD;
-    }
-    adapted = adapter_apply(&import->adapter, import->source.kind, read->text, &body, &record->error);
-    if (adapted != ADAPTED_GOOD) {
-        return adapted == ADAPTED_LEFT_OUT ? WINDOW_LEFT_OUT : WINDOW_BAD;
-    }
     if (!incident_read(body, DIALECT_UPSERT, &record->incident, &record->error)) {
         return WINDOW_BAD;
     }
@@ -273,33 +294,85 @@ static enum window_state judge(struct import *import, const struct source_record
     return import->options->is_dry_run ? WINDOW_STORED : WINDOW_UNDERWAY;
 }
 
+/* The records of the window that one of the input becomes: each incident, or what is wrong with it, or that
+ * it has none. The last one keeps the text, and ends the record. */
+struct taking {
+    struct import *import;
+    const struct source_record *read;
+    struct window_record *last; /* not added yet, because it may be the last */
+};
+
+static struct window_record *next_record(struct taking *taking)
+{
+    struct window_record *record = window_record_new(&taking->import->window);
+
+    if (record != NULL) {
+        record->line = taking->read->line;
+        record->end = taking->read->end;
+        if (taking->last != NULL) {
+            window_add(&taking->import->window, taking->last);
+        }
+        taking->last = record;
+        taking->import->read++;
+    }
+    return record;
+}
+
+static bool take_incidents(struct taking *taking)
+{
+    struct import *import = taking->import;
+    struct error error = {.code = ERROR_NONE};
+    enum filtered filtered = FILTERED_BAD;
+    struct slice body;
+
+    if (taking->read->is_too_large) {
+        (void)error_set(&error, ERROR_REQUEST_TOO_LARGE, "the record is over 16 MiB");
+    } else if (adapter_begin(&import->adapter, import->source.kind, taking->read, &error)) {
+        while ((filtered = adapter_next(&import->adapter, &body, &error)) == FILTERED_OUTPUT) {
+            struct window_record *record = next_record(taking);
+
+            if (record == NULL) {
+                return false;
+            }
+            record->state = judge(import, body, record);
+        }
+    }
+    if (filtered == FILTERED_BAD || taking->last == NULL) {
+        struct window_record *record = next_record(taking);
+
+        if (record == NULL) {
+            return false;
+        }
+        record->state = filtered == FILTERED_BAD ? WINDOW_BAD : WINDOW_LEFT_OUT;
+        record->error = error;
+    }
+    return true;
+}
+
 static bool take_record(struct import *import, const struct source_record *read)
 {
-    struct window_record *record = window_record_new(&import->window, read->text);
+    struct taking taking = {.import = import, .read = read};
+    bool ok = take_incidents(&taking);
 
-    if (record == NULL) {
-        (void)fprintf(stderr, "incidentctl: out of memory\n");
-        return false;
+    if (taking.last != NULL) {
+        ok = ok && window_record_set_text(taking.last, read->text);
+        taking.last->is_last = read->is_last;
+        taking.last->ends_record = ok;
+        window_add(&import->window, taking.last);
     }
-    record->line = read->line;
-    record->end = read->end;
-    record->is_last = read->is_last;
-    record->state = judge(import, read, record);
-    import->read++;
-    window_add(&import->window, record);
-    return true;
+    import->records += ok;
+    return ok || print_error("out of memory");
 }
 
 /* Passes over a record that an earlier import has done. DX's tables shall know that it is there. */
 static void skip_record(struct import *import, const struct source_record *read)
 {
     struct error unused;
-    struct slice body;
 
     import->skipped++;
     import->bytes_done = read->end;
-    if (import->adapter.format == FORMAT_DX && !read->is_too_large) {
-        (void)adapter_apply(&import->adapter, import->source.kind, read->text, &body, &unused);
+    if (import->adapter.format->kind == FORMAT_DX && !read->is_too_large) {
+        (void)adapter_begin(&import->adapter, import->source.kind, read, &unused);
     }
 }
 
@@ -308,7 +381,7 @@ static bool has_room(struct import *import)
     while (!import->is_interrupted && !import->rejects.failed && !window_is_refused(&import->window)) {
         bool is_room = window_wait_for_room(&import->window, true);
 
-        progress_show(&import->progress, import->done, import->bytes_done);
+        progress_show(&import->progress, import->records_done, import->bytes_done);
         if (is_room) {
             return true;
         }
@@ -342,7 +415,7 @@ static bool read_records(struct import *import)
 static void wait_for_end(struct import *import)
 {
     while (!window_wait_for_end(&import->window, !import->is_interrupted)) {
-        progress_show(&import->progress, import->done, import->bytes_done);
+        progress_show(&import->progress, import->records_done, import->bytes_done);
         look_for_signals(import);
     }
     progress_clear(&import->progress);
@@ -351,38 +424,34 @@ static void wait_for_end(struct import *import)
 /* --- The whole -------------------------------------------------------------------------------------------
  */
 
-static bool is_page_format(enum import_format format)
-{
-    return format == FORMAT_PAGERDUTY || format == FORMAT_OPSGENIE;
-}
-
 /* Finds out what the input is, by what was said and by how it begins. */
 static bool find_format(struct import *import)
 {
-    static const enum import_format by_kind[] = {
-        [SOURCE_LINES] = FORMAT_JSONL, [SOURCE_VALUES] = FORMAT_JSON, [SOURCE_ROWS] = FORMAT_UNKNOWN};
-    enum import_format format = import->options->format;
+    static const char *const by_kind[] = {[SOURCE_LINES] = "jsonl", [SOURCE_VALUES] = "json"};
+    const struct format *format = import->options->format;
     enum source_kind kind = SOURCE_ROWS;
 
-    if (format == FORMAT_JSONL || format == FORMAT_JSON) {
-        kind = format == FORMAT_JSONL ? SOURCE_LINES : SOURCE_VALUES;
-    } else if (format != FORMAT_CSV) {
+    if (format != NULL && !format_is_filtered(format)) {
+        kind = format->kind == FORMAT_CSV     ? SOURCE_ROWS
+               : format->kind == FORMAT_JSONL ? SOURCE_LINES
+                                              : SOURCE_VALUES;
+    } else {
         enum source_result result = source_guess(&import->source, &kind);
 
         if (result != SOURCE_RECORD) {
-            (void)fprintf(stderr, "incidentctl: unable to read %s: %s\n", import->source.name,
-                          result == SOURCE_BROKEN ? import->source.fault : "interrupted");
-            return false;
+            return print_error("unable to read %s: %s", import->source.name,
+                               result == SOURCE_BROKEN ? import->source.fault : "interrupted");
         }
     }
-    if (format == FORMAT_UNKNOWN) {
-        format = by_kind[kind];
-    } else if (kind == SOURCE_LINES && format != FORMAT_JSONL) {
+    if (format == NULL && kind != SOURCE_ROWS) {
+        format = format_by_name(by_kind[kind]);
+    } else if (kind == SOURCE_LINES && format->kind != FORMAT_JSONL) {
         kind = SOURCE_VALUES; /* a line may be a whole page */
     }
-    source_set_kind(&import->source, kind, is_page_format(format));
-    adapter_init(&import->adapter, format, import->options->separator);
-    return true;
+    source_set_kind(&import->source, kind,
+                    format != NULL && format->kind == FORMAT_FILTERED && format != &format_of_caller);
+    adapter_init(&import->adapter, import->options->separator);
+    return format == NULL || adapter_set_format(&import->adapter, format, import->options->jq);
 }
 
 static bool take_header(struct import *import)
@@ -409,7 +478,7 @@ static bool take_tables(struct import *import)
 {
     const struct import_options *options = import->options;
 
-    if (import->adapter.format != FORMAT_DX) {
+    if (import->adapter.format == NULL || import->adapter.format->kind != FORMAT_DX) {
         if (options->services == NULL && options->metadata == NULL) {
             return true;
         }
@@ -476,10 +545,14 @@ static void print_sum(const struct import *import, bool is_all_read)
                      (unsigned long long)import->unchanged, (unsigned long long)import->bad);
     }
     if (import->left_out > 0) {
-        (void)printf(", %llu left out (deleted)", (unsigned long long)import->left_out);
+        (void)printf(", %llu left out%s", (unsigned long long)import->left_out,
+                     import->adapter.format->kind == FORMAT_DX ? " (deleted)" : "");
     }
     if (unfinished > 0) {
         (void)printf(", %llu not finished", (unsigned long long)unfinished);
+    }
+    if (import->read != import->records) {
+        (void)printf("; of %llu records", (unsigned long long)import->records);
     }
     if (import->skipped > 0) {
         (void)printf("; %llu skipped before them", (unsigned long long)import->skipped);
@@ -490,7 +563,7 @@ static void print_sum(const struct import *import, bool is_all_read)
             (void)printf("the input breaks off in its last record, it seems; where there is more of it,\n");
         }
         (void)printf("not all was imported: go on with --skip %llu\n",
-                     (unsigned long long)(import->skipped + import->done - import->is_cut));
+                     (unsigned long long)(import->skipped + import->records_done - import->is_cut));
     }
 }
 
@@ -551,11 +624,16 @@ static bool read_skip(const char *text, uint64_t *skip)
 
 static bool read_option(int letter, struct import_options *options)
 {
+    char known[512];
+
     switch (letter) {
     case 'f':
-        options->format = format_from_text(optarg);
-        return options->format != FORMAT_UNKNOWN ||
-               usage_error("--format must be jsonl, json, csv, pagerduty, opsgenie or dx");
+        options->format = format_by_name(optarg);
+        format_list_names(known, sizeof known);
+        return options->format != NULL || print_error("--format must be %s; see incidentctl --help", known);
+    case 'j':
+        options->jq = optarg;
+        return true;
     case 'p':
         options->separator = optarg;
         return *optarg != '\0' || usage_error("--separator must not be empty");
@@ -580,11 +658,15 @@ static bool read_option(int letter, struct import_options *options)
 
 int command_import(int argc, char **argv)
 {
-    static const struct option names[] = {
-        {"format", required_argument, NULL, 'f'},   {"separator", required_argument, NULL, 'p'},
-        {"services", required_argument, NULL, 's'}, {"metadata", required_argument, NULL, 'm'},
-        {"rejects", required_argument, NULL, 'r'},  {"skip", required_argument, NULL, 'k'},
-        {"dry-run", no_argument, NULL, 'n'},        {0}};
+    static const struct option names[] = {{"format", required_argument, NULL, 'f'},
+                                          {"separator", required_argument, NULL, 'p'},
+                                          {"services", required_argument, NULL, 's'},
+                                          {"metadata", required_argument, NULL, 'm'},
+                                          {"rejects", required_argument, NULL, 'r'},
+                                          {"skip", required_argument, NULL, 'k'},
+                                          {"dry-run", no_argument, NULL, 'n'},
+                                          {"jq", required_argument, NULL, 'j'},
+                                          {0}};
     struct import_options options = {.separator = ";"};
     int letter;
 
@@ -597,11 +679,16 @@ int command_import(int argc, char **argv)
         (void)usage_error("import takes one file, or - for standard input");
         return EXIT_USAGE;
     }
-    if ((options.services != NULL || options.metadata != NULL) && options.format != FORMAT_UNKNOWN &&
-        options.format != FORMAT_DX) {
+    if ((options.services != NULL || options.metadata != NULL) && options.format != NULL &&
+        options.format->kind != FORMAT_DX) {
         (void)usage_error("--services and --metadata go with --format dx");
         return EXIT_USAGE;
     }
+    if (options.jq != NULL && options.format != NULL) {
+        (void)usage_error("--jq is a format of its own: leave --format away");
+        return EXIT_USAGE;
+    }
+    options.format = options.jq != NULL ? &format_of_caller : options.format;
     options.path = argv[optind];
     return import_file(&options);
 }

@@ -34,26 +34,26 @@ static void record_free(struct window_record *record)
     free(record);
 }
 
-struct window_record *window_record_new(struct window *window, struct slice text)
+struct window_record *window_record_new(struct window *window)
 {
     struct window_record *record = TAILQ_FIRST(&window->spare);
 
     if (record != NULL) {
         TAILQ_REMOVE(&window->spare, record, link);
-    } else {
-        record = calloc(1, sizeof *record);
-        if (record == NULL) {
-            return NULL;
-        }
+        return record;
+    }
+    record = calloc(1, sizeof *record);
+    if (record != NULL) {
         buffer_init(&record->copy, SOURCE_RECORD_MAX);
     }
-    buffer_append_slice(&record->copy, text);
-    if (record->copy.failed) {
-        record_free(record);
-        return NULL;
-    }
-    record->text = (struct slice){.data = record->copy.data, .len = text.len};
     return record;
+}
+
+bool window_record_set_text(struct window_record *record, struct slice text)
+{
+    buffer_append_slice(&record->copy, text);
+    record->text = (struct slice){.data = record->copy.data, .len = text.len};
+    return !record->copy.failed;
 }
 
 /* Keeps a record that is done for the next one, so that memory need not be asked for. */

@@ -24,12 +24,13 @@ enum window_state {
 struct window_record {
     uint64_t line;     /* of the input, */
     uint64_t end;      /* and its bytes up to the record's end */
-    struct slice text; /* verbatim; too large ones have none */
+    struct slice text; /* the record verbatim; too large ones have none */
     struct incident incident;
     struct store_op op;
     struct error error; /* where it is bad */
     enum window_state state;
-    bool is_last; /* as source_record has it */
+    bool ends_record; /* it is the last of those that the record of the input became, and has its text */
+    bool is_last;     /* as source_record has it */
 
     struct buffer copy;      /* what text points to */
     struct window *window;   /* the window's own from here on */
@@ -62,8 +63,11 @@ void window_init(struct window *window, const struct loop *loop, struct store *s
 /* Frees what is left in it; nothing may be under way any more. */
 void window_free(struct window *window);
 
-/* A record with a copy of the text; NULL when out of memory. Free it by window_add. */
-struct window_record *window_record_new(struct window *window, struct slice text);
+/* A record without a text; NULL when out of memory. Free it by window_add. */
+struct window_record *window_record_new(struct window *window);
+
+/* Gives it a copy of the text. False when out of memory. */
+bool window_record_set_text(struct window_record *record, struct slice text);
 
 /* Takes a record whose state is set: WINDOW_UNDERWAY has it stored. It is the window's from then on. */
 void window_add(struct window *window, struct window_record *record);

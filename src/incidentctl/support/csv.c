@@ -6,8 +6,15 @@
 
 static const size_t ROW_BYTES_MAX = (size_t)64 * 1024 * 1024;
 
+static char or_else(char chosen, char usual)
+{
+    return chosen != 0 ? chosen : usual;
+}
+
 bool csv_scan(struct csv_scanner *scanner, struct slice text, size_t *row_len)
 {
+    const char delimiter = or_else(scanner->delimiter, ','), newline = or_else(scanner->newline, '\n');
+
     while (scanner->at < text.len) {
         char byte = text.data[scanner->at++];
 
@@ -17,10 +24,10 @@ bool csv_scan(struct csv_scanner *scanner, struct slice text, size_t *row_len)
 
             scanner->state = quote != NULL ? CSV_AFTER_QUOTE : CSV_IN_QUOTES;
             scanner->at = quote != NULL ? (size_t)(quote - text.data) + 1 : text.len;
-        } else if (byte == '\n') {
+        } else if (byte == newline) {
             *row_len = scanner->at;
             return true;
-        } else if (byte == ',') {
+        } else if (byte == delimiter) {
             scanner->state = CSV_AT_CELL;
         } else if (byte == '"' && scanner->state != CSV_IN_PLAIN) {
             scanner->state = CSV_IN_QUOTES; /* the cell's first, or the second of two */
@@ -85,7 +92,7 @@ static const char *read_quoted(struct csv_row *row, struct slice text, size_t *a
         buffer_append(&row->unescaped, "\"", 1);
         *at += 1;
     }
-    if (*at < text.len && text.data[*at] != ',') {
+    if (*at < text.len && text.data[*at] != or_else(row->delimiter, ',')) {
         return "has text behind a closing quote";
     }
     cell.data = row->unescaped.data + first;
@@ -96,7 +103,7 @@ static const char *read_quoted(struct csv_row *row, struct slice text, size_t *a
 static const char *read_plain(struct csv_row *row, struct slice text, size_t *at)
 {
     const char *first = text.data + *at;
-    const char *comma = memchr(first, ',', text.len - *at);
+    const char *comma = memchr(first, or_else(row->delimiter, ','), text.len - *at);
     struct slice cell = {.data = first, .len = comma != NULL ? (size_t)(comma - first) : text.len - *at};
 
     if (memchr(first, '"', cell.len) != NULL) {
@@ -130,6 +137,6 @@ const char *csv_split(struct csv_row *row, struct slice text)
         if (fault != NULL || at == text.len) {
             return fault;
         }
-        at++; /* the comma; a cell follows, be it an empty one */
+        at++; /* the delimiter; a cell follows, be it an empty one */
     }
 }

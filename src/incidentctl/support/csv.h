@@ -1,4 +1,5 @@
-/* CSV as RFC 4180 has it: rows are found in a stream, and split into cells. Lines may end with LF as well. */
+/* CSV as RFC 4180 has it: rows are found in a stream, and split into cells. Lines may end with LF as well,
+ * and another delimiter than the comma, and CR alone as a line's end, may be asked for. */
 #ifndef INCIDENTS_INCIDENTCTL_SUPPORT_CSV_H
 #define INCIDENTS_INCIDENTCTL_SUPPORT_CSV_H
 
@@ -9,10 +10,12 @@
 
 enum { CSV_CELLS_MAX = 10000 };
 
-/* Where a search for a row's end stands; all zero at the beginning of a row. */
+/* Where a search for a row's end stands; state and at are zero at the beginning of a row. */
 struct csv_scanner {
     enum { CSV_AT_CELL, CSV_IN_PLAIN, CSV_IN_QUOTES, CSV_AFTER_QUOTE } state;
-    size_t at; /* bytes of the text that were looked at */
+    size_t at;      /* bytes of the text that were looked at */
+    char delimiter; /* 0 for a comma */
+    char newline;   /* 0 for LF */
 };
 
 /* Looks for the end of the row that the text begins with. True with the row's length, its line end included;
@@ -30,6 +33,7 @@ struct csv_row {
     size_t count;
     size_t capacity;
     struct buffer unescaped;
+    char delimiter; /* 0 for a comma */
 };
 
 void csv_row_init(struct csv_row *row);

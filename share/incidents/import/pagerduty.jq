@@ -1,0 +1,16 @@
+# PagerDuty: incidents of the REST API (GET /incidents), of analytics (POST /analytics/raw/incidents) and of
+# reports as CSV. https://developer.pagerduty.com/api-reference/9d0b4b12e36f9-list-incidents,
+# https://developer.pagerduty.com/api-reference/ce4ba7ebf2d9a-get-raw-data-multiple-incidents
+{
+  reference_id: .id,
+  name: given(.title, .description),
+  priority: given(.priority.summary?, .priority.name?, .priority_name, .priority_summary),
+  source_url: .html_url,
+  started_at: given(.created_at, .created_on),
+  resolved_at: given(.resolved_at, .resolved_on,
+                     (if .status == "resolved" then .last_status_change_at else null end)),
+  services: services(
+    if given(.service.id?) then {identifier: .service.id, name: .service.summary}
+    else {identifier: given(.service_id, .service_name), name: given(.service_name, .service_summary)} end),
+  metadata: ({incident_number, urgency} | metadata)
+} | incident

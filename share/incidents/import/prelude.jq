@@ -1,0 +1,32 @@
+# What every filter of an import may use; it stands before the filter, in one line.
+
+# The first of several values that is neither null nor empty; else null.
+def given(f): [f | select(. != null and . != "")][0];
+
+# A text without the blanks around it.
+def strip: if startswith(" ") or startswith("\t") or startswith("\n") then .[1:] | strip elif endswith(" ") or endswith("\t") or endswith("\n") then .[:-1] | strip else . end;
+
+# The pieces of a cell that holds a list, by that separator; an array is one already.
+def pieces(s): if . == null then [] elif type == "array" then . elif type == "string" then split(s) | map(strip | select(. != "")) else [.] end;
+
+# Of a column that the header repeats, all texts; of any other, the one.
+def texts: if . == null then [] elif type == "array" then . else [.] end;
+
+# A name as the keys of metadata may be: "_" for what they may not have.
+def key: explode | map(if (. >= 48 and . <= 57) or (. >= 65 and . <= 90) or (. >= 97 and . <= 122) or . == 45 or . == 95 then . else 95 end) | implode | if . == "" then "_" else . end;
+
+# The same for all keys of a value.
+def tame: if type == "object" then with_entries({key: (.key | key), value: (.value | tame)}) elif type == "array" then map(tame) else . end;
+
+# Without members that say nothing; null where none is left.
+def metadata: with_entries(select(.value != null and .value != "" and .value != [] and .value != {})) | if length == 0 then null else . end;
+
+# Identifiers, and objects with an identifier, as services; null where there are none.
+def services(f): [f | if type == "object" then select(.identifier != null and .identifier != "") else select(. != null and . != "") | {identifier: .} end | with_entries(select(.value != null))] | if length == 0 then null else . end;
+
+# Unix seconds and milliseconds, as numbers or texts, in ISO 8601; null stays null.
+def from_seconds: if . == null or . == "" then null else (tonumber | floor | todate) end;
+def from_ms: if . == null or . == "" then null else tonumber | (. / 1000 | floor) as $seconds | ($seconds | todate | .[:-1]) + "." + ((. - $seconds * 1000 + 1000 | floor | tostring) | .[1:]) + "Z" end;
+
+# An incident states all of itself: what is null is left out, but that it is open.
+def incident: with_entries(select(.value != null or .key == "resolved_at"));

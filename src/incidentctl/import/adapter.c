@@ -1,0 +1,125 @@
+/* From what a file holds to the bodies of upserts: by the names of the API, or by a filter. */
+#include "incidentctl/import/adapter.h"
+
+#include "base/utf8.h"
+#include "incidentctl/import/columns.h"
+#include "incidentctl/support/print_error.h"
+
+enum { KEEP_BYTES = 256 * 1024 };
+
+void adapter_init(struct adapter *adapter, const char *separator)
+{
+    *adapter = (struct adapter){.separator = separator};
+    csv_table_init(&adapter->table, separator);
+    buffer_init(&adapter->flat, 8 * SOURCE_RECORD_MAX);
+}
+
+void adapter_free(struct adapter *adapter)
+{
+    jq_filter_close(&adapter->filter);
+    csv_table_free(&adapter->table);
+    row_objects_free(&adapter->objects);
+    buffer_free(&adapter->flat);
+    dx_rows_free(&adapter->services);
+    dx_rows_free(&adapter->metadata);
+}
+
+bool adapter_set_format(struct adapter *adapter, const struct format *format, const char *filter_path)
+{
+    adapter->format = format;
+    if (filter_path != NULL) {
+        return jq_filter_open_file(&adapter->filter, filter_path, adapter->separator);
+    }
+    return !format_is_filtered(format) ||
+           jq_filter_open_embedded(&adapter->filter, format->name, adapter->separator);
+}
+
+/* What a header is. Ours needs no filter to be known. */
+static const struct format *recognise(struct row_objects *objects, const struct csv_row *header)
+{
+    const struct format *own = format_by_name("csv");
+    jv record;
+
+    if (column_find(header, "reference_id") < header->count) {
+        return own;
+    }
+    record = jv_object();
+    for (size_t i = 0; i < objects->count; i++) {
+        record = jv_object_set(record, jv_copy(objects->columns[i].key), jv_string(""));
+    }
+    return format_recognise(record, own);
+}
+
+bool adapter_take_header(struct adapter *adapter, struct slice text)
+{
+    struct csv_row header;
+    const char *fault;
+    bool ok;
+
+    csv_row_init(&header);
+    fault = utf8_is_valid(text.data, text.len) ? csv_split(&header, text) : "is not valid UTF-8";
+    ok = (fault == NULL || print_error("the first row, the header, %s", fault)) &&
+         row_objects_set_header(&adapter->objects, &header);
+    if (ok && adapter->format == NULL) {
+        const struct format *format = recognise(&adapter->objects, &header);
+
+        ok = adapter_set_format(adapter, format != NULL ? format : format_by_name("csv"), NULL);
+    }
+    ok = ok && (format_is_filtered(adapter->format) || csv_table_set_arguments(&adapter->table, &header));
+    csv_row_free(&header);
+    return ok;
+}
+
+static jv add_tables(struct adapter *adapter, jv object)
+{
+    jv id;
+
+    if (adapter->format->kind != FORMAT_DX || jv_get_kind(object) != JV_KIND_OBJECT) {
+        return object;
+    }
+    id = jv_object_get(jv_copy(object), jv_string("id"));
+    if (jv_is_valid(id)) {
+        object = dx_add_rows(&adapter->services, DX_SERVICES, object, jv_copy(id));
+        object = dx_add_rows(&adapter->metadata, DX_METADATA, object, jv_copy(id));
+    }
+    jv_free(id);
+    return object;
+}
+
+bool adapter_begin(struct adapter *adapter, enum source_kind kind, const struct source_record *record,
+                   struct error *error)
+{
+    jv object;
+
+    if (format_is_filtered(adapter->format)) {
+        if (!(kind == SOURCE_ROWS ? row_objects_read(&adapter->objects, record->text, &object, error)
+                                  : jq_filter_parse(record->text, &object, error))) {
+            return false;
+        }
+        jq_filter_start(&adapter->filter, add_tables(adapter, object), record->line);
+        return true;
+    }
+    adapter->is_given = false;
+    adapter->body = record->text;
+    if (kind == SOURCE_ROWS) {
+        buffer_reset(&adapter->flat, KEEP_BYTES);
+        if (!csv_table_read(&adapter->table, record->text, &adapter->flat, error)) {
+            return false;
+        }
+        adapter->body = (struct slice){.data = adapter->flat.data, .len = adapter->flat.len};
+    }
+    return true;
+}
+
+enum filtered adapter_next(struct adapter *adapter, struct slice *body, struct error *error)
+{
+    if (format_is_filtered(adapter->format)) {
+        return jq_filter_next(&adapter->filter, body, error);
+    }
+    if (adapter->is_given) {
+        return FILTERED_END;
+    }
+    adapter->is_given = true;
+    *body = adapter->body;
+    return FILTERED_OUTPUT;
+}

@@ -1,0 +1,37 @@
+/* The formats that an import knows. */
+#ifndef INCIDENTS_INCIDENTCTL_IMPORT_FORMATS_H
+#define INCIDENTS_INCIDENTCTL_IMPORT_FORMATS_H
+
+#include <jq.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+enum format_kind {
+    FORMAT_JSONL, /* ours, which go through no filter */
+    FORMAT_JSON,
+    FORMAT_CSV,
+    FORMAT_FILTERED, /* by share/incidents/import/NAME.jq, or the caller's own filter */
+    FORMAT_DX,       /* the same, with two more tables */
+};
+
+struct format {
+    const char *name;
+    enum format_kind kind;
+};
+
+/* NULL where there is none of that name. */
+const struct format *format_by_name(const char *name);
+
+/* The caller's own filter. */
+extern const struct format format_of_caller;
+
+bool format_is_filtered(const struct format *format);
+
+/* Writes the names, with commas between them and "or" before the last. */
+void format_list_names(char *text, size_t size);
+
+/* What a record is by its names, which is freed; of our own it is `own`. NULL where nobody knows, or, with a
+ * message on standard error, where the filter that knows does not run. */
+const struct format *format_recognise(jv record, const struct format *own);
+
+#endif

@@ -1,0 +1,267 @@
+/* A filter in the jq language, run by libjq (jq 1.6 and later; https://jqlang.github.io/jq/manual/v1.6/). */
+#include "incidentctl/import/jq_filter.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "incidentctl/import/filters.h"
+#include "incidentctl/support/print_error.h"
+#include "model/json.h"
+
+static const size_t PROGRAM_BYTES_MAX = (size_t)1024 * 1024;
+static const long FILTER_GROWTH_MAX_KB = 2L * 1024 * 1024;
+
+/* --- The bounds -----------------------------------------------------------------------------------------
+ */
+
+/* The filter that runs: a signal handler has no other way to know. There is one thread that runs them. */
+static struct {
+    volatile sig_atomic_t seconds;
+    volatile unsigned long long line;
+    long size_kb; /* of the process, before the first */
+} running;
+
+static long process_size_kb(void)
+{
+    struct rusage usage;
+
+    return getrusage(RUSAGE_SELF, &usage) == 0 ? usage.ru_maxrss : 0;
+}
+
+static void write_text(const char *text)
+{
+    ssize_t unused = write(STDERR_FILENO, text, strlen(text));
+
+    (void)unused;
+}
+
+/* Only what a signal handler may call. */
+static void give_up(const char *why)
+{
+    char digits[24] = {0};
+    size_t at = sizeof digits - 1;
+
+    for (unsigned long long line = running.line; at == sizeof digits - 1 || line > 0; line /= 10) {
+        digits[--at] = (char)('0' + line % 10);
+    }
+    write_text("\nincidentctl: the filter ");
+    write_text(why);
+    write_text(" for the record of line ");
+    write_text(digits + at);
+    write_text(", and was ended; what was under way may be stored\n");
+    _exit(EXIT_FAILURE);
+}
+
+static void look_at_bounds(int signal_number)
+{
+    int before = errno;
+
+    (void)signal_number;
+    running.seconds = running.seconds + 1;
+    if (running.seconds >= FILTER_SECONDS_MAX) {
+        give_up("took 5 seconds of processor time");
+    }
+    if (process_size_kb() - running.size_kb > FILTER_GROWTH_MAX_KB) {
+        give_up("took 2 GiB of memory");
+    }
+    errno = before;
+}
+
+static void set_timer(long seconds)
+{
+    const struct itimerval timer = {.it_interval.tv_sec = seconds, .it_value.tv_sec = seconds};
+
+    (void)setitimer(ITIMER_PROF, &timer, NULL);
+}
+
+static void set_bounds(void)
+{
+    struct sigaction action = {.sa_handler = look_at_bounds, .sa_flags = SA_RESTART};
+
+    (void)sigaction(SIGPROF, &action, NULL);
+    running.size_kb = process_size_kb();
+}
+
+/* --- Compiling ------------------------------------------------------------------------------------------
+ */
+
+static void print_fault(void *name, jv message)
+{
+    message = jq_format_error(message);
+    (void)print_error("%s: %s", (const char *)name,
+                      jv_get_kind(message) == JV_KIND_STRING ? jv_string_value(message) : "?");
+    jv_free(message);
+}
+
+static const char *find_embedded(const char *name)
+{
+    for (size_t i = 0; i < embedded_filter_count; i++) {
+        if (strcmp(embedded_filters[i].name, name) == 0) {
+            return embedded_filters[i].text;
+        }
+    }
+    return NULL;
+}
+
+static bool compile(struct jq_filter *filter, const char *name, const char *text, const char *separator)
+{
+    struct buffer program;
+    char shown[256];
+    bool ok;
+
+    (void)snprintf(shown, sizeof shown, "%s", name);
+    *filter = (struct jq_filter){.jq = jq_init(), .output = jv_invalid()};
+    if (filter->jq == NULL) {
+        return print_error("out of memory for the filter");
+    }
+    buffer_init(&program, 2 * PROGRAM_BYTES_MAX);
+    buffer_append_text(&program, find_embedded("prelude"));
+    buffer_append_text(&program, text);
+    jq_set_error_cb(filter->jq, print_fault, shown);
+    ok = !program.failed &&
+         jq_compile_args(filter->jq, program.data,
+                         jv_object_set(jv_object(), jv_string("separator"), jv_string(separator))) != 0;
+    jq_set_error_cb(filter->jq, NULL, NULL);
+    buffer_free(&program);
+    set_bounds();
+    return ok;
+}
+
+bool jq_filter_open_embedded(struct jq_filter *filter, const char *name, const char *separator)
+{
+    const char *text = find_embedded(name);
+
+    return text != NULL ? compile(filter, name, text, separator)
+                        : print_error("there is no filter for the format %s", name);
+}
+
+bool jq_filter_open_file(struct jq_filter *filter, const char *path, const char *separator)
+{
+    struct buffer text;
+    char piece[4096];
+    FILE *file = fopen(path, "re");
+    size_t got;
+    bool ok;
+
+    if (file == NULL) {
+        return print_error("unable to read %s: %s", path, strerror(errno));
+    }
+    buffer_init(&text, PROGRAM_BYTES_MAX);
+    while ((got = fread(piece, 1, sizeof piece, file)) > 0) {
+        buffer_append(&text, piece, got);
+    }
+    ok = ferror(file) == 0 ? !text.failed || print_error("%s is over 1 MiB", path)
+                           : print_error("unable to read %s: %s", path, strerror(errno));
+    (void)fclose(file);
+    if (ok && (text.len == 0 || strlen(text.data) != text.len)) {
+        ok = print_error("%s is no filter: it is empty, or no text", path);
+    }
+    ok = ok && compile(filter, path, text.data, separator);
+    buffer_free(&text);
+    return ok;
+}
+
+void jq_filter_close(struct jq_filter *filter)
+{
+    if (filter->jq != NULL) {
+        jv_free(filter->output);
+        jq_teardown(&filter->jq);
+    }
+    *filter = (struct jq_filter){0};
+}
+
+/* --- Running --------------------------------------------------------------------------------------------
+ */
+
+/* libjq takes much that is no JSON (nan, texts cut short), so that the strict reader comes first. */
+bool jq_filter_parse(struct slice text, jv *record, struct error *error)
+{
+    struct json_reader reader;
+    struct json_token token;
+    enum json_event event;
+
+    json_reader_init(&reader, text);
+    do {
+        event = json_next(&reader, &token);
+    } while (event != JSON_END_OF_TEXT && event != JSON_INVALID);
+    if (event == JSON_INVALID) {
+        return error_set(error, ERROR_INVALID_JSON, "the record is not valid JSON: %s", reader.fault);
+    }
+    *record = jv_parse_sized(text.data, (int)text.len);
+    if (!jv_is_valid(*record)) {
+        jv_free(*record);
+        return error_set(error, ERROR_INVALID_JSON, "the record is not JSON that libjq reads");
+    }
+    return true;
+}
+
+void jq_filter_start(struct jq_filter *filter, jv record, uint64_t line)
+{
+    running.line = line;
+    filter->outputs = 0;
+    jq_start(filter->jq, record, 0);
+}
+
+static enum filtered bad(struct error *error, const char *said)
+{
+    (void)error_set(error, ERROR_INVALID_ARGUMENTS, "the filter says: %s", said);
+    return FILTERED_BAD;
+}
+
+/* What libjq has to say: the value that error() was given, or nothing at the end. */
+static enum filtered take_end(struct jq_filter *filter, jv result, struct error *error)
+{
+    enum filtered filtered = FILTERED_END;
+    jv message;
+
+    if (jq_halted(filter->jq)) {
+        jv_free(result);
+        return bad(error, "it halted");
+    }
+    if (!jv_invalid_has_msg(jv_copy(result))) {
+        jv_free(result);
+        return FILTERED_END;
+    }
+    message = jv_invalid_get_msg(result);
+    if (jv_get_kind(message) != JV_KIND_STRING) {
+        message = jv_dump_string(message, 0);
+    }
+    filtered = bad(error, jv_string_value(message));
+    jv_free(message);
+    return filtered;
+}
+
+enum filtered jq_filter_next(struct jq_filter *filter, struct slice *output, struct error *error)
+{
+    jv result;
+
+    running.seconds = 0;
+    set_timer(1);
+    result = jq_next(filter->jq);
+    set_timer(0);
+    if (!jv_is_valid(result)) {
+        return take_end(filter, result, error);
+    }
+    if (jv_get_kind(result) != JV_KIND_OBJECT) {
+        (void)error_set(error, ERROR_INVALID_ARGUMENTS,
+                        "the filter must give an object, the body of an upsert, and gave: %s",
+                        jv_kind_name(jv_get_kind(result)));
+        jv_free(result);
+        return FILTERED_BAD;
+    }
+    if (++filter->outputs > FILTER_OUTPUTS_MAX) {
+        jv_free(result);
+        return bad(error, "a record has more than 1000 incidents");
+    }
+    jv_free(filter->output);
+    filter->output = jv_dump_string(result, 0);
+    *output = (struct slice){.data = jv_string_value(filter->output),
+                             .len = (size_t)jv_string_length_bytes(jv_copy(filter->output))};
+    return FILTERED_OUTPUT;
+}

@@ -1,0 +1,51 @@
+/* A filter in the jq language, run by libjq: from one record to the bodies of upserts.
+ *
+ * Time and memory: a filter that has taken FILTER_SECONDS_MAX of processor time for one output, or has made
+ * the process FILTER_GROWTH_MAX larger, ends the program, with a message: libjq can't be interrupted. It
+ * looks once a second, so one that asks for all memory within that is ended by the kernel, or by libjq
+ * itself. */
+#ifndef INCIDENTS_INCIDENTCTL_IMPORT_JQ_FILTER_H
+#define INCIDENTS_INCIDENTCTL_IMPORT_JQ_FILTER_H
+
+#include <jq.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buffer.h"
+#include "base/error.h"
+
+enum { FILTER_OUTPUTS_MAX = 1000, FILTER_SECONDS_MAX = 5 };
+
+struct jq_filter {
+    jq_state *jq; /* NULL for none */
+    jv output;    /* the text of the last one */
+    size_t outputs;
+};
+
+/* Compiles one of those that the build embedded; $separator is that text to it. False, with a message on
+ * standard error. Close it in either case. */
+bool jq_filter_open_embedded(struct jq_filter *filter, const char *name, const char *separator);
+
+/* The same for a file. */
+bool jq_filter_open_file(struct jq_filter *filter, const char *path, const char *separator);
+
+/* Frees it. One that is all zero is fine. */
+void jq_filter_close(struct jq_filter *filter);
+
+/* Reads a record that must be JSON to the letter. False with ERROR_INVALID_JSON. */
+bool jq_filter_parse(struct slice text, jv *record, struct error *error);
+
+/* Begins with a record, which is the filter's then, in the place of what was begun before. The line is for
+ * the message. */
+void jq_filter_start(struct jq_filter *filter, jv record, uint64_t line);
+
+enum filtered {
+    FILTERED_OUTPUT, /* *output is JSON, good until the next call */
+    FILTERED_END,
+    FILTERED_BAD, /* *error says why; the record is over */
+};
+
+/* The next output. */
+enum filtered jq_filter_next(struct jq_filter *filter, struct slice *output, struct error *error);
+
+#endif
