@@ -233,6 +233,9 @@ senders-check: ## run docs/senders.md and docs/openapi.yaml with all engines: n8
 	@$(MAKE) --no-print-directory $(JOBS) $(BUILD)/incidents.fcgi $(BUILD)/incidentctl
 	@scripts/senders-check $(BUILD)
 
+grafana-types: ## hold the dashboards against the types that Grafana publishes on the npm registry (half a minute)
+	@scripts/grafana-types
+
 citus-test: ## do docs/operations.md's chapter on Citus, and the contract's cases there, where PG_CONFIG's Postgres has it
 	@scripts/setup run test
 	@$(MAKE) --no-print-directory $(JOBS) $(BUILD)/incidents.fcgi $(BUILD)/incidentctl $(ON_CITUS:%=$(BUILD)/tests/integration/%_test)
