@@ -130,25 +130,28 @@ static void record(const struct exchange *exchange)
     });
 }
 
-static struct slice serialize(const struct response *response, const char *request_id, struct buffer *out)
+/* Writes the response to `out`, or where there is no memory, another one to a place that needs none. */
+static struct slice serialize(struct exchange *exchange, struct buffer *out)
 {
     static char text[] = "{\"ok\":false,\"error\":\"internal_error\",\"message\":\"out of memory\"}";
     static char place[LAST_RESORT_MAX];
+    struct response *response = &exchange->response;
     struct response last_resort = {.status = 500,
-                                   .content_type = response->content_type,
+                                   .content_type = "application/json",
                                    .body = {.data = text, .len = sizeof text - 1},
                                    .is_to_head = response->is_to_head};
     struct buffer fixed = {.data = place, .capacity = sizeof place, .max = sizeof place - 1};
 
     if (!response->body.failed) {
-        response_serialize(response, request_id, out);
+        response_serialize(response, exchange->request.id, out);
     }
-    if (!response->body.failed && !out->failed) {
-        return (struct slice){.data = out->data, .len = out->len};
+    if (response->body.failed || out->failed) {
+        response->status = last_resort.status;
+        error_set(&exchange->error, ERROR_INTERNAL, "out of memory");
+        response_serialize(&last_resort, exchange->request.id, &fixed);
+        out = &fixed;
     }
-    log_error("unable to respond to request_id=\"%s\": out of memory", request_id);
-    response_serialize(&last_resort, request_id, &fixed);
-    return (struct slice){.data = fixed.data, .len = fixed.len};
+    return (struct slice){.data = out->data, .len = out->len};
 }
 
 struct slice exchange_end(struct exchange *exchange, struct buffer *out)
@@ -156,8 +159,8 @@ struct slice exchange_end(struct exchange *exchange, struct buffer *out)
     struct slice text;
 
     fill_response(exchange);
+    text = serialize(exchange, out);
     record(exchange);
-    text = serialize(&exchange->response, exchange->request.id, out);
     op_free(&exchange->op);
     incident_free(&exchange->incident);
     response_free(&exchange->response);

@@ -1,4 +1,4 @@
-/* The web server's connections. */
+/* The table of the web server's connections. */
 #include "fastcgi/connections.h"
 
 #include <errno.h>
@@ -14,8 +14,8 @@ enum {
     EARLY_END_MS = 2000,      /* for the next bytes behind an early end of the body */
     LINGER_SILENCE_MS = 2000, /* for the next bytes behind the response */
     LINGER_MS = 30000,        /* behind the response, altogether */
-    LOOK_EVERY_MS = 1000,
-    HOLDS_MAX = 64 * 1024 * 1024, /* and one request more */
+    CHECK_EVERY_MS = 1000,
+    MEMORY_MAX = 64 * 1024 * 1024, /* and one request more */
     CHUNK_BYTES = 32 * 1024,
     CHUNKS_AT_ONCE = 64, /* then others have their turn */
 };
@@ -27,21 +27,20 @@ void connections_init(struct connections *connections, const struct loop *loop, 
         .loop = loop,
         .body_limit = body_limit,
         .timeout_ms = timeout_ms,
-        .holds_max = HOLDS_MAX + 2 * body_limit,
+        .memory_max = MEMORY_MAX + 2 * body_limit,
     };
-    LIST_INIT(&connections->peers);
-    TAILQ_INIT(&connections->unfinished);
+    TAILQ_INIT(&connections->peers);
 }
 
 void connections_free(struct connections *connections)
 {
-    while (!LIST_EMPTY(&connections->peers)) {
-        connections_close(connections, LIST_FIRST(&connections->peers));
+    while (!TAILQ_EMPTY(&connections->peers)) {
+        connections_close(connections, TAILQ_FIRST(&connections->peers));
     }
 }
 
-struct peer *connections_add(struct connections *connections, int descriptor,
-                             void (*ready)(void *peer, uint32_t events), void *server)
+void connections_add(struct connections *connections, int descriptor,
+                     void (*ready)(void *peer, uint32_t events), void *server)
 {
     struct peer *peer = calloc(1, sizeof *peer);
 
@@ -52,61 +51,58 @@ struct peer *connections_add(struct connections *connections, int descriptor,
         peer->is_watched = loop_watch(connections->loop, descriptor, EPOLLIN, &peer->handler);
     }
     if (peer == NULL || !peer->is_watched) {
-        log_error("unable to take a connection in: %s", peer == NULL ? "out of memory" : strerror(errno));
+        log_error("unable to add a connection: %s", peer == NULL ? "out of memory" : strerror(errno));
         free(peer);
         close(descriptor);
-        return NULL;
+        return;
     }
     parser_init(&peer->parser, connections->body_limit);
-    LIST_INSERT_HEAD(&connections->peers, peer, link);
-    return peer;
+    TAILQ_INSERT_TAIL(&connections->peers, peer, link);
+    connections->count[PEER_IDLE]++;
 }
 
-/* ---- Those that are unfinished ---- */
+/* ---- States ---- */
 
-static void begin_to_count(struct connections *connections, struct peer *peer)
+static void count_memory(struct connections *connections, struct peer *peer, size_t memory)
 {
-    if (TAILQ_EMPTY(&connections->unfinished)) {
-        connections->look_at_ms = clock_now_ms() + LOOK_EVERY_MS;
-    }
-    peer->is_unfinished = true;
+    connections->memory = connections->memory - peer->memory + memory;
+    peer->memory = memory;
+}
+
+static void set_state(struct connections *connections, struct peer *peer, enum peer_state state)
+{
     peer->last_read_ms = clock_now_ms();
-    TAILQ_INSERT_TAIL(&connections->unfinished, peer, unfinished);
-    connections->unfinished_count += peer->state == PEER_LINGERING ? 0 : 1;
-}
-
-static void stop_counting(struct connections *connections, struct peer *peer)
-{
-    if (peer->is_unfinished) {
-        peer->is_unfinished = false;
-        TAILQ_REMOVE(&connections->unfinished, peer, unfinished);
-        connections->holds -= peer->holds;
-        peer->holds = 0;
-        connections->unfinished_count -= peer->state == PEER_LINGERING ? 0 : 1;
+    if (connections_due_ms(connections) == LOOP_NEVER) {
+        connections->check_at_ms = peer->last_read_ms + CHECK_EVERY_MS;
     }
+    count_memory(connections, peer, 0);
+    connections->count[peer->state]--;
+    connections->count[state]++;
+    peer->state = state;
+    TAILQ_REMOVE(&connections->peers, peer, link);
+    TAILQ_INSERT_TAIL(&connections->peers, peer, link);
 }
 
-/* Whether it has ended its request, if early: it is answered once it is given up. */
-static bool is_ended_early(const struct peer *peer)
+/* Whether it has ended its request, if early: it is responded to once it is released. */
+static bool has_ended_early(const struct peer *peer)
 {
     return peer->state == PEER_READING && peer->parser.has_ended_early;
 }
 
-/* Its end is an event like any other, and the next one of it: then it is closed, or answered. */
-static void give_up(struct connections *connections, struct peer *peer)
+static void release(struct connections *connections, struct peer *peer)
 {
-    stop_counting(connections, peer);
-    (void)shutdown(peer->descriptor, is_ended_early(peer) ? SHUT_RD : SHUT_RDWR);
+    shutdown(peer->descriptor, has_ended_early(peer) ? SHUT_RD : SHUT_RDWR);
+    set_state(connections, peer, PEER_RELEASED);
 }
 
-/* The oldest that holds memory, which one that lingers does not. Call it while some is held. */
-static struct peer *find_oldest_holder(const struct connections *connections)
+/* The one that has been longest in that state, with so much memory at least; NULL: there is none. */
+static struct peer *find_oldest(const struct connections *connections, enum peer_state state, size_t memory)
 {
     struct peer *peer;
 
-    TAILQ_FOREACH(peer, &connections->unfinished, unfinished)
+    TAILQ_FOREACH(peer, &connections->peers, link)
     {
-        if (peer->holds > 0) {
+        if (peer->state == state && peer->memory >= memory) {
             break;
         }
     }
@@ -115,102 +111,108 @@ static struct peer *find_oldest_holder(const struct connections *connections)
 
 static void note_progress(struct connections *connections, struct peer *peer)
 {
-    size_t holds = parser_holds(&peer->parser);
+    enum peer_state state = parser_is_idle(&peer->parser) ? PEER_IDLE : PEER_READING;
 
-    if (!peer->is_unfinished) {
-        begin_to_count(connections, peer);
+    if (peer->state != state) {
+        set_state(connections, peer, state);
     }
     peer->last_read_ms = clock_now_ms();
-    connections->holds = connections->holds - peer->holds + holds;
-    peer->holds = holds;
-    while (connections->holds > connections->holds_max) {
-        log_error("gave up the oldest unfinished request: all together hold %zu bytes", connections->holds);
-        give_up(connections, find_oldest_holder(connections));
+    count_memory(connections, peer, state == PEER_READING ? parser_memory(&peer->parser) : 0);
+    while (connections->memory > connections->memory_max) {
+        log_error("closed the oldest incomplete request: all of them hold %zu bytes", connections->memory);
+        release(connections, find_oldest(connections, PEER_READING, 1));
     }
 }
 
 /* ---- Reading ---- */
 
 /* Sends what the parser has to say; false where the peer has no room for it, which is for who never reads. */
-static bool send_replies(struct peer *peer)
+static bool send_output(struct peer *peer)
 {
-    struct buffer *replies = &peer->parser.replies;
-    bool sent = !replies->failed && (replies->len == 0 || send(peer->descriptor, replies->data, replies->len,
-                                                               MSG_NOSIGNAL) == (ssize_t)replies->len);
+    struct buffer *output = &peer->parser.output;
+    bool sent = !output->failed && (output->len == 0 || send(peer->descriptor, output->data, output->len,
+                                                             MSG_NOSIGNAL) == (ssize_t)output->len);
 
-    buffer_reset(replies, 0);
+    buffer_reset(output, 0);
     return sent;
 }
 
 /* Whether there is only nothing to read at the moment. */
-static bool is_passing(ssize_t got)
+static bool would_block(ssize_t got)
 {
     return got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR);
 }
 
 /* Reads until there is a request, or nothing more to read. */
-static enum parser_result gather(struct peer *peer)
+static enum parser_result parse(struct peer *peer)
 {
-    enum parser_result verdict = PARSER_INCOMPLETE;
+    enum parser_result result = PARSER_INCOMPLETE;
     char chunk[CHUNK_BYTES];
 
-    for (int i = 0; i < CHUNKS_AT_ONCE && verdict == PARSER_INCOMPLETE; i++) {
+    for (int i = 0; i < CHUNKS_AT_ONCE && result == PARSER_INCOMPLETE; i++) {
         ssize_t got = recv(peer->descriptor, chunk, sizeof chunk, 0);
 
         if (got <= 0) {
-            return is_passing(got) ? PARSER_INCOMPLETE : parser_end(&peer->parser);
+            return would_block(got) ? PARSER_INCOMPLETE : parser_end(&peer->parser);
         }
-        verdict = parser_feed(&peer->parser, chunk, (size_t)got);
-        if (!send_replies(peer)) {
+        result = parser_feed(&peer->parser, chunk, (size_t)got);
+        if (!send_output(peer)) {
             return PARSER_ERROR;
         }
         if ((size_t)got < sizeof chunk) {
             break; /* there is no more: the loop will tell, should some come */
         }
     }
-    return verdict;
+    return result;
 }
 
-/* Throws away what has come; PARSER_ERROR where no more will, or too much has. */
-static enum parser_result discard(struct peer *peer)
+/* Throws away what has come, and closes the connection where no more will, or too much has. */
+static void discard(struct connections *connections, struct peer *peer)
 {
     char chunk[CHUNK_BYTES];
 
     for (int i = 0; i < CHUNKS_AT_ONCE; i++) {
         ssize_t got = recv(peer->descriptor, chunk, sizeof chunk, 0);
 
-        if (got <= 0) {
-            return is_passing(got) ? PARSER_INCOMPLETE : PARSER_ERROR;
+        if (would_block(got)) {
+            return;
         }
         peer->last_read_ms = clock_now_ms();
-        peer->lingered += (size_t)got;
-        if (peer->lingered > BODY_DRAIN_MAX) {
-            return PARSER_ERROR;
+        peer->lingered += got > 0 ? (size_t)got : 0;
+        if (got <= 0 || peer->lingered > BODY_DRAIN_MAX) {
+            connections_close(connections, peer);
+            return;
         }
     }
-    return PARSER_INCOMPLETE;
 }
 
-enum parser_result connections_read(struct connections *connections, struct peer *peer)
+bool connections_read(struct connections *connections, struct peer *peer)
 {
-    enum parser_result verdict;
-
     if (peer->state == PEER_LINGERING) {
-        return discard(peer);
+        discard(connections, peer);
+        return false;
     }
-    verdict = gather(peer);
-    if (verdict == PARSER_ERROR && peer->parser.fault != NULL) {
-        log_error("closed a connection of the web server's: %s", peer->parser.fault);
+    switch (parse(peer)) {
+    case PARSER_COMPLETE:
+        set_state(connections, peer, PEER_WAITING);
+        return true;
+    case PARSER_INCOMPLETE:
+        if (peer->state != PEER_RELEASED) {
+            note_progress(connections, peer);
+        }
+        break;
+    case PARSER_ERROR:
+        if (peer->parser.error != NULL) {
+            log_error("closed a connection: FastCGI protocol error: %s", peer->parser.error);
+        }
+        if (peer->parser.has_responded) {
+            connections_linger(connections, peer);
+        } else {
+            connections_close(connections, peer);
+        }
+        break;
     }
-    if (verdict == PARSER_INCOMPLETE && !parser_is_idle(&peer->parser)) {
-        note_progress(connections, peer);
-    } else {
-        stop_counting(connections, peer);
-    }
-    if (verdict == PARSER_COMPLETE) {
-        peer->state = PEER_WAITING;
-    }
-    return verdict;
+    return false;
 }
 
 void connections_ignore(struct connections *connections, struct peer *peer, uint32_t events)
@@ -220,57 +222,49 @@ void connections_ignore(struct connections *connections, struct peer *peer, uint
     peer->is_watched = false;
 }
 
-/* Has the peer's events told again, which may have been ignored; false where it was closed for want of
- * memory.
- */
-static bool watch_again(struct connections *connections, struct peer *peer)
+/* Makes it ready for the next request, or for what is thrown away, and has its events told again, which may
+ * have been ignored. Closes it where there is no memory for that. */
+static void read_again(struct connections *connections, struct peer *peer, enum peer_state state)
 {
-    if (!peer->is_watched) {
-        peer->is_watched = loop_watch(connections->loop, peer->descriptor, EPOLLIN, &peer->handler);
-    }
+    parser_next(&peer->parser);
+    set_state(connections, peer, state);
+    peer->is_watched =
+        peer->is_watched || loop_watch(connections->loop, peer->descriptor, EPOLLIN, &peer->handler);
     if (!peer->is_watched) {
         log_error("unable to watch a connection: %s", strerror(errno));
         connections_close(connections, peer);
-        return false;
     }
-    return true;
 }
 
-void connections_read_on(struct connections *connections, struct peer *peer)
+void connections_next(struct connections *connections, struct peer *peer)
 {
-    peer->state = PEER_READING;
-    parser_next(&peer->parser);
-    (void)watch_again(connections, peer);
+    read_again(connections, peer, PEER_IDLE);
 }
 
-void connections_end(struct connections *connections, struct peer *peer)
+void connections_linger(struct connections *connections, struct peer *peer)
 {
-    (void)shutdown(peer->descriptor, SHUT_WR);
-    stop_counting(connections, peer);
-    parser_next(&peer->parser);
-    if (watch_again(connections, peer)) {
-        peer->state = PEER_LINGERING;
-        begin_to_count(connections, peer);
-        peer->linger_until_ms = peer->last_read_ms + LINGER_MS;
-    }
+    shutdown(peer->descriptor, SHUT_WR);
+    peer->linger_until_ms = clock_now_ms() + LINGER_MS;
+    read_again(connections, peer, PEER_LINGERING);
 }
 
 void connections_close(struct connections *connections, struct peer *peer)
 {
-    stop_counting(connections, peer);
-    LIST_REMOVE(peer, link);
+    count_memory(connections, peer, 0);
+    connections->count[peer->state]--;
+    TAILQ_REMOVE(&connections->peers, peer, link);
     close(peer->descriptor);
     parser_free(&peer->parser);
     free(peer);
 }
 
-void connections_stop_reading(struct connections *connections)
+void connections_stop(struct connections *connections)
 {
     struct peer *peer, *next;
 
-    for (peer = LIST_FIRST(&connections->peers); peer != NULL; peer = next) {
-        next = LIST_NEXT(peer, link);
-        if (peer->state != PEER_WAITING) {
+    for (peer = TAILQ_FIRST(&connections->peers); peer != NULL; peer = next) {
+        next = TAILQ_NEXT(peer, link);
+        if (peer->state != PEER_WAITING && peer->state != PEER_LINGERING) {
             connections_close(connections, peer);
         }
     }
@@ -280,56 +274,55 @@ void connections_stop_reading(struct connections *connections)
 
 int64_t connections_due_ms(const struct connections *connections)
 {
-    return TAILQ_EMPTY(&connections->unfinished) ? LOOP_NEVER : connections->look_at_ms;
+    return connections->count[PEER_READING] + connections->count[PEER_LINGERING] > 0
+               ? connections->check_at_ms
+               : LOOP_NEVER;
 }
 
-/* Whether it is waited for no longer. */
-static bool is_over(const struct connections *connections, const struct peer *peer, int64_t now_ms)
+static bool has_timed_out(const struct connections *connections, const struct peer *peer, int64_t now_ms)
 {
     int64_t silence_ms = now_ms - peer->last_read_ms;
 
     if (peer->state == PEER_LINGERING) {
         return silence_ms > LINGER_SILENCE_MS || now_ms > peer->linger_until_ms;
     }
-    return silence_ms > (peer->parser.has_ended_early ? EARLY_END_MS : connections->timeout_ms);
+    return peer->state == PEER_READING &&
+           silence_ms > (peer->parser.has_ended_early ? EARLY_END_MS : connections->timeout_ms);
 }
 
 void connections_expire(struct connections *connections)
 {
     int64_t now_ms = clock_now_ms();
     struct peer *peer, *next;
-    size_t given_up = 0;
+    size_t timed_out = 0;
 
     if (connections_due_ms(connections) > now_ms) {
         return;
     }
-    connections->look_at_ms = now_ms + LOOK_EVERY_MS;
-    for (peer = TAILQ_FIRST(&connections->unfinished); peer != NULL; peer = next) {
-        next = TAILQ_NEXT(peer, unfinished);
-        if (is_over(connections, peer, now_ms)) {
-            given_up += is_ended_early(peer) || peer->state == PEER_LINGERING ? 0 : 1;
-            give_up(connections, peer);
+    connections->check_at_ms = now_ms + CHECK_EVERY_MS;
+    for (peer = TAILQ_FIRST(&connections->peers); peer != NULL; peer = next) {
+        next = TAILQ_NEXT(peer, link);
+        if (has_timed_out(connections, peer, now_ms)) {
+            timed_out += peer->state == PEER_READING && !has_ended_early(peer) ? 1 : 0;
+            release(connections, peer);
         }
     }
-    if (given_up > 0) {
-        log_error("gave up %zu requests that did not go on for %d ms", given_up, connections->timeout_ms);
+    if (timed_out > 0) {
+        log_error("%zu incomplete requests timed out: nothing came for %d ms", timed_out,
+                  connections->timeout_ms);
     }
 }
 
-void connections_make_room(struct connections *connections)
+void connections_free_descriptor(struct connections *connections)
 {
-    struct peer *peer;
+    static const enum peer_state order[] = {PEER_LINGERING, PEER_IDLE, PEER_READING};
 
-    TAILQ_FOREACH(peer, &connections->unfinished, unfinished)
-    {
-        if (peer->state == PEER_LINGERING) {
-            break;
+    for (size_t i = 0; i < sizeof order / sizeof order[0]; i++) {
+        struct peer *peer = find_oldest(connections, order[i], 0);
+
+        if (peer != NULL) {
+            release(connections, peer);
+            return;
         }
-    }
-    if (peer == NULL) {
-        peer = TAILQ_FIRST(&connections->unfinished);
-    }
-    if (peer != NULL) {
-        give_up(connections, peer);
     }
 }

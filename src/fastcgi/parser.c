@@ -3,23 +3,21 @@
 
 #include <string.h>
 
-#include "http/request.h"
-
-enum { BEGIN_BYTES = 8, REPLIES_MAX = 8 * 1024 };
+enum { BEGIN_BYTES = 8, OUTPUT_MAX = 8 * 1024 };
 
 void parser_init(struct parser *parser, size_t body_limit)
 {
     *parser = (struct parser){.stage = STAGE_BEGIN};
     stream_init(&parser->params, REQUEST_PARAMS_MAX);
     stream_init(&parser->body, body_limit);
-    buffer_init(&parser->replies, REPLIES_MAX);
+    buffer_init(&parser->output, OUTPUT_MAX);
 }
 
 void parser_free(struct parser *parser)
 {
     stream_free(&parser->params);
     stream_free(&parser->body);
-    buffer_free(&parser->replies);
+    buffer_free(&parser->output);
 }
 
 void parser_free_body(struct parser *parser)
@@ -40,24 +38,23 @@ bool parser_is_idle(const struct parser *parser)
     return parser->stage == STAGE_BEGIN && parser->header_len == 0;
 }
 
-size_t parser_holds(const struct parser *parser)
+size_t parser_memory(const struct parser *parser)
 {
     return parser->params.bytes.capacity + parser->body.bytes.capacity;
 }
 
-static enum parser_result broken(struct parser *parser, const char *fault)
+static enum parser_result fail(struct parser *parser, const char *error)
 {
-    parser->fault = fault;
+    parser->error = error;
     return PARSER_ERROR;
 }
 
-/* ---- Records of ours ---- */
-
-static void reply_end(struct parser *parser, int id, int protocol_status)
+/* Ends the request of the record's id, for which there is no other response. */
+static void end_request(struct parser *parser, int protocol_status)
 {
     const unsigned char content[8] = {0, 0, 0, 0, (unsigned char)protocol_status};
 
-    record_append(&parser->replies, RECORD_END_REQUEST, id, content, sizeof content);
+    record_append(&parser->output, RECORD_END_REQUEST, parser->id, content, sizeof content);
 }
 
 /* ---- Names and values (section 3.4) ---- */
@@ -99,28 +96,24 @@ static bool read_pair(struct slice *rest, struct pair *pair)
     return true;
 }
 
-static bool is_value_named(struct slice name, const char *text)
-{
-    return name.len == strlen(text) && memcmp(name.data, text, name.len) == 0;
-}
-
 /* Names that are not known may be left out (section 4.1). The two others that the specification has are
- * numbers of connections and requests that we have no fixed limits for. However often the name comes, it is
- * answered once. */
-static enum parser_result answer_get_values(struct parser *parser)
+ * numbers of connections and requests that we have no fixed limits for. However often the name comes, its
+ * value is sent once. */
+static enum parser_result send_values(struct parser *parser)
 {
     static const char name[] = "FCGI_MPXS_CONNS", value[] = "\17\1FCGI_MPXS_CONNS0";
-    struct slice rest = {.data = parser->kept, .len = parser->kept_len};
+    struct slice rest = {.data = parser->whole, .len = parser->content_len};
     bool is_asked = false;
     struct pair pair;
 
     while (rest.len > 0) {
         if (!read_pair(&rest, &pair)) {
-            return broken(parser, "names that are longer than their record");
+            return fail(parser, "a name is longer than its record");
         }
-        is_asked = is_asked || is_value_named(pair.name, name);
+        is_asked = is_asked ||
+                   (pair.name.len == sizeof name - 1 && memcmp(pair.name.data, name, pair.name.len) == 0);
     }
-    record_append(&parser->replies, RECORD_GET_VALUES_RESULT, 0, value, is_asked ? sizeof value - 1 : 0);
+    record_append(&parser->output, RECORD_GET_VALUES_RESULT, 0, value, is_asked ? sizeof value - 1 : 0);
     return PARSER_INCOMPLETE;
 }
 
@@ -148,13 +141,13 @@ static enum parser_result find_variables(struct parser *parser)
     int64_t length;
 
     if (params->failed) {
-        return broken(parser, "variables that there is no memory for");
+        return fail(parser, "out of memory for its variables");
     }
     while (rest.len > 0) {
         size_t number;
 
         if (!read_pair(&rest, &pair)) {
-            return broken(parser, "variables that are longer than their stream");
+            return fail(parser, "a variable is longer than its stream");
         }
         number = request_find_variable(pair.name);
         if (number < REQUEST_VARIABLES && parser->variables[number] == NULL) {
@@ -167,103 +160,89 @@ static enum parser_result find_variables(struct parser *parser)
     return PARSER_INCOMPLETE;
 }
 
-/* ---- Records of the peer's ---- */
+/* ---- Records ---- */
 
-static int header_number(const struct parser *parser, size_t at)
+/* Whether the record's content has room to be read as a whole. */
+static bool read_whole(struct parser *parser)
 {
-    return parser->header[at] << 8 | parser->header[at + 1];
-}
-
-static int header_type(const struct parser *parser)
-{
-    return parser->header[1];
-}
-
-static int header_id(const struct parser *parser)
-{
-    return header_number(parser, 2);
-}
-
-static bool keep_content(struct parser *parser)
-{
-    parser->content = CONTENT_KEPT;
-    parser->kept_len = 0;
-    return parser->content_left <= sizeof parser->kept;
+    parser->content = CONTENT_WHOLE;
+    return parser->content_len <= sizeof parser->whole;
 }
 
 /* Application records of requests that are not there are to be ignored (section 3.3); so many of them are
  * sent by none but who wants to keep us busy. */
 static enum parser_result count_stray_record(struct parser *parser)
 {
-    return ++parser->stray > PARSER_STRAY_MAX ? broken(parser, "too many records that belong to no request")
-                                              : PARSER_INCOMPLETE;
+    return ++parser->stray > PARSER_STRAY_MAX ? fail(parser, "too many stray records") : PARSER_INCOMPLETE;
 }
 
-static enum parser_result judge_management(struct parser *parser)
+static enum parser_result begin_management(struct parser *parser)
 {
-    if (header_type(parser) == RECORD_BEGIN_REQUEST) {
-        return broken(parser, "a request of number 0");
+    if (parser->type == RECORD_BEGIN_REQUEST) {
+        return fail(parser, "a request has the id 0");
     }
-    if (header_type(parser) == RECORD_GET_VALUES && !keep_content(parser)) {
-        return broken(parser, "too long a list of names");
+    if (parser->type == RECORD_GET_VALUES && !read_whole(parser)) {
+        return fail(parser, "FCGI_GET_VALUES is too long");
     }
     return count_stray_record(parser);
 }
 
-static enum parser_result judge_begin(struct parser *parser)
+static enum parser_result begin_request(struct parser *parser)
 {
-    if (parser->content_left != BEGIN_BYTES) {
-        return broken(parser, "a beginning of a wrong length");
+    if (parser->content_len != BEGIN_BYTES) {
+        return fail(parser, "FCGI_BEGIN_REQUEST has a wrong length");
     }
     if (parser->stage == STAGE_BEGIN) {
-        (void)keep_content(parser);
+        read_whole(parser);
         return PARSER_INCOMPLETE;
     }
-    if (header_id(parser) == parser->request_id) {
-        return broken(parser, "a request that begins twice");
+    if (parser->id == parser->request_id) {
+        return fail(parser, "a request begins twice");
     }
-    reply_end(parser, header_id(parser), RECORD_CANT_MPX_CONN);
+    end_request(parser, RECORD_CANT_MPX_CONN);
     return count_stray_record(parser);
 }
 
-/* Whether the record that has begun is one that may come now, and what its content is. */
-static enum parser_result judge_header(struct parser *parser)
+/* Whether the record that has begun is one that may come now, and what becomes of its content. */
+static enum parser_result begin_record(struct parser *parser)
 {
-    parser->content_left = (size_t)header_number(parser, 4);
-    parser->padding_left = parser->header[6];
+    const unsigned char *header = parser->header;
+
+    parser->type = header[1];
+    parser->id = header[2] << 8 | header[3];
+    parser->content_len = parser->content_left = (size_t)(header[4] << 8 | header[5]);
+    parser->padding_left = header[6];
     parser->content = CONTENT_SKIPPED;
-    if (parser->header[0] != RECORD_VERSION_1) {
-        return broken(parser, "a record of another version");
+    if (header[0] != RECORD_VERSION_1) {
+        return fail(parser, "a record has another version");
     }
-    if (header_id(parser) == 0) {
-        return judge_management(parser);
+    if (parser->id == 0) {
+        return begin_management(parser);
     }
-    if (header_type(parser) == RECORD_BEGIN_REQUEST) {
-        return judge_begin(parser);
+    if (parser->type == RECORD_BEGIN_REQUEST) {
+        return begin_request(parser);
     }
-    if (parser->stage == STAGE_BEGIN || header_id(parser) != parser->request_id) {
+    if (parser->stage == STAGE_BEGIN || parser->id != parser->request_id) {
         return count_stray_record(parser);
     }
-    if (header_type(parser) == RECORD_PARAMS && parser->stage == STAGE_PARAMS) {
+    if (parser->type == RECORD_PARAMS && parser->stage == STAGE_PARAMS) {
         parser->content = CONTENT_TO_PARAMS;
         return PARSER_INCOMPLETE;
     }
-    if (header_type(parser) == RECORD_STDIN && parser->stage == STAGE_BODY) {
+    if (parser->type == RECORD_STDIN && parser->stage == STAGE_BODY) {
         parser->content = CONTENT_TO_BODY;
         return PARSER_INCOMPLETE;
     }
-    return broken(parser, header_type(parser) == RECORD_ABORT_REQUEST
-                              ? NULL /* the client is gone, or waits no longer */
-                              : "a record that has no place where it came");
+    /* An abort: the client is gone, or waits no longer. */
+    return fail(parser, parser->type == RECORD_ABORT_REQUEST ? NULL : "a record came out of place");
 }
 
 /* Takes what is there of a record's content. */
 static void take_content(struct parser *parser, const char *data, size_t len)
 {
     switch (parser->content) {
-    case CONTENT_KEPT:
-        memcpy(parser->kept + parser->kept_len, data, len);
-        parser->kept_len += len;
+    case CONTENT_WHOLE:
+        memcpy(parser->whole + parser->content_len - parser->content_left, data, len);
         break;
     case CONTENT_TO_PARAMS:
         stream_append(&parser->params, data, len);
@@ -278,7 +257,7 @@ static void take_content(struct parser *parser, const char *data, size_t len)
 }
 
 /* The request is refused; the rest of it is not worth waiting for, and the connection is closed behind it. */
-static enum parser_result give_up_reading(struct parser *parser)
+static enum parser_result stop_reading(struct parser *parser)
 {
     parser->stage = STAGE_COMPLETE;
     parser->keep = false;
@@ -286,15 +265,15 @@ static enum parser_result give_up_reading(struct parser *parser)
 }
 
 /* Section 5.1: a role in two bytes, flags, and five reserved bytes. */
-static enum parser_result begin_request(struct parser *parser)
+static enum parser_result read_begin(struct parser *parser)
 {
-    const unsigned char *content = (const unsigned char *)parser->kept;
+    const unsigned char *content = (const unsigned char *)parser->whole;
 
-    parser->request_id = header_id(parser);
+    parser->request_id = parser->id;
     if ((content[0] << 8 | content[1]) != RECORD_RESPONDER) {
-        reply_end(parser, parser->request_id, RECORD_UNKNOWN_ROLE);
-        parser->is_refused = true;
-        return broken(parser, "a request for another role than a responder's");
+        end_request(parser, RECORD_UNKNOWN_ROLE);
+        parser->has_responded = true;
+        return fail(parser, "a request is for another role than FCGI_RESPONDER");
     }
     parser->keep = (content[2] & RECORD_KEEP_CONN) != 0;
     parser->stage = STAGE_PARAMS;
@@ -303,12 +282,12 @@ static enum parser_result begin_request(struct parser *parser)
 
 static enum parser_result end_management(struct parser *parser)
 {
-    const char content[8] = {(char)header_type(parser)};
+    const char content[8] = {(char)parser->type};
 
-    if (header_type(parser) == RECORD_GET_VALUES) {
-        return answer_get_values(parser);
+    if (parser->type == RECORD_GET_VALUES) {
+        return send_values(parser);
     }
-    record_append(&parser->replies, RECORD_UNKNOWN_TYPE, 0, content, sizeof content);
+    record_append(&parser->output, RECORD_UNKNOWN_TYPE, 0, content, sizeof content);
     return PARSER_INCOMPLETE;
 }
 
@@ -320,7 +299,7 @@ static enum parser_result end_body(struct parser *parser)
     if (parser->body.total < parser->body_declared) {
         parser->has_ended_early = true;
         return ++parser->early_ends > parser->body.total + PARSER_STRAY_MAX
-                   ? broken(parser, "a body that ends again and again")
+                   ? fail(parser, "a body ends again and again")
                    : PARSER_INCOMPLETE;
     }
     parser->stage = STAGE_COMPLETE;
@@ -340,27 +319,21 @@ static enum parser_result end_stream(struct parser *parser)
 /* The record is there as a whole, padding and all. */
 static enum parser_result end_record(struct parser *parser)
 {
-    bool is_empty = header_number(parser, 4) == 0;
+    bool is_of_stream = parser->content == CONTENT_TO_PARAMS || parser->content == CONTENT_TO_BODY;
 
     parser->header_len = 0;
-    if (header_id(parser) == 0) {
+    if (parser->id == 0) {
         return end_management(parser);
     }
-    switch (parser->content) {
-    case CONTENT_KEPT:
-        return begin_request(parser);
-    case CONTENT_TO_PARAMS:
-    case CONTENT_TO_BODY:
-        if (is_empty) {
-            return end_stream(parser);
-        }
-        break;
-    case CONTENT_SKIPPED:
-        break;
+    if (parser->content == CONTENT_WHOLE) {
+        return read_begin(parser);
+    }
+    if (is_of_stream && parser->content_len == 0) {
+        return end_stream(parser);
     }
     if (parser->body.total > parser->body.bytes.max * BODY_DRAIN_FACTOR ||
-        parser->params.total > (size_t)REQUEST_PARAMS_MAX * BODY_DRAIN_FACTOR) {
-        return give_up_reading(parser);
+        parser->params.total > parser->params.bytes.max * BODY_DRAIN_FACTOR) {
+        return stop_reading(parser);
     }
     return PARSER_INCOMPLETE;
 }
@@ -390,14 +363,14 @@ static size_t feed_record(struct parser *parser, const char *data, size_t len)
 
 enum parser_result parser_end(struct parser *parser)
 {
-    return parser->has_ended_early ? give_up_reading(parser) : PARSER_ERROR;
+    return parser->has_ended_early ? stop_reading(parser) : PARSER_ERROR;
 }
 
 enum parser_result parser_feed(struct parser *parser, const char *data, size_t len)
 {
-    enum parser_result verdict = PARSER_INCOMPLETE;
+    enum parser_result result = PARSER_INCOMPLETE;
 
-    while (len > 0 && verdict == PARSER_INCOMPLETE) {
+    while (len > 0 && result == PARSER_INCOMPLETE) {
         bool had_header = parser->header_len == RECORD_HEADER_BYTES;
         size_t taken = feed_record(parser, data, len);
 
@@ -407,14 +380,14 @@ enum parser_result parser_feed(struct parser *parser, const char *data, size_t l
             break;
         }
         if (!had_header) {
-            verdict = judge_header(parser);
+            result = begin_record(parser);
         }
-        if (verdict == PARSER_INCOMPLETE && parser->content_left == 0 && parser->padding_left == 0) {
-            verdict = end_record(parser);
+        if (result == PARSER_INCOMPLETE && parser->content_left == 0 && parser->padding_left == 0) {
+            result = end_record(parser);
         }
     }
-    if (verdict == PARSER_COMPLETE && len > 0) {
-        parser->keep = false; /* the next request may come only behind the answer */
+    if (result == PARSER_COMPLETE && len > 0) {
+        parser->keep = false; /* the next request may come only behind the response */
     }
-    return verdict;
+    return result;
 }

@@ -2,7 +2,7 @@
  * else a peer may send (management records, other requests in between, records that make no sense, lengths
  * that lie) ends here, as the FastCGI specification, version 1.0, asks for it.
  *
- * It does no input or output: bytes go in, a request and replies come out. */
+ * It does no input or output: bytes go in, a request and output for the peer come out. */
 #ifndef INCIDENTS_FASTCGI_PARSER_H
 #define INCIDENTS_FASTCGI_PARSER_H
 
@@ -25,7 +25,7 @@ enum parser_result {
 enum parser_stage { STAGE_BEGIN, STAGE_PARAMS, STAGE_BODY, STAGE_COMPLETE };
 
 /* What becomes of a record's content. */
-enum parser_content { CONTENT_SKIPPED, CONTENT_KEPT, CONTENT_TO_PARAMS, CONTENT_TO_BODY };
+enum parser_content { CONTENT_SKIPPED, CONTENT_WHOLE, CONTENT_TO_PARAMS, CONTENT_TO_BODY };
 
 struct parser {
     enum parser_stage stage;
@@ -34,20 +34,20 @@ struct parser {
     struct stream params; /* where they are over the limit, the request is to be refused */
     const char *variables[REQUEST_VARIABLES]; /* in params, once these are complete; NULL: it is not there */
     struct stream body;
-    size_t body_declared;  /* CONTENT_LENGTH; 0 where there is none that can be read */
-    bool has_ended_early;  /* the record that ends the body came last, and more of it was declared */
-    size_t early_ends;     /* such records, so far */
-    struct buffer replies; /* for the peer, to be sent and reset */
-    const char *fault;     /* why it is broken */
-    bool is_refused;       /* it is broken, and the replies tell the peer so */
+    size_t body_declared; /* CONTENT_LENGTH; 0 where there is none that can be read */
+    bool has_ended_early; /* the record that ends the body came last, and more of it was declared */
+    size_t early_ends;    /* such records, so far */
+    struct buffer output; /* records for the peer, to be sent and reset */
+    const char *error;    /* why PARSER_ERROR; NULL where there is nothing wrong */
+    bool has_responded;   /* the output of PARSER_ERROR ends the request */
 
     size_t stray; /* records that belonged to no request of ours, so far */
     unsigned char header[RECORD_HEADER_BYTES];
     size_t header_len;
+    int type, id; /* of the record */
     enum parser_content content;
-    char kept[PARSER_CONTENT_MAX];
-    size_t kept_len;
-    size_t content_left, padding_left; /* of the record */
+    char whole[PARSER_CONTENT_MAX];
+    size_t content_len, content_left, padding_left;
 };
 
 void parser_init(struct parser *parser, size_t body_limit);
@@ -59,7 +59,7 @@ void parser_free(struct parser *parser);
  * same bytes is lost, and keep is false then. */
 enum parser_result parser_feed(struct parser *parser, const char *data, size_t len);
 
-/* No more bytes will come. PARSER_COMPLETE where the request is one to be answered nevertheless: its body has
+/* No more bytes will come. PARSER_COMPLETE where the request is to be responded to nevertheless: its body has
  * ended, if early. */
 enum parser_result parser_end(struct parser *parser);
 
@@ -73,6 +73,6 @@ void parser_next(struct parser *parser);
 bool parser_is_idle(const struct parser *parser);
 
 /* The memory that it holds for a request. */
-size_t parser_holds(const struct parser *parser);
+size_t parser_memory(const struct parser *parser);
 
 #endif

@@ -32,11 +32,13 @@ enum {
     LISTENER = 0, /* FCGI_LISTENSOCK_FILENO */
     ACCEPT_AT_ONCE = 16,
     NO_DESCRIPTOR_MS = 100,   /* without accepting: others may close theirs meanwhile */
+    ACCEPT_FAILURE_MS = 1000, /* behind any other failure, which may stay */
     DRAIN_MS = 2000,          /* after a stop, at most: for what has arrived already */
-    DRAIN_LOOK_MS = 10,       /* from one look whether something has to the next */
-    DRAIN_QUIET_LOOKS = 10,   /* in a row, behind which nothing more will */
+    DRAIN_CHECK_MS = 10,      /* from one check whether something has to the next */
+    DRAIN_QUIET_CHECKS = 10,  /* in a row, behind which nothing more will */
+    STOP_LINGER_MS = 2000,    /* at most, for peers to take the last responses */
+    OUT_KEPT = 4 * 1024,      /* bytes of memory for the next response */
     LARGE_BYTES = 256 * 1024, /* of memory: such a piece goes back to the system when it is freed */
-    SPARE_MAX = 64,
 };
 
 struct server {
@@ -45,23 +47,13 @@ struct server {
     struct connections connections;
     struct store *store;
     struct writer writer;
+    struct buffer out; /* the response that is written */
     struct loop_handler listener, signals;
     int signal_descriptor;
     int64_t accept_at_ms; /* nothing is accepted before; 0: the listener is watched */
     int stop_signal;      /* 0 until one has come */
-    struct call *spare;   /* kept, for malloc has none of their size at hand */
-    size_t spare_count;
-    size_t in_hand; /* requests that have been read and not answered */
-    bool is_ending; /* what has come is answered, no more is read */
-    bool is_quiet;  /* nothing was accepted or read since the last look */
-};
-
-/* A request in hand. */
-struct call {
-    struct call *next; /* of the spare ones */
-    struct server *server;
-    struct peer *peer;
-    struct exchange exchange;
+    bool is_stopping;     /* the requests that have come are responded to, no more are read */
+    bool is_quiet;        /* nothing was accepted or read since the last check */
 };
 
 bool server_is_wanted(void)
@@ -74,89 +66,43 @@ bool server_is_wanted(void)
 
 /* ---- Requests ---- */
 
-static struct call *call_new(struct server *server, struct peer *peer)
+/* Writes the response, and has the connection wait for another request or linger. */
+static void finish_request(void *context)
 {
-    struct call *call = server->spare;
-
-    if (call == NULL) {
-        call = malloc(sizeof *call);
-    } else {
-        server->spare = call->next;
-        server->spare_count--;
-    }
-    if (call != NULL) {
-        call->server = server;
-        call->peer = peer;
-    }
-    return call;
-}
-
-static void call_free(struct call *call)
-{
-    struct server *server = call->server;
-
-    if (server->spare_count == SPARE_MAX) {
-        free(call);
-    } else {
-        call->next = server->spare;
-        server->spare = call;
-        server->spare_count++;
-    }
-}
-
-/* Answers the call, and ends its connection or has it wait for another. */
-static void answer(void *context)
-{
-    struct call *call = context;
-    struct server *server = call->server;
-    struct peer *peer = call->peer;
-    struct slice response;
-    struct buffer out;
-    bool sent;
-
-    buffer_init(&out, RESPONSE_MAX);
-    response = exchange_end(&call->exchange, &out);
-    sent =
+    struct peer *peer = context;
+    struct server *server = peer->server;
+    struct slice response = exchange_end(&peer->exchange, &server->out);
+    bool is_sent =
         !peer->is_gone && writer_send(&server->writer, peer->descriptor, peer->parser.request_id, response);
-    buffer_free(&out);
-    call_free(call);
-    server->in_hand--;
-    if (!sent) {
+
+    buffer_reset(&server->out, OUT_KEPT);
+    if (!is_sent) {
         connections_close(&server->connections, peer);
-    } else if (peer->parser.keep && !server->is_ending) {
-        connections_read_on(&server->connections, peer);
+    } else if (peer->parser.keep && !server->is_stopping) {
+        connections_next(&server->connections, peer);
     } else {
-        connections_end(&server->connections, peer);
+        connections_linger(&server->connections, peer);
     }
 }
 
-static void serve_request(struct server *server, struct peer *peer)
+static void start_request(struct server *server, struct peer *peer)
 {
     struct parser *parser = &peer->parser;
-    struct call *call = call_new(server, peer);
     bool asks = false;
 
-    if (call == NULL) {
-        log_error("unable to take a request: out of memory");
-        connections_close(&server->connections, peer);
-        return;
-    }
-    server->in_hand++;
-    exchange_begin(&call->exchange, parser->variables, &parser->body);
+    exchange_begin(&peer->exchange, parser->variables, &parser->body);
     if (stream_is_over_limit(&parser->params)) {
-        exchange_refuse(&call->exchange);
+        exchange_refuse(&peer->exchange);
     } else {
-        asks = router_dispatch(&call->exchange);
+        asks = router_dispatch(&peer->exchange);
     }
     parser_free_body(parser);
     if (asks) {
-        store_submit(server->store, &call->exchange.op, answer, call);
+        store_submit(server->store, &peer->exchange.op, finish_request, peer);
     } else {
-        answer(call);
+        finish_request(peer);
     }
 }
-
-/* ---- Events ---- */
 
 static void serve_peer(void *context, uint32_t events)
 {
@@ -166,23 +112,12 @@ static void serve_peer(void *context, uint32_t events)
     server->is_quiet = server->is_quiet && peer->state == PEER_LINGERING;
     if (peer->state == PEER_WAITING) {
         connections_ignore(&server->connections, peer, events);
-        return;
-    }
-    switch (connections_read(&server->connections, peer)) {
-    case PARSER_INCOMPLETE:
-        break;
-    case PARSER_COMPLETE:
-        serve_request(server, peer);
-        break;
-    case PARSER_ERROR:
-        if (peer->parser.is_refused) {
-            connections_end(&server->connections, peer);
-        } else {
-            connections_close(&server->connections, peer);
-        }
-        break;
+    } else if (connections_read(&server->connections, peer)) {
+        start_request(server, peer);
     }
 }
+
+/* ---- Accepting ---- */
 
 /* Other processes may listen as well: one of them is woken, not all. */
 static bool watch_listener(struct server *server)
@@ -198,13 +133,32 @@ static bool is_connection_waiting(void)
     return poll(&listener, 1, 0) > 0;
 }
 
-/* There is no descriptor for a connection that waits: nothing is accepted for a while. */
-static void pause_accepting(struct server *server, int reason)
+/* Nobody, or nobody any more: another process has taken it, or it has gone. */
+static bool is_nobody_there(int failure)
 {
-    log_error("unable to accept a connection: %s", strerror(reason));
-    connections_make_room(&server->connections);
+    return failure == EAGAIN || failure == EWOULDBLOCK || failure == EINTR || failure == ECONNABORTED;
+}
+
+static bool is_out_of_descriptors(int failure)
+{
+    return failure == EMFILE || failure == ENFILE || failure == ENOBUFS || failure == ENOMEM;
+}
+
+/* The listener stays readable, so nothing is accepted for a while. */
+static void handle_accept_failure(struct server *server, int failure)
+{
+    int pause_ms = ACCEPT_FAILURE_MS;
+
+    if (is_nobody_there(failure) || (is_out_of_descriptors(failure) && !is_connection_waiting())) {
+        return;
+    }
+    log_error("unable to accept a connection: %s", strerror(failure));
+    if (is_out_of_descriptors(failure)) {
+        connections_free_descriptor(&server->connections);
+        pause_ms = NO_DESCRIPTOR_MS;
+    }
     loop_unwatch(&server->loop, LISTENER);
-    server->accept_at_ms = clock_now_ms() + NO_DESCRIPTOR_MS;
+    server->accept_at_ms = clock_now_ms() + pause_ms;
 }
 
 /* Accepts the connections that are there; not all at once, for whoever connects on and on keeps nobody else.
@@ -215,18 +169,14 @@ static void accept_connections(void *context, uint32_t events)
 
     (void)events;
     for (int i = 0; i < ACCEPT_AT_ONCE; i++) {
-        int descriptor = accept4(LISTENER, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK), failure = errno;
+        int descriptor = accept4(LISTENER, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-        if (descriptor >= 0) {
-            server->is_quiet = false;
-            connections_add(&server->connections, descriptor, serve_peer, server);
-            continue;
+        if (descriptor < 0) {
+            handle_accept_failure(server, errno);
+            break;
         }
-        if ((failure == EMFILE || failure == ENFILE || failure == ENOBUFS || failure == ENOMEM) &&
-            is_connection_waiting()) {
-            pause_accepting(server, failure);
-        }
-        break;
+        server->is_quiet = false;
+        connections_add(&server->connections, descriptor, serve_peer, server);
     }
 }
 
@@ -265,24 +215,45 @@ static void turn(struct server *server, int64_t until_ms)
     store_turn(server->store);
 }
 
+/* ---- Stop ---- */
+
+static bool has_requests(const struct server *server)
+{
+    return server->connections.count[PEER_READING] + server->connections.count[PEER_WAITING] > 0;
+}
+
 /* Serves what has arrived already, and what comes while that is served: the web server may have connected and
- * not sent its request yet. Under steady load that never ends, so there is a limit. Looks are counted, and
- * not the time, in which this process may have had no processor to look. */
+ * not sent its request yet. Under steady load that never ends, so there is a limit. Checks are counted, and
+ * not the time, in which this process may have had no processor to check. */
 static void drain(struct server *server)
 {
     int64_t limit_ms = clock_now_ms() + DRAIN_MS;
-    int quiet_looks = 0;
 
-    while (quiet_looks < DRAIN_QUIET_LOOKS && clock_now_ms() < limit_ms) {
-        int64_t look_at_ms = clock_now_ms() + DRAIN_LOOK_MS;
+    for (int quiet = 0; quiet < DRAIN_QUIET_CHECKS && clock_now_ms() < limit_ms;) {
+        int64_t check_at_ms = clock_now_ms() + DRAIN_CHECK_MS;
 
         server->is_quiet = true;
         do {
-            turn(server, look_at_ms);
-        } while (clock_now_ms() < look_at_ms);
-        server->is_quiet =
-            server->is_quiet && server->in_hand == 0 && server->connections.unfinished_count == 0;
-        quiet_looks = server->is_quiet ? quiet_looks + 1 : 0;
+            turn(server, check_at_ms);
+        } while (clock_now_ms() < check_at_ms);
+        quiet = server->is_quiet && !has_requests(server) ? quiet + 1 : 0;
+    }
+}
+
+/* Responds to the requests that have come. Whoever lingers may not have read its response yet, or not all of
+ * what it sent may have been read. */
+static void finish(struct server *server)
+{
+    int64_t limit_ms;
+
+    server->is_stopping = true;
+    connections_stop(&server->connections);
+    while (server->connections.count[PEER_WAITING] > 0) {
+        turn(server, LOOP_NEVER);
+    }
+    limit_ms = clock_now_ms() + STOP_LINGER_MS;
+    while (server->connections.count[PEER_LINGERING] > 0 && clock_now_ms() < limit_ms) {
+        turn(server, limit_ms);
     }
 }
 
@@ -296,11 +267,7 @@ static void serve_until_stopped(struct server *server)
     drain(server);
     loop_unwatch(&server->loop, LISTENER);
     server->accept_at_ms = 0;
-    server->is_ending = true;
-    connections_stop_reading(&server->connections);
-    while (server->in_hand > 0) {
-        turn(server, LOOP_NEVER);
-    }
+    finish(server);
 }
 
 /* ---- Start ---- */
@@ -348,21 +315,12 @@ static bool start_listening(struct server *server)
     return true;
 }
 
-static void free_spare(struct server *server)
-{
-    struct call *call;
-
-    while ((call = server->spare) != NULL) {
-        server->spare = call->next;
-        free(call);
-    }
-}
-
 int server_run(const struct settings *settings)
 {
     struct server server = {.settings = settings, .signal_descriptor = -1};
     bool ok = false;
 
+    buffer_init(&server.out, RESPONSE_MAX);
     raise_descriptor_limit();
     mallopt(M_MMAP_THRESHOLD, LARGE_BYTES); /* else it grows with the largest, and large bodies leave holes */
     if (!loop_open(&server.loop) || !set_up_signals(&server)) {
@@ -379,12 +337,12 @@ int server_run(const struct settings *settings)
         if (server.store != NULL) {
             store_stop(server.store);
         }
-        free_spare(&server);
         writer_close(&server.writer);
     }
     if (server.signal_descriptor >= 0) {
         close(server.signal_descriptor);
     }
     loop_close(&server.loop);
+    buffer_free(&server.out);
     return ok ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -7,12 +7,11 @@
 
 #include "base/buffer.h"
 
-/* libfcgi's request, with its stream of output: set up once, and lent to each request that is answered. */
+/* libfcgi's request, with its stream of output: set up once, and lent to each request that is responded to.
+ */
 struct writer {
     FCGX_Request request;
-    bool is_open;
-    int pair[2]; /* of sockets, to set it up with: kept, for that may have to be done anew while there is no
-                    descriptor left; below 0 where there is none */
+    unsigned char *start; /* of the stream's buffer */
 };
 
 /* Sets it up, once a process. False (logged) where libfcgi cannot be set up. */

@@ -10,15 +10,15 @@ enum { LIMIT = 512 };
 
 static enum parser_result feed(struct parser *parser, const char *data, size_t size, size_t piece)
 {
-    enum parser_result verdict = PARSER_INCOMPLETE;
+    enum parser_result result = PARSER_INCOMPLETE;
 
     parser_init(parser, LIMIT);
-    for (size_t at = 0; at < size && verdict == PARSER_INCOMPLETE; at += piece) {
-        verdict = parser_feed(parser, data + at, size - at < piece ? size - at : piece);
-        MUST(parser_holds(parser) <= (size_t)2 * (REQUEST_PARAMS_MAX + LIMIT) + 1024);
-        MUST(!parser->replies.failed);
+    for (size_t at = 0; at < size && result == PARSER_INCOMPLETE; at += piece) {
+        result = parser_feed(parser, data + at, size - at < piece ? size - at : piece);
+        MUST(parser_memory(parser) <= (size_t)2 * (REQUEST_PARAMS_MAX + LIMIT) + 1024);
+        MUST(!parser->output.failed);
     }
-    return verdict;
+    return result;
 }
 
 static int is_same(const struct buffer *a, const struct buffer *b)
@@ -102,22 +102,22 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const char *bytes = (const char *)data;
     struct parser whole, cut;
-    enum parser_result verdict = feed(&whole, bytes, size, size + 1);
+    enum parser_result result = feed(&whole, bytes, size, size + 1);
 
     for (size_t piece = 1; piece < 12; piece += 5) {
-        MUST(feed(&cut, bytes, size, piece) == verdict);
-        MUST(cut.fault == whole.fault && cut.stage == whole.stage && cut.body.total == whole.body.total);
+        MUST(feed(&cut, bytes, size, piece) == result);
+        MUST(cut.error == whole.error && cut.stage == whole.stage && cut.body.total == whole.body.total);
         MUST(is_same(&cut.params.bytes, &whole.params.bytes) && is_same(&cut.body.bytes, &whole.body.bytes));
-        MUST(is_same(&cut.replies, &whole.replies));
+        MUST(is_same(&cut.output, &whole.output));
         parser_free(&cut);
     }
-    if (verdict == PARSER_COMPLETE) {
+    if (result == PARSER_COMPLETE) {
         MUST(whole.stage == STAGE_COMPLETE && whole.request_id > 0);
         MUST(whole.body.total >= whole.body_declared || whole.body.total > LIMIT * BODY_DRAIN_FACTOR ||
              stream_is_over_limit(&whole.params));
         MUST(whole.body.total > LIMIT || whole.body.bytes.len == whole.body.total);
     }
-    if (verdict != PARSER_ERROR && whole.stage > STAGE_PARAMS) {
+    if (result != PARSER_ERROR && whole.stage > STAGE_PARAMS) {
         check_variables(&whole, bytes, size);
     }
     parser_free(&whole);

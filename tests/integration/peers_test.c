@@ -387,6 +387,101 @@ static void of_1000_connections_990_are_silent_and_ten_are_served(void **state)
     buffer_free(&bytes);
 }
 
+/* ---- Workers of one's own ---- */
+
+/* On a port that the kernel chooses. */
+static int listen_on_tcp(int *port)
+{
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    socklen_t size = sizeof address;
+
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    assert_int_equal(bind(listener, (const struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(listen(listener, SOMAXCONN), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&address, &size), 0);
+    *port = ntohs(address.sin_port);
+    return listener;
+}
+
+/* The stack with that worker in the place of its own. */
+static struct stack start_worker(int listener, const char *name)
+{
+    char url[STACK_PATH_MAX + 16];
+    const char *const argv[] = {stack.program, NULL};
+    const char *const environment[] = {url, "INCIDENTS_METRICS_TOKEN=" METRICS_TOKEN, NULL};
+    struct stack other = stack;
+
+    snprintf(other.worker_log, sizeof other.worker_log, "%s/%s.log", stack.directory, name);
+    snprintf(url, sizeof url, "DATABASE_URL=%s", stack.worker_url);
+    other.worker = process_start_on(listener, argv, environment, other.worker_log);
+    free(await_in_file(other.worker_log, "serving FastCGI"));
+    return other;
+}
+
+/* Writes on while the worker stops. False where that took so long that the worker need not have waited. */
+static bool write_through_a_stop(int number)
+{
+    enum { LINGERING_MS = 1500, WRITES = 10, PAUSE_MS = 50 };
+    int port, listener = listen_on_tcp(&port), fd = fastcgi_connect_tcp(port);
+    struct pollfd answered = {.fd = fd, .events = POLLIN};
+    bool is_sent = true, is_in_time;
+    struct stack stopped;
+    int64_t started_ms;
+    char name[16];
+
+    snprintf(name, sizeof name, "stop-%d", number);
+    stopped = start_worker(listener, name);
+    send_upsert(fd, name, false);
+    assert_int_equal(poll(&answered, 1, PATIENCE_MS), 1);
+    started_ms = clock_now_ms();
+    kill(stopped.worker, SIGTERM);
+    for (int i = 0; i < WRITES; i++) {
+        clock_sleep_ms(PAUSE_MS);
+        is_sent = fastcgi_send(fd, "more", 4) && is_sent;
+    }
+    is_in_time = clock_now_ms() - started_ms < LINGERING_MS;
+    if (is_in_time) {
+        assert_true(is_sent);
+        expect(fd, name, name);
+        expect_end(fd, name);
+    }
+    close(fd);
+    close(listener);
+    assert_int_equal(process_wait(stopped.worker, PATIENCE_MS), 0);
+    return is_in_time;
+}
+
+static void a_stop_takes_no_response_back_either(void **state)
+{
+    enum { TRIES = 20 };
+    bool is_in_time = false;
+
+    (void)state;
+    for (int i = 0; i < TRIES && !is_in_time; i++) {
+        is_in_time = write_through_a_stop(i);
+    }
+    assert_true(is_in_time);
+}
+
+/* It stays readable, and every accept fails. */
+static void a_listener_that_was_shut_down_keeps_no_worker_busy(void **state)
+{
+    enum { WATCH_MS = 500 };
+    int port, listener = listen_on_tcp(&port);
+    struct stack other = start_worker(listener, "shut-down");
+    long cpu_ms;
+
+    (void)state;
+    assert_int_equal(shutdown(listener, SHUT_RDWR), 0);
+    free(await_in_file(other.worker_log, "unable to accept a connection"));
+    cpu_ms = worker_cpu_ms(&other);
+    clock_sleep_ms(WATCH_MS);
+    assert_true(worker_cpu_ms(&other) - cpu_ms < WATCH_MS / 2);
+    close(listener);
+    assert_int_equal(process_stop(other.worker, SIGTERM), 0);
+}
+
 /* ---- */
 
 static void the_workers_end_cleanly_and_without_a_leak(void **state)
@@ -396,27 +491,14 @@ static void the_workers_end_cleanly_and_without_a_leak(void **state)
     stack_stop_worker(&stack);
 }
 
-/* Starts the second worker, on a port that the kernel chooses. */
+/* Starts the second worker. */
 static void start_tcp_worker(void)
 {
-    char url[STACK_PATH_MAX + 16];
-    const char *const argv[] = {stack.program, NULL};
-    const char *const environment[] = {url, "INCIDENTS_METRICS_TOKEN=" METRICS_TOKEN, NULL};
-    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    struct sockaddr_in address = {.sin_family = AF_INET};
-    socklen_t size = sizeof address;
+    int listener = listen_on_tcp(&tcp_port);
 
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    assert_int_equal(bind(listener, (const struct sockaddr *)&address, sizeof address), 0);
-    assert_int_equal(listen(listener, SOMAXCONN), 0);
-    assert_int_equal(getsockname(listener, (struct sockaddr *)&address, &size), 0);
-    tcp_port = ntohs(address.sin_port);
-    stacks[TCP] = stacks[UNIX] = stack;
-    snprintf(stacks[TCP].worker_log, sizeof stacks[TCP].worker_log, "%s/tcp.log", stack.directory);
-    snprintf(url, sizeof url, "DATABASE_URL=%s", stack.worker_url);
-    stacks[TCP].worker = process_start_on(listener, argv, environment, stacks[TCP].worker_log);
+    stacks[UNIX] = stack;
+    stacks[TCP] = start_worker(listener, "tcp");
     close(listener);
-    free(await_in_file(stacks[TCP].worker_log, "serving FastCGI"));
 }
 
 static int start(void **state)
@@ -454,6 +536,8 @@ int main(void)
         CASE(no_response_waits_for_an_acknowledgement),
         CASE(what_a_peer_does_while_its_request_is_in_hand_harms_no_response),
         CASE(a_response_that_nobody_reads_leaves_nothing_to_the_next),
+        CASE(a_stop_takes_no_response_back_either),
+        CASE(a_listener_that_was_shut_down_keeps_no_worker_busy),
         CASE(of_1000_connections_990_are_silent_and_ten_are_served),
         CASE(the_workers_end_cleanly_and_without_a_leak),
     };

@@ -39,6 +39,8 @@ static void expect_last_resort(const char *verb, bool has_body, const char *id, 
     if (response.len != strlen(expected) || memcmp(response.data, expected, response.len) != 0) {
         fail_msg("should be %s\nis %.*s", expected, (int)response.len, response.data);
     }
+    assert_int_equal(exchange.error.code, ERROR_INTERNAL); /* which is logged */
+    assert_int_equal(exchange.response.status, 500);
     buffer_free(&out);
 }
 

@@ -65,20 +65,20 @@ static void body(const char *text)
 
 static enum parser_result feed_in_pieces(size_t piece)
 {
-    enum parser_result verdict = PARSER_INCOMPLETE;
+    enum parser_result result = PARSER_INCOMPLETE;
 
     parser_free(&parser);
     parser_init(&parser, LIMIT);
-    for (size_t at = 0; at < bytes.len && verdict == PARSER_INCOMPLETE; at += piece) {
+    for (size_t at = 0; at < bytes.len && result == PARSER_INCOMPLETE; at += piece) {
         size_t len = bytes.len - at < piece ? bytes.len - at : piece;
         char *exact = malloc(len); /* so that a sanitizer sees who reads behind it */
 
         assert_non_null(exact);
         memcpy(exact, bytes.data + at, len);
-        verdict = parser_feed(&parser, exact, len);
+        result = parser_feed(&parser, exact, len);
         free(exact);
     }
-    return verdict;
+    return result;
 }
 
 /* Feeds what was put together, in pieces of several sizes, each of which must come to the same. */
@@ -87,11 +87,11 @@ static void expect(enum parser_result expected)
     static const size_t pieces[] = {1, 2, 3, 7, 8, 9, 13, 64, 1000, BYTES_MAX};
 
     for (size_t i = bytes.len > 100000 ? 8 : 0; i < sizeof pieces / sizeof pieces[0]; i++) {
-        enum parser_result verdict = feed_in_pieces(pieces[i]);
+        enum parser_result result = feed_in_pieces(pieces[i]);
 
-        if (verdict != expected) {
-            fail_msg("in pieces of %zu: verdict %d, not %d (%s)", pieces[i], verdict, expected,
-                     parser.fault == NULL ? "no fault" : parser.fault);
+        if (result != expected) {
+            fail_msg("in pieces of %zu: result %d, not %d (%s)", pieces[i], result, expected,
+                     parser.error == NULL ? "no error" : parser.error);
         }
     }
 }
@@ -124,8 +124,8 @@ static void expect_body(const char *text)
 /* What the parser itself says to the peer. */
 static void expect_replies(const void *replies, size_t len)
 {
-    if (parser.replies.len != len || memcmp(len == 0 ? "" : parser.replies.data, replies, len) != 0) {
-        fail_msg("the replies are %zu bytes, and not those %zu", parser.replies.len, len);
+    if (parser.output.len != len || memcmp(len == 0 ? "" : parser.output.data, replies, len) != 0) {
+        fail_msg("the replies are %zu bytes, and not those %zu", parser.output.len, len);
     }
 }
 
@@ -194,7 +194,7 @@ static void the_next_request_is_taken_too(void **state)
         }
         parser_next(&parser);
         assert_true(parser_is_idle(&parser));
-        assert_int_equal(parser_holds(&parser), 0);
+        assert_int_equal(parser_memory(&parser), 0);
         expect_no_variable_but(REQUEST_VARIABLES);
     }
 }
@@ -207,9 +207,9 @@ static void the_body_is_freed_and_the_variables_stay(void **state)
     head();
     body("{}");
     expect_body("{}");
-    held = parser_holds(&parser);
+    held = parser_memory(&parser);
     parser_free_body(&parser);
-    assert_true(parser_holds(&parser) < held);
+    assert_true(parser_memory(&parser) < held);
     expect_variable(REQUEST_METHOD, "POST");
 }
 
@@ -487,7 +487,7 @@ static void variables_over_the_limit_are_counted_and_not_kept(void **state)
     }
     expect(PARSER_COMPLETE); /* to be refused, and not read any further */
     assert_false(parser.keep);
-    assert_int_equal(parser_holds(&parser), 0);
+    assert_int_equal(parser_memory(&parser), 0);
     free(filling);
 }
 
@@ -582,11 +582,11 @@ static void a_flood_of_records_that_belong_to_no_request_is_given_up(void **stat
         expect(PARSER_INCOMPLETE);
         text_record(cases[i].type, cases[i].id, "");
         expect(PARSER_ERROR);
-        assert_true(parser.replies.len <= 16 * PARSER_STRAY_MAX);
+        assert_true(parser.output.len <= 16 * PARSER_STRAY_MAX);
     }
 }
 
-static void another_request_in_between_is_refused_and_this_one_goes_on(void **state)
+static void another_request_in_between_has_responded_and_this_one_goes_on(void **state)
 {
     static const char refusal[] = "\1\3\0\2\0\10\0\0\0\0\0\0\1\0\0\0"; /* FCGI_CANT_MPX_CONN */
 
@@ -661,13 +661,13 @@ static void what_is_no_fastcgi_is_given_up_at_once(void **state)
     expect(PARSER_ERROR);
 }
 
-static void an_abort_ends_the_connection_and_is_no_fault(void **state)
+static void an_abort_ends_the_connection_and_is_no_error(void **state)
 {
     (void)state;
     begin(1, 1, 1);
     text_record(ABORT, 1, "");
     expect(PARSER_ERROR);
-    assert_null(parser.fault);
+    assert_null(parser.error);
 }
 
 static int set_up(void **state)
@@ -713,11 +713,11 @@ int main(void)
         CASE(values_are_answered_once_however_often_they_are_asked_for),
         CASE(management_records_do_not_disturb_a_request),
         CASE(a_flood_of_records_that_belong_to_no_request_is_given_up),
-        CASE(another_request_in_between_is_refused_and_this_one_goes_on),
+        CASE(another_request_in_between_has_responded_and_this_one_goes_on),
         CASE(other_roles_are_refused),
         CASE(records_out_of_place_end_the_connection),
         CASE(what_is_no_fastcgi_is_given_up_at_once),
-        CASE(an_abort_ends_the_connection_and_is_no_fault),
+        CASE(an_abort_ends_the_connection_and_is_no_error),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,7 +10,6 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -123,12 +122,17 @@ static size_t expect_response(int id, char filling, size_t len)
     return records;
 }
 
-/* A response to a peer of whom there is nothing to print_error. */
+/* Responses to peers of whom there is nothing to say: one that the library's buffer has room for, and one
+ * that is longer. */
 static void expect_next_is_whole(void)
 {
-    connect_peer();
-    assert_true(respond(2, 'n', 300));
-    assert_int_equal(expect_response(2, 'n', 300), 1);
+    static const size_t lengths[] = {300, 3 * LIBRARY_BUFFER, 300};
+
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+        connect_peer();
+        assert_true(respond(2, 'n', lengths[i]));
+        assert_int_equal(expect_response(2, 'n', lengths[i]), 1);
+    }
 }
 
 static void a_response_is_records_of_its_request(void **state)
@@ -257,30 +261,6 @@ static void whatever_room_a_peer_has_the_next_response_is_whole(void **state)
     assert_true(had_room);
 }
 
-/* libfcgi's request is set up anew then, which must not want a descriptor: that there is none may be why the
- * peer was closed. */
-static void without_a_descriptor_the_next_response_is_whole(void **state)
-{
-    struct rlimit limit, none;
-    int closed, spare[2];
-
-    (void)state;
-    connect_peer();
-    closed = near_end;
-    close(far_end);
-    near_end = far_end = -1;
-    connect_peer();
-    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
-    none = (struct rlimit){.rlim_cur = 0, .rlim_max = limit.rlim_max};
-    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, spare), -1);
-    assert_false(writer_send(&writer, closed, 1, (struct slice){.data = "lost", .len = 4}));
-    assert_true(respond(2, 'n', 300));
-    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
-    expect_response(2, 'n', 300);
-    close(closed);
-}
-
 static int start(void **state)
 {
     (void)state;
@@ -309,7 +289,6 @@ int main(void)
         CASE(of_a_peer_that_reads_no_more_nothing_is_left_for_the_next),
         CASE(a_peer_that_takes_too_little_is_not_waited_for),
         CASE(whatever_room_a_peer_has_the_next_response_is_whole),
-        CASE(without_a_descriptor_the_next_response_is_whole),
     };
 
     signal(SIGPIPE, SIG_IGN); /* as the server has it */
