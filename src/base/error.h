@@ -1,4 +1,4 @@
-/* The one error type, from the bottom of the program to the HTTP answer. */
+/* The one error type, from the bottom of the program to the HTTP response. */
 #ifndef INCIDENTS_BASE_ERROR_H
 #define INCIDENTS_BASE_ERROR_H
 

@@ -8,7 +8,7 @@
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO };
 enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
 
-/* What is said of a request. None of the strings may be NULL. */
+/* The line of a request. None of the strings may be NULL. */
 struct log_request {
     enum log_level level;
     const char *request_id;
@@ -16,7 +16,7 @@ struct log_request {
     int status; /* HTTP */
     const char *outcome;
     const char *token_label; /* never the token */
-    int64_t total_ms;        /* from the last byte of its body to its answer, */
+    int64_t total_ms;        /* from the last byte of its body to its response, */
     int64_t queue_ms;        /* of which it waited for a connection to the database, */
     int64_t database_ms;     /* and for the database */
     const char *message;     /* the error's sentence; empty: none */

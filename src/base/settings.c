@@ -36,7 +36,7 @@ static const struct {
     const char *name;
     long min;
     long max;
-    long otherwise;
+    long default_value;
 } numbers[NUMBER_COUNT] = {
     [BODY_LIMIT] = {"INCIDENTS_BODY_LIMIT", 1024, 64L * 1024 * 1024, 1024L * 1024},
     [BODY_TIMEOUT_MS] = {"INCIDENTS_BODY_TIMEOUT_MS", 100, 3600000, SETTINGS_BODY_TIMEOUT_MS},
@@ -47,13 +47,13 @@ static const struct {
     [QUEUE_MAX] = {"INCIDENTS_QUEUE_MAX", 1, 100000, 1000},
 };
 
-/* The words. */
+/* The texts. */
 static const char log_name[] = "INCIDENTS_LOG", log_format_name[] = "INCIDENTS_LOG_FORMAT",
                   metrics_token_name[] = "INCIDENTS_METRICS_TOKEN", url_name[] = "DATABASE_URL";
-static const char *const words[] = {log_name, log_format_name, metrics_token_name, url_name};
-enum { WORD_COUNT = sizeof words / sizeof words[0] };
+static const char *const texts[] = {log_name, log_format_name, metrics_token_name, url_name};
+enum { TEXT_COUNT = sizeof texts / sizeof texts[0] };
 
-/* What was a setting once, and what to do about it. */
+/* Retired settings, and what to do about each. */
 static const struct {
     const char *name;
     const char *advice;
@@ -77,7 +77,7 @@ struct known {
 
 enum { KNOWN_MAX = 128 };
 
-/* What the file may hold, and where it stands in it. */
+/* The settings that may stand in the file, and where they do. */
 struct source {
     const char *file; /* for messages */
     struct known known[KNOWN_MAX];
@@ -102,8 +102,8 @@ static bool source_open(struct source *source, char *error, size_t error_size)
     for (size_t i = 0; i < NUMBER_COUNT; i++) {
         add_known(source, numbers[i].name);
     }
-    for (size_t i = 0; i < WORD_COUNT; i++) {
-        add_known(source, words[i]);
+    for (size_t i = 0; i < TEXT_COUNT; i++) {
+        add_known(source, texts[i]);
     }
     for (const PQconninfoOption *option = source->options; option->keyword != NULL; option++) {
         add_known(source, option->envvar);
@@ -149,7 +149,7 @@ static const char *nearest(const struct source *source, const char *name)
     return found;
 }
 
-static void say_unknown(const struct source *source, const char *name, char *error, size_t error_size)
+static void describe_unknown(const struct source *source, const char *name, char *error, size_t error_size)
 {
     const char *meant = nearest(source, name);
 
@@ -171,9 +171,9 @@ static bool is_name(const char *name)
     return len > 0 && len <= SUGGEST_NAME_MAX && name[len] == '\0';
 }
 
-/* Takes one line of the file: blank, a comment, or NAME=value, the value in double or single quotes where it
+/* Parses one line of the file: blank, a comment, or NAME=value, the value in double or single quotes where it
  * has them. On false, error says what is wrong. */
-static bool take_line(struct source *source, int number, char *line, char *error, size_t error_size)
+static bool parse_line(struct source *source, int number, char *line, char *error, size_t error_size)
 {
     char *name = line + strspn(line, " \t");
     char *value = strchr(name, '=');
@@ -195,7 +195,7 @@ static bool take_line(struct source *source, int number, char *line, char *error
     }
     known = find_known(source, name);
     if (known == NULL) {
-        say_unknown(source, name, error, error_size);
+        describe_unknown(source, name, error, error_size);
         return false;
     }
     if (known->line > 0) {
@@ -235,7 +235,7 @@ static bool read_file(struct source *source, FILE *file, char *error, size_t err
         if (!ok) {
             snprintf(fault, sizeof fault, "it is too long");
         } else {
-            ok = take_line(source, number, line, fault, sizeof fault);
+            ok = parse_line(source, number, line, fault, sizeof fault);
         }
         if (!ok) {
             snprintf(error, error_size, "%s: line %d: %s", source->file, number, fault);
@@ -249,7 +249,7 @@ static bool read_file(struct source *source, FILE *file, char *error, size_t err
     return true;
 }
 
-/* A misspelt setting in the environment would otherwise be passed over in silence. The last two of them
+/* A misspelt setting in the environment would otherwise be ignored. The last two of them
  * belong to clients: `make run` writes them for scripts, which may well start a worker too. */
 static bool check_environment(struct source *source, char *error, size_t error_size)
 {
@@ -268,7 +268,7 @@ static bool check_environment(struct source *source, char *error, size_t error_s
             known = known || strcmp(others[i], name) == 0;
         }
         if (!known) {
-            say_unknown(source, name, error, error_size);
+            describe_unknown(source, name, error, error_size);
             return false;
         }
     }
@@ -317,7 +317,7 @@ static bool read_number(enum number which, long *value, char *error, size_t erro
     const char *text = getenv(numbers[which].name);
     char *end;
 
-    *value = numbers[which].otherwise;
+    *value = numbers[which].default_value;
     if (text == NULL || *text == '\0') {
         return true;
     }
@@ -403,7 +403,7 @@ static bool read_metrics_token(struct settings *settings, char *error, size_t er
     return true;
 }
 
-static bool read_word(const char *name, struct settings *settings, char *error, size_t error_size)
+static bool read_text(const char *name, struct settings *settings, char *error, size_t error_size)
 {
     return name == url_name          ? read_database_url(settings, error, error_size)
            : name == log_name        ? read_log(settings, error, error_size)
@@ -411,18 +411,18 @@ static bool read_word(const char *name, struct settings *settings, char *error, 
                                      : read_metrics_token(settings, error, error_size);
 }
 
-/* The first settings that are known are the numbers, then the words. What is wrong is told with its place, if
- * that is in the file. */
+/* The first settings that are known are the numbers, then the texts. An error names the line, if the value
+ * is from the file. */
 static bool read_values(const struct source *source, struct settings *settings, long values[NUMBER_COUNT],
                         char *error, size_t error_size)
 {
     char fault[256];
 
-    for (size_t i = 0; i < NUMBER_COUNT + WORD_COUNT; i++) {
+    for (size_t i = 0; i < NUMBER_COUNT + TEXT_COUNT; i++) {
         const struct known *known = &source->known[i];
 
         if (i < NUMBER_COUNT ? read_number((enum number)i, &values[i], fault, sizeof fault)
-                             : read_word(known->name, settings, fault, sizeof fault)) {
+                             : read_text(known->name, settings, fault, sizeof fault)) {
             continue;
         }
         if (known->line > 0 && !known->given) {

@@ -25,7 +25,7 @@ struct settings {
     char file[SETTINGS_PATH_MAX];        /* the settings file that was read; empty where none was */
     size_t body_limit;                   /* bytes */
     int body_timeout_ms;                 /* for the next bytes of a request */
-    int request_timeout_ms;              /* from a request's arrival to its answer */
+    int request_timeout_ms;              /* from a request's arrival to its response */
     int processes;                       /* workers */
     int db_pool_size;                    /* connections of each of them to Postgres */
     int batch_max;                       /* requests that share a transaction, at most */
@@ -35,13 +35,13 @@ struct settings {
     char metrics_token[SETTINGS_TOKEN_SIZE]; /* empty: no metrics */
 };
 
-/* Reads and judges all settings; libpq's that stand in the file are put into the environment, where libpq
+/* Reads and validates all settings; libpq's that stand in the file are put into the environment, where libpq
  * looks for them. Call it before there is a second thread. On false, error (error_size bytes) names the
  * setting and says what is wrong; a value that may hold a password is never part of it. */
 bool settings_load(struct settings *settings, char *error, size_t error_size);
 
-/* The same for whoever brings the database along in the environment: a settings file that is the worker's
- * alone to read is passed over then. */
+/* The same for whoever brings the database along in the environment: a settings file that only the worker
+ * may read is ignored then. */
 bool settings_load_for_admin(struct settings *settings, char *error, size_t error_size);
 
 /* Writes every setting of ours with its value, one a line; of what may hold a secret only whether it is set.

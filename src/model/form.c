@@ -15,8 +15,9 @@ enum { GROWTH = 12, BRACES = 2 };
 /* Arguments that hold JSON text. */
 static const char *const json_names[] = {"services", "metadata"};
 
-/* Takes what stands before the next `byte` off the front of a text; all of it where there is none. */
-static struct slice take_until(struct slice *rest, char byte)
+/* Removes what stands before the next `byte`, and that byte, from the front of a text; all of it where there
+ * is none. */
+static struct slice split_at(struct slice *rest, char byte)
 {
     const char *end = rest->len == 0 ? NULL : memchr(rest->data, byte, rest->len);
     struct slice taken = {.data = rest->data, .len = end == NULL ? rest->len : (size_t)(end - rest->data)};
@@ -50,7 +51,7 @@ static bool decode(struct slice text, struct buffer *decoded, struct error *erro
            error_set(error, ERROR_INVALID_JSON, "the form is not UTF-8");
 }
 
-/* Each value is judged by itself: together they could close what another has opened. */
+/* Each value is validated by itself: together they could close what another has opened. */
 static bool append_json(struct buffer *json, const char *name, struct slice value, struct error *error)
 {
     struct json_reader reader;
@@ -93,7 +94,7 @@ static struct slice content_of(const struct buffer *buffer)
 static bool read_pair(struct slice pair, struct buffer *name, struct buffer *value, struct buffer *json,
                       struct error *error)
 {
-    struct slice name_text = take_until(&pair, '=');
+    struct slice name_text = split_at(&pair, '=');
 
     buffer_reset(name, SIZE_MAX);
     buffer_reset(value, SIZE_MAX);
@@ -116,7 +117,7 @@ bool form_to_json(struct slice form, struct buffer *json, struct error *error)
     buffer_init(json, form.len * GROWTH + BRACES);
     buffer_append_text(json, "{");
     while (ok && form.len > 0) {
-        struct slice pair = take_until(&form, '&');
+        struct slice pair = split_at(&form, '&');
 
         ok = pair.len == 0 || read_pair(pair, &name, &value, json, error);
     }

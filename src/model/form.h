@@ -7,7 +7,7 @@
 #include "base/buffer.h"
 #include "base/error.h"
 
-/* Says a form's arguments as the JSON object that means the same, in the order of the form: those that are
+/* Converts a form's arguments into a JSON object, in the order of the form: those that are
  * not scalars (services, metadata) hold JSON text, and null where they are empty; each other one is a string.
  * The text is appended to `json`, which is set up here; buffer_free it in either case. It is valid JSON but
  * for its depth. False with ERROR_INVALID_JSON where an escape is broken, the result is not UTF-8, or JSON

@@ -1,4 +1,4 @@
-/* Reading and judging the arguments of the incident methods. */
+/* Reads and validates the arguments of the incident methods. */
 #include "model/incident.h"
 
 #include <stdio.h>
@@ -11,7 +11,7 @@
 
 enum { SERVICES_EXPECTED = 16 }; /* more than so many make a table grow */
 
-/* The arguments that are known, in the order in which they are judged. */
+/* The arguments that are known, in the order in which they are checked. */
 enum argument {
     ARGUMENT_REFERENCE_ID,
     ARGUMENT_STARTED_AT,
@@ -40,8 +40,8 @@ static bool out_of_memory(struct error *error)
     return error_set(error, ERROR_INTERNAL, "out of memory");
 }
 
-/* Decodes one string of a text that json_find_members has judged. The caller owns the result; NULL when out
- * of memory. Not by json-c's parser: that turns characters which come as surrogate pairs into U+FFFD. */
+/* Decodes one string of a text that json_find_members has validated. The caller owns the result; NULL when
+ * out of memory. Not by json-c's parser: that turns characters which come as surrogate pairs into U+FFFD. */
 static struct json_object *parse_string(struct slice value)
 {
     struct json_object *parsed;
@@ -99,8 +99,8 @@ static bool is_identifier(const char *text, size_t len)
     return len <= IDENTIFIER_BYTES_MAX && !is_blank(text);
 }
 
-/* Says what is wrong with one. `what` names it; text is NULL where it is no string. */
-static bool refuse_identifier(const char *text, const char *what, struct error *error)
+/* Sets the error. `what` names the argument; text is NULL where it is no string. */
+static bool reject_identifier(const char *text, const char *what, struct error *error)
 {
     if (text == NULL || is_blank(text)) {
         return error_set(error, ERROR_INVALID_ARGUMENTS, "%s must be a non-empty string", what);
@@ -153,7 +153,7 @@ static bool read_reference_id(const struct json_member *member, char **reference
     }
     len = json_string_decode(member->value, *reference_id);
     (*reference_id)[len] = '\0';
-    return is_identifier(*reference_id, len) || refuse_identifier(*reference_id, name, error);
+    return is_identifier(*reference_id, len) || reject_identifier(*reference_id, name, error);
 }
 
 static bool read_text(const struct json_member *member, struct text_argument *argument, struct error *error)
@@ -212,7 +212,7 @@ static bool read_service(const struct json_member *element, size_t index, struct
 
         snprintf(what, sizeof what, "services[%zu]%s", index,
                  element->type == JSON_STRING ? "" : ".identifier");
-        return refuse_identifier(identifier, what, error);
+        return reject_identifier(identifier, what, error);
     }
     service->names_it = members[NAME].type != JSON_INVALID;
     if (members[NAME].type == JSON_STRING) {
@@ -318,12 +318,12 @@ static bool read_services(const struct json_member *member, enum dialect dialect
     return ok;
 }
 
-/* Says of a value what was found in place of a timestamp; NULL where there is nothing to say. */
-static const char *found_instead(const struct json_member *member, const char *text, size_t len)
+/* What stands in place of a timestamp; NULL where that is not known. */
+static const char *describe_value(const struct json_member *member, const char *text, size_t len)
 {
     switch (member->type) {
     case JSON_STRING:
-        return timestamp_recognise(text, len);
+        return timestamp_describe(text, len);
     case JSON_NUMBER:
         return "an epoch number";
     case JSON_OBJECT_BEGIN:
@@ -335,19 +335,19 @@ static const char *found_instead(const struct json_member *member, const char *t
     }
 }
 
-static bool refuse_timestamp(const struct json_member *member, const char *text, size_t len,
+static bool reject_timestamp(const struct json_member *member, const char *text, size_t len,
                              struct error *error)
 {
     const char *found;
 
-    if (member->type == JSON_STRING && timestamp_is_beyond(text, len)) {
+    if (member->type == JSON_STRING && timestamp_is_out_of_range(text, len)) {
         return error_set(error, ERROR_INVALID_TIMESTAMP, "%s must lie in the years 0001 to 9999, in UTC",
                          member->name);
     }
-    if (member->type == JSON_STRING && timestamp_names_no_date(text, len)) {
+    if (member->type == JSON_STRING && timestamp_has_invalid_date(text, len)) {
         return error_set(error, ERROR_INVALID_TIMESTAMP, "%s names a date that does not exist", member->name);
     }
-    found = found_instead(member, text, len);
+    found = describe_value(member, text, len);
     return error_set(error, ERROR_INVALID_TIMESTAMP,
                      "%s must be an ISO-8601 timestamp such as 2024-01-01T11:22:33Z%s%s", member->name,
                      found == NULL ? "" : ", not ", found == NULL ? "" : found);
@@ -369,7 +369,7 @@ static bool read_timestamp(const struct json_member *member, struct timestamp_ar
         return true;
     }
     if (member->type != JSON_STRING) {
-        return refuse_timestamp(member, "", 0, error);
+        return reject_timestamp(member, "", 0, error);
     }
     if (timestamp_parse(member->value.data + 1, member->value.len - 2, &argument->micros)) {
         argument->presence = PRESENCE_GIVEN; /* without an escape, as nearly always */
@@ -384,7 +384,7 @@ static bool read_timestamp(const struct json_member *member, struct timestamp_ar
     if (timestamp_parse(text, len, &argument->micros)) {
         argument->presence = PRESENCE_GIVEN;
     } else {
-        refuse_timestamp(member, text, len, error);
+        reject_timestamp(member, text, len, error);
     }
     json_object_put(string);
     return argument->presence == PRESENCE_GIVEN;
@@ -420,7 +420,7 @@ static bool read_metadata(const struct json_member *member, struct text_argument
     return true;
 }
 
-/* A \u0000 outside metadata, wherever it stands, cannot be kept and is no mistake to pass over in silence. */
+/* A \u0000 outside metadata, wherever it stands, cannot be stored, and is not dropped silently. */
 static bool check_no_nul(const struct json_member *members, bool stray_nul, struct error *error)
 {
     for (size_t i = 0; i < ARGUMENT_METADATA; i++) {

@@ -1,4 +1,4 @@
-/* The arguments of the incident methods as the contract defines them: read, judged, ready for the store.
+/* The arguments of the incident methods as the contract defines them: read, validated, ready for the store.
  *
  * Checks run in the contract's order: JSON, reference_id, presence of started_at, types of name, priority,
  * source_url and services, timestamps, metadata. The first that fails is the error. */

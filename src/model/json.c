@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/hex.h"
 #include "base/utf8.h"
 
 /* What may come next in the text. */
@@ -65,16 +66,9 @@ static int hex4(const char *data, size_t left)
         return -1;
     }
     for (size_t i = 0; i < 4; i++) {
-        char c = data[i];
-        int digit;
+        int digit = hex_value(data[i]);
 
-        if (c >= '0' && c <= '9') {
-            digit = c - '0';
-        } else if (c >= 'a' && c <= 'f') {
-            digit = c - 'a' + 10;
-        } else if (c >= 'A' && c <= 'F') {
-            digit = c - 'A' + 10;
-        } else {
+        if (digit < 0) {
             return -1;
         }
         value = value * 16 + digit;
@@ -253,8 +247,8 @@ static bool read_literal(struct json_reader *reader, const char *literal)
     return true;
 }
 
-/* After a value: what may follow depends on what it stands in. */
-static void value_is_done(struct json_reader *reader)
+/* Behind a value: what may follow depends on what it stands in. */
+static void end_value(struct json_reader *reader)
 {
     reader->expects = reader->depth == 0 ? EXPECT_END_OF_TEXT : EXPECT_COMMA_OR_END;
 }
@@ -276,7 +270,7 @@ static enum json_event close_container(struct json_reader *reader, struct json_t
 
     reader->at++;
     token->depth = --reader->depth;
-    value_is_done(reader);
+    end_value(reader);
     return is_object ? JSON_OBJECT_END : JSON_ARRAY_END;
 }
 
@@ -319,7 +313,7 @@ static enum json_event read_value(struct json_reader *reader, struct json_token 
     if (fault != NULL) {
         return invalid(reader, fault);
     }
-    value_is_done(reader);
+    end_value(reader);
     return event;
 }
 
@@ -391,11 +385,12 @@ enum json_event json_next(struct json_reader *reader, struct json_token *token)
     return token->event;
 }
 
-/* The UTF-16 unit or the byte that the next character of a valid string's inside spells, and moves behind it.
+/* The UTF-16 unit or the byte that the next character of a valid string's inside represents, and moves behind
+ * it.
  */
 static int read_unit(const char **at)
 {
-    static const char escapes[] = "bfnrt", spelt[] = "\b\f\n\r\t";
+    static const char escapes[] = "bfnrt", spelled[] = "\b\f\n\r\t";
     const char *escape;
     int unit;
 
@@ -408,7 +403,7 @@ static int read_unit(const char **at)
         return unit;
     }
     escape = strchr(escapes, (*at)[1]);
-    unit = escape != NULL ? spelt[escape - escapes] : (*at)[1];
+    unit = escape != NULL ? spelled[escape - escapes] : (*at)[1];
     *at += 2;
     return unit;
 }

@@ -63,23 +63,23 @@ struct json_member {
     bool has_nul;         /* a \u0000 stands in the value, at any depth */
 };
 
-/* Judges a whole text and finds members of the object that it must be. `members` (count of them) name what is
- * wanted, the other fields are set here; of a repeated key the last one counts. *stray_nul is set where a
+/* Validates a whole text and finds members of the object that it must be. `members` (count of them) name what
+ * is wanted, the other fields are set here; of a repeated key the last one counts. *stray_nul is set where a
  * \u0000 stands in a key of the object or in a member that is not wanted. Returns false with
  * ERROR_INVALID_JSON where the text is not valid, and ERROR_INVALID_ARGUMENTS where it is no object. */
 bool json_find_members(struct slice text, struct json_member *members, size_t count, bool *stray_nul,
                        struct error *error);
 
 /* Finds the next element of the array that the reader's text is; the reader is fresh at the first call.
- * Returns false behind the last. The text must have been judged before. */
+ * Returns false behind the last. The text must have been validated before. */
 bool json_next_element(struct json_reader *reader, struct json_member *element);
 
-/* Writes what a valid JSON string's own bytes, with quotes, spell once its escapes are read: UTF-8 without a
- * NUL behind it, always shorter than quoted.len, for which `decoded` must have room. Returns its length. An
- * escape and the character itself spell the same, for every Unicode scalar value. */
+/* Decodes the escapes of a valid JSON string, which is given with its quotes, into UTF-8 without a NUL behind
+ * it: always shorter than quoted.len, for which `decoded` must have room. Returns its length. An escape and
+ * the character itself decode to the same, for every Unicode scalar value. */
 size_t json_string_decode(struct slice quoted, char *decoded);
 
-/* Whether a JSON string's own bytes, with quotes, spell that ASCII text once its escapes are read. */
+/* Whether a JSON string, given with its quotes, decodes to that ASCII text. */
 bool json_string_equals(struct slice quoted, const char *ascii);
 
 #endif

@@ -1,10 +1,11 @@
-/* Judging an incident's metadata on its raw text. */
+/* Validates an incident's metadata in its raw text. */
 #include "model/metadata.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hex.h"
 #include "base/utf8.h"
 
 /* Postgres keeps at most this many digits behind the decimal point (manual, 8.1.2 "Arbitrary Precision
@@ -18,7 +19,7 @@ enum { EXPONENT_MAX = 1000000000 };
  * many may all numbers of one metadata come to; what people send stays far below. */
 enum { DIGITS_MAX = 64 * 1024 * 1024 };
 
-/* What an error shows of a key that is refused: bytes of the key, and what escapes may make of them. */
+/* What an error shows of an invalid key: bytes of the key, and what escapes may make of them. */
 enum { KEY_SHOWN_MAX = 64, SHOWN_BYTES_MAX = 512 };
 
 static bool is_key_byte(char byte)
@@ -29,7 +30,7 @@ static bool is_key_byte(char byte)
 
 /* Whether a key, its escapes read, matches [A-Za-z0-9_-]+. An escape can only spell such a character as
  * \u00xx. */
-static bool is_good_key(struct slice quoted)
+static bool is_valid_key(struct slice quoted)
 {
     const char *at = quoted.data + 1;
     const char *end = quoted.data + quoted.len - 1;
@@ -41,14 +42,10 @@ static bool is_good_key(struct slice quoted)
         char byte = *at++;
 
         if (byte == '\\') {
-            char digits[3];
-
             if (*at != 'u' || at[1] != '0' || at[2] != '0') {
                 return false;
             }
-            memcpy(digits, at + 3, 2);
-            digits[2] = '\0';
-            byte = (char)strtol(digits, NULL, 16);
+            byte = (char)(hex_value(at[3]) << 4 | hex_value(at[4]));
             at += 5;
         }
         if (!is_key_byte(byte)) {
@@ -81,7 +78,7 @@ static void show_key(const char *key, size_t len, struct buffer *shown)
     }
 }
 
-static bool refuse_key(struct slice quoted, struct error *error)
+static bool reject_key(struct slice quoted, struct error *error)
 {
     struct buffer shown;
     char *key = malloc(quoted.len);
@@ -113,7 +110,7 @@ struct number_parts {
     long exponent;
 };
 
-static struct number_parts take_apart(struct slice text)
+static struct number_parts split_number(struct slice text)
 {
     struct number_parts parts = {.is_zero = true};
     size_t i = 0;
@@ -145,7 +142,7 @@ static struct number_parts take_apart(struct slice text)
  * to *digits. */
 static bool is_storable_number(struct slice text, long *digits)
 {
-    struct number_parts parts = take_apart(text);
+    struct number_parts parts = split_number(text);
     long scale = parts.fraction_digits - parts.exponent;
     double value;
 
@@ -172,11 +169,11 @@ bool metadata_check(const struct json_member *member, bool *is_empty, struct err
     json_reader_init(&reader, member->value);
     while (json_next(&reader, &token) != JSON_END_OF_TEXT) {
         tokens++;
-        if (token.event == JSON_INVALID) { /* the whole text was judged before, so this cannot happen */
+        if (token.event == JSON_INVALID) { /* the whole text was validated before, so this cannot happen */
             return error_set(error, ERROR_INTERNAL, "metadata could not be read");
         }
-        if (token.event == JSON_KEY && !is_good_key(token.text)) {
-            return refuse_key(token.text, error);
+        if (token.event == JSON_KEY && !is_valid_key(token.text)) {
+            return reject_key(token.text, error);
         }
         if (token.event == JSON_NUMBER && (!is_storable_number(token.text, &digits) || digits > DIGITS_MAX)) {
             return error_set(error, ERROR_METADATA_INVALID, "metadata holds a number that is out of range");

@@ -251,7 +251,7 @@ static bool read_zone(struct cursor *cursor, int *shift_seconds)
     return true;
 }
 
-/* As timestamp_parse, wherever the moment lies. */
+/* As timestamp_parse, in any year. */
 static bool read_timestamp(const char *text, size_t len, int64_t *micros)
 {
     struct cursor cursor = {.at = text, .end = text + len};
@@ -291,7 +291,7 @@ bool timestamp_parse(const char *text, size_t len, int64_t *micros)
     return true;
 }
 
-bool timestamp_is_beyond(const char *text, size_t len)
+bool timestamp_is_out_of_range(const char *text, size_t len)
 {
     int64_t micros;
 
@@ -316,7 +316,7 @@ static bool begins_like(const char *text, size_t len, const char *shape)
     return shape[i] == '\0';
 }
 
-bool timestamp_names_no_date(const char *text, size_t len)
+bool timestamp_has_invalid_date(const char *text, size_t len)
 {
     /* The six forms of a date, and a date in each that there is. */
     static const struct {
@@ -386,12 +386,12 @@ static bool ends_in_half_of_day(const char *text, size_t len)
     return false;
 }
 
-const char *timestamp_recognise(const char *text, size_t len)
+const char *timestamp_describe(const char *text, size_t len)
 {
     static const struct {
         const char *shape;
         const char *name;
-    } often[] = {
+    } frequent[] = {
         {"aaa, d", "an RFC 2822 date"},
         {"d aaa dddd", "an RFC 2822 date"},
         {"dd aaa dddd", "an RFC 2822 date"},
@@ -408,9 +408,9 @@ const char *timestamp_recognise(const char *text, size_t len)
     if (is_epoch_number(text, len)) {
         return "an epoch number";
     }
-    for (size_t i = 0; i < sizeof often / sizeof often[0]; i++) {
-        if (begins_like(text, len, often[i].shape)) {
-            return often[i].name;
+    for (size_t i = 0; i < sizeof frequent / sizeof frequent[0]; i++) {
+        if (begins_like(text, len, frequent[i].shape)) {
+            return frequent[i].name;
         }
     }
     if (ends_in_half_of_day(text, len)) {

@@ -22,19 +22,19 @@ enum { TIMESTAMP_TEXT_MAX = 48 };
 
 /* Reads all of text (len bytes) into *micros: microseconds since 1970-01-01T00:00:00Z, negative before.
  * Digits beyond microseconds are cut off. No zone means UTC. Returns false, *micros untouched, where it is
- * not readable, or names a moment before TIMESTAMP_MIN or behind TIMESTAMP_MAX. */
+ * not readable, or names a time before TIMESTAMP_MIN or after TIMESTAMP_MAX. */
 bool timestamp_parse(const char *text, size_t len, int64_t *micros);
 
-/* Whether a text is readable, and the moment that it names lies outside the years 0001 to 9999: 24:00 of the
- * last day, an offset or a week date can lead there. */
-bool timestamp_is_beyond(const char *text, size_t len);
+/* Whether a text is readable, and names a time outside the years 0001 to 9999, which 24:00 of the last day,
+ * an offset or a week date can do. */
+bool timestamp_is_out_of_range(const char *text, size_t len);
 
-/* Whether a text that is not readable would be, were there such a date: 30 February, month 13, week 54. */
-bool timestamp_names_no_date(const char *text, size_t len);
+/* Whether a text is well formed, but there is no such date: 30 February, month 13, week 54. */
+bool timestamp_has_invalid_date(const char *text, size_t len);
 
-/* What a text that is not readable is instead, in words that fit behind "not"; NULL for what nobody sends
- * often. */
-const char *timestamp_recognise(const char *text, size_t len);
+/* What kind of text one that is not readable is, in words that fit behind "not"; NULL where it is none of the
+ * frequent kinds. */
+const char *timestamp_describe(const char *text, size_t len);
 
 /* Writes micros, which must lie from TIMESTAMP_MIN to TIMESTAMP_MAX, as Postgres reads a timestamptz, for
  * example "2024-01-01 09:22:33.000000+00". */

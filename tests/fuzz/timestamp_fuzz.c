@@ -12,16 +12,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t len;
 
     if (!timestamp_parse((const char *)data, size, &micros)) {
-        const char *found = timestamp_recognise((const char *)data, size);
+        const char *found = timestamp_describe((const char *)data, size);
 
         MUST(micros == 0 && (found == NULL || *found != '\0'));
-        MUST(!timestamp_names_no_date((const char *)data, size) || size >= sizeof "2024001" - 1);
+        MUST(!timestamp_has_invalid_date((const char *)data, size) || size >= sizeof "2024001" - 1);
         return 0;
     }
     timestamp_format(micros, written);
     len = strlen(written);
     MUST(len == sizeof "2024-01-01 09:22:33.000000+00" - 1);
     MUST(timestamp_parse(written, len, &again) && again == micros);
-    MUST(!timestamp_is_beyond((const char *)data, size));
+    MUST(!timestamp_is_out_of_range((const char *)data, size));
     return 0;
 }
