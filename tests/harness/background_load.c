@@ -216,9 +216,8 @@ static size_t settled_descriptors(const struct attack *attack)
 
 void attack_table(const char *heading)
 {
-    figures_table(heading,
-                  "attack|how many|refused or given up|good responses|p50 ms|p99 ms|slowest ms|"
-                  "worker alive|its memory|its descriptors");
+    figures_table(heading, "attack|how many|refused or given up|good responses|p50 ms|p99 ms|slowest ms|"
+                           "worker alive|its memory|its descriptors");
 }
 
 void attack_begin(struct attack *attack, struct stack *stack, const char *what, size_t many, bool straight)

@@ -153,6 +153,9 @@ void cluster_kill(struct cluster *cluster, size_t node)
     signal_all(cluster, node, SIGKILL);
     (void)process_wait(cluster->nodes[node].pid, TIMEOUT_MS);
     cluster->nodes[node].pid = 0;
+    if (node == cluster->primary) {
+        cluster->stack->postgres = 0;
+    }
     remove_shared_memory(cluster, node);
 }
 
@@ -194,6 +197,9 @@ void cluster_rejoin(struct cluster *cluster)
 void cluster_start_again(struct cluster *cluster, size_t node)
 {
     start_node(cluster, node, "postgres", NULL);
+    if (node == cluster->primary) {
+        cluster->stack->postgres = cluster->nodes[node].pid;
+    }
 }
 
 const char *cluster_query(const struct cluster *cluster, size_t node, const char *sql)

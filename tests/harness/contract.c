@@ -12,18 +12,14 @@
 #include "cases/json_texts.h"
 #include "cases/timestamps.h"
 #include "harness/contract.h"
+#include "harness/fixture.h"
 
-/* What every test of this program gets. */
-struct fixture {
-    struct stack stack;
-    http_transport *send;
-    size_t step; /* through the long lists of texts: as CGI each takes a process, and what judges them is the
-                    same */
-    char upsert_only[STACK_TOKEN_MAX + 8]; /* "Bearer ..." of a token with that scope alone */
-    char delete_only[STACK_TOKEN_MAX + 8];
-};
-
-static struct fixture fixture;
+static struct stack stack;
+static http_transport *transport;
+/* Through the long lists of texts: as CGI each takes a process, and what judges them is the same. */
+static size_t text_step;
+/* "Bearer ..." of a token with that scope alone. */
+static char upsert_only[STACK_TOKEN_MAX + 8], delete_only[STACK_TOKEN_MAX + 8];
 
 /* A request and what must come back. Fields that are NULL or 0 are not looked at. */
 struct contract_case {
@@ -87,7 +83,7 @@ static void run_case(const struct contract_case *c)
     struct call call = {.verb = c->verb, .path = c->path, .body = c->body, .authorization = c->authorization};
     struct answer answer;
 
-    fixture.send(&fixture.stack, &call, &answer);
+    transport(&stack, &call, &answer);
     if (answer.status != c->status) {
         fail_msg("%s: status should be %d, is %d: %s", c->what, c->status, answer.status, answer.body);
     }
@@ -158,10 +154,10 @@ static void each_error_has_its_code_and_status(void **state)
         {.what = "no token behind the scheme", .path = "incidents.upsert", .body = BODY(""), .authorization = "Bearer ", .status = 401, .error = "not_authed"},
         {.what = "a token in two words", .path = "incidents.upsert", .body = BODY(""), .authorization = "Bearer a b", .status = 401, .error = "not_authed"},
         {.what = "an unknown token", .path = "incidents.upsert", .body = BODY(""), .authorization = "Bearer inct_0000000000000000000000000000000000000000000", .status = 401, .error = "not_authed"},
-        {.what = "upsert without its scope", .path = "incidents.upsert", .body = BODY(""), .authorization = fixture.delete_only, .status = 403, .error = "not_permitted"},
-        {.what = "sync without its scope", .path = "incidents.sync", .body = BODY(""), .authorization = fixture.delete_only, .status = 403, .error = "not_permitted"},
-        {.what = "delete without its scope", .path = "incidents.delete", .body = BODY(""), .authorization = fixture.upsert_only, .status = 403, .error = "not_permitted"},
-        {.what = "delete with its scope", .path = "incidents.delete", .body = "{\"reference_id\":\"none\"}", .authorization = fixture.delete_only, .status = 200, .action = "not_found"},
+        {.what = "upsert without its scope", .path = "incidents.upsert", .body = BODY(""), .authorization = delete_only, .status = 403, .error = "not_permitted"},
+        {.what = "sync without its scope", .path = "incidents.sync", .body = BODY(""), .authorization = delete_only, .status = 403, .error = "not_permitted"},
+        {.what = "delete without its scope", .path = "incidents.delete", .body = BODY(""), .authorization = upsert_only, .status = 403, .error = "not_permitted"},
+        {.what = "delete with its scope", .path = "incidents.delete", .body = "{\"reference_id\":\"none\"}", .authorization = delete_only, .status = 200, .action = "not_found"},
         {.what = "not JSON", .path = "incidents.upsert", .body = "{", .status = 422, .error = "invalid_json"},
         {.what = "no body", .path = "incidents.upsert", .status = 422, .error = "invalid_json"},
         {.what = "not an object", .path = "incidents.upsert", .body = "[]", .status = 422, .error = "invalid_arguments"},
@@ -201,7 +197,7 @@ static void a_405_names_the_verb_that_is_allowed(void **state)
         struct answer answer;
         char allow[64];
 
-        fixture.send(&fixture.stack, &call, &answer);
+        transport(&stack, &call, &answer);
         assert_int_equal(answer.status, 405);
         assert_non_null(answer_header(&answer, "Allow", allow, sizeof allow));
         assert_string_equal(allow, cases[i].allow);
@@ -221,8 +217,8 @@ static void checks_run_in_the_order_of_the_contract(void **state)
         {.what = "verb before token", .path = "incidents.upsert", .verb = "PUT", .body = "{", .authorization = "", .status = 405, .error = "method_not_allowed"},
         {.what = "token before JSON", .path = "incidents.upsert", .body = "{", .authorization = "", .status = 401, .error = "not_authed"},
         {.what = "unknown token before JSON", .path = "incidents.upsert", .body = "{", .authorization = "Bearer unknown-token", .status = 401, .error = "not_authed"},
-        {.what = "scope before JSON", .path = "incidents.upsert", .body = "{", .authorization = fixture.delete_only, .status = 403, .error = "not_permitted"},
-        {.what = "scope before JSON, delete", .path = "incidents.delete", .body = "{", .authorization = fixture.upsert_only, .status = 403, .error = "not_permitted"},
+        {.what = "scope before JSON", .path = "incidents.upsert", .body = "{", .authorization = delete_only, .status = 403, .error = "not_permitted"},
+        {.what = "scope before JSON, delete", .path = "incidents.delete", .body = "{", .authorization = upsert_only, .status = 403, .error = "not_permitted"},
         {.what = "JSON before reference_id", .path = "incidents.upsert", .body = "{\"reference_id\":1.5," LATER_TYPES "}}", .status = 422, .error = "invalid_json"},
         {.what = "reference_id before started_at", .path = "incidents.upsert", .body = "{\"reference_id\":1.5," LATER_TYPES "}", .status = 422, .error = "invalid_arguments", .names = "reference_id"},
         {.what = "started_at's presence before types", .path = "incidents.upsert", .body = "{\"reference_id\":\"o\",\"name\":1," LATER_TYPES "}", .status = 422, .error = "invalid_arguments", .names = "started_at"},
@@ -316,10 +312,9 @@ static void reference_id_is_kept_byte_for_byte(void **state)
         c.body = json_object_to_json_string(body);
         c.reference_id = ids[i];
         run_case(&c);
-        assert_string_equal(stack_query_for(&fixture.stack,
-                                            "SELECT count(*) FROM intake.incident WHERE reference_id = $1",
-                                            ids[i]),
-                            "1");
+        assert_string_equal(
+            stack_query_for(&stack, "SELECT count(*) FROM intake.incident WHERE reference_id = $1", ids[i]),
+            "1");
         c.path = "incidents.delete";
         c.action = "deleted";
         run_case(&c);
@@ -460,9 +455,8 @@ static void each_argument_is_judged_by_its_rule(void **state)
 
     (void)state;
     RUN(cases);
-    assert_string_equal(stack_query(&fixture.stack,
-                                    "SELECT name = '' AND priority = '' AND source_url = '' FROM "
-                                    "intake.incident WHERE reference_id = 'empty'"),
+    assert_string_equal(stack_query(&stack, "SELECT name = '' AND priority = '' AND source_url = '' FROM "
+                                            "intake.incident WHERE reference_id = 'empty'"),
                         "t");
 }
 
@@ -475,20 +469,12 @@ static void services_are_stored_in_the_order_sent_and_each_once(void **state)
            "{\"identifier\":\"m\"}]}",
            "created");
     assert_string_equal(
-        stack_query(&fixture.stack,
-                    "SELECT string_agg(format('%s:%s=%s', position, identifier, name), ' ' ORDER BY "
-                    "position) FROM intake.incident_service WHERE reference_id = 'svc'"),
+        stack_query(&stack, "SELECT string_agg(format('%s:%s=%s', position, identifier, name), ' ' ORDER BY "
+                            "position) FROM intake.incident_service WHERE reference_id = 'svc'"),
         "1:z=later 2:a= 3:m=");
 }
 
 /* Every test begins with an empty database. */
-static int empty(void **state)
-{
-    (void)state;
-    (void)stack_query(&fixture.stack, "TRUNCATE intake.incident");
-    return 0;
-}
-
 /* Go's programs write their zero time for none. */
 static void the_zero_time_of_go_opens_an_incident_again(void **state)
 {
@@ -506,9 +492,8 @@ static void the_zero_time_of_go_opens_an_incident_again(void **state)
                i == 0 ? "created" : "updated");
         upsert(body, "updated");
         upsert("{\"reference_id\":\"zero\",\"started_at\":\"2024-01-01\",\"resolved_at\":null}", "unchanged");
-        assert_string_equal(stack_query(&fixture.stack,
-                                        "SELECT resolved_at IS NULL FROM intake.incident WHERE "
-                                        "reference_id = 'zero'"),
+        assert_string_equal(stack_query(&stack, "SELECT resolved_at IS NULL FROM intake.incident WHERE "
+                                                "reference_id = 'zero'"),
                             "t");
     }
 }
@@ -559,7 +544,7 @@ static void a_character_means_the_same_in_utf8_and_as_an_escape(void **state)
         upsert_character(cases[i].escape, "created");
         upsert_character(cases[i].utf8, "unchanged");
         if (strcmp(stack_query_for(
-                       &fixture.stack,
+                       &stack,
                        "SELECT bool_and(c IN (chr($1::int), 'r' || chr($1::int), 's' || chr($1::int))) "
                        "FROM intake.incident i JOIN intake.incident_service s USING (reference_id), "
                        "unnest(ARRAY[i.reference_id, i.name, i.priority, i.source_url, s.identifier, "
@@ -568,7 +553,7 @@ static void a_character_means_the_same_in_utf8_and_as_an_escape(void **state)
                    "t") != 0) {
             fail_msg("%s is not stored as itself", cases[i].escape);
         }
-        (void)empty(NULL);
+        stack_query(&stack, "TRUNCATE intake.incident");
     }
 }
 
@@ -614,15 +599,14 @@ static void step(const struct optional_argument *argument, const char *json, con
     upsert(body, action);
     (void)snprintf(sql, sizeof sql, "SELECT %s FROM intake.incident i WHERE reference_id = 'grid'",
                    argument->sql);
-    if (strcmp(stack_query(&fixture.stack, sql), stored) != 0) {
-        fail_msg("after %s: %s should be %s, is %s", body, argument->name, stored,
-                 stack_query(&fixture.stack, sql));
+    if (strcmp(stack_query(&stack, sql), stored) != 0) {
+        fail_msg("after %s: %s should be %s, is %s", body, argument->name, stored, stack_query(&stack, sql));
     }
 }
 
 static void forget(void)
 {
-    (void)stack_query(&fixture.stack, "DELETE FROM intake.incident WHERE reference_id = 'grid'");
+    (void)stack_query(&stack, "DELETE FROM intake.incident WHERE reference_id = 'grid'");
 }
 
 static void absent_keeps_null_clears_and_a_value_replaces(void **state)
@@ -676,9 +660,8 @@ static void started_at_is_required_on_later_calls_too(void **state)
     run_case(&missing);
     upsert("{\"reference_id\":\"again\",\"started_at\":\"2024-01-01T00:00:00+00:00\"}", "unchanged");
     upsert("{\"reference_id\":\"again\",\"started_at\":\"2024-01-03\"}", "updated");
-    assert_string_equal(stack_query(&fixture.stack,
-                                    "SELECT started_at AT TIME ZONE 'UTC' FROM intake.incident WHERE "
-                                    "reference_id = 'again'"),
+    assert_string_equal(stack_query(&stack, "SELECT started_at AT TIME ZONE 'UTC' FROM intake.incident WHERE "
+                                            "reference_id = 'again'"),
                         "2024-01-03 00:00:00");
 }
 
@@ -690,8 +673,7 @@ static void a_number_with_other_digits_is_a_change(void **state)
     upsert("{\"reference_id\":\"digits\",\"started_at\":\"2024-01-01\",\"metadata\":{\"n\":1.10}}",
            "updated");
     assert_string_equal(
-        stack_query(&fixture.stack,
-                    "SELECT metadata->>'n' FROM intake.incident WHERE reference_id = 'digits'"),
+        stack_query(&stack, "SELECT metadata->>'n' FROM intake.incident WHERE reference_id = 'digits'"),
         "1.10");
 }
 
@@ -702,17 +684,17 @@ static void updated_at_moves_with_a_change_and_created_at_never(void **state)
     (void)state;
     upsert("{\"reference_id\":\"times\",\"started_at\":\"2024-01-01\"}", "created");
     assert_string_equal(
-        stack_query(&fixture.stack,
+        stack_query(&stack,
                     "SELECT created_at = updated_at FROM intake.incident WHERE reference_id = 'times'"),
         "t");
     (void)snprintf(
         before, sizeof before, "%s",
-        stack_query(&fixture.stack, "SELECT created_at FROM intake.incident WHERE reference_id = 'times'"));
+        stack_query(&stack, "SELECT created_at FROM intake.incident WHERE reference_id = 'times'"));
     upsert("{\"reference_id\":\"times\",\"started_at\":\"2024-01-01\",\"services\":[{\"identifier\":\"a\"}]}",
            "updated");
     assert_string_equal(
         stack_query_for(
-            &fixture.stack,
+            &stack,
             "SELECT updated_at > created_at AND created_at = $1::timestamptz FROM intake.incident WHERE "
             "reference_id = 'times'",
             before),
@@ -722,13 +704,13 @@ static void updated_at_moves_with_a_change_and_created_at_never(void **state)
 static void every_json_text_is_judged_as_a_whole_body(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < json_text_count; i += fixture.step) {
+    for (size_t i = 0; i < json_text_count; i += text_step) {
         const struct json_text *text = &json_texts[i];
         struct call call = {.path = "incidents.upsert", .body = text->text, .body_len = text->len};
         struct answer answer;
         const char *error;
 
-        fixture.send(&fixture.stack, &call, &answer);
+        transport(&stack, &call, &answer);
         error = answer_text(&answer, "error");
         if (answer.status != 422 || (strcmp(error, "invalid_json") == 0) != (text->verdict == TEXT_INVALID)) {
             fail_msg("%s: %d %s", text->what, answer.status, answer.body);
@@ -746,7 +728,7 @@ static void every_accepted_metadata_value_comes_back_equal(void **state)
                                          [IN_METADATA_INVALID_JSON] = "invalid_json"};
 
     (void)state;
-    for (size_t i = 0; i < json_text_count; i += fixture.step) {
+    for (size_t i = 0; i < json_text_count; i += text_step) {
         const struct json_text *text = &json_texts[i];
         size_t before_len = strlen(before);
         char *body = malloc(before_len + text->len + 3);
@@ -758,7 +740,7 @@ static void every_accepted_metadata_value_comes_back_equal(void **state)
         memcpy(body + before_len, text->text, text->len);
         memcpy(body + before_len + text->len, "}}", 3);
         call.body = body;
-        fixture.send(&fixture.stack, &call, &answer);
+        transport(&stack, &call, &answer);
         if (answer.status != (text->in_metadata == IN_METADATA_ACCEPTED ? 200 : 422) ||
             strcmp(answer_text(&answer, "error"), errors[text->in_metadata]) != 0) {
             fail_msg("%s in metadata: %d %s", text->what, answer.status, answer.body);
@@ -768,14 +750,14 @@ static void every_accepted_metadata_value_comes_back_equal(void **state)
 
             /* As text, not as jsonb: every digit counts. */
             if (strcmp(
-                    stack_query_for(&fixture.stack,
+                    stack_query_for(&stack,
                                     "SELECT (metadata->'v')::text = ($1::jsonb)::text FROM intake.incident "
                                     "WHERE reference_id = 'texts'",
                                     value),
                     "t") != 0) {
-                fail_msg("%s came back different: %s", text->what,
-                         stack_query(&fixture.stack,
-                                     "SELECT metadata FROM intake.incident WHERE reference_id = 'texts'"));
+                fail_msg(
+                    "%s came back different: %s", text->what,
+                    stack_query(&stack, "SELECT metadata FROM intake.incident WHERE reference_id = 'texts'"));
             }
             free(value);
         }
@@ -787,7 +769,7 @@ static void every_accepted_metadata_value_comes_back_equal(void **state)
 static void every_readable_timestamp_is_stored_exactly(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < timestamp_case_count; i += fixture.step) {
+    for (size_t i = 0; i < timestamp_case_count; i += text_step) {
         const struct timestamp_case *c = &timestamp_cases[i];
         struct json_object *body = json_object_new_object();
         struct call call = {.path = "incidents.upsert"};
@@ -797,20 +779,20 @@ static void every_readable_timestamp_is_stored_exactly(void **state)
         (void)json_object_object_add(body, "started_at", json_object_new_string(c->text));
         (void)json_object_object_add(body, "resolved_at", json_object_new_string(c->text));
         call.body = json_object_to_json_string(body);
-        fixture.send(&fixture.stack, &call, &answer);
+        transport(&stack, &call, &answer);
         if (answer.status != (c->utc == NULL ? 422 : 200) ||
             strcmp(answer_text(&answer, "error"), c->utc == NULL ? "invalid_timestamp" : "") != 0) {
             fail_msg("timestamp \"%s\": %d %s", c->text, answer.status, answer.body);
         }
         if (c->utc != NULL &&
-            strcmp(stack_query_for(&fixture.stack,
+            strcmp(stack_query_for(&stack,
                                    "SELECT started_at = $1::timestamptz AND resolved_at IS NOT DISTINCT FROM "
                                    "nullif($1::timestamptz, '0001-01-01Z') " /* Go's zero time: open */
                                    "FROM intake.incident WHERE reference_id = 'timestamps'",
                                    c->utc),
                    "t") != 0) {
             fail_msg("timestamp \"%s\" should be %s, is %s", c->text, c->utc,
-                     stack_query(&fixture.stack,
+                     stack_query(&stack,
                                  "SELECT started_at FROM intake.incident WHERE reference_id = 'timestamps'"));
         }
         json_object_put(body);
@@ -836,7 +818,7 @@ static void the_request_id_is_the_clients_where_it_can_be(void **state)
         struct answer answer;
 
         (void)snprintf(header, sizeof header, "X-Request-Id: %s", sent);
-        fixture.send(&fixture.stack, &call, &answer);
+        transport(&stack, &call, &answer);
         assert_int_equal(answer.status, 200);
         assert_non_null(answer_header(&answer, "X-Request-Id", received, sizeof received));
         if ((strcmp(received, sent) == 0) != kept) {
@@ -859,7 +841,7 @@ static void the_content_type_does_not_matter(void **state)
         struct call call = {.path = "incidents.upsert", .body = BODY(""), .headers = {types[i]}};
         struct answer answer;
 
-        fixture.send(&fixture.stack, &call, &answer);
+        transport(&stack, &call, &answer);
         if (answer.status != 200) {
             fail_msg("%s: %d %s", types[i], answer.status, answer.body);
         }
@@ -880,7 +862,7 @@ static void an_error_echoes_nothing_of_the_request(void **state)
         struct call call = {.path = "incidents.upsert", .body = bodies[i]};
         struct answer answer;
 
-        fixture.send(&fixture.stack, &call, &answer);
+        transport(&stack, &call, &answer);
         assert_int_equal(answer.status, 422);
         assert_null(strstr(answer.body, "sEcReT"));
         answer_free(&answer);
@@ -897,67 +879,63 @@ static void arguments_in_the_query_string_change_nothing(void **state)
         struct call call = {.path = "incidents.upsert", .body = "{}", .query = queries[i]};
         struct answer answer;
 
-        fixture.send(&fixture.stack, &call, &answer);
+        transport(&stack, &call, &answer);
         assert_int_equal(answer.status, 422);
         assert_string_equal(answer_text(&answer, "error"), "invalid_arguments");
         answer_free(&answer);
     }
 }
 
-static int start(void **state)
+static void make_tokens(void)
 {
     char token[STACK_TOKEN_MAX];
 
-    (void)state;
-    stack_start(&fixture.stack, NULL);
-    stack_create_token(&fixture.stack, "upsert only", "upsert", token);
-    (void)snprintf(fixture.upsert_only, sizeof fixture.upsert_only, "Bearer %s", token);
-    stack_create_token(&fixture.stack, "delete only", "delete", token);
-    (void)snprintf(fixture.delete_only, sizeof fixture.delete_only, "Bearer %s", token);
-    return 0;
+    stack_create_token(&stack, "upsert only", "upsert", token);
+    snprintf(upsert_only, sizeof upsert_only, "Bearer %s", token);
+    stack_create_token(&stack, "delete only", "delete", token);
+    snprintf(delete_only, sizeof delete_only, "Bearer %s", token);
 }
 
-static int finish(void **state)
+static int run_contract(const char *name, http_transport *how, size_t every)
 {
-    (void)state;
-    http_close();
-    stack_stop(&fixture.stack);
-    return 0;
-}
+    const struct fixture fixture = {.name = name, .stack = &stack, .start = make_tokens};
+    static const struct CMUnitTest cases[] = {
+        cmocka_unit_test(each_method_answers_as_the_contract_says),
+        cmocka_unit_test(each_error_has_its_code_and_status),
+        cmocka_unit_test(a_405_names_the_verb_that_is_allowed),
+        cmocka_unit_test(checks_run_in_the_order_of_the_contract),
+        cmocka_unit_test(a_body_at_the_limit_is_read_and_one_byte_more_is_refused),
+        cmocka_unit_test(the_token_comes_before_the_size),
+        cmocka_unit_test(reference_id_is_kept_byte_for_byte),
+        cmocka_unit_test(identifiers_may_have_1024_bytes_and_no_more),
+        cmocka_unit_test(each_argument_is_judged_by_its_rule),
+        cmocka_unit_test(the_zero_time_of_go_opens_an_incident_again),
+        cmocka_unit_test(a_character_means_the_same_in_utf8_and_as_an_escape),
+        cmocka_unit_test(services_are_stored_in_the_order_sent_and_each_once),
+        cmocka_unit_test(absent_keeps_null_clears_and_a_value_replaces),
+        cmocka_unit_test(started_at_is_required_on_later_calls_too),
+        cmocka_unit_test(a_number_with_other_digits_is_a_change),
+        cmocka_unit_test(updated_at_moves_with_a_change_and_created_at_never),
+        cmocka_unit_test(every_json_text_is_judged_as_a_whole_body),
+        cmocka_unit_test(every_accepted_metadata_value_comes_back_equal),
+        cmocka_unit_test(every_readable_timestamp_is_stored_exactly),
+        cmocka_unit_test(the_request_id_is_the_clients_where_it_can_be),
+        cmocka_unit_test(the_content_type_does_not_matter),
+        cmocka_unit_test(an_error_echoes_nothing_of_the_request),
+        cmocka_unit_test(arguments_in_the_query_string_change_nothing),
+    };
 
-#define CASE(test) cmocka_unit_test_setup(test, empty)
-#define CASES                                                                                                \
-    CASE(each_method_answers_as_the_contract_says), CASE(each_error_has_its_code_and_status),                \
-        CASE(a_405_names_the_verb_that_is_allowed), CASE(checks_run_in_the_order_of_the_contract),           \
-        CASE(a_body_at_the_limit_is_read_and_one_byte_more_is_refused),                                      \
-        CASE(the_token_comes_before_the_size), CASE(reference_id_is_kept_byte_for_byte),                     \
-        CASE(identifiers_may_have_1024_bytes_and_no_more), CASE(each_argument_is_judged_by_its_rule),        \
-        CASE(the_zero_time_of_go_opens_an_incident_again),                                                   \
-        CASE(a_character_means_the_same_in_utf8_and_as_an_escape),                                           \
-        CASE(services_are_stored_in_the_order_sent_and_each_once),                                           \
-        CASE(absent_keeps_null_clears_and_a_value_replaces),                                                 \
-        CASE(started_at_is_required_on_later_calls_too), CASE(a_number_with_other_digits_is_a_change),       \
-        CASE(updated_at_moves_with_a_change_and_created_at_never),                                           \
-        CASE(every_json_text_is_judged_as_a_whole_body),                                                     \
-        CASE(every_accepted_metadata_value_comes_back_equal),                                                \
-        CASE(every_readable_timestamp_is_stored_exactly),                                                    \
-        CASE(the_request_id_is_the_clients_where_it_can_be), CASE(the_content_type_does_not_matter),         \
-        CASE(an_error_echoes_nothing_of_the_request), CASE(arguments_in_the_query_string_change_nothing)
+    transport = how;
+    text_step = every;
+    return fixture_run(&fixture, cases, sizeof cases / sizeof cases[0]);
+}
 
 int contract_through_nginx(void)
 {
-    const struct CMUnitTest tests[] = {CASES};
-
-    fixture.send = http_through_nginx;
-    fixture.step = 1;
-    return cmocka_run_group_tests_name("the contract through nginx", tests, start, finish);
+    return run_contract("the contract through nginx", http_through_nginx, 1);
 }
 
 int contract_as_cgi(void)
 {
-    const struct CMUnitTest tests[] = {CASES};
-
-    fixture.send = http_as_cgi;
-    fixture.step = 8;
-    return cmocka_run_group_tests_name("the contract as plain CGI", tests, start, finish);
+    return run_contract("the contract as plain CGI", http_as_cgi, 8);
 }

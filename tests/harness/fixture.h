@@ -37,8 +37,8 @@ struct fixture {
 };
 
 /* Runs the cases in their order, and, where the stack serves, a last one:
- * the_worker_ends_cleanly_and_without_ a_leak. Behind each case the loads that it left are ended and a
- * Postgres that it paused goes on. Returns how many cases failed: main's status. */
+ * the_worker_ends_cleanly_and_without_a_leak. Behind each case what it left comes to its end: a Postgres that
+ * stands still, transactions of stack_hold, loads. Returns how many cases failed: main's status. */
 int fixture_run(const struct fixture *fixture, const struct CMUnitTest cases[], size_t count);
 
 #endif

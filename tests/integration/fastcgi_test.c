@@ -18,8 +18,8 @@
 
 #include "base/clock.h"
 #include "harness/background_load.h"
-#include "harness/load.h"
 #include "harness/fastcgi.h"
+#include "harness/fixture.h"
 
 enum { LIMIT = 1024 * 1024, PATIENCE_MS = 20000, QUIET_MS = 300 };
 
@@ -1419,83 +1419,48 @@ static void with_kept_connections_each_of_200_mixed_requests_gets_its_own_answer
     check_the_worker_serves("after kept connections");
 }
 
-/* cmocka's exit status passes over a group's teardown, so what that would find is a test of its own, the
- * last. */
-static void the_worker_ends_cleanly_and_without_a_leak(void **state)
-{
-    (void)state;
-    stack_stop_worker(&stack);
-}
-
-/* ---- */
-
-static int start(void **state)
-{
-    (void)state;
-    stack_start(&stack, NULL);
-    return 0;
-}
-
-static int finish(void **state)
-{
-    (void)state;
-    http_close();
-    stack_stop(&stack);
-    return 0;
-}
-
-static int clean_up(void **state)
-{
-    (void)state;
-    load_abandon_all();
-    (void)stack_query(&stack, "DELETE FROM intake.incident");
-    return 0;
-}
-
-#define CASE(test) cmocka_unit_test_teardown(test, clean_up)
-
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        CASE(a_request_is_answered_and_stored),
-        CASE(without_keep_conn_the_connection_is_closed_behind_the_answer),
-        CASE(a_kept_connection_carries_many_requests),
-        CASE(what_comes_in_one_piece_with_a_request_is_not_processed),
-        CASE(a_request_that_arrives_byte_by_byte_is_read_whole),
-        CASE(the_forged_request_of_these_tests_would_be_executed),
-        CASE(a_forged_request_in_a_body_is_never_executed),
-        CASE(a_second_request_within_the_first_is_not_executed),
-        CASE(a_body_without_a_length_ends_with_its_stream),
-        CASE(a_body_with_empty_records_in_it_ends_with_its_length),
-        CASE(a_body_that_ends_before_its_length_is_answered),
-        CASE(the_answer_to_a_body_far_over_the_limit_arrives),
-        CASE(the_refusal_of_another_role_arrives),
-        CASE(peers_that_never_close_are_closed_behind_their_answer),
-        CASE(a_body_of_another_length_than_declared_is_not_processed),
-        CASE(a_body_of_one_mebibyte_is_accepted_and_one_byte_more_is_not),
-        CASE(the_token_is_judged_before_the_size),
-        CASE(a_request_cut_at_any_byte_is_not_processed),
-        CASE(a_connection_that_is_closed_in_the_middle_harms_nobody),
-        CASE(bytes_that_are_no_fastcgi_harm_nobody),
-        CASE(records_that_make_no_sense_harm_nobody),
-        CASE(variables_that_make_no_sense_harm_nobody),
-        CASE(a_management_record_is_answered_and_the_request_behind_it_too),
-        CASE(an_aborted_request_is_not_processed),
-        CASE(two_hundred_silent_connections_harm_nobody_once_they_are_gone),
-        CASE(idle_connections_delay_nobody),
-        CASE(peers_that_never_read_their_answer_harm_nobody),
-        CASE(peers_that_do_not_close_delay_nobody),
-        CASE(a_peer_that_sends_on_and_on_and_never_reads_harms_nobody),
-        CASE(a_usable_request_id_is_echoed_and_logged),
-        CASE(an_unusable_request_id_is_replaced_by_a_fresh_one),
-        CASE(nothing_of_a_request_becomes_a_header),
-        CASE(nothing_of_a_request_becomes_a_log_line),
-        CASE(a_chunked_body_is_read_whole),
-        CASE(a_chunked_body_that_nginx_does_not_buffer_is_read_whole),
-        CASE(without_kept_connections_each_of_200_mixed_requests_gets_its_own_answer),
-        CASE(with_kept_connections_each_of_200_mixed_requests_gets_its_own_answer),
-        CASE(the_worker_ends_cleanly_and_without_a_leak),
+    static const struct fixture fixture = {.stack = &stack};
+    static const struct CMUnitTest cases[] = {
+        cmocka_unit_test(a_request_is_answered_and_stored),
+        cmocka_unit_test(without_keep_conn_the_connection_is_closed_behind_the_answer),
+        cmocka_unit_test(a_kept_connection_carries_many_requests),
+        cmocka_unit_test(what_comes_in_one_piece_with_a_request_is_not_processed),
+        cmocka_unit_test(a_request_that_arrives_byte_by_byte_is_read_whole),
+        cmocka_unit_test(the_forged_request_of_these_tests_would_be_executed),
+        cmocka_unit_test(a_forged_request_in_a_body_is_never_executed),
+        cmocka_unit_test(a_second_request_within_the_first_is_not_executed),
+        cmocka_unit_test(a_body_without_a_length_ends_with_its_stream),
+        cmocka_unit_test(a_body_with_empty_records_in_it_ends_with_its_length),
+        cmocka_unit_test(a_body_that_ends_before_its_length_is_answered),
+        cmocka_unit_test(the_answer_to_a_body_far_over_the_limit_arrives),
+        cmocka_unit_test(the_refusal_of_another_role_arrives),
+        cmocka_unit_test(peers_that_never_close_are_closed_behind_their_answer),
+        cmocka_unit_test(a_body_of_another_length_than_declared_is_not_processed),
+        cmocka_unit_test(a_body_of_one_mebibyte_is_accepted_and_one_byte_more_is_not),
+        cmocka_unit_test(the_token_is_judged_before_the_size),
+        cmocka_unit_test(a_request_cut_at_any_byte_is_not_processed),
+        cmocka_unit_test(a_connection_that_is_closed_in_the_middle_harms_nobody),
+        cmocka_unit_test(bytes_that_are_no_fastcgi_harm_nobody),
+        cmocka_unit_test(records_that_make_no_sense_harm_nobody),
+        cmocka_unit_test(variables_that_make_no_sense_harm_nobody),
+        cmocka_unit_test(a_management_record_is_answered_and_the_request_behind_it_too),
+        cmocka_unit_test(an_aborted_request_is_not_processed),
+        cmocka_unit_test(two_hundred_silent_connections_harm_nobody_once_they_are_gone),
+        cmocka_unit_test(idle_connections_delay_nobody),
+        cmocka_unit_test(peers_that_never_read_their_answer_harm_nobody),
+        cmocka_unit_test(peers_that_do_not_close_delay_nobody),
+        cmocka_unit_test(a_peer_that_sends_on_and_on_and_never_reads_harms_nobody),
+        cmocka_unit_test(a_usable_request_id_is_echoed_and_logged),
+        cmocka_unit_test(an_unusable_request_id_is_replaced_by_a_fresh_one),
+        cmocka_unit_test(nothing_of_a_request_becomes_a_header),
+        cmocka_unit_test(nothing_of_a_request_becomes_a_log_line),
+        cmocka_unit_test(a_chunked_body_is_read_whole),
+        cmocka_unit_test(a_chunked_body_that_nginx_does_not_buffer_is_read_whole),
+        cmocka_unit_test(without_kept_connections_each_of_200_mixed_requests_gets_its_own_answer),
+        cmocka_unit_test(with_kept_connections_each_of_200_mixed_requests_gets_its_own_answer),
     };
 
-    return cmocka_run_group_tests(tests, start, finish);
+    return fixture_run(&fixture, cases, sizeof cases / sizeof cases[0]);
 }

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "base/buffer.h"
-#include "harness/stack.h"
+#include "harness/fixture.h"
 
 enum { ARGUMENTS_MAX = 10 };
 
@@ -211,30 +211,20 @@ static void an_import_that_cannot_keep_a_bad_record_stops_and_goes_on_later(void
     check_import("csv");
 }
 
-static int start(void **state)
+static void set_url(void)
 {
-    (void)state;
-    stack_start_empty(&stack);
-    assert_int_equal(stack_control(&stack, NULL, "migrate", NULL)->status, 0);
-    (void)snprintf(url, sizeof url, "DATABASE_URL=%s", stack.owner_url);
-    return 0;
-}
-
-static int finish(void **state)
-{
-    (void)state;
-    stack_stop(&stack);
-    return 0;
+    snprintf(url, sizeof url, "DATABASE_URL=%s", stack.owner_url);
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
+    static const struct fixture fixture = {.stack = &stack, .extent = FIXTURE_MIGRATED, .start = set_url};
+    static const struct CMUnitTest cases[] = {
         cmocka_unit_test(what_standard_output_does_not_take_is_an_error),
         cmocka_unit_test(a_standard_output_that_is_closed_is_an_error),
         cmocka_unit_test(an_export_that_finds_no_room_leaves_the_old_file),
         cmocka_unit_test(an_import_that_cannot_keep_a_bad_record_stops_and_goes_on_later),
     };
 
-    return cmocka_run_group_tests_name("incidentctl on a full disk", tests, start, finish);
+    return fixture_run(&fixture, cases, sizeof cases / sizeof cases[0]);
 }

@@ -14,7 +14,7 @@
 
 #include "base/clock.h"
 #include "harness/fastcgi.h"
-#include "harness/stack.h"
+#include "harness/fixture.h"
 
 enum {
     METADATA_BYTES = 1024 * 1024, /* of each request */
@@ -189,30 +189,24 @@ static void a_queue_of_64_mib_refuses_at_once_what_is_beyond(void **state)
     }
 }
 
-static int start(void **state)
+static void make_body(void)
 {
-    (void)state;
     body = malloc(METADATA_BYTES + 256);
-    if (body == NULL) {
-        return -1;
-    }
-    stack_start(&stack, settings);
-    return 0;
+    assert_non_null(body);
 }
 
-static int finish(void **state)
+static void free_body(void)
 {
-    (void)state;
-    stack_stop(&stack);
     free(body);
-    return 0;
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
+    static const struct fixture fixture = {
+        .stack = &stack, .settings = settings, .start = make_body, .stop = free_body};
+    static const struct CMUnitTest cases[] = {
         cmocka_unit_test(a_queue_of_64_mib_refuses_at_once_what_is_beyond),
     };
 
-    return cmocka_run_group_tests_name("full queue", tests, start, finish);
+    return fixture_run(&fixture, cases, sizeof cases / sizeof cases[0]);
 }

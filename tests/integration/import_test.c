@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "harness/stack.h"
+#include "harness/fixture.h"
 
 enum { MANY = 20000 };
 
@@ -746,23 +746,10 @@ static void an_older_schema_is_refused(void **state)
     (void)stack_query(&stack, "UPDATE intake.migration SET version = -version WHERE version < 0");
 }
 
-static int start(void **state)
-{
-    (void)state;
-    stack_start_empty(&stack);
-    return stack_control(&stack, NULL, "migrate", NULL)->status;
-}
-
-static int finish(void **state)
-{
-    (void)state;
-    stack_stop(&stack);
-    return 0;
-}
-
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
+    static const struct fixture fixture = {.stack = &stack, .extent = FIXTURE_MIGRATED};
+    static const struct CMUnitTest cases[] = {
         cmocka_unit_test(every_format_of_our_own_is_known_by_how_it_begins),
         cmocka_unit_test(odd_data_arrives_as_it_is),
         cmocka_unit_test(bad_lines_are_named_and_can_be_mended),
@@ -789,5 +776,5 @@ int main(void)
         cmocka_unit_test(an_older_schema_is_refused),
     };
 
-    return cmocka_run_group_tests(tests, start, finish);
+    return fixture_run(&fixture, cases, sizeof cases / sizeof cases[0]);
 }

@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "harness/http.h"
+#include "harness/fixture.h"
 
 static struct stack stack;
 
@@ -358,24 +358,10 @@ static void the_client_is_known_behind_nginx_too(void **state)
     free(log);
 }
 
-static int start(void **state)
-{
-    (void)state;
-    stack_start(&stack, NULL);
-    return 0;
-}
-
-static int finish(void **state)
-{
-    (void)state;
-    http_close();
-    stack_stop(&stack);
-    return 0;
-}
-
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
+    static const struct fixture fixture = {.stack = &stack};
+    static const struct CMUnitTest cases[] = {
         cmocka_unit_test(the_client_is_known_behind_nginx_too),
         cmocka_unit_test(each_line_has_its_priority_in_the_journal),
         cmocka_unit_test(what_is_not_the_journals_has_no_priority),
@@ -387,5 +373,5 @@ int main(void)
         cmocka_unit_test(what_can_be_no_address_is_none),
     };
 
-    return cmocka_run_group_tests_name("the log", tests, start, finish);
+    return fixture_run(&fixture, cases, sizeof cases / sizeof cases[0]);
 }

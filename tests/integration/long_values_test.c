@@ -10,27 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "harness/http.h"
+#include "harness/fixture.h"
 
 enum { BODY_LIMIT = 1024 * 1024 };
 
 static struct stack stack;
-
-static int start(void **state)
-{
-    (void)state;
-    stack_start(&stack, NULL);
-    (void)stack_control(&stack, NULL, "history", "--on", NULL);
-    return 0;
-}
-
-static int finish(void **state)
-{
-    (void)state;
-    http_close();
-    stack_stop(&stack);
-    return 0;
-}
 
 static char *random_letters(size_t len)
 {
@@ -127,12 +111,18 @@ static void the_longest_keys_fit_every_index(void **state)
     free(body);
 }
 
+static void turn_history_on(void)
+{
+    stack_control(&stack, NULL, "history", "--on", NULL);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
+    static const struct fixture fixture = {.stack = &stack, .start = turn_history_on};
+    static const struct CMUnitTest cases[] = {
         cmocka_unit_test(a_text_of_any_length_is_kept),
         cmocka_unit_test(the_longest_keys_fit_every_index),
     };
 
-    return cmocka_run_group_tests(tests, start, finish);
+    return fixture_run(&fixture, cases, sizeof cases / sizeof cases[0]);
 }

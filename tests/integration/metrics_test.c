@@ -16,16 +16,15 @@
 #include "base/clock.h"
 #include "base/digest.h"
 #include "base/utf8.h"
-#include "harness/load.h"
+#include "harness/fixture.h"
 
 static struct stack stack;
 
-/* Of this process alone: who has the same token counts in the same memory. */
-static char token[64], setting[96], authorization[80];
-static const char *const settings[] = {setting, "INCIDENTS_REQUEST_TIMEOUT_MS=3000", NULL};
-static const char *const patient[] = {setting, "INCIDENTS_REQUEST_TIMEOUT_MS=50000", NULL};
+static struct stack_metrics metrics;
+static const char *const settings[] = {metrics.setting, "INCIDENTS_REQUEST_TIMEOUT_MS=3000", NULL};
+static const char *const patient[] = {metrics.setting, "INCIDENTS_REQUEST_TIMEOUT_MS=50000", NULL};
 
-static const struct call scrape = {.verb = "GET", .path = "metrics", .authorization = authorization};
+static const struct call scrape = {.verb = "GET", .path = "metrics", .authorization = metrics.authorization};
 
 static int status_of(const char *with, const char *verb)
 {
@@ -94,11 +93,11 @@ static void without_a_token_in_the_settings_there_is_no_such_method(void **state
     (void)state;
     stack_stop_worker(&stack);
     stack_start_worker(&stack, NULL);
-    assert_int_equal(status_of(authorization, "GET"), 404);
+    assert_int_equal(status_of(metrics.authorization, "GET"), 404);
     assert_int_equal(status_of("", "POST"), 404);
     stack_stop_worker(&stack);
     stack_start_worker(&stack, settings);
-    assert_int_equal(status_of(authorization, "GET"), 200);
+    assert_int_equal(status_of(metrics.authorization, "GET"), 200);
 }
 
 static void they_are_for_who_has_their_token(void **state)
@@ -110,7 +109,7 @@ static void they_are_for_who_has_their_token(void **state)
     assert_int_equal(status_of("", "GET"), 401);
     assert_int_equal(status_of(NULL, "GET"), 401); /* a good token of the API's */
     assert_int_equal(status_of("Bearer scraped-by-the-metrics-tesT", "GET"), 401);
-    assert_int_equal(status_of(authorization, "POST"), 405);
+    assert_int_equal(status_of(metrics.authorization, "POST"), 405);
     http_through_nginx(&stack, &scrape, &answer);
     assert_int_equal(answer.status, 200);
     assert_string_equal(answer_header(&answer, "Content-Type", type, sizeof type),
@@ -313,7 +312,7 @@ static const struct outcome *send_by_cgi(const char *beginning, const char *refe
                   "#!/bin/sh\n[ $(id -u) != 0 ] || drop='setpriv --reuid postgres --clear-groups "
                   "--inh-caps=+dac_override --ambient-caps=+dac_override'\n"
                   "%s\n%s exec $drop '%s'\n",
-                  beginning, setting, program);
+                  beginning, metrics.setting, program);
     assert_int_equal(fchmod(fileno(wrapper), 0755), 0);
     assert_int_equal(fclose(wrapper), 0);
     (void)snprintf(body, sizeof body, "{\"reference_id\":\"%s\",\"started_at\":\"2024-01-01\"}",
@@ -335,11 +334,11 @@ static void where_there_is_no_memory_for_them_requests_are_answered(void **state
 
     (void)state;
     stack_stop_worker(&stack);
-    assert_int_equal(stack_remove_metrics(token), 1);
+    assert_int_equal(stack_remove_metrics(metrics.token), 1);
     outcome = send_by_cgi("ulimit -f 0", "uncounted");
     assert_non_null(strstr(outcome->err, "unable to count anything for metrics: File too large"));
     stack_start_worker(&stack, settings);
-    assert_int_equal(status_of(authorization, "GET"), 200);
+    assert_int_equal(status_of(metrics.authorization, "GET"), 200);
 }
 
 /* Compared with what the kernel tells about the worker from outside. */
@@ -363,7 +362,7 @@ static void a_process_says_what_it_uses(void **state)
     assert_true(value_of("process_start_time_seconds{process=\"0\"}") > now - 600);
     assert_true(value_of("process_start_time_seconds{process=\"0\"}") < now + 2);
     for (int i = 0; i < 2000; i++) {
-        (void)status_of(authorization, "GET");
+        (void)status_of(metrics.authorization, "GET");
     }
     assert_true(value_of("process_cpu_seconds_total{process=\"0\"}") > cpu);
 }
@@ -409,7 +408,7 @@ static void processes_find_each_other_again_when_their_memory_was_removed(void *
 
     (void)state;
     send_by(http_through_nginx, "before the removal", "2024-01-01"); /* opens a connection to the database */
-    assert_int_equal(stack_remove_metrics(token), 1);
+    assert_int_equal(stack_remove_metrics(metrics.token), 1);
     (void)send_by_cgi(":", "after the removal");
     clock_sleep_ms(1100);
     await_value("incidents_processes", 1);
@@ -480,29 +479,11 @@ static void requests_that_wait_are_the_queue(void **state)
     stack_start_worker(&stack, settings);
 }
 
-static int start(void **state)
-{
-    (void)state;
-    (void)snprintf(token, sizeof token, "scraped-by-metrics_test-%d", (int)getpid());
-    (void)snprintf(setting, sizeof setting, "INCIDENTS_METRICS_TOKEN=%s", token);
-    (void)snprintf(authorization, sizeof authorization, "Bearer %s", token);
-    stack_start(&stack, settings);
-    return 0;
-}
-
-static int finish(void **state)
-{
-    (void)state;
-    load_abandon_all();
-    http_close();
-    stack_stop(&stack);
-    (void)stack_remove_metrics(token);
-    return 0;
-}
-
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
+    static const struct fixture fixture = {
+        .stack = &stack, .settings = settings, .metrics_token = metrics.token};
+    static const struct CMUnitTest cases[] = {
         cmocka_unit_test(they_are_for_who_has_their_token),
         cmocka_unit_test(the_text_is_in_prometheus_format),
         cmocka_unit_test(requests_are_counted_by_method_and_outcome),
@@ -518,5 +499,6 @@ int main(void)
         cmocka_unit_test(without_a_token_in_the_settings_there_is_no_such_method),
     };
 
-    return cmocka_run_group_tests(tests, start, finish);
+    stack_name_metrics(&metrics);
+    return fixture_run(&fixture, cases, sizeof cases / sizeof cases[0]);
 }

@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "harness/http.h"
+#include "harness/fixture.h"
 
 static struct stack stack;
 
@@ -321,48 +321,30 @@ static void a_database_of_version_0_1_is_refused(void **state)
     assert_string_equal(stack_query(&stack, "SELECT max(version) FROM intake.migration"), "9");
 }
 
-static int start(void **state)
-{
-    (void)state;
-    stack_start_empty(&stack);
-    return 0;
-}
-
 /* Back to an empty database with an owner who may create roles. */
-static int empty(void **state)
+static void remove_schema(void)
 {
-    (void)state;
     (void)stack_query(&stack, "SET client_min_messages = warning");
     (void)stack_query(&stack, "DROP SCHEMA IF EXISTS intake, reporting CASCADE");
     as_superuser("ALTER ROLE incidents_owner CREATEROLE");
-    return 0;
 }
-
-static int finish(void **state)
-{
-    (void)state;
-    http_close();
-    stack_stop(&stack);
-    return 0;
-}
-
-#define CASE(test) cmocka_unit_test_setup(test, empty)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        CASE(status_and_dry_run_change_nothing),
-        CASE(migrating_records_version_and_checksum_and_again_does_nothing),
-        CASE(several_at_once_migrate_once),
-        CASE(psql_may_run_the_file_and_incidentctl_takes_note),
-        CASE(a_batch_under_way_outlives_a_migration),
-        CASE(a_changed_or_unknown_migration_is_refused),
-        CASE(a_migration_that_fails_leaves_nothing_of_itself),
-        CASE(plans_that_were_made_on_empty_tables_hold_as_they_grow),
-        CASE(so_do_those_that_keep_history),
-        CASE(a_database_of_version_0_1_is_refused),
-        CASE(a_worker_that_meets_another_schema_says_so_and_recovers),
+    static const struct fixture fixture = {.stack = &stack, .extent = FIXTURE_EMPTY, .clean = remove_schema};
+    static const struct CMUnitTest cases[] = {
+        cmocka_unit_test(status_and_dry_run_change_nothing),
+        cmocka_unit_test(migrating_records_version_and_checksum_and_again_does_nothing),
+        cmocka_unit_test(several_at_once_migrate_once),
+        cmocka_unit_test(psql_may_run_the_file_and_incidentctl_takes_note),
+        cmocka_unit_test(a_batch_under_way_outlives_a_migration),
+        cmocka_unit_test(a_changed_or_unknown_migration_is_refused),
+        cmocka_unit_test(a_migration_that_fails_leaves_nothing_of_itself),
+        cmocka_unit_test(plans_that_were_made_on_empty_tables_hold_as_they_grow),
+        cmocka_unit_test(so_do_those_that_keep_history),
+        cmocka_unit_test(a_database_of_version_0_1_is_refused),
+        cmocka_unit_test(a_worker_that_meets_another_schema_says_so_and_recovers),
     };
 
-    return cmocka_run_group_tests(tests, start, finish);
+    return fixture_run(&fixture, cases, sizeof cases / sizeof cases[0]);
 }

@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "harness/background_load.h"
+#include "harness/fixture.h"
 #include "harness/ledger.h"
 
 static struct stack stack;
@@ -391,45 +392,21 @@ static void an_unchanged_resend_writes_no_row_version(void **state)
     assert_string_equal(stack_query(&stack, counters), counted);
 }
 
-static int start(void **state)
-{
-    (void)state;
-    stack_start(&stack, short_deadline);
-    return 0;
-}
-
-static int finish(void **state)
-{
-    (void)state;
-    http_close();
-    stack_stop(&stack);
-    return 0;
-}
-
-static int clean(void **state)
-{
-    (void)state;
-    load_abandon_all();
-    (void)stack_query(&stack, "DELETE FROM intake.incident");
-    return 0;
-}
-
-#define CASE(test) cmocka_unit_test_teardown(test, clean)
-
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        CASE(an_unchanged_resend_writes_no_row_version),
-        CASE(postgres_stopped_means_503_and_started_again_means_200),
-        CASE(a_paused_postgres_is_given_up_in_time),
-        CASE(a_terminated_connection_fails_no_request),
-        CASE(one_refused_item_fails_by_itself),
-        CASE(a_locked_incident_delays_itself_alone),
-        CASE(requests_that_wait_for_the_database_hold_no_thread),
-        CASE(a_full_queue_refuses_at_once_and_says_when_to_come_again),
-        CASE(sigterm_answers_the_requests_in_hand),
-        CASE(sigint_answers_the_requests_in_hand),
+    static const struct fixture fixture = {.stack = &stack, .settings = short_deadline};
+    static const struct CMUnitTest cases[] = {
+        cmocka_unit_test(an_unchanged_resend_writes_no_row_version),
+        cmocka_unit_test(postgres_stopped_means_503_and_started_again_means_200),
+        cmocka_unit_test(a_paused_postgres_is_given_up_in_time),
+        cmocka_unit_test(a_terminated_connection_fails_no_request),
+        cmocka_unit_test(one_refused_item_fails_by_itself),
+        cmocka_unit_test(a_locked_incident_delays_itself_alone),
+        cmocka_unit_test(requests_that_wait_for_the_database_hold_no_thread),
+        cmocka_unit_test(a_full_queue_refuses_at_once_and_says_when_to_come_again),
+        cmocka_unit_test(sigterm_answers_the_requests_in_hand),
+        cmocka_unit_test(sigint_answers_the_requests_in_hand),
     };
 
-    return cmocka_run_group_tests(tests, start, finish);
+    return fixture_run(&fixture, cases, sizeof cases / sizeof cases[0]);
 }

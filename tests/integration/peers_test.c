@@ -20,6 +20,7 @@
 #include "base/clock.h"
 #include "harness/background_load.h"
 #include "harness/fastcgi.h"
+#include "harness/fixture.h"
 
 enum { PATIENCE_MS = 20000, ENOUGH_PEERS = 20 };
 
@@ -484,11 +485,10 @@ static void a_listener_that_was_shut_down_keeps_no_worker_busy(void **state)
 
 /* ---- */
 
-static void the_workers_end_cleanly_and_without_a_leak(void **state)
+static void the_second_worker_ends_cleanly_and_without_a_leak(void **state)
 {
     (void)state;
     stack_stop_worker(&stacks[TCP]);
-    stack_stop_worker(&stack);
 }
 
 /* Starts the second worker. */
@@ -501,46 +501,22 @@ static void start_tcp_worker(void)
     close(listener);
 }
 
-static int start(void **state)
-{
-    static const char *const settings[] = {"INCIDENTS_METRICS_TOKEN=" METRICS_TOKEN, NULL};
-
-    (void)state;
-    stack_start(&stack, settings);
-    start_tcp_worker();
-    return 0;
-}
-
-static int finish(void **state)
-{
-    (void)state;
-    stack_stop(&stack);
-    stack_remove_metrics(METRICS_TOKEN);
-    return 0;
-}
-
-static int clean_up(void **state)
-{
-    (void)state;
-    load_abandon_all();
-    (void)stack_query(&stack, "DELETE FROM intake.incident");
-    return 0;
-}
-
-#define CASE(test) cmocka_unit_test_teardown(test, clean_up)
+static const char *const settings[] = {"INCIDENTS_METRICS_TOKEN=" METRICS_TOKEN, NULL};
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        CASE(what_is_written_behind_the_last_record_takes_no_response_back),
-        CASE(no_response_waits_for_an_acknowledgement),
-        CASE(what_a_peer_does_while_its_request_is_in_hand_harms_no_response),
-        CASE(a_response_that_nobody_reads_leaves_nothing_to_the_next),
-        CASE(a_stop_takes_no_response_back_either),
-        CASE(a_listener_that_was_shut_down_keeps_no_worker_busy),
-        CASE(of_1000_connections_990_are_silent_and_ten_are_served),
-        CASE(the_workers_end_cleanly_and_without_a_leak),
+    static const struct fixture fixture = {
+        .stack = &stack, .settings = settings, .metrics_token = METRICS_TOKEN, .start = start_tcp_worker};
+    static const struct CMUnitTest cases[] = {
+        cmocka_unit_test(what_is_written_behind_the_last_record_takes_no_response_back),
+        cmocka_unit_test(no_response_waits_for_an_acknowledgement),
+        cmocka_unit_test(what_a_peer_does_while_its_request_is_in_hand_harms_no_response),
+        cmocka_unit_test(a_response_that_nobody_reads_leaves_nothing_to_the_next),
+        cmocka_unit_test(a_stop_takes_no_response_back_either),
+        cmocka_unit_test(a_listener_that_was_shut_down_keeps_no_worker_busy),
+        cmocka_unit_test(of_1000_connections_990_are_silent_and_ten_are_served),
+        cmocka_unit_test(the_second_worker_ends_cleanly_and_without_a_leak),
     };
 
-    return cmocka_run_group_tests(tests, start, finish);
+    return fixture_run(&fixture, cases, sizeof cases / sizeof cases[0]);
 }

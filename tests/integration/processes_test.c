@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "harness/fastcgi.h"
+#include "harness/fixture.h"
 #include "harness/ledger.h"
 
 enum { PROCESSES = 3, CLIENTS = 8, KILLS = 6, DEADLINE_MS = 50000, PATIENCE_MS = 60000 };
@@ -23,10 +24,9 @@ static const char killed[] = "was ended by signal 9 (Killed); this one is in its
 
 static struct stack stack;
 
-/* Of this process alone: who has the same token counts in the same memory. */
-static char metrics_token[64], metrics_setting[96], metrics_authorization[80];
+static struct stack_metrics metrics;
 static const char *const settings[] = {"INCIDENTS_PROCESSES=3", "INCIDENTS_DB_POOL_SIZE=1",
-                                       "INCIDENTS_REQUEST_TIMEOUT_MS=50000", metrics_setting, NULL};
+                                       "INCIDENTS_REQUEST_TIMEOUT_MS=50000", metrics.setting, NULL};
 
 /* ---- Looking at processes ---- */
 
@@ -149,7 +149,7 @@ static void let_all(const pid_t pids[PROCESSES])
 static double value_of(const char *series)
 {
     const struct fastcgi_request scrape = {
-        .verb = "GET", .path = "metrics", .authorization = metrics_authorization};
+        .verb = "GET", .path = "metrics", .authorization = metrics.authorization};
     struct answer answer;
     const char *line;
     double value = -1;
@@ -390,29 +390,11 @@ static void a_worker_that_cannot_start_ends_with_1(void **state)
     start_worker();
 }
 
-static int start(void **state)
-{
-    (void)state;
-    (void)snprintf(metrics_token, sizeof metrics_token, "scraped-by-processes_test-%d", (int)getpid());
-    (void)snprintf(metrics_setting, sizeof metrics_setting, "INCIDENTS_METRICS_TOKEN=%s", metrics_token);
-    (void)snprintf(metrics_authorization, sizeof metrics_authorization, "Bearer %s", metrics_token);
-    stack_start(&stack, settings);
-    return 0;
-}
-
-static int finish(void **state)
-{
-    (void)state;
-    load_abandon_all();
-    http_close();
-    stack_stop(&stack);
-    (void)stack_remove_metrics(metrics_token);
-    return 0;
-}
-
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
+    static const struct fixture fixture = {
+        .stack = &stack, .settings = settings, .metrics_token = metrics.token};
+    static const struct CMUnitTest cases[] = {
         cmocka_unit_test(all_of_them_serve_and_count_together),
         cmocka_unit_test(one_that_is_killed_is_started_again_and_nothing_that_was_answered_is_lost),
         cmocka_unit_test(one_that_is_killed_keeps_nobody_else_from_an_answer),
@@ -422,5 +404,6 @@ int main(void)
         cmocka_unit_test(a_worker_that_cannot_start_ends_with_1),
     };
 
-    return cmocka_run_group_tests(tests, start, finish);
+    stack_name_metrics(&metrics);
+    return fixture_run(&fixture, cases, sizeof cases / sizeof cases[0]);
 }

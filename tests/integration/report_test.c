@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "harness/stack.h"
+#include "harness/fixture.h"
 
 enum { VALUES_MAX = 128 };
 
@@ -502,50 +502,32 @@ static void the_terminal_gets_what_it_has_room_for_and_no_command(void **state)
     (void)unsetenv("LC_ALL");
 }
 
-static int start(void **state)
+static void make_analyst(void)
 {
-    (void)state;
-    stack_start_empty(&stack);
-    assert_int_equal(stack_control(&stack, NULL, "migrate", NULL)->status, 0);
-    (void)stack_query(&stack, "CREATE ROLE analyst LOGIN IN ROLE incidents_reader");
-    return 0;
+    stack_query(&stack, "CREATE ROLE analyst LOGIN IN ROLE incidents_reader");
 }
-
-static int empty(void **state)
-{
-    (void)state;
-    (void)stack_query(&stack, "TRUNCATE intake.incident");
-    return 0;
-}
-
-static int finish(void **state)
-{
-    (void)state;
-    stack_stop(&stack);
-    return 0;
-}
-
-#define CASE(test) cmocka_unit_test_setup(test, empty)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        CASE(nothing_stored_makes_a_report),
-        CASE(one_incident_makes_a_report),
-        CASE(the_figures_are_those_of_the_views),
-        CASE(whoever_may_read_the_views_may_make_the_report),
-        CASE(a_database_without_the_views_is_named),
-        CASE(a_hundred_thousand_incidents_make_a_report),
-        CASE(since_leaves_out_what_started_before),
-        CASE(periods_are_those_of_the_time_zone),
-        CASE(months_begin_and_end_where_those_of_the_views_do),
-        CASE(wrong_arguments_are_refused_by_name),
-        CASE(stored_text_never_becomes_markup),
-        CASE(the_page_stands_alone),
-        CASE(the_page_can_be_read_without_seeing_it),
-        CASE(the_file_is_replaced_as_a_whole),
-        CASE(the_terminal_gets_what_it_has_room_for_and_no_command),
+    static const struct fixture fixture = {
+        .stack = &stack, .extent = FIXTURE_MIGRATED, .start = make_analyst};
+    static const struct CMUnitTest cases[] = {
+        cmocka_unit_test(nothing_stored_makes_a_report),
+        cmocka_unit_test(one_incident_makes_a_report),
+        cmocka_unit_test(the_figures_are_those_of_the_views),
+        cmocka_unit_test(whoever_may_read_the_views_may_make_the_report),
+        cmocka_unit_test(a_database_without_the_views_is_named),
+        cmocka_unit_test(a_hundred_thousand_incidents_make_a_report),
+        cmocka_unit_test(since_leaves_out_what_started_before),
+        cmocka_unit_test(periods_are_those_of_the_time_zone),
+        cmocka_unit_test(months_begin_and_end_where_those_of_the_views_do),
+        cmocka_unit_test(wrong_arguments_are_refused_by_name),
+        cmocka_unit_test(stored_text_never_becomes_markup),
+        cmocka_unit_test(the_page_stands_alone),
+        cmocka_unit_test(the_page_can_be_read_without_seeing_it),
+        cmocka_unit_test(the_file_is_replaced_as_a_whole),
+        cmocka_unit_test(the_terminal_gets_what_it_has_room_for_and_no_command),
     };
 
-    return cmocka_run_group_tests(tests, start, finish);
+    return fixture_run(&fixture, cases, sizeof cases / sizeof cases[0]);
 }

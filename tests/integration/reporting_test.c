@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "harness/http.h"
+#include "harness/fixture.h"
 
 enum { ROWS_MAX = 8192, SQL_MAX = 8192 };
 
@@ -84,12 +84,7 @@ static void store(const char *id, const char *priority, const char *started_at, 
 
 static void upsert(const char *body)
 {
-    struct call call = {.path = "incidents.upsert", .body = body};
-    struct answer answer;
-
-    http_as_cgi(&stack, &call, &answer);
-    assert_int_equal(answer.status, 200);
-    answer_free(&answer);
+    http_expect(&stack, http_as_cgi, &(struct call){.path = "incidents.upsert", .body = body}, 200);
 }
 
 static void every_view_and_column_has_a_comment(void **state)
@@ -847,71 +842,55 @@ static void the_dashboard_can_be_of_some_services_and_priorities(void **state)
     close_dashboard(dashboard);
 }
 
-static int start(void **state)
+static void connect_analyst(void)
 {
     char url[STACK_PATH_MAX];
 
-    (void)state;
-    stack_start_empty(&stack);
-    assert_int_equal(stack_control(&stack, NULL, "migrate", NULL)->status, 0);
-    (void)stack_query(&stack, "CREATE ROLE incidents_fcgi LOGIN IN ROLE incidents_worker");
-    (void)stack_query(&stack, "CREATE ROLE analyst LOGIN IN ROLE incidents_reader");
-    stack_create_token(&stack, "good", "upsert,delete", stack.token);
-    (void)snprintf(url, sizeof url,
-                   "postgresql:///incidents?host=%s&user=analyst&options=-csearch_path%%3Dreporting"
-                   "%%20-cTimeZone%%3DUTC",
-                   stack.directory);
+    stack_query(&stack, "CREATE ROLE analyst LOGIN IN ROLE incidents_reader");
+    snprintf(url, sizeof url,
+             "postgresql:///incidents?host=%s&user=analyst&options=-csearch_path%%3Dreporting"
+             "%%20-cTimeZone%%3DUTC",
+             stack.directory);
     analyst = PQconnectdb(url);
     assert_int_equal(PQstatus(analyst), CONNECTION_OK);
-    return 0;
 }
 
-static int empty(void **state)
+static void disconnect_analyst(void)
 {
-    (void)state;
-    (void)stack_query(&stack, "TRUNCATE intake.incident");
-    return 0;
-}
-
-static int finish(void **state)
-{
-    (void)state;
     PQfinish(analyst);
-    stack_stop(&stack);
-    return 0;
 }
-
-#define CASE(test) cmocka_unit_test_setup(test, empty)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        CASE(every_view_and_column_has_a_comment),
-        CASE(the_shapes_are_those_of_dx),
-        CASE(sql_for_dx_runs_unchanged),
-        CASE(nothing_stored_gives_no_rows_and_no_error),
-        CASE(ids_outlive_updates),
-        CASE(the_history_shows_incidents_as_json),
-        CASE(metadata_is_flattened),
-        CASE(keys_that_flatten_to_the_same_both_stay),
-        CASE(names_may_hold_anything),
-        CASE(times_to_resolve_are_right),
-        CASE(periods_without_incidents_have_rows_of_zero),
-        CASE(periods_follow_the_setting_and_not_the_session),
-        CASE(open_incidents_have_an_age),
-        CASE(minutes_of_overlapping_incidents_count_once),
-        CASE(what_cannot_be_right_is_listed_with_its_reason),
-        CASE(a_service_of_several_names_is_one_service),
-        CASE(figures_are_right_at_once_and_snapshots_when_taken),
-        CASE(the_reader_reads_every_view_and_the_worker_none),
-        CASE(what_was_stored_by_hand_breaks_no_view),
-        CASE(joins_use_indexes),
-        CASE(the_planner_expects_about_as_many_services_as_there_are),
-        CASE(resolving_stays_hot),
-        CASE(the_statements_of_the_documentation_run),
-        CASE(the_queries_of_the_dashboard_run),
-        CASE(the_dashboard_can_be_of_some_services_and_priorities),
+    static const struct fixture fixture = {
+        .stack = &stack, .extent = FIXTURE_MIGRATED, .start = connect_analyst, .stop = disconnect_analyst};
+    static const struct CMUnitTest cases[] = {
+        cmocka_unit_test(every_view_and_column_has_a_comment),
+        cmocka_unit_test(the_shapes_are_those_of_dx),
+        cmocka_unit_test(sql_for_dx_runs_unchanged),
+        cmocka_unit_test(nothing_stored_gives_no_rows_and_no_error),
+        cmocka_unit_test(ids_outlive_updates),
+        cmocka_unit_test(the_history_shows_incidents_as_json),
+        cmocka_unit_test(metadata_is_flattened),
+        cmocka_unit_test(keys_that_flatten_to_the_same_both_stay),
+        cmocka_unit_test(names_may_hold_anything),
+        cmocka_unit_test(times_to_resolve_are_right),
+        cmocka_unit_test(periods_without_incidents_have_rows_of_zero),
+        cmocka_unit_test(periods_follow_the_setting_and_not_the_session),
+        cmocka_unit_test(open_incidents_have_an_age),
+        cmocka_unit_test(minutes_of_overlapping_incidents_count_once),
+        cmocka_unit_test(what_cannot_be_right_is_listed_with_its_reason),
+        cmocka_unit_test(a_service_of_several_names_is_one_service),
+        cmocka_unit_test(figures_are_right_at_once_and_snapshots_when_taken),
+        cmocka_unit_test(the_reader_reads_every_view_and_the_worker_none),
+        cmocka_unit_test(what_was_stored_by_hand_breaks_no_view),
+        cmocka_unit_test(joins_use_indexes),
+        cmocka_unit_test(the_planner_expects_about_as_many_services_as_there_are),
+        cmocka_unit_test(resolving_stays_hot),
+        cmocka_unit_test(the_statements_of_the_documentation_run),
+        cmocka_unit_test(the_queries_of_the_dashboard_run),
+        cmocka_unit_test(the_dashboard_can_be_of_some_services_and_priorities),
     };
 
-    return cmocka_run_group_tests(tests, start, finish);
+    return fixture_run(&fixture, cases, sizeof cases / sizeof cases[0]);
 }

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "harness/http.h"
+#include "harness/fixture.h"
 
 static struct stack stack;
 
@@ -462,17 +462,9 @@ static void names_that_cannot_be_a_group_are_refused(void **state)
                      2);
 }
 
-static int start(void **state)
-{
-    (void)state;
-    stack_start_empty(&stack);
-    return 0;
-}
-
 /* Back to one empty database, an owner who may create roles, and nobody else. */
-static int empty(void **state)
+static void remove_schema_and_roles(void)
 {
-    (void)state;
     as_superuser("DROP SCHEMA IF EXISTS intake, reporting CASCADE");
     as_superuser("DROP DATABASE IF EXISTS staging");
     as_superuser("DROP DATABASE IF EXISTS shared");
@@ -481,35 +473,27 @@ static int empty(void **state)
         "WHERE rolname NOT IN ('postgres', 'incidents_owner') AND rolname NOT LIKE 'pg\\_%' LOOP "
         "EXECUTE format('DROP OWNED BY %1$I', r); EXECUTE format('DROP ROLE %1$I', r); END LOOP; END $$");
     as_superuser("ALTER ROLE incidents_owner CREATEROLE"); /* from 16 on it may not do so itself */
-    return 0;
 }
-
-static int finish(void **state)
-{
-    (void)state;
-    stack_stop(&stack);
-    return 0;
-}
-
-#define CASE(test) cmocka_unit_test_setup(test, empty)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        CASE(the_worker_may_call_its_functions_and_nothing_else),
-        CASE(the_reader_sees_the_reporting_views_alone),
-        CASE(a_hardened_server_takes_nothing_from_the_roles),
-        CASE(nor_does_one_that_is_hardened_later),
-        CASE(one_role_may_serve_for_all),
-        CASE(a_group_that_is_made_later_gets_its_rights_at_the_next_run),
-        CASE(the_owner_adds_a_worker_where_a_superuser_made_the_groups),
-        CASE(what_others_put_into_reporting_is_left_to_them),
-        CASE(each_database_of_a_server_has_group_roles_of_its_own),
-        CASE(two_databases_share_group_roles_where_they_are_named),
-        CASE(psql_alone_takes_the_names_from_settings),
-        CASE(other_names_move_the_rights),
-        CASE(names_that_cannot_be_a_group_are_refused),
+    static const struct fixture fixture = {
+        .stack = &stack, .extent = FIXTURE_EMPTY, .clean = remove_schema_and_roles};
+    static const struct CMUnitTest cases[] = {
+        cmocka_unit_test(the_worker_may_call_its_functions_and_nothing_else),
+        cmocka_unit_test(the_reader_sees_the_reporting_views_alone),
+        cmocka_unit_test(a_hardened_server_takes_nothing_from_the_roles),
+        cmocka_unit_test(nor_does_one_that_is_hardened_later),
+        cmocka_unit_test(one_role_may_serve_for_all),
+        cmocka_unit_test(a_group_that_is_made_later_gets_its_rights_at_the_next_run),
+        cmocka_unit_test(the_owner_adds_a_worker_where_a_superuser_made_the_groups),
+        cmocka_unit_test(what_others_put_into_reporting_is_left_to_them),
+        cmocka_unit_test(each_database_of_a_server_has_group_roles_of_its_own),
+        cmocka_unit_test(two_databases_share_group_roles_where_they_are_named),
+        cmocka_unit_test(psql_alone_takes_the_names_from_settings),
+        cmocka_unit_test(other_names_move_the_rights),
+        cmocka_unit_test(names_that_cannot_be_a_group_are_refused),
     };
 
-    return cmocka_run_group_tests(tests, start, finish);
+    return fixture_run(&fixture, cases, sizeof cases / sizeof cases[0]);
 }

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "harness/http.h"
+#include "harness/fixture.h"
 
 #define METRICS_TOKEN "0123456789abcdef-senders"
 
@@ -473,48 +473,40 @@ static void request_too_large_says_the_limit(void **state)
     }
 }
 
-static int start(void **state)
-{
-    (void)state;
-    stack_start(&stack, settings);
-    return 0;
-}
-
-static int finish(void **state)
-{
-    (void)state;
-    http_close();
-    stack_stop(&stack);
-    (void)stack_remove_metrics(METRICS_TOKEN);
-    return 0;
-}
-
-#define CASES                                                                                                \
-    cmocka_unit_test(head_is_get_without_the_body), cmocka_unit_test(what_follows_head_is_answered_as_ever), \
-        cmocka_unit_test(method_and_verb_decide_whatever_the_body_is),                                       \
-        cmocka_unit_test(a_chunked_body_as_cgi_changes_no_verdict),                                          \
-        cmocka_unit_test(blanks_around_scheme_and_token_are_passed_over),                                    \
-        cmocka_unit_test(not_authed_says_what_is_missing),                                                   \
-        cmocka_unit_test(a_token_that_is_not_good_any_more_is_as_one_that_never_was),                        \
-        cmocka_unit_test(a_token_of_the_database_is_not_the_one_for_metrics),                                \
-        cmocka_unit_test(unknown_method_names_those_that_there_are),                                         \
-        cmocka_unit_test(a_body_that_is_no_json_is_named),                                                   \
-        cmocka_unit_test(json_is_read_whatever_the_headers_call_it),                                         \
-        cmocka_unit_test(a_form_is_read_as_its_arguments),                                                   \
-        cmocka_unit_test(what_is_wrong_with_a_form_is_told_by_the_same_codes),                               \
-        cmocka_unit_test(json_that_is_called_a_form_is_json),                                                \
-        cmocka_unit_test(a_form_takes_nothing_from_elsewhere),                                               \
-        cmocka_unit_test(an_error_of_the_database_is_blamed_on_no_argument_that_is_not_there),               \
-        cmocka_unit_test(request_too_large_says_the_limit)
-
 int main(void)
 {
-    const struct CMUnitTest tests[] = {CASES};
+    static const struct fixture through_nginx = {.name = "senders through nginx",
+                                                 .stack = &stack,
+                                                 .settings = settings,
+                                                 .metrics_token = METRICS_TOKEN};
+    static const struct fixture as_plain_cgi = {.name = "senders as plain CGI",
+                                                .stack = &stack,
+                                                .settings = settings,
+                                                .metrics_token = METRICS_TOKEN};
+    static const struct CMUnitTest cases[] = {
+        cmocka_unit_test(head_is_get_without_the_body),
+        cmocka_unit_test(what_follows_head_is_answered_as_ever),
+        cmocka_unit_test(method_and_verb_decide_whatever_the_body_is),
+        cmocka_unit_test(a_chunked_body_as_cgi_changes_no_verdict),
+        cmocka_unit_test(blanks_around_scheme_and_token_are_passed_over),
+        cmocka_unit_test(not_authed_says_what_is_missing),
+        cmocka_unit_test(a_token_that_is_not_good_any_more_is_as_one_that_never_was),
+        cmocka_unit_test(a_token_of_the_database_is_not_the_one_for_metrics),
+        cmocka_unit_test(unknown_method_names_those_that_there_are),
+        cmocka_unit_test(a_body_that_is_no_json_is_named),
+        cmocka_unit_test(json_is_read_whatever_the_headers_call_it),
+        cmocka_unit_test(a_form_is_read_as_its_arguments),
+        cmocka_unit_test(what_is_wrong_with_a_form_is_told_by_the_same_codes),
+        cmocka_unit_test(json_that_is_called_a_form_is_json),
+        cmocka_unit_test(a_form_takes_nothing_from_elsewhere),
+        cmocka_unit_test(an_error_of_the_database_is_blamed_on_no_argument_that_is_not_there),
+        cmocka_unit_test(request_too_large_says_the_limit),
+    };
     int failed;
 
     send_call = http_through_nginx;
-    failed = cmocka_run_group_tests_name("senders through nginx", tests, start, finish);
+    failed = fixture_run(&through_nginx, cases, sizeof cases / sizeof cases[0]);
     send_call = as_cgi;
-    failed += cmocka_run_group_tests_name("senders as plain CGI", tests, start, finish);
-    return failed == 0 ? 0 : 1;
+    failed += fixture_run(&as_plain_cgi, cases, sizeof cases / sizeof cases[0]);
+    return failed;
 }

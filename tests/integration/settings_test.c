@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "harness/http.h"
+#include "harness/fixture.h"
 
 static struct stack stack;
 
@@ -521,23 +521,10 @@ static void a_log_that_cannot_be_opened_is_named(void **state)
     assert_non_null(strstr(outcome->err, "/nonexistent/log"));
 }
 
-static int start(void **state)
-{
-    (void)state;
-    stack_start(&stack, NULL);
-    return 0;
-}
-
-static int finish(void **state)
-{
-    (void)state;
-    stack_stop(&stack);
-    return 0;
-}
-
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
+    static const struct fixture fixture = {.stack = &stack};
+    static const struct CMUnitTest cases[] = {
         cmocka_unit_test(a_wrong_setting_is_named),
         cmocka_unit_test(a_wrong_line_of_the_file_is_named),
         cmocka_unit_test(every_variable_of_libpq_may_stand_in_the_file),
@@ -556,5 +543,5 @@ int main(void)
         cmocka_unit_test(a_get_without_a_length_does_not_wait_for_the_input),
     };
 
-    return cmocka_run_group_tests(tests, start, finish);
+    return fixture_run(&fixture, cases, sizeof cases / sizeof cases[0]);
 }

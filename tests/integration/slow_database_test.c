@@ -17,8 +17,8 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "harness/load.h"
 #include "harness/fastcgi.h"
+#include "harness/fixture.h"
 #include "preload/late.h"
 
 enum { TIMEOUT_MS = 3000, SANITY_MS = 60000, LOOKS_MIN = 5, SOCKET_PATH_MAX = STACK_PATH_MAX + 32 };
@@ -302,27 +302,16 @@ static void a_request_waits_as_long_whatever_clock_is_set_meanwhile(void **state
     stack_stop_worker(&stack);
 }
 
-/* ---- */
-
-static int start(void **state)
+static void keep_worker_url(void)
 {
-    (void)state;
-    stack_start(&stack, NULL);
-    stack_stop_worker(&stack);
-    (void)snprintf(worker_url, sizeof worker_url, "%s", stack.worker_url);
-    return 0;
-}
-
-static int finish(void **state)
-{
-    (void)state;
-    stack_stop(&stack);
-    return 0;
+    snprintf(worker_url, sizeof worker_url, "%s", stack.worker_url);
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
+    static const struct fixture fixture = {
+        .stack = &stack, .extent = FIXTURE_MIGRATED, .start = keep_worker_url};
+    static const struct CMUnitTest cases[] = {
         cmocka_unit_test(a_database_that_takes_connections_and_says_nothing_is_not_waited_for),
         cmocka_unit_test(a_database_that_takes_no_connection_is_not_waited_for),
         cmocka_unit_test(name_servers_that_are_silent_are_not_waited_for),
@@ -330,5 +319,5 @@ int main(void)
         cmocka_unit_test(a_request_waits_as_long_whatever_clock_is_set_meanwhile),
     };
 
-    return cmocka_run_group_tests_name("slow database", tests, start, finish);
+    return fixture_run(&fixture, cases, sizeof cases / sizeof cases[0]);
 }

@@ -26,7 +26,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "cases/between.h"
-#include "harness/stack.h"
+#include "harness/fixture.h"
 #include "harness/store_thread.h"
 #include "store/sqlstate.h"
 
@@ -1490,35 +1490,18 @@ static void several_connections_keep_every_request(void **state)
     stop_store(store);
 }
 
-static int start(void **state)
+static void start_metrics_and_gates(void)
 {
-    (void)state;
     (void)snprintf(metrics_token, sizeof metrics_token, "store_test %d", (int)getpid());
     assert_true(metrics_open(metrics_token, true));
-    stack_start_empty(&stack);
-    assert_int_equal(stack_control(&stack, NULL, "migrate", NULL)->status, 0);
-    (void)stack_query(&stack, "CREATE ROLE incidents_fcgi LOGIN IN ROLE incidents_worker");
     (void)stack_query(&stack,
                       "GRANT incidents_fcgi TO incidents_owner"); /* who may then end its connections */
-    stack_create_token(&stack, "good", "upsert,delete", stack.token);
     digest_sha256((struct slice){.data = stack.token, .len = strlen(stack.token)}, token_hash);
     make_gates();
-    return 0;
 }
 
-static int finish(void **state)
+static void end_stores(void)
 {
-    (void)state;
-    (void)stack_remove_metrics(metrics_token);
-    stack_stop(&stack);
-    return 0;
-}
-
-static int clean(void **state)
-{
-    (void)state;
-    /* Where a test failed, Postgres may stand still, and what it had sent may wait. */
-    stack_resume_postgres(&stack);
     (void)stack_query(&stack, "DELETE FROM test.closed");
     for (size_t i = 0; i < STORES_MAX; i++) {
         if (running[i].store != NULL) {
@@ -1528,57 +1511,58 @@ static int clean(void **state)
     await_all();
     forget_all();
     await_no_connection(); /* a closed one takes a time to end */
-    (void)stack_query(&stack, "DELETE FROM intake.incident");
     (void)stack_query(&stack, "DELETE FROM test.passed");
-    return 0;
 }
-
-#define CASE(test) cmocka_unit_test_teardown(test, clean)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        CASE(requests_that_wait_share_a_transaction),
-        CASE(a_transaction_holds_no_more_than_the_setting_allows),
-        CASE(large_requests_do_not_share_a_transaction_of_any_size),
-        CASE(requests_on_two_connections_are_under_way_side_by_side),
-        CASE(a_poisoned_op_among_63_good_ones_fails_alone),
-        CASE(a_value_that_the_database_refuses_is_its_own_requests_error),
-        CASE(what_the_database_does_not_support_is_its_own_requests_error),
-        CASE(an_answer_that_makes_no_sense_is_nobodys_success),
-        CASE(what_the_database_remarks_is_in_the_log_and_costs_nothing),
+    static const struct fixture fixture = {.stack = &stack,
+                                           .extent = FIXTURE_MIGRATED,
+                                           .metrics_token = metrics_token,
+                                           .start = start_metrics_and_gates,
+                                           .clean = end_stores};
+    static const struct CMUnitTest cases[] = {
+        cmocka_unit_test(requests_that_wait_share_a_transaction),
+        cmocka_unit_test(a_transaction_holds_no_more_than_the_setting_allows),
+        cmocka_unit_test(large_requests_do_not_share_a_transaction_of_any_size),
+        cmocka_unit_test(requests_on_two_connections_are_under_way_side_by_side),
+        cmocka_unit_test(a_poisoned_op_among_63_good_ones_fails_alone),
+        cmocka_unit_test(a_value_that_the_database_refuses_is_its_own_requests_error),
+        cmocka_unit_test(what_the_database_does_not_support_is_its_own_requests_error),
+        cmocka_unit_test(an_answer_that_makes_no_sense_is_nobodys_success),
+        cmocka_unit_test(what_the_database_remarks_is_in_the_log_and_costs_nothing),
         cmocka_unit_test(an_error_without_a_state_means_that_the_connection_is_gone),
-        CASE(requests_for_one_incident_take_effect_in_their_order),
-        CASE(a_connection_killed_in_the_middle_of_a_batch_costs_its_requests_nothing),
-        CASE(a_prepared_statement_that_is_gone_costs_no_request),
-        CASE(a_prepared_statement_whose_result_has_changed_costs_no_request),
-        CASE(a_type_that_is_made_anew_costs_no_request),
-        CASE(a_type_with_other_columns_is_a_schema_of_another_version),
-        CASE(a_statement_is_prepared_once_the_connection_lasts),
-        CASE(a_schema_that_comes_later_finds_statements_prepared),
-        CASE(a_full_queue_refuses_at_once_and_keeps_what_it_has),
-        CASE(whoever_waits_past_the_deadline_is_not_stored_later),
-        CASE(one_slow_op_does_not_take_the_others_along),
-        CASE(several_slow_ops_leave_one_connection_to_the_others),
-        CASE(several_slow_ops_leave_two_connections_to_the_others),
-        CASE(a_batch_that_was_lost_undoes_nothing_newer),
-        CASE(two_requests_that_were_lost_undo_nothing_newer),
-        CASE(a_batch_that_was_given_up_is_never_stored),
-        CASE(whoever_gives_up_at_a_lock_ends),
-        CASE(a_database_that_stood_still_is_found_again_by_one_connection),
-        CASE(a_database_that_stood_still_is_found_again_by_several),
-        CASE(a_silent_server_leaves_the_next_one_its_share_of_the_time),
-        CASE(a_host_that_has_failed_is_left_by_idle_connections_too),
-        CASE(a_large_request_to_a_database_that_stands_still_ends_in_time),
-        CASE(a_request_that_comes_within_a_probe_is_sent_behind_it),
-        CASE(a_store_that_stops_answers_a_full_queue_first),
-        CASE(a_database_that_refuses_is_not_stormed),
-        CASE(a_database_that_refuses_one_of_two_is_not_stormed),
-        CASE(a_name_server_that_is_silent_keeps_nobody_past_the_deadline),
-        CASE(the_next_batch_is_sent_before_callbacks_run),
-        CASE(one_connection_is_enough_for_all),
-        CASE(several_connections_keep_every_request),
+        cmocka_unit_test(requests_for_one_incident_take_effect_in_their_order),
+        cmocka_unit_test(a_connection_killed_in_the_middle_of_a_batch_costs_its_requests_nothing),
+        cmocka_unit_test(a_prepared_statement_that_is_gone_costs_no_request),
+        cmocka_unit_test(a_prepared_statement_whose_result_has_changed_costs_no_request),
+        cmocka_unit_test(a_type_that_is_made_anew_costs_no_request),
+        cmocka_unit_test(a_type_with_other_columns_is_a_schema_of_another_version),
+        cmocka_unit_test(a_statement_is_prepared_once_the_connection_lasts),
+        cmocka_unit_test(a_schema_that_comes_later_finds_statements_prepared),
+        cmocka_unit_test(a_full_queue_refuses_at_once_and_keeps_what_it_has),
+        cmocka_unit_test(whoever_waits_past_the_deadline_is_not_stored_later),
+        cmocka_unit_test(one_slow_op_does_not_take_the_others_along),
+        cmocka_unit_test(several_slow_ops_leave_one_connection_to_the_others),
+        cmocka_unit_test(several_slow_ops_leave_two_connections_to_the_others),
+        cmocka_unit_test(a_batch_that_was_lost_undoes_nothing_newer),
+        cmocka_unit_test(two_requests_that_were_lost_undo_nothing_newer),
+        cmocka_unit_test(a_batch_that_was_given_up_is_never_stored),
+        cmocka_unit_test(whoever_gives_up_at_a_lock_ends),
+        cmocka_unit_test(a_database_that_stood_still_is_found_again_by_one_connection),
+        cmocka_unit_test(a_database_that_stood_still_is_found_again_by_several),
+        cmocka_unit_test(a_silent_server_leaves_the_next_one_its_share_of_the_time),
+        cmocka_unit_test(a_host_that_has_failed_is_left_by_idle_connections_too),
+        cmocka_unit_test(a_large_request_to_a_database_that_stands_still_ends_in_time),
+        cmocka_unit_test(a_request_that_comes_within_a_probe_is_sent_behind_it),
+        cmocka_unit_test(a_store_that_stops_answers_a_full_queue_first),
+        cmocka_unit_test(a_database_that_refuses_is_not_stormed),
+        cmocka_unit_test(a_database_that_refuses_one_of_two_is_not_stormed),
+        cmocka_unit_test(a_name_server_that_is_silent_keeps_nobody_past_the_deadline),
+        cmocka_unit_test(the_next_batch_is_sent_before_callbacks_run),
+        cmocka_unit_test(one_connection_is_enough_for_all),
+        cmocka_unit_test(several_connections_keep_every_request),
     };
 
-    return cmocka_run_group_tests(tests, start, finish);
+    return fixture_run(&fixture, cases, sizeof cases / sizeof cases[0]);
 }

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "harness/http.h"
+#include "harness/fixture.h"
 
 static struct stack stack;
 
@@ -351,24 +351,10 @@ static void details_and_hints_of_the_server_are_shown(void **state)
     (void)stack_query(&stack, "DROP FUNCTION intake.refuse()");
 }
 
-static int start(void **state)
-{
-    (void)state;
-    stack_start(&stack, NULL);
-    return 0;
-}
-
-static int finish(void **state)
-{
-    (void)state;
-    http_close();
-    stack_stop(&stack);
-    return 0;
-}
-
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
+    static const struct fixture fixture = {.stack = &stack};
+    static const struct CMUnitTest cases[] = {
         cmocka_unit_test(a_scope_lets_through_its_own_methods_alone),
         cmocka_unit_test(revoking_takes_effect_on_the_next_request),
         cmocka_unit_test(an_expired_token_is_as_good_as_unknown),
@@ -385,5 +371,5 @@ int main(void)
         cmocka_unit_test(no_token_stands_in_the_clear_anywhere),
     };
 
-    return cmocka_run_group_tests(tests, start, finish);
+    return fixture_run(&fixture, cases, sizeof cases / sizeof cases[0]);
 }

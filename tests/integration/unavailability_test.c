@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "harness/http.h"
+#include "harness/fixture.h"
 
 static struct stack stack;
 
@@ -29,21 +29,6 @@ static const char cannot_store[] = "the database cannot store anything at presen
 static const char unreachable[] = "the database cannot be reached in time" SEND_AGAIN;
 static const char defect[] = "an internal error occurred; the log has it under the request id";
 static const char no_metadata[] = "metadata holds a value that cannot be stored";
-
-static int start(void **state)
-{
-    (void)state;
-    stack_start(&stack, settings);
-    return 0;
-}
-
-static int finish(void **state)
-{
-    (void)state;
-    http_close();
-    stack_stop(&stack);
-    return 0;
-}
 
 static void check(const struct answer *answer, int status, const char *error, const char *message)
 {
@@ -322,7 +307,8 @@ static void a_stopped_database_is_told(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
+    static const struct fixture fixture = {.stack = &stack, .settings = settings};
+    static const struct CMUnitTest cases[] = {
         cmocka_unit_test(a_refused_login_is_told),
         cmocka_unit_test(a_wrong_password_is_told),
         cmocka_unit_test(a_missing_right_is_told),
@@ -334,5 +320,5 @@ int main(void)
         cmocka_unit_test(a_stopped_database_is_told),
     };
 
-    return cmocka_run_group_tests(tests, start, finish);
+    return fixture_run(&fixture, cases, sizeof cases / sizeof cases[0]);
 }

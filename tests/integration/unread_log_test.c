@@ -19,12 +19,12 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "harness/fixture.h"
 #include "harness/ledger.h"
 
 enum { CLIENTS = 8, DEADLINE_MS = 8000, PATIENCE_MS = 120000, TEXT_MAX = 4 * 1024 * 1024 };
 
-/* Of this process alone: who has the same token counts in the same memory. */
-static char metrics_token[64], metrics_setting[96], metrics_authorization[80];
+static struct stack_metrics metrics;
 static const char dropped_here[] = " lines were dropped here: the log was not read, or had no room";
 
 static struct stack stack;
@@ -38,7 +38,7 @@ static size_t text_len;
 
 static void start_worker(void)
 {
-    const char *const settings[] = {metrics_setting, "INCIDENTS_REQUEST_TIMEOUT_MS=8000", log_setting, NULL};
+    const char *const settings[] = {metrics.setting, "INCIDENTS_REQUEST_TIMEOUT_MS=8000", log_setting, NULL};
 
     stack_start_worker(&stack, settings);
 }
@@ -101,7 +101,7 @@ static void await_in_log(const char *wanted)
 static long count_in_metrics(void)
 {
     static const char series[] = "\nincidents_log_lines_dropped_total ";
-    const struct call call = {.verb = "GET", .path = "metrics", .authorization = metrics_authorization};
+    const struct call call = {.verb = "GET", .path = "metrics", .authorization = metrics.authorization};
     struct answer answer;
     const char *value;
     long count;
@@ -498,32 +498,17 @@ static void a_cgi_program_writes_its_line_and_leaves_the_pipe_as_it_was(void **s
     close(ends[1]);
 }
 
-static int start(void **state)
+static void start(void)
 {
-    (void)state;
-    (void)snprintf(metrics_token, sizeof metrics_token, "scraped-by-unread_log_test-%d", (int)getpid());
-    (void)snprintf(metrics_setting, sizeof metrics_setting, "INCIDENTS_METRICS_TOKEN=%s", metrics_token);
-    (void)snprintf(metrics_authorization, sizeof metrics_authorization, "Bearer %s", metrics_token);
-    stack_start(&stack, NULL);
     stack_stop_worker(&stack);
     set_place("first");
     start_worker();
-    return 0;
-}
-
-static int finish(void **state)
-{
-    (void)state;
-    load_abandon_all();
-    http_close();
-    stack_stop(&stack);
-    (void)stack_remove_metrics(metrics_token);
-    return 0;
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
+    static const struct fixture fixture = {.stack = &stack, .start = start, .metrics_token = metrics.token};
+    static const struct CMUnitTest cases[] = {
         cmocka_unit_test(standard_error_is_not_read),
         cmocka_unit_test(the_file_is_a_fifo_that_nobody_reads),
         cmocka_unit_test(the_file_reaches_its_limit),
@@ -534,5 +519,6 @@ int main(void)
         cmocka_unit_test(a_cgi_program_writes_its_line_and_leaves_the_pipe_as_it_was),
     };
 
-    return cmocka_run_group_tests_name("a log that is not read", tests, start, finish);
+    stack_name_metrics(&metrics);
+    return fixture_run(&fixture, cases, sizeof cases / sizeof cases[0]);
 }

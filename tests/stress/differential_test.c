@@ -18,9 +18,9 @@
 
 #include "cases/json_texts.h"
 #include "cases/timestamps.h"
-#include "harness/prng.h"
 #include "harness/figures.h"
-#include "harness/stack.h"
+#include "harness/fixture.h"
+#include "harness/prng.h"
 #include "model/json.h"
 #include "model/timestamp.h"
 #include "store/binary.h"
@@ -1232,34 +1232,18 @@ static void ordinal_dates_are_the_days_that_the_calendar_has(void **state)
 
 /* ---- */
 
-static int start(void **state)
+static void make_judges(void)
 {
-    (void)state;
     seed = prng_find_seed("DIFFERENTIAL_SEED");
-    stack_start_empty(&stack);
-    assert_int_equal(stack_control(&stack, NULL, "migrate", NULL)->status, 0);
     for (size_t i = 0; i < sizeof judges / sizeof *judges; i++) {
-        PGresult *result = PQexec(stack.owner, judges[i]);
-
-        if (PQresultStatus(result) != PGRES_COMMAND_OK) {
-            (void)fprintf(stderr, "%s", PQerrorMessage(stack.owner));
-            return 1;
-        }
-        PQclear(result);
+        stack_query(&stack, judges[i]);
     }
-    return 0;
-}
-
-static int finish(void **state)
-{
-    (void)state;
-    stack_stop(&stack);
-    return 0;
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
+    static const struct fixture fixture = {.stack = &stack, .extent = FIXTURE_MIGRATED, .start = make_judges};
+    static const struct CMUnitTest cases[] = {
         cmocka_unit_test(json_is_judged_as_jsonb_does_but_for_what_is_known),
         cmocka_unit_test(what_is_read_jsonb_keeps_to_the_last_digit),
         cmocka_unit_test(timestamps_are_the_instants_that_postgres_reads_but_for_what_is_known),
@@ -1267,5 +1251,5 @@ int main(void)
         cmocka_unit_test(ordinal_dates_are_the_days_that_the_calendar_has),
     };
 
-    return cmocka_run_group_tests(tests, start, finish);
+    return fixture_run(&fixture, cases, sizeof cases / sizeof cases[0]);
 }

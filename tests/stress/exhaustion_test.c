@@ -25,9 +25,9 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "harness/load.h"
 #include "harness/fastcgi.h"
 #include "harness/figures.h"
+#include "harness/fixture.h"
 #include "harness/scarcity.h"
 
 enum { RECOVERY_MS = 5000, ALLOCATIONS_MAX = 20000, STORED_MAX = 8192 };
@@ -589,55 +589,34 @@ static void plain_cgi_survives_all_memory_gone(void **state)
     }
 }
 
-static void the_worker_ends_cleanly_and_without_a_leak(void **state)
-{
-    (void)state;
-    stack_stop_worker(&stack);
-}
-
 /* ---- */
 
-static int start(void **state)
+static void start_with_scarcity(void)
 {
-    (void)state;
-    stack_start(&stack, NULL);
     stack_stop_worker(&stack);
     (void)stack_query(&stack, "GRANT incidents_fcgi TO incidents_owner"); /* who may then end its sessions */
     scarcity_open(&scarcity, &stack);
     start_worker();
     figures_table("Allocations refused in turn",
                   "request|numbers tried|allocations refused|done|500|503|no response|slowest ms");
-    return 0;
 }
 
-static int finish(void **state)
+static void stop_scarcity(void)
 {
-    (void)state;
-    stack_stop(&stack);
-    (void)stack_remove_metrics(METRICS_TOKEN);
     scarcity_close(&scarcity);
-    return 0;
 }
-
-static int clean_up(void **state)
-{
-    (void)state;
-    (void)stack_query(&stack, "DELETE FROM intake.incident");
-    return 0;
-}
-
-#define CASE(test) cmocka_unit_test_teardown(test, clean_up)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        CASE(a_request_to_the_worker_survives_each_allocation_refused),
-        CASE(a_request_to_the_worker_survives_all_memory_gone),
-        CASE(the_worker_survives_whatever_little_memory_is_left),
-        CASE(plain_cgi_survives_each_allocation_refused),
-        CASE(plain_cgi_survives_all_memory_gone),
-        CASE(the_worker_ends_cleanly_and_without_a_leak),
+    static const struct fixture fixture = {
+        .stack = &stack, .metrics_token = METRICS_TOKEN, .start = start_with_scarcity, .stop = stop_scarcity};
+    static const struct CMUnitTest cases[] = {
+        cmocka_unit_test(a_request_to_the_worker_survives_each_allocation_refused),
+        cmocka_unit_test(a_request_to_the_worker_survives_all_memory_gone),
+        cmocka_unit_test(the_worker_survives_whatever_little_memory_is_left),
+        cmocka_unit_test(plain_cgi_survives_each_allocation_refused),
+        cmocka_unit_test(plain_cgi_survives_all_memory_gone),
     };
 
-    return cmocka_run_group_tests(tests, start, finish);
+    return fixture_run(&fixture, cases, sizeof cases / sizeof cases[0]);
 }

@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "cases/between.h"
 #include "harness/figures.h"
+#include "harness/fixture.h"
 #include "harness/ledger.h"
 
 enum {
@@ -440,59 +441,42 @@ static void the_disk_is_full(void **state)
     move_back(data);
 }
 
-static int start(void **state)
+static void start_durable_postgres(void)
 {
-    (void)state;
-    stack_start(&stack, settings);
     (void)stack_query(&stack, "GRANT incidents_fcgi TO incidents_owner"); /* who may then end its sessions */
     stack_stop_postgres(&stack, SIGINT);
     stack_start_postgres(&stack, durable);
     ledger_table("Faults under load");
-    return 0;
 }
 
-static int finish(void **state)
+/* A case that failed has left it. It goes when Postgres, which is on it, has ended. */
+static void unmount(void)
 {
     char data[128];
 
-    (void)state;
-    http_close();
-    stack_stop(&stack);
-    (void)snprintf(data, sizeof data, "%s/data", stack.directory);
-    if (umount(data) == 0) { /* a test that failed has left it */
-        (void)rmdir(data);
-        (void)rmdir(stack.directory);
-    }
-    return 0;
+    snprintf(data, sizeof data, "%s/data", stack.directory);
+    umount2(data, MNT_DETACH);
 }
-
-static int abandon(void **state)
-{
-    (void)state;
-    stack_resume_postgres(&stack); /* what a test that failed has left */
-    load_abandon_all();
-    return 0;
-}
-
-#define CASE(test) cmocka_unit_test_teardown(test, abandon)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        CASE(postgres_is_killed),
-        CASE(postgres_stops_in_an_orderly_way),
-        CASE(sessions_are_terminated_at_random),
-        CASE(postgres_stands_still_for_longer_than_the_deadline),
-        CASE(a_session_stands_still_for_longer_than_the_deadline),
-        CASE(the_worker_is_killed),
-        CASE(nginx_is_reloaded),
-        CASE(connections_are_used_up),
-        CASE(a_row_is_locked),
-        CASE(the_table_is_locked),
-        CASE(a_migration_runs),
-        CASE(an_older_schema_is_migrated),
-        CASE(the_disk_is_full),
+    static const struct fixture fixture = {
+        .stack = &stack, .settings = settings, .start = start_durable_postgres, .stop = unmount};
+    static const struct CMUnitTest cases[] = {
+        cmocka_unit_test(postgres_is_killed),
+        cmocka_unit_test(postgres_stops_in_an_orderly_way),
+        cmocka_unit_test(sessions_are_terminated_at_random),
+        cmocka_unit_test(postgres_stands_still_for_longer_than_the_deadline),
+        cmocka_unit_test(a_session_stands_still_for_longer_than_the_deadline),
+        cmocka_unit_test(the_worker_is_killed),
+        cmocka_unit_test(nginx_is_reloaded),
+        cmocka_unit_test(connections_are_used_up),
+        cmocka_unit_test(a_row_is_locked),
+        cmocka_unit_test(the_table_is_locked),
+        cmocka_unit_test(a_migration_runs),
+        cmocka_unit_test(an_older_schema_is_migrated),
+        cmocka_unit_test(the_disk_is_full),
     };
 
-    return cmocka_run_group_tests(tests, start, finish);
+    return fixture_run(&fixture, cases, sizeof cases / sizeof cases[0]);
 }

@@ -17,6 +17,7 @@
 #include "harness/background_load.h"
 #include "harness/fastcgi.h"
 #include "harness/figures.h"
+#include "harness/fixture.h"
 
 enum { PATIENCE_MS = 20000, PEERS_MAX = 300 };
 
@@ -511,57 +512,29 @@ static void variables_have_a_bound_and_over_it_the_answer_is_413(void **state)
     attack_end(&attack, refused);
 }
 
-/* ---- */
-
-static void the_worker_ends_cleanly_and_without_a_leak(void **state)
+static void head_table(void)
 {
-    (void)state;
-    stack_stop_worker(&stack);
-}
-
-static int start(void **state)
-{
-    static const char *const settings[] = {"INCIDENTS_BODY_TIMEOUT_MS=5000", NULL};
-
-    (void)state;
-    stack_start(&stack, settings);
     attack_table("Hostile FastCGI, straight at the worker's socket");
-    return 0;
 }
 
-static int finish(void **state)
-{
-    (void)state;
-    stack_stop(&stack);
-    return 0;
-}
-
-static int clean_up(void **state)
-{
-    (void)state;
-    load_abandon_all();
-    (void)stack_query(&stack, "DELETE FROM intake.incident");
-    return 0;
-}
-
-#define CASE(test) cmocka_unit_test_teardown(test, clean_up)
+static const char *const settings[] = {"INCIDENTS_BODY_TIMEOUT_MS=5000", NULL};
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        CASE(values_asked_for_again_and_again_are_answered_once),
-        CASE(a_record_full_of_names_is_refused),
-        CASE(lengths_of_two_gigabytes_are_not_believed),
-        CASE(peers_that_stall_hold_no_thread_and_are_given_up),
-        CASE(peers_that_trickle_are_served_and_starve_nobody),
-        CASE(requests_that_never_end_hold_a_bounded_memory),
-        CASE(peers_that_ask_on_and_never_read_starve_nobody),
-        CASE(peers_that_send_on_behind_their_answer_starve_nobody),
-        CASE(a_connection_that_ends_at_any_byte_leaves_nothing_behind),
-        CASE(management_floods_are_cut_off),
-        CASE(variables_have_a_bound_and_over_it_the_answer_is_413),
-        CASE(the_worker_ends_cleanly_and_without_a_leak),
+    static const struct fixture fixture = {.stack = &stack, .settings = settings, .start = head_table};
+    static const struct CMUnitTest cases[] = {
+        cmocka_unit_test(values_asked_for_again_and_again_are_answered_once),
+        cmocka_unit_test(a_record_full_of_names_is_refused),
+        cmocka_unit_test(lengths_of_two_gigabytes_are_not_believed),
+        cmocka_unit_test(peers_that_stall_hold_no_thread_and_are_given_up),
+        cmocka_unit_test(peers_that_trickle_are_served_and_starve_nobody),
+        cmocka_unit_test(requests_that_never_end_hold_a_bounded_memory),
+        cmocka_unit_test(peers_that_ask_on_and_never_read_starve_nobody),
+        cmocka_unit_test(peers_that_send_on_behind_their_answer_starve_nobody),
+        cmocka_unit_test(a_connection_that_ends_at_any_byte_leaves_nothing_behind),
+        cmocka_unit_test(management_floods_are_cut_off),
+        cmocka_unit_test(variables_have_a_bound_and_over_it_the_answer_is_413),
     };
 
-    return cmocka_run_group_tests(tests, start, finish);
+    return fixture_run(&fixture, cases, sizeof cases / sizeof cases[0]);
 }

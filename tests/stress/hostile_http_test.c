@@ -25,6 +25,7 @@
 #include "harness/background_load.h"
 #include "harness/fastcgi.h"
 #include "harness/figures.h"
+#include "harness/fixture.h"
 
 enum { CLIENTS_MAX = 300, PATIENCE_MS = 10000, ANSWERS_MAX = 64, TEXT_MAX = 16 * 1024 * 1024 };
 
@@ -800,55 +801,26 @@ static void slow_senders_behind_apache_hold_no_thread(void **state)
     assert_int_equal(count_like("slow"), 0);
 }
 
-/* ---- */
-
-static void the_worker_ends_cleanly_and_without_a_leak(void **state)
+static void head_table(void)
 {
-    (void)state;
-    stack_stop_worker(&stack);
-}
-
-static int start(void **state)
-{
-    (void)state;
-    stack_start(&stack, NULL);
     attack_table("Hostile HTTP, through nginx and Apache as they are shipped");
-    return 0;
 }
-
-static int finish(void **state)
-{
-    (void)state;
-    http_close();
-    stack_stop(&stack);
-    return 0;
-}
-
-static int clean_up(void **state)
-{
-    (void)state;
-    load_abandon_all();
-    (void)stack_query(&stack, "DELETE FROM intake.incident");
-    return 0;
-}
-
-#define CASE(test) cmocka_unit_test_teardown(test, clean_up)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        CASE(what_is_hidden_in_these_tests_would_be_executed),
-        CASE(a_request_hidden_in_a_body_is_never_executed),
-        CASE(each_of_many_pipelined_requests_gets_its_own_answer),
-        CASE(a_body_cut_short_is_not_processed),
-        CASE(a_length_that_lies_makes_no_incident),
-        CASE(what_nginx_lets_through_is_answered_and_all_else_refused),
-        CASE(slow_senders_starve_nobody),
-        CASE(slow_readers_starve_nobody),
-        CASE(a_flood_of_bad_tokens_starves_nobody),
-        CASE(slow_senders_behind_apache_hold_no_thread),
-        CASE(the_worker_ends_cleanly_and_without_a_leak),
+    static const struct fixture fixture = {.stack = &stack, .start = head_table};
+    static const struct CMUnitTest cases[] = {
+        cmocka_unit_test(what_is_hidden_in_these_tests_would_be_executed),
+        cmocka_unit_test(a_request_hidden_in_a_body_is_never_executed),
+        cmocka_unit_test(each_of_many_pipelined_requests_gets_its_own_answer),
+        cmocka_unit_test(a_body_cut_short_is_not_processed),
+        cmocka_unit_test(a_length_that_lies_makes_no_incident),
+        cmocka_unit_test(what_nginx_lets_through_is_answered_and_all_else_refused),
+        cmocka_unit_test(slow_senders_starve_nobody),
+        cmocka_unit_test(slow_readers_starve_nobody),
+        cmocka_unit_test(a_flood_of_bad_tokens_starves_nobody),
+        cmocka_unit_test(slow_senders_behind_apache_hold_no_thread),
     };
 
-    return cmocka_run_group_tests(tests, start, finish);
+    return fixture_run(&fixture, cases, sizeof cases / sizeof cases[0]);
 }

@@ -16,9 +16,10 @@
 #include <unistd.h>
 
 #include "harness/background_load.h"
-#include "harness/prng.h"
 #include "harness/fastcgi.h"
 #include "harness/figures.h"
+#include "harness/fixture.h"
+#include "harness/prng.h"
 
 enum { PATIENCE_MS = 20000, RECORD_MAX = 60000 };
 
@@ -430,42 +431,17 @@ static void records_at_random_fool_nobody(void **state)
     assert_true(generator.good > 0 && generator.spoilt > 0 && generator.mangled > 0);
 }
 
-/* ---- */
-
-static void the_worker_ends_cleanly_and_without_a_leak(void **state)
+static void head_table(void)
 {
-    (void)state;
-    stack_stop_worker(&stack);
-}
-
-static int start(void **state)
-{
-    (void)state;
-    stack_start(&stack, NULL);
     attack_table("Records of FastCGI at random, straight at the worker's socket");
-    return 0;
-}
-
-static int finish(void **state)
-{
-    (void)state;
-    stack_stop(&stack);
-    return 0;
-}
-
-static int clean_up(void **state)
-{
-    (void)state;
-    load_abandon_all();
-    return 0;
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_teardown(records_at_random_fool_nobody, clean_up),
-        cmocka_unit_test(the_worker_ends_cleanly_and_without_a_leak),
+    static const struct fixture fixture = {.stack = &stack, .start = head_table};
+    static const struct CMUnitTest cases[] = {
+        cmocka_unit_test(records_at_random_fool_nobody),
     };
 
-    return cmocka_run_group_tests(tests, start, finish);
+    return fixture_run(&fixture, cases, sizeof cases / sizeof cases[0]);
 }

@@ -16,7 +16,7 @@
 
 #include "base/clock.h"
 #include "harness/figures.h"
-#include "harness/http.h"
+#include "harness/fixture.h"
 #include "schema_version.h"
 
 enum { ALIKE = 4 };
@@ -305,6 +305,7 @@ static void incidentctl_is_not_led_into_a_trap_either(void **state)
                                               {"history", "--off", NULL}};
 
     (void)state;
+    assert_int_equal(http_upsert(&stack, "trapped"), 200);
     (void)stack_query(&stack, "ALTER ROLE incidents_owner SET search_path = trap, pg_catalog");
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
         const struct outcome *outcome =
@@ -488,13 +489,12 @@ static void no_log_has_a_secret(void **state)
     assert_true(read > 1000);
 }
 
-static int start(void **state)
+/* The worker with a password in its settings and a log of its own. */
+static void start_worker_with_secrets(void)
 {
     static const char *settings[3];
     static char log[STACK_PATH_MAX + 32];
 
-    (void)state;
-    stack_start(&stack, NULL);
     stack_stop_worker(&stack);
     (void)stack_query(&stack, "ALTER ROLE incidents_fcgi PASSWORD 'pass-word-of-the-worker'");
     (void)snprintf(passwords_settings, sizeof passwords_settings,
@@ -504,20 +504,12 @@ static int start(void **state)
     settings[1] = log;
     stack_start_worker(&stack, settings);
     make_bad_tokens();
-    return 0;
-}
-
-static int finish(void **state)
-{
-    (void)state;
-    http_close();
-    stack_stop(&stack);
-    return 0;
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
+    static const struct fixture fixture = {.stack = &stack, .start = start_worker_with_secrets};
+    static const struct CMUnitTest cases[] = {
         cmocka_unit_test(tokens_that_are_no_good_all_get_the_same_answer),
         cmocka_unit_test(and_take_the_same_time),
         cmocka_unit_test(nobody_elses_functions_and_operators_run_with_our_rights),
@@ -530,5 +522,5 @@ int main(void)
         cmocka_unit_test(no_log_has_a_secret),
     };
 
-    return cmocka_run_group_tests(tests, start, finish);
+    return fixture_run(&fixture, cases, sizeof cases / sizeof cases[0]);
 }

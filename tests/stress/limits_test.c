@@ -20,6 +20,7 @@
 #include "harness/background_load.h"
 #include "harness/fastcgi.h"
 #include "harness/figures.h"
+#include "harness/fixture.h"
 #include "harness/scarcity.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -602,50 +603,18 @@ static void many_large_bodies_and_little_memory_do_not_end_the_worker(void **sta
     assert_true(storm.refused + storm.unavailable + storm.closed > 0); /* else it was not little */
 }
 
-/* ---- */
-
-static void the_worker_ends_cleanly_and_without_a_leak(void **state)
-{
-    (void)state;
-    stack_stop_worker(&stack);
-}
-
-static int start(void **state)
-{
-    (void)state;
-    stack_start(&stack, settings);
-    await_start();
-    return 0;
-}
-
-static int finish(void **state)
-{
-    (void)state;
-    stack_stop(&stack);
-    return 0;
-}
-
-static int clean_up(void **state)
-{
-    (void)state;
-    load_abandon_all();
-    return 0;
-}
-
-#define CASE(test) cmocka_unit_test_teardown(test, clean_up)
-
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        CASE(without_descriptors_the_worker_waits_and_recovers),
-        CASE(those_that_wait_for_the_worker_do_not_keep_it_from_starting),
-        CASE(without_a_descriptor_for_postgres_the_answer_is_503_in_time),
-        CASE(while_nobody_waits_for_a_descriptor_no_request_is_given_up),
-        CASE(a_thread_refused_at_the_start_ends_the_worker_with_a_message),
-        CASE(the_deepest_json_needs_no_more_stack_than_any),
-        CASE(many_large_bodies_and_little_memory_do_not_end_the_worker),
-        CASE(the_worker_ends_cleanly_and_without_a_leak),
+    static const struct fixture fixture = {.stack = &stack, .settings = settings, .start = await_start};
+    static const struct CMUnitTest cases[] = {
+        cmocka_unit_test(without_descriptors_the_worker_waits_and_recovers),
+        cmocka_unit_test(those_that_wait_for_the_worker_do_not_keep_it_from_starting),
+        cmocka_unit_test(without_a_descriptor_for_postgres_the_answer_is_503_in_time),
+        cmocka_unit_test(while_nobody_waits_for_a_descriptor_no_request_is_given_up),
+        cmocka_unit_test(a_thread_refused_at_the_start_ends_the_worker_with_a_message),
+        cmocka_unit_test(the_deepest_json_needs_no_more_stack_than_any),
+        cmocka_unit_test(many_large_bodies_and_little_memory_do_not_end_the_worker),
     };
 
-    return cmocka_run_group_tests(tests, start, finish);
+    return fixture_run(&fixture, cases, sizeof cases / sizeof cases[0]);
 }

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "cases/between.h"
 #include "harness/figures.h"
+#include "harness/fixture.h"
 #include "harness/ledger.h"
 
 enum {
@@ -278,10 +279,8 @@ static void a_statement_that_is_prepared_elsewhere_is_sent_whole(void **state)
     assert_int_equal(refused > 0, !pgbouncer_prepares());
 }
 
-static int start(void **state)
+static void put_pgbouncer_between(void)
 {
-    (void)state;
-    stack_start(&stack, NULL);
     (void)stack_query(&stack, "GRANT incidents_fcgi TO incidents_owner"); /* who may then end its sessions */
     stack_stop_postgres(&stack, SIGINT);
     stack_start_postgres(&stack, NULL); /* durable */
@@ -294,41 +293,28 @@ static int start(void **state)
         stack.directory, PORT);
     restart_worker(PATIENT_MS);
     ledger_table("Through PgBouncer, transaction mode");
-    return 0;
 }
 
-static int finish(void **state)
+static void stop_pgbouncer(void)
 {
-    (void)state;
-    http_close();
-    (void)process_stop(pgbouncer, SIGINT);
-    stack_stop(&stack);
-    return 0;
+    process_stop(pgbouncer, SIGINT);
 }
-
-static int abandon(void **state)
-{
-    (void)state;
-    stack_resume_postgres(&stack); /* what a test that failed has left */
-    load_abandon_all();
-    return 0;
-}
-
-#define CASE(test) cmocka_unit_test_teardown(test, abandon)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        CASE(its_administration_costs_no_request),
-        CASE(a_pause_shorter_than_the_deadline_costs_no_request),
-        CASE(pgbouncer_is_killed),
-        CASE(sessions_behind_it_are_terminated),
-        CASE(a_pause_longer_than_the_deadline_is_got_over),
-        CASE(postgres_behind_it_is_killed),
-        CASE(postgres_behind_it_stands_still_for_longer_than_the_deadline),
-        CASE(a_session_behind_it_stands_still_for_longer_than_the_deadline),
-        CASE(a_statement_that_is_prepared_elsewhere_is_sent_whole),
+    static const struct fixture fixture = {
+        .stack = &stack, .start = put_pgbouncer_between, .stop = stop_pgbouncer};
+    static const struct CMUnitTest cases[] = {
+        cmocka_unit_test(its_administration_costs_no_request),
+        cmocka_unit_test(a_pause_shorter_than_the_deadline_costs_no_request),
+        cmocka_unit_test(pgbouncer_is_killed),
+        cmocka_unit_test(sessions_behind_it_are_terminated),
+        cmocka_unit_test(a_pause_longer_than_the_deadline_is_got_over),
+        cmocka_unit_test(postgres_behind_it_is_killed),
+        cmocka_unit_test(postgres_behind_it_stands_still_for_longer_than_the_deadline),
+        cmocka_unit_test(a_session_behind_it_stands_still_for_longer_than_the_deadline),
+        cmocka_unit_test(a_statement_that_is_prepared_elsewhere_is_sent_whole),
     };
 
-    return cmocka_run_group_tests(tests, start, finish);
+    return fixture_run(&fixture, cases, sizeof cases / sizeof cases[0]);
 }

@@ -22,6 +22,7 @@
 #include "harness/background_load.h"
 #include "harness/fastcgi.h"
 #include "harness/figures.h"
+#include "harness/fixture.h"
 
 enum {
     CLIENTS = 8,
@@ -288,32 +289,12 @@ static void two_hours_of_requests_leave_the_worker_as_large_as_it_was(void **sta
     }
 }
 
-static int start(void **state)
-{
-    (void)state;
-    stack_start(&stack, settings);
-    return 0;
-}
-
-static int finish(void **state)
-{
-    (void)state;
-    stack_stop(&stack);
-    return 0;
-}
-
-static int clean_up(void **state)
-{
-    (void)state;
-    load_abandon_all();
-    return 0;
-}
-
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_teardown(two_hours_of_requests_leave_the_worker_as_large_as_it_was, clean_up),
+    static const struct fixture fixture = {.stack = &stack, .settings = settings};
+    static const struct CMUnitTest cases[] = {
+        cmocka_unit_test(two_hours_of_requests_leave_the_worker_as_large_as_it_was),
     };
 
-    return cmocka_run_group_tests(tests, start, finish);
+    return fixture_run(&fixture, cases, sizeof cases / sizeof cases[0]);
 }
