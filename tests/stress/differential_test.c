@@ -1053,12 +1053,21 @@ static bool is_rounded(struct slice text, int64_t ours, int64_t theirs)
     return theirs == ours || (theirs == ours + 1 && count_digits(text, find_fraction(text) + 1) > 6);
 }
 
-/* Whether our reading of another text is Postgres's of this one. */
-static bool is_read_as(const struct buffer *other, int64_t theirs)
+/* Whether our reading of another text is Postgres's of this one. Where the offset may lead it out of the
+ * years that we read, it is read 400 years later or earlier: as many days, whichever years they are. */
+static bool is_read_as(struct buffer *other, int64_t theirs)
 {
+    static const int64_t cycle_us = INT64_C(146097) * 86400 * 1000000;
     int64_t ours;
 
     assert_false(other->failed);
+    if (other->len > 4 && memcmp(other->data, "0001", 4) == 0) {
+        other->data[1] = '4';
+        theirs += cycle_us;
+    } else if (other->len > 4 && memcmp(other->data, "9999", 4) == 0) {
+        other->data[1] = '5';
+        theirs -= cycle_us;
+    }
     return timestamp_parse(other->data, other->len, &ours) &&
            is_rounded((struct slice){.data = other->data, .len = other->len}, ours, theirs);
 }
