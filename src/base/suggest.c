@@ -45,3 +45,12 @@ bool suggest_is_near(const char *name, const char *known, size_t *distance)
     *distance = suggest_distance(name, known);
     return *distance * 3 <= strlen(known);
 }
+
+void suggest_consider(struct suggestion *best, const char *name, const char *known)
+{
+    size_t distance;
+
+    if (suggest_is_near(name, known, &distance) && (best->known == NULL || distance < best->distance)) {
+        *best = (struct suggestion){.known = known, .distance = distance};
+    }
+}

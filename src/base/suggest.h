@@ -15,4 +15,13 @@ size_t suggest_distance(const char *a, const char *b);
  * differ. */
 bool suggest_is_near(const char *name, const char *known, size_t *distance);
 
+/* The nearest of the known names that have been considered so far; begins with zeros. */
+struct suggestion {
+    const char *known; /* NULL: none is near */
+    size_t distance;
+};
+
+/* Takes the known name for the best one if it is nearer to `name` than those before. */
+void suggest_consider(struct suggestion *best, const char *name, const char *known);
+
 #endif

@@ -7,9 +7,11 @@
 #include <string.h>
 #include <sys/prctl.h>
 
-#include "incidentctl/command.h"
-#include "incidentctl/support/print_error.h"
 #include "base/standard_files.h"
+#include "base/suggest.h"
+#include "incidentctl/command.h"
+#include "incidentctl/help.h"
+#include "incidentctl/support/print_error.h"
 
 static const struct {
     const char *name;
@@ -67,36 +69,83 @@ static const struct {
      "      page with charts; the FILE - is standard output\n"},
 };
 
-static int usage(FILE *stream, int status)
+enum { COMMANDS = sizeof commands / sizeof commands[0] };
+
+static void print_conventions(FILE *stream)
 {
-    fputs("Usage: incidentctl COMMAND ...\n", stream);
-    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
-        fputs(commands[i].help, stream);
-    }
-    fputs("  --version | --help\n"
-          "WHEN is an ISO-8601 date or timestamp, or a duration: from now with --expires (or never), ago "
+    fputs("WHEN is an ISO-8601 date or timestamp, or a duration: from now with --expires (or never), ago "
           "elsewhere.\n"
           "A DURATION is like 90d, 12h, 30m, 0s.\n"
           "The database is the one that DATABASE_URL, or libpq's PGHOST, PGSERVICE ... name.\n",
           stream);
+}
+
+static int usage(FILE *stream, int status)
+{
+    fputs("Usage: incidentctl COMMAND ...\n", stream);
+    for (size_t i = 0; i < COMMANDS; i++) {
+        fputs(commands[i].help, stream);
+    }
+    fputs("  help [COMMAND]\n"
+          "      say what there is, or tell the options of one command, as COMMAND --help does\n"
+          "  --version | --help\n",
+          stream);
+    print_conventions(stream);
     return status;
+}
+
+/* The number of the command; COMMANDS, and said so on standard error, where there is none. */
+static size_t find_command(const char *name)
+{
+    struct suggestion best = {0};
+
+    for (size_t i = 0; i < COMMANDS; i++) {
+        if (strcmp(name, commands[i].name) == 0) {
+            return i;
+        }
+        suggest_consider(&best, name, commands[i].name);
+    }
+    if (best.known != NULL) {
+        print_error("there is no command %s; did you mean %s?", name, best.known);
+    } else {
+        print_error("there is no command %s; incidentctl help tells those that there are", name);
+    }
+    return COMMANDS;
+}
+
+static int print_help(const char *name)
+{
+    size_t i = find_command(name);
+
+    if (i == COMMANDS) {
+        return EXIT_USAGE;
+    }
+    printf("Usage: incidentctl %s ...\n%s", commands[i].name, commands[i].help);
+    help_print_options(commands[i].name, commands[i].help, stdout);
+    fputs("\n", stdout);
+    print_conventions(stdout);
+    return EXIT_SUCCESS;
 }
 
 static int run(int argc, char **argv)
 {
+    size_t i;
+
+    if (argc < 2) {
+        return usage(stderr, EXIT_USAGE);
+    }
     if (argc == 2 && strcmp(argv[1], "--version") == 0) {
         printf("incidentctl %s\n", VERSION);
         return EXIT_SUCCESS;
     }
-    if (argc == 2 && strcmp(argv[1], "--help") == 0) {
-        return usage(stdout, EXIT_SUCCESS);
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
+        return argc == 2 ? usage(stdout, EXIT_SUCCESS) : print_help(argv[2]);
     }
-    for (size_t i = 0; argc >= 2 && i < sizeof commands / sizeof commands[0]; i++) {
-        if (strcmp(argv[1], commands[i].name) == 0) {
-            return commands[i].run(argc - 1, argv + 1);
-        }
+    i = find_command(argv[1]);
+    if (i == COMMANDS) {
+        return EXIT_USAGE;
     }
-    return usage(stderr, EXIT_USAGE);
+    return help_is_wanted(argc - 1, argv + 1) ? print_help(argv[1]) : commands[i].run(argc - 1, argv + 1);
 }
 
 /* Whatever a command says must have been written: a script would take half of it for all. */

@@ -13,6 +13,7 @@
 #include "incidentctl/token.h"
 #include "http/bearer.h"
 #include "base/digest.h"
+#include "base/suggest.h"
 
 enum {
     RANDOM_BYTES = 32, /* 256 bits */
@@ -383,7 +384,7 @@ static bool read_options(int argc, char **argv, const struct subcommand *subcomm
             return false;
         }
         if (strchr(subcommand->options, letter) == NULL) {
-            fprintf(stderr, "incidentctl: token %s does not take that option; see incidentctl --help\n",
+            fprintf(stderr, "incidentctl: token %s does not take that option; see incidentctl token --help\n",
                     subcommand->name);
             return false;
         }
@@ -416,17 +417,34 @@ static bool read_options(int argc, char **argv, const struct subcommand *subcomm
     return optind == argc || print_error("there is an argument too many; see incidentctl --help");
 }
 
+static int refuse_subcommand(const char *name)
+{
+    struct suggestion best = {0};
+
+    for (size_t i = 0; name != NULL && i < sizeof subcommands / sizeof subcommands[0]; i++) {
+        suggest_consider(&best, name, subcommands[i].name);
+    }
+    if (best.known != NULL) {
+        print_error("there is no command token %s; did you mean token %s?", name, best.known);
+    } else {
+        print_error("token takes one of create, import, list, revoke, rotate; see incidentctl token --help");
+    }
+    return EXIT_USAGE;
+}
+
 int command_token(int argc, char **argv)
 {
     const struct subcommand *subcommand = find_subcommand(argc >= 2 ? argv[1] : NULL);
+    static char name[32]; /* of the command, as messages have it */
     struct token_options options;
     PGconn *session;
     bool ok;
 
     if (subcommand == NULL) {
-        print_error("token takes one of create, import, list, revoke, rotate; see incidentctl --help");
-        return EXIT_USAGE;
+        return refuse_subcommand(argc >= 2 ? argv[1] : NULL);
     }
+    snprintf(name, sizeof name, "token %s", subcommand->name);
+    argv[1] = name;
     if (!read_options(argc - 1, argv + 1, subcommand, &options)) {
         return EXIT_USAGE;
     }
