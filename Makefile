@@ -14,6 +14,8 @@ cgidir     := $(PREFIX)/lib/cgi-bin
 datadir    := $(PREFIX)/share/incidents
 docdir     := $(PREFIX)/share/doc/incidents
 mandir     := $(PREFIX)/share/man
+bashdir    := $(PREFIX)/share/bash-completion/completions
+zshdir     := $(PREFIX)/share/zsh/site-functions
 # What an administrator includes or copies. The Debian package says elsewhere where each goes.
 PARTS      := nginx apache lighttpd caddy systemd errors grafana prometheus logrotate
 $(foreach part,$(PARTS),$(eval $(part)dir := $(datadir)/$(part)))
@@ -282,6 +284,9 @@ place = install -d "$(DESTDIR)$(2)" && for file in $(1); do to="$(DESTDIR)$(2)/$
 manual = $(mandir)/man$(subst .,,$(suffix $(1)))
 
 install: all ## install below PREFIX (and DESTDIR)
+	install -d "$(DESTDIR)$(bashdir)" "$(DESTDIR)$(zshdir)"
+	install -m 644 completions/incidentctl "$(DESTDIR)$(bashdir)/"
+	install -m 644 completions/_incidentctl "$(DESTDIR)$(zshdir)/"
 	install -d "$(DESTDIR)$(bindir)" "$(DESTDIR)$(cgidir)" "$(DESTDIR)$(datadir)/migrations" "$(DESTDIR)$(datadir)/import"
 	install -m 755 $(BUILD)/incidentctl "$(DESTDIR)$(bindir)/"
 	install -m 755 $(BUILD)/incidents.fcgi "$(DESTDIR)$(cgidir)/"
@@ -296,6 +301,7 @@ install: all ## install below PREFIX (and DESTDIR)
 	install -m 644 docs/reporting/*.png "$(DESTDIR)$(docdir)/reporting/"
 
 uninstall: ## remove what install put there
+	rm -f "$(DESTDIR)$(bashdir)/incidentctl" "$(DESTDIR)$(zshdir)/_incidentctl"
 	rm -f "$(DESTDIR)$(bindir)/incidentctl" "$(DESTDIR)$(cgidir)/incidents.fcgi"
 	rm -f $(foreach part,$(PARTS),$(patsubst $(part)/%,"$(DESTDIR)$($(part)dir)/%",$(wildcard $(part)/*)))
 	rm -f $(foreach page,$(MANUALS),"$(DESTDIR)$(call manual,$(page))/$(notdir $(page))")

@@ -59,11 +59,28 @@ static void a_name_that_is_too_long_is_like_nothing(void **state)
     assert_false(suggest_is_near(name, name, &distance));
 }
 
+static void the_nearest_of_several_is_suggested(void **state)
+{
+    static const char *const known[] = {"since", "service", "open"};
+    struct suggestion best = {0}, none = {0};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        suggest_consider(&best, "sevrice", known[i]);
+        suggest_consider(&none, "frobnicate", known[i]);
+    }
+    assert_string_equal(best.known, "service");
+    assert_null(none.known);
+    suggest_consider(&best, "sevrice", "sevrise"); /* no nearer */
+    assert_string_equal(best.known, "service");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_letter_more_less_other_or_swapped_is_one_step),
         cmocka_unit_test(a_third_of_the_letters_may_differ),
+        cmocka_unit_test(the_nearest_of_several_is_suggested),
         cmocka_unit_test(a_name_that_is_too_long_is_like_nothing),
     };
 
