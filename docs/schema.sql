@@ -375,8 +375,8 @@ DECLARE
     missing text;
 BEGIN
     REVOKE ALL ON ALL FUNCTIONS IN SCHEMA intake FROM PUBLIC;
-    REVOKE ALL ON FUNCTION reporting.time_zone, reporting.incident_json, reporting.metadata_values, reporting.refresh_snapshots
-        FROM PUBLIC;
+    REVOKE ALL ON FUNCTION reporting.time_zone, reporting.first_instant, reporting.longest_incident, reporting.is_plausible,
+        reporting.incident_json, reporting.metadata_values, reporting.refresh_snapshots FROM PUBLIC;
 
     IF (SELECT r.rolsuper OR r.rolcreaterole FROM pg_roles r WHERE r.rolname = current_user) THEN
         FOR missing IN SELECT g.role_name FROM intake.group_role g
@@ -400,8 +400,9 @@ BEGIN
     IF EXISTS (SELECT FROM pg_roles r WHERE r.rolname = reader) THEN
         EXECUTE format('GRANT USAGE ON SCHEMA reporting TO %I', reader);
         EXECUTE format('GRANT SELECT ON %s TO %I', intake.reporting_relations(), reader);
-        EXECUTE format('GRANT EXECUTE ON FUNCTION reporting.time_zone, reporting.incident_json, reporting.metadata_values, '
-                       'intake.timestamp_text TO %I', reader);
+        EXECUTE format('GRANT EXECUTE ON FUNCTION reporting.time_zone, reporting.first_instant, reporting.longest_incident, '
+                       'reporting.is_plausible, reporting.incident_json, reporting.metadata_values, intake.timestamp_text TO %I',
+                       reader);
         EXECUTE format('ALTER DEFAULT PRIVILEGES IN SCHEMA reporting GRANT SELECT ON TABLES TO %I', reader);
         IF has_database_privilege(current_database(), 'CONNECT WITH GRANT OPTION') THEN
             EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), reader);
@@ -513,8 +514,8 @@ BEGIN
     EXECUTE format('REVOKE ALL ON SCHEMA intake, reporting FROM %I', role_name);
     EXECUTE format('REVOKE ALL ON TYPE intake.operation FROM %I', role_name);
     EXECUTE format('REVOKE ALL ON ALL FUNCTIONS IN SCHEMA intake FROM %I', role_name);
-    EXECUTE format('REVOKE ALL ON FUNCTION reporting.time_zone, reporting.incident_json, reporting.metadata_values FROM %I',
-                   role_name);
+    EXECUTE format('REVOKE ALL ON FUNCTION reporting.time_zone, reporting.first_instant, reporting.longest_incident, '
+                   'reporting.is_plausible, reporting.incident_json, reporting.metadata_values FROM %I', role_name);
     EXECUTE format('REVOKE ALL ON %s FROM %I', intake.reporting_relations(), role_name);
     EXECUTE format('ALTER DEFAULT PRIVILEGES IN SCHEMA reporting REVOKE SELECT ON TABLES FROM %I', role_name);
     IF has_database_privilege(current_database(), 'CONNECT WITH GRANT OPTION') THEN
@@ -554,11 +555,29 @@ CREATE FUNCTION intake.to_microseconds(value timestamp with time zone) RETURNS b
 
 COMMENT ON FUNCTION intake.to_microseconds(value timestamp with time zone) IS 'Microseconds since 1970, as the worker counts this server''s time.';
 
+CREATE FUNCTION reporting.first_instant(local timestamp without time zone, zone text) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN LEAST((local AT TIME ZONE zone), CASE WHEN ((((local AT TIME ZONE zone) - (((((local AT TIME ZONE zone) - '24:00:00'::interval) AT TIME ZONE zone) + '24:00:00'::interval) - local)) AT TIME ZONE zone) = local) THEN ((local AT TIME ZONE zone) - (((((local AT TIME ZONE zone) - '24:00:00'::interval) AT TIME ZONE zone) + '24:00:00'::interval) - local)) ELSE NULL::timestamp with time zone END);
+
+COMMENT ON FUNCTION reporting.first_instant(local timestamp without time zone, zone text) IS 'The first instant at which clocks in the time zone show that time, or a later one where they pass over it.';
+
 CREATE FUNCTION reporting.incident_json(reference_id text, state intake.incident_state) RETURNS jsonb
     LANGUAGE sql STABLE PARALLEL SAFE
     RETURN CASE WHEN (state IS DISTINCT FROM NULL) THEN jsonb_build_object('reference_id', reference_id, 'name', (state).name, 'priority', (state).priority, 'source_url', (state).source_url, 'started_at', intake.timestamp_text((state).started_at), 'resolved_at', intake.timestamp_text((state).resolved_at), 'services', COALESCE((state).services, '[]'::jsonb), 'metadata', (state).metadata) ELSE NULL::jsonb END;
 
 COMMENT ON FUNCTION reporting.incident_json(reference_id text, state intake.incident_state) IS 'An incident before or after a change, as incident_history shows it.';
+
+CREATE FUNCTION reporting.is_plausible(started_at timestamp with time zone, resolved_at timestamp with time zone, longest interval) RETURNS boolean
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN ((started_at >= '1971-01-01 00:00:00+00'::timestamp with time zone) AND (started_at <= now()) AND ((resolved_at <= started_at) IS NOT TRUE) AND ((resolved_at > now()) IS NOT TRUE) AND (((COALESCE(resolved_at, now()) - started_at) > longest) IS NOT TRUE));
+
+COMMENT ON FUNCTION reporting.is_plausible(started_at timestamp with time zone, resolved_at timestamp with time zone, longest interval) IS 'Whether an incident''s times can be right: it started, and was resolved after that if at all, between 1971 and now, and it is open, or lasted, for no longer than the interval.';
+
+CREATE FUNCTION reporting.longest_incident() RETURNS interval
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN (COALESCE(NULLIF(current_setting('reporting.longest_incident'::text, true), ''::text), '90 days'::text))::interval;
+
+COMMENT ON FUNCTION reporting.longest_incident() IS 'What is open, or lasted, for longer is suspicious: SET reporting.longest_incident; 90 days where it is not set.';
 
 CREATE FUNCTION reporting.metadata_values(metadata jsonb) RETURNS TABLE(path text[], value jsonb)
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -594,8 +613,22 @@ $$;
 COMMENT ON FUNCTION reporting.refresh_snapshots() IS 'Takes the snapshots anew. For the owner of the schema.';
 
 CREATE FUNCTION reporting.time_zone() RETURNS text
-    LANGUAGE sql STABLE PARALLEL SAFE
-    RETURN COALESCE(NULLIF(current_setting('reporting.time_zone'::text, true), ''::text), 'UTC'::text);
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+DECLARE
+    zone text := coalesce(nullif(current_setting('reporting.time_zone', true), ''), 'UTC');
+BEGIN
+    IF zone <> 'UTC' AND zone !~ '^[A-Za-z_]+(/[A-Za-z_]+)+$'
+       AND NOT EXISTS (SELECT FROM pg_timezone_names z WHERE lower(z.name) = lower(zone)) THEN
+        RAISE EXCEPTION 'there is no time zone named "%"', zone
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'Names are like Europe/Berlin; the view pg_timezone_names has all of them. '
+                         'Two hours east of Greenwich, summer and winter, is Etc/GMT-2: its signs are those of POSIX.';
+    END IF;
+    RETURN zone;
+END
+$_$;
 
 COMMENT ON FUNCTION reporting.time_zone() IS 'The time zone of days, weeks and months: SET reporting.time_zone; UTC where it is not set.';
 
@@ -768,13 +801,48 @@ COMMENT ON TABLE intake.migration IS 'The migrations that this database has seen
 
 COMMENT ON COLUMN intake.migration.checksum IS 'SHA-256 of the file, in hexadecimal; NULL where psql applied it, until incidentctl migrate runs next.';
 
+CREATE VIEW reporting.plausible_incidents AS
+ SELECT i.id,
+    i.reference_id AS source_id,
+    i.name,
+    i.priority,
+    i.source_url,
+    i.started_at,
+    i.resolved_at
+   FROM intake.incident i
+  WHERE reporting.is_plausible(i.started_at, i.resolved_at, ( SELECT reporting.longest_incident() AS longest_incident));
+
+COMMENT ON VIEW reporting.plausible_incidents IS 'The incidents that the figures are of: all but those in suspicious.';
+
+COMMENT ON COLUMN reporting.plausible_incidents.id IS 'incidents.id.';
+
+COMMENT ON COLUMN reporting.plausible_incidents.source_id IS 'The sender''s reference_id.';
+
+COMMENT ON COLUMN reporting.plausible_incidents.name IS 'The incident''s name; NULL where none is known.';
+
+COMMENT ON COLUMN reporting.plausible_incidents.priority IS 'As sent; NULL for the incidents without one.';
+
+COMMENT ON COLUMN reporting.plausible_incidents.source_url IS 'Where the incident is found in the sender''s system.';
+
+COMMENT ON COLUMN reporting.plausible_incidents.started_at IS 'When the incident started: not before 1971, and not in the future.';
+
+COMMENT ON COLUMN reporting.plausible_incidents.resolved_at IS 'When it was resolved, after it started and by now; NULL while it is open.';
+
 CREATE VIEW reporting.days AS
- SELECT (local.local)::date AS period,
-    (local.local AT TIME ZONE reporting.time_zone()) AS starts_at,
-    ((local.local + '1 day'::interval) AT TIME ZONE reporting.time_zone()) AS ends_at
-   FROM generate_series(date_trunc('day'::text, (( SELECT min(i.started_at) AS min
-           FROM intake.incident i
-          WHERE (i.started_at >= '1970-01-01 00:00:00+00'::timestamp with time zone)) AT TIME ZONE reporting.time_zone())), (now() AT TIME ZONE reporting.time_zone()), '1 day'::interval) local(local);
+ SELECT p.period,
+    p.starts_at,
+    p.ends_at
+   FROM ( SELECT (local.local)::date AS period,
+            reporting.first_instant(local.local, z.zone) AS starts_at,
+            lead(reporting.first_instant(local.local, z.zone)) OVER (ORDER BY local.local) AS ends_at,
+            first.started_at
+           FROM ((reporting.time_zone() z(zone)
+             CROSS JOIN ( SELECT i.started_at
+                   FROM reporting.plausible_incidents i
+                  ORDER BY i.started_at
+                 LIMIT 1) first)
+             CROSS JOIN LATERAL generate_series(date_trunc('day'::text, (first.started_at AT TIME ZONE z.zone)), (((now() AT TIME ZONE z.zone) + '1 day'::interval) + '1 day'::interval), '1 day'::interval) local(local))) p
+  WHERE ((p.starts_at < p.ends_at) AND (p.starts_at <= now()) AND (p.ends_at > p.started_at));
 
 COMMENT ON VIEW reporting.days IS 'Every day from that of the first incident to today''s.';
 
@@ -828,18 +896,47 @@ COMMENT ON COLUMN reporting.incident_metadata.key IS 'The keys from the outermos
 
 COMMENT ON COLUMN reporting.incident_metadata.value IS 'A string as it is, a number with every digit, true or false; NULL for null; an array, or an object without keys, as JSON.';
 
+CREATE VIEW reporting.service_names AS
+ SELECT DISTINCT ON (n.identifier) n.identifier,
+    COALESCE(n.name, n.identifier) AS service
+   FROM ( SELECT ((_.service ->> 0) COLLATE "C") AS identifier,
+            (NULLIF((_.service ->> 1), ''::text) COLLATE "C") AS name,
+            l.started_at,
+            l.updated_at
+           FROM (( SELECT i.services,
+                    max(i.started_at) FILTER (WHERE (i.started_at <= now())) AS started_at,
+                    max(i.updated_at) AS updated_at
+                   FROM intake.incident i
+                  WHERE (i.services IS NOT NULL)
+                  GROUP BY i.services) l
+             CROSS JOIN LATERAL jsonb_array_elements(
+                CASE
+                    WHEN (jsonb_typeof(l.services) = 'array'::text) THEN l.services
+                    ELSE NULL::jsonb
+                END) _(service))
+          WHERE (jsonb_typeof(_.service) = 'array'::text)) n
+  WHERE (n.identifier IS NOT NULL)
+  ORDER BY n.identifier, (n.name IS NULL), n.started_at DESC NULLS LAST, n.updated_at DESC, n.name;
+
+COMMENT ON VIEW reporting.service_names IS 'The services, each with its one name.';
+
+COMMENT ON COLUMN reporting.service_names.identifier IS 'The sender''s identifier of the service.';
+
+COMMENT ON COLUMN reporting.service_names.service IS 'The name in the incident that started last of those with a name for it; the identifier where there is none.';
+
 CREATE VIEW reporting.incident_services AS
- SELECT hashtextextended((_.service ->> 0), i.id) AS id,
+ SELECT hashtextextended((e.service ->> 0), i.id) AS id,
     i.id AS incident_id,
-    (COALESCE(NULLIF((_.service ->> 1), ''::text), (_.service ->> 0)) COLLATE "C") AS service,
-    ((_.service ->> 0) COLLATE "C") AS identifier
-   FROM (intake.incident i
+    n.service,
+    ((e.service ->> 0) COLLATE "C") AS identifier
+   FROM ((intake.incident i
      CROSS JOIN LATERAL jsonb_array_elements(
         CASE
             WHEN ((i.id IS NOT NULL) AND (jsonb_typeof(i.services) = 'array'::text)) THEN i.services
             ELSE NULL::jsonb
-        END) _(service))
-  WHERE (jsonb_typeof(_.service) = 'array'::text);
+        END) e(service))
+     LEFT JOIN reporting.service_names n ON ((n.identifier = ((e.service ->> 0) COLLATE "C"))))
+  WHERE (jsonb_typeof(e.service) = 'array'::text);
 
 COMMENT ON VIEW reporting.incident_services IS 'One row for each service of each incident, in the shape of DX''s table.';
 
@@ -847,32 +944,33 @@ COMMENT ON COLUMN reporting.incident_services.id IS 'Computed from incident_id a
 
 COMMENT ON COLUMN reporting.incident_services.incident_id IS 'incidents.id.';
 
-COMMENT ON COLUMN reporting.incident_services.service IS 'The service''s name as sent with this incident; its identifier where none was.';
+COMMENT ON COLUMN reporting.incident_services.service IS 'The service''s name, the same in every incident (service_names).';
 
 COMMENT ON COLUMN reporting.incident_services.identifier IS 'The sender''s identifier of the service.';
 
 CREATE VIEW reporting.incident_with_service AS
  SELECT i.id AS incident_id,
-    ((_.service ->> 0) COLLATE "C") AS identifier,
-    (COALESCE(NULLIF((_.service ->> 1), ''::text), (_.service ->> 0)) COLLATE "C") AS service,
+    ((e.service ->> 0) COLLATE "C") AS identifier,
+    n.service,
     i.priority,
     i.started_at,
     i.resolved_at
-   FROM (intake.incident i
+   FROM ((intake.incident i
      CROSS JOIN LATERAL jsonb_array_elements(
         CASE
             WHEN ((i.id IS NOT NULL) AND (jsonb_typeof(i.services) = 'array'::text)) THEN i.services
             ELSE NULL::jsonb
-        END) _(service))
-  WHERE (jsonb_typeof(_.service) = 'array'::text);
+        END) e(service))
+     LEFT JOIN reporting.service_names n ON ((n.identifier = ((e.service ->> 0) COLLATE "C"))))
+  WHERE ((jsonb_typeof(e.service) = 'array'::text) AND reporting.is_plausible(i.started_at, i.resolved_at, ( SELECT reporting.longest_incident() AS longest_incident)));
 
-COMMENT ON VIEW reporting.incident_with_service IS 'incidents joined to incident_services, but quicker: one row for each service of each incident.';
+COMMENT ON VIEW reporting.incident_with_service IS 'plausible_incidents joined to incident_services, but quicker: one row for each service of each incident.';
 
 COMMENT ON COLUMN reporting.incident_with_service.incident_id IS 'incidents.id.';
 
 COMMENT ON COLUMN reporting.incident_with_service.identifier IS 'The sender''s identifier of the service.';
 
-COMMENT ON COLUMN reporting.incident_with_service.service IS 'The service''s name as sent with this incident; its identifier where none was.';
+COMMENT ON COLUMN reporting.incident_with_service.service IS 'The service''s name, the same in every incident (service_names).';
 
 COMMENT ON COLUMN reporting.incident_with_service.priority IS 'As sent; NULL for the incidents without one.';
 
@@ -890,7 +988,7 @@ CREATE VIEW reporting.incidents AS
     i.started_at,
     i.resolved_at,
         CASE
-            WHEN ((i.resolved_at >= i.started_at) AND (i.resolved_at <= now())) THEN (trunc(date_part('epoch'::text, (i.resolved_at - i.started_at))))::bigint
+            WHEN reporting.is_plausible(i.started_at, i.resolved_at, ( SELECT reporting.longest_incident() AS longest_incident)) THEN (trunc(date_part('epoch'::text, (i.resolved_at - i.started_at))))::bigint
             ELSE NULL::bigint
         END AS started_to_resolved,
     false AS deleted
@@ -914,17 +1012,25 @@ COMMENT ON COLUMN reporting.incidents.started_at IS 'A timestamptz: it prints in
 
 COMMENT ON COLUMN reporting.incidents.resolved_at IS 'NULL while the incident is open. May lie before started_at: clocks differ.';
 
-COMMENT ON COLUMN reporting.incidents.started_to_resolved IS 'Whole seconds. NULL while the incident is open, and where it was resolved before it started, or in the future.';
+COMMENT ON COLUMN reporting.incidents.started_to_resolved IS 'Whole seconds. NULL while the incident is open, and where its times cannot be right (suspicious).';
 
 COMMENT ON COLUMN reporting.incidents.deleted IS 'Always false: a deleted incident is gone.';
 
 CREATE VIEW reporting.months AS
- SELECT (local.local)::date AS period,
-    (local.local AT TIME ZONE reporting.time_zone()) AS starts_at,
-    ((local.local + '1 mon'::interval) AT TIME ZONE reporting.time_zone()) AS ends_at
-   FROM generate_series(date_trunc('month'::text, (( SELECT min(i.started_at) AS min
-           FROM intake.incident i
-          WHERE (i.started_at >= '1970-01-01 00:00:00+00'::timestamp with time zone)) AT TIME ZONE reporting.time_zone())), (now() AT TIME ZONE reporting.time_zone()), '1 mon'::interval) local(local);
+ SELECT p.period,
+    p.starts_at,
+    p.ends_at
+   FROM ( SELECT (local.local)::date AS period,
+            reporting.first_instant(local.local, z.zone) AS starts_at,
+            lead(reporting.first_instant(local.local, z.zone)) OVER (ORDER BY local.local) AS ends_at,
+            first.started_at
+           FROM ((reporting.time_zone() z(zone)
+             CROSS JOIN ( SELECT i.started_at
+                   FROM reporting.plausible_incidents i
+                  ORDER BY i.started_at
+                 LIMIT 1) first)
+             CROSS JOIN LATERAL generate_series(date_trunc('month'::text, (first.started_at AT TIME ZONE z.zone)), (((now() AT TIME ZONE z.zone) + '1 day'::interval) + '1 mon'::interval), '1 mon'::interval) local(local))) p
+  WHERE ((p.starts_at < p.ends_at) AND (p.starts_at <= now()) AND (p.ends_at > p.started_at));
 
 COMMENT ON VIEW reporting.months IS 'Every month from that of the first incident to today''s.';
 
@@ -936,23 +1042,29 @@ COMMENT ON COLUMN reporting.months.ends_at IS 'The time at which the period ends
 
 CREATE VIEW reporting.open_now AS
  SELECT i.id,
-    i.reference_id AS source_id,
+    i.source_id,
     i.name,
     i.priority,
     i.source_url,
-    ( SELECT string_agg((COALESCE(NULLIF((_.service ->> 1), ''::text), (_.service ->> 0)) COLLATE "C"), ', '::text ORDER BY _."position") AS string_agg
-           FROM jsonb_array_elements(
-                CASE
-                    WHEN (jsonb_typeof(i.services) = 'array'::text) THEN i.services
-                    ELSE NULL::jsonb
-                END) WITH ORDINALITY _(service, "position")) AS services,
+    s.services,
     i.started_at,
     date_trunc('second'::text, (now() - i.started_at)) AS age,
     (trunc(date_part('epoch'::text, (now() - i.started_at))))::bigint AS age_seconds
-   FROM intake.incident i
-  WHERE ((i.resolved_at IS NULL) AND (i.started_at <= now()));
+   FROM (reporting.plausible_incidents i
+     LEFT JOIN ( SELECT o.id,
+            string_agg(n.service, ', '::text ORDER BY e."position") AS services
+           FROM ((intake.incident o
+             CROSS JOIN LATERAL jsonb_array_elements(
+                CASE
+                    WHEN (jsonb_typeof(o.services) = 'array'::text) THEN o.services
+                    ELSE NULL::jsonb
+                END) WITH ORDINALITY e(service, "position"))
+             JOIN reporting.service_names n ON ((n.identifier = ((e.service ->> 0) COLLATE "C"))))
+          WHERE ((o.resolved_at IS NULL) AND (jsonb_typeof(e.service) = 'array'::text))
+          GROUP BY o.id) s USING (id))
+  WHERE (i.resolved_at IS NULL);
 
-COMMENT ON VIEW reporting.open_now IS 'The incidents that have started and are not resolved.';
+COMMENT ON VIEW reporting.open_now IS 'The incidents that are not resolved, without those in suspicious.';
 
 COMMENT ON COLUMN reporting.open_now.id IS 'incidents.id.';
 
@@ -973,20 +1085,25 @@ COMMENT ON COLUMN reporting.open_now.age IS 'The time since it started.';
 COMMENT ON COLUMN reporting.open_now.age_seconds IS 'The same in whole seconds.';
 
 CREATE VIEW reporting.opened_and_resolved_by_day AS
- SELECT p.period,
-    p.starts_at,
+ WITH p AS MATERIALIZED (
+         SELECT array_agg(s_1.starts_at ORDER BY s_1.starts_at) AS starts,
+            array_agg(s_1.period ORDER BY s_1.starts_at) AS periods
+           FROM reporting.days s_1
+        )
+ SELECT s.period,
+    s.starts_at,
     o.opened,
     COALESCE(r.resolved, (0)::bigint) AS resolved
-   FROM ((reporting.days p
+   FROM ((reporting.days s
      CROSS JOIN LATERAL ( SELECT count(*) AS opened
-           FROM intake.incident i
-          WHERE ((i.started_at >= p.starts_at) AND (i.started_at < p.ends_at) AND (i.started_at <= now()))) o)
-     LEFT JOIN ( SELECT (date_trunc('day'::text, (i.resolved_at AT TIME ZONE z.zone)))::date AS period,
+           FROM reporting.plausible_incidents i
+          WHERE ((i.started_at >= s.starts_at) AND (i.started_at < s.ends_at))) o)
+     LEFT JOIN ( SELECT p.periods[width_bucket(i.resolved_at, p.starts)] AS period,
             count(*) AS resolved
-           FROM (intake.incident i
-             CROSS JOIN reporting.time_zone() z(zone))
-          WHERE (i.resolved_at <= now())
-          GROUP BY ((date_trunc('day'::text, (i.resolved_at AT TIME ZONE z.zone)))::date)) r USING (period));
+           FROM (reporting.plausible_incidents i
+             CROSS JOIN p)
+          WHERE (i.resolved_at IS NOT NULL)
+          GROUP BY p.periods[width_bucket(i.resolved_at, p.starts)]) r USING (period));
 
 COMMENT ON VIEW reporting.opened_and_resolved_by_day IS 'How many incidents started and how many were resolved in each day; none is 0.';
 
@@ -999,20 +1116,25 @@ COMMENT ON COLUMN reporting.opened_and_resolved_by_day.opened IS 'Incidents that
 COMMENT ON COLUMN reporting.opened_and_resolved_by_day.resolved IS 'Incidents that were resolved in the period, whenever they started.';
 
 CREATE VIEW reporting.opened_and_resolved_by_month AS
- SELECT p.period,
-    p.starts_at,
+ WITH p AS MATERIALIZED (
+         SELECT array_agg(s_1.starts_at ORDER BY s_1.starts_at) AS starts,
+            array_agg(s_1.period ORDER BY s_1.starts_at) AS periods
+           FROM reporting.months s_1
+        )
+ SELECT s.period,
+    s.starts_at,
     o.opened,
     COALESCE(r.resolved, (0)::bigint) AS resolved
-   FROM ((reporting.months p
+   FROM ((reporting.months s
      CROSS JOIN LATERAL ( SELECT count(*) AS opened
-           FROM intake.incident i
-          WHERE ((i.started_at >= p.starts_at) AND (i.started_at < p.ends_at) AND (i.started_at <= now()))) o)
-     LEFT JOIN ( SELECT (date_trunc('month'::text, (i.resolved_at AT TIME ZONE z.zone)))::date AS period,
+           FROM reporting.plausible_incidents i
+          WHERE ((i.started_at >= s.starts_at) AND (i.started_at < s.ends_at))) o)
+     LEFT JOIN ( SELECT p.periods[width_bucket(i.resolved_at, p.starts)] AS period,
             count(*) AS resolved
-           FROM (intake.incident i
-             CROSS JOIN reporting.time_zone() z(zone))
-          WHERE (i.resolved_at <= now())
-          GROUP BY ((date_trunc('month'::text, (i.resolved_at AT TIME ZONE z.zone)))::date)) r USING (period));
+           FROM (reporting.plausible_incidents i
+             CROSS JOIN p)
+          WHERE (i.resolved_at IS NOT NULL)
+          GROUP BY p.periods[width_bucket(i.resolved_at, p.starts)]) r USING (period));
 
 COMMENT ON VIEW reporting.opened_and_resolved_by_month IS 'How many incidents started and how many were resolved in each month; none is 0.';
 
@@ -1025,12 +1147,20 @@ COMMENT ON COLUMN reporting.opened_and_resolved_by_month.opened IS 'Incidents th
 COMMENT ON COLUMN reporting.opened_and_resolved_by_month.resolved IS 'Incidents that were resolved in the period, whenever they started.';
 
 CREATE VIEW reporting.weeks AS
- SELECT (local.local)::date AS period,
-    (local.local AT TIME ZONE reporting.time_zone()) AS starts_at,
-    ((local.local + '7 days'::interval) AT TIME ZONE reporting.time_zone()) AS ends_at
-   FROM generate_series(date_trunc('week'::text, (( SELECT min(i.started_at) AS min
-           FROM intake.incident i
-          WHERE (i.started_at >= '1970-01-01 00:00:00+00'::timestamp with time zone)) AT TIME ZONE reporting.time_zone())), (now() AT TIME ZONE reporting.time_zone()), '7 days'::interval) local(local);
+ SELECT p.period,
+    p.starts_at,
+    p.ends_at
+   FROM ( SELECT (local.local)::date AS period,
+            reporting.first_instant(local.local, z.zone) AS starts_at,
+            lead(reporting.first_instant(local.local, z.zone)) OVER (ORDER BY local.local) AS ends_at,
+            first.started_at
+           FROM ((reporting.time_zone() z(zone)
+             CROSS JOIN ( SELECT i.started_at
+                   FROM reporting.plausible_incidents i
+                  ORDER BY i.started_at
+                 LIMIT 1) first)
+             CROSS JOIN LATERAL generate_series(date_trunc('week'::text, (first.started_at AT TIME ZONE z.zone)), (((now() AT TIME ZONE z.zone) + '1 day'::interval) + '7 days'::interval), '7 days'::interval) local(local))) p
+  WHERE ((p.starts_at < p.ends_at) AND (p.starts_at <= now()) AND (p.ends_at > p.started_at));
 
 COMMENT ON VIEW reporting.weeks IS 'Every week from that of the first incident to today''s.';
 
@@ -1041,20 +1171,25 @@ COMMENT ON COLUMN reporting.weeks.starts_at IS 'The time at which the period sta
 COMMENT ON COLUMN reporting.weeks.ends_at IS 'The time at which the period ends, which belongs to the next.';
 
 CREATE VIEW reporting.opened_and_resolved_by_week AS
- SELECT p.period,
-    p.starts_at,
+ WITH p AS MATERIALIZED (
+         SELECT array_agg(s_1.starts_at ORDER BY s_1.starts_at) AS starts,
+            array_agg(s_1.period ORDER BY s_1.starts_at) AS periods
+           FROM reporting.weeks s_1
+        )
+ SELECT s.period,
+    s.starts_at,
     o.opened,
     COALESCE(r.resolved, (0)::bigint) AS resolved
-   FROM ((reporting.weeks p
+   FROM ((reporting.weeks s
      CROSS JOIN LATERAL ( SELECT count(*) AS opened
-           FROM intake.incident i
-          WHERE ((i.started_at >= p.starts_at) AND (i.started_at < p.ends_at) AND (i.started_at <= now()))) o)
-     LEFT JOIN ( SELECT (date_trunc('week'::text, (i.resolved_at AT TIME ZONE z.zone)))::date AS period,
+           FROM reporting.plausible_incidents i
+          WHERE ((i.started_at >= s.starts_at) AND (i.started_at < s.ends_at))) o)
+     LEFT JOIN ( SELECT p.periods[width_bucket(i.resolved_at, p.starts)] AS period,
             count(*) AS resolved
-           FROM (intake.incident i
-             CROSS JOIN reporting.time_zone() z(zone))
-          WHERE (i.resolved_at <= now())
-          GROUP BY ((date_trunc('week'::text, (i.resolved_at AT TIME ZONE z.zone)))::date)) r USING (period));
+           FROM (reporting.plausible_incidents i
+             CROSS JOIN p)
+          WHERE (i.resolved_at IS NOT NULL)
+          GROUP BY p.periods[width_bucket(i.resolved_at, p.starts)]) r USING (period));
 
 COMMENT ON VIEW reporting.opened_and_resolved_by_week IS 'How many incidents started and how many were resolved in each week; none is 0.';
 
@@ -1068,28 +1203,32 @@ COMMENT ON COLUMN reporting.opened_and_resolved_by_week.resolved IS 'Incidents t
 
 CREATE VIEW reporting.services AS
  SELECT t.identifier,
-    t.service,
+    n.service,
     t.incidents,
     t.open,
-    COALESCE(( SELECT (sum(date_part('epoch'::text, (upper(piece.piece) - lower(piece.piece)))) / (60)::double precision)
-           FROM unnest(t.times) piece(piece)), (0)::double precision) AS minutes
-   FROM ( SELECT l.identifier,
-            max(l.service) AS service,
+    ( SELECT (sum(date_part('epoch'::text, (upper(piece.piece) - lower(piece.piece)))) / (60)::double precision)
+           FROM unnest(t.times) piece(piece)) AS minutes
+   FROM (( SELECT l.identifier,
             count(*) AS incidents,
-            count(*) FILTER (WHERE ((l.resolved_at IS NULL) AND (l.started_at <= now()))) AS open,
-            range_agg(tstzrange(l.started_at, LEAST(l.resolved_at, now()))) FILTER (WHERE (l.started_at <= LEAST(l.resolved_at, now()))) AS times
-           FROM reporting.incident_with_service l
-          GROUP BY l.identifier) t;
+            count(*) FILTER (WHERE (l.resolved_at IS NULL)) AS open,
+            range_agg(tstzrange(l.started_at, COALESCE(l.resolved_at, now()))) AS times
+           FROM ( SELECT w.identifier,
+                    w.started_at,
+                    w.resolved_at
+                   FROM reporting.incident_with_service w
+                  ORDER BY w.identifier, w.started_at) l
+          GROUP BY l.identifier) t
+     LEFT JOIN reporting.service_names n USING (identifier));
 
 COMMENT ON VIEW reporting.services IS 'The services, with the number of their incidents and the time that they were under one.';
 
 COMMENT ON COLUMN reporting.services.identifier IS 'The sender''s identifier of the service.';
 
-COMMENT ON COLUMN reporting.services.service IS 'The service''s name, else its identifier; where it was sent under several, the last in byte order.';
+COMMENT ON COLUMN reporting.services.service IS 'The service''s name (service_names).';
 
-COMMENT ON COLUMN reporting.services.incidents IS 'All incidents of the service.';
+COMMENT ON COLUMN reporting.services.incidents IS 'The incidents of the service.';
 
-COMMENT ON COLUMN reporting.services.open IS 'Those of them that have started and are not resolved.';
+COMMENT ON COLUMN reporting.services.open IS 'Those of them that are not resolved.';
 
 COMMENT ON COLUMN reporting.services.minutes IS 'Minutes with at least one incident, open ones up to now: where two overlap, they count once.';
 
@@ -1109,11 +1248,11 @@ COMMENT ON COLUMN reporting.services_snapshot.taken_at IS 'When the snapshot was
 
 COMMENT ON COLUMN reporting.services_snapshot.identifier IS 'The sender''s identifier of the service.';
 
-COMMENT ON COLUMN reporting.services_snapshot.service IS 'The service''s name, else its identifier; where it was sent under several, the last in byte order.';
+COMMENT ON COLUMN reporting.services_snapshot.service IS 'The service''s name (service_names).';
 
-COMMENT ON COLUMN reporting.services_snapshot.incidents IS 'All incidents of the service.';
+COMMENT ON COLUMN reporting.services_snapshot.incidents IS 'The incidents of the service.';
 
-COMMENT ON COLUMN reporting.services_snapshot.open IS 'Those of them that have started and are not resolved.';
+COMMENT ON COLUMN reporting.services_snapshot.open IS 'Those of them that are not resolved.';
 
 COMMENT ON COLUMN reporting.services_snapshot.minutes IS 'Minutes with at least one incident, open ones up to now: where two overlap, they count once.';
 
@@ -1126,10 +1265,11 @@ CREATE VIEW reporting.suspicious AS
     i.started_at,
     i.resolved_at,
     r.reason
-   FROM (intake.incident i
+   FROM ((intake.incident i
+     CROSS JOIN reporting.longest_incident() l(longest))
      CROSS JOIN LATERAL unnest(ARRAY[
         CASE
-            WHEN (i.resolved_at < i.started_at) THEN 'resolved before it started'::text
+            WHEN (i.started_at < '1971-01-01 00:00:00+00'::timestamp with time zone) THEN 'started before 1971'::text
             ELSE NULL::text
         END,
         CASE
@@ -1141,16 +1281,24 @@ CREATE VIEW reporting.suspicious AS
             ELSE NULL::text
         END,
         CASE
-            WHEN ((i.resolved_at IS NULL) AND (i.started_at < (now() - '90 days'::interval))) THEN 'open for more than 90 days'::text
+            WHEN (i.resolved_at < i.started_at) THEN 'resolved before it started'::text
             ELSE NULL::text
         END,
         CASE
-            WHEN (i.started_at < '1970-01-01 00:00:00+00'::timestamp with time zone) THEN 'started before 1970'::text
+            WHEN (i.resolved_at = i.started_at) THEN 'resolved in the moment it started'::text
+            ELSE NULL::text
+        END,
+        CASE
+            WHEN ((i.started_at >= '1971-01-01 00:00:00+00'::timestamp with time zone) AND (i.started_at < COALESCE(i.resolved_at, now())) AND (COALESCE(i.resolved_at, now()) <= now()) AND ((COALESCE(i.resolved_at, now()) - i.started_at) > l.longest)) THEN (
+            CASE
+                WHEN (i.resolved_at IS NULL) THEN 'open for more than '::text
+                ELSE 'lasted more than '::text
+            END || l.longest)
             ELSE NULL::text
         END]) r(reason))
-  WHERE ((r.reason IS NOT NULL) AND ((i.resolved_at < i.started_at) OR (i.started_at > now()) OR (i.resolved_at > now()) OR (i.started_at < '1970-01-01 00:00:00+00'::timestamp with time zone) OR ((i.resolved_at IS NULL) AND (i.started_at < (now() - '90 days'::interval)))));
+  WHERE ((r.reason IS NOT NULL) AND (NOT reporting.is_plausible(i.started_at, i.resolved_at, ( SELECT reporting.longest_incident() AS longest_incident))));
 
-COMMENT ON VIEW reporting.suspicious IS 'Incidents whose times cannot be right or want a look: a row for each reason.';
+COMMENT ON VIEW reporting.suspicious IS 'Incidents whose times cannot be right, a row for each reason. They are in no figure.';
 
 COMMENT ON COLUMN reporting.suspicious.id IS 'incidents.id.';
 
@@ -1176,12 +1324,12 @@ CREATE VIEW reporting.time_to_resolve AS
    FROM ( SELECT count(*) AS incidents,
             avg(date_part('epoch'::text, (i.resolved_at - i.started_at))) AS mean_seconds,
             percentile_cont((ARRAY[0.5, 0.9])::double precision[]) WITHIN GROUP (ORDER BY (date_part('epoch'::text, (i.resolved_at - i.started_at)))) AS percentiles
-           FROM intake.incident i
-          WHERE ((i.resolved_at >= i.started_at) AND (i.resolved_at <= now()))) t;
+           FROM reporting.plausible_incidents i
+          WHERE (i.resolved_at IS NOT NULL)) t;
 
 COMMENT ON VIEW reporting.time_to_resolve IS 'How long incidents took to resolve, all of them.';
 
-COMMENT ON COLUMN reporting.time_to_resolve.incidents IS 'The number that the figures are of: resolved incidents, without those resolved before they started, or in the future.';
+COMMENT ON COLUMN reporting.time_to_resolve.incidents IS 'The number that the figures are of: resolved incidents, without those in suspicious.';
 
 COMMENT ON COLUMN reporting.time_to_resolve.mean_seconds IS 'The mean of their times; NULL where there are none.';
 
@@ -1200,8 +1348,8 @@ CREATE VIEW reporting.time_to_resolve_by_day AS
      CROSS JOIN LATERAL ( SELECT count(*) AS incidents,
             avg(date_part('epoch'::text, (i.resolved_at - i.started_at))) AS mean_seconds,
             percentile_cont((ARRAY[0.5, 0.9])::double precision[]) WITHIN GROUP (ORDER BY (date_part('epoch'::text, (i.resolved_at - i.started_at)))) AS percentiles
-           FROM intake.incident i
-          WHERE ((i.started_at >= p.starts_at) AND (i.started_at < p.ends_at) AND (i.started_at <= now()) AND ((i.resolved_at >= i.started_at) AND (i.resolved_at <= now())))) t);
+           FROM reporting.plausible_incidents i
+          WHERE ((i.started_at >= p.starts_at) AND (i.started_at < p.ends_at) AND (i.resolved_at IS NOT NULL))) t);
 
 COMMENT ON VIEW reporting.time_to_resolve_by_day IS 'How long incidents took to resolve, by the day in which they started.';
 
@@ -1209,7 +1357,7 @@ COMMENT ON COLUMN reporting.time_to_resolve_by_day.period IS 'The first day of t
 
 COMMENT ON COLUMN reporting.time_to_resolve_by_day.starts_at IS 'The time at which the period starts, for charts.';
 
-COMMENT ON COLUMN reporting.time_to_resolve_by_day.incidents IS 'The number that the figures are of: resolved incidents, without those resolved before they started, or in the future.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_day.incidents IS 'The number that the figures are of: resolved incidents, without those in suspicious.';
 
 COMMENT ON COLUMN reporting.time_to_resolve_by_day.mean_seconds IS 'The mean of their times; NULL where there are none.';
 
@@ -1228,8 +1376,8 @@ CREATE VIEW reporting.time_to_resolve_by_month AS
      CROSS JOIN LATERAL ( SELECT count(*) AS incidents,
             avg(date_part('epoch'::text, (i.resolved_at - i.started_at))) AS mean_seconds,
             percentile_cont((ARRAY[0.5, 0.9])::double precision[]) WITHIN GROUP (ORDER BY (date_part('epoch'::text, (i.resolved_at - i.started_at)))) AS percentiles
-           FROM intake.incident i
-          WHERE ((i.started_at >= p.starts_at) AND (i.started_at < p.ends_at) AND (i.started_at <= now()) AND ((i.resolved_at >= i.started_at) AND (i.resolved_at <= now())))) t);
+           FROM reporting.plausible_incidents i
+          WHERE ((i.started_at >= p.starts_at) AND (i.started_at < p.ends_at) AND (i.resolved_at IS NOT NULL))) t);
 
 COMMENT ON VIEW reporting.time_to_resolve_by_month IS 'How long incidents took to resolve, by the month in which they started.';
 
@@ -1237,7 +1385,7 @@ COMMENT ON COLUMN reporting.time_to_resolve_by_month.period IS 'The first day of
 
 COMMENT ON COLUMN reporting.time_to_resolve_by_month.starts_at IS 'The time at which the period starts, for charts.';
 
-COMMENT ON COLUMN reporting.time_to_resolve_by_month.incidents IS 'The number that the figures are of: resolved incidents, without those resolved before they started, or in the future.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_month.incidents IS 'The number that the figures are of: resolved incidents, without those in suspicious.';
 
 COMMENT ON COLUMN reporting.time_to_resolve_by_month.mean_seconds IS 'The mean of their times; NULL where there are none.';
 
@@ -1255,15 +1403,15 @@ CREATE VIEW reporting.time_to_resolve_by_priority AS
             count(*) AS incidents,
             avg(date_part('epoch'::text, (i.resolved_at - i.started_at))) AS mean_seconds,
             percentile_cont((ARRAY[0.5, 0.9])::double precision[]) WITHIN GROUP (ORDER BY (date_part('epoch'::text, (i.resolved_at - i.started_at)))) AS percentiles
-           FROM intake.incident i
-          WHERE ((i.resolved_at >= i.started_at) AND (i.resolved_at <= now()))
+           FROM reporting.plausible_incidents i
+          WHERE (i.resolved_at IS NOT NULL)
           GROUP BY (i.priority COLLATE "C")) t;
 
 COMMENT ON VIEW reporting.time_to_resolve_by_priority IS 'How long incidents of each priority took to resolve.';
 
 COMMENT ON COLUMN reporting.time_to_resolve_by_priority.priority IS 'As sent; NULL for the incidents without one.';
 
-COMMENT ON COLUMN reporting.time_to_resolve_by_priority.incidents IS 'The number that the figures are of: resolved incidents, without those resolved before they started, or in the future.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_priority.incidents IS 'The number that the figures are of: resolved incidents, without those in suspicious.';
 
 COMMENT ON COLUMN reporting.time_to_resolve_by_priority.mean_seconds IS 'The mean of their times; NULL where there are none.';
 
@@ -1272,22 +1420,28 @@ COMMENT ON COLUMN reporting.time_to_resolve_by_priority.median_seconds IS 'Half 
 COMMENT ON COLUMN reporting.time_to_resolve_by_priority.p90_seconds IS 'Nine of ten took no longer: the 90th percentile, interpolated (percentile_cont).';
 
 CREATE VIEW reporting.time_to_resolve_by_priority_and_day AS
+ WITH p AS MATERIALIZED (
+         SELECT array_agg(s.starts_at ORDER BY s.starts_at) AS starts,
+            array_agg(s.period ORDER BY s.starts_at) AS periods
+           FROM reporting.days s
+        )
  SELECT t.period,
-    ((t.period)::timestamp without time zone AT TIME ZONE reporting.time_zone()) AS starts_at,
+    reporting.first_instant((t.period)::timestamp without time zone, z.zone) AS starts_at,
     t.priority,
     t.incidents,
     t.mean_seconds,
     t.percentiles[1] AS median_seconds,
     t.percentiles[2] AS p90_seconds
-   FROM ( SELECT (date_trunc('day'::text, (i.started_at AT TIME ZONE z.zone)))::date AS period,
+   FROM (( SELECT p.periods[width_bucket(i.started_at, p.starts)] AS period,
             (i.priority COLLATE "C") AS priority,
             count(*) AS incidents,
             avg(date_part('epoch'::text, (i.resolved_at - i.started_at))) AS mean_seconds,
             percentile_cont((ARRAY[0.5, 0.9])::double precision[]) WITHIN GROUP (ORDER BY (date_part('epoch'::text, (i.resolved_at - i.started_at)))) AS percentiles
-           FROM (intake.incident i
-             CROSS JOIN reporting.time_zone() z(zone))
-          WHERE (((i.resolved_at >= i.started_at) AND (i.resolved_at <= now())) AND (i.started_at >= '1970-01-01 00:00:00+00'::timestamp with time zone) AND (i.started_at <= now()))
-          GROUP BY ((date_trunc('day'::text, (i.started_at AT TIME ZONE z.zone)))::date), (i.priority COLLATE "C")) t;
+           FROM (reporting.plausible_incidents i
+             CROSS JOIN p)
+          WHERE (i.resolved_at IS NOT NULL)
+          GROUP BY p.periods[width_bucket(i.started_at, p.starts)], (i.priority COLLATE "C")) t
+     CROSS JOIN reporting.time_zone() z(zone));
 
 COMMENT ON VIEW reporting.time_to_resolve_by_priority_and_day IS 'How long incidents of each priority took to resolve, by the day in which they started.';
 
@@ -1297,7 +1451,7 @@ COMMENT ON COLUMN reporting.time_to_resolve_by_priority_and_day.starts_at IS 'Th
 
 COMMENT ON COLUMN reporting.time_to_resolve_by_priority_and_day.priority IS 'As sent; NULL for the incidents without one.';
 
-COMMENT ON COLUMN reporting.time_to_resolve_by_priority_and_day.incidents IS 'The number that the figures are of: resolved incidents, without those resolved before they started, or in the future.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_priority_and_day.incidents IS 'The number that the figures are of: resolved incidents, without those in suspicious.';
 
 COMMENT ON COLUMN reporting.time_to_resolve_by_priority_and_day.mean_seconds IS 'The mean of their times; NULL where there are none.';
 
@@ -1306,22 +1460,28 @@ COMMENT ON COLUMN reporting.time_to_resolve_by_priority_and_day.median_seconds I
 COMMENT ON COLUMN reporting.time_to_resolve_by_priority_and_day.p90_seconds IS 'Nine of ten took no longer: the 90th percentile, interpolated (percentile_cont).';
 
 CREATE VIEW reporting.time_to_resolve_by_priority_and_month AS
+ WITH p AS MATERIALIZED (
+         SELECT array_agg(s.starts_at ORDER BY s.starts_at) AS starts,
+            array_agg(s.period ORDER BY s.starts_at) AS periods
+           FROM reporting.months s
+        )
  SELECT t.period,
-    ((t.period)::timestamp without time zone AT TIME ZONE reporting.time_zone()) AS starts_at,
+    reporting.first_instant((t.period)::timestamp without time zone, z.zone) AS starts_at,
     t.priority,
     t.incidents,
     t.mean_seconds,
     t.percentiles[1] AS median_seconds,
     t.percentiles[2] AS p90_seconds
-   FROM ( SELECT (date_trunc('month'::text, (i.started_at AT TIME ZONE z.zone)))::date AS period,
+   FROM (( SELECT p.periods[width_bucket(i.started_at, p.starts)] AS period,
             (i.priority COLLATE "C") AS priority,
             count(*) AS incidents,
             avg(date_part('epoch'::text, (i.resolved_at - i.started_at))) AS mean_seconds,
             percentile_cont((ARRAY[0.5, 0.9])::double precision[]) WITHIN GROUP (ORDER BY (date_part('epoch'::text, (i.resolved_at - i.started_at)))) AS percentiles
-           FROM (intake.incident i
-             CROSS JOIN reporting.time_zone() z(zone))
-          WHERE (((i.resolved_at >= i.started_at) AND (i.resolved_at <= now())) AND (i.started_at >= '1970-01-01 00:00:00+00'::timestamp with time zone) AND (i.started_at <= now()))
-          GROUP BY ((date_trunc('month'::text, (i.started_at AT TIME ZONE z.zone)))::date), (i.priority COLLATE "C")) t;
+           FROM (reporting.plausible_incidents i
+             CROSS JOIN p)
+          WHERE (i.resolved_at IS NOT NULL)
+          GROUP BY p.periods[width_bucket(i.started_at, p.starts)], (i.priority COLLATE "C")) t
+     CROSS JOIN reporting.time_zone() z(zone));
 
 COMMENT ON VIEW reporting.time_to_resolve_by_priority_and_month IS 'How long incidents of each priority took to resolve, by the month in which they started.';
 
@@ -1331,7 +1491,7 @@ COMMENT ON COLUMN reporting.time_to_resolve_by_priority_and_month.starts_at IS '
 
 COMMENT ON COLUMN reporting.time_to_resolve_by_priority_and_month.priority IS 'As sent; NULL for the incidents without one.';
 
-COMMENT ON COLUMN reporting.time_to_resolve_by_priority_and_month.incidents IS 'The number that the figures are of: resolved incidents, without those resolved before they started, or in the future.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_priority_and_month.incidents IS 'The number that the figures are of: resolved incidents, without those in suspicious.';
 
 COMMENT ON COLUMN reporting.time_to_resolve_by_priority_and_month.mean_seconds IS 'The mean of their times; NULL where there are none.';
 
@@ -1340,22 +1500,28 @@ COMMENT ON COLUMN reporting.time_to_resolve_by_priority_and_month.median_seconds
 COMMENT ON COLUMN reporting.time_to_resolve_by_priority_and_month.p90_seconds IS 'Nine of ten took no longer: the 90th percentile, interpolated (percentile_cont).';
 
 CREATE VIEW reporting.time_to_resolve_by_priority_and_week AS
+ WITH p AS MATERIALIZED (
+         SELECT array_agg(s.starts_at ORDER BY s.starts_at) AS starts,
+            array_agg(s.period ORDER BY s.starts_at) AS periods
+           FROM reporting.weeks s
+        )
  SELECT t.period,
-    ((t.period)::timestamp without time zone AT TIME ZONE reporting.time_zone()) AS starts_at,
+    reporting.first_instant((t.period)::timestamp without time zone, z.zone) AS starts_at,
     t.priority,
     t.incidents,
     t.mean_seconds,
     t.percentiles[1] AS median_seconds,
     t.percentiles[2] AS p90_seconds
-   FROM ( SELECT (date_trunc('week'::text, (i.started_at AT TIME ZONE z.zone)))::date AS period,
+   FROM (( SELECT p.periods[width_bucket(i.started_at, p.starts)] AS period,
             (i.priority COLLATE "C") AS priority,
             count(*) AS incidents,
             avg(date_part('epoch'::text, (i.resolved_at - i.started_at))) AS mean_seconds,
             percentile_cont((ARRAY[0.5, 0.9])::double precision[]) WITHIN GROUP (ORDER BY (date_part('epoch'::text, (i.resolved_at - i.started_at)))) AS percentiles
-           FROM (intake.incident i
-             CROSS JOIN reporting.time_zone() z(zone))
-          WHERE (((i.resolved_at >= i.started_at) AND (i.resolved_at <= now())) AND (i.started_at >= '1970-01-01 00:00:00+00'::timestamp with time zone) AND (i.started_at <= now()))
-          GROUP BY ((date_trunc('week'::text, (i.started_at AT TIME ZONE z.zone)))::date), (i.priority COLLATE "C")) t;
+           FROM (reporting.plausible_incidents i
+             CROSS JOIN p)
+          WHERE (i.resolved_at IS NOT NULL)
+          GROUP BY p.periods[width_bucket(i.started_at, p.starts)], (i.priority COLLATE "C")) t
+     CROSS JOIN reporting.time_zone() z(zone));
 
 COMMENT ON VIEW reporting.time_to_resolve_by_priority_and_week IS 'How long incidents of each priority took to resolve, by the week in which they started.';
 
@@ -1365,7 +1531,7 @@ COMMENT ON COLUMN reporting.time_to_resolve_by_priority_and_week.starts_at IS 'T
 
 COMMENT ON COLUMN reporting.time_to_resolve_by_priority_and_week.priority IS 'As sent; NULL for the incidents without one.';
 
-COMMENT ON COLUMN reporting.time_to_resolve_by_priority_and_week.incidents IS 'The number that the figures are of: resolved incidents, without those resolved before they started, or in the future.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_priority_and_week.incidents IS 'The number that the figures are of: resolved incidents, without those in suspicious.';
 
 COMMENT ON COLUMN reporting.time_to_resolve_by_priority_and_week.mean_seconds IS 'The mean of their times; NULL where there are none.';
 
@@ -1375,27 +1541,27 @@ COMMENT ON COLUMN reporting.time_to_resolve_by_priority_and_week.p90_seconds IS 
 
 CREATE VIEW reporting.time_to_resolve_by_service AS
  SELECT t.identifier,
-    t.service,
+    n.service,
     t.incidents,
     t.mean_seconds,
     t.percentiles[1] AS median_seconds,
     t.percentiles[2] AS p90_seconds
-   FROM ( SELECT l.identifier,
-            max(l.service) AS service,
+   FROM (( SELECT l.identifier,
             count(*) AS incidents,
             avg(date_part('epoch'::text, (l.resolved_at - l.started_at))) AS mean_seconds,
             percentile_cont((ARRAY[0.5, 0.9])::double precision[]) WITHIN GROUP (ORDER BY (date_part('epoch'::text, (l.resolved_at - l.started_at)))) AS percentiles
            FROM reporting.incident_with_service l
-          WHERE ((l.resolved_at >= l.started_at) AND (l.resolved_at <= now()))
-          GROUP BY l.identifier) t;
+          WHERE (l.resolved_at IS NOT NULL)
+          GROUP BY l.identifier) t
+     LEFT JOIN reporting.service_names n USING (identifier));
 
 COMMENT ON VIEW reporting.time_to_resolve_by_service IS 'How long the incidents of each service took to resolve. One with two services counts for both.';
 
 COMMENT ON COLUMN reporting.time_to_resolve_by_service.identifier IS 'The sender''s identifier of the service.';
 
-COMMENT ON COLUMN reporting.time_to_resolve_by_service.service IS 'The service''s name, else its identifier; where it was sent under several, the last in byte order.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_service.service IS 'The service''s name (service_names).';
 
-COMMENT ON COLUMN reporting.time_to_resolve_by_service.incidents IS 'The number that the figures are of: resolved incidents, without those resolved before they started, or in the future.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_service.incidents IS 'The number that the figures are of: resolved incidents, without those in suspicious.';
 
 COMMENT ON COLUMN reporting.time_to_resolve_by_service.mean_seconds IS 'The mean of their times; NULL where there are none.';
 
@@ -1404,24 +1570,30 @@ COMMENT ON COLUMN reporting.time_to_resolve_by_service.median_seconds IS 'Half o
 COMMENT ON COLUMN reporting.time_to_resolve_by_service.p90_seconds IS 'Nine of ten took no longer: the 90th percentile, interpolated (percentile_cont).';
 
 CREATE VIEW reporting.time_to_resolve_by_service_and_day AS
+ WITH p AS MATERIALIZED (
+         SELECT array_agg(s.starts_at ORDER BY s.starts_at) AS starts,
+            array_agg(s.period ORDER BY s.starts_at) AS periods
+           FROM reporting.days s
+        )
  SELECT t.period,
-    ((t.period)::timestamp without time zone AT TIME ZONE reporting.time_zone()) AS starts_at,
+    reporting.first_instant((t.period)::timestamp without time zone, z.zone) AS starts_at,
     t.identifier,
-    t.service,
+    n.service,
     t.incidents,
     t.mean_seconds,
     t.percentiles[1] AS median_seconds,
     t.percentiles[2] AS p90_seconds
-   FROM ( SELECT (date_trunc('day'::text, (l.started_at AT TIME ZONE z.zone)))::date AS period,
+   FROM ((( SELECT p.periods[width_bucket(l.started_at, p.starts)] AS period,
             l.identifier,
-            max(l.service) AS service,
             count(*) AS incidents,
             avg(date_part('epoch'::text, (l.resolved_at - l.started_at))) AS mean_seconds,
             percentile_cont((ARRAY[0.5, 0.9])::double precision[]) WITHIN GROUP (ORDER BY (date_part('epoch'::text, (l.resolved_at - l.started_at)))) AS percentiles
            FROM (reporting.incident_with_service l
-             CROSS JOIN reporting.time_zone() z(zone))
-          WHERE (((l.resolved_at >= l.started_at) AND (l.resolved_at <= now())) AND (l.started_at >= '1970-01-01 00:00:00+00'::timestamp with time zone) AND (l.started_at <= now()))
-          GROUP BY ((date_trunc('day'::text, (l.started_at AT TIME ZONE z.zone)))::date), l.identifier) t;
+             CROSS JOIN p)
+          WHERE (l.resolved_at IS NOT NULL)
+          GROUP BY p.periods[width_bucket(l.started_at, p.starts)], l.identifier) t
+     LEFT JOIN reporting.service_names n USING (identifier))
+     CROSS JOIN reporting.time_zone() z(zone));
 
 COMMENT ON VIEW reporting.time_to_resolve_by_service_and_day IS 'How long the incidents of each service took to resolve, by the day in which they started.';
 
@@ -1431,9 +1603,9 @@ COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_day.starts_at IS 'The
 
 COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_day.identifier IS 'The sender''s identifier of the service.';
 
-COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_day.service IS 'The service''s name, else its identifier; where it was sent under several, the last in byte order.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_day.service IS 'The service''s name (service_names).';
 
-COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_day.incidents IS 'The number that the figures are of: resolved incidents, without those resolved before they started, or in the future.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_day.incidents IS 'The number that the figures are of: resolved incidents, without those in suspicious.';
 
 COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_day.mean_seconds IS 'The mean of their times; NULL where there are none.';
 
@@ -1442,24 +1614,30 @@ COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_day.median_seconds IS
 COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_day.p90_seconds IS 'Nine of ten took no longer: the 90th percentile, interpolated (percentile_cont).';
 
 CREATE VIEW reporting.time_to_resolve_by_service_and_month AS
+ WITH p AS MATERIALIZED (
+         SELECT array_agg(s.starts_at ORDER BY s.starts_at) AS starts,
+            array_agg(s.period ORDER BY s.starts_at) AS periods
+           FROM reporting.months s
+        )
  SELECT t.period,
-    ((t.period)::timestamp without time zone AT TIME ZONE reporting.time_zone()) AS starts_at,
+    reporting.first_instant((t.period)::timestamp without time zone, z.zone) AS starts_at,
     t.identifier,
-    t.service,
+    n.service,
     t.incidents,
     t.mean_seconds,
     t.percentiles[1] AS median_seconds,
     t.percentiles[2] AS p90_seconds
-   FROM ( SELECT (date_trunc('month'::text, (l.started_at AT TIME ZONE z.zone)))::date AS period,
+   FROM ((( SELECT p.periods[width_bucket(l.started_at, p.starts)] AS period,
             l.identifier,
-            max(l.service) AS service,
             count(*) AS incidents,
             avg(date_part('epoch'::text, (l.resolved_at - l.started_at))) AS mean_seconds,
             percentile_cont((ARRAY[0.5, 0.9])::double precision[]) WITHIN GROUP (ORDER BY (date_part('epoch'::text, (l.resolved_at - l.started_at)))) AS percentiles
            FROM (reporting.incident_with_service l
-             CROSS JOIN reporting.time_zone() z(zone))
-          WHERE (((l.resolved_at >= l.started_at) AND (l.resolved_at <= now())) AND (l.started_at >= '1970-01-01 00:00:00+00'::timestamp with time zone) AND (l.started_at <= now()))
-          GROUP BY ((date_trunc('month'::text, (l.started_at AT TIME ZONE z.zone)))::date), l.identifier) t;
+             CROSS JOIN p)
+          WHERE (l.resolved_at IS NOT NULL)
+          GROUP BY p.periods[width_bucket(l.started_at, p.starts)], l.identifier) t
+     LEFT JOIN reporting.service_names n USING (identifier))
+     CROSS JOIN reporting.time_zone() z(zone));
 
 COMMENT ON VIEW reporting.time_to_resolve_by_service_and_month IS 'How long the incidents of each service took to resolve, by the month in which they started.';
 
@@ -1469,9 +1647,9 @@ COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_month.starts_at IS 'T
 
 COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_month.identifier IS 'The sender''s identifier of the service.';
 
-COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_month.service IS 'The service''s name, else its identifier; where it was sent under several, the last in byte order.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_month.service IS 'The service''s name (service_names).';
 
-COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_month.incidents IS 'The number that the figures are of: resolved incidents, without those resolved before they started, or in the future.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_month.incidents IS 'The number that the figures are of: resolved incidents, without those in suspicious.';
 
 COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_month.mean_seconds IS 'The mean of their times; NULL where there are none.';
 
@@ -1502,9 +1680,9 @@ COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_month_snapshot.starts
 
 COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_month_snapshot.identifier IS 'The sender''s identifier of the service.';
 
-COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_month_snapshot.service IS 'The service''s name, else its identifier; where it was sent under several, the last in byte order.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_month_snapshot.service IS 'The service''s name (service_names).';
 
-COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_month_snapshot.incidents IS 'The number that the figures are of: resolved incidents, without those resolved before they started, or in the future.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_month_snapshot.incidents IS 'The number that the figures are of: resolved incidents, without those in suspicious.';
 
 COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_month_snapshot.mean_seconds IS 'The mean of their times; NULL where there are none.';
 
@@ -1513,24 +1691,30 @@ COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_month_snapshot.median
 COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_month_snapshot.p90_seconds IS 'Nine of ten took no longer: the 90th percentile, interpolated (percentile_cont).';
 
 CREATE VIEW reporting.time_to_resolve_by_service_and_week AS
+ WITH p AS MATERIALIZED (
+         SELECT array_agg(s.starts_at ORDER BY s.starts_at) AS starts,
+            array_agg(s.period ORDER BY s.starts_at) AS periods
+           FROM reporting.weeks s
+        )
  SELECT t.period,
-    ((t.period)::timestamp without time zone AT TIME ZONE reporting.time_zone()) AS starts_at,
+    reporting.first_instant((t.period)::timestamp without time zone, z.zone) AS starts_at,
     t.identifier,
-    t.service,
+    n.service,
     t.incidents,
     t.mean_seconds,
     t.percentiles[1] AS median_seconds,
     t.percentiles[2] AS p90_seconds
-   FROM ( SELECT (date_trunc('week'::text, (l.started_at AT TIME ZONE z.zone)))::date AS period,
+   FROM ((( SELECT p.periods[width_bucket(l.started_at, p.starts)] AS period,
             l.identifier,
-            max(l.service) AS service,
             count(*) AS incidents,
             avg(date_part('epoch'::text, (l.resolved_at - l.started_at))) AS mean_seconds,
             percentile_cont((ARRAY[0.5, 0.9])::double precision[]) WITHIN GROUP (ORDER BY (date_part('epoch'::text, (l.resolved_at - l.started_at)))) AS percentiles
            FROM (reporting.incident_with_service l
-             CROSS JOIN reporting.time_zone() z(zone))
-          WHERE (((l.resolved_at >= l.started_at) AND (l.resolved_at <= now())) AND (l.started_at >= '1970-01-01 00:00:00+00'::timestamp with time zone) AND (l.started_at <= now()))
-          GROUP BY ((date_trunc('week'::text, (l.started_at AT TIME ZONE z.zone)))::date), l.identifier) t;
+             CROSS JOIN p)
+          WHERE (l.resolved_at IS NOT NULL)
+          GROUP BY p.periods[width_bucket(l.started_at, p.starts)], l.identifier) t
+     LEFT JOIN reporting.service_names n USING (identifier))
+     CROSS JOIN reporting.time_zone() z(zone));
 
 COMMENT ON VIEW reporting.time_to_resolve_by_service_and_week IS 'How long the incidents of each service took to resolve, by the week in which they started.';
 
@@ -1540,9 +1724,9 @@ COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_week.starts_at IS 'Th
 
 COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_week.identifier IS 'The sender''s identifier of the service.';
 
-COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_week.service IS 'The service''s name, else its identifier; where it was sent under several, the last in byte order.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_week.service IS 'The service''s name (service_names).';
 
-COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_week.incidents IS 'The number that the figures are of: resolved incidents, without those resolved before they started, or in the future.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_week.incidents IS 'The number that the figures are of: resolved incidents, without those in suspicious.';
 
 COMMENT ON COLUMN reporting.time_to_resolve_by_service_and_week.mean_seconds IS 'The mean of their times; NULL where there are none.';
 
@@ -1567,9 +1751,9 @@ COMMENT ON COLUMN reporting.time_to_resolve_by_service_snapshot.taken_at IS 'Whe
 
 COMMENT ON COLUMN reporting.time_to_resolve_by_service_snapshot.identifier IS 'The sender''s identifier of the service.';
 
-COMMENT ON COLUMN reporting.time_to_resolve_by_service_snapshot.service IS 'The service''s name, else its identifier; where it was sent under several, the last in byte order.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_service_snapshot.service IS 'The service''s name (service_names).';
 
-COMMENT ON COLUMN reporting.time_to_resolve_by_service_snapshot.incidents IS 'The number that the figures are of: resolved incidents, without those resolved before they started, or in the future.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_service_snapshot.incidents IS 'The number that the figures are of: resolved incidents, without those in suspicious.';
 
 COMMENT ON COLUMN reporting.time_to_resolve_by_service_snapshot.mean_seconds IS 'The mean of their times; NULL where there are none.';
 
@@ -1588,8 +1772,8 @@ CREATE VIEW reporting.time_to_resolve_by_week AS
      CROSS JOIN LATERAL ( SELECT count(*) AS incidents,
             avg(date_part('epoch'::text, (i.resolved_at - i.started_at))) AS mean_seconds,
             percentile_cont((ARRAY[0.5, 0.9])::double precision[]) WITHIN GROUP (ORDER BY (date_part('epoch'::text, (i.resolved_at - i.started_at)))) AS percentiles
-           FROM intake.incident i
-          WHERE ((i.started_at >= p.starts_at) AND (i.started_at < p.ends_at) AND (i.started_at <= now()) AND ((i.resolved_at >= i.started_at) AND (i.resolved_at <= now())))) t);
+           FROM reporting.plausible_incidents i
+          WHERE ((i.started_at >= p.starts_at) AND (i.started_at < p.ends_at) AND (i.resolved_at IS NOT NULL))) t);
 
 COMMENT ON VIEW reporting.time_to_resolve_by_week IS 'How long incidents took to resolve, by the week in which they started.';
 
@@ -1597,7 +1781,7 @@ COMMENT ON COLUMN reporting.time_to_resolve_by_week.period IS 'The first day of 
 
 COMMENT ON COLUMN reporting.time_to_resolve_by_week.starts_at IS 'The time at which the period starts, for charts.';
 
-COMMENT ON COLUMN reporting.time_to_resolve_by_week.incidents IS 'The number that the figures are of: resolved incidents, without those resolved before they started, or in the future.';
+COMMENT ON COLUMN reporting.time_to_resolve_by_week.incidents IS 'The number that the figures are of: resolved incidents, without those in suspicious.';
 
 COMMENT ON COLUMN reporting.time_to_resolve_by_week.mean_seconds IS 'The mean of their times; NULL where there are none.';
 
@@ -1689,8 +1873,17 @@ GRANT ALL ON FUNCTION intake.timestamp_text(value timestamp with time zone) TO i
 
 REVOKE ALL ON FUNCTION intake.to_microseconds(value timestamp with time zone) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION reporting.first_instant(local timestamp without time zone, zone text) FROM PUBLIC;
+GRANT ALL ON FUNCTION reporting.first_instant(local timestamp without time zone, zone text) TO incidents_reader;
+
 REVOKE ALL ON FUNCTION reporting.incident_json(reference_id text, state intake.incident_state) FROM PUBLIC;
 GRANT ALL ON FUNCTION reporting.incident_json(reference_id text, state intake.incident_state) TO incidents_reader;
+
+REVOKE ALL ON FUNCTION reporting.is_plausible(started_at timestamp with time zone, resolved_at timestamp with time zone, longest interval) FROM PUBLIC;
+GRANT ALL ON FUNCTION reporting.is_plausible(started_at timestamp with time zone, resolved_at timestamp with time zone, longest interval) TO incidents_reader;
+
+REVOKE ALL ON FUNCTION reporting.longest_incident() FROM PUBLIC;
+GRANT ALL ON FUNCTION reporting.longest_incident() TO incidents_reader;
 
 REVOKE ALL ON FUNCTION reporting.metadata_values(metadata jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION reporting.metadata_values(metadata jsonb) TO incidents_reader;
@@ -1700,11 +1893,15 @@ REVOKE ALL ON FUNCTION reporting.refresh_snapshots() FROM PUBLIC;
 REVOKE ALL ON FUNCTION reporting.time_zone() FROM PUBLIC;
 GRANT ALL ON FUNCTION reporting.time_zone() TO incidents_reader;
 
+GRANT SELECT ON TABLE reporting.plausible_incidents TO incidents_reader;
+
 GRANT SELECT ON TABLE reporting.days TO incidents_reader;
 
 GRANT SELECT ON TABLE reporting.incident_history TO incidents_reader;
 
 GRANT SELECT ON TABLE reporting.incident_metadata TO incidents_reader;
+
+GRANT SELECT ON TABLE reporting.service_names TO incidents_reader;
 
 GRANT SELECT ON TABLE reporting.incident_services TO incidents_reader;
 

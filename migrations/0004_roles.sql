@@ -37,8 +37,8 @@ DECLARE
     missing text;
 BEGIN
     REVOKE ALL ON ALL FUNCTIONS IN SCHEMA intake FROM PUBLIC;
-    REVOKE ALL ON FUNCTION reporting.time_zone, reporting.incident_json, reporting.metadata_values, reporting.refresh_snapshots
-        FROM PUBLIC;
+    REVOKE ALL ON FUNCTION reporting.time_zone, reporting.first_instant, reporting.longest_incident, reporting.is_plausible,
+        reporting.incident_json, reporting.metadata_values, reporting.refresh_snapshots FROM PUBLIC;
 
     IF (SELECT r.rolsuper OR r.rolcreaterole FROM pg_roles r WHERE r.rolname = current_user) THEN
         FOR missing IN SELECT g.role_name FROM intake.group_role g
@@ -62,8 +62,9 @@ BEGIN
     IF EXISTS (SELECT FROM pg_roles r WHERE r.rolname = reader) THEN
         EXECUTE format('GRANT USAGE ON SCHEMA reporting TO %I', reader);
         EXECUTE format('GRANT SELECT ON %s TO %I', intake.reporting_relations(), reader);
-        EXECUTE format('GRANT EXECUTE ON FUNCTION reporting.time_zone, reporting.incident_json, reporting.metadata_values, '
-                       'intake.timestamp_text TO %I', reader);
+        EXECUTE format('GRANT EXECUTE ON FUNCTION reporting.time_zone, reporting.first_instant, reporting.longest_incident, '
+                       'reporting.is_plausible, reporting.incident_json, reporting.metadata_values, intake.timestamp_text TO %I',
+                       reader);
         EXECUTE format('ALTER DEFAULT PRIVILEGES IN SCHEMA reporting GRANT SELECT ON TABLES TO %I', reader);
         IF has_database_privilege(current_database(), 'CONNECT WITH GRANT OPTION') THEN
             EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), reader);
@@ -82,8 +83,8 @@ BEGIN
     EXECUTE format('REVOKE ALL ON SCHEMA intake, reporting FROM %I', role_name);
     EXECUTE format('REVOKE ALL ON TYPE intake.operation FROM %I', role_name);
     EXECUTE format('REVOKE ALL ON ALL FUNCTIONS IN SCHEMA intake FROM %I', role_name);
-    EXECUTE format('REVOKE ALL ON FUNCTION reporting.time_zone, reporting.incident_json, reporting.metadata_values FROM %I',
-                   role_name);
+    EXECUTE format('REVOKE ALL ON FUNCTION reporting.time_zone, reporting.first_instant, reporting.longest_incident, '
+                   'reporting.is_plausible, reporting.incident_json, reporting.metadata_values FROM %I', role_name);
     EXECUTE format('REVOKE ALL ON %s FROM %I', intake.reporting_relations(), role_name);
     EXECUTE format('ALTER DEFAULT PRIVILEGES IN SCHEMA reporting REVOKE SELECT ON TABLES FROM %I', role_name);
     IF has_database_privilege(current_database(), 'CONNECT WITH GRANT OPTION') THEN

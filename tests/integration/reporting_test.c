@@ -269,20 +269,19 @@ static void times_to_resolve_are_right(void **state)
     /* 100 + 0.5 and 0.9 of the way to 200 */
     check("SELECT * FROM time_to_resolve", "2|150|150|190\n");
     store("zero", NULL, "'2024-03-03 10:00Z'", "'2024-03-03 10:00Z'", NULL);
-    check("SELECT * FROM time_to_resolve", "3|100|100|180\n");
     store("negative", "P1", "'2024-03-04 10:00Z'", "'2024-03-04 09:00Z'", CHECKOUT);
-    store("open", "P1", "'2024-03-04 10:00Z'", NULL, CHECKOUT);
-    check("SELECT * FROM time_to_resolve", "3|100|100|180\n");
+    store("open", "P1", "now() - interval '1 hour'", NULL, CHECKOUT);
+    store("tomorrow", "P1", "now() - interval '1 hour'", "now() + interval '1 day'", CHECKOUT);
+    check("SELECT * FROM time_to_resolve", "2|150|150|190\n");
     store("fraction", "P1", "'2024-03-05 10:00Z'", "'2024-03-05 10:00:00.5Z'", SEARCH);
     check("SELECT * FROM time_to_resolve_by_priority ORDER BY 1", "P1|2|50.25|50.25|90.05\n" /* 0.5 and 100 */
-                                                                  "P2|1|200|200|200\n"
-                                                                  "-|1|0|0|0\n");
+                                                                  "P2|1|200|200|200\n");
     check("SELECT * FROM time_to_resolve_by_service ORDER BY 1",
           "checkout|Checkout|2|150|150|190\n"
           "search|search|2|100.25|100.25|180.05\n"); /* 0.5 and 200 */
     check("SELECT started_to_resolved FROM incidents WHERE source_id IN ('negative', 'open', 'zero') "
           "ORDER BY source_id",
-          "-\n-\n0\n");
+          "-\n-\n-\n");
 }
 
 static void periods_without_incidents_have_rows_of_zero(void **state)
@@ -323,7 +322,6 @@ static void periods_follow_the_setting_and_not_the_session(void **state)
                                "WHERE period BETWEEN '2024-03-30' AND '2024-04-01' ORDER BY period";
     static const char opened[] = "SELECT period, opened, resolved FROM opened_and_resolved_by_day "
                                  "WHERE opened + resolved > 0 ORDER BY period";
-    PGresult *result;
 
     (void)state;
     /* Berlin's clocks go from 2:00 to 3:00 on Sunday 2024-03-31, which is 23 hours: 03-30 23:00Z to 03-31
@@ -354,10 +352,6 @@ static void periods_follow_the_setting_and_not_the_session(void **state)
           "FROM time_to_resolve_by_priority_and_day",
           "2024-03-30|2024-03-30 04:00:00+00|1\n2024-03-31|2024-03-31 04:00:00+00|1\n");
     check("RESET reporting.time_zone; SELECT time_zone()", "UTC\n");
-    PQclear(run("SET reporting.time_zone = 'Mars'"));
-    result = PQexec(analyst, "SELECT * FROM days");
-    assert_string_equal(PQresultErrorField(result, PG_DIAG_SQLSTATE), "22023");
-    PQclear(result);
     PQclear(run("RESET reporting.time_zone"));
 }
 
@@ -389,48 +383,137 @@ static void minutes_of_overlapping_incidents_count_once(void **state)
     store("open too", NULL, "now() - interval '30 minutes'", NULL, "[{\"identifier\":\"open\"}]");
     /* 10:00 to 11:20, and half a minute */
     check("SELECT identifier, service, incidents, open, trunc(minutes::numeric, 1) FROM services ORDER BY 1",
-          "checkout|Checkout|7|0|80.5\nlater|later|1|0|0.0\nnegative|negative|1|0|0.0\nopen|open|2|2|60.0\n"
-          "search|search|1|0|45.0\n");
+          "checkout|Checkout|5|0|80.5\nopen|open|2|2|60.0\nsearch|search|1|0|45.0\n");
 }
 
 static void what_cannot_be_right_is_listed_with_its_reason(void **state)
 {
     (void)state;
     store("fine", NULL, "now() - interval '89 days'", NULL, NULL);
+    store("fine too", NULL, "now() - interval '100 days'", "now() - interval '11 days'", NULL);
     store("zero", NULL, "'2024-01-03 10:00Z'", "'2024-01-03 10:00Z'", NULL);
     store("negative", NULL, "'2024-01-04 10:00Z'", "'2024-01-04 09:59:59.999999Z'", NULL);
     store("future", NULL, "now() + interval '1 hour'", NULL, NULL);
     store("both", NULL, "now() + interval '1 hour'", "now()", NULL);
     store("forgotten", NULL, "now() - interval '91 days'", NULL, NULL);
+    store("long", NULL, "now() - interval '200 days'", "now() - interval '109 days'", NULL);
     store("caesar", NULL, "'0001-01-01Z'", "'0001-01-02Z'", NULL);
+    store("epoch", NULL, "'1970-01-01Z'", "'2024-01-02Z'", NULL);
     store("far", NULL, "'9999-12-31Z'", "'9999-12-31Z'", NULL);
-    check("SELECT source_id, reason FROM suspicious ORDER BY 1, 2",
-          "both|resolved before it started\nboth|started in the future\ncaesar|started before 1970\n"
-          "far|resolved in the future\nfar|started in the future\nforgotten|open for more than 90 "
-          "days\nfuture|started in the future\n"
-          "negative|resolved before it started\n");
-    /* Nor has what is resolved some day a time to resolve yet. */
     store("sentinel", NULL, "'2024-01-03Z'", "'9999-12-31Z'", NULL);
-    check("SELECT source_id, started_to_resolved FROM incidents WHERE source_id = 'sentinel'",
-          "sentinel|-\n");
-    check("SELECT max(p90_seconds) < 86400 * 400 FROM time_to_resolve_by_day", "t\n");
-    check("SELECT reason FROM suspicious WHERE source_id = 'sentinel'", "resolved in the future\n");
-    (void)stack_query(&stack, "DELETE FROM intake.incident WHERE reference_id = 'sentinel'");
-    /* None of them makes a period, nor overflows. */
-    check("SELECT min(period), max(period) = (now() AT TIME ZONE 'UTC')::date FROM days", "2024-01-03|t\n");
-    check("SELECT sum(opened) FROM opened_and_resolved_by_month",
-          "4\n"); /* fine, zero, negative, forgotten */
-    check("SELECT period FROM time_to_resolve_by_priority_and_day", "2024-01-03\n");
-    check("SELECT sum(started_to_resolved) FROM incidents", "86400\n");
+    check("SELECT source_id, reason FROM suspicious ORDER BY 1, 2",
+          "both|resolved before it started\nboth|started in the future\ncaesar|started before 1971\n"
+          "epoch|started before 1971\n"
+          "far|resolved in the future\nfar|resolved in the moment it started\nfar|started in the future\n"
+          "forgotten|open for more than 90 days\nfuture|started in the future\n"
+          "long|lasted more than 90 days\nnegative|resolved before it started\n"
+          "sentinel|resolved in the future\nzero|resolved in the moment it started\n");
+    check("SELECT source_id FROM plausible_incidents ORDER BY 1", "fine\nfine too\n");
+    check("SELECT source_id, started_to_resolved FROM incidents WHERE started_to_resolved IS NOT NULL",
+          "fine too|7689600\n"); /* 89 days */
+    /* None of them is in a figure, makes a period, or overflows. */
+    check("SELECT min(period) = (now() - interval '100 days')::date, "
+          "max(period) = (now() AT TIME ZONE 'UTC')::date FROM days",
+          "t|t\n");
+    check("SELECT sum(opened), sum(resolved) FROM opened_and_resolved_by_month", "2|1\n");
+    check("SELECT incidents, mean_seconds FROM time_to_resolve", "1|7689600\n");
+    check("SELECT sum(incidents) FROM time_to_resolve_by_priority_and_day", "1\n");
+    check("SELECT source_id FROM open_now", "fine\n");
+    check("SET reporting.longest_incident = '92 days'; SELECT source_id, reason FROM suspicious "
+          "WHERE source_id IN ('long', 'forgotten')",
+          "");
+    check("SELECT incidents FROM time_to_resolve", "2\n");
+    check("SET reporting.longest_incident = '1 day 12:00'; SELECT source_id, reason FROM suspicious "
+          "WHERE source_id LIKE 'fine%' ORDER BY 1",
+          "fine|open for more than 1 day 12:00:00\nfine too|lasted more than 1 day 12:00:00\n");
+    PQclear(run("RESET reporting.longest_incident"));
 }
 
-static void a_service_of_several_names_is_one_service(void **state)
+/* A broken clock says 1970: five incidents that took an hour, and a mean of 11 years. */
+static void a_clock_that_lost_the_time_makes_no_mean_of_years(void **state)
 {
     (void)state;
-    store("a", NULL, "'2024-01-01 10:00Z'", "'2024-01-01 10:01Z'", "[{\"identifier\":\"s\",\"name\":\"A\"}]");
-    store("b", NULL, "'2024-01-02 10:00Z'", "'2024-01-02 10:01Z'", "[{\"identifier\":\"s\",\"name\":\"B\"}]");
-    check("SELECT identifier, service, incidents FROM services", "s|B|2\n");
-    check("SELECT service FROM incident_services ORDER BY 1", "A\nB\n");
+    store("1", NULL, "'2024-01-01 10:00Z'", "'2024-01-01 11:00Z'", CHECKOUT);
+    store("2", NULL, "'2024-01-02 10:00Z'", "'2024-01-02 11:00Z'", CHECKOUT);
+    store("3", NULL, "'2024-01-03 10:00Z'", "'2024-01-03 11:00Z'", CHECKOUT);
+    store("4", NULL, "'2024-01-04 10:00Z'", "'2024-01-04 11:00Z'", CHECKOUT);
+    store("5", NULL, "'1970-01-01 00:00Z'", "'2024-01-05 11:00Z'", CHECKOUT);
+    check("SELECT * FROM time_to_resolve", "4|3600|3600|3600\n");
+    check("SELECT incidents, minutes FROM services", "4|240\n");
+    check("SELECT min(period) FROM days", "2024-01-01\n");
+}
+
+/* Whoever is plausible has no reason against it, and whoever is not has one, whatever the times. */
+static void an_incident_is_in_the_figures_or_suspicious(void **state)
+{
+    (void)state;
+    (void)stack_query(
+        &stack,
+        "INSERT INTO intake.incident (reference_id, started_at, resolved_at, created_at, updated_at) "
+        "SELECT row_number() OVER (), s, r, now(), now() FROM unnest(ARRAY['-infinity', '0001-01-01Z', "
+        "'1970-12-31 23:59:59.999999Z', '1971-01-01Z', '2020-01-01Z', 'infinity']::timestamptz[] || "
+        "ARRAY[now() - interval '90 days', now() - interval '91 days', now() - interval '1 day', now(), "
+        "now() "
+        "+ interval '1 minute']) s, unnest(ARRAY[NULL, '-infinity', '1970-12-31 23:59:59.999999Z', "
+        "'1971-01-01Z', '1971-01-02Z', 'infinity']::timestamptz[] || ARRAY[now() - interval '1 day', now() - "
+        "interval '23 hours', now(), now() + interval '1 minute']) r");
+    check("SELECT count(*) FROM incidents", "110\n");
+    check("SELECT count(*) FROM incidents i WHERE (SELECT count(*) FROM plausible_incidents p WHERE p.id = "
+          "i.id) + (SELECT count(DISTINCT s.id) FROM suspicious s WHERE s.id = i.id) <> 1",
+          "0\n");
+    /* Of 1971-01-01, to the 2nd; of 90 days and of a day ago, to a day, 23 hours ago and now as they come
+     * later; of a day ago and of now, open. */
+    check("SELECT resolved_at IS NULL, count(*) FROM plausible_incidents GROUP BY 1 ORDER BY 1",
+          "f|7\nt|2\n");
+    check("SELECT count(started_to_resolved) FROM incidents WHERE id NOT IN (SELECT id FROM "
+          "plausible_incidents)",
+          "0\n");
+}
+
+static void a_service_has_the_name_that_it_was_last_sent_with(void **state)
+{
+    (void)state;
+    store("a", NULL, "'2024-01-01 10:00Z'", "'2024-01-01 10:01Z'", CHECKOUT);
+    store("b", NULL, "'2024-01-02 10:00Z'", "'2024-01-02 10:01Z'", CHECKOUT);
+    store("c", NULL, "'2024-01-03 10:00Z'", "'2024-01-03 10:01Z'", CHECKOUT);
+    store("d", NULL, "now() - interval '1 hour'", NULL,
+          "[{\"identifier\":\"checkout\"},{\"identifier\":\"Nameless\",\"name\":\"\"}]");
+    check("SELECT identifier, service, incidents FROM services ORDER BY 1",
+          "Nameless|Nameless|1\ncheckout|Checkout|4\n");
+    check("SELECT services FROM open_now", "Checkout, Nameless\n");
+    check("SELECT DISTINCT service FROM incident_services WHERE identifier = 'checkout'", "Checkout\n");
+    check("SELECT service, count(*) FROM incident_with_service GROUP BY 1 ORDER BY 1",
+          "Checkout|4\nNameless|1\n");
+    check("SELECT service, incidents FROM time_to_resolve_by_service", "Checkout|3\n");
+    check("SELECT DISTINCT service FROM time_to_resolve_by_service_and_day", "Checkout\n");
+    /* The last by time, which bytes would put first; neither what was stored last, nor what starts in the
+     * future, has a say. */
+    store("e", NULL, "'2024-01-05 10:00Z'", "'2024-01-05 10:01Z'",
+          "[{\"identifier\":\"checkout\",\"name\":\"Basket\"}]");
+    store("f", NULL, "'2023-01-01 10:00Z'", "'2023-01-01 10:01Z'",
+          "[{\"identifier\":\"checkout\",\"name\":\"Till\"}]");
+    store("g", NULL, "now() + interval '1 hour'", NULL,
+          "[{\"identifier\":\"checkout\",\"name\":\"Tomorrow\"}]");
+    check("SELECT identifier, service FROM service_names ORDER BY 1", "Nameless|Nameless\ncheckout|Basket\n");
+    check("SELECT service, incidents FROM services WHERE identifier = 'checkout'", "Basket|6\n");
+    check("SELECT service, incidents FROM time_to_resolve_by_service_and_month ORDER BY period",
+          "Basket|1\nBasket|4\n");
+    (void)stack_query(&stack, "SELECT reporting.refresh_snapshots()");
+    check("SELECT service FROM services_snapshot WHERE identifier = 'checkout'", "Basket\n");
+}
+
+/* Of incidents that started in the same moment, the one that was stored last. */
+static void names_of_the_same_moment_go_by_when_they_were_stored(void **state)
+{
+    (void)state;
+    upsert("{\"reference_id\":\"a\",\"started_at\":\"2024-01-01\",\"services\":[{\"identifier\":\"s\","
+           "\"name\":\"Z\"}]}");
+    upsert("{\"reference_id\":\"b\",\"started_at\":\"2024-01-01\",\"services\":[{\"identifier\":\"s\","
+           "\"name\":\"A\"}]}");
+    check("SELECT service FROM service_names", "A\n");
+    upsert("{\"reference_id\":\"a\",\"started_at\":\"2024-01-01\",\"services\":[{\"identifier\":\"s\","
+           "\"name\":\"Y\"}]}");
+    check("SELECT service FROM service_names", "Y\n");
 }
 
 static void figures_are_right_at_once_and_snapshots_when_taken(void **state)
@@ -550,7 +633,7 @@ static void joins_use_indexes(void **state)
         const char *plan;
 
         (void)snprintf(sql, sizeof sql,
-                       "EXPLAIN (FORMAT JSON) SELECT * FROM reporting.incidents i "
+                       "EXPLAIN (FORMAT JSON) SELECT i.*, s.id, s.identifier FROM reporting.incidents i "
                        "JOIN reporting.incident_services s ON s.incident_id = i.id WHERE %s",
                        joins[i][0]);
         plan = stack_query(&stack, sql);
@@ -579,12 +662,13 @@ static void the_planner_expects_about_as_many_services_as_there_are(void **state
         const char *plan, *estimate;
         unsigned long rows;
 
-        (void)snprintf(sql, sizeof sql, "EXPLAIN (FORMAT JSON) SELECT * FROM reporting.%s", views[i]);
+        (void)snprintf(sql, sizeof sql, "EXPLAIN (FORMAT JSON) SELECT identifier FROM reporting.%s",
+                       views[i]);
         plan = stack_query(&stack, sql);
         estimate = strstr(plan, "\"Plan Rows\": ");
         assert_non_null(estimate);
         rows = strtoul(estimate + strlen("\"Plan Rows\": "), NULL, 10);
-        assert_true(rows >= 10000 && rows <= 80000);
+        assert_true(rows >= 5000 && rows <= 80000);
         assert_null(strstr(plan, "Memoize"));
     }
 }
@@ -880,7 +964,10 @@ int main(void)
         cmocka_unit_test(open_incidents_have_an_age),
         cmocka_unit_test(minutes_of_overlapping_incidents_count_once),
         cmocka_unit_test(what_cannot_be_right_is_listed_with_its_reason),
-        cmocka_unit_test(a_service_of_several_names_is_one_service),
+        cmocka_unit_test(a_clock_that_lost_the_time_makes_no_mean_of_years),
+        cmocka_unit_test(an_incident_is_in_the_figures_or_suspicious),
+        cmocka_unit_test(a_service_has_the_name_that_it_was_last_sent_with),
+        cmocka_unit_test(names_of_the_same_moment_go_by_when_they_were_stored),
         cmocka_unit_test(figures_are_right_at_once_and_snapshots_when_taken),
         cmocka_unit_test(the_reader_reads_every_view_and_the_worker_none),
         cmocka_unit_test(what_was_stored_by_hand_breaks_no_view),

@@ -17,10 +17,7 @@
 #define TIMES                                                                                                \
     "count(t.seconds), avg(t.seconds), percentile_cont(0.5) WITHIN GROUP (ORDER BY t.seconds),"              \
     " percentile_cont(0.9) WITHIN GROUP (ORDER BY t.seconds)"
-#define SECONDS                                                                                              \
-    "CASE WHEN i.resolved_at BETWEEN i.started_at AND now() THEN date_part('epoch', i.resolved_at - "        \
-    "i.started_at) END AS "                                                                                  \
-    "seconds"
+#define SECONDS "date_part('epoch', i.resolved_at - i.started_at) AS seconds"
 
 /* $1 is the time since when incidents count, in each of them. They are written so that Citus can run them
  * too: aggregates over incidents stand in FROM, where a period's incidents are joined to the period and not
@@ -31,32 +28,30 @@ static const char facts_sql[] = "SELECT time_zone(), to_char(now() AT TIME ZONE 
                                 "TIME ZONE time_zone(), '" MINUTES_ "') END,"
                                 " n.incidents, n.resolved, o.total, s.total, w.total, m.total"
                                 " FROM (SELECT count(*) AS incidents, count(i.resolved_at) AS resolved FROM "
-                                "incidents i WHERE i.started_at >= $1) n,"
+                                "plausible_incidents i WHERE i.started_at >= $1) n,"
                                 " (SELECT count(*) AS total FROM open_now) o,"
                                 " (SELECT count(DISTINCT s.id) AS total FROM suspicious s) s,"
                                 " (SELECT count(*) AS total FROM weeks w WHERE w.ends_at > $1) w,"
                                 " (SELECT count(*) AS total FROM months m WHERE m.ends_at > $1) m";
 
 static const char times_sql[] =
-    "SELECT " TIMES " FROM (SELECT " SECONDS " FROM incidents i WHERE i.started_at >= $1) t";
+    "SELECT " TIMES " FROM (SELECT " SECONDS " FROM plausible_incidents i WHERE i.started_at >= $1) t";
 
-static const char recent_sql[] =
-    "SELECT " TIMES " FROM (SELECT " SECONDS " FROM incidents i"
-    " WHERE i.started_at >= greatest($1, now() - interval '3 months') AND i.started_at <= now()) t";
+static const char recent_sql[] = "SELECT " TIMES " FROM (SELECT " SECONDS " FROM plausible_incidents i"
+                                 " WHERE i.started_at >= greatest($1, now() - interval '3 months')) t";
 
 /* As opened_and_resolved_by_week. */
 static const char weeks_sql[] =
-    "WITH shown AS MATERIALIZED (SELECT * FROM weeks w WHERE w.ends_at > $1 ORDER BY w.period DESC LIMIT $2)"
+    "WITH shown AS MATERIALIZED (SELECT l.*, row_number() OVER (ORDER BY l.period)::integer AS number"
+    " FROM (SELECT * FROM weeks w WHERE w.ends_at > $1 ORDER BY w.period DESC LIMIT $2) l),"
+    " starts AS MATERIALIZED (SELECT array_agg(s.starts_at ORDER BY s.number) AS times FROM shown s)"
     " SELECT w.period, coalesce(o.opened, 0), coalesce(r.resolved, 0) FROM shown w"
-    " LEFT JOIN (SELECT s.period, count(*) AS opened FROM shown s JOIN incidents i"
-    " ON i.started_at >= greatest(s.starts_at, $1) AND i.started_at < s.ends_at AND i.started_at <= now()"
-    " GROUP BY 1) o USING (period)"
-    " LEFT JOIN (SELECT date_trunc('week', i.resolved_at AT TIME ZONE z.zone)::date AS period, count(*) AS "
-    "resolved"
-    " FROM incidents i CROSS JOIN time_zone() z (zone)"
-    " WHERE i.resolved_at >= (SELECT min(starts_at) FROM shown) AND i.resolved_at <= now() AND i.started_at "
-    ">= $1"
-    " GROUP BY 1) r USING (period) ORDER BY 1";
+    " LEFT JOIN (SELECT width_bucket(i.started_at, s.times) AS number, count(*) AS opened"
+    " FROM starts s JOIN plausible_incidents i ON i.started_at >= greatest(s.times[1], $1)"
+    " GROUP BY 1) o USING (number)"
+    " LEFT JOIN (SELECT width_bucket(i.resolved_at, s.times) AS number, count(*) AS resolved"
+    " FROM starts s JOIN plausible_incidents i ON i.resolved_at >= s.times[1] AND i.started_at >= $1"
+    " GROUP BY 1) r USING (number) ORDER BY 1";
 
 /* As time_to_resolve_by_month. Where an index yields incidents in the order of a month, each is on another
  * page: twice the time. So they are read once, and each finds its month by the times at which months start,
@@ -68,33 +63,31 @@ static const char months_sql[] =
     " SELECT m.period, coalesce(v.incidents, 0), v.mean, v.median, v.p90 FROM shown m"
     " LEFT JOIN (SELECT t.number, " TIMES
     " FROM (SELECT width_bucket(i.started_at, s.times) AS number, " SECONDS
-    " FROM starts s JOIN incidents i ON i.started_at >= greatest(s.times[1], $1) AND i.started_at <= now()) t"
+    " FROM starts s JOIN plausible_incidents i ON i.started_at >= greatest(s.times[1], $1)) t"
     " GROUP BY 1) v (number, incidents, mean, median, p90) USING (number) ORDER BY 1";
 
 /* As services and time_to_resolve_by_service. */
 static const char services_sql[] = "SELECT " CUT(
-    "s.service", 200) ", s.incidents, s.open, s.minutes, s.timed, s.mean, s.median, s.p90, s.total FROM ("
-                      "SELECT g.*, coalesce((SELECT sum(date_part('epoch', upper(piece) - lower(piece))) / "
-                      "60 FROM unnest(g.times) piece), 0)"
-                      " AS minutes, count(*) OVER () AS total FROM ("
-                      "SELECT t.identifier, max(t.service), count(*), count(*) FILTER (WHERE t.resolved_at "
-                      "IS NULL AND t.started_at <= now()),"
-                      " " TIMES ", range_agg(tstzrange(t.started_at, least(t.resolved_at, now())))"
-                      " FILTER (WHERE t.started_at <= least(t.resolved_at, now()))"
-                      " FROM (SELECT i.*, " SECONDS
-                      " FROM incident_with_service i WHERE i.started_at >= $1) t GROUP BY t.identifier)"
-                      " g (identifier, service, incidents, open, timed, mean, median, p90, times)) s"
-                      " ORDER BY s.minutes DESC, s.incidents DESC, s.identifier LIMIT $2";
+    "n.service",
+    200) ", s.incidents, s.open, s.minutes, s.timed, s.mean, s.median, s.p90,"
+         " s.total FROM (SELECT g.*, (SELECT sum(date_part('epoch', upper(piece) - lower(piece))) / 60"
+         " FROM unnest(g.times) piece) AS minutes, count(*) OVER () AS total FROM ("
+         "SELECT t.identifier, count(*), count(*) FILTER (WHERE t.resolved_at IS NULL), " TIMES ","
+         " range_agg(tstzrange(t.started_at, coalesce(t.resolved_at, now()))) FROM (SELECT w.identifier,"
+         " w.started_at, w.resolved_at, date_part('epoch', w.resolved_at - w.started_at) AS seconds"
+         " FROM incident_with_service w WHERE w.started_at >= $1 ORDER BY 1, 2) t GROUP BY 1)"
+         " g (identifier, incidents, open, timed, mean, median, p90, times)) s"
+         " LEFT JOIN service_names n USING (identifier)"
+         " ORDER BY s.minutes DESC, s.incidents DESC, s.identifier LIMIT $2";
 
 /* As time_to_resolve_by_priority. The most frequent ones, in the order of their names. */
 static const char priorities_sql[] = "SELECT " CUT(
-    "p.priority", 60) ", p.incidents, p.open, NULL, p.timed, p.mean, p.median, p.p90, p.total FROM ("
-                      "SELECT t.priority COLLATE \"C\", count(*), count(*) FILTER (WHERE t.resolved_at IS "
-                      "NULL AND t.started_at <= now()),"
-                      " " TIMES ", count(*) OVER () FROM (SELECT i.*, " SECONDS
-                      " FROM incidents i WHERE i.started_at >= $1) t"
-                      " GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT $2) p (priority, incidents, open, timed, mean, "
-                      "median, p90, total) ORDER BY 1";
+    "p.priority",
+    60) ", p.incidents, p.open, NULL, p.timed, p.mean, p.median, p.p90, p.total"
+        " FROM (SELECT t.priority COLLATE \"C\", count(*), count(*) FILTER (WHERE t.resolved_at IS NULL),"
+        " " TIMES ", count(*) OVER () FROM (SELECT i.*, " SECONDS " FROM plausible_incidents i"
+        " WHERE i.started_at >= $1) t GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT $2)"
+        " p (priority, incidents, open, timed, mean, median, p90, total) ORDER BY 1";
 
 static const char open_sql[] =
     "SELECT " CUT("o.source_id", 200) ", " CUT("o.name", 200) ", " CUT("o.priority", 60) ", " CUT(
@@ -240,15 +233,14 @@ static bool has_views(PGconn *session)
     return found;
 }
 
-/* The time zone is tried before it is set: a setting of ours takes any text. */
+/* A setting of ours takes any text; time_zone() refuses what is no name. */
 static bool set_time_zone(PGconn *session, const char *time_zone)
 {
-    PGresult *result = session_query(
-        session, "SELECT now() AT TIME ZONE $1::text, set_config('reporting.time_zone', $1::text, true)", 1,
-        &time_zone);
+    PGresult *result =
+        session_query(session, "SELECT set_config('reporting.time_zone', $1::text, true)", 1, &time_zone);
 
     PQclear(result);
-    return result != NULL;
+    return result != NULL && session_run(session, "SELECT time_zone()");
 }
 
 bool report_read(PGconn *session, const char *since, const char *time_zone, struct report *report)
