@@ -107,8 +107,8 @@ BEGIN
                END),
                array_agg(CASE WHEN settled[ordinality] IS NOT NULL THEN token_labels[ordinality] ELSE t.label END),
                array_agg(i.version),
-               array_agg(t.token_id) FILTER (WHERE t.last_used_at IS NULL
-                                                OR t.last_used_at < clock_timestamp() - interval '1 minute'),
+               array_agg(t.token_id) FILTER (WHERE t.token_id IS NOT NULL AND (t.last_used_at IS NULL
+                                                OR t.last_used_at < clock_timestamp() - interval '1 minute')),
                intake.to_microseconds(pg_postmaster_start_time())
         INTO outcomes, token_labels, versions, stale, server_started_us
         FROM unnest(operations) WITH ORDINALITY o
@@ -359,6 +359,7 @@ $$;
 
 CREATE FUNCTION intake.forget_attempts() RETURNS void
     LANGUAGE sql
+    SET enable_seqscan TO 'on'
     AS $$
     DELETE FROM intake.abandoned_attempt
     WHERE number IN (SELECT a.number FROM intake.abandoned_attempt a
