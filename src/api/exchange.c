@@ -6,7 +6,6 @@
 #include "base/label_table.h"
 #include "base/log.h"
 #include "base/metrics.h"
-#include "store/op_error.h"
 
 enum { FIRST_OP_OUTCOME = ERROR_INTERNAL + 1, LAST_RESORT_MAX = REQUEST_ID_MAX + 384 };
 

@@ -9,6 +9,16 @@
 /* Milliseconds of CLOCK_MONOTONIC. */
 int64_t clock_now_ms(void);
 
+static inline int64_t clock_earlier(int64_t one_ms, int64_t other_ms)
+{
+    return one_ms < other_ms ? one_ms : other_ms;
+}
+
+static inline int64_t clock_later(int64_t one_ms, int64_t other_ms)
+{
+    return one_ms > other_ms ? one_ms : other_ms;
+}
+
 /* That many milliseconds, not below 0, as system calls want them; cut off at 68 years, where a time_t of 32
  * bits ends. */
 struct timespec clock_timespec(int64_t milliseconds);

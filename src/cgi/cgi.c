@@ -10,7 +10,6 @@
 #include "api/exchange.h"
 #include "api/router.h"
 #include "base/log.h"
-#include "store/op_error.h"
 #include "store/store.h"
 
 enum { CHUNK_BYTES = 16 * 1024 };

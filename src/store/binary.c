@@ -19,8 +19,7 @@ void binary_append_int32(struct buffer *buffer, int32_t number)
 
 void binary_append_null(struct buffer *buffer, enum binary_type type)
 {
-    binary_append_int32(buffer, (int32_t)type);
-    binary_append_int32(buffer, NULL_LENGTH);
+    binary_append_bytes(buffer, type, (struct slice){0});
 }
 
 void binary_append_integer(struct buffer *buffer, int32_t number)
@@ -33,7 +32,7 @@ void binary_append_integer(struct buffer *buffer, int32_t number)
 void binary_append_bytes(struct buffer *buffer, enum binary_type type, struct slice bytes)
 {
     binary_append_int32(buffer, (int32_t)type);
-    binary_append_int32(buffer, (int32_t)bytes.len);
+    binary_append_int32(buffer, bytes.data == NULL ? NULL_LENGTH : (int32_t)bytes.len);
     buffer_append_slice(buffer, bytes);
 }
 

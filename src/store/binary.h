@@ -19,7 +19,7 @@ enum binary_type {
 /* Appends a number by itself. */
 void binary_append_int32(struct buffer *buffer, int32_t number);
 
-/* Each appends one field of a record. */
+/* Each appends one field of a record; bytes whose data is NULL are NULL. */
 void binary_append_null(struct buffer *buffer, enum binary_type type);
 void binary_append_integer(struct buffer *buffer, int32_t number);
 void binary_append_bytes(struct buffer *buffer, enum binary_type type, struct slice bytes);

@@ -1,4 +1,4 @@
-/* Opening a connection to Postgres: host after host, each with a time limit of ours. */
+/* Opens a connection to Postgres: host after host, each with a time limit. */
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -7,12 +7,10 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "store/connection.h"
-#include "store/login_error.h"
-#include "store/pg_error.h"
+#include "store/sqlstate.h"
 
-/* A session that waits for the standby's word can be told to wait no longer. Its transaction is committed
- * then, and it says no more than a warning, in the server's language; but where in Postgres it comes from
- * stays the same. */
+/* The wait for the standby's confirmation can be cancelled. The transaction is committed then, and there is
+ * no more than a warning, in the server's language; but the function that raises it is always the same. */
 static void receive_notice(void *context, const PGresult *notice)
 {
     struct connection *connection = context;
@@ -21,10 +19,10 @@ static void receive_notice(void *context, const PGresult *notice)
     if (function != NULL && strcmp(function, "SyncRepWaitForLSN") == 0) {
         connection->is_unconfirmed = true;
     }
-    log_warning("the database says: %s", PQresultErrorMessage(notice));
+    log_warning("database notice: %s", PQresultErrorMessage(notice));
 }
 
-/* libpq's asynchronous way, because its blocking one knows whole seconds only. */
+/* libpq's blocking functions have timeouts in whole seconds only. */
 static bool poll_until_connected(PGconn *pg, int64_t deadline_ms)
 {
     PostgresPollingStatusType status =
@@ -39,28 +37,33 @@ static bool poll_until_connected(PGconn *pg, int64_t deadline_ms)
     return status == PGRES_POLLING_OK && PQsetnonblocking(pg, 1) == 0;
 }
 
-/* Adds to why what a server says that will not have the connection, and notes what kind of refusal it is. One
- * that does not answer has no say where another one does. */
+/* Appends to `why` the message of a host that refuses the connection, and sets the reason. A host that does
+ * not respond leaves another one's reason. */
 static void read_refusal(struct connection *connection, const PGconn *pg, char *why, size_t size)
 {
     char sqlstate[SQLSTATE_SIZE];
+    enum op_reason reason = REASON_NONE;
 
-    login_error_read(PQstatus(pg) == CONNECTION_BAD ? PQerrorMessage(pg) : "no answer in time", why, size,
-                     sqlstate);
-    if (sqlstate[0] != '\0' && pg_error_reason(sqlstate_action(sqlstate)) != REASON_NONE) {
-        connection->reason = pg_error_reason(sqlstate_action(sqlstate));
-    } else if (PQconnectionNeedsPassword(pg) != 0) { /* and there is none: libpq's own error */
-        connection->reason = REASON_LOGIN;
+    sqlstate_read_login(PQstatus(pg) == CONNECTION_BAD ? PQerrorMessage(pg) : "timeout", why, size, sqlstate);
+    if (sqlstate[0] != '\0') {
+        reason = sqlstate_reason(sqlstate_action(sqlstate, NULL, NULL));
     }
+    if (reason == REASON_NONE && PQconnectionNeedsPassword(pg) != 0) { /* and there is none: libpq's error */
+        reason = REASON_LOGIN;
+    }
+    connection->reason = reason != REASON_NONE ? reason : connection->reason;
 }
 
-/* Tries one host; NULL where there is no connection to it in time, and then the reason is added to why. */
+/* Tries one host; NULL if there is no connection to it in time, and then the error is appended to why. */
 static PGconn *connect_to(struct connection *connection, size_t host, int64_t deadline_ms, char *why,
                           size_t size)
 {
-    PGconn *pg = PQconnectStartParams(hosts_keywords(), hosts_values(connection->hosts, host), 1);
+    const char *values[HOSTS_PARAMETERS];
     size_t used = strlen(why);
+    PGconn *pg;
 
+    hosts_values(connection->hosts, host, values);
+    pg = PQconnectStartParams(hosts_keywords, values, 1);
     if (pg != NULL) {
         (void)PQsetErrorVerbosity(pg, PQERRORS_VERBOSE); /* with the SQLSTATE */
     }
@@ -81,14 +84,13 @@ static PGconn *connect_to(struct connection *connection, size_t host, int64_t de
     return NULL;
 }
 
-/* Until when one host is tried: no longer than its share of the time that is left, for a host that was given
- * none would count as failed, and the silent one be first again. */
+/* Until when one host is tried: no longer than its share of the time that is left, so that the last one is
+ * not marked as failed for want of time, and a silent one tried first again. */
 static int64_t try_until_ms(const struct hosts *hosts, size_t hosts_left, int64_t deadline_ms)
 {
     int64_t now_ms = clock_now_ms(), share_ms = (deadline_ms - now_ms) / (int64_t)hosts_left;
-    int64_t timeout_ms = hosts_timeout_ms(hosts);
 
-    return now_ms + (timeout_ms < share_ms ? timeout_ms : share_ms);
+    return now_ms + clock_earlier(hosts_timeout_ms(hosts), share_ms);
 }
 
 void connection_open(struct connection *connection, int64_t deadline_ms)
@@ -99,7 +101,7 @@ void connection_open(struct connection *connection, int64_t deadline_ms)
 
     connection->reason = REASON_NONE;
     for (size_t i = 0; i < count && connection->pg == NULL; i++) {
-        if (i > 0 && clock_now_ms() >= deadline_ms) { /* the look for an address took it all */
+        if (i > 0 && clock_now_ms() >= deadline_ms) { /* name resolution took it all */
             break;
         }
         connection->host = (first + i) % count;
@@ -109,7 +111,7 @@ void connection_open(struct connection *connection, int64_t deadline_ms)
     if (connection->pg == NULL) {
         connection->state = CONNECTION_CLOSED;
         if (connection->reason == REASON_NONE && clock_now_ms() >= deadline_ms) {
-            connection->reason = before; /* the server had no time to say it again */
+            connection->reason = before; /* the server had no time to refuse it again */
         }
         connection_log_failure(connection, "connect to the database", why);
         metrics_count(METRICS_CONNECT_FAILURES);

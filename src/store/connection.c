@@ -1,7 +1,6 @@
-/* One connection to Postgres, and the batch that is under way on it. */
+/* One connection to Postgres. */
 #include "store/connection.h"
 
-#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,16 +11,15 @@
 #include "base/metrics.h"
 #include "schema_version.h"
 #include "store/binary.h"
-#include "store/pg_error.h"
-#include "store/query.h"
+#include "store/sqlstate.h"
 
 enum { ENCODED_KEEP_BYTES = 256 * 1024, LOG_EVERY_MS = 10000 };
 
-/* A quarter of what a message to Postgres may have. */
+/* A quarter of Postgres's limit of a message. */
 static const size_t ENCODED_MAX = (size_t)256 * 1024 * 1024;
 
-/* A pooler's sessions outlive the worker, and so does what it has prepared in them: another version may call
- * something else by that name. */
+/* Statements that are prepared in a pooler's sessions outlive the worker: another version has another name.
+ */
 static const char STATEMENT[] = "apply_batch " VERSION;
 
 /* Times are in microseconds since 1970. The comment keeps pgpool-II from sending the statement to a standby.
@@ -29,7 +27,6 @@ static const char STATEMENT[] = "apply_batch " VERSION;
 static const char query[] =
     "/* writes */ SELECT outcomes, token_labels, now_us, server_started_us FROM intake.apply_batch("
     "$1::integer, $2::intake.operation[], $3::bigint, $4::bigint, $5::bigint, $6::bigint[])";
-static_assert((int)ORPHANED_ATTEMPTS_MAX <= (int)QUERY_NUMBERS_MAX, "they go along with a batch");
 enum { PARAMETERS = 6, COLUMN_OUTCOMES = 0, COLUMN_LABELS, COLUMN_NOW, COLUMN_STARTED, COLUMNS };
 static const int formats[PARAMETERS] = {[1] = 1}; /* the operations are in binary, as are the results */
 enum { BINARY_RESULTS = 1 };
@@ -48,11 +45,6 @@ void connection_free(struct connection *connection)
     free(connection->ops);
 }
 
-bool connection_is_outdated(const struct connection *connection)
-{
-    return connection->host != hosts_first(connection->hosts);
-}
-
 void connection_close(struct connection *connection)
 {
     if (connection->pg == NULL) {
@@ -67,24 +59,23 @@ void connection_close(struct connection *connection)
     metrics_add(METRICS_CONNECTIONS, -1);
 }
 
-/* Closes a connection that has ended, or is of no use. */
-static void drop(struct connection *connection)
+/* The connection has ended, or is of no use. */
+static void drop_connection(struct connection *connection)
 {
     metrics_count(METRICS_LOST_CONNECTIONS);
     connection_close(connection);
 }
 
-/* Closes a connection that has ended, or that is given up with something under way: nothing more of it may
- * reach the server. */
-static void cut(struct connection *connection)
+/* The same while something is under way, of which nothing more may reach the server. PQfinish sends a
+ * Terminate message after what is still in its buffer: a batch that was sent in part would be whole then, and
+ * be stored. */
+static void cut_connection(struct connection *connection)
 {
-    /* libpq says goodbye where it can, behind what it could not send before: a batch that was given up half
-     * sent would be whole then, and be stored. */
     if (PQsocket(connection->pg) >= 0) {
         (void)shutdown(PQsocket(connection->pg), SHUT_RDWR);
     }
     session_abandon(&connection->session);
-    drop(connection);
+    drop_connection(connection);
 }
 
 void connection_log_failure(struct connection *connection, const char *what, const char *why)
@@ -107,7 +98,7 @@ void connection_log_failure(struct connection *connection, const char *what, con
 static void mark_healthy(struct connection *connection)
 {
     if (connection->failing_since_ms != 0) {
-        log_info("the database answers again, after %lld ms",
+        log_info("the database responds again after %lld ms",
                  (long long)(clock_now_ms() - connection->failing_since_ms));
         connection->failing_since_ms = 0;
     }
@@ -117,8 +108,7 @@ static void mark_healthy(struct connection *connection)
 
 enum { REQUEST_NAME_SIZE = 160 };
 
-/* Writes what begins a line of the log about one request; nothing where it is about several, which are then
- * sent one by one. */
+/* The beginning of a log line about a request; empty for a batch of several, which are retried one by one. */
 static const char *name_request(const struct connection *connection, char name[REQUEST_NAME_SIZE])
 {
     const char *id = connection->count == 1 ? connection->ops[0]->request_id : NULL;
@@ -130,60 +120,61 @@ static const char *name_request(const struct connection *connection, char name[R
     return name;
 }
 
-/* Turns an error of the server into what is to be done about it. */
-static enum batch_result judge_error(struct connection *connection, const PGresult *result)
+static const char *describe_unavailability(enum sqlstate_action action)
+{
+    switch (action) {
+    case SQLSTATE_SCHEMA:
+        return "store: the database's schema is not the one this program needs";
+    case SQLSTATE_RIGHT:
+        return "store: the login's role lacks a right (incidentctl migrate grants them)";
+    case SQLSTATE_SEQUENCE:
+        return "store: the sequence of the history's key is behind its table (incidentctl doctor)";
+    default:
+        return "store";
+    }
+}
+
+static enum batch_result handle_error(struct connection *connection, const PGresult *result)
 {
     const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
     const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
-    enum sqlstate_action action = pg_error_action(result);
+    enum sqlstate_action action = sqlstate_result_action(result);
     char name[REQUEST_NAME_SIZE];
 
     message = message == NULL ? PQresultErrorMessage(result) : message;
-    connection->reason = pg_error_reason(action);
+    connection->reason = sqlstate_reason(action);
     switch (action) {
-    case SQLSTATE_ELSEWHERE:
-        connection_log_failure(connection, "store", message);
-        hosts_mark_failed(connection->hosts, connection->host);
-        drop(connection);
-        return BATCH_UNREACHABLE;
     case SQLSTATE_RECONNECT:
+    case SQLSTATE_UNPREPARED:
     case SQLSTATE_LOGIN:
-        connection->cannot_prepare =
-            connection->cannot_prepare || (sqlstate != NULL && strcmp(sqlstate, "26000") == 0);
+    case SQLSTATE_ELSEWHERE:
+        if (action == SQLSTATE_UNPREPARED) {
+            connection->cannot_prepare = true;
+        } else if (action == SQLSTATE_ELSEWHERE) {
+            hosts_mark_failed(connection->hosts, connection->host);
+        }
         connection_log_failure(connection, "store", message);
-        drop(connection);
+        drop_connection(connection);
         return BATCH_UNREACHABLE;
     case SQLSTATE_RETRY:
-        log_warning("unable to store, will try again: %s (SQLSTATE %s)", message, sqlstate);
+        log_warning("unable to store, retrying: %s (SQLSTATE %s)", message, sqlstate);
         return BATCH_CONFLICT;
     case SQLSTATE_GREET:
-        log_warning("unable to store, will ask the server for its time and try again: %s", message);
+        log_warning("unable to store, retrying with the server's current time and types: %s", message);
         connection->session.clock = (struct server_clock){0};
         connection->session.operation_type = 0;
         return BATCH_CONFLICT;
     case SQLSTATE_SCHEMA:
-        connection_log_failure(connection, "store: the database's schema is not the one this program needs",
-                               message);
-        return BATCH_UNAVAILABLE;
     case SQLSTATE_RIGHT:
-        connection_log_failure(
-            connection, "store: the login's role lacks a right (incidentctl migrate grants them)", message);
-        return BATCH_UNAVAILABLE;
+    case SQLSTATE_SEQUENCE:
     case SQLSTATE_UNAVAILABLE:
-        connection_log_failure(connection, "store", message);
+        connection_log_failure(connection, describe_unavailability(action), message);
         return BATCH_UNAVAILABLE;
-    case SQLSTATE_KEY:
-        connection_log_failure(
-            connection, "store: the sequence of the history's key is behind its table (incidentctl doctor)",
-            message);
-        return BATCH_UNAVAILABLE;
+    case SQLSTATE_JSONB_SIZE:
     case SQLSTATE_DATA:
-        connection->reason = pg_error_is_of_jsonb(result) ? REASON_SIZE : REASON_NONE;
-        log_warning("%sthe database refused a value: %s (SQLSTATE %s)", name_request(connection, name),
-                    message, sqlstate);
+        log_warning("%sunable to store a value: %s (SQLSTATE %s)", name_request(connection, name), message,
+                    sqlstate);
         return BATCH_UNSTORABLE;
-    case SQLSTATE_PLAN:
-    case SQLSTATE_TYPE:
     case SQLSTATE_DEFECT:
         break;
     }
@@ -191,9 +182,9 @@ static enum batch_result judge_error(struct connection *connection, const PGresu
     return BATCH_FAILED;
 }
 
-/* ---- The batch, there and back ---- */
+/* ---- Encoding and decoding ---- */
 
-/* Encodes the array of the operations, with the server's type as far as it is known. */
+/* The array of operations, with the OID that the server has for its type. */
 static bool encode_batch(struct connection *connection)
 {
     buffer_reset(&connection->encoded, ENCODED_KEEP_BYTES);
@@ -210,22 +201,36 @@ static bool encode_batch(struct connection *connection)
     return !connection->encoded.failed;
 }
 
+enum { NUMBERS_SIZE = ORPHANED_ATTEMPTS_MAX * 21 + sizeof "{}" };
+
+/* A bigint[] as text. */
+static void write_numbers(const int64_t *numbers, size_t count, char text[NUMBERS_SIZE])
+{
+    size_t used = (size_t)snprintf(text, NUMBERS_SIZE, "{");
+
+    for (size_t i = 0; i < count; i++) {
+        used += (size_t)snprintf(text + used, NUMBERS_SIZE - used, "%s%lld", i == 0 ? "" : ",",
+                                 (long long)numbers[i]);
+    }
+    (void)snprintf(text + used, NUMBERS_SIZE - used, "}");
+}
+
 static bool send_batch(struct connection *connection)
 {
-    const struct attempt *attempt = &connection->attempt;
     const struct server_clock *clock = &connection->session.clock;
-    char version[16], store_until[24], started[24], number[24], orphaned[QUERY_NUMBERS_SIZE];
+    const struct store_op *first = connection->ops[0]; /* one with orphaned attempts runs alone */
+    char version[16], store_until[24], started[24], attempt[24], orphaned[NUMBERS_SIZE];
     const int lengths[PARAMETERS] = {[1] = (int)connection->encoded.len};
-    const char *const values[PARAMETERS] = {version, connection->encoded.data, store_until, started, number,
+    const char *const values[PARAMETERS] = {version, connection->encoded.data, store_until, started, attempt,
                                             orphaned};
 
     connection->is_used = true;
     (void)snprintf(version, sizeof version, "%d", SCHEMA_VERSION);
     (void)snprintf(store_until, sizeof store_until, "%lld",
-                   (long long)server_clock_at(clock, attempt->store_until_ms));
+                   (long long)server_clock_at(clock, connection->store_until_ms));
     (void)snprintf(started, sizeof started, "%lld", (long long)clock->started_us);
-    (void)snprintf(number, sizeof number, "%lld", (long long)attempt->number);
-    query_write_numbers(attempt->orphaned, attempt->orphaned_count, orphaned);
+    (void)snprintf(attempt, sizeof attempt, "%lld", (long long)connection->attempt);
+    write_numbers(first->orphaned, first->orphaned_count, orphaned);
     if (connection->is_prepared) {
         return PQsendQueryPrepared(connection->pg, STATEMENT, PARAMETERS, values, lengths, formats,
                                    BINARY_RESULTS) == 1;
@@ -240,7 +245,7 @@ static struct slice column_of(const PGresult *result, int column)
                           .len = (size_t)PQgetlength(result, 0, column)};
 }
 
-/* False where the texts are not as many as the operations. */
+/* False if there are not as many texts as operations. */
 static bool read_texts(struct connection *connection, struct slice outcomes, struct slice labels)
 {
     struct slice text;
@@ -270,16 +275,17 @@ static enum batch_result read_outcomes(struct connection *connection, const PGre
     if (PQntuples(result) != 1 || PQnfields(result) != COLUMNS || PQgetlength(result, 0, COLUMN_NOW) != 8 ||
         PQgetlength(result, 0, COLUMN_STARTED) != 8 ||
         !read_texts(connection, column_of(result, COLUMN_OUTCOMES), column_of(result, COLUMN_LABELS))) {
-        log_error("intake.apply_batch did not say what became of %zu operations", connection->count);
+        log_error("unable to store: unexpected result of intake.apply_batch for %zu operations",
+                  connection->count);
         return BATCH_FAILED;
     }
-    server_clock_hear(&connection->session.clock, binary_read_int64(PQgetvalue(result, 0, COLUMN_NOW)),
-                      binary_read_int64(PQgetvalue(result, 0, COLUMN_STARTED)), connection->sent_ms,
-                      clock_now_ms());
+    server_clock_update(&connection->session.clock, binary_read_int64(PQgetvalue(result, 0, COLUMN_NOW)),
+                        binary_read_int64(PQgetvalue(result, 0, COLUMN_STARTED)), connection->sent_ms,
+                        clock_now_ms());
     return BATCH_DONE;
 }
 
-/* ---- What is under way ---- */
+/* ---- The steps of a batch ---- */
 
 /* Whether the server has all of the batch, and so may store it. */
 static bool is_sent(const struct connection *connection)
@@ -287,57 +293,49 @@ static bool is_sent(const struct connection *connection)
     return connection->state == CONNECTION_STORING && connection->is_flushed;
 }
 
-/* The connection has ended, or no answer comes: a batch that is not whole is none. Operations that have an
- * outcome all the same have it from a complete result, which Postgres sends before it commits: not enough for
- * a promise. A server that says nothing is not the one to try first: it may hang with its machine, or be a
- * former primary whose commits nobody confirms. */
-enum batch_result connection_give_up(struct connection *connection)
+/* Postgres sends the result before it commits, so outcomes that have been read are not enough. A server that
+ * does not respond is not to be tried first: it may hang with its machine, or be a former primary whose
+ * commits nobody confirms. */
+enum batch_result connection_abort(struct connection *connection)
 {
     bool may_be_stored = is_sent(connection), has_ended = PQstatus(connection->pg) == CONNECTION_BAD;
 
-    connection_log_failure(connection, may_be_stored ? "hear from the database" : "send to the database",
-                           has_ended ? PQerrorMessage(connection->pg) : "no answer in time");
+    connection_log_failure(connection, may_be_stored ? "read from the database" : "write to the database",
+                           has_ended ? PQerrorMessage(connection->pg) : "timeout");
     if (!has_ended) {
         hosts_mark_failed(connection->hosts, connection->host);
     }
-    cut(connection);
+    cut_connection(connection);
     return may_be_stored ? BATCH_LOST : BATCH_UNREACHABLE;
 }
 
 int64_t connection_deadline_ms(const struct connection *connection)
 {
-    return is_sent(connection) ? connection->attempt.deadline_ms : connection->attempt.store_until_ms;
+    return is_sent(connection) ? connection->deadline_ms : connection->store_until_ms;
 }
 
-/* libpq does not take what is to be sent: it has no memory for it, or finds the connection ended. */
-static enum batch_result fail_to_send(struct connection *connection)
-{
-    connection_log_failure(connection, "send to the database", PQerrorMessage(connection->pg));
-    cut(connection);
-    return BATCH_UNREACHABLE;
-}
-
-/* Sends what comes next on the batch's way. A server's clock and types are asked for where they are not known
- * well. The statement is not prepared for the first batch, for plain CGI sends no other; where it cannot be
- * prepared, it goes along with every batch. */
+/* Sends the next step's query. The statement is not prepared for the first batch, as plain CGI sends no
+ * other; if it cannot be prepared, each batch has its text. */
 static enum batch_result send_next(struct connection *connection)
 {
+    struct session *session = &connection->session;
+    PGconn *pg = connection->pg;
     bool sent;
 
     connection->is_flushed = false;
     connection->sent_ms = clock_now_ms();
-    if (connection->state < CONNECTION_ENDING && connection->session.abandoned_count > 0) {
-        connection->state = CONNECTION_ENDING;
-        sent = session_send_ending(&connection->session, connection->pg);
+    if (connection->state <= CONNECTION_TERMINATING && session->abandoned_count > 0) {
+        connection->state = CONNECTION_TERMINATING;
+        sent = session_send_termination(session, pg);
     } else if (connection->state < CONNECTION_GREETING &&
-               (connection->session.operation_type == 0 ||
-                !server_clock_is_fresh(&connection->session.clock, connection->sent_ms))) {
+               (session->operation_type == 0 ||
+                !server_clock_is_fresh(&session->clock, connection->sent_ms))) {
         connection->state = CONNECTION_GREETING;
-        sent = session_send_greeting(connection->pg);
+        sent = session_send_greeting(pg);
     } else if (connection->state < CONNECTION_PREPARING && connection->is_used && !connection->is_prepared &&
                !connection->cannot_prepare) {
         connection->state = CONNECTION_PREPARING;
-        sent = PQsendPrepare(connection->pg, STATEMENT, query, PARAMETERS, NULL) == 1;
+        sent = PQsendPrepare(pg, STATEMENT, query, PARAMETERS, NULL) == 1;
     } else if (!encode_batch(connection)) {
         connection->state = CONNECTION_IDLE;
         return BATCH_FAILED;
@@ -345,94 +343,89 @@ static enum batch_result send_next(struct connection *connection)
         connection->state = CONNECTION_STORING;
         sent = send_batch(connection);
     }
-    return sent ? BATCH_PENDING : fail_to_send(connection);
-}
-
-static void read_greeting(struct connection *connection, const PGresult *result)
-{
-    if (PQresultStatus(result) != PGRES_TUPLES_OK) {
-        connection->result = judge_error(connection, result);
-    } else if (!session_read_greeting(&connection->session, connection->pg, result, connection->sent_ms)) {
-        log_error("the database did not say what time it has");
-        connection->result = BATCH_FAILED;
+    if (!sent) { /* out of memory, or the connection has ended: the server is not at fault */
+        connection_log_failure(connection, "write to the database", PQerrorMessage(pg));
+        cut_connection(connection);
+        return BATCH_UNREACHABLE;
     }
+    return BATCH_PENDING;
 }
 
-/* A schema that is yet to come, or a server that ends, is no reason to prepare nothing any more. */
-static void read_preparation(struct connection *connection, const PGresult *result)
-{
-    enum sqlstate_action action = pg_error_action(result);
-
-    connection->is_prepared = PQresultStatus(result) == PGRES_COMMAND_OK;
-    connection->cannot_prepare =
-        !connection->is_prepared && action != SQLSTATE_SCHEMA && action != SQLSTATE_RECONNECT;
-}
-
+/* Reads a result of the current step. */
 static void read_result(struct connection *connection, const PGresult *result)
 {
+    bool is_ok = PQresultStatus(result) == PGRES_TUPLES_OK;
+    enum sqlstate_action action;
+
     switch (connection->state) {
-    case CONNECTION_ENDING:
-        session_read_ending(result);
-        connection->session.abandoned_count = 0;
+    case CONNECTION_TERMINATING:
+        session_read_termination(&connection->session, result);
+        break;
+    case CONNECTION_PREPARING: /* a missing schema or a lost connection says nothing about a pooler */
+        action = sqlstate_result_action(result);
+        connection->is_prepared = PQresultStatus(result) == PGRES_COMMAND_OK;
+        connection->cannot_prepare =
+            !connection->is_prepared && action != SQLSTATE_SCHEMA && action != SQLSTATE_RECONNECT;
         break;
     case CONNECTION_GREETING:
-        read_greeting(connection, result);
-        break;
-    case CONNECTION_PREPARING:
-        read_preparation(connection, result);
+        if (!is_ok) {
+            connection->result = handle_error(connection, result);
+        } else if (!session_read_greeting(&connection->session, connection->pg, result,
+                                          connection->sent_ms)) {
+            log_error("unable to store: unexpected time or types of the server");
+            connection->result = BATCH_FAILED;
+        }
         break;
     default:
-        connection->result = PQresultStatus(result) == PGRES_TUPLES_OK ? read_outcomes(connection, result)
-                                                                       : judge_error(connection, result);
+        connection->result = is_ok ? read_outcomes(connection, result) : handle_error(connection, result);
         break;
     }
 }
 
-/* All results of what was sent are there. */
+/* All results of the current step have been read. */
 static enum batch_result end_step(struct connection *connection)
 {
     bool was_storing = connection->state == CONNECTION_STORING;
 
     if (PQstatus(connection->pg) == CONNECTION_BAD || (was_storing && connection->result == BATCH_PENDING)) {
-        return connection_give_up(connection);
+        return connection_abort(connection);
     }
-    if (!was_storing && connection->result == BATCH_PENDING) {
+    if (connection->result == BATCH_PENDING) {
         return send_next(connection);
     }
     connection->state = CONNECTION_IDLE;
-    if (!was_storing || connection->result != BATCH_DONE) {
-        return connection->result;
-    }
-    if (connection->is_unconfirmed) {
+    if (connection->result == BATCH_DONE && connection->is_unconfirmed) {
         return BATCH_CONFLICT;
     }
-    mark_healthy(connection);
-    return BATCH_DONE;
+    if (connection->result == BATCH_DONE) {
+        mark_healthy(connection);
+    }
+    return connection->result;
 }
 
-/* Goes on as far as it can without waiting. */
+/* Continues as far as possible without waiting. */
 static enum batch_result advance(struct connection *connection)
 {
     enum batch_result result = BATCH_PENDING;
 
     while (result == BATCH_PENDING) {
-        PGresult *answer;
+        PGresult *response;
         int unsent = connection->is_flushed ? 0 : PQflush(connection->pg);
 
         connection->is_flushed = unsent == 0;
         if (unsent < 0) {
-            return connection_give_up(connection);
+            return connection_abort(connection);
         }
         if (!connection->is_flushed || PQisBusy(connection->pg)) {
             return BATCH_PENDING;
         }
-        answer = PQgetResult(connection->pg);
-        if (answer == NULL) {
+        response = PQgetResult(connection->pg);
+        if (response == NULL) {
             result = end_step(connection);
             continue;
         }
-        read_result(connection, answer);
-        PQclear(answer);
+        read_result(connection, response);
+        PQclear(response);
         if (connection->pg == NULL) {
             return connection->result;
         }
@@ -453,13 +446,13 @@ enum batch_result connection_start_batch(struct connection *connection)
 
 enum batch_result connection_continue(struct connection *connection)
 {
-    bool is_there = PQconsumeInput(connection->pg) == 1;
+    bool is_ok = PQconsumeInput(connection->pg) == 1;
 
     if (connection->state == CONNECTION_IDLE) {
-        if (!is_there || PQisBusy(connection->pg) || PQstatus(connection->pg) == CONNECTION_BAD) {
-            drop(connection);
+        if (!is_ok || PQisBusy(connection->pg) || PQstatus(connection->pg) == CONNECTION_BAD) {
+            drop_connection(connection);
         }
         return BATCH_PENDING;
     }
-    return is_there ? advance(connection) : connection_give_up(connection);
+    return is_ok ? advance(connection) : connection_abort(connection);
 }

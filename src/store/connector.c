@@ -2,7 +2,9 @@
 #include "store/connector.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -16,86 +18,51 @@ enum {
     STOP_MS = 3000,            /* for the attempt that is under way at a stop */
 };
 
-struct job {
-    struct connection *connection;
-    int64_t deadline_ms;
-};
-
+/* What one thread wrote before an event, the other reads after it; so nothing is locked. */
 struct connector {
     pthread_t thread;
-    int event; /* eventfd(2): how many were opened */
-
-    pthread_mutex_t mutex; /* guards what follows; never held while a connection is opened */
-    pthread_cond_t wakes;  /* the thread: there is a job, or it is to stop */
-    pthread_cond_t ended;  /* whoever stops it */
-    struct job job;        /* connection is NULL where there is none */
-    struct connection *opened;
-    bool stopping;
-    bool has_ended;
-    void (*end)(void *context); /* the thread's to call: nobody waits for it any more */
+    int requested; /* eventfd(2): there is a connection to open, or the thread is to stop */
+    int opened;    /* eventfd(2): it was opened, or could not be; or the thread has stopped */
+    struct connection *connection;
+    int64_t deadline_ms;
+    atomic_bool is_stopping;
+    void (*end)(void *context);
     void *context;
+    atomic_bool is_released; /* by one of the two threads: the other one frees it */
 };
 
 static void connector_free(struct connector *connector)
 {
-    pthread_cond_destroy(&connector->ended);
-    pthread_cond_destroy(&connector->wakes);
-    pthread_mutex_destroy(&connector->mutex);
-    if (connector->event >= 0) {
-        close(connector->event);
+    if (connector->requested >= 0) {
+        close(connector->requested);
+    }
+    if (connector->opened >= 0) {
+        close(connector->opened);
     }
     free(connector);
-}
-
-static void hand_over(struct connector *connector, struct connection *connection)
-{
-    static const uint64_t one = 1;
-    ssize_t written;
-
-    connection->next = connector->opened;
-    connector->opened = connection;
-    written = write(connector->event, &one, sizeof one);
-    (void)written; /* eventfd(2): fails only when the counter is full, and then it is readable */
-}
-
-/* Opens what is asked for, until the connector stops; the caller holds the mutex, which is released
- * meanwhile. */
-static void work(struct connector *connector)
-{
-    while (!connector->stopping) {
-        struct job job = connector->job;
-
-        connector->job.connection = NULL;
-        if (job.connection == NULL) {
-            pthread_cond_wait(&connector->wakes, &connector->mutex);
-            continue;
-        }
-        pthread_mutex_unlock(&connector->mutex);
-        connection_open(job.connection, job.deadline_ms);
-        pthread_mutex_lock(&connector->mutex);
-        hand_over(connector, job.connection);
-    }
 }
 
 static void *run(void *argument)
 {
     struct connector *connector = argument;
-    void (*end)(void *context), *context;
+    eventfd_t count;
 
-    pthread_mutex_lock(&connector->mutex);
-    work(connector);
-    connector->has_ended = true;
-    end = connector->end;
-    context = connector->context;
-    pthread_cond_signal(&connector->ended);
-    pthread_mutex_unlock(&connector->mutex);
-    if (end != NULL) {
-        end(context);
+    while (!atomic_load(&connector->is_stopping)) {
+        if (eventfd_read(connector->requested, &count) == 0 && !atomic_load(&connector->is_stopping)) {
+            connection_open(connector->connection, connector->deadline_ms);
+            eventfd_write(connector->opened, 1);
+        }
+    }
+    if (atomic_exchange(&connector->is_released, true)) {
+        connector->end(connector->context);
         connector_free(connector);
+    } else {
+        eventfd_write(connector->opened, 1);
     }
     return NULL;
 }
 
+/* 0, or an errno. */
 static int start_thread(struct connector *connector)
 {
     pthread_attr_t attributes;
@@ -112,21 +79,15 @@ static int start_thread(struct connector *connector)
 struct connector *connector_start(void)
 {
     struct connector *connector = calloc(1, sizeof *connector);
-    pthread_condattr_t monotonic;
     int failure;
 
     if (connector == NULL) {
         log_error("unable to start the connector: out of memory");
         return NULL;
     }
-    pthread_mutex_init(&connector->mutex, NULL); /* these cannot fail on Linux */
-    pthread_cond_init(&connector->wakes, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&connector->ended, &monotonic);
-    pthread_condattr_destroy(&monotonic);
-    connector->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    failure = connector->event < 0 ? errno : start_thread(connector);
+    connector->requested = eventfd(0, EFD_CLOEXEC);
+    connector->opened = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    failure = connector->requested < 0 || connector->opened < 0 ? errno : start_thread(connector);
     if (failure != 0) {
         log_error("unable to start the connector: %s", strerror(failure));
         connector_free(connector);
@@ -137,58 +98,42 @@ struct connector *connector_start(void)
 
 int connector_event(const struct connector *connector)
 {
-    return connector->event;
+    return connector->opened;
 }
 
 void connector_open(struct connector *connector, struct connection *connection, int64_t deadline_ms)
 {
     connection->state = CONNECTION_OPENING;
-    pthread_mutex_lock(&connector->mutex);
-    connector->job = (struct job){.connection = connection, .deadline_ms = deadline_ms};
-    pthread_cond_signal(&connector->wakes);
-    pthread_mutex_unlock(&connector->mutex);
+    connector->connection = connection;
+    connector->deadline_ms = deadline_ms;
+    eventfd_write(connector->requested, 1);
 }
 
 struct connection *connector_take_opened(struct connector *connector)
 {
-    struct connection *connection;
-    uint64_t count;
-    ssize_t got;
+    eventfd_t count;
 
-    pthread_mutex_lock(&connector->mutex);
-    connection = connector->opened;
-    if (connection != NULL) {
-        connector->opened = connection->next;
-    }
-    if (connector->opened == NULL) {
-        got = read(connector->event, &count, sizeof count);
-        (void)got; /* it is readable no more, or was not */
-    }
-    pthread_mutex_unlock(&connector->mutex);
-    return connection;
+    return eventfd_read(connector->opened, &count) == 0 ? connector->connection : NULL;
 }
 
 void connector_stop(struct connector *connector, void (*end)(void *context), void *context)
 {
-    const struct timespec until = clock_timespec(clock_now_ms() + STOP_MS);
-    bool is_late = false, has_ended;
+    int64_t deadline_ms = clock_now_ms() + STOP_MS;
+    pthread_t thread = connector->thread;
+    eventfd_t count;
 
-    pthread_mutex_lock(&connector->mutex);
-    connector->stopping = true;
-    pthread_cond_signal(&connector->wakes);
-    while (!connector->has_ended && !is_late) {
-        is_late = pthread_cond_timedwait(&connector->ended, &connector->mutex, &until) != 0;
+    connector->end = end;
+    connector->context = context;
+    atomic_store(&connector->is_stopping, true);
+    eventfd_write(connector->requested, 1);
+    while (!atomic_load(&connector->is_released) && clock_poll(connector->opened, POLLIN, deadline_ms)) {
+        eventfd_read(connector->opened, &count);
     }
-    has_ended = connector->has_ended;
-    if (!has_ended) {
-        connector->end = end;
-        connector->context = context;
-        pthread_detach(connector->thread);
-    }
-    pthread_mutex_unlock(&connector->mutex);
-    if (has_ended) {
-        pthread_join(connector->thread, NULL);
+    if (atomic_exchange(&connector->is_released, true)) {
+        pthread_join(thread, NULL);
         connector_free(connector);
         end(context);
+    } else {
+        pthread_detach(thread);
     }
 }

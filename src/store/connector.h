@@ -1,5 +1,4 @@
-/* A thread that opens connections to the database, for that may block: in the look for a host's address, in
- * TLS. */
+/* A thread that opens connections to the database, one at a time: name resolution and TLS may block. */
 #ifndef INCIDENTS_STORE_CONNECTOR_H
 #define INCIDENTS_STORE_CONNECTOR_H
 
@@ -7,22 +6,21 @@
 
 struct connector;
 
-/* NULL (logged) where there is no thread to be had. */
+/* NULL (logged) if there is no thread or descriptor to be had. */
 struct connector *connector_start(void);
 
-/* Readable while connector_take_opened has something. */
+/* A descriptor that is readable while connector_take_opened has a connection. */
 int connector_event(const struct connector *connector);
 
-/* Has the connection opened until deadline_ms, as connection_open does. It is the connector's, and
- * CONNECTION_OPENING, until connector_take_opened returns it. */
+/* Opens the connection as connection_open does. It is the connector's, and CONNECTION_OPENING, until
+ * connector_take_opened returns it, and no other may be opened before. */
 void connector_open(struct connector *connector, struct connection *connection, int64_t deadline_ms);
 
-/* The next connection that was opened, or could not be; NULL where there is none. */
+/* The connection that was opened, or could not be; NULL if there is none. */
 struct connection *connector_take_opened(struct connector *connector);
 
-/* Ends the thread, and has `end` called, with its context: here, or by the thread where that does not come
- * back in time from the system's resolver, which cannot be stopped. What `end` frees is the connector's until
- * then. */
+/* Ends the thread and calls `end` with its context. The system's resolver cannot be interrupted: if it takes
+ * too long, the thread is left behind and calls `end` itself. What `end` frees is in use until then. */
 void connector_stop(struct connector *connector, void (*end)(void *context), void *context);
 
 #endif

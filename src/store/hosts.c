@@ -1,4 +1,4 @@
-/* The hosts that a connection string names, and in which order they are tried. */
+/* The hosts of a connection string. */
 #include "store/hosts.h"
 
 #include <libpq-fe.h>
@@ -6,36 +6,29 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/log.h"
-
 enum { TIMEOUT_MS = 2000 };
 
-/* Of libpq, where a list has none; a URI of several hosts always has such a list. */
+/* libpq's, for an empty element; a URI of several hosts always has a list of ports. */
 static const char DEFAULT_PORT[] = "5432";
 
-/* The options that are lists, an element for each host, and what the environment calls them. */
+/* The options that are lists with an element for each host, and their environment variables. */
 enum { HOST, HOSTADDR, PORT, LISTS };
 static const struct {
     const char *keyword;
     const char *variable;
 } lists[LISTS] = {{"host", "PGHOST"}, {"hostaddr", "PGHOSTADDR"}, {"port", "PGPORT"}};
 
-/* What a connection is made with. What stands behind dbname, which is the whole string, wins over it, and the
- * string over what stands before. tcp_user_timeout ends a connection whose other end's machine is gone. */
-enum { AT_APPLICATION, AT_TIMEOUT, AT_STRING, AT_LISTS, AT_ENCODING = AT_LISTS + LISTS, PARAMETERS };
-static const char *const keywords[PARAMETERS + 1] = {"fallback_application_name",
-                                                     "tcp_user_timeout",
-                                                     "dbname",
-                                                     "host",
-                                                     "hostaddr",
-                                                     "port",
-                                                     "client_encoding",
-                                                     NULL};
-
-/* Of one host: NULL where the string, or libpq, says it. */
-struct parameters {
-    const char *values[PARAMETERS + 1];
-};
+/* The whole string is dbname: what follows it overrides it, and it overrides what precedes it.
+ * tcp_user_timeout ends a connection to a machine that is gone. */
+enum { AT_APPLICATION, AT_TIMEOUT, AT_STRING, AT_LISTS, AT_ENCODING = AT_LISTS + LISTS };
+const char *const hosts_keywords[HOSTS_PARAMETERS] = {"fallback_application_name",
+                                                      "tcp_user_timeout",
+                                                      "dbname",
+                                                      "host",
+                                                      "hostaddr",
+                                                      "port",
+                                                      "client_encoding",
+                                                      NULL};
 
 struct hosts {
     char *url;
@@ -44,7 +37,6 @@ struct hosts {
     size_t count;
     atomic_size_t first;
     int64_t timeout_ms;
-    struct parameters *each;
 };
 
 static const char *option(const PQconninfoOption *options, const char *keyword)
@@ -55,8 +47,8 @@ static const char *option(const PQconninfoOption *options, const char *keyword)
     return options->val == NULL ? "" : options->val;
 }
 
-/* Takes a list apart. *is_plain becomes false where libpq has rules for it that are not ours: an element is
- * left out, or the environment has a list of its own. */
+/* Splits a list. *is_plain becomes false if libpq has its own rules for it: an element is empty, or the
+ * environment has a list. */
 static bool read_list(struct hosts *hosts, size_t list, const char *value, bool *is_plain)
 {
     const char *variable = getenv(lists[list].variable);
@@ -79,8 +71,7 @@ static bool read_list(struct hosts *hosts, size_t list, const char *value, bool 
     return hosts->elements[list] != NULL;
 }
 
-/* As many as libpq would see: hostaddr's number counts, else host's; one port is for all. 1 where it would
- * refuse the string. */
+/* The number that libpq finds: of hostaddr, else of host; one port is for all. 1 if it refuses the string. */
 static size_t count_hosts(const size_t counts[LISTS])
 {
     size_t count = counts[HOSTADDR] > 0 ? counts[HOSTADDR] : counts[HOST];
@@ -97,19 +88,6 @@ static const char *element_of(const struct hosts *hosts, size_t list, size_t num
         element += strlen(element) + 1;
     }
     return list == PORT && element != NULL && *element == '\0' ? DEFAULT_PORT : element;
-}
-
-static void fill(const struct hosts *hosts, size_t host)
-{
-    const char **values = hosts->each[host].values;
-
-    values[AT_APPLICATION] = "incidents.fcgi";
-    values[AT_TIMEOUT] = "3000";
-    values[AT_STRING] = hosts->url[0] == '\0' ? NULL : hosts->url;
-    for (size_t i = 0; hosts->count > 1 && i < LISTS; i++) {
-        values[AT_LISTS + i] = element_of(hosts, i, host);
-    }
-    values[AT_ENCODING] = "UTF8";
 }
 
 static int64_t read_timeout_ms(const struct hosts *hosts, const char *connect_timeout)
@@ -134,26 +112,18 @@ static bool read_url(struct hosts *hosts)
     if (ok) {
         hosts->count = is_plain ? count_hosts(hosts->counts) : 1;
         hosts->timeout_ms = read_timeout_ms(hosts, option(options, "connect_timeout"));
-        hosts->each = calloc(hosts->count, sizeof *hosts->each);
     }
     PQconninfoFree(options);
-    return ok && hosts->each != NULL;
+    return ok;
 }
 
 struct hosts *hosts_new(const char *url)
 {
     struct hosts *hosts = calloc(1, sizeof *hosts);
 
-    if (hosts != NULL) {
-        hosts->url = strdup(url);
-    }
-    if (hosts == NULL || hosts->url == NULL || !read_url(hosts)) {
-        log_error("unable to read the connection string: out of memory");
+    if (hosts == NULL || (hosts->url = strdup(url)) == NULL || !read_url(hosts)) {
         hosts_free(hosts);
         return NULL;
-    }
-    for (size_t i = 0; i < hosts->count; i++) {
-        fill(hosts, i);
     }
     return hosts;
 }
@@ -166,7 +136,6 @@ void hosts_free(struct hosts *hosts)
     for (size_t i = 0; i < LISTS; i++) {
         free(hosts->elements[i]);
     }
-    free(hosts->each);
     free(hosts->url);
     free(hosts);
 }
@@ -197,12 +166,14 @@ int64_t hosts_timeout_ms(const struct hosts *hosts)
     return hosts->timeout_ms;
 }
 
-const char *const *hosts_keywords(void)
+void hosts_values(const struct hosts *hosts, size_t host, const char *values[HOSTS_PARAMETERS])
 {
-    return keywords;
-}
-
-const char *const *hosts_values(const struct hosts *hosts, size_t host)
-{
-    return hosts->each[host].values;
+    memset(values, 0, HOSTS_PARAMETERS * sizeof values[0]); /* NULL: libpq's default, or the string's */
+    values[AT_APPLICATION] = "incidents.fcgi";
+    values[AT_TIMEOUT] = "3000";
+    values[AT_STRING] = hosts->url[0] == '\0' ? NULL : hosts->url;
+    for (size_t i = 0; hosts->count > 1 && i < LISTS; i++) {
+        values[AT_LISTS + i] = element_of(hosts, i, host);
+    }
+    values[AT_ENCODING] = "UTF8";
 }

@@ -1,8 +1,8 @@
-/* The hosts that a connection string names, and in which order they are tried.
+/* The hosts of a connection string, and the order in which they are tried.
  *
- * libpq tries several hosts one after the other by itself, but its asynchronous way waits for each of them
- * without end: one that stands still takes connections, by its kernel, and never says anything, and the
- * others would not have their turn. So each host is given to libpq alone, and the time limit is ours. */
+ * libpq tries several hosts by itself, but its asynchronous functions wait for each without a limit: the
+ * kernel of a host that hangs accepts connections, the server never responds, and the other hosts are never
+ * tried. So libpq gets one host at a time, and the time limit is ours. */
 #ifndef INCIDENTS_STORE_HOSTS_H
 #define INCIDENTS_STORE_HOSTS_H
 
@@ -12,10 +12,11 @@
 
 struct hosts;
 
-/* Reads the connection string: its lists of host, hostaddr and port. They are taken apart where each host is
- * there and PGHOST, PGHOSTADDR and PGPORT are no lists themselves. Else, and where libpq would refuse them,
- * there is one host, and libpq goes by its own rules. NULL (logged) when out of memory. hosts_free it; NULL
- * is allowed there. */
+enum { HOSTS_PARAMETERS = 8 };
+
+/* Splits the lists of host, hostaddr and port. There is one host, and libpq follows its own rules, if an
+ * element is empty, if PGHOST, PGHOSTADDR or PGPORT is a list, or if libpq would refuse the string. NULL when
+ * out of memory. hosts_free it; NULL is allowed there. */
 struct hosts *hosts_new(const char *url);
 void hosts_free(struct hosts *hosts);
 
@@ -29,15 +30,16 @@ size_t hosts_first(const struct hosts *hosts);
 /* A connection was made to that host. */
 void hosts_mark_working(struct hosts *hosts, size_t host);
 
-/* The host does not answer, or is none that can be written to: the one behind it shall be tried first. */
+/* The host does not respond or is read-only: the next one is tried first. */
 void hosts_mark_failed(struct hosts *hosts, size_t host);
 
-/* How long an attempt at one host may take: connect_timeout of the connection string, also where there is
- * one host alone; 2 s where it says nothing and there are several, else INT64_MAX. */
+/* How long an attempt at one host may take: connect_timeout of the connection string. Without it 2 s if there
+ * are several hosts, else INT64_MAX. */
 int64_t hosts_timeout_ms(const struct hosts *hosts);
 
-/* libpq's parameters for one of them, as PQconnectStartParams takes them with expand_dbname. Borrowed. */
-const char *const *hosts_keywords(void);
-const char *const *hosts_values(const struct hosts *hosts, size_t host);
+/* libpq's parameters for one of them, as PQconnectStartParams takes them with expand_dbname; values are
+ * borrowed. */
+extern const char *const hosts_keywords[HOSTS_PARAMETERS];
+void hosts_values(const struct hosts *hosts, size_t host, const char *values[HOSTS_PARAMETERS]);
 
 #endif

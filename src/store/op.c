@@ -1,4 +1,4 @@
-/* One request to the database, encoded as intake.apply_batch takes it. */
+/* One operation on the database. */
 #include "store/op.h"
 
 #include <string.h>
@@ -7,10 +7,10 @@
 #include "model/json.h"
 #include "store/binary.h"
 
-/* Far more than a body of the largest size that can be configured takes. */
+/* Far more than the largest body that can be configured needs. */
 static const size_t RECORD_MAX = (size_t)256 * 1024 * 1024;
 
-/* Room for one of a usual length at once. */
+/* Reserved at once. */
 enum { RECORD_TYPICAL = 512 };
 
 enum { COLUMNS = 12 }; /* of intake.operation */
@@ -49,7 +49,7 @@ const char *op_outcome_text(enum op_outcome outcome)
     return NULL;
 }
 
-/* What intake.operation's column "given" has for each optional argument. */
+/* The bits of intake.operation's column "given". */
 enum given {
     GIVEN_RESOLVED_AT = 1,
     GIVEN_NAME = 2,
@@ -61,33 +61,21 @@ enum given {
 
 static const struct incident nothing; /* every argument is absent */
 
-static struct slice slice_of(const char *text)
-{
-    return (struct slice){.data = text, .len = strlen(text)};
-}
-
 static void append_hash(struct buffer *record, const char *hex)
 {
     char bytes[TOKEN_HASH_HEX / 2];
-    size_t count = 0;
+    struct slice hash = {.data = hex == NULL ? NULL : bytes};
 
-    if (hex == NULL) {
-        binary_append_null(record, BINARY_BYTEA);
-        return;
+    for (; hex != NULL && hash.len < sizeof bytes && hex[0] != '\0' && hex[1] != '\0'; hex += 2) {
+        bytes[hash.len++] = (char)(hex_value(hex[0]) << 4 | hex_value(hex[1]));
     }
-    for (; count < sizeof bytes && hex[0] != '\0' && hex[1] != '\0'; hex += 2) {
-        bytes[count++] = (char)(hex_value(hex[0]) << 4 | hex_value(hex[1]));
-    }
-    binary_append_bytes(record, BINARY_BYTEA, (struct slice){.data = bytes, .len = count});
+    binary_append_bytes(record, BINARY_BYTEA, hash);
 }
 
 static void append_text(struct buffer *record, const char *text)
 {
-    if (text == NULL) {
-        binary_append_null(record, BINARY_TEXT);
-    } else {
-        binary_append_bytes(record, BINARY_TEXT, slice_of(text));
-    }
+    binary_append_bytes(record, BINARY_TEXT,
+                        (struct slice){.data = text, .len = text == NULL ? 0 : strlen(text)});
 }
 
 static void append_argument(struct buffer *record, const struct text_argument *argument)
@@ -115,7 +103,7 @@ static void append_timestamp(struct buffer *record, const struct timestamp_argum
     }
 }
 
-/* jsonb_recv wants the version of its format before the text. */
+/* jsonb_recv expects the version of its format before the text. */
 static size_t begin_jsonb(struct buffer *record)
 {
     size_t field = binary_begin_field(record, BINARY_JSONB);
@@ -124,7 +112,7 @@ static size_t begin_jsonb(struct buffer *record)
     return field;
 }
 
-/* A string of json-c's, or null. */
+/* A json-c string, or null. */
 static void append_string(struct buffer *record, struct json_object *string)
 {
     if (string == NULL) {
@@ -135,8 +123,8 @@ static void append_string(struct buffer *record, struct json_object *string)
     }
 }
 
-/* An array of an identifier and a name. Not written by json-c: where that has no memory for a piece of a
- * text, it goes on with the next and says nothing. */
+/* An array of an identifier and a name. json-c does not write it: out of memory for a piece of a text, it
+ * would silently leave it out. */
 static void append_link(struct buffer *record, struct json_object *link)
 {
     buffer_append_text(record, "[");
@@ -187,7 +175,7 @@ static int32_t given_by(const struct incident *incident)
            (incident->metadata.presence != PRESENCE_ABSENT ? GIVEN_METADATA : 0);
 }
 
-/* Sets the operation up with a record of intake.operation, column by column. */
+/* The record of intake.operation, column by column. */
 static bool encode(struct store_op *op, enum op_kind operation, const char *token_hash, const char *scope,
                    const struct incident *incident)
 {
@@ -235,4 +223,72 @@ bool op_ping(struct store_op *op)
 void op_free(struct store_op *op)
 {
     buffer_free(&op->record);
+}
+
+/* ---- Errors ---- */
+
+/* The client can do nothing but wait, and tell the service's administrator. */
+static const char *unavailability(enum op_reason reason)
+{
+    switch (reason) {
+    case REASON_LOGIN:
+        return "the database refuses this service's login";
+    case REASON_RIGHT:
+        return "the database does not give this service a right that it needs";
+    case REASON_SCHEMA:
+        return "the database has a schema that does not fit this version of the service";
+    case REASON_STATE:
+        return "the database cannot store anything at present";
+    case REASON_NONE:
+    case REASON_SIZE:
+        break;
+    }
+    return "the database cannot be reached in time";
+}
+
+static bool refuse_as_defect(struct error *error)
+{
+    return error_set(error, ERROR_INTERNAL,
+                     "an internal error occurred; the log has it under the request id");
+}
+
+/* The database does not say which value it refused. The model has checked all but what only a jsonb knows, so
+ * without metadata it is a defect: an index, trigger or constraint that was added. */
+static bool refuse_unstorable(const struct store_op *op, const struct incident *incident, struct error *error)
+{
+    if (incident == NULL || incident->metadata.presence != PRESENCE_GIVEN) {
+        return refuse_as_defect(error);
+    }
+    if (op->reason == REASON_SIZE) {
+        return error_set(error, ERROR_METADATA_INVALID,
+                         "metadata is more than the database can hold as one value (256 MB)");
+    }
+    return error_set(error, ERROR_METADATA_INVALID, "metadata holds a value that cannot be stored");
+}
+
+bool op_check(const struct store_op *op, const struct incident *incident, struct error *error)
+{
+    switch (op->outcome) {
+    case OP_CREATED:
+    case OP_UPDATED:
+    case OP_UNCHANGED:
+    case OP_DELETED:
+    case OP_NOT_FOUND:
+    case OP_AUTHORIZED:
+    case OP_READY:
+        return true;
+    case OP_NOT_AUTHED:
+        return error_set(error, ERROR_NOT_AUTHED, "the token is not good: it is unknown, expired or revoked");
+    case OP_NOT_PERMITTED:
+        return error_set(error, ERROR_NOT_PERMITTED, "the token lacks the scope that this method needs");
+    case OP_UNAVAILABLE:
+        return error_set(error, ERROR_SERVICE_UNAVAILABLE, "%s; it is safe to send the request again",
+                         unavailability(op->reason));
+    case OP_UNSTORABLE:
+        return refuse_unstorable(op, incident, error);
+    case OP_PENDING:
+    case OP_FAILED:
+        break;
+    }
+    return refuse_as_defect(error);
 }

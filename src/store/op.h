@@ -1,4 +1,4 @@
-/* One operation on the database: what it asks, as intake.apply_batch reads it, and what became of it. */
+/* One operation on the database: its record, as intake.apply_batch reads it, and its outcome. */
 #ifndef INCIDENTS_STORE_OP_H
 #define INCIDENTS_STORE_OP_H
 
@@ -6,6 +6,7 @@
 #include <sys/queue.h>
 
 #include "base/buffer.h"
+#include "base/error.h"
 #include "model/incident.h"
 
 enum op_kind { OP_UPSERT, OP_DELETE, OP_AUTHORIZE, OP_PING };
@@ -13,7 +14,7 @@ enum op_kind { OP_UPSERT, OP_DELETE, OP_AUTHORIZE, OP_PING };
 /* What a token may do. */
 enum scope { SCOPE_UPSERT, SCOPE_DELETE };
 
-/* What intake.apply_batch said of the operation, or why it was not asked. */
+/* What intake.apply_batch returned for the operation, or why it did not. */
 enum op_outcome {
     OP_PENDING,
     OP_CREATED,
@@ -32,21 +33,21 @@ enum op_outcome {
 
 /* Why an operation is OP_UNAVAILABLE or OP_UNSTORABLE. */
 enum op_reason {
-    REASON_NONE,   /* unavailable: the database cannot be reached in time; unstorable: not known */
+    REASON_NONE,   /* unavailable: the database cannot be reached in time; unstorable: unknown */
     REASON_LOGIN,  /* the database refuses the login */
     REASON_RIGHT,  /* the role lacks a right */
     REASON_SCHEMA, /* the schema is not the one that this build needs */
-    REASON_STATE,  /* the database can be reached, but cannot store: disk full, a sequence behind its table */
+    REASON_STATE,  /* the database cannot store: disk full, a sequence behind its table */
     REASON_SIZE,   /* more than a jsonb can hold */
 };
 
 enum { TOKEN_HASH_HEX = 65, TOKEN_LABEL_MAX = 64, ORPHANED_ATTEMPTS_MAX = 8 };
 
-/* How an operation stands in the queue; queue.c's own. */
+/* The queue's. */
 struct op_place {
     TAILQ_ENTRY(store_op) link;     /* of all, in order of arrival */
-    TAILQ_ENTRY(store_op) same_key; /* of those whose reference_id has the same place in the hash table */
-    uint64_t key;                   /* of the reference_id; 0 where there is none */
+    TAILQ_ENTRY(store_op) same_key; /* of those in the same bucket of the hash table */
+    uint64_t key;                   /* of the reference_id; 0 if there is none */
     int64_t since_ms;               /* when it began to wait */
     int64_t not_before_ms;
     bool is_sent;
@@ -54,28 +55,27 @@ struct op_place {
 };
 
 struct store_op {
-    const char *
-        reference_id; /* borrowed, NULL where the operation has none; no two operations of a batch share it */
-    const char *request_id; /* borrowed, for the log; NULL where it is no request's */
-    struct buffer record;   /* the element of apply_batch's array, an intake.operation in binary */
-    int64_t deadline_ms;    /* clock_now_ms() after which nobody waits any more */
+    const char *reference_id; /* borrowed; NULL if it has none */
+    const char *request_id;   /* borrowed, for the log; NULL if it is no request's */
+    struct buffer record;     /* an element of apply_batch's array: an intake.operation in binary */
+    int64_t deadline_ms;      /* of clock_now_ms() */
     enum op_outcome outcome;
     enum op_reason reason;
     int64_t queue_ms;                  /* how long it waited for a connection, between attempts too, */
     int64_t database_ms;               /* and how long its batches took */
-    char token_label[TOKEN_LABEL_MAX]; /* empty where the token is not known; cut where longer */
+    char token_label[TOKEN_LABEL_MAX]; /* empty if the token is unknown; cut if it is longer */
 
-    void (*done)(void *context); /* the store's own from here on */
+    /* The store's: */
+    void (*done)(void *context);
     void *context;
     struct op_place place;
     int attempts;
-    int64_t orphaned[ORPHANED_ATTEMPTS_MAX]; /* attempts that may still run in the database */
+    int64_t orphaned[ORPHANED_ATTEMPTS_MAX]; /* attempts that the database may still execute */
     size_t orphaned_count;
 };
 
-/* Each sets the operation up and encodes what is asked; false when out of memory. token_hash is the
- * hexadecimal SHA-256 of the bearer token. The incident must outlive the operation. Call op_free in either
- * case. */
+/* Each sets the operation up and encodes it; false when out of memory. token_hash is the hexadecimal SHA-256
+ * of the bearer token. The incident must outlive the operation. Call op_free in either case. */
 bool op_upsert(struct store_op *op, const char *token_hash, const struct incident *incident);
 bool op_delete(struct store_op *op, const char *token_hash, const struct incident *incident);
 bool op_authorize(struct store_op *op, const char *token_hash, enum scope scope);
@@ -83,10 +83,14 @@ bool op_ping(struct store_op *op);
 
 void op_free(struct store_op *op);
 
-/* The outcome that apply_batch's word stands for; OP_FAILED for one that is unknown. */
+/* The outcome that apply_batch's word stands for; OP_FAILED for an unknown one. */
 enum op_outcome op_outcome_from_text(struct slice text);
 
-/* The word for an outcome that is one of apply_batch's; NULL for the others. */
+/* apply_batch's word for the outcome; NULL if it has none. */
 const char *op_outcome_text(enum op_outcome outcome);
+
+/* True if the outcome is a success, else sets the error, with its one sentence for every method. incident is
+ * what was to be stored, or NULL: no argument is blamed that it does not have. */
+bool op_check(const struct store_op *op, const struct incident *incident, struct error *error);
 
 #endif

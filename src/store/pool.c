@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/metrics.h"
 
 enum {
@@ -35,23 +36,17 @@ void pool_free(struct pool *pool)
     free(pool->connections);
 }
 
-bool pool_has_free(const struct pool *pool)
-{
-    return pool->idle != NULL || pool->closed != NULL;
-}
-
 int64_t pool_ready_ms(const struct pool *pool)
 {
-    return pool->idle != NULL || pool->retry_at_ms > pool->connect_at_ms ? pool->retry_at_ms
-                                                                         : pool->connect_at_ms;
+    return LIST_EMPTY(&pool->idle) ? clock_later(pool->retry_at_ms, pool->connect_at_ms) : pool->retry_at_ms;
 }
 
-static struct connection *acquire(struct connection **list)
+static struct connection *acquire(struct connection_list *list)
 {
-    struct connection *connection = *list;
+    struct connection *connection = LIST_FIRST(list);
 
     if (connection != NULL) {
-        *list = connection->next;
+        LIST_REMOVE(connection, link);
     }
     return connection;
 }
@@ -68,51 +63,38 @@ struct connection *pool_acquire_closed(struct pool *pool)
 
 void pool_release(struct pool *pool, struct connection *connection)
 {
-    struct connection **list = connection->state == CONNECTION_IDLE ? &pool->idle : &pool->closed;
-
     connection->started_ms = 0;
-    connection->next = *list;
-    *list = connection;
+    LIST_INSERT_HEAD(connection->state == CONNECTION_IDLE ? &pool->idle : &pool->closed, connection, link);
 }
 
 void pool_note_closed(struct pool *pool, struct connection *connection)
 {
-    struct connection **place = &pool->idle;
-
-    while (*place != connection) {
-        place = &(*place)->next;
-    }
-    *place = connection->next;
+    LIST_REMOVE(connection, link);
     pool_release(pool, connection);
 }
 
 void pool_close_outdated(struct pool *pool)
 {
-    struct connection **place = &pool->idle;
+    struct connection *next;
 
-    while (*place != NULL) {
-        struct connection *connection = *place;
-
-        if (connection_is_outdated(connection)) {
-            *place = connection->next;
+    for (struct connection *connection = LIST_FIRST(&pool->idle); connection != NULL; connection = next) {
+        next = LIST_NEXT(connection, link);
+        if (connection->host != hosts_first(connection->hosts)) {
             connection_close(connection);
-            pool_release(pool, connection);
-        } else {
-            place = &connection->next;
+            pool_note_closed(pool, connection);
         }
     }
 }
 
 int64_t pool_back_off_ms(struct pool *pool, int attempts, int64_t left_ms)
 {
-    int64_t longest_ms, fraction_ms = left_ms / BACK_OFF_FRACTION;
+    int64_t longest_ms = clock_later(left_ms / BACK_OFF_FRACTION, BACK_OFF_FIRST_MS);
 
     if (attempts == 0) {
         return 0;
     }
-    longest_ms = attempts < 6 ? (int64_t)BACK_OFF_FIRST_MS << (attempts - 1) : BACK_OFF_MAX_MS;
-    fraction_ms = fraction_ms < BACK_OFF_FIRST_MS ? BACK_OFF_FIRST_MS : fraction_ms;
-    longest_ms = fraction_ms < longest_ms ? fraction_ms : longest_ms;
+    longest_ms =
+        clock_earlier(longest_ms, attempts < 6 ? BACK_OFF_FIRST_MS << (attempts - 1) : BACK_OFF_MAX_MS);
     return longest_ms / 2 + rand_r(&pool->seed) % (longest_ms / 2 + 1);
 }
 
@@ -154,8 +136,7 @@ static bool has_open(const struct pool *pool)
     return false;
 }
 
-/* Who has just been refused a connection would be refused again: there is a wait before the first retry, too.
- */
+/* There is a wait before the first retry, too: the server would refuse it again. */
 void pool_note_open_failure(struct pool *pool, enum op_reason reason, int64_t now_ms, int64_t left_ms)
 {
     pool->connect_at_ms = now_ms + pool_back_off_ms(pool, ++pool->connect_failures, left_ms);

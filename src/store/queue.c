@@ -1,11 +1,13 @@
-/* The operations that are not done, in order of arrival. */
+/* The operations that are not completed. */
 #include "store/queue.h"
 
 #include <stdlib.h>
 
+#include "base/clock.h"
+
 enum {
-    BATCH_BYTES_MAX = 4 * 1024 * 1024,  /* of a batch's records, but for one that is larger alone */
-    QUEUE_BYTES_MAX = 64 * 1024 * 1024, /* of all records, but for one that is larger alone */
+    BATCH_BYTES_MAX = 4 * 1024 * 1024,  /* of a batch's records, or one that is larger */
+    QUEUE_BYTES_MAX = 64 * 1024 * 1024, /* of all records, or one that is larger */
 };
 
 bool queue_init(struct queue *queue, const struct queue_limits *limits, uint64_t seed)
@@ -13,7 +15,7 @@ bool queue_init(struct queue *queue, const struct queue_limits *limits, uint64_t
     *queue = (struct queue){.limits = *limits,
                             .bucket_count = limits->waiting_max + 1,
                             .seed = seed,
-                            .expires_from_ms = INT64_MAX};
+                            .expires_from_ms = LOOP_NEVER};
     TAILQ_INIT(&queue->ops);
     queue->buckets = calloc(queue->bucket_count, sizeof queue->buckets[0]);
     for (size_t i = 0; queue->buckets != NULL && i < queue->bucket_count; i++) {
@@ -28,7 +30,7 @@ void queue_free(struct queue *queue)
     queue->buckets = NULL;
 }
 
-/* FNV-1a. That two reference_ids share a key costs one of them a wait, no more. */
+/* FNV-1a. Two reference_ids with one key are sent one after the other, no more. */
 static uint64_t hash(uint64_t seed, const char *reference_id)
 {
     if (reference_id == NULL) {
@@ -51,16 +53,14 @@ bool queue_has_room(const struct queue *queue, size_t bytes)
            (queue->bytes == 0 || queue->bytes + bytes <= QUEUE_BYTES_MAX);
 }
 
-int64_t queue_expiry_ms(const struct queue *queue, const struct store_op *op)
+static int64_t expiry_of(const struct queue *queue, const struct store_op *op)
 {
     return op->deadline_ms - queue->limits.margin_ms;
 }
 
 static void note_expiry(struct queue *queue, const struct store_op *op)
 {
-    int64_t expiry_ms = queue_expiry_ms(queue, op);
-
-    queue->expires_from_ms = expiry_ms < queue->expires_from_ms ? expiry_ms : queue->expires_from_ms;
+    queue->expires_from_ms = clock_earlier(queue->expires_from_ms, expiry_of(queue, op));
 }
 
 void queue_add(struct queue *queue, struct store_op *op, int64_t now_ms)
@@ -75,7 +75,7 @@ void queue_add(struct queue *queue, struct store_op *op, int64_t now_ms)
     note_expiry(queue, op);
 }
 
-/* Whether an earlier operation on the same incident is not done yet. */
+/* Whether an earlier operation on the same incident is not completed. */
 static bool is_behind_another(const struct queue *queue, const struct store_op *op)
 {
     const struct store_op *earlier;
@@ -94,21 +94,8 @@ static bool is_behind_another(const struct queue *queue, const struct store_op *
 
 static bool may_be_sent(const struct queue *queue, const struct store_op *op, int64_t now_ms)
 {
-    return !op->place.is_sent && op->place.not_before_ms <= now_ms && queue_expiry_ms(queue, op) > now_ms &&
+    return !op->place.is_sent && op->place.not_before_ms <= now_ms && expiry_of(queue, op) > now_ms &&
            !is_behind_another(queue, op);
-}
-
-bool queue_has_batch(const struct queue *queue, int64_t now_ms)
-{
-    const struct store_op *op;
-
-    TAILQ_FOREACH(op, &queue->ops, place.link)
-    {
-        if (may_be_sent(queue, op, now_ms)) {
-            return true;
-        }
-    }
-    return false;
 }
 
 static void take(struct queue *queue, struct store_op *op, int64_t now_ms)
@@ -119,7 +106,7 @@ static void take(struct queue *queue, struct store_op *op, int64_t now_ms)
     queue->waiting--;
 }
 
-/* with_alone: what must run alone is not left out. */
+/* with_alone: an operation that must run alone may be taken. */
 static size_t take_in_order(struct queue *queue, struct store_op **batch, bool with_alone, int64_t now_ms)
 {
     size_t count = 0, bytes = 0;
@@ -179,10 +166,10 @@ void queue_remove(struct queue *queue, struct store_op *op)
     queue->bytes -= op->record.capacity;
 }
 
-/* Asked at every turn, and nearly always in vain: they are looked at only where one may have expired. */
+/* Called in each turn, and nearly always nothing has expired: it searches only if something may have. */
 struct store_op *queue_find_expired(struct queue *queue, int64_t now_ms)
 {
-    int64_t earliest_ms = INT64_MAX;
+    int64_t earliest_ms = LOOP_NEVER;
     struct store_op *op;
 
     if (now_ms < queue->expires_from_ms) {
@@ -190,7 +177,7 @@ struct store_op *queue_find_expired(struct queue *queue, int64_t now_ms)
     }
     TAILQ_FOREACH(op, &queue->ops, place.link)
     {
-        int64_t expiry_ms = queue_expiry_ms(queue, op);
+        int64_t expiry_ms = expiry_of(queue, op);
 
         if (op->place.is_sent) {
             continue;
@@ -198,34 +185,31 @@ struct store_op *queue_find_expired(struct queue *queue, int64_t now_ms)
         if (expiry_ms <= now_ms) {
             return op;
         }
-        earliest_ms = expiry_ms < earliest_ms ? expiry_ms : earliest_ms;
+        earliest_ms = clock_earlier(earliest_ms, expiry_ms);
     }
     queue->expires_from_ms = earliest_ms;
     return NULL;
 }
 
-int64_t queue_expires_from_ms(const struct queue *queue)
-{
-    return queue->waiting == 0 ? INT64_MAX : queue->expires_from_ms;
-}
-
 int64_t queue_due_ms(const struct queue *queue, int64_t send_from_ms, int64_t now_ms)
 {
-    int64_t due_ms = INT64_MAX;
+    int64_t due_ms = LOOP_NEVER;
     const struct store_op *op;
 
     if (queue->waiting == 0) {
-        return due_ms;
+        return LOOP_NEVER;
+    }
+    if (send_from_ms == LOOP_NEVER) {
+        return queue->expires_from_ms;
     }
     TAILQ_FOREACH(op, &queue->ops, place.link)
     {
-        int64_t send_ms = op->place.not_before_ms > send_from_ms ? op->place.not_before_ms : send_from_ms;
-        int64_t expiry_ms = queue_expiry_ms(queue, op);
+        int64_t send_ms = clock_later(op->place.not_before_ms, send_from_ms);
 
         if (op->place.is_sent) {
             continue;
         }
-        due_ms = expiry_ms < due_ms ? expiry_ms : due_ms;
+        due_ms = clock_earlier(due_ms, expiry_of(queue, op));
         if (send_ms < due_ms && !is_behind_another(queue, op)) {
             due_ms = send_ms;
         }
@@ -243,7 +227,7 @@ int64_t queue_last_deadline_ms(const struct queue *queue)
 
     TAILQ_FOREACH(op, &queue->ops, place.link)
     {
-        deadline_ms = op->deadline_ms > deadline_ms ? op->deadline_ms : deadline_ms;
+        deadline_ms = clock_later(deadline_ms, op->deadline_ms);
     }
-    return deadline_ms;
+    return deadline_ms == 0 ? LOOP_NEVER : deadline_ms;
 }

@@ -1,5 +1,5 @@
-/* The server's session behind a connection: what it told of its clock and of its types, its name, and those
- * before it that were given up. */
+/* The server's session behind a connection: its clock, the OID of its type, how it is identified, and the
+ * abandoned sessions before it. */
 #ifndef INCIDENTS_STORE_SESSION_H
 #define INCIDENTS_STORE_SESSION_H
 
@@ -12,37 +12,36 @@
 
 enum { ABANDONED_SESSIONS_MAX = 8 };
 
-struct session_name {
-    int64_t pid;        /* 0 where it cannot be named, as there is a pooler between */
-    int64_t greeted_us; /* when it told its time, of the server's clock, */
+struct session_id {
+    int64_t pid;        /* 0 if it is not known, as there is a pooler in between */
+    int64_t greeted_us; /* when it was asked for its time, of the server's clock, */
     int64_t server_us;  /* and when the server was started */
 };
 
 /* All zero: of no connection yet. */
 struct session {
     struct server_clock clock;
-    uint32_t
-        operation_type; /* the OID of intake.operation there; 0 where it is not known, or there is none */
-    struct session_name name;
-    struct session_name abandoned[ABANDONED_SESSIONS_MAX]; /* to be ended over the next connection */
+    uint32_t operation_type; /* the OID of intake.operation; 0 if it is unknown, or there is none */
+    struct session_id id;
+    struct session_id abandoned[ABANDONED_SESSIONS_MAX]; /* to be terminated over the next connection */
     size_t abandoned_count;
 };
 
-/* The connection has ended. What was given up stays known. */
+/* The connection has ended. Abandoned sessions stay known. */
 void session_forget(struct session *session);
 
-/* The session is given up, and may have a batch before it still: it shall end. */
+/* The session may still have a batch to read: it is to be terminated. */
 void session_abandon(struct session *session);
 
-/* Each query is sent over a connection on which nothing is under way; false where it is of no use any more.
- */
+/* Each query is sent on a connection on which nothing is under way; false if libpq does not take it. */
 
-/* Ends the sessions that were given up, as a role may with its own. */
-bool session_send_ending(const struct session *session, PGconn *pg);
-void session_read_ending(const PGresult *result);
+/* Terminates the last abandoned session, which a role may do with its own. session_read_termination
+ * removes it, whatever the result. */
+bool session_send_termination(const struct session *session, PGconn *pg);
+void session_read_termination(struct session *session, const PGresult *result);
 
-/* Asks for the server's clock, its OID of intake.operation and the session's name. The row is the answer,
- * sent_ms the time when the question was sent, of clock_now_ms(). False where it makes no sense. */
+/* Asks for the server's clock, the OID of intake.operation and the session's id. sent_ms: when the query was
+ * sent, of clock_now_ms(). False if the row is not as expected. */
 bool session_send_greeting(PGconn *pg);
 bool session_read_greeting(struct session *session, const PGconn *pg, const PGresult *row, int64_t sent_ms);
 

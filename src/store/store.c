@@ -1,4 +1,4 @@
-/* The way to the database: ties the queue and the pool of connections to the loop. */
+/* The way to the database: ties the queue and the pool to the loop. */
 #include "store/store.h"
 
 #include <errno.h>
@@ -9,59 +9,260 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/metrics.h"
-#include "store/batches.h"
+#include "store/connector.h"
+#include "store/pool.h"
+#include "store/queue.h"
 
 enum {
-    TOO_LATE_FRACTION = 10, /* an operation with less than this part of its time left would only end its
-                               batch early */
+    MARGIN_DIVISOR = 10, /* an operation with less than this part of its time left is not sent any more */
     PROBE_TIMEOUT_MS = 2000,
+    HOLD_MS = 10,  /* how long a batch is waited for before another is sent beside it, */
+    HOLD_MAX = 64, /* unless so many operations wait */
 };
 
-/* ---- Connections ---- */
+struct store {
+    const struct settings *settings;
+    const struct loop *loop;
+    struct loop own_loop; /* of store_start_single; else not open */
+    struct hosts *hosts;
+    struct queue queue;
+    struct pool pool;
+    struct connector *connector; /* NULL: this thread opens the connection */
+    struct loop_handler connector_handler;
+    bool is_opening;            /* the connector has a connection */
+    struct store_ops completed; /* callbacks to run */
+    size_t pending;             /* submitted and not called back */
+    struct store_op probe;      /* tries whether the database is back, so that no request has to */
+    bool is_probing;
+    int64_t waiting;      /* as the metrics have it */
+    int64_t last_attempt; /* its number */
+};
 
-static void note_opened(struct store *store, struct connection *connection)
+/* The time until the last deadline. */
+static int64_t left_ms(const struct store *store, int64_t now_ms)
 {
+    return queue_last_deadline_ms(&store->queue) - store->queue.limits.margin_ms - now_ms;
+}
+
+/* ---- Results of batches ---- */
+
+static void complete_op(struct store *store, struct store_op *op, enum op_outcome outcome)
+{
+    op->outcome = outcome;
+    queue_remove(&store->queue, op);
+    TAILQ_INSERT_TAIL(&store->completed, op, place.link);
+}
+
+static bool is_reached(enum batch_result result)
+{
+    return result != BATCH_UNREACHABLE && result != BATCH_LOST;
+}
+
+/* Has the operation sent again, before later ones on its incident. Alone from then on if the database was
+ * reached: one of several may be at fault, and a batch of one waits for an attempt that may still run. If it
+ * hit the lock timeout alone it moves to the end of the queue, or a few such operations would take every
+ * turn. */
+static void retry_op(struct store *store, const struct connection *connection, struct store_op *op,
+                     enum batch_result result, int64_t now_ms)
+{
+    int64_t not_before_ms = 0;
+
+    if (result == BATCH_LOST) {
+        op->orphaned[op->orphaned_count++] = connection->attempt;
+    }
+    if (op->orphaned_count == ORPHANED_ATTEMPTS_MAX) { /* it keeps its place until they can store no more */
+        not_before_ms = LOOP_NEVER;
+    }
+    if (connection->count == 1 && result == BATCH_CONFLICT) {
+        queue_move_to_end(&store->queue, op);
+    }
+    op->place.must_run_alone = op->place.must_run_alone || result != BATCH_UNREACHABLE;
+    if (is_reached(result)) {
+        not_before_ms = now_ms + pool_back_off_ms(&store->pool, op->attempts++, left_ms(store, now_ms));
+    }
+    queue_return(&store->queue, op, not_before_ms, now_ms);
+}
+
+static void complete_batch(struct store *store, struct connection *connection, enum batch_result result)
+{
+    static const enum op_outcome outcomes[] = {/* of an operation that was alone; else it is sent again */
+                                               [BATCH_UNAVAILABLE] = OP_UNAVAILABLE,
+                                               [BATCH_UNSTORABLE] = OP_UNSTORABLE,
+                                               [BATCH_FAILED] = OP_FAILED};
     int64_t now_ms = clock_now_ms();
 
-    connection->handler = (struct loop_handler){.ready = batches_continue, .context = connection};
-    connection->store = store;
-    connection->waits_to_write = false;
-    if (connection->state == CONNECTION_IDLE &&
-        !loop_watch(store->loop, PQsocket(connection->pg), EPOLLIN, &connection->handler)) {
-        log_error("unable to watch a connection to the database");
-        connection_close(connection);
+    for (size_t i = 0; i < connection->count; i++) {
+        struct store_op *op = connection->ops[i];
+
+        op->database_ms += now_ms - connection->started_ms;
+        op->reason = connection->reason;
+        if (result == BATCH_DONE) {
+            complete_op(store, op, op->outcome);
+        } else if (connection->count == 1 && outcomes[result] != OP_PENDING) {
+            complete_op(store, op, outcomes[result]);
+        } else {
+            retry_op(store, connection, op, result, now_ms);
+        }
     }
-    if (connection->state == CONNECTION_IDLE) { /* which does not say yet that anything can be stored */
-        pool_note_opened(&store->pool);
+    if (is_reached(result)) {
+        pool_note_reached(&store->pool);
     } else {
-        pool_note_open_failure(&store->pool, connection->reason, now_ms, batches_left_ms(store, now_ms));
+        pool_note_unreachable(&store->pool, connection->reason, now_ms, left_ms(store, now_ms));
     }
     pool_release(&store->pool, connection);
 }
 
-static void take_opened(void *context, uint32_t events)
+/* A batch was started, or has continued: it waits for its socket, or is complete. A response may come in the
+ * same call in which the last of the batch is sent. */
+static void handle_result(struct store *store, struct connection *connection, enum batch_result result)
 {
-    struct store *store = context;
-    struct connection *connection;
+    bool waits_to_write = result == BATCH_PENDING && !connection->is_flushed;
+
+    if (connection->pg != NULL && waits_to_write != connection->waits_to_write) {
+        connection->waits_to_write = waits_to_write;
+        loop_change(store->loop, PQsocket(connection->pg), waits_to_write ? EPOLLIN | EPOLLOUT : EPOLLIN,
+                    &connection->handler);
+    }
+    if (result != BATCH_PENDING) {
+        complete_batch(store, connection, result);
+    }
+}
+
+static void connection_ready(void *context, uint32_t events)
+{
+    struct connection *connection = context;
+    struct store *store = connection->store;
+    bool was_idle = connection->state == CONNECTION_IDLE;
+    enum batch_result result = connection_continue(connection);
 
     (void)events;
-    while ((connection = connector_take_opened(store->connector)) != NULL) {
+    if (!was_idle) {
+        handle_result(store, connection, result);
+    } else if (connection->state == CONNECTION_CLOSED) {
+        pool_note_closed(&store->pool, connection);
+    }
+}
+
+/* ---- Batches ---- */
+
+/* Until when operations wait for the batch under way, though a connection is free: two small batches cost
+ * more than a large one, and delay each other. A batch that takes long holds nobody back. 0 if there is
+ * nothing to wait for. */
+static int64_t held_until_ms(const struct store *store, int64_t now_ms)
+{
+    int64_t until_ms = 0;
+
+    if (store->queue.waiting >= HOLD_MAX || store->queue.waiting >= store->queue.limits.batch_max) {
+        return 0;
+    }
+    for (size_t i = 0; i < store->pool.count; i++) {
+        int64_t started_ms = store->pool.connections[i].started_ms;
+
+        if (started_ms != 0 && now_ms < started_ms + HOLD_MS) {
+            until_ms = clock_later(until_ms, started_ms + HOLD_MS);
+        }
+    }
+    return until_ms;
+}
+
+/* When a batch may be sent on an idle connection, or one be opened for it; LOOP_NEVER if there is none. */
+static int64_t send_from_ms(const struct store *store, int64_t now_ms)
+{
+    bool may_open = !LIST_EMPTY(&store->pool.closed) && !store->is_opening;
+
+    return LIST_EMPTY(&store->pool.idle) && !may_open
+               ? LOOP_NEVER
+               : clock_later(held_until_ms(store, now_ms), pool_ready_ms(&store->pool));
+}
+
+/* The batch is not stored after its first operation expires: that is answered then. */
+static void start_batch(struct store *store, struct connection *connection, int64_t now_ms)
+{
+    connection->deadline_ms = LOOP_NEVER;
+    for (size_t i = 0; i < connection->count; i++) {
+        connection->deadline_ms = clock_earlier(connection->deadline_ms, connection->ops[i]->deadline_ms);
+    }
+    connection->store_until_ms = connection->deadline_ms - store->queue.limits.margin_ms;
+    connection->attempt = ++store->last_attempt;
+    connection->started_ms = now_ms;
+    if (connection->ops[0] != &store->probe) {
+        metrics_count_batch(connection->count);
+    }
+    handle_result(store, connection, connection_start_batch(connection));
+}
+
+static void start_batches(struct store *store, int64_t now_ms)
+{
+    struct connection *connection;
+
+    pool_close_outdated(&store->pool);
+    while (store->queue.waiting > 0 && send_from_ms(store, now_ms) <= now_ms &&
+           (connection = pool_acquire_idle(&store->pool)) != NULL) {
+        connection->count = queue_take_batch(&store->queue, connection->ops, now_ms);
+        if (connection->count == 0) {
+            pool_release(&store->pool, connection);
+            break;
+        }
+        start_batch(store, connection, now_ms);
+    }
+}
+
+static void expire_batches(struct store *store, int64_t now_ms)
+{
+    for (size_t i = 0; i < store->pool.count; i++) {
+        struct connection *connection = &store->pool.connections[i];
+
+        if (connection->started_ms != 0 && connection_deadline_ms(connection) <= now_ms) {
+            complete_batch(store, connection, connection_abort(connection));
+        }
+    }
+}
+
+/* ---- Connections ---- */
+
+/* An open connection does not mean yet that anything can be stored. */
+static void note_opened(struct store *store, struct connection *connection)
+{
+    int64_t now_ms = clock_now_ms();
+
+    connection->handler = (struct loop_handler){.ready = connection_ready, .context = connection};
+    connection->store = store;
+    connection->waits_to_write = false;
+    if (connection->state == CONNECTION_IDLE &&
+        !loop_watch(store->loop, PQsocket(connection->pg), EPOLLIN, &connection->handler)) {
+        log_error("unable to watch a connection to the database: %s", strerror(errno));
+        connection_close(connection);
+    }
+    if (connection->state == CONNECTION_IDLE) {
+        pool_note_opened(&store->pool);
+    } else {
+        pool_note_open_failure(&store->pool, connection->reason, now_ms, left_ms(store, now_ms));
+    }
+    pool_release(&store->pool, connection);
+}
+
+static void connector_ready(void *context, uint32_t events)
+{
+    struct store *store = context;
+    struct connection *connection = connector_take_opened(store->connector);
+
+    (void)events;
+    if (connection != NULL) {
         store->is_opening = false;
         note_opened(store, connection);
     }
 }
 
-/* Opens a connection where something waits for one, and takes as long as any operation may. */
+/* Opens a connection if an operation waits for one. The attempt may take as long as any of them. */
 static void open_connection(struct store *store, int64_t now_ms)
 {
     struct connection *connection;
-    int64_t deadline_ms;
+    int64_t deadline_ms = queue_last_deadline_ms(&store->queue);
 
-    if (store->pool.idle != NULL || store->queue.waiting == 0 ||
-        batches_send_from_ms(store, now_ms) > now_ms || !queue_has_batch(&store->queue, now_ms)) {
+    if (!LIST_EMPTY(&store->pool.idle) ||
+        queue_due_ms(&store->queue, send_from_ms(store, now_ms), now_ms) > now_ms) {
         return;
     }
-    deadline_ms = queue_last_deadline_ms(&store->queue);
     connection = pool_acquire_closed(&store->pool);
     if (store->connector != NULL) {
         store->is_opening = true;
@@ -69,12 +270,14 @@ static void open_connection(struct store *store, int64_t now_ms)
     } else {
         connection_open(connection, deadline_ms);
         note_opened(store, connection);
-        batches_start(store, clock_now_ms());
+        start_batches(store, clock_now_ms());
     }
 }
 
-/* Sets the operation up for its way through the queue, whatever became of it on the last. */
-static void prepare(struct store_op *op, int64_t deadline_ms, void (*done)(void *context), void *context)
+/* ---- Operations ---- */
+
+/* Sets the operation up for the queue, whatever was its last result. */
+static void prepare_op(struct store_op *op, int64_t deadline_ms, void (*done)(void *context), void *context)
 {
     op->done = done;
     op->context = context;
@@ -85,8 +288,6 @@ static void prepare(struct store_op *op, int64_t deadline_ms, void (*done)(void 
     op->place = (struct op_place){0};
 }
 
-/* ---- Probes ---- */
-
 static void end_probe(void *context)
 {
     struct store *store = context;
@@ -94,23 +295,18 @@ static void end_probe(void *context)
     store->is_probing = false;
 }
 
-/* A probe is an operation as any other, but that it is not counted. */
 static void start_probe(struct store *store, int64_t now_ms)
 {
-    struct store_op *probe = &store->probe;
-
     if (store->pool.unreachable_since_ms == 0 || store->pool.probe_at_ms > now_ms || store->is_probing) {
         return;
     }
     store->is_probing = true;
-    prepare(probe, now_ms + PROBE_TIMEOUT_MS + store->queue.limits.margin_ms, end_probe, store);
-    probe->place.must_run_alone = true;
-    queue_add(&store->queue, probe, now_ms);
+    prepare_op(&store->probe, now_ms + PROBE_TIMEOUT_MS + store->queue.limits.margin_ms, end_probe, store);
+    store->probe.place.must_run_alone = true;
+    queue_add(&store->queue, &store->probe, now_ms);
 }
 
-/* ---- The store ---- */
-
-static void expire(struct store *store, int64_t now_ms)
+static void expire_ops(struct store *store, int64_t now_ms)
 {
     struct store_op *op;
 
@@ -119,11 +315,11 @@ static void expire(struct store *store, int64_t now_ms)
         if (store->pool.reason != REASON_NONE) { /* else that of its own last attempt */
             op->reason = store->pool.reason;
         }
-        batches_complete_op(store, op, OP_UNAVAILABLE);
+        complete_op(store, op, OP_UNAVAILABLE);
     }
 }
 
-static void show_waiting(struct store *store)
+static void update_metrics(struct store *store)
 {
     bool has_probe = store->is_probing && store->probe.outcome == OP_PENDING && !store->probe.place.is_sent;
     int64_t waiting = (int64_t)store->queue.waiting - has_probe;
@@ -145,44 +341,43 @@ static void run_callbacks(struct store *store)
     }
 }
 
-/* The next batches are sent before anybody is called back: the database is not to wait for that. */
+/* The next batches are sent before the callbacks, so that the database need not wait for them. */
 void store_turn(struct store *store)
 {
     int64_t now_ms = clock_now_ms();
 
-    batches_give_up_late(store, now_ms);
-    expire(store, now_ms);
+    expire_batches(store, now_ms);
+    expire_ops(store, now_ms);
     start_probe(store, now_ms);
-    batches_start(store, now_ms);
+    start_batches(store, now_ms);
     open_connection(store, now_ms);
-    show_waiting(store);
+    update_metrics(store);
     run_callbacks(store);
 }
 
 int64_t store_due_ms(const struct store *store)
 {
-    int64_t now_ms = clock_now_ms(), from_ms = batches_send_from_ms(store, now_ms), due_ms;
+    int64_t now_ms = clock_now_ms(), due_ms;
 
     if (!TAILQ_EMPTY(&store->completed)) {
         return now_ms;
     }
-    due_ms = from_ms == LOOP_NEVER ? queue_expires_from_ms(&store->queue)
-                                   : queue_due_ms(&store->queue, from_ms, now_ms);
+    due_ms = queue_due_ms(&store->queue, send_from_ms(store, now_ms), now_ms);
     for (size_t i = 0; i < store->pool.count; i++) {
         const struct connection *connection = &store->pool.connections[i];
 
         if (connection->started_ms != 0) {
-            due_ms = sooner(due_ms, connection_deadline_ms(connection));
+            due_ms = clock_earlier(due_ms, connection_deadline_ms(connection));
         }
     }
     if (store->pool.unreachable_since_ms != 0 && !store->is_probing) {
-        due_ms = sooner(due_ms, store->pool.probe_at_ms);
+        due_ms = clock_earlier(due_ms, store->pool.probe_at_ms);
     }
     return due_ms;
 }
 
-/* Whether to refuse an operation at once: the queue is full, or the database has been away for so long that
- * whoever waits now would most likely wait for nothing. */
+/* Whether to refuse an operation at once: the queue is full, or the database has been unreachable for so long
+ * that waiting is most likely in vain. */
 static bool is_overloaded(const struct store *store, const struct store_op *op, int64_t now_ms)
 {
     return !queue_has_room(&store->queue, op->record.capacity) ||
@@ -194,7 +389,7 @@ void store_submit(struct store *store, struct store_op *op, void (*done)(void *c
 {
     int64_t now_ms = clock_now_ms();
 
-    prepare(op, now_ms + store->settings->request_timeout_ms, done, context);
+    prepare_op(op, now_ms + store->settings->request_timeout_ms, done, context);
     store->pending++;
     if (is_overloaded(store, op, now_ms)) {
         op->reason = store->pool.reason;
@@ -205,23 +400,26 @@ void store_submit(struct store *store, struct store_op *op, void (*done)(void *c
     }
 }
 
-static void note_done(void *context)
-{
-    bool *is_done = context;
+/* ---- The store ---- */
 
-    *is_done = true;
+static void turn_until_done(struct store *store)
+{
+    store_turn(store);
+    while (store->pending > 0) {
+        loop_turn(store->loop, store_due_ms(store));
+        store_turn(store);
+    }
+}
+
+static void ignore(void *context)
+{
+    (void)context;
 }
 
 void store_apply(struct store *store, struct store_op *op)
 {
-    bool is_done = false;
-
-    store_submit(store, op, note_done, &is_done);
-    store_turn(store);
-    while (!is_done) {
-        loop_turn(store->loop, store_due_ms(store));
-        store_turn(store);
-    }
+    store_submit(store, op, ignore, NULL);
+    turn_until_done(store);
 }
 
 static void store_free(void *context)
@@ -236,36 +434,34 @@ static void store_free(void *context)
     free(store);
 }
 
-/* A store with that many connections, none of them open yet; NULL (logged) when it cannot be made. */
+/* A store with that many connections; NULL (logged) when out of memory or descriptors. loop: NULL for its
+ * own. */
 static struct store *store_new(const struct settings *settings, const struct loop *loop, size_t connections)
 {
     const struct queue_limits limits = {.batch_max = (size_t)settings->batch_max,
                                         .waiting_max = (size_t)settings->queue_max,
-                                        .margin_ms = settings->request_timeout_ms / TOO_LATE_FRACTION};
+                                        .margin_ms = settings->request_timeout_ms / MARGIN_DIVISOR};
     struct store *store = calloc(1, sizeof *store);
     uint64_t random[3];
 
     if (store == NULL) {
-        log_error("unable to start the store: out of memory");
-        return NULL;
-    }
-    if (getrandom(random, sizeof random, 0) != sizeof random) {
-        log_error("unable to start the store: no random numbers");
-        free(store);
+        log_error("unable to start the store: %s", strerror(errno));
         return NULL;
     }
     store->settings = settings;
-    store->loop = loop;
+    store->loop = loop != NULL ? loop : &store->own_loop;
     store->own_loop.epoll = -1;
-    store->last_attempt = random[0];
     TAILQ_INIT(&store->completed);
-    store->hosts = hosts_new(settings->database_url);
-    if (store->hosts == NULL || !op_ping(&store->probe) || !queue_init(&store->queue, &limits, random[1]) ||
+    if ((loop == NULL && !loop_open(&store->own_loop)) ||
+        getrandom(random, sizeof random, 0) != sizeof random ||
+        (store->hosts = hosts_new(settings->database_url)) == NULL || !op_ping(&store->probe) ||
+        !queue_init(&store->queue, &limits, random[1]) ||
         !pool_init(&store->pool, store->hosts, connections, limits.batch_max, (unsigned)random[2])) {
-        log_error("unable to start the store: out of memory");
+        log_error("unable to start the store: %s", strerror(errno));
         store_free(store);
         return NULL;
     }
+    store->last_attempt = (int64_t)random[0];
     return store;
 }
 
@@ -273,15 +469,17 @@ struct store *store_start(const struct settings *settings, const struct loop *lo
 {
     struct store *store = store_new(settings, loop, (size_t)settings->db_pool_size);
 
-    if (store == NULL || (store->connector = connector_start()) == NULL) {
-        if (store != NULL) {
-            store_free(store);
-        }
+    if (store == NULL) {
         return NULL;
     }
-    store->connector_handler = (struct loop_handler){.ready = take_opened, .context = store};
+    store->connector = connector_start();
+    if (store->connector == NULL) {
+        store_free(store);
+        return NULL;
+    }
+    store->connector_handler = (struct loop_handler){.ready = connector_ready, .context = store};
     if (!loop_watch(loop, connector_event(store->connector), EPOLLIN, &store->connector_handler)) {
-        log_error("unable to start the store: out of memory");
+        log_error("unable to start the store: %s", strerror(errno));
         store_stop(store);
         return NULL;
     }
@@ -290,26 +488,12 @@ struct store *store_start(const struct settings *settings, const struct loop *lo
 
 struct store *store_start_single(const struct settings *settings)
 {
-    struct store *store = store_new(settings, NULL, 1);
-
-    if (store != NULL && !loop_open(&store->own_loop)) {
-        log_error("unable to start the store: %s", strerror(errno));
-        store_free(store);
-        return NULL;
-    }
-    if (store != NULL) {
-        store->loop = &store->own_loop;
-    }
-    return store;
+    return store_new(settings, NULL, 1);
 }
 
 void store_stop(struct store *store)
 {
-    store_turn(store);
-    while (store->pending > 0) {
-        loop_turn(store->loop, store_due_ms(store));
-        store_turn(store);
-    }
+    turn_until_done(store);
     if (store->connector != NULL) {
         loop_unwatch(store->loop, connector_event(store->connector));
         connector_stop(store->connector, store_free, store);

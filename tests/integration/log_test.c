@@ -124,8 +124,8 @@ static void check_format(const char *format)
     check_line(log, is_json ? "\"outcome\":\"invalid_timestamp\"" : "outcome=invalid_timestamp", 6, false);
     check_line(log, is_json ? "\"outcome\":\"internal_error\"" : "outcome=internal_error", 3, false);
     (void)snprintf(refusal, sizeof refusal,
-                   is_json ? "request_id=\\\"%s\\\": the database refused a value: of no use"
-                           : "request_id=\"%s\": the database refused a value: of no use",
+                   is_json ? "request_id=\\\"%s\\\": unable to store a value: of no use"
+                           : "request_id=\"%s\": unable to store a value: of no use",
                    format);
     check_line(log, refusal, 4, false);
     check_line(log, is_json ? "{\"level\":\"info\",\"message\":\"serving FastCGI" : "<6>serving FastCGI", 6,

@@ -28,7 +28,6 @@
 #include "cases/between.h"
 #include "harness/fixture.h"
 #include "harness/store_thread.h"
-#include "store/sqlstate.h"
 
 /* SANITY_MS: no wait for what would not have come ends within it, and no busy machine takes so long. */
 enum { REQUESTS_MAX = 128, STORES_MAX = 2, GATE_TIMEOUT_MS = 20000, SANITY_MS = 30000 };
@@ -519,14 +518,6 @@ static void what_the_database_remarks_is_in_the_log_and_costs_nothing(void **sta
     (void)stack_query(&stack, "DROP FUNCTION test.remark() CASCADE");
     assert_non_null(strstr(log, "mind the gap"));
     free(log);
-}
-
-static void an_error_without_a_state_means_that_the_connection_is_gone(void **state)
-{
-    (void)state;
-    assert_int_equal(sqlstate_action(NULL), SQLSTATE_RECONNECT);
-    assert_int_equal(sqlstate_action("57P01"), SQLSTATE_RECONNECT);
-    assert_int_equal(sqlstate_action("23514"), SQLSTATE_DEFECT);
 }
 
 static const char *passed_names(void)
@@ -1041,7 +1032,7 @@ static void a_batch_that_was_given_up_is_never_stored(void **state)
     assert_int_equal(given_up, OP_UNAVAILABLE);
     assert_int_equal(newer, OP_UPDATED);
     assert_string_equal(name_of("given up"), "v2");
-    assert_non_null(strstr(log, " warning ended 1 sessions of the database that had been given up\n"));
+    assert_non_null(strstr(log, " warning terminated an abandoned database session\n"));
     free(log);
     assert_int_equal(stack_count_in_log(&stack, terminating), terminated + 1);
 }
@@ -1531,7 +1522,6 @@ int main(void)
         cmocka_unit_test(what_the_database_does_not_support_is_its_own_requests_error),
         cmocka_unit_test(an_answer_that_makes_no_sense_is_nobodys_success),
         cmocka_unit_test(what_the_database_remarks_is_in_the_log_and_costs_nothing),
-        cmocka_unit_test(an_error_without_a_state_means_that_the_connection_is_gone),
         cmocka_unit_test(requests_for_one_incident_take_effect_in_their_order),
         cmocka_unit_test(a_connection_killed_in_the_middle_of_a_batch_costs_its_requests_nothing),
         cmocka_unit_test(a_prepared_statement_that_is_gone_costs_no_request),

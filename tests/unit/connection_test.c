@@ -37,8 +37,9 @@ static enum batch_result start_batch(size_t count)
         ops[i].outcome = OP_PENDING;
         connection.ops[i] = &ops[i];
     }
-    connection.attempt = (struct attempt){
-        .deadline_ms = now_ms + TIMEOUT_MS, .store_until_ms = now_ms + TIMEOUT_MS - 1000, .number = 7};
+    connection.deadline_ms = now_ms + TIMEOUT_MS;
+    connection.store_until_ms = now_ms + TIMEOUT_MS - 1000;
+    connection.attempt = 7;
     return connection_start_batch(&connection);
 }
 
@@ -208,8 +209,8 @@ static void a_batch_whose_response_does_not_come_is_lost(void **state)
 {
     (void)state;
     start_storing(1);
-    assert_int_equal(connection_deadline_ms(&connection), connection.attempt.deadline_ms);
-    assert_int_equal(connection_give_up(&connection), BATCH_LOST);
+    assert_int_equal(connection_deadline_ms(&connection), connection.deadline_ms);
+    assert_int_equal(connection_abort(&connection), BATCH_LOST);
     assert_int_equal(connection.state, CONNECTION_CLOSED);
     assert_null(connection.pg);
 }
@@ -252,14 +253,14 @@ static void what_libpq_does_not_take_is_not_stored(void **state)
     assert_int_equal(PQsendQuery(connection.pg, "SELECT 1"), 1);
     assert_int_equal(start_batch(1), BATCH_UNREACHABLE);
     assert_int_equal(connection.state, CONNECTION_CLOSED);
-    assert_non_null(strstr(connection.last_failure, "unable to send to the database: another command"));
+    assert_non_null(strstr(connection.last_failure, "unable to write to the database: another command"));
 }
 
 static void a_batch_that_was_not_sent_is_not_stored(void **state)
 {
     (void)state;
     assert_int_equal(start_batch(1), BATCH_PENDING);
-    assert_int_equal(connection_deadline_ms(&connection), connection.attempt.store_until_ms);
+    assert_int_equal(connection_deadline_ms(&connection), connection.store_until_ms);
     fake_postgres_hang_up(&server);
     assert_int_equal(go_on(), BATCH_UNREACHABLE);
     assert_int_equal(connection.state, CONNECTION_CLOSED);
@@ -279,8 +280,8 @@ static void a_batch_that_was_sent_in_part_is_not_stored(void **state)
     assert_int_equal(go_on(), BATCH_PENDING);
     assert_int_equal(connection.state, CONNECTION_STORING);
     assert_false(connection.is_flushed);
-    assert_int_equal(connection_deadline_ms(&connection), connection.attempt.store_until_ms);
-    assert_int_equal(connection_give_up(&connection), BATCH_UNREACHABLE);
+    assert_int_equal(connection_deadline_ms(&connection), connection.store_until_ms);
+    assert_int_equal(connection_abort(&connection), BATCH_UNREACHABLE);
     assert_int_equal(connection.state, CONNECTION_CLOSED);
 }
 
@@ -306,7 +307,7 @@ static void the_rest_of_a_batch_that_was_given_up_is_never_sent(void **state)
     assert_int_equal(go_on(), BATCH_PENDING);
     assert_false(connection.is_flushed);
     set_room(RECORD_BYTES); /* and as much again, as the kernel counts: there is room for all of it by now */
-    assert_int_equal(connection_give_up(&connection), BATCH_UNREACHABLE);
+    assert_int_equal(connection_abort(&connection), BATCH_UNREACHABLE);
     while ((got = recv(server.socket, chunk, sizeof chunk, 0)) > 0) {
         total += (size_t)got;
     }
@@ -341,17 +342,17 @@ static void the_next_connection_ends_a_session_that_was_given_up(void **state)
     const struct slice ended[] = {{"1", 1}};
 
     (void)state;
-    connection.session.name = (struct session_name){.pid = 5, .greeted_us = 50, .server_us = 7};
+    connection.session.id = (struct session_id){.pid = 5, .greeted_us = 50, .server_us = 7};
     start_storing(1);
-    connection.session.name = (struct session_name){.pid = 5, .greeted_us = 50, .server_us = 7};
-    assert_int_equal(connection_give_up(&connection), BATCH_LOST);
+    connection.session.id = (struct session_id){.pid = 5, .greeted_us = 50, .server_us = 7};
+    assert_int_equal(connection_abort(&connection), BATCH_LOST);
     assert_int_equal(connection.session.abandoned_count, 1);
     fake_postgres_hang_up(&server);
     fake_postgres_connect(&server);
     connection.pg = server.pg;
     connection.state = CONNECTION_IDLE;
     assert_int_equal(start_batch(1), BATCH_PENDING);
-    assert_int_equal(connection.state, CONNECTION_ENDING);
+    assert_int_equal(connection.state, CONNECTION_TERMINATING);
     fake_postgres_say_row(&server, false, ended, 1);
     fake_postgres_say_ready(&server);
     assert_int_equal(go_on(), BATCH_PENDING);
@@ -363,7 +364,7 @@ static void the_next_connection_ends_a_session_that_was_given_up(void **state)
 static void where_it_may_not_end_it_goes_on(void **state)
 {
     (void)state;
-    connection.session.abandoned[0] = (struct session_name){.pid = 5, .greeted_us = 50, .server_us = 7};
+    connection.session.abandoned[0] = (struct session_id){.pid = 5, .greeted_us = 50, .server_us = 7};
     connection.session.abandoned_count = 1;
     assert_int_equal(start_batch(1), BATCH_PENDING);
     fake_postgres_say_error(&server, "42501", NULL, NULL);

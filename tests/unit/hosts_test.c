@@ -10,17 +10,19 @@
 
 #include "store/hosts.h"
 
-/* What one host's parameters say beside the string; "" where that says it. */
+/* What one host's parameters say beside the string; "" where that says it. Good until the next call. */
 static const char *value(const struct hosts *hosts, size_t host, const char *keyword)
 {
-    const char *const *keywords = hosts_keywords();
+    static const char *values[HOSTS_PARAMETERS];
     size_t i = 0;
 
-    while (strcmp(keywords[i], keyword) != 0) {
+    hosts_values(hosts, host, values);
+    assert_null(hosts_keywords[HOSTS_PARAMETERS - 1]);
+    while (strcmp(hosts_keywords[i], keyword) != 0) {
         i++;
-        assert_non_null(keywords[i]);
+        assert_non_null(hosts_keywords[i]);
     }
-    return hosts_values(hosts, host)[i] == NULL ? "" : hosts_values(hosts, host)[i];
+    return values[i] == NULL ? "" : values[i];
 }
 
 static void each_host_has_its_own_name_address_and_port(void **state)
@@ -101,9 +103,9 @@ static size_t place_of(const char *keyword)
 {
     size_t i = 0;
 
-    while (strcmp(hosts_keywords()[i], keyword) != 0) {
+    while (strcmp(hosts_keywords[i], keyword) != 0) {
         i++;
-        assert_non_null(hosts_keywords()[i]);
+        assert_non_null(hosts_keywords[i]);
     }
     return i;
 }

@@ -7,14 +7,14 @@
 
 #include "store/server_clock.h"
 
-enum { SERVER_US = 5000000, STARTED_US = 77, HEARD_MS = 1000 };
+enum { SERVER_US = 5000000, STARTED_US = 77, RECEIVED_MS = 1000 };
 
-/* Heard at HEARD_MS, in an answer that took so long. */
-static struct server_clock heard(int64_t took_ms)
+/* Heard at RECEIVED_MS, in an answer that took so long. */
+static struct server_clock received(int64_t took_ms)
 {
     struct server_clock clock = {0};
 
-    server_clock_hear(&clock, SERVER_US, STARTED_US, HEARD_MS - took_ms, HEARD_MS);
+    server_clock_update(&clock, SERVER_US, STARTED_US, RECEIVED_MS - took_ms, RECEIVED_MS);
     return clock;
 }
 
@@ -29,12 +29,12 @@ static void a_clock_that_was_never_heard_is_not_fresh(void **state)
 
 static void it_is_fresh_for_a_minute(void **state)
 {
-    struct server_clock clock = heard(0);
+    struct server_clock clock = received(0);
 
     (void)state;
-    assert_true(server_clock_is_fresh(&clock, HEARD_MS));
-    assert_true(server_clock_is_fresh(&clock, HEARD_MS + 60000));
-    assert_false(server_clock_is_fresh(&clock, HEARD_MS + 60001));
+    assert_true(server_clock_is_fresh(&clock, RECEIVED_MS));
+    assert_true(server_clock_is_fresh(&clock, RECEIVED_MS + 60000));
+    assert_false(server_clock_is_fresh(&clock, RECEIVED_MS + 60001));
 }
 
 /* A millisecond is taken off for what the clock cuts off, and a thousandth of the distance for the two
@@ -46,44 +46,44 @@ static void a_moment_is_never_said_too_late(void **state)
     } times[] = {
         {1, 0}, {2, 999}, {1001, 999000}, {10001, 9990000}, {0, -1001}, {-999, -1001000},
     };
-    struct server_clock clock = heard(0);
+    struct server_clock clock = received(0);
 
     (void)state;
     for (size_t i = 0; i < sizeof times / sizeof times[0]; i++) {
-        assert_int_equal(server_clock_at(&clock, HEARD_MS + times[i].after_ms) - SERVER_US,
+        assert_int_equal(server_clock_at(&clock, RECEIVED_MS + times[i].after_ms) - SERVER_US,
                          times[i].expected_us);
     }
 }
 
 static void a_quick_answer_replaces_what_was_heard_before(void **state)
 {
-    struct server_clock clock = heard(0);
+    struct server_clock clock = received(0);
 
     (void)state;
-    server_clock_hear(&clock, SERVER_US - 500000, STARTED_US, 2000, 2001); /* the clock was set back */
+    server_clock_update(&clock, SERVER_US - 500000, STARTED_US, 2000, 2001); /* the clock was set back */
     assert_int_equal(server_clock_at(&clock, 2002), SERVER_US - 500000);
 }
 
 /* Which tells the time of when it was on its way. */
 static void a_slow_answer_counts_only_where_it_bounds_the_time_better(void **state)
 {
-    struct server_clock clock = heard(0);
+    struct server_clock clock = received(0);
 
     (void)state;
-    server_clock_hear(&clock, SERVER_US + 500000, STARTED_US, 1000, 4000); /* two and a half seconds ago */
+    server_clock_update(&clock, SERVER_US + 500000, STARTED_US, 1000, 4000); /* two and a half seconds ago */
     assert_int_equal(clock.server_us, SERVER_US);
-    server_clock_hear(&clock, SERVER_US + 3500000, STARTED_US, 1000, 4000);
+    server_clock_update(&clock, SERVER_US + 3500000, STARTED_US, 1000, 4000);
     assert_int_equal(clock.server_us, SERVER_US + 3500000);
 }
 
 static void a_slow_answer_replaces_what_is_not_fresh_or_of_another_server(void **state)
 {
-    struct server_clock clock = heard(0);
+    struct server_clock clock = received(0);
 
     (void)state;
-    server_clock_hear(&clock, SERVER_US, STARTED_US + 1, 1000, 4000);
+    server_clock_update(&clock, SERVER_US, STARTED_US + 1, 1000, 4000);
     assert_int_equal(clock.started_us, STARTED_US + 1);
-    server_clock_hear(&clock, SERVER_US + 1, STARTED_US + 1, 100000, 200000);
+    server_clock_update(&clock, SERVER_US + 1, STARTED_US + 1, 100000, 200000);
     assert_int_equal(clock.server_us, SERVER_US + 1);
 }
 

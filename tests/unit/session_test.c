@@ -9,7 +9,6 @@
 
 #include "base/buffer.h"
 #include "base/clock.h"
-#include "store/query.h"
 #include "store/session.h"
 
 enum { TYPE = 4242 };
@@ -17,7 +16,7 @@ static const int64_t STARTED_US = INT64_C(946684800000000); /* 2000-01-01, which
 
 static struct session of(int64_t pid)
 {
-    return (struct session){.name = {.pid = pid, .greeted_us = pid * 10, .server_us = pid * 100}};
+    return (struct session){.id = {.pid = pid, .greeted_us = pid * 10, .server_us = pid * 100}};
 }
 
 static void a_session_that_is_given_up_is_to_be_ended(void **state)
@@ -48,7 +47,7 @@ static void of_many_the_oldest_is_forgotten(void **state)
 
     (void)state;
     for (int i = 1; i <= ABANDONED_SESSIONS_MAX + 3; i++) {
-        session.name = of(i).name;
+        session.id = of(i).id;
         session_abandon(&session);
     }
     assert_int_equal(session.abandoned_count, ABANDONED_SESSIONS_MAX);
@@ -63,11 +62,11 @@ static void of_a_connection_that_has_ended_only_what_is_to_be_ended_is_known(voi
 
     (void)state;
     session.operation_type = TYPE;
-    session.clock = (struct server_clock){.server_us = 1, .heard_ms = clock_now_ms(), .started_us = 1};
+    session.clock = (struct server_clock){.server_us = 1, .received_ms = clock_now_ms(), .started_us = 1};
     session_abandon(&session);
     session_forget(&session);
     assert_int_equal(session.operation_type, 0);
-    assert_int_equal(session.name.pid, 0);
+    assert_int_equal(session.id.pid, 0);
     assert_false(server_clock_is_fresh(&session.clock, clock_now_ms()));
     assert_int_equal(session.abandoned_count, 1);
     assert_int_equal(session.abandoned[0].pid, 5);
@@ -117,7 +116,7 @@ static void a_greeting_is_read(void **state)
     assert_int_equal(session.clock.started_us, STARTED_US);
     assert_int_equal(session.clock.server_us, STARTED_US + 1000000);
     assert_true(server_clock_is_fresh(&session.clock, now_ms));
-    assert_int_equal(session.name.pid, 0); /* there is a pooler between */
+    assert_int_equal(session.id.pid, 0); /* there is a pooler between */
     PQclear(row);
     PQfinish(pg);
 }
@@ -154,28 +153,11 @@ static void a_greeting_that_makes_no_sense_is_none(void **state)
         struct session session = of(3);
 
         assert_false(session_read_greeting(&session, pg, row, clock_now_ms()));
-        assert_int_equal(session.name.pid, 3);
-        assert_int_equal(session.clock.heard_ms, 0);
+        assert_int_equal(session.id.pid, 3);
+        assert_int_equal(session.clock.received_ms, 0);
         PQclear(row);
     }
     PQfinish(pg);
-}
-
-static void numbers_are_written_as_an_array(void **state)
-{
-    static const int64_t numbers[] = {0,         -1,        INT64_MAX, INT64_MIN,
-                                      INT64_MIN, INT64_MIN, INT64_MIN, INT64_MIN};
-    char text[QUERY_NUMBERS_SIZE];
-
-    (void)state;
-    query_write_numbers(numbers, 0, text);
-    assert_string_equal(text, "{}");
-    query_write_numbers(numbers, 1, text);
-    assert_string_equal(text, "{0}");
-    query_write_numbers(numbers, 4, text);
-    assert_string_equal(text, "{0,-1,9223372036854775807,-9223372036854775808}");
-    query_write_numbers(numbers, QUERY_NUMBERS_MAX, text);
-    assert_int_equal(text[strlen(text) - 1], '}');
 }
 
 int main(void)
@@ -188,7 +170,6 @@ int main(void)
         cmocka_unit_test(a_greeting_is_read),
         cmocka_unit_test(without_the_type_the_rest_is_known),
         cmocka_unit_test(a_greeting_that_makes_no_sense_is_none),
-        cmocka_unit_test(numbers_are_written_as_an_array),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "incidentctl/import/source.h"
-#include "store/op_error.h"
 #include "base/clock.h"
 
 enum {
