@@ -809,7 +809,8 @@ CREATE VIEW reporting.plausible_incidents AS
     i.priority,
     i.source_url,
     i.started_at,
-    i.resolved_at
+    i.resolved_at,
+    (trunc(date_part('epoch'::text, (i.resolved_at - i.started_at))))::bigint AS started_to_resolved
    FROM intake.incident i
   WHERE reporting.is_plausible(i.started_at, i.resolved_at, ( SELECT reporting.longest_incident() AS longest_incident));
 
@@ -828,6 +829,8 @@ COMMENT ON COLUMN reporting.plausible_incidents.source_url IS 'Where the inciden
 COMMENT ON COLUMN reporting.plausible_incidents.started_at IS 'When the incident started: not before 1971, and not in the future.';
 
 COMMENT ON COLUMN reporting.plausible_incidents.resolved_at IS 'When it was resolved, after it started and by now; NULL while it is open.';
+
+COMMENT ON COLUMN reporting.plausible_incidents.started_to_resolved IS 'Whole seconds; NULL while it is open.';
 
 CREATE VIEW reporting.days AS
  SELECT p.period,
