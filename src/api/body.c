@@ -104,21 +104,21 @@ bool body_describe(const struct request *request, struct error *error)
     const char *compression = compression_of(request), *encoding = wide_encoding_of(body);
 
     if (skip_blanks(body).len == 0) {
-        (void)error_set(error, ERROR_INVALID_JSON, "the body is empty");
+        error_set(error, ERROR_INVALID_JSON, "the body is empty");
     } else if (compression != NULL) {
-        (void)error_set(error, ERROR_INVALID_JSON,
-                        "the body is compressed (Content-Encoding: %s): send it as it is", compression);
+        error_set(error, ERROR_INVALID_JSON,
+                  "the body is compressed (Content-Encoding: %s): send it as it is", compression);
     } else if (begins_with(body, "\x1F\x8B", 2)) {
-        (void)error_set(error, ERROR_INVALID_JSON, "the body is compressed (gzip): send it as it is");
+        error_set(error, ERROR_INVALID_JSON, "the body is compressed (gzip): send it as it is");
     } else if (begins_with(body, "\xEF\xBB\xBF", 3)) {
-        (void)error_set(error, ERROR_INVALID_JSON, "the body begins with a byte-order mark: send it without");
+        error_set(error, ERROR_INVALID_JSON, "the body begins with a byte-order mark: send it without");
     } else if (encoding != NULL) {
-        (void)error_set(error, ERROR_INVALID_JSON, "the body is %s: send UTF-8", encoding);
+        error_set(error, ERROR_INVALID_JSON, "the body is %s: send UTF-8", encoding);
     } else if (is_of_type(request->content_type, multipart_type)) {
-        (void)error_set(error, ERROR_INVALID_JSON, "the body is a form (%s): send JSON", multipart_type);
+        error_set(error, ERROR_INVALID_JSON, "the body is a form (%s): send JSON", multipart_type);
     } else if (looks_like_form(body) && !is_of_type(request->content_type, form_type)) {
-        (void)error_set(error, ERROR_INVALID_JSON,
-                        "the body is a form and its Content-Type is not %s: send JSON", form_type);
+        error_set(error, ERROR_INVALID_JSON, "the body is a form and its Content-Type is not %s: send JSON",
+                  form_type);
     } else {
         return false;
     }

@@ -18,30 +18,29 @@ static const int statuses[] = {
     [ERROR_INTERNAL] = 500,
 };
 
-static void append_member(struct buffer *body, const char *name, const char *value)
-{
-    buffer_append_text(body, ",\"");
-    buffer_append_text(body, name);
-    buffer_append_text(body, "\":");
-    buffer_append_json_string(body, value, strlen(value));
-}
-
 void respond_ok(struct response *response, const char *action, const char *reference_id)
 {
+    struct buffer *body = &response->body;
+
     response->status = 200;
-    buffer_append_text(&response->body, "{\"ok\":true");
+    buffer_append_text(body, "{\"ok\":true");
     if (reference_id != NULL) {
-        append_member(&response->body, "action", action);
-        append_member(&response->body, "reference_id", reference_id);
+        buffer_append_text(body, ",\"action\":\"");
+        buffer_append_text(body, action);
+        buffer_append_text(body, "\",\"reference_id\":");
+        buffer_append_json_string(body, reference_id, strlen(reference_id));
     }
-    buffer_append_text(&response->body, "}");
+    buffer_append_text(body, "}");
 }
 
 void respond_error(struct response *response, const struct error *error)
 {
+    struct buffer *body = &response->body;
+
     response->status = statuses[error->code];
-    buffer_append_text(&response->body, "{\"ok\":false");
-    append_member(&response->body, "error", error_code_text(error->code));
-    append_member(&response->body, "message", error->message);
-    buffer_append_text(&response->body, "}");
+    buffer_append_text(body, "{\"ok\":false,\"error\":\"");
+    buffer_append_text(body, error_code_text(error->code));
+    buffer_append_text(body, "\",\"message\":");
+    buffer_append_json_string(body, error->message, strlen(error->message));
+    buffer_append_text(body, "}");
 }

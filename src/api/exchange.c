@@ -79,7 +79,7 @@ static void fill_response(struct exchange *exchange)
 {
     struct error refusal;
 
-    if (exchange->asks && !op_check(&exchange->op, &exchange->incident, &refusal)) {
+    if (exchange->needs_database && !op_check(&exchange->op, &exchange->incident, &refusal)) {
         exchange->error = refusal;
     }
     if (exchange->error.code != ERROR_NONE) {

@@ -31,7 +31,7 @@ struct exchange {
     int64_t started_ms;
     struct incident incident; /* which op borrows from */
     struct store_op op;       /* what is asked of the database */
-    bool asks;                /* whether anything is */
+    bool needs_database;      /* whether anything is */
     struct error error;       /* why not, where the response is an error */
 };
 

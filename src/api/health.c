@@ -3,11 +3,11 @@
 
 bool healthz(struct exchange *exchange)
 {
-    (void)exchange; /* it is enough to be answered */
+    (void)exchange; /* that there is a response says it all */
     return true;
 }
 
-/* The way of every write, without the write: a connection, the right to call the function, its schema
+/* All that a write needs, without the write: a connection, the right to call the function, its schema
  * version, and a database that is not read-only. */
 bool readyz(struct exchange *exchange)
 {

@@ -53,14 +53,14 @@ static bool read_body(const struct request *request, const struct incident_metho
         return true;
     }
     if (error->code == ERROR_INVALID_JSON) {
-        (void)body_describe(request, error);
+        body_describe(request, error);
     }
     return false;
 }
 
 /* The token comes before the body: where the body is no good, the database is asked about the token all the
  * same, so that a caller without a good one learns nothing. Where it is good, one round trip does both. */
-static bool ask(struct exchange *exchange, const struct incident_method *method)
+static bool run(struct exchange *exchange, const struct incident_method *method)
 {
     const char *hash;
     struct buffer json = {.data = NULL};
@@ -86,19 +86,19 @@ bool incidents_upsert(struct exchange *exchange)
 {
     static const struct incident_method method = {SCOPE_UPSERT, read_upsert, op_upsert};
 
-    return ask(exchange, &method);
+    return run(exchange, &method);
 }
 
 bool incidents_sync(struct exchange *exchange)
 {
     static const struct incident_method method = {SCOPE_UPSERT, read_sync, op_upsert};
 
-    return ask(exchange, &method);
+    return run(exchange, &method);
 }
 
 bool incidents_delete(struct exchange *exchange)
 {
     static const struct incident_method method = {SCOPE_DELETE, incident_read_reference, op_delete};
 
-    return ask(exchange, &method);
+    return run(exchange, &method);
 }

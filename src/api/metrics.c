@@ -11,10 +11,9 @@
 
 static void append_number(struct buffer *text, uint64_t number)
 {
-    char digits[24];
-
-    (void)snprintf(digits, sizeof digits, " %llu\n", (unsigned long long)number);
-    buffer_append_text(text, digits);
+    buffer_append_text(text, " ");
+    buffer_append_number(text, number);
+    buffer_append_text(text, "\n");
 }
 
 static void append_full_head(struct buffer *text, const char *prefix, const char *name, const char *type,
@@ -22,8 +21,7 @@ static void append_full_head(struct buffer *text, const char *prefix, const char
 {
     char head[512];
 
-    (void)snprintf(head, sizeof head, "# HELP %s%s %s\n# TYPE %s%s %s\n", prefix, name, help, prefix, name,
-                   type);
+    snprintf(head, sizeof head, "# HELP %s%s %s\n# TYPE %s%s %s\n", prefix, name, help, prefix, name, type);
     buffer_append_text(text, head);
 }
 
@@ -42,8 +40,8 @@ static void append_requests(struct buffer *text, enum method method)
         uint64_t count = metrics_requests(method, outcome);
 
         if (count > 0 || outcome_is_error(outcome)) {
-            (void)snprintf(series, sizeof series, "incidents_requests_total{method=\"%s\",outcome=\"%s\"}",
-                           method_name(method), outcome_text(outcome));
+            snprintf(series, sizeof series, "incidents_requests_total{method=\"%s\",outcome=\"%s\"}",
+                     method_name(method), outcome_text(outcome));
             buffer_append_text(text, series);
             append_number(text, count);
         }
@@ -63,16 +61,15 @@ static void append_histogram(struct buffer *text, const char *name, const char *
         char bound[16] = "+Inf";
 
         if (i < METRICS_BUCKETS - 1) {
-            (void)snprintf(bound, sizeof bound, "%g", bounds[i] / scale);
+            snprintf(bound, sizeof bound, "%g", bounds[i] / scale);
         }
         count += histogram->buckets[i];
-        (void)snprintf(series, sizeof series, "incidents_%s_bucket{%s%sle=\"%s\"}", name, label, comma,
-                       bound);
+        snprintf(series, sizeof series, "incidents_%s_bucket{%s%sle=\"%s\"}", name, label, comma, bound);
         buffer_append_text(text, series);
         append_number(text, count);
     }
-    (void)snprintf(series, sizeof series, "incidents_%s_sum%s%s%s %.3f\nincidents_%s_count%s%s%s", name, open,
-                   label, close, (double)histogram->sum / scale, name, open, label, close);
+    snprintf(series, sizeof series, "incidents_%s_sum%s%s%s %.3f\nincidents_%s_count%s%s%s", name, open,
+             label, close, (double)histogram->sum / scale, name, open, label, close);
     buffer_append_text(text, series);
     append_number(text, count);
 }
@@ -82,7 +79,7 @@ static void append_durations(struct buffer *text, enum method method)
     struct metrics_histogram histogram = metrics_request_ms(method);
     char label[64];
 
-    (void)snprintf(label, sizeof label, "method=\"%s\"", method_name(method));
+    snprintf(label, sizeof label, "method=\"%s\"", method_name(method));
     append_histogram(text, "request_duration_seconds", label, &histogram, metrics_request_bounds_ms, 1000);
 }
 
@@ -153,7 +150,7 @@ static void append_tokens(struct buffer *text)
     }
 }
 
-/* Why service_unavailable was answered. */
+/* Why the response was service_unavailable. */
 static void append_unavailable(struct buffer *text)
 {
     static const char *const reasons[] = {
@@ -162,7 +159,7 @@ static void append_unavailable(struct buffer *text)
     };
 
     append_head(text, "unavailable_total", "counter",
-                "Requests that were answered service_unavailable, by the reason.");
+                "Requests whose response was service_unavailable, by the reason.");
     for (size_t reason = 0; reason < sizeof reasons / sizeof reasons[0]; reason++) {
         buffer_append_text(text, "incidents_unavailable_total{reason=\"");
         buffer_append_text(text, reasons[reason]);
@@ -223,8 +220,8 @@ static void append_processes(struct buffer *text)
             double value = metric->value(&processes[n]);
 
             if (value >= 0) {
-                (void)snprintf(sample, sizeof sample, "%s{process=\"%d\"} %.15g\n", metric->name,
-                               processes[n].slot, value);
+                snprintf(sample, sizeof sample, "%s{process=\"%d\"} %.15g\n", metric->name, processes[n].slot,
+                         value);
                 buffer_append_text(text, sample);
             }
         }
@@ -237,13 +234,13 @@ static void append_all(struct buffer *text)
 
     append_head(text, "build_info", "gauge", "Always 1.");
     buffer_append_text(text, "incidents_build_info{version=\"" VERSION "\"} 1\n");
-    append_head(text, "requests_total", "counter", "Requests that were answered.");
+    append_head(text, "requests_total", "counter", "Requests that got a response.");
     for (enum method method = 0; method < METHODS; method++) {
         append_requests(text, method);
     }
     append_tokens(text);
     append_unavailable(text);
-    append_head(text, "request_duration_seconds", "histogram", "From a request's last byte to its answer.");
+    append_head(text, "request_duration_seconds", "histogram", "From a request's last byte to its response.");
     for (enum method method = 0; method < METHODS; method++) {
         append_durations(text, method);
     }

@@ -83,7 +83,7 @@ static bool run_method(struct exchange *exchange)
 bool router_dispatch(struct exchange *exchange)
 {
     exchange->method = find_method(exchange->request.method);
-    exchange->asks = run_method(exchange) && exchange->op.record.len > 0;
+    exchange->needs_database = run_method(exchange) && exchange->op.record.len > 0;
     exchange->op.request_id = exchange->request.id;
-    return exchange->asks;
+    return exchange->needs_database;
 }

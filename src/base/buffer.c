@@ -80,6 +80,18 @@ void buffer_append_slice(struct buffer *buffer, struct slice slice)
     buffer_append(buffer, slice.data, slice.len);
 }
 
+void buffer_append_number(struct buffer *buffer, uint64_t number)
+{
+    char digits[20]; /* of UINT64_MAX */
+    size_t at = sizeof digits;
+
+    do {
+        digits[--at] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number > 0);
+    buffer_append(buffer, digits + at, sizeof digits - at);
+}
+
 void buffer_append_format(struct buffer *buffer, const char *format, ...)
 {
     va_list arguments, again;

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* Bytes from outside or from a text, not owned and not NUL-terminated. */
 struct slice {
@@ -36,6 +37,9 @@ bool buffer_reserve(struct buffer *buffer, size_t more);
 void buffer_append(struct buffer *buffer, const void *data, size_t len);
 void buffer_append_text(struct buffer *buffer, const char *text);
 void buffer_append_slice(struct buffer *buffer, struct slice slice);
+
+/* Appends the number in decimal digits. */
+void buffer_append_number(struct buffer *buffer, uint64_t number);
 
 /* Appends what printf would print. */
 void buffer_append_format(struct buffer *buffer, const char *format, ...)

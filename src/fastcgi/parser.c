@@ -3,7 +3,11 @@
 
 #include <string.h>
 
-enum { BEGIN_BYTES = 8, OUTPUT_MAX = 8 * 1024 };
+enum {
+    BEGIN_BYTES = 8,
+    OUTPUT_MAX = 8 * 1024,
+    KEPT_BYTES = 4 * 1024, /* of memory of each stream, for the next request */
+};
 
 void parser_init(struct parser *parser, size_t body_limit)
 {
@@ -22,15 +26,18 @@ void parser_free(struct parser *parser)
 
 void parser_free_body(struct parser *parser)
 {
-    stream_free(&parser->body);
+    stream_reset(&parser->body, KEPT_BYTES);
 }
 
 void parser_next(struct parser *parser)
 {
-    size_t body_limit = parser->body.bytes.max;
+    struct parser next = {
+        .stage = STAGE_BEGIN, .params = parser->params, .body = parser->body, .output = parser->output};
 
-    parser_free(parser);
-    parser_init(parser, body_limit);
+    stream_reset(&next.params, KEPT_BYTES);
+    stream_reset(&next.body, KEPT_BYTES);
+    buffer_reset(&next.output, 0);
+    *parser = next;
 }
 
 bool parser_is_idle(const struct parser *parser)

@@ -63,7 +63,7 @@ enum parser_result parser_feed(struct parser *parser, const char *data, size_t l
  * ended, if early. */
 enum parser_result parser_end(struct parser *parser);
 
-/* Frees the body alone, which is read. */
+/* Forgets the body alone, which is read. */
 void parser_free_body(struct parser *parser);
 
 /* Makes it ready for the connection's next request. */

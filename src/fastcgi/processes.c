@@ -1,7 +1,7 @@
 /* Several workers on one listening socket, and the parent that starts them, and starts again whichever ends.
  *
  * The parent writes no log, for whoever does not read it would stop the parent, and a thread for it would be
- * a thread beside fork(2). What there is to say, the next process says. */
+ * a thread beside fork(2). What there is to say, the next worker says. */
 #include "fastcgi/processes.h"
 
 #include <errno.h>
@@ -23,21 +23,20 @@
 #include "base/settings.h"
 
 enum {
-    LASTING_MS = 10000, /* whoever ran for so long is started again at once */
+    LASTING_MS = 10000, /* a worker that ran for so long is replaced at once, */
     DELAY_MIN_MS = 100, /* else after this, and after twice the last delay the next time, */
     DELAY_MAX_MS = 10000,
-    NEWS_SIZE = 256,
+    WARNING_SIZE = 256,
 };
 
 struct worker {
     pid_t pid; /* 0 while it does not run */
     bool is_first;
     int64_t started_ms;
-    int64_t start_ms; /* while it does not run: when it will be started */
+    int64_t start_at_ms; /* while it does not run */
     int64_t delay_ms;
-    int end;           /* wait status of the one before, */
-    pid_t pid_before;  /* whose number it was; 0: there was none */
-    int start_failure; /* why it could not be started when it was due; 0: it could */
+    int start_failure;          /* errno of the last fork; 0: it succeeded */
+    char warning[WARNING_SIZE]; /* about the one before; empty: there was none */
 };
 
 struct parent {
@@ -73,32 +72,10 @@ static void stop(struct parent *parent, int signal_number)
 
 /* ---- Starting ---- */
 
-/* For the log of the new process; NULL: none. */
-static const char *write_news(const struct worker *worker, char news[static NEWS_SIZE])
-{
-    size_t len;
-
-    news[0] = '\0';
-    if (worker->pid_before != 0 && WIFSIGNALED(worker->end)) {
-        snprintf(news, NEWS_SIZE, "process %d was ended by signal %d (%s); this one is in its place",
-                 (int)worker->pid_before, WTERMSIG(worker->end), strsignal(WTERMSIG(worker->end)));
-    } else if (worker->pid_before != 0) {
-        snprintf(news, NEWS_SIZE, "process %d ended with status %d; this one is in its place",
-                 (int)worker->pid_before, WEXITSTATUS(worker->end));
-    }
-    len = strlen(news);
-    if (worker->start_failure != 0) {
-        snprintf(news + len, NEWS_SIZE - len, "%sthis process could not be started sooner: %s",
-                 len == 0 ? "" : "; ", strerror(worker->start_failure));
-    }
-    return news[0] == '\0' ? NULL : news;
-}
-
 /* In the new process. A signal to stop that comes before it can read signals waits for it. */
-_Noreturn static void become_worker(const struct parent *parent, const struct worker *worker,
-                                    pid_t parent_pid)
+_Noreturn static void run_worker(const struct parent *parent, struct worker *worker, pid_t parent_pid)
 {
-    char news[NEWS_SIZE];
+    size_t len = strlen(worker->warning);
     sigset_t of_parent;
 
     close(parent->signal_descriptor);
@@ -109,26 +86,29 @@ _Noreturn static void become_worker(const struct parent *parent, const struct wo
     sigemptyset(&of_parent);
     sigaddset(&of_parent, SIGCHLD);
     sigprocmask(SIG_UNBLOCK, &of_parent, NULL);
-    exit(parent->serve(parent->context, write_news(worker, news)));
+    if (worker->start_failure != 0) {
+        snprintf(worker->warning + len, WARNING_SIZE - len,
+                 "%sthis worker process could not be started sooner: %s", len == 0 ? "" : "; ",
+                 strerror(worker->start_failure));
+    }
+    exit(parent->serve(parent->context, *worker->warning == '\0' ? NULL : worker->warning));
 }
 
-static void plan_start(struct worker *worker, int64_t now_ms, bool has_lasted)
+static void schedule_start(struct worker *worker, int64_t now_ms, bool has_lasted)
 {
-    worker->pid = 0;
-    worker->delay_ms = has_lasted                            ? 0
-                       : worker->delay_ms == 0               ? DELAY_MIN_MS
-                       : 2 * worker->delay_ms < DELAY_MAX_MS ? 2 * worker->delay_ms
-                                                             : DELAY_MAX_MS;
-    worker->start_ms = now_ms + worker->delay_ms;
+    int64_t doubled_ms = worker->delay_ms == 0 ? DELAY_MIN_MS : 2 * worker->delay_ms;
+
+    worker->delay_ms = has_lasted ? 0 : doubled_ms < DELAY_MAX_MS ? doubled_ms : DELAY_MAX_MS;
+    worker->start_at_ms = now_ms + worker->delay_ms;
 }
 
 /* Nobody serves, so the log may as well be waited for; a signal ends that. */
-static void give_up(struct parent *parent, int reason)
+static void fail(struct parent *parent, int reason)
 {
     parent->is_stopping = true;
     parent->status = EXIT_FAILURE;
     sigprocmask(SIG_UNBLOCK, &parent->signals, NULL);
-    log_error("unable to start a process: %s", strerror(reason));
+    log_error("unable to start a worker process: %s", strerror(reason));
 }
 
 static void start(struct parent *parent, struct worker *worker, int64_t now_ms)
@@ -137,26 +117,25 @@ static void start(struct parent *parent, struct worker *worker, int64_t now_ms)
     int reason = errno;
 
     if (pid == 0) {
-        become_worker(parent, worker, parent_pid);
+        run_worker(parent, worker, parent_pid);
     }
+    worker->start_failure = pid > 0 ? 0 : reason;
     if (pid > 0) {
         worker->pid = pid;
         worker->started_ms = now_ms;
-        worker->start_failure = 0;
     } else if (count_running(parent) > 0) {
-        plan_start(worker, now_ms, false);
-        worker->start_failure = reason;
+        schedule_start(worker, now_ms, false);
     } else {
-        give_up(parent, reason);
+        fail(parent, reason);
     }
 }
 
-static void start_those_due(struct parent *parent)
+static void start_due(struct parent *parent)
 {
     int64_t now_ms = clock_now_ms();
 
     for (int i = 0; i < parent->count && !parent->is_stopping; i++) {
-        if (parent->workers[i].pid == 0 && parent->workers[i].start_ms <= now_ms) {
+        if (parent->workers[i].pid == 0 && parent->workers[i].start_at_ms <= now_ms) {
             start(parent, &parent->workers[i], now_ms);
         }
     }
@@ -164,13 +143,26 @@ static void start_those_due(struct parent *parent)
 
 /* ---- Ending ---- */
 
-static void note_end(struct parent *parent, struct worker *worker, int wait_status)
+/* For the log of the worker in its place. */
+static void write_warning(struct worker *worker, int wait_status)
+{
+    if (WIFSIGNALED(wait_status)) {
+        snprintf(worker->warning, WARNING_SIZE,
+                 "worker process %d was ended by signal %d (%s), this one replaces it", (int)worker->pid,
+                 WTERMSIG(wait_status), strsignal(WTERMSIG(wait_status)));
+    } else {
+        snprintf(worker->warning, WARNING_SIZE,
+                 "worker process %d exited with status %d, this one replaces it", (int)worker->pid,
+                 WEXITSTATUS(wait_status));
+    }
+}
+
+static void handle_exit(struct parent *parent, struct worker *worker, int wait_status)
 {
     bool has_failed = WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == EXIT_FAILURE;
     int64_t now_ms = clock_now_ms();
 
-    worker->pid_before = worker->pid;
-    worker->end = wait_status;
+    write_warning(worker, wait_status);
     worker->pid = 0;
     if (parent->is_stopping) {
         parent->status = wait_status == 0 ? parent->status : EXIT_FAILURE;
@@ -178,13 +170,13 @@ static void note_end(struct parent *parent, struct worker *worker, int wait_stat
         parent->status = EXIT_FAILURE; /* it has said why, and another would have to say the same */
         stop(parent, SIGTERM);
     } else {
-        plan_start(worker, now_ms, now_ms - worker->started_ms >= LASTING_MS);
+        schedule_start(worker, now_ms, now_ms - worker->started_ms >= LASTING_MS);
     }
     worker->is_first = false;
 }
 
 /* One signal may stand for the ends of several. */
-static void reap(struct parent *parent)
+static void reap_workers(struct parent *parent)
 {
     int wait_status;
     pid_t pid;
@@ -192,7 +184,7 @@ static void reap(struct parent *parent)
     while ((pid = waitpid(-1, &wait_status, WNOHANG)) > 0) {
         for (int i = 0; i < parent->count; i++) {
             if (parent->workers[i].pid == pid) {
-                note_end(parent, &parent->workers[i], wait_status);
+                handle_exit(parent, &parent->workers[i], wait_status);
                 break;
             }
         }
@@ -207,8 +199,8 @@ static int wait_ms(const struct parent *parent)
     int64_t until_ms = INT64_MAX, left_ms;
 
     for (int i = 0; i < parent->count && !parent->is_stopping; i++) {
-        if (parent->workers[i].pid == 0 && parent->workers[i].start_ms < until_ms) {
-            until_ms = parent->workers[i].start_ms;
+        if (parent->workers[i].pid == 0 && parent->workers[i].start_at_ms < until_ms) {
+            until_ms = parent->workers[i].start_at_ms;
         }
     }
     if (until_ms == INT64_MAX) {
@@ -228,7 +220,7 @@ static void handle_signals(struct parent *parent)
     }
     while (read(parent->signal_descriptor, &signal_info, sizeof signal_info) == sizeof signal_info) {
         if (signal_info.ssi_signo == SIGCHLD) {
-            reap(parent);
+            reap_workers(parent);
         } else {
             stop(parent, (int)signal_info.ssi_signo);
         }
@@ -254,12 +246,12 @@ int processes_run(int count, processes_serve *serve, void *context)
         parent.workers[i].is_first = true;
     }
     if (!take_signals(&parent)) {
-        give_up(&parent, errno);
+        fail(&parent, errno);
     }
-    start_those_due(&parent);
+    start_due(&parent);
     while (!parent.is_stopping || count_running(&parent) > 0) {
         handle_signals(&parent);
-        start_those_due(&parent);
+        start_due(&parent);
     }
     if (parent.signal_descriptor >= 0) {
         close(parent.signal_descriptor);

@@ -4,9 +4,9 @@
 #define INCIDENTS_FASTCGI_PROCESSES_H
 
 /* What each of them does until it is told to stop by SIGTERM, SIGINT, SIGHUP, SIGUSR1 or SIGXCPU, which it
- * finds blocked; it returns its exit status, EXIT_FAILURE only where it cannot start at all. news is a
- * sentence for the log about the one in whose place it was started, NULL where there was none. */
-typedef int processes_serve(void *context, const char *news);
+ * finds blocked; it returns its exit status, EXIT_FAILURE only where it cannot start at all. warning is a
+ * sentence for the log about the one that it replaces, NULL where there was none. */
+typedef int processes_serve(void *context, const char *warning);
 
 /* Starts so many processes, from 1 to SETTINGS_PROCESSES_MAX, and waits for their end. Before there is a
  * second thread.

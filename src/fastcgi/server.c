@@ -88,16 +88,16 @@ static void finish_request(void *context)
 static void start_request(struct server *server, struct peer *peer)
 {
     struct parser *parser = &peer->parser;
-    bool asks = false;
+    bool needs_database = false;
 
     exchange_begin(&peer->exchange, parser->variables, &parser->body);
     if (stream_is_over_limit(&parser->params)) {
         exchange_refuse(&peer->exchange);
     } else {
-        asks = router_dispatch(&peer->exchange);
+        needs_database = router_dispatch(&peer->exchange);
     }
     parser_free_body(parser);
-    if (asks) {
+    if (needs_database) {
         store_submit(server->store, &peer->exchange.op, finish_request, peer);
     } else {
         finish_request(peer);

@@ -10,8 +10,8 @@
  * (FastCGI specification, section 2.2). */
 bool server_is_wanted(void);
 
-/* Serves requests until SIGTERM, SIGINT, SIGHUP, SIGUSR1 or SIGXCPU; then answers those in hand and those
- * that the kernel has accepted for it, and returns the exit status. */
+/* Serves requests until SIGTERM, SIGINT, SIGHUP, SIGUSR1 or SIGXCPU; then those that have come, and
+ * those that the kernel has accepted for it; returns the exit status. */
 int server_run(const struct settings *settings);
 
 #endif

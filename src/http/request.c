@@ -28,8 +28,12 @@ static const struct slice variable_names[REQUEST_VARIABLES] = {
 
 size_t request_find_variable(struct slice name)
 {
+    /* Those of one length end differently, most of them: fewer calls of memcmp. */
     for (size_t i = 0; i < REQUEST_VARIABLES; i++) {
-        if (variable_names[i].len == name.len && memcmp(variable_names[i].data, name.data, name.len) == 0) {
+        const struct slice *known = &variable_names[i];
+
+        if (known->len == name.len && known->data[name.len - 1] == name.data[name.len - 1] &&
+            memcmp(known->data, name.data, name.len) == 0) {
             return i;
         }
     }
@@ -51,6 +55,12 @@ void stream_free(struct stream *stream)
 {
     stream->total = 0;
     buffer_free(&stream->bytes);
+}
+
+void stream_reset(struct stream *stream, size_t keep)
+{
+    stream->total = 0;
+    buffer_reset(&stream->bytes, keep);
 }
 
 void stream_append(struct stream *stream, const char *data, size_t len)

@@ -39,6 +39,8 @@ struct stream {
 
 void stream_init(struct stream *stream, size_t max);
 void stream_free(struct stream *stream);
+/* Forgets what came, and keeps the memory for what comes next, unless that is more than keep bytes. */
+void stream_reset(struct stream *stream, size_t keep);
 void stream_append(struct stream *stream, const char *data, size_t len);
 bool stream_is_over_limit(const struct stream *stream);
 

@@ -52,7 +52,9 @@ void response_serialize(const struct response *response, const char *request_id,
     buffer_append_text(out, response->content_type);
     buffer_append_text(out, "\r\nCache-Control: no-store\r\nX-Request-Id: ");
     buffer_append_text(out, request_id);
-    buffer_append_format(out, "\r\nContent-Length: %zu\r\n\r\n", response->body.len);
+    buffer_append_text(out, "\r\nContent-Length: ");
+    buffer_append_number(out, response->body.len);
+    buffer_append_text(out, "\r\n\r\n");
     if (!response->is_to_head) {
         buffer_append_slice(out, (struct slice){.data = response->body.data, .len = response->body.len});
     }

@@ -20,7 +20,7 @@
 
 enum { PROCESSES = 3, CLIENTS = 8, KILLS = 6, DEADLINE_MS = 50000, PATIENCE_MS = 60000 };
 
-static const char killed[] = "was ended by signal 9 (Killed); this one is in its place";
+static const char killed[] = "was ended by signal 9 (Killed), this one replaces it";
 
 static struct stack stack;
 

@@ -1,11 +1,13 @@
-/* Tests of writing JSON strings, with json-c as the judge. */
+/* Tests of writing JSON strings, with json-c as the judge, and numbers. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <inttypes.h>
 #include <json-c/json.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/buffer.h"
@@ -66,12 +68,30 @@ static void a_string_that_does_not_fit_is_a_failure(void **state)
     }
 }
 
+static void a_number_is_its_digits(void **state)
+{
+    static const uint64_t numbers[] = {0, 9, 10, 99, 100, 12345, UINT64_MAX};
+    struct buffer written;
+    char expected[32];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        buffer_init(&written, 20);
+        buffer_append_number(&written, numbers[i]);
+        assert_false(written.failed);
+        snprintf(expected, sizeof expected, "%" PRIu64, numbers[i]);
+        assert_string_equal(written.data, expected);
+        buffer_free(&written);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_byte_of_ascii_is_read_as_it_was_written),
         cmocka_unit_test(other_characters_stand_for_themselves),
         cmocka_unit_test(a_string_that_does_not_fit_is_a_failure),
+        cmocka_unit_test(a_number_is_its_digits),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

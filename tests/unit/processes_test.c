@@ -18,23 +18,23 @@
 #include "base/clock.h"
 #include "fastcgi/processes.h"
 
-enum { NEWS_KEPT = 8, NEWS_SIZE = 160 };
+enum { WARNINGS_KEPT = 8, WARNING_SIZE = 160 };
 
 /* What the processes say to the test. */
 static struct {
     atomic_int starts;
-    pid_t pids[NEWS_KEPT];
-    char news[NEWS_KEPT][NEWS_SIZE]; /* of each start, in their order; empty: none */
+    pid_t pids[WARNINGS_KEPT];
+    char warning[WARNINGS_KEPT][WARNING_SIZE]; /* of each start, in their order; empty: none */
 } * said;
 
 /* Notes a start; which it is, from 0. */
-static int note_start(const char *news)
+static int note_start(const char *warning)
 {
     int start = atomic_fetch_add(&said->starts, 1);
 
-    assert_true(start < NEWS_KEPT);
+    assert_true(start < WARNINGS_KEPT);
     said->pids[start] = getpid();
-    (void)snprintf(said->news[start], NEWS_SIZE, "%s", news == NULL ? "" : news);
+    (void)snprintf(said->warning[start], WARNING_SIZE, "%s", warning == NULL ? "" : warning);
     return start;
 }
 
@@ -80,11 +80,11 @@ static int run_to_exit(int count, processes_serve *serve, void *context)
 /* ---- Ends ---- */
 
 /* The last to start has all stopped. */
-static int stop_when_all_run(void *context, const char *news)
+static int stop_when_all_run(void *context, const char *warning)
 {
     const int *count = context;
 
-    if (note_start(news) + 1 == *count) {
+    if (note_start(warning) + 1 == *count) {
         (void)kill(getppid(), SIGUSR1);
     }
     return await_stop() == SIGUSR1 ? EXIT_SUCCESS : 3;
@@ -98,15 +98,15 @@ static void a_signal_is_passed_on_to_all_and_ends_the_parent_behind_them(void **
     assert_int_equal(run_to_exit(count, stop_when_all_run, &count), EXIT_SUCCESS);
     assert_int_equal(said->starts, count);
     for (int i = 0; i < count; i++) {
-        assert_string_equal(said->news[i], "");
+        assert_string_equal(said->warning[i], "");
         assert_int_equal(kill(said->pids[i], 0), -1);
     }
 }
 
-static int fail_or_wait(void *context, const char *news)
+static int fail_or_wait(void *context, const char *warning)
 {
     (void)context;
-    if (note_start(news) == 1) {
+    if (note_start(warning) == 1) {
         return EXIT_FAILURE;
     }
     return await_stop() == SIGTERM ? EXIT_SUCCESS : 3;
@@ -119,10 +119,10 @@ static void one_that_cannot_start_ends_all(void **state)
     assert_int_equal(said->starts, 3);
 }
 
-static int stop_badly(void *context, const char *news)
+static int stop_badly(void *context, const char *warning)
 {
     (void)context;
-    (void)note_start(news);
+    (void)note_start(warning);
     (void)kill(getppid(), SIGTERM);
     (void)await_stop();
     return 3;
@@ -136,10 +136,10 @@ static void one_that_does_not_stop_well_is_a_failure(void **state)
 
 /* ---- Starts ---- */
 
-static int end_three_times(void *context, const char *news)
+static int end_three_times(void *context, const char *warning)
 {
     (void)context;
-    switch (note_start(news)) {
+    switch (note_start(warning)) {
     case 0:
         (void)raise(SIGKILL);
         break;
@@ -155,28 +155,29 @@ static int end_three_times(void *context, const char *news)
 
 static void whichever_ends_is_started_again_and_says_what_became_of_the_one_before(void **state)
 {
-    char news[NEWS_SIZE];
+    char warning[WARNING_SIZE];
 
     (void)state;
     assert_int_equal(run_to_exit(1, end_three_times, NULL), EXIT_SUCCESS);
     assert_int_equal(said->starts, 4);
-    assert_string_equal(said->news[0], "");
-    (void)snprintf(news, sizeof news, "process %d was ended by signal 9 (Killed); this one is in its place",
+    assert_string_equal(said->warning[0], "");
+    (void)snprintf(warning, sizeof warning,
+                   "worker process %d was ended by signal 9 (Killed), this one replaces it",
                    (int)said->pids[0]);
-    assert_string_equal(said->news[1], news);
-    (void)snprintf(news, sizeof news, "process %d ended with status 0; this one is in its place",
+    assert_string_equal(said->warning[1], warning);
+    (void)snprintf(warning, sizeof warning, "worker process %d exited with status 0, this one replaces it",
                    (int)said->pids[1]);
-    assert_string_equal(said->news[2], news);
-    (void)snprintf(news, sizeof news, "process %d ended with status 99; this one is in its place",
+    assert_string_equal(said->warning[2], warning);
+    (void)snprintf(warning, sizeof warning, "worker process %d exited with status 99, this one replaces it",
                    (int)said->pids[2]);
-    assert_string_equal(said->news[3], news);
+    assert_string_equal(said->warning[3], warning);
 }
 
-static int crash_often(void *context, const char *news)
+static int crash_often(void *context, const char *warning)
 {
     const int *crashes = context;
 
-    if (note_start(news) < *crashes) {
+    if (note_start(warning) < *crashes) {
         (void)raise(SIGKILL);
     }
     (void)kill(getppid(), SIGTERM);
@@ -195,9 +196,9 @@ static void one_that_does_not_last_is_started_less_and_less_often(void **state)
 }
 
 /* The first two run; the second dies, and cannot be started twice, while the first serves. */
-static int fail_in_its_place(void *context, const char *news)
+static int fail_in_its_place(void *context, const char *warning)
 {
-    int start = note_start(news);
+    int start = note_start(warning);
 
     (void)context;
     if (start == 1) {
@@ -217,10 +218,10 @@ static void one_that_cannot_start_in_the_place_of_another_tries_on_while_others_
     assert_int_equal(said->starts, 5);
 }
 
-static int fail_after_a_crash(void *context, const char *news)
+static int fail_after_a_crash(void *context, const char *warning)
 {
     (void)context;
-    if (note_start(news) == 0) {
+    if (note_start(warning) == 0) {
         (void)raise(SIGKILL);
     }
     return EXIT_FAILURE;
@@ -259,11 +260,11 @@ static void where_no_process_is_to_be_had_it_ends(void **state)
 
 /* ---- The parent ---- */
 
-static int end_the_parent(void *context, const char *news)
+static int end_the_parent(void *context, const char *warning)
 {
     int *pipe_end = context;
 
-    (void)note_start(news);
+    (void)note_start(warning);
     (void)kill(getppid(), SIGKILL);
     if (await_stop() == SIGTERM) {
         (void)!write(*pipe_end, "x", 1);
