@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "store/login_error.h"
+#include "store/sqlstate.h"
 
 enum { ASK_AGAIN_MS = 2000 };
 
@@ -49,7 +49,7 @@ static void read_refusal(PGconn *session, char sqlstate[SQLSTATE_SIZE])
            clock_poll(PQsocket(session), status == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline_ms)) {
         status = PQconnectPoll(session);
     }
-    login_error_read(PQerrorMessage(session), message, sizeof message, sqlstate);
+    sqlstate_read_login(PQerrorMessage(session), message, sizeof message, sqlstate);
 }
 
 void login_hint_print_for_login(const char *const *keywords, const char *const *values)
