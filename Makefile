@@ -74,7 +74,7 @@ UNIT_LIBRARY_OBJECTS := $(call objects,$(filter-out src/incidentctl/main.c,$(UNI
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all setup run test tests tests-of-threads cross stress check coverage fuzz bundle deb newer-postgres senders-check citus-test bench bench-compare pictures schema format clean install uninstall help
+.PHONY: all setup run test one tests tests-of-threads cross stress check coverage fuzz bundle deb newer-postgres senders-check citus-test bench bench-compare pictures schema format clean install uninstall help
 
 all: ## build incidents.fcgi and incidentctl
 	@scripts/setup --check build
@@ -147,6 +147,10 @@ else
 	@scripts/test build/address-undefined
 	@scripts/test build/thread $(OF_THREADS:%=build/thread/tests/%)
 endif
+
+one: ## build and run one test under the sanitizers, found by its name: TEST=batch, TEST=doctor, TEST=unit/parser
+	@scripts/setup run test
+	@SANITIZE='$(or $(SANITIZE),address$(comma)undefined)' MAKE='$(MAKE) --no-print-directory $(JOBS)' scripts/one '$(subst ','\'',$(TEST))'
 
 cross: ## build for ARCH (arm64, i386, s390x) in a fresh Debian of its own, and run the unit tests there under QEMU
 	@scripts/setup cross

@@ -241,7 +241,7 @@ static void a_stop_answers_the_requests_in_hand(int signal_number)
     (void)stack_query(&stack, "DELETE FROM intake.incident");
 }
 
-static void requests_that_wait_for_the_database_hold_no_thread(void **state)
+static void requests_that_wait_for_the_database_delay_no_other(void **state)
 {
     PGconn *locker;
     struct load *load;
@@ -402,7 +402,7 @@ int main(void)
         cmocka_unit_test(a_terminated_connection_fails_no_request),
         cmocka_unit_test(one_refused_item_fails_by_itself),
         cmocka_unit_test(a_locked_incident_delays_itself_alone),
-        cmocka_unit_test(requests_that_wait_for_the_database_hold_no_thread),
+        cmocka_unit_test(requests_that_wait_for_the_database_delay_no_other),
         cmocka_unit_test(a_full_queue_refuses_at_once_and_says_when_to_come_again),
         cmocka_unit_test(sigterm_answers_the_requests_in_hand),
         cmocka_unit_test(sigint_answers_the_requests_in_hand),

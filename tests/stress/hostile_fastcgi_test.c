@@ -125,7 +125,7 @@ static void stall(const char *what, double part)
     }
 }
 
-static void peers_that_stall_hold_no_thread_and_are_given_up(void **state)
+static void peers_that_stall_delay_nobody_and_are_given_up(void **state)
 {
     (void)state;
     stall("stalled in a record's header", 0.01);
@@ -526,7 +526,7 @@ int main(void)
         cmocka_unit_test(values_asked_for_again_and_again_are_answered_once),
         cmocka_unit_test(a_record_full_of_names_is_refused),
         cmocka_unit_test(lengths_of_two_gigabytes_are_not_believed),
-        cmocka_unit_test(peers_that_stall_hold_no_thread_and_are_given_up),
+        cmocka_unit_test(peers_that_stall_delay_nobody_and_are_given_up),
         cmocka_unit_test(peers_that_trickle_are_served_and_starve_nobody),
         cmocka_unit_test(requests_that_never_end_hold_a_bounded_memory),
         cmocka_unit_test(peers_that_ask_on_and_never_read_starve_nobody),

@@ -769,7 +769,7 @@ static size_t count_to_worker(size_t before)
     return now > before ? now - before : 0;
 }
 
-static void slow_senders_behind_apache_hold_no_thread(void **state)
+static void slow_senders_behind_apache_delay_nobody(void **state)
 {
     size_t many = (size_t)stress_amount(50, CLIENTS_MAX), closed, at_worker;
     int fds[CLIENTS_MAX] = {0}, port = find_port();
@@ -819,7 +819,7 @@ int main(void)
         cmocka_unit_test(slow_senders_starve_nobody),
         cmocka_unit_test(slow_readers_starve_nobody),
         cmocka_unit_test(a_flood_of_bad_tokens_starves_nobody),
-        cmocka_unit_test(slow_senders_behind_apache_hold_no_thread),
+        cmocka_unit_test(slow_senders_behind_apache_delay_nobody),
     };
 
     return fixture_run(&fixture, cases, sizeof cases / sizeof cases[0]);

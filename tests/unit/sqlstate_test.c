@@ -6,34 +6,82 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "harness/fake_postgres.h"
 #include "store/sqlstate.h"
 
+/* By the state alone. */
+static const struct {
+    const char *sqlstate;
+    enum sqlstate_action action;
+} cases[] = {
+    {NULL, SQLSTATE_RECONNECT},      {"08006", SQLSTATE_RECONNECT},   {"57P01", SQLSTATE_RECONNECT},
+    {"57P02", SQLSTATE_RECONNECT},   {"57P03", SQLSTATE_RECONNECT},   {"57P04", SQLSTATE_RECONNECT},
+    {"57P05", SQLSTATE_RECONNECT},   {"25P03", SQLSTATE_RECONNECT},   {"53300", SQLSTATE_RECONNECT},
+    {"26000", SQLSTATE_UNPREPARED},  {"0A000", SQLSTATE_DEFECT},      {"25006", SQLSTATE_ELSEWHERE},
+    {"40001", SQLSTATE_RETRY},       {"40P01", SQLSTATE_RETRY},       {"55P03", SQLSTATE_RETRY},
+    {"28P01", SQLSTATE_LOGIN},       {"28000", SQLSTATE_LOGIN},       {"3D000", SQLSTATE_LOGIN},
+    {"42501", SQLSTATE_RIGHT},       {"IS001", SQLSTATE_SCHEMA},      {"3F000", SQLSTATE_SCHEMA},
+    {"42883", SQLSTATE_SCHEMA},      {"42704", SQLSTATE_SCHEMA},      {"42804", SQLSTATE_DEFECT},
+    {"IS002", SQLSTATE_GREET},       {"IS003", SQLSTATE_UNAVAILABLE}, {"42P01", SQLSTATE_SCHEMA},
+    {"42703", SQLSTATE_SCHEMA},      {"57014", SQLSTATE_UNAVAILABLE}, {"53100", SQLSTATE_UNAVAILABLE},
+    {"53200", SQLSTATE_UNAVAILABLE}, {"58030", SQLSTATE_UNAVAILABLE}, {"55000", SQLSTATE_UNAVAILABLE},
+    {"54001", SQLSTATE_UNAVAILABLE}, {"2200H", SQLSTATE_UNAVAILABLE}, {"XX001", SQLSTATE_UNAVAILABLE},
+    {"XX002", SQLSTATE_UNAVAILABLE}, {"23505", SQLSTATE_DEFECT},      {"22003", SQLSTATE_DATA},
+    {"22P05", SQLSTATE_DATA},        {"54000", SQLSTATE_DATA},        {"23514", SQLSTATE_DEFECT},
+    {"42601", SQLSTATE_DEFECT},      {"P0001", SQLSTATE_DEFECT},      {"XX000", SQLSTATE_DEFECT},
+    {"21000", SQLSTATE_DEFECT},      {"01000", SQLSTATE_DEFECT},      {"F0000", SQLSTATE_DEFECT},
+    {"ZZ999", SQLSTATE_DEFECT},      {"", SQLSTATE_DEFECT},
+};
+
+/* By the state, and by the function or the table that the server names. */
+static const struct {
+    const char *sqlstate, *function, *table;
+    enum sqlstate_action action;
+    enum op_reason reason;
+} located_cases[] = {
+    {"57P01", NULL, NULL, SQLSTATE_RECONNECT, REASON_NONE},
+    {"25006", NULL, NULL, SQLSTATE_ELSEWHERE, REASON_STATE},
+    {"40001", NULL, NULL, SQLSTATE_RETRY, REASON_NONE},
+    {"28P01", "auth_failed", NULL, SQLSTATE_LOGIN, REASON_LOGIN},
+    {"42501", NULL, NULL, SQLSTATE_RIGHT, REASON_RIGHT},
+    {"IS001", NULL, NULL, SQLSTATE_SCHEMA, REASON_SCHEMA},
+    {"IS002", NULL, NULL, SQLSTATE_GREET, REASON_NONE},
+    {"53100", NULL, NULL, SQLSTATE_UNAVAILABLE, REASON_STATE},
+    {"22P05", NULL, NULL, SQLSTATE_DATA, REASON_NONE},
+    {"42601", NULL, NULL, SQLSTATE_DEFECT, REASON_NONE},
+    /* The type that is sent is another there: it was made anew, or has other columns, or neither. */
+    {"42804", "array_recv", NULL, SQLSTATE_GREET, REASON_NONE},
+    {"42804", "record_recv", NULL, SQLSTATE_SCHEMA, REASON_SCHEMA},
+    {"42804", "transformAssignedExpr", NULL, SQLSTATE_DEFECT, REASON_NONE},
+    {"42804", NULL, NULL, SQLSTATE_DEFECT, REASON_NONE},
+    {"XX000", "getTypeBinaryInputInfo", NULL, SQLSTATE_RECONNECT, REASON_NONE},
+    {"XX000", "elog_finish", NULL, SQLSTATE_DEFECT, REASON_NONE},
+    {"0A000", "RevalidateCachedQuery", NULL, SQLSTATE_RECONNECT, REASON_NONE},
+    {"0A000", "ExecInitNode", NULL, SQLSTATE_DEFECT, REASON_NONE},
+    {"0A000", NULL, NULL, SQLSTATE_DEFECT, REASON_NONE},
+    /* A key that nobody but a sequence gives out, or one of ours. */
+    {"23505", "_bt_check_unique", "incident_change", SQLSTATE_SEQUENCE, REASON_STATE},
+    {"23505", "_bt_check_unique", "incident", SQLSTATE_DEFECT, REASON_NONE},
+    {"23505", "_bt_check_unique", "incident_changes", SQLSTATE_DEFECT, REASON_NONE},
+    {"23505", NULL, NULL, SQLSTATE_DEFECT, REASON_NONE},
+    /* convertJsonbObject, convertJsonbArray and convertJsonbScalar are Postgres's. */
+    {"54000", "convertJsonbObject", NULL, SQLSTATE_JSONB_SIZE, REASON_SIZE},
+    {"54000", "convertJsonbArray", NULL, SQLSTATE_JSONB_SIZE, REASON_SIZE},
+    {"54000", "convertJsonb", NULL, SQLSTATE_JSONB_SIZE, REASON_SIZE},
+    {"54000", "convertJson", NULL, SQLSTATE_DATA, REASON_NONE},
+    {"54000", "jsonb_from_cstring", NULL, SQLSTATE_DATA, REASON_NONE},
+    {"54000", "", NULL, SQLSTATE_DATA, REASON_NONE},
+    {"54000", NULL, NULL, SQLSTATE_DATA, REASON_NONE},
+    /* One without a state is libpq's own: the connection is gone. */
+    {NULL, NULL, NULL, SQLSTATE_RECONNECT, REASON_NONE},
+};
+
 static void each_state_has_its_action(void **state)
 {
-    static const struct {
-        const char *sqlstate;
-        enum sqlstate_action action;
-    } cases[] = {
-        {NULL, SQLSTATE_RECONNECT},      {"08006", SQLSTATE_RECONNECT},   {"57P01", SQLSTATE_RECONNECT},
-        {"57P02", SQLSTATE_RECONNECT},   {"57P03", SQLSTATE_RECONNECT},   {"57P04", SQLSTATE_RECONNECT},
-        {"57P05", SQLSTATE_RECONNECT},   {"25P03", SQLSTATE_RECONNECT},   {"53300", SQLSTATE_RECONNECT},
-        {"26000", SQLSTATE_UNPREPARED},  {"0A000", SQLSTATE_DEFECT},      {"25006", SQLSTATE_ELSEWHERE},
-        {"40001", SQLSTATE_RETRY},       {"40P01", SQLSTATE_RETRY},       {"55P03", SQLSTATE_RETRY},
-        {"28P01", SQLSTATE_LOGIN},       {"28000", SQLSTATE_LOGIN},       {"3D000", SQLSTATE_LOGIN},
-        {"42501", SQLSTATE_RIGHT},       {"IS001", SQLSTATE_SCHEMA},      {"3F000", SQLSTATE_SCHEMA},
-        {"42883", SQLSTATE_SCHEMA},      {"42704", SQLSTATE_SCHEMA},      {"42804", SQLSTATE_DEFECT},
-        {"IS002", SQLSTATE_GREET},       {"42P01", SQLSTATE_SCHEMA},      {"42703", SQLSTATE_SCHEMA},
-        {"57014", SQLSTATE_UNAVAILABLE}, {"53100", SQLSTATE_UNAVAILABLE}, {"53200", SQLSTATE_UNAVAILABLE},
-        {"58030", SQLSTATE_UNAVAILABLE}, {"55000", SQLSTATE_UNAVAILABLE}, {"54001", SQLSTATE_UNAVAILABLE},
-        {"2200H", SQLSTATE_UNAVAILABLE}, {"XX001", SQLSTATE_UNAVAILABLE}, {"XX002", SQLSTATE_UNAVAILABLE},
-        {"23505", SQLSTATE_DEFECT},      {"22003", SQLSTATE_DATA},        {"22P05", SQLSTATE_DATA},
-        {"54000", SQLSTATE_DATA},        {"23514", SQLSTATE_DEFECT},      {"42601", SQLSTATE_DEFECT},
-        {"P0001", SQLSTATE_DEFECT},      {"XX000", SQLSTATE_DEFECT},      {"21000", SQLSTATE_DEFECT},
-    };
-
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         if (sqlstate_action(cases[i].sqlstate, NULL, NULL) != cases[i].action) {
@@ -62,59 +110,91 @@ static PGresult *refuse(const char *sqlstate, const char *function, const char *
 
 static void an_error_s_action_is_by_its_state_and_where_it_arose(void **state)
 {
-    static const struct {
-        const char *sqlstate, *function, *table;
-        enum sqlstate_action action;
-        enum op_reason reason;
-    } cases[] = {
-        {"57P01", NULL, NULL, SQLSTATE_RECONNECT, REASON_NONE},
-        {"25006", NULL, NULL, SQLSTATE_ELSEWHERE, REASON_STATE},
-        {"40001", NULL, NULL, SQLSTATE_RETRY, REASON_NONE},
-        {"28P01", "auth_failed", NULL, SQLSTATE_LOGIN, REASON_LOGIN},
-        {"42501", NULL, NULL, SQLSTATE_RIGHT, REASON_RIGHT},
-        {"IS001", NULL, NULL, SQLSTATE_SCHEMA, REASON_SCHEMA},
-        {"IS002", NULL, NULL, SQLSTATE_GREET, REASON_NONE},
-        {"53100", NULL, NULL, SQLSTATE_UNAVAILABLE, REASON_STATE},
-        {"22P05", NULL, NULL, SQLSTATE_DATA, REASON_NONE},
-        {"42601", NULL, NULL, SQLSTATE_DEFECT, REASON_NONE},
-        /* The type that is sent is another there: it was made anew, or has other columns, or neither. */
-        {"42804", "array_recv", NULL, SQLSTATE_GREET, REASON_NONE},
-        {"42804", "record_recv", NULL, SQLSTATE_SCHEMA, REASON_SCHEMA},
-        {"42804", "transformAssignedExpr", NULL, SQLSTATE_DEFECT, REASON_NONE},
-        {"42804", NULL, NULL, SQLSTATE_DEFECT, REASON_NONE},
-        {"XX000", "getTypeBinaryInputInfo", NULL, SQLSTATE_RECONNECT, REASON_NONE},
-        {"XX000", "elog_finish", NULL, SQLSTATE_DEFECT, REASON_NONE},
-        {"0A000", "RevalidateCachedQuery", NULL, SQLSTATE_RECONNECT, REASON_NONE},
-        {"0A000", "ExecInitNode", NULL, SQLSTATE_DEFECT, REASON_NONE},
-        {"0A000", NULL, NULL, SQLSTATE_DEFECT, REASON_NONE},
-        /* A key that nobody but a sequence gives out, or one of ours. */
-        {"23505", "_bt_check_unique", "incident_change", SQLSTATE_SEQUENCE, REASON_STATE},
-        {"23505", "_bt_check_unique", "incident", SQLSTATE_DEFECT, REASON_NONE},
-        {"23505", "_bt_check_unique", "incident_changes", SQLSTATE_DEFECT, REASON_NONE},
-        {"23505", NULL, NULL, SQLSTATE_DEFECT, REASON_NONE},
-        /* convertJsonbObject, convertJsonbArray and convertJsonbScalar are Postgres's. */
-        {"54000", "convertJsonbObject", NULL, SQLSTATE_JSONB_SIZE, REASON_SIZE},
-        {"54000", "convertJsonbArray", NULL, SQLSTATE_JSONB_SIZE, REASON_SIZE},
-        {"54000", "convertJsonb", NULL, SQLSTATE_JSONB_SIZE, REASON_SIZE},
-        {"54000", "convertJson", NULL, SQLSTATE_DATA, REASON_NONE},
-        {"54000", "jsonb_from_cstring", NULL, SQLSTATE_DATA, REASON_NONE},
-        {"54000", "", NULL, SQLSTATE_DATA, REASON_NONE},
-        {"54000", NULL, NULL, SQLSTATE_DATA, REASON_NONE},
-        /* One without a state is libpq's own: the connection is gone. */
-        {NULL, NULL, NULL, SQLSTATE_RECONNECT, REASON_NONE},
-    };
-
     (void)state;
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        PGresult *result = refuse(cases[i].sqlstate, cases[i].function, cases[i].table);
+    for (size_t i = 0; i < sizeof located_cases / sizeof located_cases[0]; i++) {
+        PGresult *result =
+            refuse(located_cases[i].sqlstate, located_cases[i].function, located_cases[i].table);
         enum sqlstate_action action = sqlstate_result_action(result);
 
-        if (action != cases[i].action || sqlstate_reason(action) != cases[i].reason) {
+        if (action != located_cases[i].action || sqlstate_reason(action) != located_cases[i].reason) {
             fail_msg("case %zu: action %d and reason %d, not %d and %d", i, (int)action,
-                     (int)sqlstate_reason(action), (int)cases[i].action, (int)cases[i].reason);
+                     (int)sqlstate_reason(action), (int)located_cases[i].action,
+                     (int)located_cases[i].reason);
         }
         PQclear(result);
     }
+}
+
+/* ---- The table, as the source file has it ---- */
+
+struct row {
+    char prefix[8];
+    char source[64]; /* "" where any will do */
+};
+
+/* Reads the next row; false behind the last one. */
+static bool read_row(FILE *file, struct row *row)
+{
+    char line[256];
+
+    while (fgets(line, sizeof line, file) != NULL) {
+        *row = (struct row){.prefix = ""};
+        if (strstr(line, ", SQLSTATE_") != NULL &&
+            (sscanf(line, " {\"%7[A-Z0-9]\", \"%63[^\"]\"", row->prefix, row->source) > 0 ||
+             sscanf(line, " {\"\", \"%63[^\"]\"", row->source) == 1)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool begins(const char *text, const char *with)
+{
+    return text != NULL && strncmp(text, with, strlen(with)) == 0;
+}
+
+static bool decides_located_case(const struct row *row)
+{
+    for (size_t i = 0; i < sizeof located_cases / sizeof located_cases[0]; i++) {
+        if (begins(located_cases[i].sqlstate, row->prefix) &&
+            (begins(located_cases[i].function, row->source) || begins(located_cases[i].table, row->source))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Case by case, the first row that fits decides: so one that an earlier row has taken is none of a later one.
+ */
+static bool decides_case(const struct row *row, bool is_taken[sizeof cases / sizeof cases[0]])
+{
+    bool decides = false;
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        if (!is_taken[i] && begins(cases[i].sqlstate, row->prefix)) {
+            decides = is_taken[i] = true;
+        }
+    }
+    return decides;
+}
+
+static void each_row_of_the_table_decides_a_case(void **state)
+{
+    FILE *file = fopen("src/store/sqlstate.c", "r");
+    bool is_taken[sizeof cases / sizeof cases[0]] = {false};
+    size_t rows = 0, located_rows = 0;
+    struct row row;
+
+    (void)state;
+    assert_non_null(file);
+    for (; read_row(file, &row); rows++) {
+        located_rows += row.source[0] != '\0' ? 1 : 0;
+        if (row.source[0] != '\0' ? !decides_located_case(&row) : !decides_case(&row, is_taken)) {
+            fail_msg("no case for the row \"%s\" \"%s\"", row.prefix, row.source);
+        }
+    }
+    fclose(file);
+    assert_true(rows > 30 && located_rows > 3);
 }
 
 /* ---- Refused connections ---- */
@@ -191,6 +271,7 @@ static int finish(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_row_of_the_table_decides_a_case),
         cmocka_unit_test(each_state_has_its_action),
         cmocka_unit_test(an_error_s_action_is_by_its_state_and_where_it_arose),
         cmocka_unit_test(a_refusal_is_taken_apart),
