@@ -17,7 +17,7 @@
 static const struct {
     const char *sqlstate;
     enum sqlstate_action action;
-} cases[] = {
+} state_cases[] = {
     {NULL, SQLSTATE_RECONNECT},      {"08006", SQLSTATE_RECONNECT},   {"57P01", SQLSTATE_RECONNECT},
     {"57P02", SQLSTATE_RECONNECT},   {"57P03", SQLSTATE_RECONNECT},   {"57P04", SQLSTATE_RECONNECT},
     {"57P05", SQLSTATE_RECONNECT},   {"25P03", SQLSTATE_RECONNECT},   {"53300", SQLSTATE_RECONNECT},
@@ -83,10 +83,10 @@ static const struct {
 static void each_state_has_its_action(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        if (sqlstate_action(cases[i].sqlstate, NULL, NULL) != cases[i].action) {
-            fail_msg("%s: action %d, not %d", cases[i].sqlstate,
-                     (int)sqlstate_action(cases[i].sqlstate, NULL, NULL), (int)cases[i].action);
+    for (size_t i = 0; i < sizeof state_cases / sizeof state_cases[0]; i++) {
+        if (sqlstate_action(state_cases[i].sqlstate, NULL, NULL) != state_cases[i].action) {
+            fail_msg("%s: action %d, not %d", state_cases[i].sqlstate,
+                     (int)sqlstate_action(state_cases[i].sqlstate, NULL, NULL), (int)state_cases[i].action);
         }
     }
 }
@@ -166,12 +166,12 @@ static bool decides_located_case(const struct row *row)
 
 /* Case by case, the first row that fits decides: so one that an earlier row has taken is none of a later one.
  */
-static bool decides_case(const struct row *row, bool is_taken[sizeof cases / sizeof cases[0]])
+static bool decides_case(const struct row *row, bool is_taken[sizeof state_cases / sizeof state_cases[0]])
 {
     bool decides = false;
 
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        if (!is_taken[i] && begins(cases[i].sqlstate, row->prefix)) {
+    for (size_t i = 0; i < sizeof state_cases / sizeof state_cases[0]; i++) {
+        if (!is_taken[i] && begins(state_cases[i].sqlstate, row->prefix)) {
             decides = is_taken[i] = true;
         }
     }
@@ -181,7 +181,7 @@ static bool decides_case(const struct row *row, bool is_taken[sizeof cases / siz
 static void each_row_of_the_table_decides_a_case(void **state)
 {
     FILE *file = fopen("src/store/sqlstate.c", "r");
-    bool is_taken[sizeof cases / sizeof cases[0]] = {false};
+    bool is_taken[sizeof state_cases / sizeof state_cases[0]] = {false};
     size_t rows = 0, located_rows = 0;
     struct row row;
 
