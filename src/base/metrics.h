@@ -53,7 +53,8 @@ extern const unsigned metrics_batch_bounds[METRICS_BUCKETS - 1];
 
 /* Joins the memory that belongs to the user and to the token, by which processes find each other; as_worker
  * where the process serves many requests. Once, by the first thread; what others count before it returns, as
- * the log's may, is not counted. False, and errno says why, where there is none to be had; then nothing is. */
+ * the log's may, is not counted. False, and errno says why, where there is none to be had; then nothing is.
+ */
 bool metrics_open(const char *token, bool as_worker);
 
 /* Whether there was a metrics_open, successful or not. */

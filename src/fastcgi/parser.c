@@ -172,7 +172,7 @@ static enum parser_result find_variables(struct parser *parser)
 /* Whether the record's content has room to be read as a whole. */
 static bool read_whole(struct parser *parser)
 {
-    parser->content = CONTENT_WHOLE;
+    parser->is_read_whole = true;
     return parser->content_len <= sizeof parser->whole;
 }
 
@@ -219,7 +219,8 @@ static enum parser_result begin_record(struct parser *parser)
     parser->id = header[2] << 8 | header[3];
     parser->content_len = parser->content_left = (size_t)(header[4] << 8 | header[5]);
     parser->padding_left = header[6];
-    parser->content = CONTENT_SKIPPED;
+    parser->stream = NULL;
+    parser->is_read_whole = false;
     if (header[0] != RECORD_VERSION_1) {
         return fail(parser, "a record has another version");
     }
@@ -233,33 +234,23 @@ static enum parser_result begin_record(struct parser *parser)
         return count_stray_record(parser);
     }
     if (parser->type == RECORD_PARAMS && parser->stage == STAGE_PARAMS) {
-        parser->content = CONTENT_TO_PARAMS;
-        return PARSER_INCOMPLETE;
+        parser->stream = &parser->params;
+    } else if (parser->type == RECORD_STDIN && parser->stage == STAGE_BODY) {
+        parser->stream = &parser->body;
+    } else { /* an abort: the client is gone, or waits no longer */
+        return fail(parser, parser->type == RECORD_ABORT_REQUEST ? NULL : "a record came out of place");
     }
-    if (parser->type == RECORD_STDIN && parser->stage == STAGE_BODY) {
-        parser->content = CONTENT_TO_BODY;
-        return PARSER_INCOMPLETE;
-    }
-    /* An abort: the client is gone, or waits no longer. */
-    return fail(parser, parser->type == RECORD_ABORT_REQUEST ? NULL : "a record came out of place");
+    return PARSER_INCOMPLETE;
 }
 
 /* Takes what is there of a record's content. */
 static void take_content(struct parser *parser, const char *data, size_t len)
 {
-    switch (parser->content) {
-    case CONTENT_WHOLE:
+    if (parser->is_read_whole) {
         memcpy(parser->whole + parser->content_len - parser->content_left, data, len);
-        break;
-    case CONTENT_TO_PARAMS:
-        stream_append(&parser->params, data, len);
-        break;
-    case CONTENT_TO_BODY:
+    } else if (parser->stream != NULL) {
         parser->has_ended_early = false;
-        stream_append(&parser->body, data, len);
-        break;
-    case CONTENT_SKIPPED:
-        break;
+        stream_append(parser->stream, data, len);
     }
 }
 
@@ -313,33 +304,26 @@ static enum parser_result end_body(struct parser *parser)
     return PARSER_COMPLETE;
 }
 
-/* A stream ends with an empty record. */
-static enum parser_result end_stream(struct parser *parser)
+static enum parser_result end_params(struct parser *parser)
 {
-    if (parser->content == CONTENT_TO_BODY) {
-        return end_body(parser);
-    }
     parser->stage = STAGE_BODY;
     return stream_is_over_limit(&parser->params) ? PARSER_INCOMPLETE : find_variables(parser);
 }
 
-/* The record is there as a whole, padding and all. */
+/* The record is there as a whole, padding and all. An empty one ends its stream. */
 static enum parser_result end_record(struct parser *parser)
 {
-    bool is_of_stream = parser->content == CONTENT_TO_PARAMS || parser->content == CONTENT_TO_BODY;
-
     parser->header_len = 0;
     if (parser->id == 0) {
         return end_management(parser);
     }
-    if (parser->content == CONTENT_WHOLE) {
+    if (parser->is_read_whole) {
         return read_begin(parser);
     }
-    if (is_of_stream && parser->content_len == 0) {
-        return end_stream(parser);
+    if (parser->stream != NULL && parser->content_len == 0) {
+        return parser->stream == &parser->body ? end_body(parser) : end_params(parser);
     }
-    if (parser->body.total > parser->body.bytes.max * BODY_DRAIN_FACTOR ||
-        parser->params.total > parser->params.bytes.max * BODY_DRAIN_FACTOR) {
+    if (parser->stream != NULL && parser->stream->total > parser->stream->bytes.max * BODY_DRAIN_FACTOR) {
         return stop_reading(parser);
     }
     return PARSER_INCOMPLETE;

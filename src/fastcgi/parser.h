@@ -24,9 +24,6 @@ enum parser_result {
 /* Where in a request it is. */
 enum parser_stage { STAGE_BEGIN, STAGE_PARAMS, STAGE_BODY, STAGE_COMPLETE };
 
-/* What becomes of a record's content. */
-enum parser_content { CONTENT_SKIPPED, CONTENT_WHOLE, CONTENT_TO_PARAMS, CONTENT_TO_BODY };
-
 struct parser {
     enum parser_stage stage;
     int request_id;
@@ -45,9 +42,10 @@ struct parser {
     unsigned char header[RECORD_HEADER_BYTES];
     size_t header_len;
     int type, id; /* of the record */
-    enum parser_content content;
-    char whole[PARSER_CONTENT_MAX];
     size_t content_len, content_left, padding_left;
+    struct stream *stream; /* that its content is a part of; NULL: of none */
+    bool is_read_whole;    /* its content is read into `whole`; else, without a stream, it is skipped */
+    char whole[PARSER_CONTENT_MAX];
 };
 
 void parser_init(struct parser *parser, size_t body_limit);

@@ -133,30 +133,31 @@ static bool is_connection_waiting(void)
     return poll(&listener, 1, 0) > 0;
 }
 
-/* Nobody, or nobody any more: another process has taken it, or it has gone. */
-static bool is_nobody_there(int failure)
-{
-    return failure == EAGAIN || failure == EWOULDBLOCK || failure == EINTR || failure == ECONNABORTED;
-}
-
-static bool is_out_of_descriptors(int failure)
-{
-    return failure == EMFILE || failure == ENFILE || failure == ENOBUFS || failure == ENOMEM;
-}
-
-/* The listener stays readable, so nothing is accepted for a while. */
+/* The listener stays readable behind a failure, so nothing is accepted for a while; unless there is nobody
+ * any more: another process has taken the connection, or it has gone. */
 static void handle_accept_failure(struct server *server, int failure)
 {
     int pause_ms = ACCEPT_FAILURE_MS;
 
-    if (is_nobody_there(failure) || (is_out_of_descriptors(failure) && !is_connection_waiting())) {
+    switch (failure) {
+    case EAGAIN:
+    case EINTR:
+    case ECONNABORTED:
         return;
-    }
-    log_error("unable to accept a connection: %s", strerror(failure));
-    if (is_out_of_descriptors(failure)) {
+    case EMFILE:
+    case ENFILE:
+    case ENOBUFS:
+    case ENOMEM:
+        if (!is_connection_waiting()) {
+            return;
+        }
         connections_free_descriptor(&server->connections);
         pause_ms = NO_DESCRIPTOR_MS;
+        break;
+    default:
+        break;
     }
+    log_error("unable to accept a connection: %s", strerror(failure));
     loop_unwatch(&server->loop, LISTENER);
     server->accept_at_ms = clock_now_ms() + pause_ms;
 }
@@ -198,17 +199,12 @@ static void read_signal(void *context, uint32_t events)
     }
 }
 
-static int64_t sooner(int64_t one_ms, int64_t other_ms)
-{
-    return one_ms < other_ms ? one_ms : other_ms;
-}
-
 /* Waits for events until then, and does what is due. */
 static void turn(struct server *server, int64_t until_ms)
 {
-    until_ms = sooner(until_ms, store_due_ms(server->store));
-    until_ms = sooner(until_ms, connections_due_ms(&server->connections));
-    until_ms = sooner(until_ms, server->accept_at_ms != 0 ? server->accept_at_ms : LOOP_NEVER);
+    until_ms = clock_earlier(until_ms, store_due_ms(server->store));
+    until_ms = clock_earlier(until_ms, connections_due_ms(&server->connections));
+    until_ms = clock_earlier(until_ms, server->accept_at_ms != 0 ? server->accept_at_ms : LOOP_NEVER);
     loop_turn(&server->loop, until_ms);
     accept_again(server);
     connections_expire(&server->connections);
