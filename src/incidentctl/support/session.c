@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/settings.h"
+#include "incidentctl/support/login_hint.h"
 #include "incidentctl/support/print_error.h"
 
 /* Without the line end that libpq's messages have. */
@@ -41,6 +42,7 @@ PGconn *session_open(void)
     char error[512];
     struct settings settings;
     PGconn *session;
+    bool is_from_environment = getenv("DATABASE_URL") != NULL;
 
     if (!settings_load_for_admin(&settings, error, sizeof error)) {
         print_error("%s", error);
@@ -49,10 +51,12 @@ PGconn *session_open(void)
     if (settings.database_url[0] != '\0') {
         values[1] = settings.database_url;
     }
+    login_hint_note_source(&settings, is_from_environment);
     session = PQconnectdbParams(keywords, values, 1);
     if (session == NULL || PQstatus(session) != CONNECTION_OK) {
         print_failure("connect to the database", session == NULL ? "out of memory" : PQerrorMessage(session));
         PQfinish(session);
+        login_hint_print_for_login(keywords, values);
         return NULL;
     }
     PQsetNoticeProcessor(session, print_notice, NULL);
@@ -81,6 +85,7 @@ static void print_result_error(PGconn *session, const PGresult *result)
             fprintf(stderr, "%s:  %s\n", more[i].name, text);
         }
     }
+    login_hint_print_for_statement(session, PQresultErrorField(result, PG_DIAG_SQLSTATE));
 }
 
 PGresult *session_query(PGconn *session, const char *sql, int count, const char *const *values)
