@@ -126,7 +126,8 @@ static bool purge(PGconn *session, const struct filter *filter)
 
 int command_purge(int argc, char **argv)
 {
-    static const struct option options[] = {{"before", required_argument, NULL, 'B'},
+    static const struct option options[] = {FILTER_OPTIONS,
+                                            {"before", required_argument, NULL, 'B'},
                                             {"token", required_argument, NULL, 'T'},
                                             {"yes", no_argument, NULL, 'y'},
                                             {0}};
@@ -143,8 +144,9 @@ int command_purge(int argc, char **argv)
             return EXIT_USAGE;
         }
     }
-    if (optind != argc || (filter.values[FILTER_UNTIL] == NULL && filter.values[FILTER_WRITER] == NULL)) {
-        print_error("purge takes --before WHEN, --token LABEL, or both, and --yes");
+    if (optind != argc || !filter_is_given(&filter)) {
+        print_error("purge takes one filter at least: --before WHEN, --token LABEL or those of list; and "
+                    "--yes");
         return EXIT_USAGE;
     }
     session = session_open();

@@ -52,10 +52,10 @@ static const char json_sql[] =
 
 static bool print_history(PGconn *session, const char *id, bool as_json)
 {
-    static const struct column columns[] = {{"changed_at", COLUMN_TEXT},
-                                            {"changed_by", COLUMN_TEXT},
-                                            {"action", COLUMN_TEXT},
-                                            {"what", COLUMN_TEXT}};
+    static const struct column columns[] = {{"changed_at", COLUMN_TEXT, 0},
+                                            {"changed_by", COLUMN_TEXT, 0},
+                                            {"action", COLUMN_TEXT, 0},
+                                            {"what", COLUMN_TEXT, 0}};
     PGresult *result = session_query(session, as_json ? json_sql : table_sql, 1, &id);
     bool ok = result != NULL;
 

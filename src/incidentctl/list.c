@@ -18,9 +18,9 @@ enum { LIMIT_DEFAULT = 50, LIMIT_MAX = 1000000 };
     " i.updated_by"
 
 /* One line each: what is long is cut, and what is longest comes last. */
-static const struct column columns[] = {{"reference_id", COLUMN_TEXT}, {"started_at", COLUMN_TEXT},
-                                        {"resolved_at", COLUMN_TEXT},  {"priority", COLUMN_TEXT},
-                                        {"services", COLUMN_TEXT},     {"name", COLUMN_TEXT}};
+static const struct column columns[] = {{"reference_id", COLUMN_TEXT, 12}, {"started_at", COLUMN_TEXT, 0},
+                                        {"resolved_at", COLUMN_TEXT, 0},   {"priority", COLUMN_TEXT, 4},
+                                        {"services", COLUMN_TEXT, 8},      {"name", COLUMN_TEXT, 12}};
 
 #define SERVICES FILTER_IDENTIFIERS(", ")
 

@@ -47,8 +47,9 @@ static const struct {
      "  delete ID...\n"
      "      delete incidents with their services and metadata\n"},
     {"purge", command_purge,
-     "  purge [--before WHEN] [--token LABEL] [--yes]\n"
-     "      delete the incidents that started before then, that this token wrote last, or both\n"},
+     "  purge [--before WHEN] [--token LABEL] [--open] [--since WHEN] [--until WHEN] [--service ID]\n"
+     "        [--priority P] [--text WORDS] [--yes]\n"
+     "      delete the incidents for which all filters hold, one of which must be given\n"},
     {"export", command_export,
      "  export [--format jsonl|csv] [--open] [--since WHEN] [--until WHEN] [--service ID] [--priority P]\n"
      "         [--text WORDS] [FILE]\n"

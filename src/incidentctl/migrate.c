@@ -113,10 +113,10 @@ static bool check_applied(const PGresult *applied)
 
 static bool print_status(const PGresult *applied, bool as_json)
 {
-    static const struct column columns[] = {{"version", COLUMN_NUMBER},
-                                            {"name", COLUMN_TEXT},
-                                            {"state", COLUMN_TEXT},
-                                            {"applied_at", COLUMN_TEXT}};
+    static const struct column columns[] = {{"version", COLUMN_NUMBER, 0},
+                                            {"name", COLUMN_TEXT, 0},
+                                            {"state", COLUMN_TEXT, 0},
+                                            {"applied_at", COLUMN_TEXT, 0}};
     struct table *table = table_new(columns, sizeof columns / sizeof columns[0]);
     bool ok = table != NULL;
 

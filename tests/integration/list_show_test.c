@@ -279,6 +279,68 @@ static void purge_takes_what_all_filters_let_through(void **state)
     assert_int_equal(outcome->status, 0);
 }
 
+/* Those of list, and what is left of the three. */
+static void purge_takes_the_filters_of_list(void **state)
+{
+    static const struct {
+        const char *option, *value, *left;
+    } cases[] = {{"--since", "2024-02-15", "b a"}, {"--until", "2024-02-15", "C-3"},
+                 {"--service", "login", "C-3 a"},  {"--priority", "P1", "C-3 b"},
+                 {"--text", "c-3", "b a"},         {"--open", NULL, "a"}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        (void)stack_query(&stack, "TRUNCATE intake.incident");
+        store_three();
+        assert_int_equal(
+            stack_control(&stack, NULL, "purge", "--yes", cases[i].option, cases[i].value, NULL)->status, 0);
+        assert_string_equal(listed(NULL, NULL, NULL, NULL), cases[i].left);
+    }
+    assert_int_equal(
+        stack_control(&stack, NULL, "purge", "--yes", "--until", "1d", "--before", "2d", NULL)->status, 2);
+}
+
+/* On a terminal no line is longer than that is wide; elsewhere, names are whole. */
+static void the_table_fits_the_terminal(void **state)
+{
+    static const int columns[] = {80, 100, 200};
+    char command[STACK_PATH_MAX + 64], url[STACK_PATH_MAX + 16];
+    const char *const argv[] = {"/usr/bin/script", "-qec", command, "/dev/null", NULL};
+    const char *const environment[] = {url, NULL};
+    const struct outcome *outcome;
+
+    (void)state;
+    upsert("{\"reference_id\":\"wide\",\"started_at\":\"2024-01-01\",\"priority\":\"of the highest\","
+           "\"services\":[\"checkout\",\"payments-api\",\"search\",\"login\"],"
+           "\"name\":\"\u00e9 Nobody can pay by card, and nobody knows since when that has been so in "
+           "Europe\"}");
+    (void)snprintf(url, sizeof url, "DATABASE_URL=%s", stack.owner_url);
+    for (size_t i = 0; i < sizeof columns / sizeof columns[0]; i++) {
+        size_t lines = 0;
+
+        (void)snprintf(command, sizeof command, "stty cols %d; exec %s list", columns[i], stack.control);
+        outcome = process_run(argv, environment, NULL, 0);
+        assert_int_equal(outcome->status, 0);
+        for (const char *line = outcome->out; *line != '\0'; lines++) {
+            size_t len = strcspn(line, "\r\n"), width = 0;
+
+            for (size_t c = 0; c < len; c++) {
+                width += ((unsigned char)line[c] & 0xC0) != 0x80;
+            }
+            if (width > (size_t)columns[i]) {
+                fail_msg("a line of %zu where the terminal has %d: %s", width, columns[i], outcome->out);
+            }
+            line += len + strspn(line + len, "\r\n");
+        }
+        assert_int_equal(lines, 2);
+        assert_true((strstr(outcome->out, "in Europe") != NULL) == (columns[i] == 200));
+        assert_true((strstr(outcome->out, "\xE2\x80\xA6") != NULL) == (columns[i] != 200));
+        assert_non_null(strstr(outcome->out, "2024-01-01T00:00:00Z"));
+    }
+    outcome = stack_control(&stack, NULL, "list", NULL);
+    assert_non_null(strstr(outcome->out, "in Europe"));
+}
+
 static void purge_goes_through_more_than_one_batch(void **state)
 {
     (void)state;
@@ -390,6 +452,8 @@ int main(void)
         cmocka_unit_test(an_incident_knows_who_changed_it_last),
         cmocka_unit_test(delete_deletes_what_it_is_given_and_nothing_else),
         cmocka_unit_test(purge_takes_what_all_filters_let_through),
+        cmocka_unit_test(purge_takes_the_filters_of_list),
+        cmocka_unit_test(the_table_fits_the_terminal),
         cmocka_unit_test(purge_goes_through_more_than_one_batch),
         cmocka_unit_test(purge_looks_again_at_what_changed_meanwhile),
         cmocka_unit_test(purge_asks_and_takes_yes_alone),

@@ -1,6 +1,8 @@
 /* Which incidents a command is about: the options that select them. */
 #include "incidentctl/support/filter.h"
 
+#include <stddef.h>
+
 #include "incidentctl/support/print_error.h"
 
 static bool parse_time(const char **value, char buffer[TIME_TEXT_MAX], const char *option, const char *text)
@@ -12,15 +14,28 @@ static bool parse_time(const char **value, char buffer[TIME_TEXT_MAX], const cha
     return true;
 }
 
+bool filter_is_given(const struct filter *filter)
+{
+    for (size_t i = 0; i < FILTER_COUNT; i++) {
+        if (filter->values[i] != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool filter_parse_option(struct filter *filter, int letter, const char *value)
 {
     switch (letter) {
     case 'a':
         return parse_time(&filter->values[FILTER_SINCE], filter->since, "--since", value);
     case 'b':
-        return parse_time(&filter->values[FILTER_UNTIL], filter->until, "--until", value);
     case 'B':
-        return parse_time(&filter->values[FILTER_UNTIL], filter->until, "--before", value);
+        if (filter->values[FILTER_UNTIL] != NULL) {
+            return print_error("--until and --before say the same; give one of them");
+        }
+        return parse_time(&filter->values[FILTER_UNTIL], filter->until,
+                          letter == 'b' ? "--until" : "--before", value);
     case 's':
         filter->values[FILTER_SERVICE] = value;
         return true;

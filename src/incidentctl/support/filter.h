@@ -80,4 +80,7 @@ struct filter {
  * cannot be read, and without one where the letter is none of them. */
 bool filter_parse_option(struct filter *filter, int letter, const char *value);
 
+/* Whether there is any filter at all. */
+bool filter_is_given(const struct filter *filter);
+
 #endif

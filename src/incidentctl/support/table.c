@@ -4,8 +4,11 @@
 #include <json-c/json.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 #include "base/utf8.h"
+
+enum { GAP = 2 }; /* between columns */
 
 struct table {
     const struct column *columns;
@@ -115,45 +118,115 @@ static size_t column_width(const struct table *table, size_t column)
     return width;
 }
 
-void table_print_text(const char *text, FILE *stream)
+/* Of the terminal that the stream is; 0: it is none. */
+static size_t terminal_width(FILE *stream)
+{
+    struct winsize size = {0};
+
+    return ioctl(fileno(stream), TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+}
+
+/* Narrows columns that may be narrowed, the last first, until a line fits. */
+static void fit(const struct table *table, size_t *widths, size_t limit)
+{
+    size_t total = 0;
+
+    for (size_t i = 0; i < table->column_count; i++) {
+        total += widths[i] + (i > 0 ? GAP : 0);
+    }
+    for (size_t i = table->column_count; i-- > 0 && total > limit;) {
+        size_t least = table->columns[i].least_width;
+
+        if (least > 0 && widths[i] > least) {
+            size_t less = widths[i] - least < total - limit ? widths[i] - least : total - limit;
+
+            widths[i] -= less;
+            total -= less;
+        }
+    }
+}
+
+/* How many bytes the first characters of a text take. */
+static size_t measure_prefix(const char *text, size_t characters)
+{
+    size_t len = 0;
+
+    while (text[len] != '\0') {
+        bool begins = ((unsigned char)text[len] & 0xC0) != 0x80;
+
+        if (begins && characters-- == 0) {
+            break;
+        }
+        len++;
+    }
+    return len;
+}
+
+static void print_bytes(const char *text, size_t len, FILE *stream)
 {
     const unsigned char *at = (const unsigned char *)text;
-    size_t left = text == NULL ? 0 : strlen(text);
 
-    while (left > 0) {
-        size_t len = utf8_sequence(at, left);
+    while (len > 0) {
+        size_t sequence = utf8_sequence(at, len);
 
-        if (len == 0 || utf8_is_control(utf8_code_point(at, len))) {
+        if (sequence == 0 || utf8_is_control(utf8_code_point(at, sequence))) {
             fputc('?', stream);
         } else {
-            fwrite(at, 1, len, stream);
+            fwrite(at, 1, sequence, stream);
         }
-        len = len == 0 ? 1 : len;
-        at += len;
-        left -= len;
+        sequence = sequence == 0 ? 1 : sequence;
+        at += sequence;
+        len -= sequence;
+    }
+}
+
+void table_print_text(const char *text, FILE *stream)
+{
+    if (text != NULL) {
+        print_bytes(text, strlen(text), stream);
     }
 }
 
 static void print_cell(const char *text, size_t width, bool is_last, FILE *stream)
 {
-    table_print_text(text, stream);
+    size_t own = width_of(text);
+
+    if (own > width) {
+        print_bytes(text, measure_prefix(text, width - 1), stream);
+        fputs("…", stream);
+        own = width;
+    } else {
+        table_print_text(text, stream);
+    }
     if (!is_last) {
-        fprintf(stream, "%*s", (int)(width - width_of(text)) + 2, "");
+        fprintf(stream, "%*s", (int)(width - own + GAP), "");
     }
 }
 
-static void print_table(const struct table *table, FILE *stream)
+static bool print_table(const struct table *table, FILE *stream)
 {
-    size_t columns = table->column_count;
+    size_t columns = table->column_count, limit = terminal_width(stream);
+    size_t *widths = calloc(columns, sizeof *widths);
 
+    if (widths == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < columns; i++) {
+        widths[i] = column_width(table, i);
+    }
+    if (limit > 0) {
+        fit(table, widths, limit);
+    }
     for (size_t row = 0; row <= table->cell_count / columns; row++) {
         for (size_t i = 0; i < columns; i++) {
             const char *text = row == 0 ? table->columns[i].name : table->cells[(row - 1) * columns + i];
 
-            print_cell(text, column_width(table, i), i == columns - 1, stream);
+            print_cell(text, widths[i], i == columns - 1, stream);
         }
         fputc('\n', stream);
     }
+    free(widths);
+    return true;
 }
 
 static struct json_object *list_to_json(const char *words)
@@ -214,7 +287,7 @@ bool table_print(const struct table *table, bool as_json, FILE *stream)
     if (as_json) {
         ok = print_json(table, stream);
     } else {
-        print_table(table, stream);
+        ok = print_table(table, stream);
     }
     return ok && !ferror(stream);
 }

@@ -15,6 +15,7 @@ enum column_type { COLUMN_TEXT, COLUMN_NUMBER, COLUMN_LIST /* comma-separated wo
 struct column {
     const char *name;
     enum column_type type;
+    size_t least_width; /* to which it may be cut where a terminal is narrow; 0: never */
 };
 
 /* An empty table; the columns must outlive it. NULL when out of memory. */
@@ -24,8 +25,9 @@ struct table *table_new(const struct column *columns, size_t count);
  * out of memory. */
 bool table_add(struct table *table, const char *const *cells);
 
-/* Prints all rows. In a table, control characters are shown as '?', so that no stored text can command the
- * terminal. False when it could not be written. */
+/* Prints all rows. In a table on a terminal that is too narrow, columns that may be cut are, the last first.
+ * In a table, control characters are shown as '?', so that no stored text can command the terminal. False
+ * when it could not be written. */
 bool table_print(const struct table *table, bool as_json, FILE *stream);
 
 void table_free(struct table *table);
