@@ -368,8 +368,10 @@ static void check_worker_session(struct doctor *doctor)
         return;
     }
     if (strstr(message, "Peer authentication failed") != NULL) {
+        /* No fault, so none of the server's words, which begin with FATAL. */
         checks_report(doctor, FINDING_NOTE, subject, "--url tries it by the web server",
-                      "it knows %s by its system user, who has to ask: %s", PQuser(doctor->worker), message);
+                      "only the worker's system user can log in as %s (peer authentication): not tried",
+                      PQuser(doctor->worker));
     } else {
         checks_report(doctor, FINDING_PROBLEM, subject, advice_for(message), "the worker cannot connect: %s",
                       message);

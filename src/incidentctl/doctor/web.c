@@ -124,6 +124,29 @@ static bool is_ours(const struct response *response)
     return strncmp(response->body, "{\"ok\":", 6) == 0;
 }
 
+/* The worker alone answers 405 to a GET of this method. */
+static bool reaches_methods(const struct doctor *doctor, const char *method)
+{
+    struct response response = send_request(doctor, method, NULL, -1);
+
+    return response.status == 405 && is_ours(&response);
+}
+
+/* healthz is at the root as well where our configuration is included, so the URL of a host alone looks right.
+ */
+static bool check_url(struct doctor *doctor)
+{
+    const char *slash = doctor->url[strlen(doctor->url) - 1] == '/' ? "" : "/";
+
+    if (reaches_methods(doctor, "incidents.upsert") || !reaches_methods(doctor, "api/incidents.upsert")) {
+        return true;
+    }
+    checks_report(doctor, FINDING_PROBLEM, subject,
+                  "name it with /api/ at its end, here and in the settings of clients",
+                  "%s lacks /api/: methods are at %s%sapi/", doctor->url, doctor->url, slash);
+    return false;
+}
+
 /* Whether the worker is reached; false where there is no use in asking on. */
 static bool check_health(struct doctor *doctor)
 {
@@ -279,7 +302,7 @@ void web_check(struct doctor *doctor)
                       "name what methods are appended to: --url https://your.host/api/", "not asked");
         return;
     }
-    if (!check_health(doctor)) {
+    if (!check_url(doctor) || !check_health(doctor)) {
         return;
     }
     check_readiness(doctor);
