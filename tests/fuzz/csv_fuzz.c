@@ -37,10 +37,10 @@ static void open_pieces(struct source *source, struct slice text, size_t pieces)
 }
 
 /* The next record of the whole text, found by the scanner alone; the text moves behind it. */
-static int find_row(struct slice *text, uint64_t *line, struct slice *row)
+static int find_row(const struct source *source, struct slice *text, uint64_t *line, struct slice *row)
 {
     while (text->len > 0) {
-        struct csv_scanner scanner = {0};
+        struct csv_scanner scanner = {.delimiter = source->rows.delimiter, .newline = source->newline};
         size_t len = text->len, blanks = 0;
 
         (void)csv_scan(&scanner, *text, &len);
@@ -56,29 +56,30 @@ static int find_row(struct slice *text, uint64_t *line, struct slice *row)
             return 1;
         }
         for (size_t i = 0; i < row->len; i++) {
-            *line += row->data[i] == '\n';
+            *line += row->data[i] == source->newline;
         }
     }
     return 0;
 }
 
 /* Writes the cells as RFC 4180 has them; the text that was split must come out again. */
-static void check_cells(struct slice text)
+static void check_cells(struct slice text, char delimiter)
 {
     struct csv_row row;
     struct buffer again;
 
     csv_row_init(&row);
+    row.delimiter = delimiter;
     buffer_init(&again, 2 * text.len + 1024);
     if (csv_split(&row, text) == NULL) {
         MUST(row.count >= 1 && row.count <= CSV_CELLS_MAX);
         for (size_t i = 0; i < row.count; i++) {
             struct slice cell = row.cells[i].text;
 
-            buffer_append_text(&again, i > 0 ? "," : "");
+            buffer_append(&again, &delimiter, i > 0 ? 1 : 0);
             buffer_append_text(&again, row.cells[i].is_quoted ? "\"" : "");
             for (size_t at = 0; at < cell.len; at++) {
-                MUST(row.cells[i].is_quoted || (cell.data[at] != '"' && cell.data[at] != ','));
+                MUST(row.cells[i].is_quoted || (cell.data[at] != '"' && cell.data[at] != delimiter));
                 buffer_append(&again, cell.data + at, 1);
                 buffer_append_text(&again, cell.data[at] == '"' ? "\"" : "");
             }
@@ -143,7 +144,7 @@ static void check_body(const struct adapter *adapter, struct slice body)
 }
 
 /* What is said about a header goes nowhere: it would fill the log. */
-static bool take_header(struct adapter *adapter, struct slice text)
+static bool take_header(struct adapter *adapter, const struct source *source, struct slice text)
 {
     static FILE *nowhere;
     FILE *standard_error = stderr;
@@ -154,7 +155,7 @@ static bool take_header(struct adapter *adapter, struct slice text)
         MUST(nowhere != NULL);
     }
     stderr = nowhere;
-    ok = adapter_take_header(adapter, text);
+    ok = adapter_take_header(adapter, source, text);
     stderr = standard_error;
     return ok;
 }
@@ -174,18 +175,24 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     adapter_init(&adapter, ";");
     MUST(adapter_set_format(&adapter, format_by_name("csv"), NULL));
     open_pieces(&source, text, 1 + data[1] % PIECES_MAX);
+    if (source.fault != NULL) { /* it is no text */
+        MUST(source_next(&source, &record) == SOURCE_BROKEN);
+        adapter_free(&adapter);
+        source_close(&source);
+        return 0;
+    }
     if (text.len >= 3 && memcmp(text.data, "\xEF\xBB\xBF", 3) == 0) {
         text = (struct slice){.data = text.data + 3, .len = text.len - 3};
     }
-    while (find_row(&text, &line, &row)) {
+    while (find_row(&source, &text, &line, &row)) {
         struct error error = {.code = ERROR_NONE};
         struct slice body;
 
         MUST(source_next(&source, &record) == SOURCE_RECORD && is_same(record.text, row));
         MUST(record.line == line && !record.is_too_large && record.end + text.len == size - 2);
-        check_cells(record.text);
+        check_cells(record.text, source.rows.delimiter);
         if (is_first) {
-            has_header = take_header(&adapter, record.text);
+            has_header = take_header(&adapter, &source, record.text);
         } else if (has_header) {
             bool is_good = adapter_begin(&adapter, SOURCE_ROWS, &record, &error);
 

@@ -564,11 +564,12 @@ static void a_header_must_make_sense(void **state)
             fail_msg("case %zu: status %d, error %s", i, outcome->status, outcome->err);
         }
     }
-    outcome = stack_control(&stack, "reference_id,started_at,severity\n", "import", "-", NULL);
+    outcome =
+        stack_control(&stack, "reference_id,started_at,severity\na,2024-01-01,x\n", "import", "-", NULL);
     assert_int_equal(outcome->status, 0);
     assert_non_null(strstr(outcome->err, "left out: \"severity\""));
-    outcome =
-        stack_control(&stack, "reference_id,started_at,a\x1b[2J\xc2\x9b\xc3\xa9\n", "import", "-", NULL);
+    outcome = stack_control(&stack, "reference_id,started_at,a\x1b[2J\xc2\x9b\xc3\xa9\na,2024-01-01,x\n",
+                            "import", "-", NULL);
     assert_int_equal(outcome->status, 0);
     assert_non_null(strstr(outcome->err, "left out: \"a?[2J?\xc3\xa9\""));
 }

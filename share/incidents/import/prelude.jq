@@ -30,3 +30,6 @@ def from_ms: if . == null or . == "" then null else tonumber | (. / 1000 | floor
 
 # An incident states all of itself: what is null is left out, but that it is open.
 def incident: with_entries(select(.value != null or .key == "resolved_at"));
+
+# Milliseconds since 1970 of a timestamp in UTC: 2024-01-01T11:22:33.5Z.
+def to_ms: (.[:19] + "Z" | fromdate) * 1000 + ((.[19:] | rtrimstr("Z") | if startswith(".") then "0" + . | tonumber else 0 end) * 1000 | floor);

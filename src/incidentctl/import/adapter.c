@@ -12,6 +12,7 @@ void adapter_init(struct adapter *adapter, const char *separator)
     *adapter = (struct adapter){.separator = separator};
     csv_table_init(&adapter->table, separator);
     buffer_init(&adapter->flat, 8 * SOURCE_RECORD_MAX);
+    buffer_init(&adapter->adjusted, 8 * SOURCE_RECORD_MAX);
 }
 
 void adapter_free(struct adapter *adapter)
@@ -20,6 +21,7 @@ void adapter_free(struct adapter *adapter)
     csv_table_free(&adapter->table);
     row_objects_free(&adapter->objects);
     buffer_free(&adapter->flat);
+    buffer_free(&adapter->adjusted);
     dx_rows_free(&adapter->services);
     dx_rows_free(&adapter->metadata);
 }
@@ -27,6 +29,7 @@ void adapter_free(struct adapter *adapter)
 bool adapter_set_format(struct adapter *adapter, const struct format *format, const char *filter_path)
 {
     adapter->format = format;
+    adapter->times.more_formats = format->dates;
     if (filter_path != NULL) {
         return jq_filter_open_file(&adapter->filter, filter_path, adapter->separator);
     }
@@ -50,20 +53,33 @@ static const struct format *recognise(struct row_objects *objects, const struct 
     return format_recognise(record, own);
 }
 
-bool adapter_take_header(struct adapter *adapter, struct slice text)
+static bool print_unknown(const char *name, const struct csv_row *header)
+{
+    jv names = jv_array();
+
+    for (size_t i = 0; i < header->count; i++) {
+        names = jv_array_append(names,
+                                jv_string_sized(header->cells[i].text.data, (int)header->cells[i].text.len));
+    }
+    return format_print_unknown(name, "columns", names);
+}
+
+bool adapter_take_header(struct adapter *adapter, const struct source *source, struct slice text)
 {
     struct csv_row header;
     const char *fault;
     bool ok;
 
     csv_row_init(&header);
+    header.delimiter = source->rows.delimiter;
     fault = utf8_is_valid(text.data, text.len) ? csv_split(&header, text) : "is not valid UTF-8";
-    ok = (fault == NULL || print_error("the first row, the header, %s", fault)) &&
+    ok = (fault == NULL || print_error("%s: the first row, the header, %s", source->name, fault)) &&
          row_objects_set_header(&adapter->objects, &header);
     if (ok && adapter->format == NULL) {
         const struct format *format = recognise(&adapter->objects, &header);
 
-        ok = adapter_set_format(adapter, format != NULL ? format : format_by_name("csv"), NULL);
+        ok =
+            format != NULL ? adapter_set_format(adapter, format, NULL) : print_unknown(source->name, &header);
     }
     ok = ok && (format_is_filtered(adapter->format) || csv_table_set_arguments(&adapter->table, &header));
     csv_row_free(&header);
@@ -111,7 +127,7 @@ bool adapter_begin(struct adapter *adapter, enum source_kind kind, const struct 
     return true;
 }
 
-enum filtered adapter_next(struct adapter *adapter, struct slice *body, struct error *error)
+static enum filtered next_body(struct adapter *adapter, struct slice *body, struct error *error)
 {
     if (format_is_filtered(adapter->format)) {
         return jq_filter_next(&adapter->filter, body, error);
@@ -122,4 +138,14 @@ enum filtered adapter_next(struct adapter *adapter, struct slice *body, struct e
     adapter->is_given = true;
     *body = adapter->body;
     return FILTERED_OUTPUT;
+}
+
+enum filtered adapter_next(struct adapter *adapter, struct slice *body, struct error *error)
+{
+    enum filtered filtered = next_body(adapter, body, error);
+
+    if (filtered == FILTERED_OUTPUT && times_are_odd(&adapter->times)) {
+        *body = times_adjust(&adapter->times, *body, &adapter->adjusted);
+    }
+    return filtered;
 }

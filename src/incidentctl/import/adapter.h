@@ -10,6 +10,7 @@
 #include "incidentctl/import/jq_filter.h"
 #include "incidentctl/import/row_object.h"
 #include "incidentctl/import/source.h"
+#include "incidentctl/import/times.h"
 
 struct adapter {
     const struct format *format; /* NULL until a header tells */
@@ -18,6 +19,8 @@ struct adapter {
     struct csv_table table;     /* where rows are bodies */
     struct row_objects objects; /* where they go through the filter */
     struct buffer flat;         /* a row as a body */
+    struct times times;         /* the caller sets what he asked for */
+    struct buffer adjusted;     /* a body with other times */
     struct dx_rows services, metadata;
     struct slice body; /* of the record that was begun, where no filter makes it */
     bool is_given;
@@ -32,7 +35,7 @@ bool adapter_set_format(struct adapter *adapter, const struct format *format, co
 
 /* Takes the header of a CSV file; a format that is not known becomes the one whose columns it has. False,
  * with a message on standard error, where its columns do not do. */
-bool adapter_take_header(struct adapter *adapter, struct slice text);
+bool adapter_take_header(struct adapter *adapter, const struct source *source, struct slice text);
 
 /* Begins with a record. False with the reason. */
 bool adapter_begin(struct adapter *adapter, enum source_kind kind, const struct source_record *record,

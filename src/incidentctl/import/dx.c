@@ -158,6 +158,7 @@ static bool read_rows(struct dx_rows *rows, enum dx_table kind, struct source *s
         struct error error = {.code = ERROR_NONE};
 
         if (!has_header) {
+            row.delimiter = source->rows.delimiter;
             has_header = read_header(&row, kind, source->name, record.text, &columns);
             if (!has_header) {
                 break;

@@ -17,6 +17,7 @@ enum format_kind {
 struct format {
     const char *name;
     enum format_kind kind;
+    const char *const *dates; /* how its times may be written beside ISO 8601, as times.h has it; or NULL */
 };
 
 /* NULL where there is none of that name. */
@@ -30,8 +31,11 @@ bool format_is_filtered(const struct format *format);
 /* Writes the names, with commas between them and "or" before the last. */
 void format_list_names(char *text, size_t size);
 
-/* What a record is by its names, which is freed; of our own it is `own`. NULL where nobody knows, or, with a
- * message on standard error, where the filter that knows does not run. */
+/* What a record is by its names, which is freed; of our own it is `own`. NULL where nobody knows. */
 const struct format *format_recognise(jv record, const struct format *own);
+
+/* Says what an input has, and what was looked for. names is an array of texts, which is freed; what they are
+ * the names of is a word in the plural. Always false. */
+bool format_print_unknown(const char *input, const char *what, jv names);
 
 #endif

@@ -16,7 +16,8 @@ bool source_open(struct source *source, const char *path, int stop_fd)
 {
     struct stat status;
 
-    *source = (struct source){.name = path, .fd = STDIN_FILENO, .stop_fd = stop_fd, .line = 1};
+    *source =
+        (struct source){.name = path, .fd = STDIN_FILENO, .stop_fd = stop_fd, .line = 1, .newline = '\n'};
     if (strcmp(path, "-") == 0) {
         source->name = "standard input";
     } else {
@@ -39,7 +40,7 @@ void source_close(struct source *source)
     *source = (struct source){.fd = -1, .stop_fd = -1};
 }
 
-static enum source_result broken(struct source *source, const char *why)
+enum source_result source_break(struct source *source, const char *why)
 {
     source->fault = why;
     return SOURCE_BROKEN;
@@ -52,7 +53,7 @@ static enum source_result wait_for_input(struct source *source)
 
     while (poll(fds, 2, -1) < 0) {
         if (errno != EINTR) {
-            return broken(source, strerror(errno));
+            return source_break(source, strerror(errno));
         }
     }
     return fds[1].revents != 0 ? SOURCE_STOPPED : SOURCE_RECORD;
@@ -79,8 +80,7 @@ static bool make_room(struct source *source)
     return true;
 }
 
-/* Reads more; SOURCE_RECORD stands for: there is more, SOURCE_END for: there is no more. */
-static enum source_result fill(struct source *source)
+enum source_result source_fill(struct source *source)
 {
     enum source_result result;
     ssize_t got;
@@ -93,41 +93,24 @@ static enum source_result fill(struct source *source)
         return result;
     }
     if (!make_room(source)) {
-        return broken(source, "out of memory");
+        return source_break(source, "out of memory");
     }
     do {
         got = read(source->fd, source->data + source->len, CHUNK_BYTES);
     } while (got < 0 && errno == EINTR);
     if (got < 0) {
-        return broken(source, strerror(errno));
+        return source_break(source, strerror(errno));
     }
     source->is_at_end = got == 0;
     source->len += (size_t)got;
     return got == 0 ? SOURCE_END : SOURCE_RECORD;
 }
 
-void source_set_kind(struct source *source, enum source_kind kind, bool looks_into_wrappers)
-{
-    static const char mark[] = "\xEF\xBB\xBF"; /* a byte-order mark, as spreadsheets write it */
-
-    source->kind = kind;
-    source->looks_into_wrappers = looks_into_wrappers;
-    while (kind == SOURCE_ROWS && source->consumed == 0 && source->len - source->start < 3 &&
-           fill(source) == SOURCE_RECORD) {
-        continue;
-    }
-    if (kind == SOURCE_ROWS && source->consumed == 0 && source->len - source->start >= 3 &&
-        memcmp(source->data + source->start, mark, 3) == 0) {
-        source->start += 3;
-        source->consumed += 3;
-    }
-}
-
 static void consume(struct source *source, size_t len)
 {
     const char *at = source->data + source->start, *end = at + len;
 
-    while ((at = memchr(at, '\n', (size_t)(end - at))) != NULL) {
+    while ((at = memchr(at, source->newline, (size_t)(end - at))) != NULL) {
         source->line++;
         at++;
     }
@@ -135,59 +118,9 @@ static void consume(struct source *source, size_t len)
     source->consumed += len;
 }
 
-static bool is_space(char byte)
+bool source_is_space(char byte)
 {
     return byte == ' ' || byte == '\t' || byte == '\n' || byte == '\r';
-}
-
-/* Whether the braces and brackets of a line that begins with one are all closed at its end. */
-static bool is_whole(const char *line, size_t len)
-{
-    bool in_string = false;
-    long depth = 0;
-
-    for (size_t i = 0; i < len; i++) {
-        if (in_string && line[i] == '\\') {
-            i++;
-        } else if (line[i] == '"') {
-            in_string = !in_string;
-        } else if (!in_string) {
-            depth += line[i] == '{' || line[i] == '[';
-            depth -= line[i] == '}' || line[i] == ']';
-        }
-    }
-    return depth == 0 && !in_string;
-}
-
-enum source_result source_guess(struct source *source, enum source_kind *kind)
-{
-    enum source_result result = SOURCE_RECORD;
-    const char *first, *newline = NULL, *second = NULL;
-    size_t len = 0;
-
-    while (result == SOURCE_RECORD && second == NULL && source->len < SOURCE_RECORD_MAX) {
-        result = fill(source);
-        for (len = 0; len < source->len && is_space(source->data[len]); len++) {
-            continue;
-        }
-        newline = len < source->len ? memchr(source->data + len, '\n', source->len - len) : NULL;
-        second = newline != NULL && newline + 1 < source->data + source->len ? newline + 1 : NULL;
-    }
-    if (result == SOURCE_STOPPED || result == SOURCE_BROKEN) {
-        return result;
-    }
-    *kind = SOURCE_ROWS;
-    if (len == source->len) {
-        return SOURCE_RECORD;
-    }
-    first = source->data + len;
-    if (*first == '[') {
-        *kind = SOURCE_VALUES;
-    } else if (*first == '{') {
-        len = newline != NULL ? (size_t)(newline - first) : source->len - len;
-        *kind = is_whole(first, len) || (second != NULL && *second == '{') ? SOURCE_LINES : SOURCE_VALUES;
-    }
-    return SOURCE_RECORD;
 }
 
 /* --- Lines and rows ------------------------------------------------------------------------------------- */
@@ -202,7 +135,7 @@ static bool find_line_end(struct source *source, size_t *len)
         return csv_scan(&source->rows, text, len);
     }
     newline = text.len > source->rows.at
-                  ? memchr(text.data + source->rows.at, '\n', text.len - source->rows.at)
+                  ? memchr(text.data + source->rows.at, source->newline, text.len - source->rows.at)
                   : NULL;
     source->rows.at = text.len;
     *len = newline == NULL ? 0 : (size_t)(newline - text.data) + 1;
@@ -236,7 +169,7 @@ static void hand_out(struct source *source, size_t len, struct source_record *re
 static bool is_blank(struct slice text)
 {
     for (size_t i = 0; i < text.len; i++) {
-        if (!is_space(text.data[i])) {
+        if (!source_is_space(text.data[i])) {
             return false;
         }
     }
@@ -263,7 +196,7 @@ static enum source_result next_line(struct source *source, struct source_record 
             if (source->len - source->start > SOURCE_RECORD_MAX) {
                 let_go(source);
             }
-            result = fill(source);
+            result = source_fill(source);
             if (result == SOURCE_RECORD) {
                 continue;
             }
@@ -274,7 +207,8 @@ static enum source_result next_line(struct source *source, struct source_record 
         }
         record->is_last = !is_found;
         hand_out(source, len, record, line);
-        source->rows = (struct csv_scanner){0};
+        source->rows.at = 0;
+        source->rows.state = CSV_AT_CELL;
         strip_line_end(&record->text);
         if (record->is_too_large || !is_blank(record->text)) {
             return SOURCE_RECORD;
@@ -288,13 +222,20 @@ static enum source_result next_line(struct source *source, struct source_record 
 /* Whether the string before the colon is what web APIs call the array of a page. The record is in memory. */
 static bool is_wrapper(const struct source *source)
 {
+    static const char *const wrappers[] = {"\"incidents\"", "\"data\"", "\"result\"", "\"issues\""};
     const char *name = source->data + source->start + source->values.string_at;
     size_t len = source->values.string_len;
 
-    return source->looks_into_wrappers && source->values.at == VALUES_OUTSIDE && source->values.depth == 1 &&
-           source->values.behind_colon &&
-           ((len == 11 && memcmp(name, "\"incidents\"", 11) == 0) ||
-            (len == 6 && memcmp(name, "\"data\"", 6) == 0));
+    if (!source->looks_into_wrappers || source->values.at != VALUES_OUTSIDE || source->values.depth != 1 ||
+        !source->values.behind_colon) {
+        return false;
+    }
+    for (size_t i = 0; i < sizeof wrappers / sizeof wrappers[0]; i++) {
+        if (strlen(wrappers[i]) == len && memcmp(name, wrappers[i], len) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static void look_at_string(struct source *source, char byte)
@@ -320,7 +261,7 @@ static enum look look_at(struct source *source, char byte)
     if (source->values.in_string) {
         look_at_string(source, byte);
     } else if (source->values.depth == 0 &&
-               (is_element ? byte == ',' || byte == ']' : source->values.seen > 0 && is_space(byte))) {
+               (is_element ? byte == ',' || byte == ']' : source->values.seen > 0 && source_is_space(byte))) {
         return LOOK_END_BEFORE;
     } else if (byte == '"') {
         source->values.in_string = true;
@@ -335,7 +276,7 @@ static enum look look_at(struct source *source, char byte)
             return LOOK_END_BEHIND;
         }
     }
-    source->values.behind_colon = byte == ':' || (source->values.behind_colon && is_space(byte));
+    source->values.behind_colon = byte == ':' || (source->values.behind_colon && source_is_space(byte));
     return LOOK_ON;
 }
 
@@ -370,7 +311,7 @@ static enum source_result peek(struct source *source, char *byte)
         enum source_result result;
         size_t len = 0;
 
-        while (source->start + len < source->len && is_space(source->data[source->start + len])) {
+        while (source->start + len < source->len && source_is_space(source->data[source->start + len])) {
             len++;
         }
         if (source->start + len > source->start) {
@@ -380,7 +321,7 @@ static enum source_result peek(struct source *source, char *byte)
             *byte = source->data[source->start];
             return SOURCE_RECORD;
         }
-        result = fill(source);
+        result = source_fill(source);
         if (result != SOURCE_RECORD) {
             return result;
         }
@@ -407,9 +348,9 @@ static enum source_result pass_over_wrapper(struct source *source)
         if (look != LOOK_ON) {
             return SOURCE_RECORD;
         }
-        result = fill(source);
+        result = source_fill(source);
     }
-    return result == SOURCE_END ? broken(source, "an object is not closed") : result;
+    return result == SOURCE_END ? source_break(source, "an object is not closed") : result;
 }
 
 /* Passes over what stands between records; SOURCE_RECORD where one begins. */
@@ -421,7 +362,8 @@ static enum source_result find_value(struct source *source)
         enum source_result result = peek(source, &byte);
 
         if (result != SOURCE_RECORD) {
-            return result == SOURCE_END && is_inside ? broken(source, "the array is not closed") : result;
+            return result == SOURCE_END && is_inside ? source_break(source, "the array is not closed")
+                                                     : result;
         }
         /* A bracket that opens, or a comma: an element lasts to one, or to the bracket that closes. */
         if (is_inside ? source->values.at == VALUES_BEHIND_ELEMENT && byte != ']' : byte == '[') {
@@ -463,7 +405,7 @@ static enum source_result next_value(struct source *source, struct source_record
         if (source->len - source->start > SOURCE_RECORD_MAX) {
             let_go(source);
         }
-        result = fill(source);
+        result = source_fill(source);
     }
     if (result == SOURCE_END && (source->values.seen > 0 || source->is_oversized)) {
         result = SOURCE_RECORD; /* cut short, which whoever reads it will say */
@@ -471,7 +413,7 @@ static enum source_result next_value(struct source *source, struct source_record
     }
     if (result == SOURCE_RECORD) {
         hand_out(source, source->values.seen, record, line);
-        while (record->text.len > 0 && is_space(record->text.data[record->text.len - 1])) {
+        while (record->text.len > 0 && source_is_space(record->text.data[record->text.len - 1])) {
             record->text.len--;
         }
         if (source->values.at == VALUES_BEFORE_ELEMENT) {
@@ -485,5 +427,8 @@ static enum source_result next_value(struct source *source, struct source_record
 enum source_result source_next(struct source *source, struct source_record *record)
 {
     *record = (struct source_record){0};
+    if (source->fault != NULL) {
+        return SOURCE_BROKEN;
+    }
     return source->kind == SOURCE_VALUES ? next_value(source, record) : next_line(source, record);
 }

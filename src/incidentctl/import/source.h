@@ -43,6 +43,9 @@ struct source {
     char *data;
     size_t start, len, capacity; /* what is in memory and not consumed: data[start .. len) */
     bool is_at_end;
+    bool has_begun;
+    char newline;      /* '\r' where the first line ends with that alone */
+    char delimiter;    /* of cells; 0: what the header has most of */
     uint64_t line;     /* of data[start] */
     uint64_t consumed; /* bytes before data[start] */
     bool is_oversized; /* the record at start is, and its beginning was let go */
@@ -65,15 +68,33 @@ struct source {
 bool source_open(struct source *source, const char *path, int stop_fd);
 void source_close(struct source *source);
 
+/* What stands before the reason in a file of rejects: of JSON, a string of its own before each record. */
+#define SOURCE_REASON "import_error: "
+
 /* Guesses the kind by the first bytes, which stay unread: JSON begins with [ or {, and where the first line
  * is a whole object, or the second begins with {, lines are meant. False where nothing could be read:
  * SOURCE_STOPPED or SOURCE_BROKEN. */
 enum source_result source_guess(struct source *source, enum source_kind *kind);
 
-/* Says what a record is, before the first is read. Of JSON objects with an array called "incidents" or "data"
- * the elements of that are the records where looks_into_wrappers: they are pages, as web APIs give them. */
+/* Says what a record is, before the first is read. Of JSON objects with an array called "incidents", "data",
+ * "result" or "issues" the elements of that are the records where looks_into_wrappers: they are pages, as web
+ * APIs give them. */
 void source_set_kind(struct source *source, enum source_kind kind, bool looks_into_wrappers);
 
 enum source_result source_next(struct source *source, struct source_record *record);
+
+/* The first line that is neither blank nor a reason of a file of rejects, as far as it is in memory, where
+ * source_guess has looked. */
+struct slice source_first_line(const struct source *source);
+
+/* --- Shared by source.c and source_begin.c */
+
+/* Reads more; SOURCE_RECORD stands for: there is more, SOURCE_END for: there is no more. */
+enum source_result source_fill(struct source *source);
+
+/* Says why nothing can be read from here on. */
+enum source_result source_break(struct source *source, const char *why);
+
+bool source_is_space(char byte);
 
 #endif

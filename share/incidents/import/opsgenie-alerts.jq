@@ -1,0 +1,23 @@
+# Opsgenie: alerts of the API (https://docs.opsgenie.com/docs/alert-api#list-alerts), or as its "Export alerts"
+# writes them to CSV: Alert ID, Alias, TinyID, Message, Status, CreatedAt and UpdatedAt in milliseconds. An
+# alert ends report.closeTime milliseconds after its beginning; its last update may be a note of years later.
+# A CSV file has no such time: there a closed alert ends with its last update.
+def closed: (.status // "" | ascii_downcase) == "closed";
+if .alert_id then {
+  reference_id: .alert_id,
+  name: .message,
+  priority,
+  started_at: (.created_at | from_ms),
+  resolved_at: (if closed then .updated_at | from_ms else null end),
+  metadata: ({alias, tinyId: .tiny_id, owner, teams, count} | metadata)
+} else {
+  reference_id: .id,
+  name: .message,
+  priority,
+  started_at: .createdAt,
+  resolved_at: (if closed | not then null
+                elif .report.closeTime? then (.createdAt | to_ms) + .report.closeTime | from_ms
+                else .updatedAt end),
+  metadata: ({alias, tinyId, source, owner, count, tags,
+              teams: [.teams[]?.id], integration: .integration.name?} | metadata)
+} end | incident

@@ -1,0 +1,19 @@
+# ServiceNow: rows of the table incident, by the table API with any sysparm_display_value
+# (https://www.servicenow.com/docs/bundle/yokohama-api-reference/page/integrate/inbound-rest/concept/c_TableAPI.html),
+# or a list that was exported as CSV, whose columns have the names or the labels of the fields. The API's times
+# are UTC; those of a list, and display values, are those of the user who exported: --time-zone, --date-format.
+def raw: if type == "object" then given(.value, .display_value) else . end;
+def shown: if type == "object" then given(.display_value, .value) else . end;
+def at: given(raw);
+{
+  reference_id: (.number | raw),
+  name: (.short_description | raw),
+  priority: (.priority | shown),
+  started_at: given((.opened_at, .opened, .sys_created_on, .created) | at),
+  resolved_at: given((.resolved_at, .resolved, .closed_at, .closed) | at),
+  services: services([.business_service, .service, .cmdb_ci, .configuration_item][]
+    | if type == "object" then {identifier: raw, name: .display_value} else {identifier: given(.)} end),
+  metadata: ({sys_id: (.sys_id | raw), state: given((.state, .incident_state) | shown),
+              category: (.category | shown), assignment_group: (.assignment_group | shown),
+              close_code: given((.close_code, .resolution_code) | shown)} | metadata)
+} | incident

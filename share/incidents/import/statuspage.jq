@@ -1,0 +1,15 @@
+# Atlassian Statuspage: incidents of the API (https://developer.statuspage.io/#operation/getPagesPageIdIncidents)
+# and of a page itself, /api/v2/incidents.json. What was scheduled is maintenance, and left out. Some are
+# resolved without a time for it: then it is that of the last update.
+if .scheduled_for != null or .impact == "maintenance" then empty
+else {
+  reference_id: .id,
+  name,
+  priority: .impact,
+  source_url: .shortlink,
+  started_at: given(.started_at, .created_at),
+  resolved_at: given(.resolved_at,
+                     (if .status == "resolved" or .status == "postmortem" then .updated_at else null end)),
+  services: services(.components[]? | {identifier: .id, name}),
+  metadata: ({status, page_id} | metadata)
+} | incident end
