@@ -164,7 +164,7 @@ static void the_primary_stands_still_and_the_standby_is_promoted(void **state)
         cluster_kill(&cluster, cluster_other(&cluster));
         cluster_rejoin(&cluster);
     }
-    close_ledger(ledger, "the primary stands still (SIGSTOP), the standby promoted", times, slowest_ms);
+    close_ledger(ledger, "the primary hangs (SIGSTOP), the standby promoted", times, slowest_ms);
 }
 
 /* ---- Split brain ---- */

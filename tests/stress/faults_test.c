@@ -123,7 +123,7 @@ static void postgres_stands_still_for_longer_than_the_deadline(void **state)
         stack_resume_postgres(&stack);
         ledger_await_recovery(ledger, &slowest_ms);
     }
-    close_ledger(ledger, "Postgres stands still (SIGSTOP) for two deadlines", times, slowest_ms);
+    close_ledger(ledger, "Postgres hangs (SIGSTOP) for two deadlines", times, slowest_ms);
 }
 
 /* What lies in its socket is read when its clients have been told long ago that it was not stored. The
@@ -144,7 +144,7 @@ static void a_session_stands_still_for_longer_than_the_deadline(void **state)
         stack_resume_postgres(&stack);
         ledger_await_recovery(ledger, &slowest_ms);
     }
-    close_ledger(ledger, "a session stands still (SIGSTOP) for two deadlines", times, slowest_ms);
+    close_ledger(ledger, "a session hangs (SIGSTOP) for two deadlines", times, slowest_ms);
 }
 
 static void the_worker_is_killed(void **state)

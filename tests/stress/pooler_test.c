@@ -196,7 +196,7 @@ static void postgres_behind_it_stands_still_for_longer_than_the_deadline(void **
         stack_resume_postgres(&stack);
         ledger_await_recovery(ledger, &slowest_ms);
     }
-    close_ledger(ledger, "Postgres behind it stands still for two deadlines", times, slowest_ms);
+    close_ledger(ledger, "Postgres behind it hangs for two deadlines", times, slowest_ms);
 }
 
 /* What lies in its socket is read when its clients have been told long ago that it was not stored. The
@@ -217,7 +217,7 @@ static void a_session_behind_it_stands_still_for_longer_than_the_deadline(void *
         stack_resume_postgres(&stack);
         ledger_await_recovery(ledger, &slowest_ms);
     }
-    close_ledger(ledger, "a session behind it stands still for two deadlines", times, slowest_ms);
+    close_ledger(ledger, "a session behind it hangs for two deadlines", times, slowest_ms);
 }
 
 /* Those that have done something: PgBouncer takes one that ends while it logs in for a server that is down,
