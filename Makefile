@@ -304,7 +304,7 @@ install: all ## install below PREFIX (and DESTDIR)
 	install -m 644 $(FILTERS) "$(DESTDIR)$(datadir)/import/"
 	$(Q)$(foreach part,$(PARTS),$(call place,$(part)/*,$($(part)dir)) && ) :
 	$(Q)$(foreach page,$(MANUALS),$(call place,$(page),$(call manual,$(page))) && ) :
-	$(Q)$(call place,README.md LICENSE docs/*.md docs/*.svg docs/schema.sql docs/openapi.yaml,$(docdir))
+	$(Q)$(call place,README.md NEWS.md LICENSE docs/*.md docs/*.svg docs/schema.sql docs/openapi.yaml,$(docdir))
 	$(Q)$(call place,docs/servers/*.md,$(docdir)/servers)
 	$(Q)$(call place,docs/senders/*,$(docdir)/senders)
 	$(Q)$(call place,docs/reporting/*.svg,$(docdir)/reporting)

@@ -88,6 +88,9 @@ int fixture_run(const struct fixture *fixture, const struct CMUnitTest cases[], 
     if (fixture->extent == FIXTURE_SERVING) {
         all[all_count++] = (struct CMUnitTest)cmocka_unit_test(the_worker_ends_cleanly_and_without_a_leak);
     }
+    if (getenv("TEST_CASE") != NULL) { /* a pattern: for whoever looks at one case alone */
+        cmocka_set_test_filter(getenv("TEST_CASE"));
+    }
     current = fixture;
     failed = _cmocka_run_group_tests(name, all, all_count, start, stop); /* the macro takes an array only */
     free(all);
