@@ -1,4 +1,4 @@
-/* One thread's events, by epoll(7). */
+/* One thread's events. */
 #include "loop/loop.h"
 
 #include <unistd.h>

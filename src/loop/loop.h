@@ -1,4 +1,4 @@
-/* One thread's events: each descriptor has one handler, and one owner. */
+/* One thread's events, by epoll(7): each descriptor has one handler and one owner. */
 #ifndef INCIDENTS_LOOP_LOOP_H
 #define INCIDENTS_LOOP_LOOP_H
 
@@ -6,30 +6,29 @@
 #include <stdint.h>
 #include <sys/epoll.h>
 
-/* No time at all: nothing is due. */
+/* No deadline. */
 #define LOOP_NEVER INT64_MAX
 
 struct loop {
     int epoll; /* below 0 while it is not open */
 };
 
-/* Whose descriptor is ready is told by a call. It may close its own descriptor, and free its own handler; of
- * others only what has no descriptor in the loop, for their event may be the next of this turn. */
+/* Called while its descriptor is ready. It may close its own descriptor and free its own handler, but another
+ * one's only if that is not watched, as its event may be the next of this turn. */
 struct loop_handler {
     void (*ready)(void *context, uint32_t events); /* as epoll_ctl(2) names them */
     void *context;
 };
 
-/* False, and errno says why, where there is none to be had. */
+/* False, with errno set, on failure. */
 bool loop_open(struct loop *loop);
 void loop_close(struct loop *loop);
 
-/* Has the handler called whenever the descriptor is ready for one of the events, or hung up. The handler must
- * live until loop_unwatch, or until the descriptor is closed, which ends it too. False, and errno says why,
- * where the kernel has no room. */
+/* Has the handler called whenever the descriptor is ready for one of the events, or was hung up, until
+ * loop_unwatch or until the descriptor is closed. False, with errno set, on failure. */
 bool loop_watch(const struct loop *loop, int descriptor, uint32_t events, struct loop_handler *handler);
 
-/* The same with other events from now on. */
+/* Replaces the events. */
 bool loop_change(const struct loop *loop, int descriptor, uint32_t events, struct loop_handler *handler);
 
 void loop_unwatch(const struct loop *loop, int descriptor);

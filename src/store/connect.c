@@ -65,10 +65,10 @@ static PGconn *connect_to(struct connection *connection, size_t host, int64_t de
     hosts_values(connection->hosts, host, values);
     pg = PQconnectStartParams(hosts_keywords, values, 1);
     if (pg != NULL) {
-        (void)PQsetErrorVerbosity(pg, PQERRORS_VERBOSE); /* with the SQLSTATE */
+        PQsetErrorVerbosity(pg, PQERRORS_VERBOSE); /* with the SQLSTATE */
     }
     if (pg != NULL && poll_until_connected(pg, deadline_ms)) {
-        (void)PQsetErrorVerbosity(pg, PQERRORS_DEFAULT);
+        PQsetErrorVerbosity(pg, PQERRORS_DEFAULT);
         hosts_mark_working(connection->hosts, host);
         return pg;
     }
@@ -118,7 +118,7 @@ void connection_open(struct connection *connection, int64_t deadline_ms)
         return;
     }
     connection->state = CONNECTION_IDLE;
-    (void)PQsetNoticeReceiver(connection->pg, receive_notice, connection);
+    PQsetNoticeReceiver(connection->pg, receive_notice, connection);
     metrics_count(METRICS_CONNECTS);
     metrics_add(METRICS_CONNECTIONS, 1);
 }

@@ -72,7 +72,7 @@ static void drop_connection(struct connection *connection)
 static void cut_connection(struct connection *connection)
 {
     if (PQsocket(connection->pg) >= 0) {
-        (void)shutdown(PQsocket(connection->pg), SHUT_RDWR);
+        shutdown(PQsocket(connection->pg), SHUT_RDWR);
     }
     session_abandon(&connection->session);
     drop_connection(connection);
@@ -83,7 +83,7 @@ void connection_log_failure(struct connection *connection, const char *what, con
     int64_t now = clock_now_ms();
     char failure[sizeof connection->last_failure];
 
-    (void)snprintf(failure, sizeof failure, "unable to %s: %s", what, why);
+    snprintf(failure, sizeof failure, "unable to %s: %s", what, why);
     if (connection->failing_since_ms == 0) {
         connection->failing_since_ms = now;
         connection->last_failure[0] = '\0';
@@ -115,7 +115,7 @@ static const char *name_request(const struct connection *connection, char name[R
 
     name[0] = '\0';
     if (id != NULL) {
-        (void)snprintf(name, REQUEST_NAME_SIZE, "request_id=\"%s\": ", id);
+        snprintf(name, REQUEST_NAME_SIZE, "request_id=\"%s\": ", id);
     }
     return name;
 }
@@ -212,7 +212,7 @@ static void write_numbers(const int64_t *numbers, size_t count, char text[NUMBER
         used += (size_t)snprintf(text + used, NUMBERS_SIZE - used, "%s%lld", i == 0 ? "" : ",",
                                  (long long)numbers[i]);
     }
-    (void)snprintf(text + used, NUMBERS_SIZE - used, "}");
+    snprintf(text + used, NUMBERS_SIZE - used, "}");
 }
 
 static bool send_batch(struct connection *connection)
@@ -225,11 +225,11 @@ static bool send_batch(struct connection *connection)
                                             orphaned};
 
     connection->is_used = true;
-    (void)snprintf(version, sizeof version, "%d", SCHEMA_VERSION);
-    (void)snprintf(store_until, sizeof store_until, "%lld",
-                   (long long)server_clock_at(clock, connection->store_until_ms));
-    (void)snprintf(started, sizeof started, "%lld", (long long)clock->started_us);
-    (void)snprintf(attempt, sizeof attempt, "%lld", (long long)connection->attempt);
+    snprintf(version, sizeof version, "%d", SCHEMA_VERSION);
+    snprintf(store_until, sizeof store_until, "%lld",
+             (long long)server_clock_at(clock, connection->store_until_ms));
+    snprintf(started, sizeof started, "%lld", (long long)clock->started_us);
+    snprintf(attempt, sizeof attempt, "%lld", (long long)connection->attempt);
     write_numbers(first->orphaned, first->orphaned_count, orphaned);
     if (connection->is_prepared) {
         return PQsendQueryPrepared(connection->pg, STATEMENT, PARAMETERS, values, lengths, formats,
@@ -248,7 +248,7 @@ static struct slice column_of(const PGresult *result, int column)
 /* False if there are not as many texts as operations. */
 static bool read_texts(struct connection *connection, struct slice outcomes, struct slice labels)
 {
-    struct slice text;
+    struct slice outcome, label;
 
     if (binary_read_array(&outcomes) != connection->count ||
         binary_read_array(&labels) != connection->count) {
@@ -257,15 +257,12 @@ static bool read_texts(struct connection *connection, struct slice outcomes, str
     for (size_t i = 0; i < connection->count; i++) {
         struct store_op *op = connection->ops[i];
 
-        if (!binary_next_text(&outcomes, &text)) {
+        if (!binary_next_text(&outcomes, &outcome) || !binary_next_text(&labels, &label)) {
             return false;
         }
-        op->outcome = op_outcome_from_text(text);
-        if (!binary_next_text(&labels, &text)) {
-            return false;
-        }
-        (void)snprintf(op->token_label, sizeof op->token_label, "%.*s", (int)text.len,
-                       text.data == NULL ? "" : text.data);
+        op->outcome = op_outcome_from_text(outcome);
+        snprintf(op->token_label, sizeof op->token_label, "%.*s", (int)label.len,
+                 label.data == NULL ? "" : label.data);
     }
     return true;
 }
@@ -295,7 +292,7 @@ static bool is_sent(const struct connection *connection)
 
 /* Postgres sends the result before it commits, so outcomes that have been read are not enough. A server that
  * does not respond is not to be tried first: it may hang with its machine, or be a former primary whose
- * commits nobody confirms. */
+ * commits no standby confirms. */
 enum batch_result connection_abort(struct connection *connection)
 {
     bool may_be_stored = is_sent(connection), has_ended = PQstatus(connection->pg) == CONNECTION_BAD;
@@ -361,7 +358,7 @@ static void read_result(struct connection *connection, const PGresult *result)
     case CONNECTION_TERMINATING:
         session_read_termination(&connection->session, result);
         break;
-    case CONNECTION_PREPARING: /* a missing schema or a lost connection says nothing about a pooler */
+    case CONNECTION_PREPARING: /* not a pooler's fault if a schema or the connection is missing */
         action = sqlstate_result_action(result);
         connection->is_prepared = PQresultStatus(result) == PGRES_COMMAND_OK;
         connection->cannot_prepare =

@@ -53,7 +53,7 @@ struct connection {
     struct store_op **ops; /* the batch that is under way, or will be: batch_max of them */
     size_t count;
     int64_t attempt;        /* a number that no other batch has, anywhere */
-    int64_t deadline_ms;    /* when nobody waits for the batch any more */
+    int64_t deadline_ms;    /* when it is given up */
     int64_t store_until_ms; /* after this the database stores nothing of it, whatever its session does */
     int64_t started_ms;     /* 0 while there is no batch */
 
@@ -80,7 +80,7 @@ void connection_free(struct connection *connection);
 
 /* Opens it, to the first host that accepts it, until deadline_ms at the latest; but name resolution is the
  * system's, which takes what time it takes. CONNECTION_IDLE then, else CONNECTION_CLOSED (logged, and
- * `reason` says why). */
+ * `reason` is set). */
 void connection_open(struct connection *connection, int64_t deadline_ms);
 
 /* Closes it if it is open. */

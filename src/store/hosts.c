@@ -158,7 +158,7 @@ void hosts_mark_working(struct hosts *hosts, size_t host)
 void hosts_mark_failed(struct hosts *hosts, size_t host)
 {
     /* Not where the other thread has marked another meanwhile. */
-    (void)atomic_compare_exchange_strong(&hosts->first, &host, (host + 1) % hosts->count);
+    atomic_compare_exchange_strong(&hosts->first, &host, (host + 1) % hosts->count);
 }
 
 int64_t hosts_timeout_ms(const struct hosts *hosts)

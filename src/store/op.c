@@ -15,11 +15,6 @@ enum { RECORD_TYPICAL = 512 };
 
 enum { COLUMNS = 12 }; /* of intake.operation */
 
-static const char *const operation_names[] = {
-    [OP_UPSERT] = "upsert", [OP_DELETE] = "delete", [OP_AUTHORIZE] = "authorize", [OP_PING] = "ping"};
-
-static const char *const scope_names[] = {[SCOPE_UPSERT] = "upsert", [SCOPE_DELETE] = "delete"};
-
 static const struct {
     const char *text;
     enum op_outcome outcome;
@@ -176,16 +171,16 @@ static int32_t given_by(const struct incident *incident)
 }
 
 /* The record of intake.operation, column by column. */
-static bool encode(struct store_op *op, enum op_kind operation, const char *token_hash, const char *scope,
+static bool encode(struct store_op *op, const char *operation, const char *token_hash, const char *scope,
                    const struct incident *incident)
 {
     struct buffer *record = &op->record;
 
     *op = (struct store_op){.outcome = OP_PENDING, .reference_id = incident->reference_id};
     buffer_init(record, RECORD_MAX);
-    (void)buffer_reserve(record, RECORD_TYPICAL);
+    buffer_reserve(record, RECORD_TYPICAL);
     binary_append_int32(record, COLUMNS);
-    append_text(record, operation_names[operation]);
+    append_text(record, operation);
     append_hash(record, token_hash);
     append_text(record, scope);
     binary_append_integer(record, given_by(incident));
@@ -202,22 +197,22 @@ static bool encode(struct store_op *op, enum op_kind operation, const char *toke
 
 bool op_upsert(struct store_op *op, const char *token_hash, const struct incident *incident)
 {
-    return encode(op, OP_UPSERT, token_hash, scope_names[SCOPE_UPSERT], incident);
+    return encode(op, "upsert", token_hash, "upsert", incident);
 }
 
 bool op_delete(struct store_op *op, const char *token_hash, const struct incident *incident)
 {
-    return encode(op, OP_DELETE, token_hash, scope_names[SCOPE_DELETE], incident);
+    return encode(op, "delete", token_hash, "delete", incident);
 }
 
 bool op_authorize(struct store_op *op, const char *token_hash, enum scope scope)
 {
-    return encode(op, OP_AUTHORIZE, token_hash, scope_names[scope], &nothing);
+    return encode(op, "authorize", token_hash, scope == SCOPE_UPSERT ? "upsert" : "delete", &nothing);
 }
 
 bool op_ping(struct store_op *op)
 {
-    return encode(op, OP_PING, NULL, NULL, &nothing);
+    return encode(op, "ping", NULL, NULL, &nothing);
 }
 
 void op_free(struct store_op *op)
@@ -227,7 +222,7 @@ void op_free(struct store_op *op)
 
 /* ---- Errors ---- */
 
-/* The client can do nothing but wait, and tell the service's administrator. */
+/* The client can only wait, and report it to the service's administrator. */
 static const char *unavailability(enum op_reason reason)
 {
     switch (reason) {
@@ -252,7 +247,7 @@ static bool refuse_as_defect(struct error *error)
                      "an internal error occurred; the log has it under the request id");
 }
 
-/* The database does not say which value it refused. The model has checked all but what only a jsonb knows, so
+/* The error does not name the value. The model has checked all but what only a jsonb knows, so
  * without metadata it is a defect: an index, trigger or constraint that was added. */
 static bool refuse_unstorable(const struct store_op *op, const struct incident *incident, struct error *error)
 {

@@ -9,8 +9,6 @@
 #include "base/error.h"
 #include "model/incident.h"
 
-enum op_kind { OP_UPSERT, OP_DELETE, OP_AUTHORIZE, OP_PING };
-
 /* What a token may do. */
 enum scope { SCOPE_UPSERT, SCOPE_DELETE };
 
@@ -83,10 +81,10 @@ bool op_ping(struct store_op *op);
 
 void op_free(struct store_op *op);
 
-/* The outcome that apply_batch's word stands for; OP_FAILED for an unknown one. */
+/* The outcome for a text of apply_batch's; OP_FAILED for an unknown one. */
 enum op_outcome op_outcome_from_text(struct slice text);
 
-/* apply_batch's word for the outcome; NULL if it has none. */
+/* apply_batch's text for the outcome; NULL if it has none. */
 const char *op_outcome_text(enum op_outcome outcome);
 
 /* True if the outcome is a success, else sets the error, with its one sentence for every method. incident is

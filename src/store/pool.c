@@ -41,7 +41,7 @@ int64_t pool_ready_ms(const struct pool *pool)
     return LIST_EMPTY(&pool->idle) ? clock_later(pool->retry_at_ms, pool->connect_at_ms) : pool->retry_at_ms;
 }
 
-static struct connection *acquire(struct connection_list *list)
+struct connection *pool_acquire(struct connection_list *list)
 {
     struct connection *connection = LIST_FIRST(list);
 
@@ -49,16 +49,6 @@ static struct connection *acquire(struct connection_list *list)
         LIST_REMOVE(connection, link);
     }
     return connection;
-}
-
-struct connection *pool_acquire_idle(struct pool *pool)
-{
-    return acquire(&pool->idle);
-}
-
-struct connection *pool_acquire_closed(struct pool *pool)
-{
-    return acquire(&pool->closed);
 }
 
 void pool_release(struct pool *pool, struct connection *connection)

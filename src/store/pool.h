@@ -35,9 +35,8 @@ int64_t pool_ready_ms(const struct pool *pool);
  * run into a timeout. */
 void pool_close_outdated(struct pool *pool);
 
-/* Takes an idle connection, or a closed one to be opened; NULL if there is none. */
-struct connection *pool_acquire_idle(struct pool *pool);
-struct connection *pool_acquire_closed(struct pool *pool);
+/* Takes a connection off the pool's idle ones, or a closed one to be opened; NULL if there is none. */
+struct connection *pool_acquire(struct connection_list *list);
 
 void pool_release(struct pool *pool, struct connection *connection);
 

@@ -50,9 +50,9 @@ bool session_send_termination(const struct session *session, PGconn *pg)
     char pid[24], greeted[24], server[24];
     const char *const values[] = {pid, greeted, server};
 
-    (void)snprintf(pid, sizeof pid, "%lld", (long long)id->pid);
-    (void)snprintf(greeted, sizeof greeted, "%lld", (long long)id->greeted_us);
-    (void)snprintf(server, sizeof server, "%lld", (long long)id->server_us);
+    snprintf(pid, sizeof pid, "%lld", (long long)id->pid);
+    snprintf(greeted, sizeof greeted, "%lld", (long long)id->greeted_us);
+    snprintf(server, sizeof server, "%lld", (long long)id->server_us);
     return PQsendQueryParams(pg, termination, 3, NULL, values, NULL, NULL, 0) == 1;
 }
 

@@ -14,7 +14,7 @@ enum { ABANDONED_SESSIONS_MAX = 8 };
 
 struct session_id {
     int64_t pid;        /* 0 if it is not known, as there is a pooler in between */
-    int64_t greeted_us; /* when it was asked for its time, of the server's clock, */
+    int64_t greeted_us; /* when it sent its time, of the server's clock, */
     int64_t server_us;  /* and when the server was started */
 };
 

@@ -11,16 +11,16 @@ enum { SQLSTATE_SIZE = 6 }; /* of a text */
 enum sqlstate_action {
     SQLSTATE_RECONNECT,   /* the connection or the server is gone or useless: retry on a new connection */
     SQLSTATE_UNPREPARED,  /* the same; a pooler switches server sessions, so prepare nothing any more */
-    SQLSTATE_LOGIN,       /* the login is refused: retry on a new connection, and say so in the 503 */
+    SQLSTATE_LOGIN,       /* the login is refused: retry on a new connection */
     SQLSTATE_ELSEWHERE,   /* the server is read-only: retry, on another host first */
     SQLSTATE_RETRY,       /* the transaction lost against another: retry */
-    SQLSTATE_GREET,       /* the server's clock or types are not known well: ask for them and retry */
+    SQLSTATE_GREET,       /* the server's clock or types have changed: ask for them and retry */
     SQLSTATE_SCHEMA,      /* not the schema that this build needs: 503 */
     SQLSTATE_RIGHT,       /* the role lacks a right: 503 */
     SQLSTATE_SEQUENCE,    /* the sequence of the history's key is behind its table: 503 */
     SQLSTATE_UNAVAILABLE, /* retrying at once is of no use: 503 */
     SQLSTATE_JSONB_SIZE,  /* a jsonb cannot hold so much (manual, 8.14: 256 MB): metadata's fault */
-    SQLSTATE_DATA,        /* a value cannot be stored. The database does not say which one, and whether it is
+    SQLSTATE_DATA,        /* a value cannot be stored. The error does not name it, nor whether it is
                              the operation's fault or that of an index or trigger that somebody added */
     SQLSTATE_DEFECT,      /* ours */
 };
@@ -33,7 +33,7 @@ enum sqlstate_action sqlstate_action(const char *sqlstate, const char *function,
 /* The same for libpq's result. */
 enum sqlstate_action sqlstate_result_action(const PGresult *result);
 
-/* The reason that the client is told; REASON_NONE if there is none to tell. */
+/* The reason for the client's 503 or 422; REASON_NONE if there is none. */
 enum op_reason sqlstate_reason(enum sqlstate_action action);
 
 /* libpq does not return the SQLSTATE of a refused connection, but writes it into the message under

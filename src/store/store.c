@@ -146,7 +146,7 @@ static void connection_ready(void *context, uint32_t events)
 /* ---- Batches ---- */
 
 /* Until when operations wait for the batch under way, though a connection is free: two small batches cost
- * more than a large one, and delay each other. A batch that takes long holds nobody back. 0 if there is
+ * more than a large one, and delay each other. A batch that takes long delays no other. 0 if there is
  * nothing to wait for. */
 static int64_t held_until_ms(const struct store *store, int64_t now_ms)
 {
@@ -197,7 +197,7 @@ static void start_batches(struct store *store, int64_t now_ms)
 
     pool_close_outdated(&store->pool);
     while (store->queue.waiting > 0 && send_from_ms(store, now_ms) <= now_ms &&
-           (connection = pool_acquire_idle(&store->pool)) != NULL) {
+           (connection = pool_acquire(&store->pool.idle)) != NULL) {
         connection->count = queue_take_batch(&store->queue, connection->ops, now_ms);
         if (connection->count == 0) {
             pool_release(&store->pool, connection);
@@ -263,7 +263,7 @@ static void open_connection(struct store *store, int64_t now_ms)
         queue_due_ms(&store->queue, send_from_ms(store, now_ms), now_ms) > now_ms) {
         return;
     }
-    connection = pool_acquire_closed(&store->pool);
+    connection = pool_acquire(&store->pool.closed);
     if (store->connector != NULL) {
         store->is_opening = true;
         connector_open(store->connector, connection, deadline_ms);

@@ -161,7 +161,7 @@ void fake_postgres_listen(struct fake_postgres *server)
 
     *server = (struct fake_postgres){.directory = "/tmp/fake-postgres.XXXXXX", .socket = -1};
     assert_non_null(mkdtemp(server->directory));
-    (void)snprintf(address.sun_path, sizeof address.sun_path, "%s/.s.PGSQL.1", server->directory);
+    snprintf(address.sun_path, sizeof address.sun_path, "%s/.s.PGSQL.1", server->directory);
     server->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_int_equal(bind(server->listener, (const struct sockaddr *)&address, sizeof address), 0);
     assert_int_equal(listen(server->listener, 8), 0);
@@ -180,7 +180,7 @@ void fake_postgres_stop_listening(struct fake_postgres *server)
 {
     char path[sizeof server->directory + sizeof "/.s.PGSQL.1"];
 
-    (void)snprintf(path, sizeof path, "%s/.s.PGSQL.1", server->directory);
+    snprintf(path, sizeof path, "%s/.s.PGSQL.1", server->directory);
     close(server->listener);
     assert_int_equal(unlink(path), 0);
     assert_int_equal(rmdir(server->directory), 0);

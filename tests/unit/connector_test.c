@@ -174,8 +174,8 @@ static int make_directory(void **state)
         return -1;
     }
     address = (struct sockaddr_un){.sun_family = AF_UNIX};
-    (void)snprintf(address.sun_path, sizeof address.sun_path, "%s/.s.PGSQL.1", directory);
-    (void)snprintf(url, sizeof url, "host=%s port=1 user=anyone dbname=any gssencmode=disable", directory);
+    snprintf(address.sun_path, sizeof address.sun_path, "%s/.s.PGSQL.1", directory);
+    snprintf(url, sizeof url, "host=%s port=1 user=anyone dbname=any gssencmode=disable", directory);
     return 0;
 }
 

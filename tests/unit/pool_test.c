@@ -16,7 +16,7 @@ static struct pool pool;
 /* Takes a closed connection, as if it was opened to that host. */
 static struct connection *open_to(size_t host)
 {
-    struct connection *connection = pool_acquire_closed(&pool);
+    struct connection *connection = pool_acquire(&pool.closed);
 
     assert_non_null(connection);
     connection->state = CONNECTION_IDLE;
@@ -33,17 +33,17 @@ static void every_connection_is_closed_in_the_beginning(void **state)
     struct connection *taken[COUNT];
 
     (void)state;
-    assert_null(pool_acquire_idle(&pool));
+    assert_null(pool_acquire(&pool.idle));
     for (int i = 0; i < COUNT; i++) {
-        taken[i] = pool_acquire_closed(&pool);
+        taken[i] = pool_acquire(&pool.closed);
         assert_non_null(taken[i]);
         for (int other = 0; other < i; other++) {
             assert_ptr_not_equal(taken[i], taken[other]);
         }
     }
-    assert_null(pool_acquire_closed(&pool));
+    assert_null(pool_acquire(&pool.closed));
     pool_release(&pool, taken[2]);
-    assert_ptr_equal(pool_acquire_closed(&pool), taken[2]);
+    assert_ptr_equal(pool_acquire(&pool.closed), taken[2]);
 }
 
 /* The others may be cold, and end where nothing needs them. */
@@ -55,12 +55,12 @@ static void the_one_that_was_used_last_is_used_first(void **state)
     pool_release(&pool, one);
     pool_release(&pool, two);
     pool_release(&pool, three);
-    assert_ptr_equal(pool_acquire_idle(&pool), three);
-    assert_ptr_equal(pool_acquire_idle(&pool), two);
+    assert_ptr_equal(pool_acquire(&pool.idle), three);
+    assert_ptr_equal(pool_acquire(&pool.idle), two);
     pool_release(&pool, two);
-    assert_ptr_equal(pool_acquire_idle(&pool), two);
-    assert_ptr_equal(pool_acquire_idle(&pool), one);
-    assert_null(pool_acquire_idle(&pool));
+    assert_ptr_equal(pool_acquire(&pool.idle), two);
+    assert_ptr_equal(pool_acquire(&pool.idle), one);
+    assert_null(pool_acquire(&pool.idle));
 }
 
 static void one_that_is_released_has_no_batch(void **state)
@@ -87,11 +87,11 @@ static void an_idle_one_that_closes_is_to_be_opened_again(void **state)
         pool_note_closed(&pool, each[closing]);
         for (size_t i = 3; i-- > 0;) {
             if (i != closing) {
-                assert_ptr_equal(pool_acquire_idle(&pool), each[i]);
+                assert_ptr_equal(pool_acquire(&pool.idle), each[i]);
             }
         }
-        assert_null(pool_acquire_idle(&pool));
-        assert_ptr_equal(pool_acquire_closed(&pool), each[closing]);
+        assert_null(pool_acquire(&pool.idle));
+        assert_ptr_equal(pool_acquire(&pool.closed), each[closing]);
     }
 }
 
@@ -106,12 +106,12 @@ static void idle_ones_to_a_host_that_is_not_the_first_are_closed(void **state)
     pool_release(&pool, old_other);
     hosts_mark_working(hosts, 1);
     pool_close_outdated(&pool);
-    assert_ptr_equal(pool_acquire_idle(&pool), new_one);
-    assert_null(pool_acquire_idle(&pool));
+    assert_ptr_equal(pool_acquire(&pool.idle), new_one);
+    assert_null(pool_acquire(&pool.idle));
     assert_int_equal(old_one->state, CONNECTION_CLOSED);
     assert_int_equal(old_other->state, CONNECTION_CLOSED);
     for (int i = 0; i < COUNT - 1; i++) {
-        assert_non_null(pool_acquire_closed(&pool));
+        assert_non_null(pool_acquire(&pool.closed));
     }
     pool_close_outdated(&pool); /* where there is none */
 }
@@ -246,7 +246,7 @@ static void connections_that_cannot_be_opened_delay_connections_alone(void **sta
     assert_true(pool_ready_ms(&pool) >= NOW_MS + 20);
     pool_release(&pool, open);
     assert_int_equal(pool_ready_ms(&pool), 0);
-    assert_ptr_equal(pool_acquire_idle(&pool), open);
+    assert_ptr_equal(pool_acquire(&pool.idle), open);
     assert_true(pool_ready_ms(&pool) >= NOW_MS + 20);
     pool_note_opened(&pool);
     assert_int_equal(pool_ready_ms(&pool), 0);
@@ -256,7 +256,7 @@ static void connections_that_cannot_be_opened_delay_connections_alone(void **sta
 
 static void one_that_cannot_be_opened_while_none_is_open_means_that_the_database_is_not_reached(void **state)
 {
-    struct connection *opening = pool_acquire_closed(&pool);
+    struct connection *opening = pool_acquire(&pool.closed);
 
     (void)state;
     opening->state = CONNECTION_OPENING;

@@ -219,8 +219,8 @@ static int start_with(int timeout_ms)
                                  .batch_max = 8,
                                  .queue_max = 8,
                                  .database_url = ""};
-    (void)snprintf(settings.database_url, sizeof settings.database_url,
-                   "host=%s port=1 user=anyone dbname=any gssencmode=disable", server.directory);
+    snprintf(settings.database_url, sizeof settings.database_url,
+             "host=%s port=1 user=anyone dbname=any gssencmode=disable", server.directory);
     done_count = 0;
     store = loop_open(&loop) ? store_start(&settings, &loop) : NULL;
     return store != NULL ? 0 : -1;

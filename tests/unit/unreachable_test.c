@@ -160,7 +160,7 @@ static int start(void **state)
                                  .batch_max = 8,
                                  .queue_max = 2,
                                  .database_url = ""};
-    (void)snprintf(settings.database_url, sizeof settings.database_url, "host=/nowhere");
+    snprintf(settings.database_url, sizeof settings.database_url, "host=/nowhere");
     done_count = turn_count = 0;
     store = loop_open(&loop) ? store_start(&settings, &loop) : NULL;
     return store != NULL ? 0 : -1;
