@@ -4,11 +4,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "incidentctl/command.h"
 #include "incidentctl/support/print_error.h"
 #include "incidentctl/support/options.h"
 #include "incidentctl/support/output.h"
+#include "incidentctl/support/progress.h"
 #include "incidentctl/support/filter.h"
 #include "incidentctl/support/session.h"
 
@@ -72,14 +74,24 @@ struct export
 {
     struct output output;
     unsigned long long rows;
+    bool shows_progress; /* on a terminal that the rows do not go to */
+    struct progress progress;
 };
+
+static void count_row(struct export *export)
+{
+    export->rows++;
+    if (export->shows_progress) {
+        progress_show(&export->progress, export->rows, 0);
+    }
+}
 
 static bool write_line(const PGresult *row, void *context)
 {
     struct export *export = context;
     size_t len = (size_t)PQgetlength(row, 0, 0);
 
-    export->rows++;
+    count_row(export);
     return fwrite(PQgetvalue(row, 0, 0), 1, len, export->output.stream) == len &&
            fputc('\n', export->output.stream) == '\n';
 }
@@ -136,7 +148,7 @@ static bool write_cells(const PGresult *row, void *context)
         }
     }
     fputs("\r\n", export->output.stream);
-    export->rows++;
+    count_row(export);
     return !ferror(export->output.stream);
 }
 
@@ -209,7 +221,10 @@ static bool export_to(PGconn *session, const struct filter *filter, bool as_csv,
         !output_open(&export.output, path)) {
         return false;
     }
+    progress_start(&export.progress, 0);
+    export.shows_progress = export.progress.is_terminal && (path != NULL || !isatty(STDOUT_FILENO));
     ok = as_csv ? export_csv(session, filter, &export) : export_lines(session, filter, &export);
+    progress_clear(&export.progress);
     ok = output_close(&export.output, ok) && ok;
     if (ok && path != NULL) {
         fprintf(stderr, "incidents exported: %llu\n", export.rows);

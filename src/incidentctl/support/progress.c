@@ -78,3 +78,17 @@ void progress_show(struct progress *progress, uint64_t records, uint64_t bytes)
     progress->is_drawn = progress->is_terminal;
     fflush(stderr);
 }
+
+void progress_show_wait(struct progress *progress)
+{
+    int64_t now_ms = clock_now_ms();
+
+    if (!progress->is_terminal || now_ms < progress->next_ms) {
+        return;
+    }
+    progress->next_ms = now_ms + BAR_EVERY_MS;
+    progress_clear(progress);
+    fprintf(stderr, "the database is at work, %lld s", (long long)(now_ms - progress->started_ms) / 1000);
+    progress->is_drawn = true;
+    fflush(stderr);
+}

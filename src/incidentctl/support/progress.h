@@ -19,6 +19,9 @@ void progress_start(struct progress *progress, uint64_t total_bytes);
 /* Shows so many records, and bytes of the input, as done, unless something was shown just now. */
 void progress_show(struct progress *progress, uint64_t records, uint64_t bytes);
 
+/* Shows how long it has taken, where there is nothing to count; on a terminal alone. */
+void progress_show_wait(struct progress *progress);
+
 /* Takes the bar away, before another line is written and at the end. */
 void progress_clear(struct progress *progress);
 

@@ -1,13 +1,16 @@
 /* The administrator's connection to Postgres, as the schema's owner. */
 #include "incidentctl/support/session.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/settings.h"
 #include "incidentctl/support/login_hint.h"
 #include "incidentctl/support/print_error.h"
+#include "incidentctl/support/progress.h"
 
 /* Without the line end that libpq's messages have. */
 static void print_failure(const char *what, const char *why)
@@ -17,10 +20,45 @@ static void print_failure(const char *what, const char *why)
     print_error("unable to %s: %.*s", what, (int)(len > 0 && why[len - 1] == '\n' ? len - 1 : len), why);
 }
 
+enum { LOOK_EVERY_MS = 100 };
+
+static struct progress waiting; /* for the database */
+
 static void print_notice(void *unused, const char *message)
 {
     (void)unused;
+    progress_clear(&waiting);
     fputs(message, stderr);
+}
+
+/* Waits until there is a result, or an error; on a terminal it says so when that takes long. */
+static void wait_for_result(PGconn *session)
+{
+    bool goes_on = true;
+
+    progress_start(&waiting, 0);
+    while (waiting.is_terminal && goes_on && PQisBusy(session)) {
+        clock_poll(PQsocket(session), POLLIN, clock_now_ms() + LOOK_EVERY_MS);
+        goes_on = PQconsumeInput(session) == 1;
+        progress_show_wait(&waiting);
+    }
+    progress_clear(&waiting);
+}
+
+/* As PQexecParams, of one statement. */
+static PGresult *execute(PGconn *session, const char *sql, int count, const char *const *values)
+{
+    PGresult *result = NULL, *next;
+
+    if (!PQsendQueryParams(session, sql, count, NULL, values, NULL, NULL, 0)) {
+        return NULL;
+    }
+    wait_for_result(session);
+    while ((next = PQgetResult(session)) != NULL) {
+        PQclear(result);
+        result = next;
+    }
+    return result;
 }
 
 /* Text is stored as UTF-8; a database in another encoding would refuse or mangle some of it. */
@@ -101,7 +139,7 @@ PGresult *session_query(PGconn *session, const char *sql, int count, const char 
         return NULL;
     }
     snprintf(text, size, "%s%s", comment, sql);
-    result = PQexecParams(session, text, count, NULL, values, NULL, NULL, 0);
+    result = execute(session, text, count, values);
     free(text);
     status = PQresultStatus(result);
 
@@ -132,6 +170,7 @@ bool session_stream(PGconn *session, const char *sql, int count, const char *con
         print_result_error(session, NULL);
         return false;
     }
+    wait_for_result(session);
     while (ok && (result = PQgetResult(session)) != NULL) {
         ExecStatusType status = PQresultStatus(result);
 
