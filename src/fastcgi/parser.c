@@ -4,7 +4,6 @@
 #include <string.h>
 
 enum {
-    BEGIN_BYTES = 8,
     OUTPUT_MAX = 8 * 1024,
     KEPT_BYTES = 4 * 1024, /* of memory of each stream, for the next request */
 };
@@ -59,9 +58,9 @@ static enum parser_result fail(struct parser *parser, const char *error)
 /* Ends the request of the record's id, for which there is no other response. */
 static void end_request(struct parser *parser, int protocol_status)
 {
-    const unsigned char content[8] = {0, 0, 0, 0, (unsigned char)protocol_status};
+    const FCGI_EndRequestBody body = {.protocolStatus = (unsigned char)protocol_status};
 
-    record_append(&parser->output, RECORD_END_REQUEST, parser->id, content, sizeof content);
+    record_append(&parser->output, FCGI_END_REQUEST, parser->id, &body, sizeof body);
 }
 
 /* ---- Names and values (section 3.4) ---- */
@@ -108,7 +107,7 @@ static bool read_pair(struct slice *rest, struct pair *pair)
  * value is sent once. */
 static enum parser_result send_values(struct parser *parser)
 {
-    static const char name[] = "FCGI_MPXS_CONNS", value[] = "\17\1FCGI_MPXS_CONNS0";
+    static const char name[] = FCGI_MPXS_CONNS, value[] = "\17\1" FCGI_MPXS_CONNS "0";
     struct slice rest = {.data = parser->whole, .len = parser->content_len};
     bool is_asked = false;
     struct pair pair;
@@ -120,7 +119,7 @@ static enum parser_result send_values(struct parser *parser)
         is_asked = is_asked ||
                    (pair.name.len == sizeof name - 1 && memcmp(pair.name.data, name, pair.name.len) == 0);
     }
-    record_append(&parser->output, RECORD_GET_VALUES_RESULT, 0, value, is_asked ? sizeof value - 1 : 0);
+    record_append(&parser->output, FCGI_GET_VALUES_RESULT, 0, value, is_asked ? sizeof value - 1 : 0);
     return PARSER_INCOMPLETE;
 }
 
@@ -185,10 +184,10 @@ static enum parser_result count_stray_record(struct parser *parser)
 
 static enum parser_result begin_management(struct parser *parser)
 {
-    if (parser->type == RECORD_BEGIN_REQUEST) {
+    if (parser->type == FCGI_BEGIN_REQUEST) {
         return fail(parser, "a request has the id 0");
     }
-    if (parser->type == RECORD_GET_VALUES && !read_whole(parser)) {
+    if (parser->type == FCGI_GET_VALUES && !read_whole(parser)) {
         return fail(parser, "FCGI_GET_VALUES is too long");
     }
     return count_stray_record(parser);
@@ -196,7 +195,7 @@ static enum parser_result begin_management(struct parser *parser)
 
 static enum parser_result begin_request(struct parser *parser)
 {
-    if (parser->content_len != BEGIN_BYTES) {
+    if (parser->content_len != sizeof(FCGI_BeginRequestBody)) {
         return fail(parser, "FCGI_BEGIN_REQUEST has a wrong length");
     }
     if (parser->stage == STAGE_BEGIN) {
@@ -206,39 +205,40 @@ static enum parser_result begin_request(struct parser *parser)
     if (parser->id == parser->request_id) {
         return fail(parser, "a request begins twice");
     }
-    end_request(parser, RECORD_CANT_MPX_CONN);
+    end_request(parser, FCGI_CANT_MPX_CONN);
     return count_stray_record(parser);
 }
 
 /* Whether the record that has begun is one that may come now, and what becomes of its content. */
 static enum parser_result begin_record(struct parser *parser)
 {
-    const unsigned char *header = parser->header;
+    const FCGI_Header *header = &parser->header;
 
-    parser->type = header[1];
-    parser->id = header[2] << 8 | header[3];
-    parser->content_len = parser->content_left = (size_t)(header[4] << 8 | header[5]);
-    parser->padding_left = header[6];
+    parser->type = header->type;
+    parser->id = header->requestIdB1 << 8 | header->requestIdB0;
+    parser->content_len = parser->content_left =
+        (size_t)(header->contentLengthB1 << 8 | header->contentLengthB0);
+    parser->padding_left = header->paddingLength;
     parser->stream = NULL;
     parser->is_read_whole = false;
-    if (header[0] != RECORD_VERSION_1) {
+    if (header->version != FCGI_VERSION_1) {
         return fail(parser, "a record has another version");
     }
     if (parser->id == 0) {
         return begin_management(parser);
     }
-    if (parser->type == RECORD_BEGIN_REQUEST) {
+    if (parser->type == FCGI_BEGIN_REQUEST) {
         return begin_request(parser);
     }
     if (parser->stage == STAGE_BEGIN || parser->id != parser->request_id) {
         return count_stray_record(parser);
     }
-    if (parser->type == RECORD_PARAMS && parser->stage == STAGE_PARAMS) {
+    if (parser->type == FCGI_PARAMS && parser->stage == STAGE_PARAMS) {
         parser->stream = &parser->params;
-    } else if (parser->type == RECORD_STDIN && parser->stage == STAGE_BODY) {
+    } else if (parser->type == FCGI_STDIN && parser->stage == STAGE_BODY) {
         parser->stream = &parser->body;
     } else { /* an abort: the client is gone, or waits no longer */
-        return fail(parser, parser->type == RECORD_ABORT_REQUEST ? NULL : "a record came out of place");
+        return fail(parser, parser->type == FCGI_ABORT_REQUEST ? NULL : "a record came out of place");
     }
     return PARSER_INCOMPLETE;
 }
@@ -262,30 +262,30 @@ static enum parser_result stop_reading(struct parser *parser)
     return PARSER_COMPLETE;
 }
 
-/* Section 5.1: a role in two bytes, flags, and five reserved bytes. */
 static enum parser_result read_begin(struct parser *parser)
 {
-    const unsigned char *content = (const unsigned char *)parser->whole;
+    FCGI_BeginRequestBody body;
 
+    memcpy(&body, parser->whole, sizeof body);
     parser->request_id = parser->id;
-    if ((content[0] << 8 | content[1]) != RECORD_RESPONDER) {
-        end_request(parser, RECORD_UNKNOWN_ROLE);
+    if ((body.roleB1 << 8 | body.roleB0) != FCGI_RESPONDER) {
+        end_request(parser, FCGI_UNKNOWN_ROLE);
         parser->has_responded = true;
         return fail(parser, "a request is for another role than FCGI_RESPONDER");
     }
-    parser->keep = (content[2] & RECORD_KEEP_CONN) != 0;
+    parser->keep = (body.flags & FCGI_KEEP_CONN) != 0;
     parser->stage = STAGE_PARAMS;
     return PARSER_INCOMPLETE;
 }
 
 static enum parser_result end_management(struct parser *parser)
 {
-    const char content[8] = {(char)parser->type};
+    const FCGI_UnknownTypeBody body = {.type = (unsigned char)parser->type};
 
-    if (parser->type == RECORD_GET_VALUES) {
+    if (parser->type == FCGI_GET_VALUES) {
         return send_values(parser);
     }
-    record_append(&parser->output, RECORD_UNKNOWN_TYPE, 0, content, sizeof content);
+    record_append(&parser->output, FCGI_UNKNOWN_TYPE, 0, &body, sizeof body);
     return PARSER_INCOMPLETE;
 }
 
@@ -334,10 +334,10 @@ static size_t feed_record(struct parser *parser, const char *data, size_t len)
 {
     size_t wanted, taken;
 
-    if (parser->header_len < RECORD_HEADER_BYTES) {
-        wanted = RECORD_HEADER_BYTES - parser->header_len;
+    if (parser->header_len < FCGI_HEADER_LEN) {
+        wanted = FCGI_HEADER_LEN - parser->header_len;
         taken = len < wanted ? len : wanted;
-        memcpy(parser->header + parser->header_len, data, taken);
+        memcpy((char *)&parser->header + parser->header_len, data, taken);
         parser->header_len += taken;
         return taken;
     }
@@ -362,12 +362,12 @@ enum parser_result parser_feed(struct parser *parser, const char *data, size_t l
     enum parser_result result = PARSER_INCOMPLETE;
 
     while (len > 0 && result == PARSER_INCOMPLETE) {
-        bool had_header = parser->header_len == RECORD_HEADER_BYTES;
+        bool had_header = parser->header_len == FCGI_HEADER_LEN;
         size_t taken = feed_record(parser, data, len);
 
         data += taken;
         len -= taken;
-        if (parser->header_len < RECORD_HEADER_BYTES) {
+        if (parser->header_len < FCGI_HEADER_LEN) {
             break;
         }
         if (!had_header) {

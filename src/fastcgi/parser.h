@@ -39,7 +39,7 @@ struct parser {
     bool has_responded;   /* the output of PARSER_ERROR ends the request */
 
     size_t stray; /* records that belonged to no request of ours, so far */
-    unsigned char header[RECORD_HEADER_BYTES];
+    FCGI_Header header;
     size_t header_len;
     int type, id; /* of the record */
     size_t content_len, content_left, padding_left;

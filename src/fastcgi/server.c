@@ -29,7 +29,7 @@
 #include "store/store.h"
 
 enum {
-    LISTENER = 0, /* FCGI_LISTENSOCK_FILENO */
+    LISTENER = FCGI_LISTENSOCK_FILENO,
     ACCEPT_AT_ONCE = 16,
     NO_DESCRIPTOR_MS = 100,   /* without accepting: others may close theirs meanwhile */
     ACCEPT_FAILURE_MS = 1000, /* behind any other failure, which may stay */

@@ -42,16 +42,14 @@ static bool has_memory(void)
 static bool put_content(FCGX_Stream *out, int request_id, struct slice content)
 {
     static const char zeros[RECORD_ALIGNMENT];
-    unsigned char header[RECORD_HEADER_BYTES];
 
     while (content.len > 0) {
         size_t len = content.len < RECORD_CONTENT_MAX ? content.len : RECORD_CONTENT_MAX;
-        int padding = (int)record_padding(len);
+        const FCGI_Header header = record_header(FCGI_STDOUT, request_id, len);
 
-        record_write_header(header, RECORD_STDOUT, request_id, len);
-        if (FCGX_PutStr((const char *)header, sizeof header, out) != (int)sizeof header ||
+        if (FCGX_PutStr((const char *)&header, sizeof header, out) != (int)sizeof header ||
             FCGX_PutStr(content.data, (int)len, out) != (int)len ||
-            FCGX_PutStr(zeros, padding, out) != padding) {
+            FCGX_PutStr(zeros, header.paddingLength, out) != header.paddingLength) {
             return false;
         }
         content.data += len;

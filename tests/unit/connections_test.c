@@ -99,20 +99,20 @@ static void send_bytes(int descriptor, const void *data, size_t len)
 /* Sends a request's beginning, with so many bytes of its body, and the body's end. */
 static void send_request(int descriptor, const char *length, const void *body, size_t len, bool ends)
 {
-    const unsigned char begin[8] = {0, RECORD_RESPONDER, RECORD_KEEP_CONN};
+    const unsigned char begin[8] = {0, FCGI_RESPONDER, FCGI_KEEP_CONN};
     struct buffer bytes;
     char params[64];
 
     buffer_init(&bytes, (size_t)2 * LIMIT);
     (void)snprintf(params, sizeof params, "\16%cCONTENT_LENGTH%s", (int)strlen(length), length);
-    record_append(&bytes, RECORD_BEGIN_REQUEST, 1, begin, sizeof begin);
-    record_append(&bytes, RECORD_PARAMS, 1, params, strlen(params));
-    record_append(&bytes, RECORD_PARAMS, 1, "", 0);
+    record_append(&bytes, FCGI_BEGIN_REQUEST, 1, begin, sizeof begin);
+    record_append(&bytes, FCGI_PARAMS, 1, params, strlen(params));
+    record_append(&bytes, FCGI_PARAMS, 1, "", 0);
     if (len > 0) {
-        record_append(&bytes, RECORD_STDIN, 1, body, len);
+        record_append(&bytes, FCGI_STDIN, 1, body, len);
     }
     if (ends) {
-        record_append(&bytes, RECORD_STDIN, 1, "", 0);
+        record_append(&bytes, FCGI_STDIN, 1, "", 0);
     }
     send_bytes(descriptor, bytes.data, bytes.len);
     buffer_free(&bytes);

@@ -81,16 +81,16 @@ static size_t read_record(const struct buffer *bytes, size_t *at, int type, int 
     const unsigned char *header = (const unsigned char *)bytes->data + *at;
     size_t len, padding;
 
-    assert_true(bytes->len - *at >= RECORD_HEADER_BYTES);
+    assert_true(bytes->len - *at >= FCGI_HEADER_LEN);
     len = (size_t)(header[4] << 8 | header[5]);
     padding = header[6];
-    assert_int_equal(header[0], RECORD_VERSION_1);
+    assert_int_equal(header[0], FCGI_VERSION_1);
     assert_int_equal(header[1], type);
     assert_int_equal(header[2] << 8 | header[3], id);
     assert_int_equal(header[7], 0);
     assert_int_equal((len + padding) % 8, 0);
-    assert_true(padding < 8 && bytes->len - *at - RECORD_HEADER_BYTES >= len + padding);
-    *at += RECORD_HEADER_BYTES + len + padding;
+    assert_true(padding < 8 && bytes->len - *at - FCGI_HEADER_LEN >= len + padding);
+    *at += FCGI_HEADER_LEN + len + padding;
     return len;
 }
 
@@ -104,8 +104,8 @@ static size_t expect_response(int id, char filling, size_t len)
     buffer_init(&bytes, BYTES_MAX);
     receive(&bytes);
     while (total < len) {
-        const char *content = bytes.data + at + RECORD_HEADER_BYTES;
-        size_t part = read_record(&bytes, &at, RECORD_STDOUT, id);
+        const char *content = bytes.data + at + FCGI_HEADER_LEN;
+        size_t part = read_record(&bytes, &at, FCGI_STDOUT, id);
 
         assert_true(part > 0 && part <= len - total);
         for (size_t i = 0; i < part; i++) {
@@ -114,8 +114,8 @@ static size_t expect_response(int id, char filling, size_t len)
         total += part;
         records++;
     }
-    assert_int_equal(read_record(&bytes, &at, RECORD_STDOUT, id), 0);
-    assert_int_equal(read_record(&bytes, &at, RECORD_END_REQUEST, id), sizeof complete);
+    assert_int_equal(read_record(&bytes, &at, FCGI_STDOUT, id), 0);
+    assert_int_equal(read_record(&bytes, &at, FCGI_END_REQUEST, id), sizeof complete);
     assert_memory_equal(bytes.data + at - sizeof complete, complete, sizeof complete);
     assert_int_equal(at, bytes.len);
     buffer_free(&bytes);
