@@ -77,8 +77,8 @@ static void load(struct start *start)
     start->is_loaded = settings_load(&start->settings, start->error, sizeof start->error);
 }
 
-/* Log and metrics. Nothing is logged before nobody has to wait for the log: it may not be read. A process for
- * one request can do without its thread. */
+/* Log and metrics. The log is set up first, so that a line never blocks: the log may be unread. A process for
+ * one request can do without the thread. */
 static bool set_up(const struct start *start, bool as_worker)
 {
     const struct settings *settings = &start->settings;

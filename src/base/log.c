@@ -41,8 +41,8 @@ static pthread_once_t journal_once = PTHREAD_ONCE_INIT;
 static bool stderr_is_journal; /* once detect_journal has run */
 static bool starts_on_demand;  /* the thread, for what cannot be written at once */
 
-/* systemd.exec(5): JOURNAL_STREAM names device and inode of the standard error that it made. Whoever was
- * started with another one may have inherited the variable. */
+/* systemd.exec(5): JOURNAL_STREAM names device and inode of the standard error that it made. A process
+ * with another one may have inherited the variable. */
 static void detect_journal(void)
 {
     const char *stream = getenv("JOURNAL_STREAM");

@@ -25,20 +25,20 @@ struct log_request {
 
 /* Sends all lines from now on to "stderr", where they go before that, to "syslog", or to the file of that
  * name, which is made where it is not there, readable by its owner and group alone, and opened anew once it
- * was moved away; where it is a FIFO, lines wait for somebody to read it. False, and errno says why, where
+ * was moved away; where it is a FIFO, lines wait for a reader. False, and errno says why, where
  * the file cannot be opened. Before there is a second thread. */
 bool log_open(const char *target, enum log_format format);
 
-/* Has a thread write all lines from now on, so that nobody waits for the log: whoever does not read it, or a
- * full disk, stops nothing. Half a megabyte waits for it; what then finds no room is dropped, counted in the
- * metrics, and said in the log once there is room. When the process ends, lines that are there have a second
- * to be written. What libraries print to stderr becomes a line of the log too. Before there is a second
- * thread, after log_open, and after a fork. False, and errno says why, where no thread is to be had; then
- * lines are written by whoever logs them, as they are before. */
+/* Has a thread write all lines from now on, so that nothing waits for the log: an unread pipe or a full disk
+ * stops no request. Half a megabyte waits for it; what then finds no room is dropped, counted in the metrics,
+ * and reported in the log once there is room. When the process ends, lines that are there have a second to be
+ * written. What libraries print to stderr becomes a line of the log too. Before there is a second thread,
+ * after log_open, and after a fork. False, and errno says why, where there is no thread; then callers write
+ * their lines, as they do before. */
 bool log_start_writer(void);
 
-/* The same for a process that serves one request: a line is written by whoever logs it where that takes no
- * waiting, and the thread is started for the first that does. A thread costs such a process as much as all of
+/* The same for a process that serves one request: a caller writes its line where that does not block,
+ * and the thread is started for the first line that would. A thread costs such a process as much as all of
  * its own code. */
 bool log_start_writer_on_demand(void);
 

@@ -49,7 +49,7 @@ static bool is_fifo(void)
     return stat(path, &status) == 0 && S_ISFIFO(status.st_mode);
 }
 
-/* syslog(3) neither says what it could not send nor has a limit. */
+/* syslog(3) neither reports what it could not send nor has a time limit. */
 static int open_syslog(void)
 {
     static const struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "/dev/log"};
@@ -160,7 +160,7 @@ static void wait_for_room(int full)
     poll(&room, 1, RETRY_MS);
 }
 
-/* Where nobody is left at the other end, there may be somebody when it is opened anew. */
+/* A pipe without a reader, or a socket without a server, may have one when it is opened again. */
 static void handle_error(int error)
 {
     if (descriptor >= 0 && (kind == LOG_TARGET_SYSLOG || (kind == LOG_TARGET_FILE && error == EPIPE))) {

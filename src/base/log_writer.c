@@ -1,7 +1,7 @@
-/* The thread that writes the log, so that whoever does not read it stops nobody else.
+/* The thread that writes the log, so that an unread log stops nothing else.
  *
  * It is woken for the first line, and then writes at most every WRITE_EVERY_MS, all lines that have come at
- * once: so under load a line costs whoever logs it no system call, and the thread a part of one. */
+ * once: so under load a line costs its caller no system call, and the thread a part of one. */
 #include "base/log_writer.h"
 
 #include <errno.h>
@@ -40,7 +40,7 @@ static struct {
     atomic_uint_fast64_t unwritten; /* lines of the batch in hand */
 } self = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
-/* Whether the time has come before anybody signalled. */
+/* True where the time has come first, and not the signal. */
 static bool wait_until(pthread_cond_t *condition, int64_t at_ms)
 {
     struct timespec at = clock_timespec(at_ms);
@@ -82,7 +82,7 @@ static bool write_batch(const struct log_batch *batch)
     if (!write_all(batch->text, batch->len)) {
         return false;
     }
-    self.unwritten = batch->dropped > 0; /* the line that says so */
+    self.unwritten = batch->dropped > 0; /* the line about them */
     return batch->dropped == 0 || write_all(line, self.format_dropped(batch->dropped, line));
 }
 
@@ -155,7 +155,7 @@ static void stop_writer(void)
     }
 }
 
-/* Its waits end by a clock that nobody sets. */
+/* Waits are timed by a clock that is never set. */
 static void set_up_conditions(void)
 {
     pthread_condattr_t attributes;

@@ -1,4 +1,4 @@
-/* The thread that writes the log, so that whoever does not read it stops nobody else. */
+/* The thread that writes the log, so that an unread log stops nothing else. */
 #ifndef INCIDENTS_BASE_LOG_WRITER_H
 #define INCIDENTS_BASE_LOG_WRITER_H
 
@@ -9,10 +9,10 @@
 /* Longer than any line. */
 enum { LOG_LINE_MAX_BYTES = 12 * 1024 + 512 };
 
-/* Makes the line, line end included, that says how many were dropped in its place; returns its length. */
+/* Formats the line, line end included, about so many that were dropped; returns its length. */
 typedef size_t log_format_dropped(uint64_t lines, char line[static LOG_LINE_MAX_BYTES]);
 
-/* Starts the thread. False, and errno says why, where there is none to be had. At its end the process gives
+/* Starts the thread. False, and errno says why, where there is none. At its end the process gives
  * it a second to write what is there; what then is left counts as dropped. */
 bool log_writer_start(log_format_dropped *format_dropped);
 

@@ -202,11 +202,11 @@ static void renew(int64_t now_ms)
 
 static void publish_own(void)
 {
-    (void)pthread_mutex_lock(&self.mutex);
+    pthread_mutex_lock(&self.mutex);
     if (self.slot != NO_SLOT) {
         publish(&self.shared->slots[self.slot]);
     }
-    (void)pthread_mutex_unlock(&self.mutex);
+    pthread_mutex_unlock(&self.mutex);
 }
 
 bool metrics_open(const char *token, bool as_worker)
@@ -214,7 +214,7 @@ bool metrics_open(const char *token, bool as_worker)
     struct timespec now;
     bool ok;
 
-    (void)clock_gettime(CLOCK_REALTIME, &now);
+    clock_gettime(CLOCK_REALTIME, &now);
     self.started_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
     digest_sha256((struct slice){.data = token, .len = strlen(token)}, self.token_hash);
     self.is_worker = as_worker;
@@ -424,7 +424,7 @@ size_t metrics_processes(struct metrics_process processes[METRICS_SLOTS])
     size_t count = 0;
 
     publish_own();
-    (void)pthread_mutex_lock(&self.mutex);
+    pthread_mutex_lock(&self.mutex);
     for (int slot = 0; slot < SLOTS; slot++) {
         int64_t started_ms = slots[slot].started_ms;
 
@@ -439,6 +439,6 @@ size_t metrics_processes(struct metrics_process processes[METRICS_SLOTS])
             };
         }
     }
-    (void)pthread_mutex_unlock(&self.mutex);
+    pthread_mutex_unlock(&self.mutex);
     return count;
 }

@@ -1,5 +1,5 @@
-/* What is counted for Prometheus, in memory that all processes of one installation share: whichever of them
- * is asked answers for all. Several serve under mod_fcgid, as plain CGI, and while a worker is replaced. */
+/* Counters for Prometheus, in memory that all processes of one installation share: each of them can report
+ * for all. Several serve under mod_fcgid, as plain CGI, and while a worker is replaced. */
 #ifndef INCIDENTS_BASE_METRICS_H
 #define INCIDENTS_BASE_METRICS_H
 

@@ -30,7 +30,7 @@ static int64_t read_resident_bytes(void)
     ssize_t len = file < 0 ? -1 : read(file, text, sizeof text - 1);
 
     if (file >= 0) {
-        (void)close(file);
+        close(file);
     }
     if (len <= 0) {
         return -1;
@@ -52,7 +52,7 @@ static int64_t count_entries(const char *path)
     while (readdir(directory) != NULL) {
         count++;
     }
-    (void)closedir(directory);
+    closedir(directory);
     return count;
 }
 

@@ -3,7 +3,7 @@
 #define INCIDENTS_INCIDENTCTL_COMMAND_H
 
 /* Each takes its own name as argv[0] and returns the exit status: 0, 1 where it failed, 2 where its arguments
- * are wrong. It has said why on standard error. */
+ * are wrong. It prints why on standard error. */
 typedef int command_function(int argc, char **argv);
 
 command_function command_delete;  /* delete.c */

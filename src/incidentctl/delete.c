@@ -52,7 +52,7 @@ int command_delete(int argc, char **argv)
     return ok ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
-/* Counts what is to be deleted and says so; -1 where that fails. */
+/* Counts what is to be deleted and prints that; -1 where that fails. */
 static long long announce(PGconn *session, const struct filter *filter)
 {
     PGresult *result =

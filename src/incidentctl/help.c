@@ -1,5 +1,4 @@
-/* What incidentctl says about itself. Which options a command has is told by its synopsis; what they do, by
- * the table here. */
+/* The help of incidentctl. A command's synopsis lists its options; the table here explains them. */
 #include "incidentctl/help.h"
 
 #include <string.h>
@@ -19,15 +18,15 @@ static const struct explanation {
     {"history", "on", "keep every change from now on"},
     {"history", "purge", "delete the changes that are older than --before"},
     {"history", "status", "whether changes are kept, and how many there are"},
-    {"import", "dry-run", "judge the records and store nothing; no database is needed"},
-    {"import", "format", "what the file is; told by its beginning without it"},
+    {"import", "dry-run", "check the records and store nothing; no database is needed"},
+    {"import", "format", "what the file is; detected from its beginning without it"},
     {"import", "jq", "a filter in the jq language that makes incidents of any JSON or CSV"},
     {"import", "metadata", "with --format dx: the table incident_metadata, as CSV"},
-    {"import", "rejects", "where bad records are written, to be mended and imported"},
+    {"import", "rejects", "where bad records are written, to be corrected and imported"},
     {"import", "separator", "what stands between the services of a cell; ; without it"},
     {"import", "services", "with --format dx: the table incident_services, as CSV"},
-    {"import", "skip", "pass over the first records, which an interrupted import has done"},
-    {"migrate", "dry-run", "say which migrations would be applied, and apply none"},
+    {"import", "skip", "skip the first records, which an interrupted import has done"},
+    {"migrate", "dry-run", "show which migrations would be applied, and apply none"},
     {"migrate", "reader-role", "the group role of those who read reports; incidents_reader without it"},
     {"migrate", "status", "show every migration and whether it is applied, and do nothing"},
     {"migrate", "worker-role", "the group role of the workers; incidents_worker without it"},

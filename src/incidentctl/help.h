@@ -1,4 +1,4 @@
-/* What incidentctl says about itself. */
+/* The help of incidentctl. */
 #ifndef INCIDENTS_INCIDENTCTL_HELP_H
 #define INCIDENTS_INCIDENTCTL_HELP_H
 

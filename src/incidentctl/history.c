@@ -103,8 +103,8 @@ static bool turn(PGconn *session, bool on)
 
 enum { CHANGE_ID_SIZE = 24 };
 
-/* How many changes are older than that, said and counted; negative where that failed. *last is the highest
- * number of them. */
+/* Counts the changes that are older than that, and prints how many; negative where that failed. *last is the
+ * highest number of them. */
 static long long announce(PGconn *session, const char *before, char last[CHANGE_ID_SIZE])
 {
     PGresult *result = session_query(session,
@@ -156,7 +156,7 @@ static bool purge(PGconn *session, const char *before, const char *last)
     return ok;
 }
 
-/* What the command line says. */
+/* The command line. */
 struct history_options {
     int mode; /* the letter of --on, --off, --status or --purge; 0: show one incident */
     char before[TIME_TEXT_MAX];

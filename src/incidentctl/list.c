@@ -1,4 +1,4 @@
-/* incidentctl list and show: looks at incidents, many or one. */
+/* incidentctl list and show: prints incidents, many or one. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +12,7 @@
 
 enum { LIMIT_DEFAULT = 50, LIMIT_MAX = 1000000 };
 
-/* Said by the database alone. */
+/* Set by the database alone. */
 #define STAMPS                                                                                               \
     "intake.timestamp_text(i.created_at) AS created_at, intake.timestamp_text(i.updated_at) AS updated_at,"  \
     " i.updated_by"
@@ -24,21 +24,21 @@ static const struct column columns[] = {{"reference_id", COLUMN_TEXT, 12}, {"sta
 
 #define SERVICES FILTER_IDENTIFIERS(", ")
 
-/* Chosen first: what is shown of an incident costs more than to look at it. */
-#define CHOSEN                                                                                               \
+/* Filtered first: to format an incident costs more than to read it. */
+#define FILTERED                                                                                             \
     "WITH i AS (SELECT * FROM intake.incident i WHERE" FILTER_SQL                                            \
     "ORDER BY i.started_at DESC, i.id DESC LIMIT $8::bigint) "
 
 static const char table_sql[] =
-    CHOSEN "SELECT i.reference_id, replace(intake.timestamp_text(i.started_at), '.000000', ''),"
-           " replace(intake.timestamp_text(i.resolved_at), '.000000', ''),"
-           " regexp_replace(i.priority, '^(.{19}).{2,}$', '\\1…'),"
-           " regexp_replace(" SERVICES ", '^(.{39}).{2,}$', '\\1…'),"
-           " regexp_replace(i.name, '^(.{79}).{2,}$', '\\1…')"
-           " FROM i ORDER BY i.started_at DESC, i.id DESC";
+    FILTERED "SELECT i.reference_id, replace(intake.timestamp_text(i.started_at), '.000000', ''),"
+             " replace(intake.timestamp_text(i.resolved_at), '.000000', ''),"
+             " regexp_replace(i.priority, '^(.{19}).{2,}$', '\\1…'),"
+             " regexp_replace(" SERVICES ", '^(.{39}).{2,}$', '\\1…'),"
+             " regexp_replace(i.name, '^(.{79}).{2,}$', '\\1…')"
+             " FROM i ORDER BY i.started_at DESC, i.id DESC";
 
-static const char json_sql[] = CHOSEN "SELECT row_to_json(one) FROM (SELECT " FILTER_FIELDS ", " STAMPS
-                                      " FROM i ORDER BY i.started_at DESC, i.id DESC) AS one";
+static const char json_sql[] = FILTERED "SELECT row_to_json(one) FROM (SELECT " FILTER_FIELDS ", " STAMPS
+                                        " FROM i ORDER BY i.started_at DESC, i.id DESC) AS one";
 
 static bool list(PGconn *session, const struct filter *filter, int limit, bool as_json)
 {

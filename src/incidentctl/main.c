@@ -20,7 +20,7 @@ static const struct {
 } commands[] = {
     {"migrate", command_migrate,
      "  migrate [--worker-role NAME] [--reader-role NAME] [--dry-run] | --status [--json]\n"
-     "      bring the database's schema up to date, or say how it stands; the roles are groups, of which\n"
+     "      bring the database's schema up to date, or show its state; the roles are groups, of which\n"
      "      each database of a server has its own\n"},
     {"token", command_token,
      "  token create --label LABEL [--scope upsert,delete] [--expires WHEN]\n"
@@ -149,7 +149,7 @@ static int run(int argc, char **argv)
     return help_is_wanted(argc - 1, argv + 1) ? print_help(argv[1]) : commands[i].run(argc - 1, argv + 1);
 }
 
-/* Whatever a command says must have been written: a script would take half of it for all. */
+/* All output must have been written: a script would take half of it for all. */
 static int finish(int status)
 {
     bool had_failed = ferror(stdout) != 0;
@@ -167,6 +167,6 @@ int main(int argc, char **argv)
     /* No core dump: the owner's password and bearer tokens are in our memory (prctl(2)). */
     prctl(PR_SET_DUMPABLE, 0);
     standard_files_open(O_RDONLY);
-    signal(SIGXFSZ, SIG_IGN); /* a file that reaches its limit is an error that can be told */
+    signal(SIGXFSZ, SIG_IGN); /* a file that reaches its limit is an error that can be reported */
     return finish(run(argc, argv));
 }

@@ -206,8 +206,9 @@ static bool apply_pending(PGconn *session, size_t applied, bool dry_run)
     return true;
 }
 
-/* Whether the usual names, which every database would take, are another's. Only one that has no group roles
- * yet is asked: who has shared them since wants to. Leaves the names where the migration finds them. */
+/* Whether the usual names, which every database would take, are another's. Checked only where the
+ * database has no group roles yet: who has shared them since wants to. Leaves the names where the migration
+ * finds them. */
 static bool choose_roles(PGconn *session, const struct request *request)
 {
     static const char taken_sql[] =
@@ -279,7 +280,7 @@ static bool migrate(PGconn *session, const struct request *request)
     return ok;
 }
 
-/* What no role can be called. The server would cut a long name, and take "public" for everybody. */
+/* Names that no role can have. The server would cut a long one, and "public" is all roles. */
 static bool check_name(const char *option, const char *name)
 {
     size_t len = strlen(name);

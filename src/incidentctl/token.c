@@ -1,4 +1,4 @@
-/* incidentctl token: makes, takes over, lists, ends and renews bearer tokens. */
+/* incidentctl token: creates, imports, lists, revokes and rotates bearer tokens. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

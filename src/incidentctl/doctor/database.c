@@ -12,8 +12,8 @@ enum { ROLE_NAME_SIZE = 160, ADVICE_MAX = 320 }; /* a name of 63 bytes that is q
 
 static const char subject[] = "database";
 
-/* What libpq and the server say to a login that fails, and what to do. In English, which is what Debian's
- * servers speak unless told otherwise; the last line is for all else. */
+/* What libpq and the server say to a login that fails, and what to do. In English, the
+ * default of Debian's servers; the last line is for all else. */
 static const struct {
     const char *message;
     const char *advice;
@@ -257,7 +257,8 @@ static void check_role(struct doctor *doctor, PGconn *session, const char *group
         checks_report(doctor, FINDING_PROBLEM, what, grant, "%s may not call intake.apply_batch", role);
     } else if (is_true(result, 1) || is_true(result, 3)) {
         checks_report(doctor, FINDING_WARNING, what, separate,
-                      "%s may read tokens and incidents, and so may whoever takes the worker over", role);
+                      "%s may read tokens and incidents, and so may whoever gets control of the worker",
+                      role);
     } else {
         checks_report(doctor, FINDING_OK, what, NULL, "%s may do what the worker needs, and no more", role);
     }
@@ -309,7 +310,7 @@ static bool check_sequence(struct doctor *doctor, const char *column, const char
     } else if (is_behind) {
         checks_report(doctor, FINDING_PROBLEM, "sequence",
                       "docs/operations.md, \"Logical replication\", has the command that sets them all",
-                      "that of %s is at %s, its table at %s", column, PQgetvalue(result, 0, 1),
+                      "the sequence of %s is at %s, its table at %s", column, PQgetvalue(result, 0, 1),
                       PQgetvalue(result, 0, 2));
     }
     PQclear(result);
@@ -322,7 +323,7 @@ static void check_sequences(struct doctor *doctor)
     bool ok = true;
 
     if (doctor->owner == NULL) {
-        return; /* check_tokens says that the owner was not asked */
+        return; /* check_tokens reports that there is no owner */
     }
     columns = PQexec(
         doctor->owner,
@@ -343,7 +344,7 @@ static void check_sequences(struct doctor *doctor)
     PQclear(columns);
 }
 
-/* A password that stands, or stood, in our documents is everybody's. */
+/* Passwords that stand, or stood, in our documents. */
 static void check_password(struct doctor *doctor, PGconn *session)
 {
     static const char *const published[] = {"…", "...", "secret", "PASSWORD", "password", "$password"};
@@ -352,14 +353,13 @@ static void check_password(struct doctor *doctor, PGconn *session)
     for (size_t i = 0; password != NULL && i < sizeof published / sizeof published[0]; i++) {
         if (strcmp(password, published[i]) == 0) {
             checks_report(doctor, FINDING_WARNING, "password",
-                          "set one that nobody knows: \\password in psql, and the same in the settings file",
-                          "that of %s stands or stood in this program's documents, for everybody to read",
-                          PQuser(session));
+                          "set a secret one: \\password in psql, and the same in the settings file",
+                          "the password of %s is published in this program's documents", PQuser(session));
         }
     }
 }
 
-/* Peer authentication knows the worker by its system user, which nobody else can be. */
+/* With peer authentication only the worker's system user can log in as the worker. */
 static void check_worker_session(struct doctor *doctor)
 {
     const char *message = PQerrorMessage(doctor->worker);
@@ -369,7 +369,8 @@ static void check_worker_session(struct doctor *doctor)
     }
     if (strstr(message, "Peer authentication failed") != NULL) {
         /* No fault, so none of the server's words, which begin with FATAL. */
-        checks_report(doctor, FINDING_NOTE, subject, "--url tries it by the web server",
+        checks_report(doctor, FINDING_NOTE, subject,
+                      "run it as that user; or give --url, and the web server is used",
                       "only the worker's system user can log in as %s (peer authentication): not tried",
                       PQuser(doctor->worker));
     } else {

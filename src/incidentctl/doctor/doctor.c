@@ -20,7 +20,7 @@ enum { VARIABLES_MAX = 64 };
 
 static const char default_socket[] = "/run/incidents/incidents.sock";
 
-/* Variables that say which database is meant. */
+/* Variables that choose the database. */
 struct variables {
     struct variable {
         char name[64];
@@ -70,8 +70,8 @@ static bool has_variable(const struct variables *variables, const char *name)
 }
 
 /* Loads the worker's settings and opens its session, then the owner's. Which database the worker has is the
- * settings file's to say, because what the environment says is most likely the owner's; only where the file
- * says nothing, it is the worker's too. */
+ * settings file's choice, because the environment most likely names the owner's login; only where the file
+ * names none, the environment is the worker's too. */
 static bool load_settings(struct doctor *doctor, char *error, size_t error_size)
 {
     static struct variables given, of_file;
@@ -135,7 +135,7 @@ static bool check_settings(struct doctor *doctor)
     } else if (holds_secret(doctor) && stat(settings->file, &status) == 0 &&
                (status.st_mode & S_IROTH) != 0) {
         checks_report(doctor, FINDING_WARNING, subject, "chmod o= it, and give it the worker's user or group",
-                      "%s holds a password or a token, and everybody may read it", settings->file);
+                      "%s holds a password or a token, and every user may read it", settings->file);
     } else {
         checks_report(doctor, FINDING_OK, subject, NULL, "%s", settings->file);
     }
@@ -184,7 +184,7 @@ static void check_socket(struct doctor *doctor)
         checks_report(doctor, errno == EACCES ? FINDING_NOTE : FINDING_PROBLEM, subject,
                       errno == EACCES
                           ? "run incidentctl doctor as root, or as the web server's user"
-                          : "nobody listens: systemctl restart incidents.socket, or start the worker "
+                          : "no process listens: systemctl restart incidents.socket, or start the worker "
                             "again; its log says why",
                       "%s: %s", path, strerror(errno));
     } else if ((status.st_mode & S_IWOTH) != 0) {
@@ -192,14 +192,14 @@ static void check_socket(struct doctor *doctor)
             doctor, FINDING_WARNING, subject,
             "mode 0660 and the web server's group: SocketMode and SocketGroup of incidents.socket, -M and "
             "-G of spawn-fcgi",
-            "everybody on this machine may write to %s, past the web server", path);
+            "every user of this machine may write to %s, past the web server", path);
     } else if ((status.st_mode & S_IWGRP) == 0) {
         checks_report(
             doctor, FINDING_WARNING, subject,
             "mode 0660 and the web server's group, unless the web server runs as the socket's owner",
             "%s is for its owner alone (mode %03o)", path, (unsigned)status.st_mode & 0777);
     } else {
-        checks_report(doctor, FINDING_OK, subject, NULL, "somebody listens at %s", path);
+        checks_report(doctor, FINDING_OK, subject, NULL, "%s accepts connections", path);
     }
 }
 

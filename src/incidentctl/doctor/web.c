@@ -147,13 +147,13 @@ static bool check_url(struct doctor *doctor)
     return false;
 }
 
-/* Whether the worker is reached; false where there is no use in asking on. */
+/* Whether the worker is reached; false where further checks are of no use. */
 static bool check_health(struct doctor *doctor)
 {
     struct response response = send_request(doctor, "healthz", NULL, -1);
 
     if (response.curl == NO_CURL) {
-        checks_report(doctor, FINDING_NOTE, subject, "apt-get install curl", "curl is not there to ask with");
+        checks_report(doctor, FINDING_NOTE, subject, "apt-get install curl", "curl is not installed");
     } else if (response.curl != 0) {
         checks_report(doctor, FINDING_PROBLEM, subject,
                       "does the web server run, and is that its name, port and certificate?", "%s",
@@ -299,7 +299,7 @@ void web_check(struct doctor *doctor)
 
     if (doctor->url == NULL) {
         checks_report(doctor, FINDING_NOTE, subject,
-                      "name what methods are appended to: --url https://your.host/api/", "not asked");
+                      "name what methods are appended to: --url https://your.host/api/", "not checked");
         return;
     }
     if (!check_url(doctor) || !check_health(doctor)) {
@@ -315,6 +315,6 @@ void web_check(struct doctor *doctor)
         checks_report(
             doctor, FINDING_NOTE, subject,
             "run it with the owner's DATABASE_URL, or a token as INCIDENTS_TOKEN, in the environment",
-            "whether it hands the Authorization header on takes a token to see");
+            "a token is needed to check whether it hands the Authorization header on");
     }
 }

@@ -57,11 +57,11 @@ struct filter {
     "(SELECT string_agg(s->>0, '" separator "' ORDER BY n) FROM jsonb_array_elements(" FILTER_SERVICES       \
     ") WITH ORDINALITY AS _ (s, n))"
 
-/* For what looks at many: the planner expects a hundred services of each, and to compile for so many would
- * take a second or two. */
+/* For statements that read many: the planner expects a hundred services of each, and to compile for so many
+ * would take a second or two. */
 #define FILTER_PLANS "SET jit = off"
 
-/* For what looks at an incident in several statements. */
+/* For several statements that read the same incidents. */
 #define FILTER_SNAPSHOT "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 /* Rows of getopt_long's table for --open, --since, --until, --service, --priority and --text. */

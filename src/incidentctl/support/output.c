@@ -99,7 +99,7 @@ bool output_close(struct output *output, bool is_whole)
     bool is_beside = output->beside[0] != '\0', ok;
 
     if (output->target[0] == '\0') {
-        return true; /* main looks at standard output */
+        return true; /* main checks standard output */
     }
     ok = fflush(output->stream) == 0 && !ferror(output->stream);
     ok = ok && (!is_beside || !is_whole || fsync(fileno(output->stream)) == 0);

@@ -21,7 +21,7 @@ bool output_open(struct output *output, const char *path);
 
 /* Closes it. Where not all is there (is_whole false, or a write that failed), a file stays what it was.
  * False, with a message on standard error, where what was written is not in its place. Whether standard
- * output took all of it is asked at the end of the program. */
+ * output took all of it is checked at the end of the program. */
 bool output_close(struct output *output, bool is_whole);
 
 #endif

@@ -1,4 +1,4 @@
-/* What incidentctl says when something is wrong. */
+/* Error messages of incidentctl. */
 #include "incidentctl/support/print_error.h"
 
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-/* What incidentctl says when something is wrong. */
+/* Error messages of incidentctl. */
 #ifndef INCIDENTS_INCIDENTCTL_SUPPORT_PRINT_ERROR_H
 #define INCIDENTS_INCIDENTCTL_SUPPORT_PRINT_ERROR_H
 

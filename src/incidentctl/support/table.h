@@ -40,7 +40,7 @@ bool table_print_result(const PGresult *result, int rows, const struct column *c
                         FILE *stream);
 
 /* Prints a JSON array of a result's rows, each an object that Postgres has written. False when it could not
- * be written. json-c is not asked: it would not keep every digit of metadata's numbers. */
+ * be written. Not by json-c, which would not keep every digit of metadata's numbers. */
 bool table_print_json_rows(const PGresult *result, FILE *stream);
 
 /* Prints a text with its control characters (utf8_is_control) as '?'. */
