@@ -51,7 +51,7 @@ static int clean(void **state)
     return 0;
 }
 
-static int stop(void **state)
+static int finish(void **state)
 {
     (void)state;
     http_close();
@@ -92,7 +92,7 @@ int fixture_run(const struct fixture *fixture, const struct CMUnitTest cases[], 
         cmocka_set_test_filter(getenv("TEST_CASE"));
     }
     current = fixture;
-    failed = _cmocka_run_group_tests(name, all, all_count, start, stop); /* the macro takes an array only */
+    failed = _cmocka_run_group_tests(name, all, all_count, start, finish); /* the macro takes an array only */
     free(all);
     return failed;
 }
