@@ -1,6 +1,5 @@
 /* incidentctl export: writes incidents out as they stood at one time, row by row, so that a million of them
  * take the memory of one. */
-#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +12,7 @@
 #include "incidentctl/support/progress.h"
 #include "incidentctl/support/filter.h"
 #include "incidentctl/support/session.h"
+#include "store/binary.h"
 
 /* In an order that is the same wherever they are stored, so that two exports can be compared. Said outside,
  * where Citus puts together what its shards have. */
@@ -117,39 +117,24 @@ static void write_cell(const char *text, size_t len, FILE *stream)
     fputc('"', stream);
 }
 
-static uint32_t read_number(const char *data)
-{
-    uint32_t number;
-
-    memcpy(&number, data, sizeof number);
-    return ntohl(number);
-}
-
-/* An array of text, in its binary format, as a line: five numbers of four bytes (dimensions, flags, type,
- * elements, the first's index), then each element behind its length, -1 for NULL. There is one element at
- * least. */
+/* An array of text, in its binary format, as a line. */
 static bool write_cells(const PGresult *row, void *context)
 {
     struct export *export = context;
-    const char *at = PQgetvalue(row, 0, 0);
-    uint32_t count = read_number(at + 12);
+    struct slice bytes = {.data = PQgetvalue(row, 0, 0), .len = (size_t)PQgetlength(row, 0, 0)}, cell;
+    size_t count = binary_read_array(&bytes), i;
 
-    at += 20;
-    for (uint32_t i = 0; i < count; i++) {
-        uint32_t len = read_number(at);
-
-        at += 4;
+    for (i = 0; i < count && binary_next_text(&bytes, &cell); i++) {
         if (i > 0) {
             fputc(',', export->output.stream);
         }
-        if (len != UINT32_MAX) {
-            write_cell(at, len, export->output.stream);
-            at += len;
+        if (cell.data != NULL) {
+            write_cell(cell.data, cell.len, export->output.stream);
         }
     }
     fputs("\r\n", export->output.stream);
     count_row(export);
-    return !ferror(export->output.stream);
+    return i == count && !ferror(export->output.stream);
 }
 
 /* The paths to all that stands in the metadata of these incidents, and its keys; NULL where that fails. */
