@@ -141,7 +141,7 @@ static void send_and_hear_no_success(const char *what, const void *data, size_t 
 
 /* ---- Good requests ---- */
 
-static void a_request_is_answered_and_stored(void **state)
+static void a_request_is_stored_and_gets_a_response(void **state)
 {
     const struct fastcgi_request request = {
         .path = "incidents.upsert", .body = "{\"reference_id\":\"good\",\"started_at\":\"2024-01-01\"}"};
@@ -151,7 +151,7 @@ static void a_request_is_answered_and_stored(void **state)
     assert_true(is_stored("good"));
 }
 
-static void without_keep_conn_the_connection_is_closed_behind_the_answer(void **state)
+static void without_keep_conn_the_connection_is_closed_behind_the_response(void **state)
 {
     const struct fastcgi_request request = {.verb = "GET", .path = "healthz"};
     int fd = fastcgi_connect(stack.worker_socket);
@@ -477,7 +477,7 @@ static void a_body_with_empty_records_in_it_ends_with_its_length(void **state)
 }
 
 /* No more comes, though the connection stays open. */
-static void a_body_that_ends_before_its_length_is_answered(void **state)
+static void a_body_that_ends_before_its_length_gets_a_response(void **state)
 {
     const struct fastcgi_request request = {.path = "incidents.upsert",
                                             .keep = true,
@@ -492,7 +492,7 @@ static void a_body_that_ends_before_its_length_is_answered(void **state)
 
 /* A peer that writes all of it before it reads, as mod_fcgid, Caddy and fcgiwrap do: the answer may not be
  * taken back by a close with bytes unread. */
-static void the_answer_to_a_body_far_over_the_limit_arrives(void **state)
+static void the_response_to_a_body_far_over_the_limit_arrives(void **state)
 {
     static char body[24 * LIMIT];
     const struct fastcgi_request requests[] = {
@@ -556,7 +556,7 @@ static size_t await_descriptors(size_t most)
     return worker_descriptors(&stack);
 }
 
-static void peers_that_never_close_are_closed_behind_their_answer(void **state)
+static void peers_that_never_close_are_closed_behind_their_response(void **state)
 {
     const struct fastcgi_request request = {.verb = "GET", .path = "healthz"};
     size_t before;
@@ -846,7 +846,7 @@ static void variables_that_make_no_sense_harm_nobody(void **state)
     }
 }
 
-static void a_management_record_is_answered_and_the_request_behind_it_too(void **state)
+static void a_management_record_gets_a_response_and_the_request_behind_it_too(void **state)
 {
     static const struct {
         const char *what;
@@ -955,7 +955,7 @@ static void idle_connections_delay_nobody(void **state)
     }
 }
 
-static void peers_that_never_read_their_answer_harm_nobody(void **state)
+static void peers_that_never_read_their_response_harm_nobody(void **state)
 {
     const struct fastcgi_request request = {
         .path = "incidents.upsert", .body = "{\"reference_id\":\"unread\",\"started_at\":\"2024-01-01\"}"};
@@ -1387,7 +1387,7 @@ static void send_all_sorts(struct load_client *client)
     free(over);
 }
 
-static void without_kept_connections_each_of_200_mixed_requests_gets_its_own_answer(void **state)
+static void without_kept_connections_each_of_200_mixed_requests_gets_its_own_response(void **state)
 {
     static const struct replacement replacements[] = {
         {"fastcgi_keep_conn on;", "fastcgi_keep_conn off;"},
@@ -1401,7 +1401,7 @@ static void without_kept_connections_each_of_200_mixed_requests_gets_its_own_ans
     check_the_worker_serves("after connections that are not kept");
 }
 
-static void with_kept_connections_each_of_200_mixed_requests_gets_its_own_answer(void **state)
+static void with_kept_connections_each_of_200_mixed_requests_gets_its_own_response(void **state)
 {
     static const struct replacement replacements[] = {
         {"client_max_body_size 2m;", "client_max_body_size 8m;"}};
@@ -1423,8 +1423,8 @@ int main(void)
 {
     static const struct fixture fixture = {.stack = &stack};
     static const struct CMUnitTest cases[] = {
-        cmocka_unit_test(a_request_is_answered_and_stored),
-        cmocka_unit_test(without_keep_conn_the_connection_is_closed_behind_the_answer),
+        cmocka_unit_test(a_request_is_stored_and_gets_a_response),
+        cmocka_unit_test(without_keep_conn_the_connection_is_closed_behind_the_response),
         cmocka_unit_test(a_kept_connection_carries_many_requests),
         cmocka_unit_test(what_comes_in_one_piece_with_a_request_is_not_processed),
         cmocka_unit_test(a_request_that_arrives_byte_by_byte_is_read_whole),
@@ -1433,10 +1433,10 @@ int main(void)
         cmocka_unit_test(a_second_request_within_the_first_is_not_executed),
         cmocka_unit_test(a_body_without_a_length_ends_with_its_stream),
         cmocka_unit_test(a_body_with_empty_records_in_it_ends_with_its_length),
-        cmocka_unit_test(a_body_that_ends_before_its_length_is_answered),
-        cmocka_unit_test(the_answer_to_a_body_far_over_the_limit_arrives),
+        cmocka_unit_test(a_body_that_ends_before_its_length_gets_a_response),
+        cmocka_unit_test(the_response_to_a_body_far_over_the_limit_arrives),
         cmocka_unit_test(the_refusal_of_another_role_arrives),
-        cmocka_unit_test(peers_that_never_close_are_closed_behind_their_answer),
+        cmocka_unit_test(peers_that_never_close_are_closed_behind_their_response),
         cmocka_unit_test(a_body_of_another_length_than_declared_is_not_processed),
         cmocka_unit_test(a_body_of_one_mebibyte_is_accepted_and_one_byte_more_is_not),
         cmocka_unit_test(the_token_is_judged_before_the_size),
@@ -1445,11 +1445,11 @@ int main(void)
         cmocka_unit_test(bytes_that_are_no_fastcgi_harm_nobody),
         cmocka_unit_test(records_that_make_no_sense_harm_nobody),
         cmocka_unit_test(variables_that_make_no_sense_harm_nobody),
-        cmocka_unit_test(a_management_record_is_answered_and_the_request_behind_it_too),
+        cmocka_unit_test(a_management_record_gets_a_response_and_the_request_behind_it_too),
         cmocka_unit_test(an_aborted_request_is_not_processed),
         cmocka_unit_test(two_hundred_silent_connections_harm_nobody_once_they_are_gone),
         cmocka_unit_test(idle_connections_delay_nobody),
-        cmocka_unit_test(peers_that_never_read_their_answer_harm_nobody),
+        cmocka_unit_test(peers_that_never_read_their_response_harm_nobody),
         cmocka_unit_test(peers_that_do_not_close_delay_nobody),
         cmocka_unit_test(a_peer_that_sends_on_and_on_and_never_reads_harms_nobody),
         cmocka_unit_test(a_usable_request_id_is_echoed_and_logged),
@@ -1458,8 +1458,8 @@ int main(void)
         cmocka_unit_test(nothing_of_a_request_becomes_a_log_line),
         cmocka_unit_test(a_chunked_body_is_read_whole),
         cmocka_unit_test(a_chunked_body_that_nginx_does_not_buffer_is_read_whole),
-        cmocka_unit_test(without_kept_connections_each_of_200_mixed_requests_gets_its_own_answer),
-        cmocka_unit_test(with_kept_connections_each_of_200_mixed_requests_gets_its_own_answer),
+        cmocka_unit_test(without_kept_connections_each_of_200_mixed_requests_gets_its_own_response),
+        cmocka_unit_test(with_kept_connections_each_of_200_mixed_requests_gets_its_own_response),
     };
 
     return fixture_run(&fixture, cases, sizeof cases / sizeof cases[0]);

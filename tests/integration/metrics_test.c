@@ -328,7 +328,7 @@ static const struct outcome *send_by_cgi(const char *beginning, const char *refe
 }
 
 /* Nor by a signal (SIGXFSZ). */
-static void where_there_is_no_memory_for_them_requests_are_answered(void **state)
+static void where_there_is_no_memory_for_them_requests_get_a_response(void **state)
 {
     const struct outcome *outcome;
 
@@ -417,7 +417,7 @@ static void processes_find_each_other_again_when_their_memory_was_removed(void *
 }
 
 /* The time to look. */
-static void they_answer_while_the_database_is_away(void **state)
+static void they_respond_while_the_database_is_away(void **state)
 {
     double connects;
 
@@ -493,9 +493,9 @@ int main(void)
         cmocka_unit_test(processes_count_together),
         cmocka_unit_test(processes_find_each_other_again_when_their_memory_was_removed),
         cmocka_unit_test(however_many_tokens_there_are_the_series_are_bounded),
-        cmocka_unit_test(they_answer_while_the_database_is_away),
+        cmocka_unit_test(they_respond_while_the_database_is_away),
         cmocka_unit_test(requests_that_wait_are_the_queue),
-        cmocka_unit_test(where_there_is_no_memory_for_them_requests_are_answered),
+        cmocka_unit_test(where_there_is_no_memory_for_them_requests_get_a_response),
         cmocka_unit_test(without_a_token_in_the_settings_there_is_no_such_method),
     };
 

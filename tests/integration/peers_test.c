@@ -213,7 +213,7 @@ static void await_taken_in(const struct stack *worker, size_t descriptors)
 
 /* The numbers of the descriptors of those that have hung up are those of the next ones as soon as they are
  * closed. */
-static void what_a_peer_does_while_its_request_is_in_hand_harms_no_response(void **state)
+static void what_a_peer_does_while_its_request_waits_harms_no_response(void **state)
 {
     enum { PEERS = ENOUGH_PEERS * MEANWHILES, WATCH_MS = 1000 };
 
@@ -510,7 +510,7 @@ int main(void)
     static const struct CMUnitTest cases[] = {
         cmocka_unit_test(what_is_written_behind_the_last_record_takes_no_response_back),
         cmocka_unit_test(no_response_waits_for_an_acknowledgement),
-        cmocka_unit_test(what_a_peer_does_while_its_request_is_in_hand_harms_no_response),
+        cmocka_unit_test(what_a_peer_does_while_its_request_waits_harms_no_response),
         cmocka_unit_test(a_response_that_nobody_reads_leaves_nothing_to_the_next),
         cmocka_unit_test(a_stop_takes_no_response_back_either),
         cmocka_unit_test(a_listener_that_was_shut_down_keeps_no_worker_busy),

@@ -259,7 +259,7 @@ static void all_of_them_serve_and_count_together(void **state)
     expect_stored("served");
 }
 
-static void one_that_is_killed_is_started_again_and_nothing_that_was_answered_is_lost(void **state)
+static void one_that_is_killed_is_started_again_and_nothing_that_got_200_is_lost(void **state)
 {
     struct ledger *ledger = ledger_open(&stack, CLIENTS, "killed", DEADLINE_MS);
     struct ledger_figures figures;
@@ -290,7 +290,7 @@ static void one_that_is_killed_is_started_again_and_nothing_that_was_answered_is
     assert_true(value_of("\nincidents_database_connections ") <= PROCESSES);
 }
 
-static void one_that_is_killed_keeps_nobody_else_from_an_answer(void **state)
+static void one_that_is_killed_keeps_nobody_else_from_a_response(void **state)
 {
     int fds[PROCESSES];
     pid_t pids[PROCESSES];
@@ -313,7 +313,7 @@ static void one_that_is_killed_keeps_nobody_else_from_an_answer(void **state)
     expect_stored("bystander");
 }
 
-static void a_signal_to_the_parent_has_all_answer_what_they_have_in_hand(void **state)
+static void a_signal_to_the_parent_has_all_respond_to_what_has_come(void **state)
 {
     int fds[PROCESSES];
     pid_t pids[PROCESSES];
@@ -347,7 +347,7 @@ static void every_signal_that_stops_one_worker_stops_all(void **state)
     }
 }
 
-static void a_parent_that_is_killed_leaves_nobody_behind_and_nothing_unanswered(void **state)
+static void a_parent_that_is_killed_leaves_nobody_behind_and_no_request_without_a_response(void **state)
 {
     int fds[PROCESSES];
     pid_t pids[PROCESSES];
@@ -396,11 +396,11 @@ int main(void)
         .stack = &stack, .settings = settings, .metrics_token = metrics.token};
     static const struct CMUnitTest cases[] = {
         cmocka_unit_test(all_of_them_serve_and_count_together),
-        cmocka_unit_test(one_that_is_killed_is_started_again_and_nothing_that_was_answered_is_lost),
-        cmocka_unit_test(one_that_is_killed_keeps_nobody_else_from_an_answer),
-        cmocka_unit_test(a_signal_to_the_parent_has_all_answer_what_they_have_in_hand),
+        cmocka_unit_test(one_that_is_killed_is_started_again_and_nothing_that_got_200_is_lost),
+        cmocka_unit_test(one_that_is_killed_keeps_nobody_else_from_a_response),
+        cmocka_unit_test(a_signal_to_the_parent_has_all_respond_to_what_has_come),
         cmocka_unit_test(every_signal_that_stops_one_worker_stops_all),
-        cmocka_unit_test(a_parent_that_is_killed_leaves_nobody_behind_and_nothing_unanswered),
+        cmocka_unit_test(a_parent_that_is_killed_leaves_nobody_behind_and_no_request_without_a_response),
         cmocka_unit_test(a_worker_that_cannot_start_ends_with_1),
     };
 

@@ -220,7 +220,7 @@ static void a_service_file_of_libpq_serves_too(void **state)
     assert_int_equal(check_with(service_file, "PGSERVICE=mine")->status, 0);
 }
 
-static void a_cgi_program_with_a_wrong_setting_answers_500_and_logs_its_name(void **state)
+static void a_cgi_program_with_a_wrong_setting_responds_500_and_logs_its_name(void **state)
 {
     const char *const argv[] = {stack.program, NULL};
     static const char *const environment[] = {"GATEWAY_INTERFACE=CGI/1.1", "REQUEST_METHOD=GET",
@@ -531,7 +531,7 @@ int main(void)
         cmocka_unit_test(a_misspelt_name_in_the_environment_is_named),
         cmocka_unit_test(check_shows_the_settings_and_whether_the_database_is_ready),
         cmocka_unit_test(a_service_file_of_libpq_serves_too),
-        cmocka_unit_test(a_cgi_program_with_a_wrong_setting_answers_500_and_logs_its_name),
+        cmocka_unit_test(a_cgi_program_with_a_wrong_setting_responds_500_and_logs_its_name),
         cmocka_unit_test(a_query_string_cannot_pass_arguments),
         cmocka_unit_test(the_method_is_the_last_segment_of_path_info_or_script_name),
         cmocka_unit_test(authorization_is_found_where_apache_moves_it),

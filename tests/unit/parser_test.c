@@ -1,5 +1,5 @@
-/* The FastCGI parser: what it takes for a request, what it answers by itself, what it gives up, however the
- * bytes are cut. */
+/* The FastCGI parser: what it takes for a request, what it responds to by itself, what it refuses, however
+ * the bytes are cut. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -122,10 +122,10 @@ static void expect_body(const char *text)
 }
 
 /* What the parser itself says to the peer. */
-static void expect_replies(const void *replies, size_t len)
+static void expect_output(const void *output, size_t len)
 {
-    if (parser.output.len != len || memcmp(len == 0 ? "" : parser.output.data, replies, len) != 0) {
-        fail_msg("the replies are %zu bytes, and not those %zu", parser.output.len, len);
+    if (parser.output.len != len || memcmp(len == 0 ? "" : parser.output.data, output, len) != 0) {
+        fail_msg("the output is %zu bytes, and not those %zu", parser.output.len, len);
     }
 }
 
@@ -139,7 +139,7 @@ static void a_request_is_taken_however_it_is_cut(void **state)
     expect_no_variable_but(REQUEST_METHOD);
     assert_int_equal(parser.request_id, 1);
     assert_true(parser.keep);
-    expect_replies("", 0);
+    expect_output("", 0);
 }
 
 static void a_stream_in_many_records_of_any_padding_is_one(void **state)
@@ -390,7 +390,7 @@ static void a_body_that_ended_early_is_a_request_once_no_more_comes(void **state
     assert_false(parser.keep);
 }
 
-static void a_body_that_ends_again_and_again_is_given_up(void **state)
+static void a_body_that_ends_again_and_again_is_refused(void **state)
 {
     (void)state;
     head_of_length("999");
@@ -480,7 +480,7 @@ static void lengths_that_lie_are_never_believed(void **state)
         buffer_reset(&bytes, BYTES_MAX);
         record(GET_VALUES, 0, cases[i].content, cases[i].len);
         expect(PARSER_ERROR);
-        expect_replies("", 0);
+        expect_output("", 0);
     }
 }
 
@@ -549,10 +549,10 @@ static void a_body_over_the_limit_is_counted_and_not_kept(void **state)
     assert_false(parser.keep);
 }
 
-static void values_are_answered_once_however_often_they_are_asked_for(void **state)
+static void values_are_sent_once_however_often_they_are_asked_for(void **state)
 {
     static const char name[] = "\17\0FCGI_MPXS_CONNS";
-    static const char reply[] = "\1\12\0\0\0\22\6\0\17\1FCGI_MPXS_CONNS0\0\0\0\0\0\0";
+    static const char output[] = "\1\12\0\0\0\22\6\0\17\1FCGI_MPXS_CONNS0\0\0\0\0\0\0";
     char many[PARSER_CONTENT_MAX + 1];
 
     (void)state;
@@ -561,13 +561,13 @@ static void values_are_answered_once_however_often_they_are_asked_for(void **sta
     }
     record(GET_VALUES, 0, many, 15 * (sizeof name - 1));
     expect(PARSER_INCOMPLETE);
-    expect_replies(reply, sizeof reply - 1);
+    expect_output(output, sizeof output - 1);
     assert_true(parser_is_idle(&parser));
 
     buffer_reset(&bytes, BYTES_MAX);
     text_record(GET_VALUES, 0, "");
     expect(PARSER_INCOMPLETE);
-    expect_replies("\1\12\0\0\0\0\0\0", 8);
+    expect_output("\1\12\0\0\0\0\0\0", 8);
 
     buffer_reset(&bytes, BYTES_MAX);
     record(GET_VALUES, 0, many, PARSER_CONTENT_MAX);
@@ -580,7 +580,7 @@ static void values_are_answered_once_however_often_they_are_asked_for(void **sta
 
 static void management_records_do_not_disturb_a_request(void **state)
 {
-    static const char reply[] = "\1\13\0\0\0\10\0\0M\0\0\0\0\0\0\0";
+    static const char output[] = "\1\13\0\0\0\10\0\0M\0\0\0\0\0\0\0";
 
     (void)state;
     begin(1, 1, 1);
@@ -593,10 +593,10 @@ static void management_records_do_not_disturb_a_request(void **state)
     text_record(STDIN, 1, "");
     expect_body("ab");
     expect_variable(REQUEST_METHOD, "POST");
-    expect_replies(reply, sizeof reply - 1);
+    expect_output(output, sizeof output - 1);
 }
 
-static void a_flood_of_records_that_belong_to_no_request_is_given_up(void **state)
+static void a_flood_of_stray_records_is_refused(void **state)
 {
     static const struct {
         int type, id;
@@ -632,7 +632,7 @@ static void another_request_in_between_has_responded_and_this_one_goes_on(void *
     expect_body("mine");
     expect_variable(REQUEST_METHOD, "POST");
     expect_no_variable_but(REQUEST_METHOD);
-    expect_replies(refusal, sizeof refusal - 1);
+    expect_output(refusal, sizeof refusal - 1);
 }
 
 static void other_roles_are_refused(void **state)
@@ -644,7 +644,7 @@ static void other_roles_are_refused(void **state)
         buffer_reset(&bytes, BYTES_MAX);
         begin(1, roles[i], 1);
         expect(PARSER_ERROR);
-        expect_replies("\1\3\0\1\0\10\0\0\0\0\0\0\3\0\0\0", 16); /* FCGI_UNKNOWN_ROLE */
+        expect_output("\1\3\0\1\0\10\0\0\0\0\0\0\3\0\0\0", 16); /* FCGI_UNKNOWN_ROLE */
     }
 }
 
@@ -668,7 +668,7 @@ static void records_out_of_place_end_the_connection(void **state)
     }
 }
 
-static void what_is_no_fastcgi_is_given_up_at_once(void **state)
+static void what_is_no_fastcgi_is_refused_at_once(void **state)
 {
     (void)state;
     for (int version = 0; version < 256; version++) {
@@ -735,18 +735,18 @@ int main(void)
         CASE(empty_records_within_a_body_that_is_declared_do_not_end_it),
         CASE(without_a_length_the_first_empty_record_ends_the_body),
         CASE(a_body_that_ended_early_is_a_request_once_no_more_comes),
-        CASE(a_body_that_ends_again_and_again_is_given_up),
+        CASE(a_body_that_ends_again_and_again_is_refused),
         CASE(a_value_of_any_length_is_read_whole),
         CASE(lengths_that_lie_are_never_believed),
         CASE(variables_over_the_limit_are_counted_and_not_kept),
         CASE(a_body_over_the_limit_is_counted_and_not_kept),
-        CASE(values_are_answered_once_however_often_they_are_asked_for),
+        CASE(values_are_sent_once_however_often_they_are_asked_for),
         CASE(management_records_do_not_disturb_a_request),
-        CASE(a_flood_of_records_that_belong_to_no_request_is_given_up),
+        CASE(a_flood_of_stray_records_is_refused),
         CASE(another_request_in_between_has_responded_and_this_one_goes_on),
         CASE(other_roles_are_refused),
         CASE(records_out_of_place_end_the_connection),
-        CASE(what_is_no_fastcgi_is_given_up_at_once),
+        CASE(what_is_no_fastcgi_is_refused_at_once),
         CASE(an_abort_ends_the_connection_and_is_no_error),
     };
 
