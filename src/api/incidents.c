@@ -40,7 +40,7 @@ static bool read_body(const struct request *request, const struct incident_metho
         return error_set(error, ERROR_REQUEST_TOO_LARGE, "the body is over the limit of %zu bytes",
                          request->body_limit);
     case BODY_CUT_SHORT:
-        return error_set(error, ERROR_INVALID_JSON, "the body is not as long as its Content-Length says");
+        return error_set(error, ERROR_INVALID_JSON, "the length of the body differs from Content-Length");
     case BODY_NO_MEMORY:
         return error_set(error, ERROR_INTERNAL, "out of memory");
     case BODY_COMPLETE:

@@ -55,7 +55,7 @@ static bool refuse_unknown_method(struct error *error)
                                     method_name(method));
         }
     }
-    return error_set(error, ERROR_UNKNOWN_METHOD, "there is no such method; those that there are: %s", names);
+    return error_set(error, ERROR_UNKNOWN_METHOD, "unknown method; the methods are: %s", names);
 }
 
 static bool has_verb(const struct verbs *verbs, const char *verb)

@@ -266,7 +266,7 @@ static void an_errors_line_has_the_sentence_and_the_client(void **state)
         const char *level;
         const char *message;
     } cases[] = {
-        {{.path = "nothing", .body = "{}"}, NULL, 404, "info", "no such method"},
+        {{.path = "nothing", .body = "{}"}, NULL, 404, "info", "unknown method"},
         {{.path = "incidents.upsert", .verb = "GET"}, NULL, 405, "info", "incidents.upsert"},
         {{.path = "incidents.upsert", .body = "{", .authorization = ""},
          NULL,
