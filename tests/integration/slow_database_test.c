@@ -53,7 +53,8 @@ static void send_upsert(struct load_client *member)
 
 static void start_worker(const char *const settings[], const char *url)
 {
-    (void)snprintf(stack.worker_url, sizeof stack.worker_url, "%s", url);
+    assert_true(snprintf(stack.worker_url, sizeof stack.worker_url, "%s", url) <
+                (int)sizeof stack.worker_url);
     stack_start_worker(&stack, settings);
     (void)snprintf(stack.worker_url, sizeof stack.worker_url, "%s", worker_url);
 }
