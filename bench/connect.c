@@ -9,7 +9,7 @@ int main(void)
     PGresult *result = PQexec(connection, "SELECT 1");
     int status = PQresultStatus(result) == PGRES_TUPLES_OK ? EXIT_SUCCESS : EXIT_FAILURE;
 
-    (void)puts("Status: 200 OK\r\n\r\n{\"ok\":true}");
+    puts("Status: 200 OK\r\n\r\n{\"ok\":true}");
     PQclear(result);
     PQfinish(connection);
     return status;

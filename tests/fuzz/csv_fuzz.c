@@ -31,7 +31,7 @@ static void open_pieces(struct source *source, struct slice text, size_t pieces)
 
         MUST(write(ends[1], text.data + at, len) == (ssize_t)len);
     }
-    (void)close(ends[1]);
+    close(ends[1]);
     *source = (struct source){.name = "pieces", .fd = ends[0], .stop_fd = -1, .line = 1};
     source_set_kind(source, SOURCE_ROWS, false);
 }
@@ -43,7 +43,7 @@ static int find_row(const struct source *source, struct slice *text, uint64_t *l
         struct csv_scanner scanner = {.delimiter = source->rows.delimiter, .newline = source->newline};
         size_t len = text->len, blanks = 0;
 
-        (void)csv_scan(&scanner, *text, &len);
+        csv_scan(&scanner, *text, &len);
         MUST(len >= 1 && len <= text->len);
         *row = (struct slice){.data = text->data, .len = len};
         *text = (struct slice){.data = text->data + len, .len = text->len - len};
@@ -100,7 +100,7 @@ static void check_member(struct slice body, const char *name, const struct csv_c
     char *quoted;
     bool stray_nul;
 
-    (void)json_find_members(body, &member, 1, &stray_nul, &error);
+    json_find_members(body, &member, 1, &stray_nul, &error);
     if (!cell->is_quoted && cell->text.len == 0) {
         MUST(member.type == JSON_INVALID);
         return;

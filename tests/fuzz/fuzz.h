@@ -18,7 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static inline void fuzz_fail(const char *what, const char *file, int line)
 {
-    (void)fprintf(stderr, "%s:%d: %s does not hold\n", file, line, what);
+    fprintf(stderr, "%s:%d: %s does not hold\n", file, line, what);
     abort();
 }
 

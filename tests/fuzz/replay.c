@@ -10,7 +10,7 @@ static void run(const char *path)
 
     MUST(file != NULL);
     size = fread(data, 1, sizeof data, file);
-    (void)fclose(file);
+    fclose(file);
     (void)LLVMFuzzerTestOneInput(data, size);
 }
 
@@ -19,6 +19,6 @@ int main(int argc, char **argv)
     for (int i = 1; i < argc; i++) {
         run(argv[i]);
     }
-    (void)printf("%d inputs\n", argc - 1);
+    printf("%d inputs\n", argc - 1);
     return argc > 1 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -12,8 +12,8 @@ static void clear_environment(void)
     static char prefix[4096], strip[16];
 
     if (prefix[0] == '\0' && getenv("GCOV_PREFIX") != NULL && getenv("GCOV_PREFIX_STRIP") != NULL) {
-        (void)snprintf(prefix, sizeof prefix, "%s", getenv("GCOV_PREFIX"));
-        (void)snprintf(strip, sizeof strip, "%s", getenv("GCOV_PREFIX_STRIP"));
+        snprintf(prefix, sizeof prefix, "%s", getenv("GCOV_PREFIX"));
+        snprintf(strip, sizeof strip, "%s", getenv("GCOV_PREFIX_STRIP"));
     }
     MUST(clearenv() == 0);
     if (prefix[0] != '\0') {
@@ -29,13 +29,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     bool ok;
 
     MUST(file >= 0 && write(file, data, size) == (ssize_t)size);
-    (void)snprintf(path, sizeof path, "/proc/self/fd/%d", file);
+    snprintf(path, sizeof path, "/proc/self/fd/%d", file);
     clear_environment();
     MUST(setenv("INCIDENTS_SETTINGS", path, 1) == 0);
     ok = settings_load(&settings, error, sizeof error);
     MUST(ok || *error != '\0');
     MUST(!ok || (settings.processes >= 1 && settings.db_pool_size >= 1 && settings.batch_max >= 1 &&
                  settings.queue_max >= 1));
-    (void)close(file);
+    close(file);
     return 0;
 }

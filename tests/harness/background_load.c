@@ -41,7 +41,7 @@ static double now_ms(void)
 {
     struct timespec now;
 
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(CLOCK_MONOTONIC, &now);
     return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
 }
 
@@ -54,12 +54,11 @@ static void send_one(struct load_client *client, size_t number)
     struct answer answer;
     double before;
 
-    (void)snprintf(reference_id, sizeof reference_id, "%s-%zu", background->name, number);
-    (void)snprintf(body, sizeof body, "{\"reference_id\":\"%s\",\"started_at\":\"2024-01-01\"}",
-                   reference_id);
+    snprintf(reference_id, sizeof reference_id, "%s-%zu", background->name, number);
+    snprintf(body, sizeof body, "{\"reference_id\":\"%s\",\"started_at\":\"2024-01-01\"}", reference_id);
     before = now_ms();
     if (background->straight) {
-        (void)fastcgi_exchange(client->stack, &request, &answer);
+        fastcgi_exchange(client->stack, &request, &answer);
     } else {
         http_through_nginx(client->stack, &call, &answer);
     }
@@ -95,7 +94,7 @@ struct background_load *background_load_start(struct stack *stack, size_t count,
     assert_non_null(background);
     background->stack = stack;
     background->straight = straight;
-    (void)snprintf(background->name, sizeof background->name, "%s", name);
+    snprintf(background->name, sizeof background->name, "%s", name);
     background->load = load_start(stack, count, go_on, background);
     return background;
 }
@@ -123,7 +122,7 @@ void background_load_stop(struct background_load *background, struct background_
         .p99_ms = background->took_ms[answers * 99 / 100],
         .slowest_ms = background->took_ms[answers - 1],
     };
-    (void)snprintf(pattern, sizeof pattern, "%s-%%", background->name);
+    snprintf(pattern, sizeof pattern, "%s-%%", background->name);
     stored =
         strtoul(stack_query_for(background->stack,
                                 "SELECT count(*) FROM intake.incident WHERE reference_id LIKE $1", pattern),
@@ -140,7 +139,7 @@ double worker_memory(const struct stack *stack)
     char *text, *pages;
     double memory;
 
-    (void)snprintf(path, sizeof path, "/proc/%d/statm", (int)stack->worker);
+    snprintf(path, sizeof path, "/proc/%d/statm", (int)stack->worker);
     text = read_whole_file(path);
     pages = strchr(text, ' '); /* the second number is what is resident */
     assert_non_null(pages);
@@ -155,13 +154,13 @@ size_t worker_descriptors(const struct stack *stack)
     size_t count = 0;
     DIR *directory;
 
-    (void)snprintf(path, sizeof path, "/proc/%d/fd", (int)stack->worker);
+    snprintf(path, sizeof path, "/proc/%d/fd", (int)stack->worker);
     directory = opendir(path);
     assert_non_null(directory);
     while (readdir(directory) != NULL) {
         count++;
     }
-    (void)closedir(directory);
+    closedir(directory);
     return count - 2; /* itself and its parent */
 }
 
@@ -170,7 +169,7 @@ long worker_cpu_ms(const struct stack *stack)
     char path[64], *text, *at;
     unsigned long user = 0, system = 0;
 
-    (void)snprintf(path, sizeof path, "/proc/%d/stat", (int)stack->worker);
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)stack->worker);
     text = read_whole_file(path);
     at = strrchr(text, ')'); /* behind the program's name; proc(5): utime and stime are fields 14 and 15 */
     assert_non_null(at);
@@ -229,7 +228,7 @@ void attack_begin(struct attack *attack, struct stack *stack, const char *what, 
     check_the_worker_serves(attack);
     attack->memory = worker_memory(stack);
     attack->descriptors = worker_descriptors(stack);
-    (void)snprintf(name, sizeof name, "beside%d", ++number);
+    snprintf(name, sizeof name, "beside%d", ++number);
     attack->background = background_load_start(stack, GOOD_CLIENTS, straight, name);
 }
 

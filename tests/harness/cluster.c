@@ -27,14 +27,14 @@ static void start_node(struct cluster *cluster, size_t node, const char *kind, c
     const char *const environment[] = {setting, NULL};
     int64_t give_up_ms = clock_now_ms() + TIMEOUT_MS;
 
-    (void)snprintf(setting, sizeof setting, "PG_ARGUMENTS=-p %zu", CLUSTER_FIRST_PORT + node);
+    snprintf(setting, sizeof setting, "PG_ARGUMENTS=-p %zu", CLUSTER_FIRST_PORT + node);
     cluster->nodes[node].pid = process_start(argv, environment, cluster->nodes[node].log);
     while (PQping(cluster->nodes[node].url) != PQPING_OK) {
         if (clock_now_ms() > give_up_ms) {
             char *log = read_whole_file(cluster->nodes[node].log);
             size_t len = strlen(log);
 
-            (void)fprintf(stderr, "%s\n", len > 2000 ? log + len - 2000 : log);
+            fprintf(stderr, "%s\n", len > 2000 ? log + len - 2000 : log);
             free(log);
             fail_msg("Postgres does not start");
         }
@@ -51,9 +51,9 @@ static void lead_owner_to_primary(struct cluster *cluster)
 {
     struct stack *stack = cluster->stack;
 
-    (void)snprintf(stack->owner_url, sizeof stack->owner_url,
-                   "postgresql:///incidents?host=%s&port=%zu&user=incidents_owner", stack->directory,
-                   CLUSTER_FIRST_PORT + cluster->primary);
+    snprintf(stack->owner_url, sizeof stack->owner_url,
+             "postgresql:///incidents?host=%s&port=%zu&user=incidents_owner", stack->directory,
+             CLUSTER_FIRST_PORT + cluster->primary);
     PQfinish(stack->owner);
     stack->owner = PQconnectdb(stack->owner_url);
     assert_int_equal(PQstatus(stack->owner), CONNECTION_OK);
@@ -70,25 +70,24 @@ void cluster_start(struct cluster *cluster, struct stack *stack)
 {
     *cluster = (struct cluster){.stack = stack};
     for (size_t i = 0; i < CLUSTER_NODES; i++) {
-        (void)snprintf(cluster->nodes[i].data, sizeof cluster->nodes[i].data, "%s/data%s", stack->directory,
-                       i == 0 ? "" : "-1");
-        (void)snprintf(cluster->nodes[i].log, sizeof cluster->nodes[i].log, "%s/postgres%s.log",
-                       stack->directory, i == 0 ? "" : "-1");
-        (void)snprintf(cluster->nodes[i].url, sizeof cluster->nodes[i].url,
-                       "host=%s port=%zu user=postgres dbname=incidents", stack->directory,
-                       CLUSTER_FIRST_PORT + i);
+        snprintf(cluster->nodes[i].data, sizeof cluster->nodes[i].data, "%s/data%s", stack->directory,
+                 i == 0 ? "" : "-1");
+        snprintf(cluster->nodes[i].log, sizeof cluster->nodes[i].log, "%s/postgres%s.log", stack->directory,
+                 i == 0 ? "" : "-1");
+        snprintf(cluster->nodes[i].url, sizeof cluster->nodes[i].url,
+                 "host=%s port=%zu user=postgres dbname=incidents", stack->directory, CLUSTER_FIRST_PORT + i);
     }
-    (void)snprintf(
+    snprintf(
         stack->worker_url, sizeof stack->worker_url,
         "postgresql:///incidents?host=%s,%s&port=%d,%d&user=incidents_fcgi&target_session_attrs=read-write",
         stack->directory, stack->directory, CLUSTER_FIRST_PORT, CLUSTER_FIRST_PORT + 1);
     /* pg_rewind wants both, and starts Postgres once by itself: so they stand in its configuration. */
-    (void)cluster_query(cluster, 0, "ALTER SYSTEM SET wal_log_hints = on");
-    (void)cluster_query(cluster, 0, "ALTER SYSTEM SET wal_keep_size = '512MB'");
+    cluster_query(cluster, 0, "ALTER SYSTEM SET wal_log_hints = on");
+    cluster_query(cluster, 0, "ALTER SYSTEM SET wal_keep_size = '512MB'");
     /* Then what a killed one shared goes with its directory. */
-    (void)cluster_query(cluster, 0, "ALTER SYSTEM SET dynamic_shared_memory_type = mmap");
+    cluster_query(cluster, 0, "ALTER SYSTEM SET dynamic_shared_memory_type = mmap");
     /* What is killed here are processes, whose writes the kernel keeps. */
-    (void)cluster_query(cluster, 0, stress_is_long() ? "SELECT 1" : "ALTER SYSTEM SET fsync = off");
+    cluster_query(cluster, 0, stress_is_long() ? "SELECT 1" : "ALTER SYSTEM SET fsync = off");
     stack_stop_postgres(stack, SIGINT);
     start_node(cluster, 0, "postgres", NULL);
     become_primary(cluster, 0);
@@ -117,14 +116,14 @@ static void signal_all(const struct cluster *cluster, size_t node, int signal_nu
     char path[64], *children, *end;
 
     assert_true(pid > 0);
-    (void)snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)pid, (int)pid);
+    snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)pid, (int)pid);
     assert_int_equal(kill(pid, SIGSTOP), 0);
     children = read_whole_file(path);
     for (const char *child = children; *child != '\0'; child = *end == ' ' ? end + 1 : end) {
-        (void)kill((pid_t)strtol(child, &end, 10), signal_number);
+        kill((pid_t)strtol(child, &end, 10), signal_number);
     }
     free(children);
-    (void)kill(pid, signal_number);
+    kill(pid, signal_number);
 }
 
 /* Removes what a node that is killed shares with its own processes, as the end of its machine would. Its
@@ -133,7 +132,7 @@ static void remove_shared_memory(const struct cluster *cluster, size_t node)
 {
     char path[STACK_PATH_MAX], *lock_file, *line;
 
-    (void)snprintf(path, sizeof path, "%s/postmaster.pid", cluster->nodes[node].data);
+    snprintf(path, sizeof path, "%s/postmaster.pid", cluster->nodes[node].data);
     line = lock_file = read_whole_file(path);
     for (int skipped = 0; skipped < 6 && line != NULL; skipped++) {
         line = strchr(line, '\n');
@@ -142,8 +141,8 @@ static void remove_shared_memory(const struct cluster *cluster, size_t node)
     if (line != NULL) {
         char *id;
 
-        (void)strtoul(line, &id, 10); /* the key */
-        (void)shmctl((int)strtol(id, NULL, 10), IPC_RMID, NULL);
+        strtoul(line, &id, 10); /* the key */
+        shmctl((int)strtol(id, NULL, 10), IPC_RMID, NULL);
     }
     free(lock_file);
 }
@@ -151,7 +150,7 @@ static void remove_shared_memory(const struct cluster *cluster, size_t node)
 void cluster_kill(struct cluster *cluster, size_t node)
 {
     signal_all(cluster, node, SIGKILL);
-    (void)process_wait(cluster->nodes[node].pid, TIMEOUT_MS);
+    process_wait(cluster->nodes[node].pid, TIMEOUT_MS);
     cluster->nodes[node].pid = 0;
     if (node == cluster->primary) {
         cluster->stack->postgres = 0;
@@ -178,16 +177,16 @@ int64_t cluster_promote(struct cluster *cluster)
 void cluster_rejoin(struct cluster *cluster)
 {
     /* pg_rewind learns from the last checkpoint that there was a promotion. */
-    (void)cluster_query(cluster, cluster->primary, "CHECKPOINT");
+    cluster_query(cluster, cluster->primary, "CHECKPOINT");
     start_node(cluster, cluster_other(cluster), "standby", cluster->nodes[cluster->primary].url);
     cluster_await(cluster, cluster->primary,
                   "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'", "1");
-    (void)cluster_query(cluster, cluster->primary, "ALTER SYSTEM SET synchronous_standby_names = '*'");
-    (void)cluster_query(cluster, cluster->primary, "SELECT pg_reload_conf()");
+    cluster_query(cluster, cluster->primary, "ALTER SYSTEM SET synchronous_standby_names = '*'");
+    cluster_query(cluster, cluster->primary, "SELECT pg_reload_conf()");
     cluster_await(cluster, cluster->primary, "SELECT sync_state FROM pg_stat_replication", "sync");
     /* Commits wait for the standby once the checkpointer has read the setting, which it does before a
      * checkpoint; and what was confirmed before must have arrived there. */
-    (void)cluster_query(cluster, cluster->primary, "CHECKPOINT");
+    cluster_query(cluster, cluster->primary, "CHECKPOINT");
     cluster_await(cluster, cluster->primary,
                   "SELECT count(*) FROM pg_stat_replication, "
                   "(SELECT pg_current_wal_insert_lsn() AS now, pg_sleep(0.2)) AS log WHERE flush_lsn >= now",
@@ -211,7 +210,7 @@ const char *cluster_query(const struct cluster *cluster, size_t node, const char
     if (PQresultStatus(result) != PGRES_TUPLES_OK && PQresultStatus(result) != PGRES_COMMAND_OK) {
         fail_msg("%s: %s", sql, PQerrorMessage(connection));
     }
-    (void)snprintf(text, sizeof text, "%s", PQntuples(result) > 0 ? PQgetvalue(result, 0, 0) : "");
+    snprintf(text, sizeof text, "%s", PQntuples(result) > 0 ? PQgetvalue(result, 0, 0) : "");
     PQclear(result);
     PQfinish(connection);
     return text;

@@ -307,8 +307,8 @@ static void reference_id_is_kept_byte_for_byte(void **state)
         struct contract_case c = {
             .what = ids[i], .path = "incidents.upsert", .status = 200, .action = "created"};
 
-        (void)json_object_object_add(body, "reference_id", json_object_new_string(ids[i]));
-        (void)json_object_object_add(body, "started_at", json_object_new_string("2024-01-01"));
+        json_object_object_add(body, "reference_id", json_object_new_string(ids[i]));
+        json_object_object_add(body, "started_at", json_object_new_string("2024-01-01"));
         c.body = json_object_to_json_string(body);
         c.reference_id = ids[i];
         run_case(&c);
@@ -485,9 +485,9 @@ static void the_zero_time_of_go_opens_an_incident_again(void **state)
     for (size_t i = 0; i < sizeof zeros / sizeof zeros[0]; i++) {
         char body[256];
 
-        (void)snprintf(body, sizeof body,
-                       "{\"reference_id\":\"zero\",\"started_at\":\"2024-01-01\",\"resolved_at\":\"%s\"}",
-                       zeros[i]);
+        snprintf(body, sizeof body,
+                 "{\"reference_id\":\"zero\",\"started_at\":\"2024-01-01\",\"resolved_at\":\"%s\"}",
+                 zeros[i]);
         upsert("{\"reference_id\":\"zero\",\"started_at\":\"2024-01-01\",\"resolved_at\":\"2024-01-02\"}",
                i == 0 ? "created" : "updated");
         upsert(body, "updated");
@@ -503,12 +503,11 @@ static void upsert_character(const char *spelt, const char *action)
 {
     char body[512];
 
-    (void)snprintf(
-        body, sizeof body,
-        "{\"reference_id\":\"r%s\",\"started_at\":\"2024-01-01\",\"name\":\"%s\",\"priority\":\"%s\","
-        "\"source_url\":\"%s\",\"services\":[{\"identifier\":\"s%s\",\"name\":\"%s\"}],"
-        "\"metadata\":{\"k\":\"%s\"}}",
-        spelt, spelt, spelt, spelt, spelt, spelt, spelt);
+    snprintf(body, sizeof body,
+             "{\"reference_id\":\"r%s\",\"started_at\":\"2024-01-01\",\"name\":\"%s\",\"priority\":\"%s\","
+             "\"source_url\":\"%s\",\"services\":[{\"identifier\":\"s%s\",\"name\":\"%s\"}],"
+             "\"metadata\":{\"k\":\"%s\"}}",
+             spelt, spelt, spelt, spelt, spelt, spelt, spelt);
     upsert(body, action);
 }
 
@@ -593,12 +592,11 @@ static void step(const struct optional_argument *argument, const char *json, con
 {
     char body[512], sql[512];
 
-    (void)snprintf(body, sizeof body, "{\"reference_id\":\"grid\",\"started_at\":\"2024-01-01\"%s%s%s%s}",
-                   json == NULL ? "" : ",\"", json == NULL ? "" : argument->name,
-                   json == NULL ? "" : "\":", json == NULL ? "" : json);
+    snprintf(body, sizeof body, "{\"reference_id\":\"grid\",\"started_at\":\"2024-01-01\"%s%s%s%s}",
+             json == NULL ? "" : ",\"", json == NULL ? "" : argument->name,
+             json == NULL ? "" : "\":", json == NULL ? "" : json);
     upsert(body, action);
-    (void)snprintf(sql, sizeof sql, "SELECT %s FROM intake.incident i WHERE reference_id = 'grid'",
-                   argument->sql);
+    snprintf(sql, sizeof sql, "SELECT %s FROM intake.incident i WHERE reference_id = 'grid'", argument->sql);
     if (strcmp(stack_query(&stack, sql), stored) != 0) {
         fail_msg("after %s: %s should be %s, is %s", body, argument->name, stored, stack_query(&stack, sql));
     }
@@ -606,7 +604,7 @@ static void step(const struct optional_argument *argument, const char *json, con
 
 static void forget(void)
 {
-    (void)stack_query(&stack, "DELETE FROM intake.incident WHERE reference_id = 'grid'");
+    stack_query(&stack, "DELETE FROM intake.incident WHERE reference_id = 'grid'");
 }
 
 static void absent_keeps_null_clears_and_a_value_replaces(void **state)
@@ -687,9 +685,8 @@ static void updated_at_moves_with_a_change_and_created_at_never(void **state)
         stack_query(&stack,
                     "SELECT created_at = updated_at FROM intake.incident WHERE reference_id = 'times'"),
         "t");
-    (void)snprintf(
-        before, sizeof before, "%s",
-        stack_query(&stack, "SELECT created_at FROM intake.incident WHERE reference_id = 'times'"));
+    snprintf(before, sizeof before, "%s",
+             stack_query(&stack, "SELECT created_at FROM intake.incident WHERE reference_id = 'times'"));
     upsert("{\"reference_id\":\"times\",\"started_at\":\"2024-01-01\",\"services\":[{\"identifier\":\"a\"}]}",
            "updated");
     assert_string_equal(
@@ -775,9 +772,9 @@ static void every_readable_timestamp_is_stored_exactly(void **state)
         struct call call = {.path = "incidents.upsert"};
         struct answer answer;
 
-        (void)json_object_object_add(body, "reference_id", json_object_new_string("timestamps"));
-        (void)json_object_object_add(body, "started_at", json_object_new_string(c->text));
-        (void)json_object_object_add(body, "resolved_at", json_object_new_string(c->text));
+        json_object_object_add(body, "reference_id", json_object_new_string("timestamps"));
+        json_object_object_add(body, "started_at", json_object_new_string(c->text));
+        json_object_object_add(body, "resolved_at", json_object_new_string(c->text));
         call.body = json_object_to_json_string(body);
         transport(&stack, &call, &answer);
         if (answer.status != (c->utc == NULL ? 422 : 200) ||
@@ -817,7 +814,7 @@ static void the_request_id_is_the_clients_where_it_can_be(void **state)
         struct call call = {.path = "healthz", .verb = "GET", .headers = {header}};
         struct answer answer;
 
-        (void)snprintf(header, sizeof header, "X-Request-Id: %s", sent);
+        snprintf(header, sizeof header, "X-Request-Id: %s", sent);
         transport(&stack, &call, &answer);
         assert_int_equal(answer.status, 200);
         assert_non_null(answer_header(&answer, "X-Request-Id", received, sizeof received));

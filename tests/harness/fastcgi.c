@@ -92,7 +92,7 @@ static void append_authorization(struct buffer *params, const struct stack *stac
     char value[STACK_TOKEN_MAX + 16];
 
     if (authorization == NULL) {
-        (void)snprintf(value, sizeof value, "Bearer %s", stack->token);
+        snprintf(value, sizeof value, "Bearer %s", stack->token);
         authorization = value;
     }
     if (*authorization != '\0') {
@@ -109,10 +109,10 @@ void fastcgi_append_head(struct buffer *out, const struct stack *stack, const st
     fastcgi_append_variable(&params, "GATEWAY_INTERFACE", "CGI/1.1");
     fastcgi_append_variable(&params, "SERVER_PROTOCOL", "HTTP/1.1");
     fastcgi_append_variable(&params, "REQUEST_METHOD", request->verb == NULL ? "POST" : request->verb);
-    (void)snprintf(value, sizeof value, "/%s", request->path);
+    snprintf(value, sizeof value, "/%s", request->path);
     fastcgi_append_variable(&params, "PATH_INFO", value);
     append_authorization(&params, stack, request->authorization);
-    (void)snprintf(value, sizeof value, "%zu", body_length(request));
+    snprintf(value, sizeof value, "%zu", body_length(request));
     if (request->content_length == NULL || *request->content_length != '\0') {
         fastcgi_append_variable(&params, "CONTENT_LENGTH",
                                 request->content_length == NULL ? value : request->content_length);
@@ -140,8 +140,8 @@ static int connect_to(const struct sockaddr *address, socklen_t size)
     if (connect(fd, address, size) != 0) {
         fail_msg("unable to connect to the worker: %s", strerror(errno));
     }
-    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
-    (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout);
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout);
     return fd;
 }
 
@@ -231,8 +231,8 @@ static void split(const struct buffer *output, struct answer *answer)
         return;
     }
     answer->status = (int)strtol(output->data + 8, NULL, 10);
-    (void)snprintf(answer->head, sizeof answer->head, "%.*s", (int)(blank - output->data) + 2, output->data);
-    (void)snprintf(answer->body, sizeof answer->body, "%s", blank + 4);
+    snprintf(answer->head, sizeof answer->head, "%.*s", (int)(blank - output->data) + 2, output->data);
+    snprintf(answer->body, sizeof answer->body, "%s", blank + 4);
     answer->json = answer->body[0] == '\0' ? NULL : json_tokener_parse(answer->body);
 }
 
@@ -273,10 +273,9 @@ enum fastcgi_end fastcgi_exchange(const struct stack *stack, const struct fastcg
 
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
     fastcgi_append_request(&bytes, stack, request);
-    (void)fastcgi_send(fd, bytes.data,
-                       bytes.len); /* the worker may have answered and closed before all of it */
+    fastcgi_send(fd, bytes.data, bytes.len); /* the worker may have answered and closed before all of it */
     end = fastcgi_receive(fd, IO_TIMEOUT_S * 1000, answer);
     buffer_free(&bytes);
-    (void)close(fd);
+    close(fd);
     return end;
 }

@@ -23,11 +23,11 @@ static void write_down(const char *text)
     const char *path = getenv("FIGURES");
     FILE *file = path == NULL ? NULL : fopen(path, "ae");
 
-    (void)fputs(text, stdout);
-    (void)fflush(stdout);
+    fputs(text, stdout);
+    fflush(stdout);
     if (file != NULL) {
-        (void)fputs(text, file);
-        (void)fclose(file);
+        fputs(text, file);
+        fclose(file);
     }
 }
 
@@ -41,16 +41,16 @@ static void write_cells(const char *cells)
     if (memory == NULL) {
         return;
     }
-    (void)fputs("| ", memory);
+    fputs("| ", memory);
     for (; *cells != '\0'; cells++) {
         if (*cells == '|') {
-            (void)fputs(" | ", memory);
+            fputs(" | ", memory);
         } else {
-            (void)fputc(*cells, memory);
+            fputc(*cells, memory);
         }
     }
-    (void)fputs(" |\n", memory);
-    (void)fclose(memory);
+    fputs(" |\n", memory);
+    fclose(memory);
     write_down(line);
     free(line);
 }
@@ -61,7 +61,7 @@ void figures_table(const char *heading, const char *columns)
     size_t used = strlen(rule);
 
     for (const char *next = columns; (next = strchr(next, '|')) != NULL && used + 4 < sizeof rule; next++) {
-        (void)memcpy(rule + used, "|---", sizeof "|---");
+        memcpy(rule + used, "|---", sizeof "|---");
         used += 4;
     }
     write_down("\n### ");

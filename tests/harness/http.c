@@ -25,9 +25,9 @@ bool http_is_listening(const char *socket_path)
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     bool listening;
 
-    (void)snprintf(address.sun_path, sizeof address.sun_path, "%s", socket_path);
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", socket_path);
     listening = connect(fd, (const struct sockaddr *)&address, sizeof address) == 0;
-    (void)close(fd);
+    close(fd);
     return listening;
 }
 
@@ -76,7 +76,7 @@ static const char *authorization_of(const struct stack *stack, const struct call
     if (call->authorization != NULL) {
         return call->authorization;
     }
-    (void)snprintf(buffer, size, "Bearer %s", stack->token);
+    snprintf(buffer, size, "Bearer %s", stack->token);
     return buffer;
 }
 
@@ -106,7 +106,7 @@ static struct curl_slist *make_headers(const struct stack *stack, const struct c
     const char *authorization = authorization_of(stack, call, value, sizeof value);
 
     if (*authorization != '\0') {
-        (void)snprintf(line, sizeof line, "Authorization: %s", authorization);
+        snprintf(line, sizeof line, "Authorization: %s", authorization);
         headers = curl_slist_append(headers, line);
     }
     if (!has_content_type(call)) {
@@ -137,27 +137,27 @@ void http_through_nginx(struct stack *stack, const struct call *call, struct ans
         assert_non_null(curl);
     }
     curl_easy_reset(curl);
-    (void)snprintf(url, sizeof url, "http://localhost/api/%s%s%s", call->path, call->query == NULL ? "" : "?",
-                   call->query == NULL ? "" : call->query);
-    (void)curl_easy_setopt(curl, CURLOPT_URL, url);
-    (void)curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, stack->nginx_socket);
-    (void)curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-    (void)curl_easy_setopt(curl, CURLOPT_TIMEOUT, 60L);
-    (void)curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L);
-    (void)curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
-    (void)curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, take_header);
-    (void)curl_easy_setopt(curl, CURLOPT_HEADERDATA, answer);
-    (void)curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_body);
-    (void)curl_easy_setopt(curl, CURLOPT_WRITEDATA, answer);
+    snprintf(url, sizeof url, "http://localhost/api/%s%s%s", call->path, call->query == NULL ? "" : "?",
+             call->query == NULL ? "" : call->query);
+    curl_easy_setopt(curl, CURLOPT_URL, url);
+    curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, stack->nginx_socket);
+    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT, 60L);
+    curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L);
+    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+    curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, take_header);
+    curl_easy_setopt(curl, CURLOPT_HEADERDATA, answer);
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_body);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, answer);
     if (call->body != NULL || strcmp(verb, "POST") == 0) {
-        (void)curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE, (long)body_length(call));
-        (void)curl_easy_setopt(curl, CURLOPT_POSTFIELDS, call->body == NULL ? "" : call->body);
+        curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE, (long)body_length(call));
+        curl_easy_setopt(curl, CURLOPT_POSTFIELDS, call->body == NULL ? "" : call->body);
     }
-    (void)curl_easy_setopt(curl, CURLOPT_NOBODY, strcmp(verb, "HEAD") == 0 ? 1L : 0L);
-    (void)curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, verb);
+    curl_easy_setopt(curl, CURLOPT_NOBODY, strcmp(verb, "HEAD") == 0 ? 1L : 0L);
+    curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, verb);
     code = curl_easy_perform(curl);
     if (code == CURLE_OK) {
-        (void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+        curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
     }
     answer->status = (int)status; /* 0: no answer came */
     curl_slist_free_all(headers);
@@ -184,7 +184,7 @@ struct cgi_environment {
 static void set_variable(struct cgi_environment *environment, const char *name, const char *value)
 {
     assert_true(environment->count < VARIABLES_MAX);
-    (void)snprintf(environment->text[environment->count], VARIABLE_SIZE, "%s=%s", name, value);
+    snprintf(environment->text[environment->count], VARIABLE_SIZE, "%s=%s", name, value);
     environment->entries[environment->count] = environment->text[environment->count];
     environment->count++;
 }
@@ -239,9 +239,9 @@ const struct outcome *http_run_cgi(struct stack *stack, const struct call *call,
     for (size_t i = 0; i < HTTP_HEADERS_MAX && call->headers[i] != NULL; i++) {
         set_header(&variables, call->headers[i]);
     }
-    (void)snprintf(value, sizeof value, "/%s", call->path);
+    snprintf(value, sizeof value, "/%s", call->path);
     set_variable(&variables, "PATH_INFO", value);
-    (void)snprintf(value, sizeof value, "%zu", body_length(call));
+    snprintf(value, sizeof value, "%zu", body_length(call));
     set_variable(&variables, "CONTENT_LENGTH", value);
     for (size_t i = 0; environment != NULL && environment[i] != NULL; i++) {
         assert_true(variables.count < VARIABLES_MAX);
@@ -321,7 +321,7 @@ const char *answer_header(const struct answer *answer, const char *name, char *b
         if (strncasecmp(line, name, len) == 0 && line[len] == ':') {
             const char *value = line + len + 1 + strspn(line + len + 1, " ");
 
-            (void)snprintf(buffer, size, "%.*s", (int)(end - value), value);
+            snprintf(buffer, size, "%.*s", (int)(end - value), value);
             return buffer;
         }
         line = end + strspn(end, "\r\n");

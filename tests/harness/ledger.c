@@ -69,9 +69,9 @@ static void write_reference(const struct ledger *ledger, size_t client, size_t n
                             size_t size)
 {
     if (is_shared(number)) {
-        (void)snprintf(text, size, "%s-shared-%zu", ledger->name, shared_by(client, number));
+        snprintf(text, size, "%s-shared-%zu", ledger->name, shared_by(client, number));
     } else {
-        (void)snprintf(text, size, "%s-new-%zu-%zu", ledger->name, client, number);
+        snprintf(text, size, "%s-new-%zu-%zu", ledger->name, client, number);
     }
 }
 
@@ -96,7 +96,7 @@ static void tell_who_waits(struct ledger *ledger, int64_t now_ms)
     long long none = 0;
 
     if (now_ms > atomic_load(&ledger->awaited_since_ms)) {
-        (void)atomic_compare_exchange_strong(&ledger->first_200_ms, &none, now_ms);
+        atomic_compare_exchange_strong(&ledger->first_200_ms, &none, now_ms);
     }
 }
 
@@ -142,12 +142,12 @@ static void send_on(struct load_client *client)
             return;
         }
         write_reference(ledger, client->number, number, reference, sizeof reference);
-        (void)snprintf(stamp, sizeof stamp, "%zu-%zu", client->number, number);
-        (void)snprintf(body, sizeof body,
-                       "{\"reference_id\":\"%s\",\"started_at\":\"2024-01-01T10:00:00Z\",\"name\":\"%s\","
-                       "\"services\":[{\"identifier\":\"%s-a\"},{\"identifier\":\"%s-b\"}],"
-                       "\"metadata\":{\"stamp\":\"%s\"}}",
-                       reference, stamp, stamp, stamp, stamp);
+        snprintf(stamp, sizeof stamp, "%zu-%zu", client->number, number);
+        snprintf(body, sizeof body,
+                 "{\"reference_id\":\"%s\",\"started_at\":\"2024-01-01T10:00:00Z\",\"name\":\"%s\","
+                 "\"services\":[{\"identifier\":\"%s-a\"},{\"identifier\":\"%s-b\"}],"
+                 "\"metadata\":{\"stamp\":\"%s\"}}",
+                 reference, stamp, stamp, stamp, stamp);
         entry->begun_ms = clock_now_ms();
         http_through_nginx(client->stack, &call, &answer);
         entry->ended_ms = clock_now_ms();
@@ -165,7 +165,7 @@ struct ledger *ledger_open(struct stack *stack, size_t clients, const char *name
     ledger->stack = stack;
     ledger->clients = clients;
     ledger->deadline_ms = deadline_ms;
-    (void)snprintf(ledger->name, sizeof ledger->name, "%s", name);
+    snprintf(ledger->name, sizeof ledger->name, "%s", name);
     atomic_store(&ledger->awaited_since_ms, INT64_MAX);
     ledger->load = load_start(stack, clients, send_on, ledger);
     return ledger;
@@ -207,7 +207,7 @@ struct verdict {
 static void blame(size_t *count, const struct ledger *ledger, const char *reference, const char *why)
 {
     if ((*count)++ < SHOWN_MAX) {
-        (void)fprintf(stderr, "%s: %s: %s\n", ledger->name, reference, why);
+        fprintf(stderr, "%s: %s: %s\n", ledger->name, reference, why);
     }
 }
 
@@ -256,7 +256,7 @@ static void check_row(struct ledger *ledger, char *const columns[4], struct verd
         return;
     }
     write_reference(ledger, client, number, reference, sizeof reference);
-    (void)snprintf(services, sizeof services, "%s-a,%s-b", stamp, stamp);
+    snprintf(services, sizeof services, "%s-a,%s-b", stamp, stamp);
     if (strcmp(reference, columns[0]) != 0 || strcmp(columns[2], stamp) != 0 ||
         strcmp(columns[3], services) != 0) {
         blame(&verdict->mixed, ledger, columns[0], "it is not all of one request");
@@ -274,7 +274,7 @@ static void check_rows(struct ledger *ledger, struct verdict *verdict)
     char pattern[NAME_SIZE + 4];
     PGresult *rows;
 
-    (void)snprintf(pattern, sizeof pattern, "%s-%%", ledger->name);
+    snprintf(pattern, sizeof pattern, "%s-%%", ledger->name);
     rows = stack_rows(
         ledger->stack,
         "SELECT reference_id, name, metadata->>'stamp', (SELECT string_agg(identifier, ',' ORDER BY "
@@ -377,7 +377,7 @@ void ledger_row(const char *what, int times, const struct ledger_figures *figure
     char recovery[24] = "-";
 
     if (recovery_ms >= 0) {
-        (void)snprintf(recovery, sizeof recovery, "%lld", (long long)recovery_ms);
+        snprintf(recovery, sizeof recovery, "%lld", (long long)recovery_ms);
     }
     /* Were something lost or mixed, ledger_close would have failed. */
     figures_row("%s|%d|%zu|%zu|%zu|%zu|0|0|%lld|%s", what, times, figures->requests, figures->kept,

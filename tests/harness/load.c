@@ -46,7 +46,7 @@ void load_fail(struct load_client *client, const char *format, ...)
 
     if (slot->failure[0] == '\0') {
         va_start(arguments, format);
-        (void)vsnprintf(slot->failure, sizeof slot->failure, format, arguments);
+        vsnprintf(slot->failure, sizeof slot->failure, format, arguments);
         va_end(arguments);
     }
     atomic_store(&client->load->stopping, true);
@@ -73,7 +73,7 @@ static void *run(void *argument)
 {
     struct slot *slot = argument;
 
-    (void)pthread_barrier_wait(&slot->client.load->start);
+    pthread_barrier_wait(&slot->client.load->start);
     slot->work(&slot->client);
     http_close();
     return NULL;
@@ -122,15 +122,15 @@ static size_t finish(struct load *load)
     size_t failed = 0;
 
     for (size_t i = 0; i < load->count; i++) {
-        (void)pthread_join(load->slots[i].thread, NULL);
+        pthread_join(load->slots[i].thread, NULL);
     }
     for (size_t i = 0; i < load->count; i++) {
         if (load->slots[i].failure[0] != '\0' && failed++ < SHOWN_MAX) {
-            (void)fprintf(stderr, "client %zu: %s\n", i, load->slots[i].failure);
+            fprintf(stderr, "client %zu: %s\n", i, load->slots[i].failure);
         }
     }
     take_from_running(load);
-    (void)pthread_barrier_destroy(&load->start);
+    pthread_barrier_destroy(&load->start);
     free(load);
     return failed;
 }
@@ -153,6 +153,6 @@ void load_abandon_all(void)
 {
     while (running != NULL) {
         load_stop(running);
-        (void)finish(running);
+        finish(running);
     }
 }

@@ -13,8 +13,8 @@ uint64_t prng_find_seed(const char *variable)
     const char *text = getenv(variable);
     uint64_t seed = text != NULL ? strtoull(text, NULL, 10) : (uint64_t)clock_now_ms();
 
-    (void)printf("%s=%llu\n", variable, (unsigned long long)seed);
-    (void)fflush(stdout);
+    printf("%s=%llu\n", variable, (unsigned long long)seed);
+    fflush(stdout);
     return seed;
 }
 

@@ -30,10 +30,10 @@ static void empty_environment(void)
 
         values[i] = value == NULL ? NULL : strdup(value);
     }
-    (void)clearenv();
+    clearenv();
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (values[i] != NULL) {
-            (void)setenv(names[i], values[i], 1);
+            setenv(names[i], values[i], 1);
             free(values[i]);
         }
     }
@@ -49,10 +49,10 @@ static void adopt_environment(const char *const environment[], bool bare)
         char *value = entry == NULL ? NULL : strchr(entry, '=');
 
         if (value == NULL) {
-            (void)unsetenv(environment[i]);
+            unsetenv(environment[i]);
         } else {
             *value = '\0';
-            (void)setenv(entry, value + 1, 1);
+            setenv(entry, value + 1, 1);
         }
         free(entry);
     }
@@ -62,11 +62,11 @@ static void become(const char *const argv[], const char *const environment[], bo
 {
     sigset_t none;
 
-    (void)sigemptyset(&none);
-    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
     adopt_environment(environment, bare);
-    (void)execv(argv[0], (char *const *)(uintptr_t)argv);
-    (void)fprintf(stderr, "unable to start %s: %s\n", argv[0], strerror(errno));
+    execv(argv[0], (char *const *)(uintptr_t)argv);
+    fprintf(stderr, "unable to start %s: %s\n", argv[0], strerror(errno));
     _exit(127);
 }
 
@@ -87,10 +87,10 @@ pid_t process_start_on(int in, const char *const argv[], const char *const envir
     if (pid == 0) {
         int out = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
 
-        (void)dup2(in, STDIN_FILENO);
-        (void)dup2(out, STDOUT_FILENO);
-        (void)dup2(out, STDERR_FILENO);
-        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+        dup2(in, STDIN_FILENO);
+        dup2(out, STDOUT_FILENO);
+        dup2(out, STDERR_FILENO);
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (getppid() != parent) {
             _exit(127);
         }
@@ -122,7 +122,7 @@ static void converse(int in, int out, int err, const char *input, size_t input_l
     size_t written = 0;
 
     if (input_len == 0) {
-        (void)close(in);
+        close(in);
         in = -1;
     }
     while (out >= 0 || err >= 0) {
@@ -135,21 +135,21 @@ static void converse(int in, int out, int err, const char *input, size_t input_l
 
             written += n > 0 ? (size_t)n : 0;
             if (n < 0 || written == input_len) {
-                (void)close(in);
+                close(in);
                 in = -1;
             }
         }
         if (fds[1].revents != 0 && !take(out, outcome->out, &outcome->out_len)) {
-            (void)close(out);
+            close(out);
             out = -1;
         }
         if (fds[2].revents != 0 && !take(err, outcome->err, &outcome->err_len)) {
-            (void)close(err);
+            close(err);
             err = -1;
         }
     }
     if (in >= 0) {
-        (void)close(in);
+        close(in);
     }
 }
 
@@ -166,15 +166,15 @@ static const struct outcome *run(const char *const argv[], const char *const env
     pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
-        (void)dup2(in[0], STDIN_FILENO);
-        (void)dup2(out[1], STDOUT_FILENO);
-        (void)dup2(err[1], STDERR_FILENO);
+        dup2(in[0], STDIN_FILENO);
+        dup2(out[1], STDOUT_FILENO);
+        dup2(err[1], STDERR_FILENO);
         become(argv, environment, bare);
     }
-    (void)close(in[0]);
-    (void)close(out[1]);
-    (void)close(err[1]);
-    (void)signal(SIGPIPE, SIG_IGN);
+    close(in[0]);
+    close(out[1]);
+    close(err[1]);
+    signal(SIGPIPE, SIG_IGN);
     converse(in[1], out[0], err[0], input, input_len, &outcome);
     assert_int_equal(waitpid(pid, &wait_status, 0), pid);
     outcome.status = status_of(wait_status);
@@ -211,11 +211,11 @@ int process_stop(pid_t pid, int signal_number)
 {
     int status;
 
-    (void)kill(pid, signal_number);
+    kill(pid, signal_number);
     status = process_wait(pid, 30000);
     if (status < 0) {
-        (void)kill(pid, SIGKILL);
-        (void)process_wait(pid, 5000);
+        kill(pid, SIGKILL);
+        process_wait(pid, 5000);
         fail_msg("process %d did not end within 30 s of signal %d", (int)pid, signal_number);
     }
     return status;

@@ -17,7 +17,7 @@
 
 static void add(struct scarcity *scarcity, size_t number, const char *name, const char *value)
 {
-    (void)snprintf(scarcity->entries[number], sizeof scarcity->entries[number], "%s=%s", name, value);
+    snprintf(scarcity->entries[number], sizeof scarcity->entries[number], "%s=%s", name, value);
     scarcity->environment[number] = scarcity->entries[number];
 }
 
@@ -27,10 +27,10 @@ static void make_environment(struct scarcity *scarcity, const struct stack *stac
 {
     char library[STACK_PATH_MAX], *name;
 
-    (void)snprintf(library, sizeof library, "%s", stack->program);
+    snprintf(library, sizeof library, "%s", stack->program);
     name = strrchr(library, '/');
     assert_non_null(name);
-    (void)snprintf(name, sizeof library - (size_t)(name - library), "/tests/preload/scarce.so");
+    snprintf(name, sizeof library - (size_t)(name - library), "/tests/preload/scarce.so");
     assert_int_equal(access(library, R_OK), 0);
     add(scarcity, 0, "LD_PRELOAD", library);
     add(scarcity, 1, SCARCE_FILE, file);
@@ -45,20 +45,20 @@ void scarcity_open(struct scarcity *scarcity, const struct stack *stack)
     int file;
 
     *scarcity = (struct scarcity){0};
-    (void)snprintf(path, sizeof path, "%s/scarce", stack->directory);
+    snprintf(path, sizeof path, "%s/scarce", stack->directory);
     file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     assert_true(file >= 0);
     assert_int_equal(fchmod(file, 0666), 0); /* the worker may run as another user */
     assert_int_equal(ftruncate(file, sizeof *scarcity->shared), 0);
     scarcity->shared = mmap(NULL, sizeof *scarcity->shared, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
     assert_true(scarcity->shared != MAP_FAILED);
-    (void)close(file);
+    close(file);
     make_environment(scarcity, stack, path);
 }
 
 void scarcity_close(struct scarcity *scarcity)
 {
-    (void)munmap(scarcity->shared, sizeof *scarcity->shared);
+    munmap(scarcity->shared, sizeof *scarcity->shared);
     scarcity->shared = NULL;
 }
 

@@ -38,7 +38,7 @@ static const char *build_directory(void)
 
 static void make_directory(struct stack *stack)
 {
-    (void)snprintf(stack->directory, sizeof stack->directory, "/tmp/incidents-test.XXXXXX");
+    snprintf(stack->directory, sizeof stack->directory, "/tmp/incidents-test.XXXXXX");
     assert_non_null(mkdtemp(stack->directory));
     if (geteuid() == 0) { /* servers run as postgres then: scripts/service */
         struct passwd *user = getpwnam("postgres");
@@ -55,10 +55,10 @@ void stack_start_postgres(struct stack *stack, const char *arguments)
     const char *const environment[] = {setting, NULL};
     int64_t deadline = clock_now_ms() + START_TIMEOUT_MS;
 
-    (void)snprintf(data, sizeof data, "%s/data", stack->directory);
-    (void)snprintf(log, sizeof log, "%s/postgres.log", stack->directory);
-    (void)snprintf(url, sizeof url, "postgresql:///postgres?host=%s&user=postgres", stack->directory);
-    (void)snprintf(setting, sizeof setting, "PG_ARGUMENTS=%s", arguments == NULL ? "" : arguments);
+    snprintf(data, sizeof data, "%s/data", stack->directory);
+    snprintf(log, sizeof log, "%s/postgres.log", stack->directory);
+    snprintf(url, sizeof url, "postgresql:///postgres?host=%s&user=postgres", stack->directory);
+    snprintf(setting, sizeof setting, "PG_ARGUMENTS=%s", arguments == NULL ? "" : arguments);
     stack->postgres = process_start(argv, environment, log);
     while (PQping(url) != PQPING_OK) {
         if (clock_now_ms() > deadline) {
@@ -73,7 +73,7 @@ void stack_start_postgres(struct stack *stack, const char *arguments)
 
 void stack_stop_postgres(struct stack *stack, int signal_number)
 {
-    (void)process_stop(stack->postgres, signal_number);
+    process_stop(stack->postgres, signal_number);
     stack->postgres = 0;
 }
 
@@ -83,7 +83,7 @@ static void run_as_superuser(const struct stack *stack, const char *sql)
     PGconn *connection;
     PGresult *result;
 
-    (void)snprintf(url, sizeof url, "postgresql:///postgres?host=%s&user=postgres", stack->directory);
+    snprintf(url, sizeof url, "postgresql:///postgres?host=%s&user=postgres", stack->directory);
     connection = PQconnectdb(url);
     result = PQexec(connection, sql);
     if (PQresultStatus(result) != PGRES_COMMAND_OK) {
@@ -99,16 +99,16 @@ static void fill_in(struct stack *stack)
     char *here = getcwd(NULL, 0);
 
     assert_non_null(here);
-    (void)snprintf(stack->program, sizeof stack->program, "%s/%s/incidents.fcgi", here, build);
-    (void)snprintf(stack->control, sizeof stack->control, "%s/%s/incidentctl", here, build);
+    snprintf(stack->program, sizeof stack->program, "%s/%s/incidents.fcgi", here, build);
+    snprintf(stack->control, sizeof stack->control, "%s/%s/incidentctl", here, build);
     free(here);
-    (void)snprintf(stack->owner_url, sizeof stack->owner_url,
-                   "postgresql:///incidents?host=%s&user=incidents_owner", stack->directory);
-    (void)snprintf(stack->worker_url, sizeof stack->worker_url,
-                   "postgresql:///incidents?host=%s&user=incidents_fcgi", stack->directory);
-    (void)snprintf(stack->nginx_socket, sizeof stack->nginx_socket, "%s/nginx.sock", stack->directory);
-    (void)snprintf(stack->worker_socket, sizeof stack->worker_socket, "%s/worker.sock", stack->directory);
-    (void)snprintf(stack->worker_log, sizeof stack->worker_log, "%s/worker.log", stack->directory);
+    snprintf(stack->owner_url, sizeof stack->owner_url,
+             "postgresql:///incidents?host=%s&user=incidents_owner", stack->directory);
+    snprintf(stack->worker_url, sizeof stack->worker_url,
+             "postgresql:///incidents?host=%s&user=incidents_fcgi", stack->directory);
+    snprintf(stack->nginx_socket, sizeof stack->nginx_socket, "%s/nginx.sock", stack->directory);
+    snprintf(stack->worker_socket, sizeof stack->worker_socket, "%s/worker.sock", stack->directory);
+    snprintf(stack->worker_log, sizeof stack->worker_log, "%s/worker.log", stack->directory);
 }
 
 /* A server that is there already, migrated, with the worker's role: make citus-test names it. */
@@ -119,10 +119,10 @@ static bool use_given_server(struct stack *stack)
     if (server == NULL) {
         return false;
     }
-    (void)snprintf(stack->owner_url, sizeof stack->owner_url,
-                   "postgresql:///incidents?%s&user=incidents_owner", server);
-    (void)snprintf(stack->worker_url, sizeof stack->worker_url,
-                   "postgresql:///incidents?%s&user=incidents_fcgi", server);
+    snprintf(stack->owner_url, sizeof stack->owner_url, "postgresql:///incidents?%s&user=incidents_owner",
+             server);
+    snprintf(stack->worker_url, sizeof stack->worker_url, "postgresql:///incidents?%s&user=incidents_fcgi",
+             server);
     stack->owner = PQconnectdb(stack->owner_url);
     assert_int_equal(PQstatus(stack->owner), CONNECTION_OK);
     return true;
@@ -154,7 +154,7 @@ static bool waits_for_sigterm(pid_t worker)
     const char *line;
     bool waits;
 
-    (void)snprintf(path, sizeof path, "/proc/%d/status", (int)worker);
+    snprintf(path, sizeof path, "/proc/%d/status", (int)worker);
     status = read_whole_file(path);
     line = strstr(status, "SigBlk:");
     waits = line != NULL &&
@@ -172,13 +172,13 @@ void stack_start_worker(struct stack *stack, const char *const settings[])
     int64_t deadline = clock_now_ms() + START_TIMEOUT_MS;
     size_t count = 0;
 
-    (void)snprintf(url, sizeof url, "DATABASE_URL=%s", stack->worker_url);
+    snprintf(url, sizeof url, "DATABASE_URL=%s", stack->worker_url);
     environment[count++] = url;
     for (size_t i = 0; settings != NULL && settings[i] != NULL; i++) {
         assert_true(count < ARGUMENTS_MAX - 1);
         environment[count++] = settings[i];
     }
-    (void)unlink(stack->worker_socket); /* the one that appears must be the new worker's */
+    unlink(stack->worker_socket); /* the one that appears must be the new worker's */
     stack->worker = process_start(argv, environment, stack->worker_log);
     while (!http_is_listening(stack->worker_socket) || !waits_for_sigterm(stack->worker)) {
         if (clock_now_ms() > deadline || process_wait(stack->worker, 5) >= 0) {
@@ -196,7 +196,7 @@ static int end_worker(struct stack *stack)
     if (status != 0) {
         char *log = read_whole_file(stack->worker_log);
 
-        (void)fprintf(stderr, "%s\nthe worker ended with status %d\n", log, status);
+        fprintf(stderr, "%s\nthe worker ended with status %d\n", log, status);
         free(log);
     }
     return status;
@@ -213,8 +213,8 @@ void stack_start_nginx(struct stack *stack)
     const char *const argv[] = {service, "nginx", stack->directory, listen, stack->worker_socket, NULL};
     int64_t deadline = clock_now_ms() + START_TIMEOUT_MS;
 
-    (void)snprintf(listen, sizeof listen, "unix:%s", stack->nginx_socket);
-    (void)snprintf(log, sizeof log, "%s/nginx.log", stack->directory);
+    snprintf(listen, sizeof listen, "unix:%s", stack->nginx_socket);
+    snprintf(log, sizeof log, "%s/nginx.log", stack->directory);
     stack->nginx = process_start(argv, NULL, log);
     while (!http_is_listening(stack->nginx_socket)) {
         if (clock_now_ms() > deadline || process_wait(stack->nginx, 10) >= 0) {
@@ -231,7 +231,7 @@ void stack_start_migrated(struct stack *stack)
     if (!use_given_server(stack)) {
         make_database(stack);
         assert_int_equal(stack_control(stack, NULL, "migrate", NULL)->status, 0);
-        (void)stack_query(stack, "CREATE ROLE incidents_fcgi LOGIN IN ROLE incidents_worker");
+        stack_query(stack, "CREATE ROLE incidents_fcgi LOGIN IN ROLE incidents_worker");
     }
     stack_create_token(stack, "good", "upsert,delete", stack->token);
 }
@@ -259,17 +259,17 @@ void stack_stop(struct stack *stack)
 
     PQfinish(stack->owner);
     if (stack->nginx != 0 && process_stop(stack->nginx, SIGQUIT) != 0) {
-        (void)fprintf(stderr, "nginx did not end cleanly\n");
+        fprintf(stderr, "nginx did not end cleanly\n");
         ok = false;
     }
     if (stack->worker != 0) {
         ok = end_worker(stack) == 0 && ok;
     }
     if (stack->postgres != 0 && process_stop(stack->postgres, SIGINT) != 0) {
-        (void)fprintf(stderr, "Postgres did not end cleanly\n");
+        fprintf(stderr, "Postgres did not end cleanly\n");
         ok = false;
     }
-    (void)nftw(stack->directory, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    nftw(stack->directory, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
     if (!ok) {
         exit(EXIT_FAILURE);
     }
@@ -288,7 +288,7 @@ const struct outcome *stack_control(struct stack *stack, const char *input, cons
         count++;
     }
     va_end(arguments);
-    (void)snprintf(url, sizeof url, "DATABASE_URL=%s", stack->owner_url);
+    snprintf(url, sizeof url, "DATABASE_URL=%s", stack->owner_url);
     return process_run(argv, environment, input, input == NULL ? 0 : strlen(input));
 }
 
@@ -358,7 +358,7 @@ size_t stack_remove_metrics(const char *metrics_token)
 
     digest_sha256((struct slice){.data = metrics_token, .len = strlen(metrics_token)}, token_hash);
     digest_sha256((struct slice){.data = token_hash, .len = strlen(token_hash)}, hash);
-    (void)snprintf(pattern, sizeof pattern, "/dev/shm/incidents-*-%.16s-*", hash);
+    snprintf(pattern, sizeof pattern, "/dev/shm/incidents-*-%.16s-*", hash);
     if (glob(pattern, 0, NULL, &found) != 0) {
         return 0;
     }
@@ -383,7 +383,7 @@ char *read_whole_file(const char *path)
         free(text);
         text = strdup("");
     }
-    (void)fclose(file);
+    fclose(file);
     return text;
 }
 
@@ -409,15 +409,15 @@ static void signal_postgres(const struct stack *stack, int signal_number)
 
     assert_int_equal(kill(stack->postgres, signal_number), 0);
     for (const char *pid = stack->paused; *pid != '\0'; pid = *end == ' ' ? end + 1 : end) {
-        (void)kill((pid_t)strtol(pid, &end, 10), signal_number);
+        kill((pid_t)strtol(pid, &end, 10), signal_number);
     }
 }
 
 void stack_pause_postgres(struct stack *stack)
 {
-    (void)snprintf(stack->paused, sizeof stack->paused, "%s",
-                   stack_query(stack, "SELECT coalesce(string_agg(pid::text, ' '), '') FROM pg_stat_activity "
-                                      "WHERE usename = 'incidents_fcgi'"));
+    snprintf(stack->paused, sizeof stack->paused, "%s",
+             stack_query(stack, "SELECT coalesce(string_agg(pid::text, ' '), '') FROM pg_stat_activity "
+                                "WHERE usename = 'incidents_fcgi'"));
     signal_postgres(stack, SIGSTOP);
 }
 
@@ -425,11 +425,11 @@ bool stack_pause_session(struct stack *stack, int nth)
 {
     char sql[256];
 
-    (void)snprintf(sql, sizeof sql,
-                   "SELECT (array_agg(pid ORDER BY backend_start))[1 + %d %% count(*)::integer] "
-                   "FROM pg_stat_activity WHERE usename = 'incidents_fcgi' HAVING count(*) > 0",
-                   nth);
-    (void)snprintf(stack->paused, sizeof stack->paused, "%s", stack_query(stack, sql));
+    snprintf(sql, sizeof sql,
+             "SELECT (array_agg(pid ORDER BY backend_start))[1 + %d %% count(*)::integer] "
+             "FROM pg_stat_activity WHERE usename = 'incidents_fcgi' HAVING count(*) > 0",
+             nth);
+    snprintf(stack->paused, sizeof stack->paused, "%s", stack_query(stack, sql));
     return stack->paused[0] != '\0' && kill((pid_t)strtol(stack->paused, NULL, 10), SIGSTOP) == 0;
 }
 
@@ -446,7 +446,7 @@ size_t stack_count_in_log(const struct stack *stack, const char *text)
     char path[STACK_PATH_MAX], *log;
     size_t count = 0;
 
-    (void)snprintf(path, sizeof path, "%s/postgres.log", stack->directory);
+    snprintf(path, sizeof path, "%s/postgres.log", stack->directory);
     log = read_whole_file(path);
     for (const char *found = log; (found = strstr(found, text)) != NULL; found++) {
         count++;
@@ -487,8 +487,8 @@ void stack_await_lock_wait(struct stack *stack)
 
 void stack_make_operations(struct stack *stack)
 {
-    (void)stack_query(stack, "CREATE SCHEMA IF NOT EXISTS test");
-    (void)stack_query(
+    stack_query(stack, "CREATE SCHEMA IF NOT EXISTS test");
+    stack_query(
         stack,
         "CREATE FUNCTION test.operations(items jsonb) RETURNS intake.operation[] LANGUAGE sql AS $$ "
         "SELECT coalesce(array_agg(ROW ((o).operation, (o).token_hash, (o).scope, (o).given, (o).started_at, "

@@ -20,13 +20,13 @@ static struct stack stack;
 static void make_helpers(void)
 {
     stack_make_operations(&stack);
-    (void)stack_query(
-        &stack, "CREATE FUNCTION test.apply(items jsonb) RETURNS text LANGUAGE sql AS $$ "
+    stack_query(&stack,
+                "CREATE FUNCTION test.apply(items jsonb) RETURNS text LANGUAGE sql AS $$ "
                 "SELECT coalesce(string_agg(outcome || coalesce(' ' || label, ''), ', ' ORDER BY n), '') "
                 "FROM intake.apply_batch(intake.schema_version(), test.operations(items)), "
                 "unnest(outcomes, token_labels) WITH ORDINALITY AS _ (outcome, label, n) $$");
     /* On a busy machine who waits must not be given up before it is let go. */
-    (void)stack_query(&stack, "ALTER FUNCTION intake.apply_batch SET lock_timeout = '20s'");
+    stack_query(&stack, "ALTER FUNCTION intake.apply_batch SET lock_timeout = '20s'");
 }
 
 static const char *apply(const char *items)
@@ -101,7 +101,7 @@ static void services_are_the_same_only_in_number_place_and_name(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof sent / sizeof sent[0]; i++) {
-        (void)snprintf(item, sizeof item, "[{\"reference_id\":\"s\",\"services\":%s}]", sent[i].services);
+        snprintf(item, sizeof item, "[{\"reference_id\":\"s\",\"services\":%s}]", sent[i].services);
         assert_string_equal(apply(item), sent[i].outcome);
         assert_string_equal(apply(item), "unchanged good");
         assert_string_equal(apply("[{\"reference_id\":\"s\"}]"), "unchanged good"); /* said nothing of them */
@@ -119,9 +119,9 @@ static void what_somebody_did_to_the_services_by_hand_is_put_right(void **state)
     };
 
     (void)state;
-    (void)apply(item);
+    apply(item);
     for (size_t i = 0; i < sizeof harms / sizeof harms[0]; i++) {
-        (void)stack_query(&stack, harms[i]);
+        stack_query(&stack, harms[i]);
         assert_string_equal(apply(item), "updated good");
         assert_string_equal(stored("s"), "good [[\"a\", \"A\"], [\"b\", null]]");
         assert_string_equal(apply(item), "unchanged good");
@@ -137,7 +137,7 @@ static const char *sqlstate_of(const char *items)
         PQexecParams(connection, "SELECT test.apply($1::jsonb)", 1, NULL, &items, NULL, NULL, 0);
     const char *given = PQresultErrorField(result, PG_DIAG_SQLSTATE);
 
-    (void)snprintf(sqlstate, sizeof sqlstate, "%s", given != NULL ? given : "");
+    snprintf(sqlstate, sizeof sqlstate, "%s", given != NULL ? given : "");
     PQclear(result);
     PQfinish(connection);
     return sqlstate;
@@ -157,13 +157,13 @@ static void a_batch_that_changes_an_incident_twice_is_refused_whole(void **state
     };
 
     (void)state;
-    (void)apply("[{\"reference_id\":\"old\",\"name\":\"0\"}]");
+    apply("[{\"reference_id\":\"old\",\"name\":\"0\"}]");
     for (size_t i = 0; i < sizeof twice / sizeof twice[0]; i++) {
         assert_string_equal(sqlstate_of(twice[i]), "21000");
     }
     assert_string_equal(
         stack_query(&stack, "SELECT string_agg(reference_id || name, ' ') FROM intake.incident"), "old0");
-    (void)apply("[{\"reference_id\":\"kept\",\"name\":\"0\"}]");
+    apply("[{\"reference_id\":\"kept\",\"name\":\"0\"}]");
     assert_string_equal(apply("[{\"reference_id\":\"kept\",\"name\":\"0\"},{\"reference_id\":\"kept\"}]"),
                         "unchanged good, unchanged good");
 }
@@ -181,14 +181,14 @@ static const char *apply_between(const char *statement, const char *second, cons
         PQsendQueryParams(connection, "SELECT test.apply($1::jsonb)", 1, NULL, &items, NULL, NULL, 0), 1);
     stack_await_lock_wait(&stack);
     if (second != NULL) {
-        (void)stack_query(&stack, second);
+        stack_query(&stack, second);
     }
     PQclear(PQexec(other, "COMMIT"));
     result = PQgetResult(connection);
     if (PQresultStatus(result) != PGRES_TUPLES_OK) {
         fail_msg("%s", PQresultErrorMessage(result));
     }
-    (void)snprintf(outcomes, sizeof outcomes, "%s", PQgetvalue(result, 0, 0));
+    snprintf(outcomes, sizeof outcomes, "%s", PQgetvalue(result, 0, 0));
     PQclear(result);
     PQfinish(connection);
     PQfinish(other);
@@ -207,7 +207,7 @@ static void an_incident_that_appears_in_the_midst_is_updated(void **state)
         "VALUES ('m', 'theirs', '2024-01-01 00:00Z', now(), now(), '[[\"theirs\",null]]')";
 
     (void)state;
-    (void)apply("[{\"reference_id\":\"o\"}]");
+    apply("[{\"reference_id\":\"o\"}]");
     assert_string_equal(
         apply_across(
             appear,
@@ -236,9 +236,8 @@ static void an_incident_that_appears_as_it_was_sent_is_unchanged(void **state)
 static void an_incident_that_vanishes_in_the_midst_is_created(void **state)
 {
     (void)state;
-    (void)apply(
-        "[{\"reference_id\":\"m\",\"name\":\"m\",\"services\":[[\"old\",null]]},{\"reference_id\":\"o\"},"
-        "{\"reference_id\":\"s\"}]");
+    apply("[{\"reference_id\":\"m\",\"name\":\"m\",\"services\":[[\"old\",null]]},{\"reference_id\":\"o\"},"
+          "{\"reference_id\":\"s\"}]");
     assert_string_equal(
         apply_across(
             "DELETE FROM intake.incident WHERE reference_id = 'm'",
@@ -262,16 +261,16 @@ static void one_may_appear_and_another_vanish_at_once(void **state)
         "FROM reporting.incident_history";
 
     (void)state;
-    (void)apply("[{\"reference_id\":\"v\",\"name\":\"old\",\"services\":[[\"old\",null]]},"
-                "{\"reference_id\":\"o\",\"name\":\"o\"},{\"reference_id\":\"d\"}]");
-    (void)stack_query(&stack, "SELECT intake.enable_history(true)");
+    apply("[{\"reference_id\":\"v\",\"name\":\"old\",\"services\":[[\"old\",null]]},"
+          "{\"reference_id\":\"o\",\"name\":\"o\"},{\"reference_id\":\"d\"}]");
+    stack_query(&stack, "SELECT intake.enable_history(true)");
     assert_string_equal(
         apply_across(both, "[{\"reference_id\":\"v\",\"name\":\"new\",\"as\":\"writer\",\"services\":"
                            "[[\"new\",null]]},{\"operation\":\"delete\",\"reference_id\":\"d\"},"
                            "{\"reference_id\":\"a\",\"name\":\"ours\",\"services\":[[\"s\",null]]},"
                            "{\"reference_id\":\"n\",\"as\":\"writer\"},{\"reference_id\":\"o\"}]"),
         "created writer, deleted good, updated good, created writer, unchanged good");
-    (void)stack_query(&stack, "SELECT intake.enable_history(false)");
+    stack_query(&stack, "SELECT intake.enable_history(false)");
     assert_string_equal(stored("v"), "new writer [[\"new\", null]]");
     assert_string_equal(stored("a"), "ours good [[\"s\", null]]");
     assert_string_equal(stack_query(&stack, changes),
@@ -304,7 +303,7 @@ static void what_changed_since_it_was_compared_is_merged_with_what_it_is_now(voi
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         remove_incidents();
-        (void)apply("[{\"reference_id\":\"m\",\"name\":\"old\",\"priority\":\"P0\"}]");
+        apply("[{\"reference_id\":\"m\",\"name\":\"old\",\"priority\":\"P0\"}]");
         assert_string_equal(apply_between(appear, cases[i].meanwhile, items), cases[i].outcomes);
         assert_string_equal(stack_query(&stack, "SELECT concat_ws(' ', name, priority) FROM intake.incident "
                                                 "WHERE reference_id = 'm'"),
@@ -315,8 +314,8 @@ static void what_changed_since_it_was_compared_is_merged_with_what_it_is_now(voi
 static void the_history_has_what_was_there_when_it_was_changed(void **state)
 {
     (void)state;
-    (void)apply("[{\"reference_id\":\"hm\",\"name\":\"old\",\"priority\":\"P0\"}]");
-    (void)stack_query(&stack, "SELECT intake.enable_history(true)");
+    apply("[{\"reference_id\":\"hm\",\"name\":\"old\",\"priority\":\"P0\"}]");
+    stack_query(&stack, "SELECT intake.enable_history(true)");
     assert_string_equal(
         apply_between("INSERT INTO intake.incident (reference_id, started_at, created_at, updated_at) "
                       "VALUES ('a', '2024-01-01 00:00Z', now(), now())",
@@ -324,7 +323,7 @@ static void the_history_has_what_was_there_when_it_was_changed(void **state)
                       "[{\"reference_id\":\"a\"},{\"reference_id\":\"hm\",\"name\":\"ours\"},"
                       "{\"reference_id\":\"hz\"}]"),
         "unchanged good, updated good, created good");
-    (void)stack_query(&stack, "SELECT intake.enable_history(false)");
+    stack_query(&stack, "SELECT intake.enable_history(false)");
     assert_string_equal(
         stack_query(&stack, "SELECT string_agg(concat_ws(' ', source_id, action, before->>'name', "
                             "before->>'priority', '->', after->>'name', after->>'priority'), ', ' "
@@ -360,8 +359,8 @@ static void the_first_is_waited_for_before_the_others_are_touched(const char *it
 static void incidents_are_locked_in_the_order_of_their_ids(void **state)
 {
     (void)state;
-    (void)apply("[{\"reference_id\":\"a\"},{\"reference_id\":\"b\"},{\"reference_id\":\"c\"},"
-                "{\"reference_id\":\"d\"},{\"reference_id\":\"e\"}]");
+    apply("[{\"reference_id\":\"a\"},{\"reference_id\":\"b\"},{\"reference_id\":\"c\"},"
+          "{\"reference_id\":\"d\"},{\"reference_id\":\"e\"}]");
     the_first_is_waited_for_before_the_others_are_touched(
         from_e_to_a, "UPDATE intake.incident SET name = 'held' WHERE reference_id = 'a'",
         "SELECT FROM intake.incident WHERE reference_id > 'a' FOR UPDATE NOWAIT",
@@ -386,7 +385,7 @@ static void incidents_are_created_in_the_order_of_their_ids(void **state)
 static void unchanged_is_not_said_of_what_is_about_to_change(void **state)
 {
     (void)state;
-    (void)apply("[{\"reference_id\":\"r\",\"name\":\"v0\"}]");
+    apply("[{\"reference_id\":\"r\",\"name\":\"v0\"}]");
     assert_string_equal(apply_across("SELECT test.apply('[{\"reference_id\":\"r\",\"name\":\"v1\"}]')",
                                      "[{\"reference_id\":\"r\",\"name\":\"v0\"}]"),
                         "updated good");
@@ -396,7 +395,7 @@ static void unchanged_is_not_said_of_what_is_about_to_change(void **state)
 static void unchanged_is_not_said_of_what_is_about_to_go(void **state)
 {
     (void)state;
-    (void)apply("[{\"reference_id\":\"r\",\"name\":\"v0\"}]");
+    apply("[{\"reference_id\":\"r\",\"name\":\"v0\"}]");
     assert_string_equal(
         apply_across("SELECT test.apply('[{\"operation\":\"delete\",\"reference_id\":\"r\"}]')",
                      "[{\"reference_id\":\"r\",\"name\":\"v0\"}]"),
@@ -408,7 +407,7 @@ static void unchanged_is_not_said_of_what_is_about_to_go(void **state)
 static void not_found_is_not_said_of_what_is_about_to_come(void **state)
 {
     (void)state;
-    (void)apply("[{\"reference_id\":\"there\"}]");
+    apply("[{\"reference_id\":\"there\"}]");
     assert_string_equal(apply_across("SELECT test.apply('[{\"reference_id\":\"r\",\"name\":\"v1\"}]')",
                                      "[{\"operation\":\"delete\",\"reference_id\":\"r\"},"
                                      "{\"operation\":\"delete\",\"reference_id\":\"there\"},"
@@ -434,10 +433,10 @@ static void a_resend_writes_nothing_and_takes_no_lock(void **state)
         "{\"reference_id\":\"s\"}]";
 
     (void)state;
-    (void)apply(items);
+    apply(items);
     assert_true(writes_nothing(items, "unchanged good, unchanged good"));
-    (void)apply("[{\"reference_id\":\"r\",\"name\":\"v1\"}]");
-    (void)apply("[{\"reference_id\":\"r\",\"name\":\"v0\"}]");
+    apply("[{\"reference_id\":\"r\",\"name\":\"v1\"}]");
+    apply("[{\"reference_id\":\"r\",\"name\":\"v0\"}]");
     assert_true(writes_nothing(items, "unchanged good, unchanged good"));
 }
 
@@ -451,7 +450,7 @@ static void a_lock_of_once_costs_one_resend_a_write_and_no_more(void **state)
     };
 
     (void)state;
-    (void)apply(item);
+    apply(item);
     for (size_t i = 0; i < sizeof marks / sizeof marks[0]; i++) {
         PQclear(PQexec(stack.owner, marks[i]));
         assert_false(writes_nothing(item, "unchanged good"));
@@ -464,7 +463,7 @@ static void a_lock_of_once_costs_one_resend_a_write_and_no_more(void **state)
 static void an_update_that_had_to_wait_leaves_no_mark(void **state)
 {
     (void)state;
-    (void)apply("[{\"reference_id\":\"r\",\"name\":\"v0\"}]");
+    apply("[{\"reference_id\":\"r\",\"name\":\"v0\"}]");
     assert_string_equal(apply_across("SELECT test.apply('[{\"reference_id\":\"r\",\"name\":\"v1\"}]')",
                                      "[{\"reference_id\":\"r\",\"name\":\"v2\"}]"),
                         "updated good");
@@ -483,17 +482,17 @@ static void a_trigger_that_keeps_a_row_from_its_change_is_an_error(void **state)
     char sql[256];
 
     (void)state;
-    (void)apply("[{\"reference_id\":\"old\"}]");
+    apply("[{\"reference_id\":\"old\"}]");
     for (size_t i = 0; i < 3; i++) {
-        (void)stack_query(&stack, "CREATE FUNCTION test.keep() RETURNS trigger LANGUAGE plpgsql AS "
-                                  "$$ BEGIN RETURN NULL; END $$");
-        (void)snprintf(sql, sizeof sql,
-                       "CREATE TRIGGER keep BEFORE %s ON intake.incident FOR EACH ROW EXECUTE FUNCTION "
-                       "test.keep()",
-                       kept[i]);
-        (void)stack_query(&stack, sql);
+        stack_query(&stack, "CREATE FUNCTION test.keep() RETURNS trigger LANGUAGE plpgsql AS "
+                            "$$ BEGIN RETURN NULL; END $$");
+        snprintf(sql, sizeof sql,
+                 "CREATE TRIGGER keep BEFORE %s ON intake.incident FOR EACH ROW EXECUTE FUNCTION "
+                 "test.keep()",
+                 kept[i]);
+        stack_query(&stack, sql);
         assert_string_equal(sqlstate_of(items[i]), "27000");
-        (void)stack_query(&stack, "DROP FUNCTION test.keep() CASCADE");
+        stack_query(&stack, "DROP FUNCTION test.keep() CASCADE");
     }
     assert_string_equal(stack_query(&stack, "SELECT string_agg(reference_id, ' ') FROM intake.incident"),
                         "old");
@@ -502,8 +501,8 @@ static void a_trigger_that_keeps_a_row_from_its_change_is_an_error(void **state)
 static void incidents_are_deleted_in_the_order_of_their_ids(void **state)
 {
     (void)state;
-    (void)apply("[{\"reference_id\":\"z\"}]"); /* which lies before it in the table */
-    (void)apply("[{\"reference_id\":\"a\"}]");
+    apply("[{\"reference_id\":\"z\"}]"); /* which lies before it in the table */
+    apply("[{\"reference_id\":\"a\"}]");
     the_first_is_waited_for_before_the_others_are_touched(
         "[{\"operation\":\"delete\",\"reference_id\":\"z\"},{\"operation\":\"delete\",\"reference_id\":\"a\"}"
         "]",
@@ -523,13 +522,13 @@ static const char *refusal(const char *arguments)
     const char *given;
     PGresult *result;
 
-    (void)snprintf(sql, sizeof sql,
-                   "SELECT * FROM intake.apply_batch(intake.schema_version(), "
-                   "test.operations('[{\"reference_id\":\"r\",\"name\":\"late\"}]'), %s)",
-                   arguments);
+    snprintf(sql, sizeof sql,
+             "SELECT * FROM intake.apply_batch(intake.schema_version(), "
+             "test.operations('[{\"reference_id\":\"r\",\"name\":\"late\"}]'), %s)",
+             arguments);
     result = PQexec(connection, sql);
     given = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-    (void)snprintf(sqlstate, sizeof sqlstate, "%s", given != NULL ? given : "");
+    snprintf(sqlstate, sizeof sqlstate, "%s", given != NULL ? given : "");
     PQclear(result);
     PQfinish(connection);
     return sqlstate;
@@ -564,7 +563,7 @@ static void a_call_that_begins_behind_its_repetition_stores_nothing(void **state
 {
     (void)state;
     assert_string_equal(refusal("attempt => 8, orphaned => '{7}'"), "");
-    (void)apply("[{\"reference_id\":\"r\",\"name\":\"newer\"}]");
+    apply("[{\"reference_id\":\"r\",\"name\":\"newer\"}]");
     assert_string_equal(refusal("attempt => 7"), "55P03");
     assert_string_equal(stored("r"), "newer good");
     assert_string_equal(refusal("attempt => 9"), "");
@@ -573,9 +572,9 @@ static void a_call_that_begins_behind_its_repetition_stores_nothing(void **state
 static void abandoned_calls_are_forgotten_after_a_day(void **state)
 {
     (void)state;
-    (void)stack_query(&stack, "TRUNCATE intake.abandoned_attempt");
-    (void)stack_query(&stack, "INSERT INTO intake.abandoned_attempt VALUES (1, now() - interval '25 hours'), "
-                              "(2, now() - interval '23 hours')");
+    stack_query(&stack, "TRUNCATE intake.abandoned_attempt");
+    stack_query(&stack, "INSERT INTO intake.abandoned_attempt VALUES (1, now() - interval '25 hours'), "
+                        "(2, now() - interval '23 hours')");
     assert_string_equal(refusal("attempt => 8, orphaned => '{3}'"), "");
     assert_string_equal(
         stack_query(&stack,
@@ -588,12 +587,12 @@ static void abandoned_calls_are_forgotten_after_a_day(void **state)
 static void the_last_abandoned_call_is_forgotten_without_another(void **state)
 {
     (void)state;
-    (void)stack_query(&stack, "TRUNCATE intake.abandoned_attempt");
-    (void)stack_query(&stack, "INSERT INTO intake.abandoned_attempt VALUES (1, now() - interval '25 hours')");
-    (void)stack_query(&stack, "UPDATE intake.api_token SET last_used_at = now() - interval '2 minutes'");
+    stack_query(&stack, "TRUNCATE intake.abandoned_attempt");
+    stack_query(&stack, "INSERT INTO intake.abandoned_attempt VALUES (1, now() - interval '25 hours')");
+    stack_query(&stack, "UPDATE intake.api_token SET last_used_at = now() - interval '2 minutes'");
     assert_string_equal(apply("[{\"operation\":\"authorize\",\"scope\":\"delete\"}]"), "authorized good");
     assert_string_equal(stack_query(&stack, "SELECT count(*) FROM intake.abandoned_attempt"), "0");
-    (void)stack_query(&stack, "VACUUM intake.abandoned_attempt");
+    stack_query(&stack, "VACUUM intake.abandoned_attempt");
     assert_string_equal(stack_query(&stack, "SELECT pg_relation_size('intake.abandoned_attempt')"), "0");
 }
 
@@ -601,10 +600,9 @@ static void the_last_abandoned_call_is_forgotten_without_another(void **state)
 static void a_session_that_keeps_its_snapshot_is_refused(void **state)
 {
     (void)state;
-    (void)stack_query(&stack,
-                      "ALTER ROLE CURRENT_USER SET default_transaction_isolation = 'repeatable read'");
+    stack_query(&stack, "ALTER ROLE CURRENT_USER SET default_transaction_isolation = 'repeatable read'");
     assert_string_equal(refusal("attempt => 10"), "IS003");
-    (void)stack_query(&stack, "ALTER ROLE CURRENT_USER RESET default_transaction_isolation");
+    stack_query(&stack, "ALTER ROLE CURRENT_USER RESET default_transaction_isolation");
     assert_string_equal(stored("r"), "");
 }
 
@@ -704,13 +702,12 @@ static void the_plans_are_the_same_whatever_the_table_holds(void **state)
     assert_non_null(first);
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         remove_incidents();
-        (void)stack_query_for(
-            &stack,
-            "INSERT INTO intake.incident (reference_id, started_at, created_at, updated_at) "
-            "SELECT 'I-' || n, '2024-01-01 00:00Z', now(), now() "
-            "FROM generate_series(1, $1::integer) n",
-            sizes[i]);
-        (void)stack_query(&stack, "ANALYZE intake.incident");
+        stack_query_for(&stack,
+                        "INSERT INTO intake.incident (reference_id, started_at, created_at, updated_at) "
+                        "SELECT 'I-' || n, '2024-01-01 00:00Z', now(), now() "
+                        "FROM generate_series(1, $1::integer) n",
+                        sizes[i]);
+        stack_query(&stack, "ANALYZE intake.incident");
         explain(all_operations, i == 0 ? first : later);
         if (i > 0) {
             check_same_lines(first, later);

@@ -34,7 +34,7 @@ static void append_format(struct buffer *out, const char *format, ...)
     va_list arguments;
 
     va_start(arguments, format);
-    (void)vsnprintf(text, sizeof text, format, arguments);
+    vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
     buffer_append_text(out, text);
 }
@@ -42,11 +42,11 @@ static void append_format(struct buffer *out, const char *format, ...)
 static void write_service(size_t client, size_t round, size_t position, char identifier[64], char name[64])
 {
     if (position % 2 == client % 2) {
-        (void)snprintf(identifier, 64, "shared-%zu", position);
+        snprintf(identifier, 64, "shared-%zu", position);
     } else {
-        (void)snprintf(identifier, 64, "of-%zu-%zu-%zu", client, round % 3, position);
+        snprintf(identifier, 64, "of-%zu-%zu-%zu", client, round % 3, position);
     }
-    (void)snprintf(name, 64, "%zu/%zu", client, round);
+    snprintf(name, 64, "%zu/%zu", client, round);
 }
 
 /* The body of client's request of that round. */
@@ -119,7 +119,7 @@ static bool send_request(struct load_client *client, const char *path, const cha
     struct answer answer;
     bool ok = load_send(client, &call, 200, &answer);
 
-    (void)snprintf(action, 16, "%s", answer_text(&answer, "action"));
+    snprintf(action, 16, "%s", answer_text(&answer, "action"));
     answer_free(&answer);
     return ok;
 }
@@ -172,7 +172,7 @@ static void send_one_of_two_sets(struct load_client *client)
     };
     char action[16];
 
-    (void)send_request(client, "incidents.upsert", bodies[client->number % 2], action);
+    send_request(client, "incidents.upsert", bodies[client->number % 2], action);
 }
 
 static void two_callers_that_create_an_incident_leave_either_set_never_a_union(void **state)
@@ -181,7 +181,7 @@ static void two_callers_that_create_an_incident_leave_either_set_never_a_union(v
     for (int round = 0; round < 100; round++) {
         const char *stored;
 
-        (void)stack_query(&stack, "DELETE FROM intake.incident WHERE reference_id = 'pair'");
+        stack_query(&stack, "DELETE FROM intake.incident WHERE reference_id = 'pair'");
         load_run(&stack, 2, send_one_of_two_sets, NULL);
         stored = stack_query(&stack, "SELECT string_agg(identifier, ' ' ORDER BY position)"
                                      " FROM intake.incident_service WHERE reference_id = 'pair'");
@@ -205,7 +205,7 @@ static void walk_through_many(struct load_client *client)
     for (size_t step = 0; ok && step < (size_t)MANY * PASSES; step++) {
         size_t at = client->number % 2 == 0 ? step % MANY : MANY - 1 - step % MANY;
 
-        (void)snprintf(reference_id, sizeof reference_id, "many-%02zu", at);
+        snprintf(reference_id, sizeof reference_id, "many-%02zu", at);
         if (client->number % 8 == 7 && step % 2 == 0) {
             buffer_reset(&body, TEXT_MAX);
             append_format(&body, "{\"reference_id\":\"%s\"}", reference_id);
@@ -251,9 +251,9 @@ static void write_for_readers(struct load_client *client)
     for (size_t round = 0; !load_is_stopping(client) && round < WRITES_MAX &&
                            (round < WRITES || atomic_load(&reading->reads) < READS_LEAST);
          round++) {
-        (void)snprintf(reference_id, sizeof reference_id, "read-%zu", round % READ_INCIDENTS);
+        snprintf(reference_id, sizeof reference_id, "read-%zu", round % READ_INCIDENTS);
         write_request(&body, reference_id, client->number, round);
-        (void)send_request(client, "incidents.upsert", body.data, action);
+        send_request(client, "incidents.upsert", body.data, action);
     }
     buffer_free(&body);
     atomic_fetch_sub(&reading->writers_left, 1);
@@ -313,7 +313,7 @@ static void read_while_others_write(struct load_client *client)
     for (size_t i = 0; atomic_load(&reading->writers_left) > 0 && !load_is_stopping(client); i++) {
         char reference_id[32];
 
-        (void)snprintf(reference_id, sizeof reference_id, "read-%zu", i % READ_INCIDENTS);
+        snprintf(reference_id, sizeof reference_id, "read-%zu", i % READ_INCIDENTS);
         read_once(client, connection, reference_id, &state);
     }
     buffer_free(&state);
@@ -443,7 +443,7 @@ enum { PARTS = sizeof parts / sizeof parts[0] };
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
 static void write_part(char *out, size_t size, const char *format, size_t round)
 {
-    (void)snprintf(out, size, format, round);
+    snprintf(out, size, format, round);
 }
 #pragma GCC diagnostic pop
 
@@ -455,8 +455,8 @@ static void send_own_argument(struct load_client *client)
         char argument[128], body[256], action[16];
 
         write_part(argument, sizeof argument, parts[client->number].format, round);
-        (void)snprintf(body, sizeof body, "{\"reference_id\":\"parts\",\"started_at\":\"2024-01-01\",%s}",
-                       argument);
+        snprintf(body, sizeof body, "{\"reference_id\":\"parts\",\"started_at\":\"2024-01-01\",%s}",
+                 argument);
         if (!send_request(client, "incidents.upsert", body, action)) {
             return;
         }

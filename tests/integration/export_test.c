@@ -62,7 +62,7 @@ static const char *place(const char *name)
 {
     static char path[256];
 
-    (void)snprintf(path, sizeof path, "%s/%s", stack.directory, name);
+    snprintf(path, sizeof path, "%s/%s", stack.directory, name);
     return path;
 }
 
@@ -85,7 +85,7 @@ static void what_is_exported_comes_back_as_it_was(void **state)
     assert_int_equal(outcome->status, 0);
     assert_string_equal(outcome->err, "");
     lines = strdup(outcome->out);
-    (void)stack_query(&stack, "TRUNCATE intake.incident");
+    stack_query(&stack, "TRUNCATE intake.incident");
     for (char *line = lines, *end; (end = strchr(line, '\n')) != NULL; line = end + 1) {
         *end = '\0';
         upsert(line, (size_t)(end - line));
@@ -144,7 +144,7 @@ static size_t entries_like(const char *prefix)
     for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
         found += strncmp(entry->d_name, prefix, strlen(prefix)) == 0;
     }
-    (void)closedir(directory);
+    closedir(directory);
     return found;
 }
 
@@ -162,9 +162,9 @@ static void a_file_is_whole_or_as_it_was(void **state)
     text = read_whole_file(place("out.jsonl"));
     assert_string_equal(text, stack_control(&stack, NULL, "export", "-", NULL)->out);
 
-    (void)stack_query(&stack, "ALTER FUNCTION intake.timestamp_text RENAME TO elsewhere");
+    stack_query(&stack, "ALTER FUNCTION intake.timestamp_text RENAME TO elsewhere");
     outcome = stack_control(&stack, NULL, "export", "--format", "csv", place("out.jsonl"), NULL);
-    (void)stack_query(&stack, "ALTER FUNCTION intake.elsewhere RENAME TO timestamp_text");
+    stack_query(&stack, "ALTER FUNCTION intake.elsewhere RENAME TO timestamp_text");
     assert_int_equal(outcome->status, 1);
     free(text);
     text = read_whole_file(place("out.jsonl"));
@@ -181,7 +181,7 @@ static void a_link_stays_one(void **state)
 
     (void)state;
     store_odd();
-    (void)snprintf(target, sizeof target, "%s", place("target"));
+    snprintf(target, sizeof target, "%s", place("target"));
     assert_int_equal(stack_control(&stack, NULL, "export", target, NULL)->status, 0);
     assert_int_equal(symlink(target, place("link")), 0);
     assert_int_equal(stack_control(&stack, NULL, "export", "--format", "csv", place("link"), NULL)->status,
@@ -205,7 +205,7 @@ static void a_device_is_written_to_and_not_replaced(void **state)
     assert_non_null(strstr(outcome->err, "No space left"));
     assert_int_equal(lstat(place("full"), &status), 0);
     assert_true(S_ISLNK(status.st_mode));
-    (void)unlink(place("full"));
+    unlink(place("full"));
 }
 
 /* The peak of all programs that this one has waited for, in KiB. */
@@ -225,7 +225,7 @@ static void export_to(const char *format, const char *path)
     const char *const environment[] = {url, "ASAN_OPTIONS=detect_leaks=1:exitcode=99:quarantine_size_mb=1",
                                        NULL};
 
-    (void)snprintf(url, sizeof url, "DATABASE_URL=%s", stack.owner_url);
+    snprintf(url, sizeof url, "DATABASE_URL=%s", stack.owner_url);
     assert_int_equal(process_run(argv, environment, NULL, 0)->status, 0);
 }
 
@@ -241,7 +241,7 @@ static void many_take_the_memory_of_one(void **state)
         export_to(formats[i], place("one"));
     }
     small = peak();
-    (void)stack_query_for(
+    stack_query_for(
         &stack,
         "INSERT INTO intake.incident (reference_id, name, started_at, metadata, created_at, updated_at) "
         "SELECT 'm' || n, repeat('x', 100), now(), '{\"k\": 1}', now(), now() "

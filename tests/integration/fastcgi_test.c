@@ -29,7 +29,7 @@ static struct stack stack;
 
 static void format_upsert(char *body, size_t size, const char *reference_id)
 {
-    (void)snprintf(body, size, "{\"reference_id\":\"%s\",\"started_at\":\"2024-01-01\"}", reference_id);
+    snprintf(body, size, "{\"reference_id\":\"%s\",\"started_at\":\"2024-01-01\"}", reference_id);
 }
 
 static bool is_stored(const char *reference_id)
@@ -125,8 +125,8 @@ static void send_and_hear_no_success(const char *what, const void *data, size_t 
     struct answer answer;
     enum fastcgi_end end;
 
-    (void)fastcgi_send(fd, data, len);
-    (void)shutdown(fd, SHUT_WR);
+    fastcgi_send(fd, data, len);
+    shutdown(fd, SHUT_WR);
     while ((end = fastcgi_receive(fd, PATIENCE_MS, &answer)) == FASTCGI_ANSWERED) {
         if (answer.status == 200) {
             fail_msg("%s: was answered 200: %s", what, answer.body);
@@ -136,7 +136,7 @@ static void send_and_hear_no_success(const char *what, const void *data, size_t 
     if (end != FASTCGI_CLOSED) {
         fail_msg("%s: the worker keeps a connection on which nothing more can come", what);
     }
-    (void)close(fd);
+    close(fd);
 }
 
 /* ---- Good requests ---- */
@@ -167,7 +167,7 @@ static void without_keep_conn_the_connection_is_closed_behind_the_response(void 
     if (fastcgi_receive(fd, PATIENCE_MS, &answer) != FASTCGI_CLOSED) {
         fail_msg("the connection is still open");
     }
-    (void)close(fd);
+    close(fd);
 }
 
 static void a_kept_connection_carries_many_requests(void **state)
@@ -181,8 +181,8 @@ static void a_kept_connection_carries_many_requests(void **state)
             .id = i * 37, .keep = true, .path = "incidents.upsert", .body = body};
         struct buffer bytes;
 
-        (void)snprintf(reference_id, sizeof reference_id, "kept-%d", i);
-        (void)snprintf(what, sizeof what, "request %d of a kept connection", i);
+        snprintf(reference_id, sizeof reference_id, "kept-%d", i);
+        snprintf(what, sizeof what, "request %d of a kept connection", i);
         format_upsert(body, sizeof body, reference_id);
         buffer_init(&bytes, FASTCGI_BYTES_MAX);
         fastcgi_append_request(&bytes, &stack, &request);
@@ -191,7 +191,7 @@ static void a_kept_connection_carries_many_requests(void **state)
         expect(what, fd, 200);
     }
     expect_no_more("after the last request", fd);
-    (void)close(fd);
+    close(fd);
     assert_int_equal(count_stored(), 50);
 }
 
@@ -208,7 +208,7 @@ static void what_comes_in_one_piece_with_a_request_is_not_processed(void **state
         char body[128], reference_id[32];
         struct fastcgi_request request = {.id = i, .keep = true, .path = "incidents.upsert", .body = body};
 
-        (void)snprintf(reference_id, sizeof reference_id, "piped-%d", i);
+        snprintf(reference_id, sizeof reference_id, "piped-%d", i);
         format_upsert(body, sizeof body, reference_id);
         fastcgi_append_request(&bytes, &stack, &request);
     }
@@ -219,7 +219,7 @@ static void what_comes_in_one_piece_with_a_request_is_not_processed(void **state
         fail_msg("the connection is still open, or another answer came: %d %s", answer.status, answer.body);
     }
     answer_free(&answer);
-    (void)close(fd);
+    close(fd);
     assert_true(is_stored("piped-1"));
     assert_int_equal(count_stored(), 1);
     check_the_worker_serves("after requests in one piece");
@@ -243,7 +243,7 @@ static void a_request_that_arrives_byte_by_byte_is_read_whole(void **state)
     }
     buffer_free(&bytes);
     expect("a request in single bytes", fd, 200);
-    (void)close(fd);
+    close(fd);
     assert_true(is_stored("slow"));
 }
 
@@ -270,7 +270,7 @@ static void the_forged_request_of_these_tests_would_be_executed(void **state)
     assert_true(fastcgi_send(fd, bytes.data, bytes.len));
     buffer_free(&bytes);
     expect("the forged request sent as a real one", fd, 200);
-    (void)close(fd);
+    close(fd);
     assert_true(is_stored("forged"));
 }
 
@@ -312,7 +312,7 @@ static void smuggle(const struct smuggling_case *c)
 
     buffer_reset(&bytes, FASTCGI_BYTES_MAX);
     fastcgi_append_request(&bytes, &stack, &next);
-    (void)fastcgi_send(fd, bytes.data, bytes.len);
+    fastcgi_send(fd, bytes.data, bytes.len);
     if (fastcgi_receive(fd, PATIENCE_MS, &answer) != FASTCGI_CLOSED || !c->may_close) {
         if (answer.status != 200 || *answer_text(&answer, "action") != '\0') {
             fail_msg("%s: the next request's answer is not its own: %d %s", c->what, answer.status,
@@ -323,7 +323,7 @@ static void smuggle(const struct smuggling_case *c)
     answer_free(&answer);
     buffer_free(&bytes);
     buffer_free(&body);
-    (void)close(fd);
+    close(fd);
     check_nothing_is_stored(c->what);
     check_the_worker_serves(c->what);
 }
@@ -419,7 +419,7 @@ static void a_second_request_within_the_first_is_not_executed(void **state)
     assert_true(is_stored("outer"));
     answer_free(&answer);
     expect_no_more("after the outer request", fd);
-    (void)close(fd);
+    close(fd);
     assert_false(is_stored("inner"));
 }
 
@@ -472,7 +472,7 @@ static void a_body_with_empty_records_in_it_ends_with_its_length(void **state)
     assert_true(fastcgi_send(fd, bytes.data, bytes.len));
     buffer_free(&bytes);
     expect("a body with empty records in it", fd, 200);
-    (void)close(fd);
+    close(fd);
     assert_true(is_stored("holes"));
 }
 
@@ -516,7 +516,7 @@ static void the_response_to_a_body_far_over_the_limit_arrives(void **state)
         assert_int_equal(fastcgi_receive(fd, PATIENCE_MS, &answer), FASTCGI_CLOSED);
         answer_free(&answer);
         buffer_free(&bytes);
-        (void)close(fd);
+        close(fd);
     }
     check_the_worker_serves("behind bodies of 24 MiB");
 }
@@ -541,7 +541,7 @@ static void the_refusal_of_another_role_arrives(void **state)
         assert_int_equal(type, FASTCGI_END_REQUEST);
         assert_int_equal(content[4], 3); /* section 5.5: FCGI_UNKNOWN_ROLE */
         buffer_free(&bytes);
-        (void)close(fd);
+        close(fd);
     }
 }
 
@@ -575,7 +575,7 @@ static void peers_that_never_close_are_closed_behind_their_response(void **state
     }
     assert_true(await_descriptors(before) <= before);
     for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++) {
-        (void)close(fds[i]);
+        close(fds[i]);
     }
     buffer_free(&bytes);
 }
@@ -619,19 +619,19 @@ static void a_body_of_another_length_than_declared_is_not_processed(void **state
         struct buffer bytes;
         char what[128];
 
-        (void)snprintf(what, sizeof what, "48 bytes with a CONTENT_LENGTH of \"%s\"", lengths[i]);
+        snprintf(what, sizeof what, "48 bytes with a CONTENT_LENGTH of \"%s\"", lengths[i]);
         request.content_length = lengths[i];
         buffer_init(&bytes, FASTCGI_BYTES_MAX);
         fastcgi_append_request(&bytes, &stack, &request);
         assert_true(fastcgi_send(fd, bytes.data, bytes.len));
         buffer_free(&bytes);
-        (void)shutdown(fd, SHUT_WR); /* else more of them might come */
+        shutdown(fd, SHUT_WR); /* else more of them might come */
         if (fastcgi_receive(fd, PATIENCE_MS, &answer) != FASTCGI_ANSWERED ||
             (answer.status < 400 || answer.status > 499 || answer.json == NULL)) {
             fail_msg("%s: was answered %d %s", what, answer.status, answer.body);
         }
         answer_free(&answer);
-        (void)close(fd);
+        close(fd);
         check_nothing_is_stored(what);
     }
     request.content_length = "48";
@@ -679,12 +679,12 @@ static void the_token_is_judged_before_the_size(void **state)
         char *body = make_body(sizes[i]), what[64];
         struct fastcgi_request request = {.path = "incidents.upsert", .body = body, .body_len = sizes[i]};
 
-        (void)snprintf(what, sizeof what, "%zu bytes with a good token", sizes[i]);
+        snprintf(what, sizeof what, "%zu bytes with a good token", sizes[i]);
         exchange(what, &request, 413);
-        (void)snprintf(what, sizeof what, "%zu bytes with a token that is unknown", sizes[i]);
+        snprintf(what, sizeof what, "%zu bytes with a token that is unknown", sizes[i]);
         request.authorization = "Bearer nobodys";
         exchange(what, &request, 401);
-        (void)snprintf(what, sizeof what, "%zu bytes without a token", sizes[i]);
+        snprintf(what, sizeof what, "%zu bytes without a token", sizes[i]);
         request.authorization = "";
         exchange(what, &request, 401);
         free(body);
@@ -709,7 +709,7 @@ static void a_request_cut_at_any_byte_is_not_processed(void **state)
         buffer_init(&bytes, FASTCGI_BYTES_MAX);
         fastcgi_append_request(&bytes, &stack, pass == 0 ? &request : &lengthless);
         for (size_t len = 0; len < bytes.len; len++) {
-            (void)snprintf(what, sizeof what, "the first %zu of %zu bytes", len, bytes.len);
+            snprintf(what, sizeof what, "the first %zu of %zu bytes", len, bytes.len);
             send_and_hear_no_success(what, bytes.data, len);
         }
         check_nothing_is_stored("a request cut short");
@@ -730,8 +730,8 @@ static void a_connection_that_is_closed_in_the_middle_harms_nobody(void **state)
     for (size_t len = 0; len < bytes.len; len += 5) {
         int fd = fastcgi_connect(stack.worker_socket);
 
-        (void)fastcgi_send(fd, bytes.data, len);
-        (void)close(fd);
+        fastcgi_send(fd, bytes.data, len);
+        close(fd);
     }
     buffer_free(&bytes);
     check_the_worker_serves("after connections closed in the middle");
@@ -802,13 +802,13 @@ static void records_that_make_no_sense_harm_nobody(void **state)
             int fd = fastcgi_connect(stack.worker_socket);
             struct answer answer;
 
-            (void)fastcgi_send(fd, bytes.data, bytes.len);
-            (void)shutdown(fd, SHUT_WR);
+            fastcgi_send(fd, bytes.data, bytes.len);
+            shutdown(fd, SHUT_WR);
             if (fastcgi_receive(fd, PATIENCE_MS, &answer) == FASTCGI_SILENT) {
                 fail_msg("%s: the worker neither answers nor closes", cases[i].what);
             }
             answer_free(&answer);
-            (void)close(fd);
+            close(fd);
         }
         buffer_free(&bytes);
         check_the_worker_serves(cases[i].what);
@@ -884,7 +884,7 @@ static void a_management_record_gets_a_response_and_the_request_behind_it_too(vo
             fail_msg("%s was answered with a record of type %d and %zu bytes", cases[i].what, type, len);
         }
         expect("the request behind it", fd, 200);
-        (void)close(fd);
+        close(fd);
     }
     assert_true(is_stored("managed"));
 }
@@ -927,12 +927,12 @@ static void two_hundred_silent_connections_harm_nobody_once_they_are_gone(void *
     for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++) {
         fds[i] = fastcgi_connect(stack.worker_socket);
         if (i % 3 == 0) {
-            (void)fastcgi_send(fds[i], "\1\1\0", 3); /* less than a record's header */
+            fastcgi_send(fds[i], "\1\1\0", 3); /* less than a record's header */
         }
     }
     clock_sleep_ms(500);
     for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++) {
-        (void)close(fds[i]);
+        close(fds[i]);
     }
     started_ms = clock_now_ms();
     check_the_worker_serves("after 200 silent connections");
@@ -951,7 +951,7 @@ static void idle_connections_delay_nobody(void **state)
     }
     check_the_worker_serves("beside 100 connections on which nothing comes");
     for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++) {
-        (void)close(fds[i]);
+        close(fds[i]);
     }
 }
 
@@ -973,7 +973,7 @@ static void peers_that_never_read_their_response_harm_nobody(void **state)
     check_the_worker_serves("while 64 peers do not read their answers");
     assert_true(is_stored("unread"));
     for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++) {
-        (void)close(fds[i]);
+        close(fds[i]);
     }
 }
 
@@ -1003,7 +1003,7 @@ static void peers_that_do_not_close_delay_nobody(void **state)
     /* Less than all of them would take in libfcgi's own way: 2 s each. */
     assert_true(clock_now_ms() - before < 30000);
     for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++) {
-        (void)close(fds[i]);
+        close(fds[i]);
     }
     buffer_free(&bytes);
 }
@@ -1017,7 +1017,7 @@ static void a_peer_that_sends_on_and_on_and_never_reads_harms_nobody(void **stat
     size_t sent = 0;
 
     (void)state;
-    (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &short_timeout, sizeof short_timeout);
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &short_timeout, sizeof short_timeout);
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
     fastcgi_append_request(&bytes, &stack, &request);
     while (sent < 5000 && fastcgi_send(fd, bytes.data, bytes.len)) {
@@ -1025,7 +1025,7 @@ static void a_peer_that_sends_on_and_on_and_never_reads_harms_nobody(void **stat
     }
     buffer_free(&bytes);
     check_the_worker_serves("while a peer sends on and on");
-    (void)close(fd);
+    close(fd);
     check_the_worker_serves("after it");
 }
 
@@ -1035,7 +1035,7 @@ static void await_id_in_log(const char *id)
 {
     char field[256];
 
-    (void)snprintf(field, sizeof field, "request_id=\"%s\"", id);
+    snprintf(field, sizeof field, "request_id=\"%s\"", id);
     free(await_in_file(stack.worker_log, field));
 }
 
@@ -1109,7 +1109,7 @@ static void an_unusable_request_id_is_replaced_by_a_fresh_one(void **state)
     for (size_t i = 0; i < sizeof ids / sizeof ids[0]; i++) {
         char what[64];
 
-        (void)snprintf(what, sizeof what, "unusable id %zu", i);
+        snprintf(what, sizeof what, "unusable id %zu", i);
         exchange_id(what, ids[i], received);
         if (strlen(received) < 16 || strlen(received) > 128) {
             fail_msg("%s: \"%s\" is no fresh id", what, received);
@@ -1121,7 +1121,7 @@ static void an_unusable_request_id_is_replaced_by_a_fresh_one(void **state)
             fail_msg("%s: the fresh id is the same as before: %s", what, received);
         }
         await_id_in_log(received);
-        (void)snprintf(last, sizeof last, "%s", received);
+        snprintf(last, sizeof last, "%s", received);
     }
 }
 
@@ -1206,7 +1206,7 @@ static void derive_file(const char *name, const char *directory, const struct re
     char *text;
     FILE *file;
 
-    (void)snprintf(path, sizeof path, "%s/nginx/%s", stack.directory, name);
+    snprintf(path, sizeof path, "%s/nginx/%s", stack.directory, name);
     text = read_whole_file(path);
     for (size_t i = 0; i < count; i++) {
         struct buffer changed;
@@ -1216,7 +1216,7 @@ static void derive_file(const char *name, const char *directory, const struct re
         free(text);
         text = changed.data;
     }
-    (void)snprintf(path, sizeof path, "%s/%s", directory, name);
+    snprintf(path, sizeof path, "%s/%s", directory, name);
     file = fopen(path, "we");
     assert_non_null(file);
     assert_true(fputs(text, file) >= 0);
@@ -1234,22 +1234,21 @@ static pid_t start_other_nginx(const char *directory, struct stack *other)
     int64_t deadline_ms = clock_now_ms() + PATIENCE_MS;
     pid_t pid;
 
-    (void)snprintf(configuration, sizeof configuration, "%s/nginx.conf", directory);
-    (void)snprintf(log, sizeof log, "%s/start.log", directory);
+    snprintf(configuration, sizeof configuration, "%s/nginx.conf", directory);
+    snprintf(log, sizeof log, "%s/start.log", directory);
     /* Postgres's user is the one who may use the worker's socket where root runs this. */
-    (void)snprintf(
-        start, sizeof start,
-        "PATH=$PATH:/usr/sbin; exec setpriv --pdeathsig QUIT %s -- nginx -p %s/ -c %s -e %s/error.log",
-        geteuid() == 0 ? "--reuid postgres --regid postgres --init-groups" : "", directory, configuration,
-        directory);
+    snprintf(start, sizeof start,
+             "PATH=$PATH:/usr/sbin; exec setpriv --pdeathsig QUIT %s -- nginx -p %s/ -c %s -e %s/error.log",
+             geteuid() == 0 ? "--reuid postgres --regid postgres --init-groups" : "", directory,
+             configuration, directory);
     pid = process_start(argv, NULL, log);
     *other = stack;
-    (void)snprintf(other->nginx_socket, sizeof other->nginx_socket, "%s/nginx.sock", directory);
+    snprintf(other->nginx_socket, sizeof other->nginx_socket, "%s/nginx.sock", directory);
     while (!http_is_listening(other->nginx_socket)) {
         if (clock_now_ms() > deadline_ms || process_wait(pid, 10) >= 0) {
             char *text = read_whole_file(log);
 
-            (void)fprintf(stderr, "%s\n", text);
+            fprintf(stderr, "%s\n", text);
             free(text);
             fail_msg("nginx does not start with %s", configuration);
         }
@@ -1263,7 +1262,7 @@ static pid_t derive_nginx(const char *name, const struct replacement *replacemen
     char directory[96], listen[160], include[160], old_listen[160], old_include[160];
     const struct replacement main_replacements[] = {{old_listen, listen}, {old_include, include}};
 
-    (void)snprintf(directory, sizeof directory, "%s/%s", stack.directory, name);
+    snprintf(directory, sizeof directory, "%s/%s", stack.directory, name);
     assert_int_equal(mkdir(directory, 0700), 0);
     if (geteuid() == 0) {
         struct passwd *user = getpwnam("postgres");
@@ -1271,10 +1270,10 @@ static pid_t derive_nginx(const char *name, const struct replacement *replacemen
         assert_non_null(user);
         assert_int_equal(chown(directory, user->pw_uid, user->pw_gid), 0);
     }
-    (void)snprintf(old_listen, sizeof old_listen, "listen unix:%s;", stack.nginx_socket);
-    (void)snprintf(listen, sizeof listen, "listen unix:%s/nginx.sock;", directory);
-    (void)snprintf(old_include, sizeof old_include, "include %s/nginx/incidents.conf;", stack.directory);
-    (void)snprintf(include, sizeof include, "include %s/incidents.conf;", directory);
+    snprintf(old_listen, sizeof old_listen, "listen unix:%s;", stack.nginx_socket);
+    snprintf(listen, sizeof listen, "listen unix:%s/nginx.sock;", directory);
+    snprintf(old_include, sizeof old_include, "include %s/nginx/incidents.conf;", stack.directory);
+    snprintf(include, sizeof include, "include %s/incidents.conf;", directory);
     derive_file("nginx.conf", directory, main_replacements, 2);
     derive_file("incidents.conf", directory, replacements, count);
     return start_other_nginx(directory, other);
@@ -1373,7 +1372,7 @@ static void send_all_sorts(struct load_client *client)
         size_t which = (i + client->number) % 7;
         struct answer answer;
 
-        (void)snprintf(reference_id, sizeof reference_id, "mixed-%zu-%zu", client->number, i);
+        snprintf(reference_id, sizeof reference_id, "mixed-%zu-%zu", client->number, i);
         format_upsert(body, sizeof body, reference_id);
         if (load_send(client, &calls[which], statuses[which], &answer)) {
             if (which == 0 && strcmp(answer_text(&answer, "reference_id"), reference_id) != 0) {

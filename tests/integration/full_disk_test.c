@@ -26,7 +26,7 @@ static const struct outcome *control_behind(const char *first, const char *const
     const char *argv[ARGUMENTS_MAX + 6] = {"/bin/sh", "-c", script, "sh", stack.control};
     const char *const environment[] = {url, NULL};
 
-    (void)snprintf(script, sizeof script, "%s; exec \"$@\"", first);
+    snprintf(script, sizeof script, "%s; exec \"$@\"", first);
     for (size_t i = 0; arguments[i] != NULL; i++) {
         assert_true(i < ARGUMENTS_MAX);
         argv[5 + i] = arguments[i];
@@ -92,14 +92,14 @@ static void an_export_that_finds_no_room_leaves_the_old_file(void **state)
     FILE *old;
 
     (void)state;
-    (void)snprintf(path, sizeof path, "%s/export.jsonl", stack.directory);
+    snprintf(path, sizeof path, "%s/export.jsonl", stack.directory);
     old = fopen(path, "we");
     assert_non_null(old);
     assert_true(fputs("old\n", old) >= 0);
     assert_int_equal(fclose(old), 0);
     memset(name, 'n', sizeof name - 1);
-    (void)snprintf(incident, sizeof incident,
-                   "{\"reference_id\":\"long\",\"started_at\":\"2024-01-01\",\"name\":\"%s\"}", name);
+    snprintf(incident, sizeof incident,
+             "{\"reference_id\":\"long\",\"started_at\":\"2024-01-01\",\"name\":\"%s\"}", name);
     store(incident);
     outcome = control_behind("ulimit -S -f 8", arguments); /* blocks of 512 bytes */
     assert_int_equal(outcome->status, 1);
@@ -107,7 +107,7 @@ static void an_export_that_finds_no_room_leaves_the_old_file(void **state)
     text = read_whole_file(path);
     assert_string_equal(text, "old\n");
     free(text);
-    (void)snprintf(pattern, sizeof pattern, "%s.*", path);
+    snprintf(pattern, sizeof pattern, "%s.*", path);
     assert_int_equal(glob(pattern, 0, NULL, &found), GLOB_NOMATCH); /* nothing is left beside it */
 }
 
@@ -118,9 +118,9 @@ static void append_bad(struct buffer *text, const char *format, int number)
 
     memset(padding, 'x', sizeof padding - 1);
     padding[sizeof padding - 1] = '\0';
-    (void)snprintf(head, sizeof head,
-                   strcmp(format, "csv") == 0 ? "bad-%d,never," : "{\"reference_id\":\"bad-%d\",\"name\":\"",
-                   number);
+    snprintf(head, sizeof head,
+             strcmp(format, "csv") == 0 ? "bad-%d,never," : "{\"reference_id\":\"bad-%d\",\"name\":\"",
+             number);
     buffer_append_text(text, head);
     buffer_append_text(text, padding);
     buffer_append_text(text, strcmp(format, "csv") == 0 ? "\n" : "\"}\n");
@@ -130,11 +130,10 @@ static void append_good(struct buffer *text, const char *format, int number)
 {
     char line[128];
 
-    (void)snprintf(line, sizeof line,
-                   strcmp(format, "csv") == 0
-                       ? "good-%d,2024-01-01,\n"
-                       : "{\"reference_id\":\"good-%d\",\"started_at\":\"2024-01-01\"}\n",
-                   number);
+    snprintf(line, sizeof line,
+             strcmp(format, "csv") == 0 ? "good-%d,2024-01-01,\n"
+                                        : "{\"reference_id\":\"good-%d\",\"started_at\":\"2024-01-01\"}\n",
+             number);
     buffer_append_text(text, line);
 }
 
@@ -178,10 +177,10 @@ static void check_import(const char *format)
     const char *const again[] = {"import", "--dry-run", rejects, NULL};
     const struct outcome *outcome;
 
-    (void)snprintf(input, sizeof input, "%s/input.%s", stack.directory, format);
-    (void)snprintf(rejects, sizeof rejects, "%s/rejects.%s", stack.directory, format);
+    snprintf(input, sizeof input, "%s/input.%s", stack.directory, format);
+    snprintf(rejects, sizeof rejects, "%s/rejects.%s", stack.directory, format);
     write_input(input, format);
-    (void)stack_query(&stack, "TRUNCATE intake.incident");
+    stack_query(&stack, "TRUNCATE intake.incident");
     outcome = control_behind("ulimit -S -f 8", arguments);
     if (outcome->status != 1 || strstr(outcome->err, "File too large") == NULL ||
         strstr(outcome->out, "1 bad") == NULL || strstr(outcome->out, "go on with --skip 3\n") == NULL) {

@@ -74,7 +74,7 @@ static int receive(int fd)
         assert_int_equal(status, 200);
     }
     answer_free(&answer);
-    (void)close(fd);
+    close(fd);
     return status;
 }
 
@@ -111,7 +111,7 @@ static long memory_peak_kib(void)
     char path[64], *status, *line;
     long kib;
 
-    (void)snprintf(path, sizeof path, "/proc/%d/status", (int)stack.worker);
+    snprintf(path, sizeof path, "/proc/%d/status", (int)stack.worker);
     status = read_whole_file(path);
     line = strstr(status, "VmHWM:");
     assert_non_null(line);
@@ -182,7 +182,7 @@ static void a_queue_of_64_mib_refuses_at_once_what_is_beyond(void **state)
         fail_msg("%d requests were accepted, not %d to %d", accepted, ACCEPTED_MIN, ACCEPTED_MAX);
     }
     check_memory();
-    (void)snprintf(stored, sizeof stored, "%d", accepted + 1);
+    snprintf(stored, sizeof stored, "%d", accepted + 1);
     assert_string_equal(stack_query(&stack, "SELECT count(*) FROM intake.incident"), stored);
     for (int i = 0; i < 3; i++) { /* the queue has its room back */
         assert_int_equal(upsert(i), 200);

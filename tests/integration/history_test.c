@@ -35,8 +35,8 @@ static const char *count(void)
 
 static void empty_history(void)
 {
-    (void)stack_query(&stack, "WITH c AS MATERIALIZED (SELECT change_id FROM intake.incident_change) "
-                              "SELECT intake.purge_history(array_agg(change_id), 'infinity') FROM c");
+    stack_query(&stack, "WITH c AS MATERIALIZED (SELECT change_id FROM intake.incident_change) "
+                        "SELECT intake.purge_history(array_agg(change_id), 'infinity') FROM c");
 }
 
 static void every_change_is_kept_and_no_resend(void **state)
@@ -175,8 +175,8 @@ static void upsert(const char *id, const char *name, const char *action)
 {
     char body[200];
 
-    (void)snprintf(body, sizeof body,
-                   "{\"reference_id\":\"%s\",\"started_at\":\"2024-01-01\",\"name\":\"%s\"}", id, name);
+    snprintf(body, sizeof body, "{\"reference_id\":\"%s\",\"started_at\":\"2024-01-01\",\"name\":\"%s\"}", id,
+             name);
     send_to("incidents.upsert", body, action);
 }
 
@@ -188,11 +188,11 @@ static void purging_forgets_what_is_older(void **state)
     turn("--on");
     upsert("old", "1", "created");
     /* Numbers and times disagree, as the server's clock may be set back. */
-    (void)stack_query(&stack, "INSERT INTO intake.incident_change (reference_id, changed_at, action, after) "
-                              "SELECT 'ancient', now() - CASE WHEN n BETWEEN 1000 AND 2999 THEN interval '1 "
-                              "year' ELSE interval '3 years' END, 'created', "
-                              "ROW ('n', NULL, NULL, now(), NULL, NULL, NULL)::intake.incident_state "
-                              "FROM generate_series(1, 4500) n ORDER BY n");
+    stack_query(&stack, "INSERT INTO intake.incident_change (reference_id, changed_at, action, after) "
+                        "SELECT 'ancient', now() - CASE WHEN n BETWEEN 1000 AND 2999 THEN interval '1 "
+                        "year' ELSE interval '3 years' END, 'created', "
+                        "ROW ('n', NULL, NULL, now(), NULL, NULL, NULL)::intake.incident_state "
+                        "FROM generate_series(1, 4500) n ORDER BY n");
     upsert("new", "1", "created");
     outcome = stack_control(&stack, NULL, "history", "--purge", "--before", "730d", NULL);
     assert_int_equal(outcome->status, 1); /* nobody is there to be asked */
@@ -228,9 +228,9 @@ static void requests_go_on_while_it_is_purged(void **state)
         stack_hold(&stack, "SELECT 1 FROM intake.incident_change WHERE reference_id = 'held' FOR UPDATE");
     purger = fork();
     if (purger == 0) {
-        (void)setenv("DATABASE_URL", stack.owner_url, 1);
-        (void)execl(stack.control, stack.control, "history", "--purge", "--before", "2100-01-01", "--yes",
-                    (char *)NULL);
+        setenv("DATABASE_URL", stack.owner_url, 1);
+        execl(stack.control, stack.control, "history", "--purge", "--before", "2100-01-01", "--yes",
+              (char *)NULL);
         _exit(127);
     }
     stack_await_lock_wait(&stack);
@@ -263,11 +263,10 @@ static void work(struct load_client *client)
         struct call call = {.path = is_delete ? "incidents.delete" : "incidents.upsert", .body = body};
         struct answer answer;
 
-        (void)snprintf(
-            body, sizeof body,
-            "{\"reference_id\":\"r%d\",\"started_at\":\"2024-01-01\",\"name\":\"%zu-%d\",\"services\":[{"
-            "\"identifier\":\"s%zu\"},{\"identifier\":\"t%d\"}],\"metadata\":{\"i\":%d}}",
-            i % 3, client->number, i, client->number, i, i);
+        snprintf(body, sizeof body,
+                 "{\"reference_id\":\"r%d\",\"started_at\":\"2024-01-01\",\"name\":\"%zu-%d\",\"services\":[{"
+                 "\"identifier\":\"s%zu\"},{\"identifier\":\"t%d\"}],\"metadata\":{\"i\":%d}}",
+                 i % 3, client->number, i, client->number, i, i);
         if (!load_send(client, &call, 200, &answer)) {
             answer_free(&answer);
             return;

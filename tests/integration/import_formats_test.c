@@ -44,14 +44,14 @@ static void check_format(const char *name)
     const struct outcome *outcome;
     char *expected;
 
-    (void)snprintf(path, sizeof path, "tests/cases/import/formats/%s.txt", name);
+    snprintf(path, sizeof path, "tests/cases/import/formats/%s.txt", name);
     import_files(path);
     outcome = stack_control(&stack, NULL, "export", NULL);
     assert_int_equal(outcome->status, 0);
-    (void)snprintf(path, sizeof path, "tests/cases/import/formats/%s.jsonl", name);
+    snprintf(path, sizeof path, "tests/cases/import/formats/%s.jsonl", name);
     expected = read_whole_file(path);
     if (strcmp(outcome->out, expected) != 0) {
-        (void)fputs(outcome->out, stderr); /* longer than cmocka's messages may be */
+        fputs(outcome->out, stderr); /* longer than cmocka's messages may be */
         free(expected);
         fail_msg("%s: the above, not what is in %s", name, path);
     }

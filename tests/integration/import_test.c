@@ -26,7 +26,7 @@ static const char *path_of(const char *name)
     static size_t next;
     char *path = paths[next++ % 8];
 
-    (void)snprintf(path, STACK_PATH_MAX, "%s/%s", stack.directory, name);
+    snprintf(path, STACK_PATH_MAX, "%s/%s", stack.directory, name);
     return path;
 }
 
@@ -51,8 +51,8 @@ static void check_file(const char *path, const char *expected)
 
 static void forget_all(void)
 {
-    (void)stack_query(&stack, "TRUNCATE intake.incident");
-    (void)unlink(path_of("rejects"));
+    stack_query(&stack, "TRUNCATE intake.incident");
+    unlink(path_of("rejects"));
 }
 
 static void check_query(const char *sql, const char *expected)
@@ -154,15 +154,15 @@ static void bad_lines_are_named_and_can_be_mended(void **state)
                       "r-6,2024-01-01,\"Good\"\n");
     outcome = stack_control(&stack, NULL, "import", "--rejects", rejects, file, NULL);
     check_outcome_of(outcome, 1, "read 7: 3 stored (3 created, 0 updated, 0 unchanged), 4 bad\n");
-    (void)snprintf(expected, sizeof expected,
-                   "%s:5: invalid_timestamp: started_at must be an ISO-8601 timestamp such as "
-                   "2024-01-01T11:22:33Z\n"
-                   "%s:6: invalid_arguments: the row has 2 cells where the header has 3\n"
-                   "%s:7: invalid_arguments: reference_id is required\n"
-                   "%s:8: invalid_arguments: the row has text behind a closing quote\n",
-                   file, file, file, file);
+    snprintf(expected, sizeof expected,
+             "%s:5: invalid_timestamp: started_at must be an ISO-8601 timestamp such as "
+             "2024-01-01T11:22:33Z\n"
+             "%s:6: invalid_arguments: the row has 2 cells where the header has 3\n"
+             "%s:7: invalid_arguments: reference_id is required\n"
+             "%s:8: invalid_arguments: the row has text behind a closing quote\n",
+             file, file, file, file);
     assert_string_equal(outcome->err, expected);
-    (void)snprintf(expected, sizeof expected, "reference_id,started_at,name\n%s", bad_csv);
+    snprintf(expected, sizeof expected, "reference_id,started_at,name\n%s", bad_csv);
     check_file(rejects, expected);
 
     outcome = stack_control(&stack, NULL, "import", "--rejects", rejects, file, NULL);
@@ -299,17 +299,17 @@ static void a_record_over_16_mib_is_refused_and_the_next_is_not(void **state)
         const struct outcome *outcome;
 
         forget_all();
-        (void)fprintf(file, "%s{\"reference_id\":\"a\",\"name\":\"", ends[i][0]);
+        fprintf(file, "%s{\"reference_id\":\"a\",\"name\":\"", ends[i][0]);
         for (size_t n = 0; n < size; n += 64) {
-            (void)fputs("0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", file);
+            fputs("0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", file);
         }
-        (void)fprintf(file, "\"}%s{\"reference_id\":\"b\",\"started_at\":\"2024-01-01\"}%s\n", ends[i][1],
-                      i == 1 ? "]" : "");
+        fprintf(file, "\"}%s{\"reference_id\":\"b\",\"started_at\":\"2024-01-01\"}%s\n", ends[i][1],
+                i == 1 ? "]" : "");
         assert_int_equal(fclose(file), 0);
         outcome = stack_control(&stack, NULL, "import", path, "--format", i == 0 ? "jsonl" : "json", NULL);
         check_outcome_of(outcome, 1, "read 2: 1 stored (1 created, 0 updated, 0 unchanged), 1 bad\n");
         assert_non_null(strstr(outcome->err, "large:1: request_too_large: the record is over 16 MiB"));
-        (void)unlink(path);
+        unlink(path);
     }
 }
 
@@ -336,8 +336,8 @@ static void the_last_line_of_an_incident_counts(void **state)
     (void)state;
     forget_all();
     for (int i = 0; i < 300; i++) {
-        (void)fprintf(file, "{\"reference_id\":\"same-%d\",\"started_at\":\"2024-01-01\",\"name\":\"%d\"}\n",
-                      i % 3, i);
+        fprintf(file, "{\"reference_id\":\"same-%d\",\"started_at\":\"2024-01-01\",\"name\":\"%d\"}\n", i % 3,
+                i);
     }
     assert_int_equal(fclose(file), 0);
     check_outcome_of(stack_control(&stack, NULL, "import", path, NULL), 0,
@@ -581,11 +581,10 @@ static const char *write_many(void)
 
     assert_non_null(file);
     for (int i = 0; i < MANY; i++) {
-        (void)fprintf(
-            file,
-            "{\"reference_id\":\"many-%d\",\"started_at\":\"2024-01-01\",\"services\":[{\"identifier\":"
-            "\"s\"}]}\n",
-            i);
+        fprintf(file,
+                "{\"reference_id\":\"many-%d\",\"started_at\":\"2024-01-01\",\"services\":[{\"identifier\":"
+                "\"s\"}]}\n",
+                i);
     }
     assert_int_equal(fclose(file), 0);
     return path;
@@ -600,12 +599,12 @@ static pid_t start_many(const char *path, const char *log, const char *deadline,
     const char *const environment[] = {url, deadline, NULL};
     pid_t pid;
 
-    (void)unlink(log);
-    (void)snprintf(url, sizeof url, "DATABASE_URL=%s", stack.owner_url);
-    (void)snprintf(hold, sizeof hold,
-                   "INSERT INTO intake.incident (reference_id, started_at, created_at, updated_at) "
-                   "VALUES ('many-%d', now(), now(), now())",
-                   MANY / 2);
+    unlink(log);
+    snprintf(url, sizeof url, "DATABASE_URL=%s", stack.owner_url);
+    snprintf(hold, sizeof hold,
+             "INSERT INTO intake.incident (reference_id, started_at, created_at, updated_at) "
+             "VALUES ('many-%d', now(), now(), now())",
+             MANY / 2);
     *holder = stack_hold(&stack, hold);
     pid = process_start(argv, environment, log);
     for (int i = 0; atoi(stack_query(&stack, "SELECT count(*) FROM intake.incident")) < MANY / 2; i++) {
@@ -635,13 +634,13 @@ static void an_interrupted_import_says_how_to_go_on(void **state)
     if (skip == NULL || strstr(text, "not finished") != NULL) {
         fail_msg("%s", text);
     }
-    (void)snprintf(number, sizeof number, "%.*s", (int)strcspn(skip + 7, "\n"), skip + 7);
+    snprintf(number, sizeof number, "%.*s", (int)strcspn(skip + 7, "\n"), skip + 7);
     assert_true(atoi(number) > MANY / 2 && atoi(number) < MANY);
     assert_string_equal(stack_query(&stack, "SELECT count(*) FROM intake.incident"), number);
     check_query("SELECT count(*) FROM intake.api_token WHERE label LIKE '%import%'", "0");
-    (void)snprintf(expected, sizeof expected,
-                   "read %d: %d stored (%d created, 0 updated, 0 unchanged), 0 bad; %s skipped",
-                   MANY - atoi(number), MANY - atoi(number), MANY - atoi(number), number);
+    snprintf(expected, sizeof expected,
+             "read %d: %d stored (%d created, 0 updated, 0 unchanged), 0 bad; %s skipped",
+             MANY - atoi(number), MANY - atoi(number), MANY - atoi(number), number);
     check_outcome_of(stack_control(&stack, NULL, "import", "--skip", number, path, NULL), 0, expected);
     free(text);
 }
@@ -663,12 +662,12 @@ static void a_database_that_goes_away_is_waited_for(void **state)
     stack_start_postgres(&stack, "-c fsync=off");
     assert_int_equal(process_wait(pid, 120000), 0);
     text = read_whole_file(log);
-    (void)snprintf(expected, sizeof expected, "read %d: %d stored", MANY, MANY);
+    snprintf(expected, sizeof expected, "read %d: %d stored", MANY, MANY);
     if (strstr(text, expected) == NULL || strstr(text, "trying again") == NULL) {
         fail_msg("%s", text);
     }
     free(text);
-    (void)snprintf(expected, sizeof expected, "%d", MANY);
+    snprintf(expected, sizeof expected, "%d", MANY);
     check_query("SELECT count(*) FROM intake.incident", expected);
     check_query("SELECT count(*) FROM intake.incident_service", expected);
     check_query("SELECT count(*) FROM intake.api_token WHERE label LIKE '%import%'", "0");
@@ -687,13 +686,13 @@ static void what_is_sent_again_keeps_its_order(void **state)
 
     (void)state;
     forget_all();
-    (void)unlink(log);
+    unlink(log);
     for (int i = 0; i < 1000; i++) {
-        (void)fprintf(file, "{\"reference_id\":\"%d\",\"started_at\":\"2024-01-01\",\"name\":\"%d\"}\n",
-                      i % 500, i);
+        fprintf(file, "{\"reference_id\":\"%d\",\"started_at\":\"2024-01-01\",\"name\":\"%d\"}\n", i % 500,
+                i);
     }
     assert_int_equal(fclose(file), 0);
-    (void)snprintf(url, sizeof url, "DATABASE_URL=%s", stack.owner_url);
+    snprintf(url, sizeof url, "DATABASE_URL=%s", stack.owner_url);
     holder =
         stack_hold(&stack, "INSERT INTO intake.incident (reference_id, started_at, created_at, updated_at) "
                            "VALUES ('7', now(), now(), now())");
@@ -720,8 +719,7 @@ static void a_token_that_is_ended_ends_the_import(void **state)
     forget_all();
     path = write_many();
     pid = start_many(path, log, "INCIDENTS_REQUEST_TIMEOUT_MS=60000", &holder);
-    (void)stack_query(&stack,
-                      "UPDATE intake.api_token SET revoked_at = now() WHERE label = 'incidentctl import'");
+    stack_query(&stack, "UPDATE intake.api_token SET revoked_at = now() WHERE label = 'incidentctl import'");
     stack_let_go(holder);
     assert_int_equal(process_wait(pid, 60000), 1);
     text = read_whole_file(log);
@@ -738,13 +736,12 @@ static void an_older_schema_is_refused(void **state)
     const struct outcome *outcome;
 
     (void)state;
-    (void)stack_query(&stack,
-                      "UPDATE intake.migration SET version = -version WHERE version = (SELECT max(version) "
-                      "FROM intake.migration)");
+    stack_query(&stack, "UPDATE intake.migration SET version = -version WHERE version = (SELECT max(version) "
+                        "FROM intake.migration)");
     outcome = stack_control(&stack, AS_JSON, "import", "-", NULL);
     assert_int_equal(outcome->status, 1);
     assert_non_null(strstr(outcome->err, "incidentctl migrate"));
-    (void)stack_query(&stack, "UPDATE intake.migration SET version = -version WHERE version < 0");
+    stack_query(&stack, "UPDATE intake.migration SET version = -version WHERE version < 0");
 }
 
 int main(void)

@@ -25,7 +25,7 @@ static void upsert_as(const char *token, const char *body)
         .path = "incidents.upsert", .body = body, .authorization = token == NULL ? NULL : authorization};
 
     if (token != NULL) {
-        (void)snprintf(authorization, sizeof authorization, "Bearer %s", token);
+        snprintf(authorization, sizeof authorization, "Bearer %s", token);
     }
     http_expect(&stack, http_through_nginx, &call, 200);
 }
@@ -60,8 +60,8 @@ static const char *listed(const char *one, const char *two, const char *three, c
     ids[0] = '\0';
     for (size_t i = 0; i < json_object_array_length(rows); i++) {
         assert_true(json_object_object_get_ex(json_object_array_get_idx(rows, i), "reference_id", &id));
-        (void)snprintf(ids + strlen(ids), sizeof ids - strlen(ids), "%s%s", i == 0 ? "" : " ",
-                       json_object_get_string(id));
+        snprintf(ids + strlen(ids), sizeof ids - strlen(ids), "%s%s", i == 0 ? "" : " ",
+                 json_object_get_string(id));
     }
     json_object_put(rows);
     return ids;
@@ -108,9 +108,9 @@ static void a_duration_is_that_long_ago(void **state)
     char body[128];
 
     (void)state;
-    (void)snprintf(body, sizeof body, "{\"reference_id\":\"recent\",\"started_at\":\"%s\"}",
-                   stack_query(&stack, "SELECT to_char(now() AT TIME ZONE 'UTC' - interval '3 hours', "
-                                       "'YYYY-MM-DD HH24:MI:SS')"));
+    snprintf(body, sizeof body, "{\"reference_id\":\"recent\",\"started_at\":\"%s\"}",
+             stack_query(&stack, "SELECT to_char(now() AT TIME ZONE 'UTC' - interval '3 hours', "
+                                 "'YYYY-MM-DD HH24:MI:SS')"));
     upsert(body);
     assert_string_equal(listed("--since", "4h", NULL, NULL), "recent");
     assert_string_equal(listed("--since", "2h", NULL, NULL), "");
@@ -124,8 +124,8 @@ static void the_table_says_where_it_ends_and_cuts_what_is_long(void **state)
 
     (void)state;
     store_three();
-    (void)snprintf(body, sizeof body,
-                   "{\"reference_id\":\"a\",\"started_at\":\"2024-01-01\",\"name\":\"%0200d\"}", 7);
+    snprintf(body, sizeof body, "{\"reference_id\":\"a\",\"started_at\":\"2024-01-01\",\"name\":\"%0200d\"}",
+             7);
     upsert(body);
     outcome = stack_control(&stack, NULL, "list", NULL);
     assert_int_equal(outcome->status, 0);
@@ -239,9 +239,8 @@ static void an_incident_knows_who_changed_it_last(void **state)
     upsert(first);
     upsert_as(token, "{\"reference_id\":\"w\",\"started_at\":\"2024-01-01\",\"name\":\"after\"}");
     assert_string_equal(writer_of("w"), "other"); /* the successor has the label */
-    (void)stack_query(&stack,
-                      "INSERT INTO intake.incident (reference_id, started_at, created_at, updated_at) "
-                      "VALUES ('old', now(), now(), now())");
+    stack_query(&stack, "INSERT INTO intake.incident (reference_id, started_at, created_at, updated_at) "
+                        "VALUES ('old', now(), now(), now())");
     assert_string_equal(writer_of("old"), "-");
 }
 
@@ -267,7 +266,7 @@ static void purge_takes_what_all_filters_let_through(void **state)
 
     (void)state;
     store_three();
-    (void)stack_query(&stack, "UPDATE intake.incident SET updated_by = 'bot' WHERE reference_id <> 'b'");
+    stack_query(&stack, "UPDATE intake.incident SET updated_by = 'bot' WHERE reference_id <> 'b'");
     outcome = stack_control(&stack, NULL, "purge", "--before", "2024-02-15", "--token", "bot", "--yes", NULL);
     assert_int_equal(outcome->status, 0);
     assert_non_null(strstr(outcome->err, "incidents to be deleted: 1, of them open: 0;"));
@@ -290,7 +289,7 @@ static void purge_takes_the_filters_of_list(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        (void)stack_query(&stack, "TRUNCATE intake.incident");
+        stack_query(&stack, "TRUNCATE intake.incident");
         store_three();
         assert_int_equal(
             stack_control(&stack, NULL, "purge", "--yes", cases[i].option, cases[i].value, NULL)->status, 0);
@@ -314,11 +313,11 @@ static void the_table_fits_the_terminal(void **state)
            "\"services\":[\"checkout\",\"payments-api\",\"search\",\"login\"],"
            "\"name\":\"\u00e9 Nobody can pay by card, and nobody knows since when that has been so in "
            "Europe\"}");
-    (void)snprintf(url, sizeof url, "DATABASE_URL=%s", stack.owner_url);
+    snprintf(url, sizeof url, "DATABASE_URL=%s", stack.owner_url);
     for (size_t i = 0; i < sizeof columns / sizeof columns[0]; i++) {
         size_t lines = 0;
 
-        (void)snprintf(command, sizeof command, "stty cols %d; exec %s list", columns[i], stack.control);
+        snprintf(command, sizeof command, "stty cols %d; exec %s list", columns[i], stack.control);
         outcome = process_run(argv, environment, NULL, 0);
         assert_int_equal(outcome->status, 0);
         for (const char *line = outcome->out; *line != '\0'; lines++) {
@@ -344,9 +343,8 @@ static void the_table_fits_the_terminal(void **state)
 static void purge_goes_through_more_than_one_batch(void **state)
 {
     (void)state;
-    (void)stack_query(&stack,
-                      "INSERT INTO intake.incident (reference_id, started_at, created_at, updated_at) "
-                      "SELECT 'p' || n, '2020-01-01', now(), now() FROM generate_series(1, 1001) n");
+    stack_query(&stack, "INSERT INTO intake.incident (reference_id, started_at, created_at, updated_at) "
+                        "SELECT 'p' || n, '2020-01-01', now(), now() FROM generate_series(1, 1001) n");
     upsert("{\"reference_id\":\"stays\",\"started_at\":\"2024-01-01\"}");
     assert_string_equal(stack_control(&stack, NULL, "purge", "--before", "2021-01-01", "--yes", NULL)->out,
                         "incidents deleted: 1001\n");
@@ -366,8 +364,8 @@ static void purge_looks_again_at_what_changed_meanwhile(void **state)
                                 "WHEN 'b' THEN '2025-01-01' ELSE started_at END");
     purger = fork();
     if (purger == 0) {
-        (void)setenv("DATABASE_URL", stack.owner_url, 1);
-        (void)execl(stack.control, stack.control, "purge", "--before", "2024-12-31", "--yes", (char *)NULL);
+        setenv("DATABASE_URL", stack.owner_url, 1);
+        execl(stack.control, stack.control, "purge", "--before", "2024-12-31", "--yes", (char *)NULL);
         _exit(127);
     }
     stack_await_lock_wait(&stack);
@@ -385,8 +383,8 @@ static int purge_on_terminal(const char *typed)
     const char *const argv[] = {"/usr/bin/script", "-qec", command, "/dev/null", NULL};
     const char *const environment[] = {url, NULL};
 
-    (void)snprintf(command, sizeof command, "exec %s purge --before 1d", stack.control);
-    (void)snprintf(url, sizeof url, "DATABASE_URL=%s", stack.owner_url);
+    snprintf(command, sizeof command, "exec %s purge --before 1d", stack.control);
+    snprintf(url, sizeof url, "DATABASE_URL=%s", stack.owner_url);
     return process_run(argv, environment, typed, strlen(typed))->status;
 }
 

@@ -61,8 +61,7 @@ static void name_stream(const char *path, char variable[64])
     struct stat status;
 
     assert_int_equal(stat(path, &status), 0);
-    (void)snprintf(variable, 64, "JOURNAL_STREAM=%ju:%ju", (uintmax_t)status.st_dev,
-                   (uintmax_t)status.st_ino);
+    snprintf(variable, 64, "JOURNAL_STREAM=%ju:%ju", (uintmax_t)status.st_dev, (uintmax_t)status.st_ino);
 }
 
 static void send_upsert(const char *id, const char *body, int status)
@@ -71,7 +70,7 @@ static void send_upsert(const char *id, const char *body, int status)
     struct call call = {.path = "incidents.upsert", .body = body, .headers = {header}};
     struct answer answer;
 
-    (void)snprintf(header, sizeof header, "X-Request-Id: %s", id);
+    snprintf(header, sizeof header, "X-Request-Id: %s", id);
     http_through_nginx(&stack, &call, &answer);
     if (answer.status != status) {
         fail_msg("%s: status should be %d, is %d: %s", id, status, answer.status, answer.body);
@@ -83,15 +82,15 @@ static void send_upsert(const char *id, const char *body, int status)
  * database does not take, which the store warns of. */
 static void send_three(const char *id)
 {
-    (void)stack_query(&stack, "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS "
-                              "$$BEGIN RAISE SQLSTATE '22000' USING MESSAGE = 'of no use'; END$$");
-    (void)stack_query(&stack, "CREATE TRIGGER refuse BEFORE INSERT ON intake.incident FOR EACH ROW "
-                              "WHEN (NEW.reference_id = 'bad') EXECUTE FUNCTION public.refuse()");
+    stack_query(&stack, "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS "
+                        "$$BEGIN RAISE SQLSTATE '22000' USING MESSAGE = 'of no use'; END$$");
+    stack_query(&stack, "CREATE TRIGGER refuse BEFORE INSERT ON intake.incident FOR EACH ROW "
+                        "WHEN (NEW.reference_id = 'bad') EXECUTE FUNCTION public.refuse()");
     send_upsert(id, "{\"reference_id\":\"good\",\"started_at\":\"2024-01-01\"}", 200);
     send_upsert(id, "{\"reference_id\":\"good\",\"started_at\":\"soon\"}", 422);
     send_upsert(id, "{\"reference_id\":\"bad\",\"started_at\":\"2024-01-01\"}", 500);
-    (void)stack_query(&stack, "DROP TRIGGER refuse ON intake.incident");
-    (void)stack_query(&stack, "DROP FUNCTION public.refuse()");
+    stack_query(&stack, "DROP TRIGGER refuse ON intake.incident");
+    stack_query(&stack, "DROP FUNCTION public.refuse()");
 }
 
 static void check_line(const char *log, const char *text, int priority, bool timed)
@@ -112,7 +111,7 @@ static void check_format(const char *format)
     const char *const settings[] = {stream, format_setting, NULL};
     char *log;
 
-    (void)snprintf(format_setting, sizeof format_setting, "INCIDENTS_LOG_FORMAT=%s", format);
+    snprintf(format_setting, sizeof format_setting, "INCIDENTS_LOG_FORMAT=%s", format);
     stack_stop_worker(&stack);
     name_stream(stack.worker_log, stream);
     stack_start_worker(&stack, settings);
@@ -123,16 +122,16 @@ static void check_format(const char *format)
     check_line(log, is_json ? "\"outcome\":\"created\"" : "outcome=created", 6, false);
     check_line(log, is_json ? "\"outcome\":\"invalid_timestamp\"" : "outcome=invalid_timestamp", 6, false);
     check_line(log, is_json ? "\"outcome\":\"internal_error\"" : "outcome=internal_error", 3, false);
-    (void)snprintf(refusal, sizeof refusal,
-                   is_json ? "request_id=\\\"%s\\\": unable to store a value: of no use"
-                           : "request_id=\"%s\": unable to store a value: of no use",
-                   format);
+    snprintf(refusal, sizeof refusal,
+             is_json ? "request_id=\\\"%s\\\": unable to store a value: of no use"
+                     : "request_id=\"%s\": unable to store a value: of no use",
+             format);
     check_line(log, refusal, 4, false);
     check_line(log, is_json ? "{\"level\":\"info\",\"message\":\"serving FastCGI" : "<6>serving FastCGI", 6,
                false);
     free(log);
     assert_int_equal(truncate(stack.worker_log, 0), 0);
-    (void)stack_query(&stack, "TRUNCATE intake.incident");
+    stack_query(&stack, "TRUNCATE intake.incident");
 }
 
 static void each_line_has_its_priority_in_the_journal(void **state)
@@ -175,8 +174,8 @@ static char *run_in_journal(const char *setting)
                                        setting,
                                        NULL};
 
-    (void)snprintf(path, sizeof path, "%s/journal", stack.directory);
-    (void)process_run_bare(argv, environment, NULL, 0);
+    snprintf(path, sizeof path, "%s/journal", stack.directory);
+    process_run_bare(argv, environment, NULL, 0);
     return read_whole_file(path);
 }
 
@@ -194,8 +193,8 @@ static void a_file_has_times_and_no_priorities_whatever_standard_error_is(void *
     char setting[STACK_PATH_MAX], path[STACK_PATH_MAX], *log, *journal;
 
     (void)state;
-    (void)snprintf(path, sizeof path, "%s/file.log", stack.directory);
-    (void)snprintf(setting, sizeof setting, "INCIDENTS_LOG=%s/file.log", stack.directory);
+    snprintf(path, sizeof path, "%s/file.log", stack.directory);
+    snprintf(setting, sizeof setting, "INCIDENTS_LOG=%s/file.log", stack.directory);
     journal = run_in_journal(setting);
     log = read_whole_file(path);
     assert_string_equal(journal, "");
@@ -213,14 +212,14 @@ static void what_libpq_prints_is_a_line_of_the_log(void **state)
     FILE *file;
 
     (void)state;
-    (void)snprintf(path, sizeof path, "%s/passwords", stack.directory);
-    (void)snprintf(passwords, sizeof passwords, "PGPASSFILE=%s", path);
+    snprintf(path, sizeof path, "%s/passwords", stack.directory);
+    snprintf(passwords, sizeof passwords, "PGPASSFILE=%s", path);
     file = fopen(path, "we");
     assert_non_null(file);
     assert_int_equal(fchmod(fileno(file), 0644), 0);
     assert_int_equal(fclose(file), 0);
-    (void)snprintf(path, sizeof path, "%s/printed.log", stack.directory);
-    (void)snprintf(setting, sizeof setting, "INCIDENTS_LOG=%s", path);
+    snprintf(path, sizeof path, "%s/printed.log", stack.directory);
+    snprintf(setting, sizeof setting, "INCIDENTS_LOG=%s", path);
     stack_stop_worker(&stack);
     stack_start_worker(&stack, settings);
     send_upsert("printed", "{\"reference_id\":\"printed\",\"started_at\":\"2024-01-01\"}", 200);
@@ -242,12 +241,12 @@ static struct json_object *line_of(const struct call *call, const char *client, 
     struct answer answer;
     char *text;
 
-    (void)snprintf(address, sizeof address, "REMOTE_ADDR=%s", client);
+    snprintf(address, sizeof address, "REMOTE_ADDR=%s", client);
     outcome = http_run_cgi(&stack, call, environment, &answer);
     if (answer.status != status) {
         fail_msg("%s: status should be %d, is %d: %s", call->path, status, answer.status, answer.body);
     }
-    (void)snprintf(message, 256, "%s", answer_text(&answer, "message"));
+    snprintf(message, 256, "%s", answer_text(&answer, "message"));
     answer_free(&answer);
     text = find_line(outcome->err, "\"request_id\"");
     assert_non_null(text);

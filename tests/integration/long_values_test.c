@@ -49,14 +49,14 @@ static void check_place(http_transport *transport, size_t place, size_t len)
     struct answer answer;
 
     assert_non_null(body);
-    (void)snprintf(body, BODY_LIMIT + 1, "{\"reference_id\":\"long\",\"started_at\":\"2024-01-01\",%s%s%s}",
-                   places[place].before, text, places[place].behind);
+    snprintf(body, BODY_LIMIT + 1, "{\"reference_id\":\"long\",\"started_at\":\"2024-01-01\",%s%s%s}",
+             places[place].before, text, places[place].behind);
     transport(&stack, &call, &answer);
     if (answer.status != 200 || strcmp(stack_query(&stack, places[place].stored), text) != 0) {
         fail_msg("%zu bytes in %s: %d %s", len, places[place].before, answer.status, answer.body);
     }
     answer_free(&answer);
-    (void)stack_query(&stack, "DELETE FROM intake.incident");
+    stack_query(&stack, "DELETE FROM intake.incident");
     free(text);
     free(body);
 }
@@ -96,7 +96,7 @@ static void the_longest_keys_fit_every_index(void **state)
 
         used += (size_t)snprintf(body + used, BODY_LIMIT - used, "%s", character);
     }
-    (void)snprintf(body + used, BODY_LIMIT - used, "\"}]}");
+    snprintf(body + used, BODY_LIMIT - used, "\"}]}");
     http_through_nginx(&stack, &call, &answer);
     if (answer.status != 200) {
         fail_msg("%d %s", answer.status, answer.body);
@@ -104,7 +104,7 @@ static void the_longest_keys_fit_every_index(void **state)
     answer_free(&answer);
     assert_string_equal(stack_query(&stack, "SELECT length(service) FROM reporting.incident_services"),
                         "1000");
-    (void)stack_query(&stack, "SELECT reporting.refresh_snapshots()");
+    stack_query(&stack, "SELECT reporting.refresh_snapshots()");
     assert_string_equal(stack_query(&stack, "SELECT count(*) FROM reporting.services_snapshot"), "1");
     free(id);
     free(service);

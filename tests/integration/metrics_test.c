@@ -82,8 +82,7 @@ static void send_by(http_transport *transport, const char *reference_id, const c
     struct call call = {.path = "incidents.upsert", .body = body};
     struct answer answer;
 
-    (void)snprintf(body, sizeof body, "{\"reference_id\":\"%s\",\"started_at\":\"%s\"}", reference_id,
-                   started_at);
+    snprintf(body, sizeof body, "{\"reference_id\":\"%s\",\"started_at\":\"%s\"}", reference_id, started_at);
     transport(&stack, &call, &answer);
     answer_free(&answer);
 }
@@ -134,7 +133,7 @@ static void the_text_is_in_prometheus_format(void **state)
 
         assert_non_null(value);
         if (strncmp(line, "# TYPE ", 7) == 0) {
-            (void)snprintf(type, sizeof type, "%.*s", (int)strcspn(line + 7, " "), line + 7);
+            snprintf(type, sizeof type, "%.*s", (int)strcspn(line + 7, " "), line + 7);
         } else if (*line != '#') {
             double number = strtod(value + 1, &end);
 
@@ -186,8 +185,8 @@ static void send_with(const char *with, const char *started_at)
     struct call call = {.path = "incidents.upsert", .body = body, .authorization = header};
     struct answer answer;
 
-    (void)snprintf(header, sizeof header, "Bearer %s", with);
-    (void)snprintf(body, sizeof body, "{\"reference_id\":\"by token\",\"started_at\":\"%s\"}", started_at);
+    snprintf(header, sizeof header, "Bearer %s", with);
+    snprintf(body, sizeof body, "{\"reference_id\":\"by token\",\"started_at\":\"%s\"}", started_at);
     http_through_nginx(&stack, &call, &answer);
     answer_free(&answer);
 }
@@ -266,7 +265,7 @@ static void however_many_tokens_there_are_the_series_are_bounded(void **state)
         "CASE n WHEN 1 THEN 'other' ELSE n || E'\\n' || repeat(CASE n % 2 WHEN 0 THEN '\"' ELSE 'é' END, 90) "
         "END, '{upsert}', NULL FROM generate_series(1, 80) n");
     for (int i = 1; i <= TOKENS; i++) {
-        (void)snprintf(name, sizeof name, "inct_bounded-%d", i);
+        snprintf(name, sizeof name, "inct_bounded-%d", i);
         send_with(name, "01/02/2024");
     }
     http_through_nginx(&stack, &scrape, &answer);
@@ -305,18 +304,17 @@ static const struct outcome *send_by_cgi(const char *beginning, const char *refe
     FILE *wrapper;
 
     memcpy(program, stack.program, sizeof program);
-    (void)snprintf(stack.program, sizeof stack.program, "%s/cgi", stack.directory);
+    snprintf(stack.program, sizeof stack.program, "%s/cgi", stack.directory);
     wrapper = fopen(stack.program, "we");
     assert_non_null(wrapper);
-    (void)fprintf(wrapper,
-                  "#!/bin/sh\n[ $(id -u) != 0 ] || drop='setpriv --reuid postgres --clear-groups "
-                  "--inh-caps=+dac_override --ambient-caps=+dac_override'\n"
-                  "%s\n%s exec $drop '%s'\n",
-                  beginning, metrics.setting, program);
+    fprintf(wrapper,
+            "#!/bin/sh\n[ $(id -u) != 0 ] || drop='setpriv --reuid postgres --clear-groups "
+            "--inh-caps=+dac_override --ambient-caps=+dac_override'\n"
+            "%s\n%s exec $drop '%s'\n",
+            beginning, metrics.setting, program);
     assert_int_equal(fchmod(fileno(wrapper), 0755), 0);
     assert_int_equal(fclose(wrapper), 0);
-    (void)snprintf(body, sizeof body, "{\"reference_id\":\"%s\",\"started_at\":\"2024-01-01\"}",
-                   reference_id);
+    snprintf(body, sizeof body, "{\"reference_id\":\"%s\",\"started_at\":\"2024-01-01\"}", reference_id);
     outcome = http_run_cgi(&stack, &call, NULL, &answer);
     if (outcome->status != 0 || answer.status != 200) {
         fail_msg("%s: ended with %d, answered %d: %s", beginning, outcome->status, answer.status,
@@ -349,7 +347,7 @@ static void a_process_says_what_it_uses(void **state)
 
     (void)state;
     assert_true(cpu > 0 && cpu < 600);
-    (void)snprintf(path, sizeof path, "/proc/%d/limits", (int)stack.worker);
+    snprintf(path, sizeof path, "/proc/%d/limits", (int)stack.worker);
     limits = read_whole_file(path);
     assert_non_null(limits);
     soft = strstr(limits, "Max open files");
@@ -362,7 +360,7 @@ static void a_process_says_what_it_uses(void **state)
     assert_true(value_of("process_start_time_seconds{process=\"0\"}") > now - 600);
     assert_true(value_of("process_start_time_seconds{process=\"0\"}") < now + 2);
     for (int i = 0; i < 2000; i++) {
-        (void)status_of(metrics.authorization, "GET");
+        status_of(metrics.authorization, "GET");
     }
     assert_true(value_of("process_cpu_seconds_total{process=\"0\"}") > cpu);
 }
@@ -376,21 +374,21 @@ static void processes_count_together(void **state)
 
     (void)state;
     before = before < 0 ? 0 : before;
-    (void)send_by_cgi(":", "by cgi");
+    send_by_cgi(":", "by cgi");
     assert_true(value_of(created) == before + 1);
     assert_true(value_of("incidents_processes") == 1);
 
     /* A second worker, which then ends without a word. */
-    (void)snprintf(first_socket, sizeof first_socket, "%s", stack.worker_socket);
-    (void)snprintf(stack.worker_socket, sizeof stack.worker_socket, "%s/second.sock", stack.directory);
+    snprintf(first_socket, sizeof first_socket, "%s", stack.worker_socket);
+    snprintf(stack.worker_socket, sizeof stack.worker_socket, "%s/second.sock", stack.directory);
     stack_start_worker(&stack, settings);
     await_value("incidents_processes", 2);
     assert_true(value_of("process_open_fds{process=\"0\"}") > 0);
     assert_true(value_of("process_open_fds{process=\"1\"}") > 0);
-    (void)process_stop(stack.worker, SIGKILL);
+    process_stop(stack.worker, SIGKILL);
     await_value("incidents_processes", 1);
     assert_true(value_of("process_open_fds{process=\"1\"}") == -1);
-    (void)snprintf(stack.worker_socket, sizeof stack.worker_socket, "%s", first_socket);
+    snprintf(stack.worker_socket, sizeof stack.worker_socket, "%s", first_socket);
     stack.worker = first;
     assert_true(value_of(created) == before + 1);
 
@@ -409,7 +407,7 @@ static void processes_find_each_other_again_when_their_memory_was_removed(void *
     (void)state;
     send_by(http_through_nginx, "before the removal", "2024-01-01"); /* opens a connection to the database */
     assert_int_equal(stack_remove_metrics(metrics.token), 1);
-    (void)send_by_cgi(":", "after the removal");
+    send_by_cgi(":", "after the removal");
     clock_sleep_ms(1100);
     await_value("incidents_processes", 1);
     assert_true(value_of(created) == 1); /* what the other process counted */
@@ -448,9 +446,9 @@ static void send_queued(struct load_client *client)
     struct call call = {.path = "incidents.upsert", .body = body};
     struct answer answer;
 
-    (void)snprintf(body, sizeof body, "{\"reference_id\":\"queued %zu\",\"started_at\":\"2024-01-01\"}",
-                   client->number);
-    (void)load_send(client, &call, 200, &answer);
+    snprintf(body, sizeof body, "{\"reference_id\":\"queued %zu\",\"started_at\":\"2024-01-01\"}",
+             client->number);
+    load_send(client, &call, 200, &answer);
     answer_free(&answer);
 }
 

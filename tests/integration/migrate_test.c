@@ -80,8 +80,8 @@ static void several_at_once_migrate_once(void **state)
     pid_t pids[8];
 
     (void)state;
-    (void)snprintf(url, sizeof url, "DATABASE_URL=%s", stack.owner_url);
-    (void)snprintf(log, sizeof log, "%s/migrate.log", stack.directory);
+    snprintf(url, sizeof url, "DATABASE_URL=%s", stack.owner_url);
+    snprintf(log, sizeof log, "%s/migrate.log", stack.directory);
     for (size_t i = 0; i < 8; i++) {
         pids[i] = process_start(argv, environment, log);
     }
@@ -107,14 +107,14 @@ static void a_changed_or_unknown_migration_is_refused(void **state)
 
     (void)state;
     assert_int_equal(migrate(), 0);
-    (void)stack_query(&stack, "UPDATE intake.migration SET checksum = repeat('0', 64)");
+    stack_query(&stack, "UPDATE intake.migration SET checksum = repeat('0', 64)");
     outcome = stack_control(&stack, NULL, "migrate", NULL);
     assert_int_equal(outcome->status, 1);
     assert_non_null(strstr(outcome->err, "migration 1 (tables)"));
     assert_non_null(strstr(outcome->err, "changed"));
-    (void)stack_query(&stack, "UPDATE intake.migration SET checksum = NULL");
+    stack_query(&stack, "UPDATE intake.migration SET checksum = NULL");
     assert_int_equal(migrate(), 0);
-    (void)stack_query(&stack, "INSERT INTO intake.migration (version, name) VALUES (99, 'from the future')");
+    stack_query(&stack, "INSERT INTO intake.migration (version, name) VALUES (99, 'from the future')");
     outcome = stack_control(&stack, NULL, "migrate", NULL);
     assert_int_equal(outcome->status, 1);
     assert_non_null(strstr(outcome->err, "migration 99"));
@@ -127,14 +127,14 @@ static void a_migration_that_fails_leaves_nothing_of_itself(void **state)
     const struct outcome *outcome;
 
     (void)state;
-    (void)stack_query(&stack, "CREATE SCHEMA intake");
+    stack_query(&stack, "CREATE SCHEMA intake");
     outcome = stack_control(&stack, NULL, "migrate", NULL);
     assert_int_equal(outcome->status, 1);
     assert_non_null(strstr(outcome->err, "nothing of it was kept"));
     assert_string_equal(
         stack_query(&stack, "SELECT count(*) FROM pg_class WHERE relnamespace = 'intake'::regnamespace"),
         "0");
-    (void)stack_query(&stack, "DROP SCHEMA intake");
+    stack_query(&stack, "DROP SCHEMA intake");
 
     assert_int_equal(migrate(), 0);
 }
@@ -145,7 +145,7 @@ static void as_superuser(const char *statement)
     PGconn *superuser;
     PGresult *result;
 
-    (void)snprintf(url, sizeof url, "postgresql:///incidents?host=%s&user=postgres", stack.directory);
+    snprintf(url, sizeof url, "postgresql:///incidents?host=%s&user=postgres", stack.directory);
     superuser = PQconnectdb(url);
     result = PQexec(superuser, statement);
     assert_string_equal(PQresultErrorMessage(result), "");
@@ -167,10 +167,10 @@ static void check_plans(bool keeps_history)
     PGresult *result;
 
     assert_int_equal(migrate(), 0);
-    (void)stack_query_for(&stack, "SELECT intake.enable_history($1::boolean)", keeps_history ? "on" : "off");
-    (void)stack_query(&stack, "INSERT INTO intake.api_token (token_hash, prefix, label, scopes) "
-                              "VALUES (decode(repeat('ab', 32), 'hex'), 'x', 'x', '{upsert}')");
-    (void)stack_query(&stack, "VACUUM ANALYZE intake.incident");
+    stack_query_for(&stack, "SELECT intake.enable_history($1::boolean)", keeps_history ? "on" : "off");
+    stack_query(&stack, "INSERT INTO intake.api_token (token_hash, prefix, label, scopes) "
+                        "VALUES (decode(repeat('ab', 32), 'hex'), 'x', 'x', '{upsert}')");
+    stack_query(&stack, "VACUUM ANALYZE intake.incident");
     session = PQconnectdb(stack.owner_url);
     result = PQexec(session, fill);
     assert_string_equal(PQresultErrorMessage(result), "");
@@ -220,25 +220,25 @@ static int status_of_upsert(void)
 static void a_worker_that_meets_another_schema_says_so_and_recovers(void **state)
 {
     (void)state;
-    (void)stack_query(&stack, "CREATE ROLE incidents_fcgi LOGIN");
-    (void)snprintf(stack.token, sizeof stack.token, "no-token-yet-at-all");
+    stack_query(&stack, "CREATE ROLE incidents_fcgi LOGIN");
+    snprintf(stack.token, sizeof stack.token, "no-token-yet-at-all");
     stack_start_worker(&stack, NULL);
     stack_start_nginx(&stack);
     assert_int_equal(status_of_upsert(), 503); /* older: there is no schema */
     assert_int_equal(migrate(), 0);
-    (void)stack_query(&stack, "GRANT incidents_worker TO incidents_fcgi");
+    stack_query(&stack, "GRANT incidents_worker TO incidents_fcgi");
     stack_create_token(&stack, "schema", "upsert", stack.token);
     assert_int_equal(status_of_upsert(), 200);
 
     /* An upgrade migrates first: the worker that still runs goes on. */
-    (void)stack_query(&stack, "INSERT INTO intake.migration (version, name) VALUES (98, 'newer')");
+    stack_query(&stack, "INSERT INTO intake.migration (version, name) VALUES (98, 'newer')");
     assert_int_equal(status_of_upsert(), 200);
-    (void)stack_query(&stack, "DELETE FROM intake.migration WHERE version = 98");
+    stack_query(&stack, "DELETE FROM intake.migration WHERE version = 98");
 
     /* One that is newer than the schema must not. */
-    (void)stack_query(&stack, "UPDATE intake.migration SET version = -version WHERE version > 1");
+    stack_query(&stack, "UPDATE intake.migration SET version = -version WHERE version > 1");
     assert_int_equal(status_of_upsert(), 503);
-    (void)stack_query(&stack, "UPDATE intake.migration SET version = -version WHERE version < 0");
+    stack_query(&stack, "UPDATE intake.migration SET version = -version WHERE version < 0");
     assert_int_equal(status_of_upsert(), 200);
 
     free(await_in_file(stack.worker_log, "this database has schema version 1, the program needs"));
@@ -266,18 +266,17 @@ static void a_batch_under_way_outlives_a_migration(void **state)
 
     (void)state;
     assert_int_equal(migrate(), 0);
-    (void)stack_query(&stack, "INSERT INTO intake.api_token (token_hash, prefix, label, scopes) "
-                              "VALUES (sha256('way'), 'way', 'way', ARRAY['upsert'])");
-    (void)stack_query(&stack,
-                      "INSERT INTO intake.incident (reference_id, started_at, created_at, updated_at) "
-                      "VALUES ('under way', '2024-01-01', now(), now())");
-    (void)stack_query(&stack, "SELECT intake.enable_history(true)"); /* which calls more functions */
-    (void)stack_query(&stack, "ALTER FUNCTION intake.apply_batch SET lock_timeout = '20s'");
+    stack_query(&stack, "INSERT INTO intake.api_token (token_hash, prefix, label, scopes) "
+                        "VALUES (sha256('way'), 'way', 'way', ARRAY['upsert'])");
+    stack_query(&stack, "INSERT INTO intake.incident (reference_id, started_at, created_at, updated_at) "
+                        "VALUES ('under way', '2024-01-01', now(), now())");
+    stack_query(&stack, "SELECT intake.enable_history(true)"); /* which calls more functions */
+    stack_query(&stack, "ALTER FUNCTION intake.apply_batch SET lock_timeout = '20s'");
     holder = stack_hold(&stack, "SELECT FROM intake.incident FOR UPDATE");
     caller = PQconnectdb(stack.owner_url);
     assert_int_equal(PQsendQuery(caller, call), 1);
     stack_await_lock_wait(&stack);
-    (void)stack_query(&stack, migration);
+    stack_query(&stack, migration);
     stack_let_go(holder);
     result = PQgetResult(caller);
     if (PQresultStatus(result) != PGRES_TUPLES_OK) {
@@ -324,8 +323,8 @@ static void a_database_of_version_0_1_is_refused(void **state)
 /* Back to an empty database with an owner who may create roles. */
 static void remove_schema(void)
 {
-    (void)stack_query(&stack, "SET client_min_messages = warning");
-    (void)stack_query(&stack, "DROP SCHEMA IF EXISTS intake, reporting CASCADE");
+    stack_query(&stack, "SET client_min_messages = warning");
+    stack_query(&stack, "DROP SCHEMA IF EXISTS intake, reporting CASCADE");
     as_superuser("ALTER ROLE incidents_owner CREATEROLE");
 }
 

@@ -36,7 +36,7 @@ static int upsert(const char *id)
     char retry_after[16];
     int status;
 
-    (void)snprintf(body, sizeof body, "{\"reference_id\":\"%s\",\"started_at\":\"2024-01-01\"}", id);
+    snprintf(body, sizeof body, "{\"reference_id\":\"%s\",\"started_at\":\"2024-01-01\"}", id);
     http_through_nginx(&stack, &call, &answer);
     status = answer.status;
     if (status == 503) {
@@ -143,11 +143,10 @@ static void a_terminated_connection_fails_no_request(void **state)
     struct ledger *ledger = open_ledger("terminated");
 
     (void)state;
-    (void)stack_query(&stack,
-                      "GRANT incidents_fcgi TO incidents_owner"); /* who may then end its connections */
+    stack_query(&stack, "GRANT incidents_fcgi TO incidents_owner"); /* who may then end its connections */
     for (int i = 0; i < 10; i++) {
         clock_sleep_ms(100);
-        (void)stack_query(
+        stack_query(
             &stack,
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'incidents_fcgi'");
     }
@@ -159,14 +158,13 @@ static void one_refused_item_fails_by_itself(void **state)
     struct ledger *ledger;
 
     (void)state;
-    (void)stack_query(&stack,
-                      "ALTER TABLE intake.incident ADD CONSTRAINT poison CHECK (reference_id <> 'poison')");
+    stack_query(&stack, "ALTER TABLE intake.incident ADD CONSTRAINT poison CHECK (reference_id <> 'poison')");
     ledger = open_ledger("beside-poison");
     for (int i = 0; i < 20; i++) {
         assert_int_equal(upsert("poison"), 500);
     }
     close_ledger(ledger);
-    (void)stack_query(&stack, "ALTER TABLE intake.incident DROP CONSTRAINT poison");
+    stack_query(&stack, "ALTER TABLE intake.incident DROP CONSTRAINT poison");
 }
 
 static void a_locked_incident_delays_itself_alone(void **state)
@@ -196,9 +194,9 @@ static void send_in_hand(struct load_client *client)
     struct call call = {.path = "incidents.upsert", .body = body};
     struct answer answer;
 
-    (void)snprintf(body, sizeof body, "{\"reference_id\":\"hand%zu\",\"started_at\":\"2024-01-05\"}",
-                   client->number);
-    (void)load_send(client, &call, 200, &answer);
+    snprintf(body, sizeof body, "{\"reference_id\":\"hand%zu\",\"started_at\":\"2024-01-05\"}",
+             client->number);
+    load_send(client, &call, 200, &answer);
     answer_free(&answer);
 }
 
@@ -238,7 +236,7 @@ static void a_stop_answers_the_requests_in_hand(int signal_number)
     await_200("back");
     assert_string_equal(
         stack_query(&stack, "SELECT count(*) FROM intake.incident WHERE reference_id LIKE 'hand%'"), "80");
-    (void)stack_query(&stack, "DELETE FROM intake.incident");
+    stack_query(&stack, "DELETE FROM intake.incident");
 }
 
 static void requests_that_wait_for_the_database_delay_no_other(void **state)
@@ -328,7 +326,7 @@ static void a_full_queue_refuses_at_once_and_says_when_to_come_again(void **stat
     assert_int_equal(atomic_load(&tally.stored), 1 + 4);
     assert_string_equal(
         stack_query(&stack, "SELECT count(*) FROM intake.incident WHERE reference_id LIKE 'full%'"), "5");
-    (void)stack_query(&stack, "DELETE FROM intake.incident");
+    stack_query(&stack, "DELETE FROM intake.incident");
     stack_stop_worker(&stack);
     stack_start_worker(&stack, short_deadline);
 }
@@ -373,14 +371,14 @@ static void an_unchanged_resend_writes_no_row_version(void **state)
 
     (void)state;
     await_ready(); /* the worker has its session */
-    (void)snprintf(sessions, sizeof sessions, "%s", stack_query(&stack, count_sessions));
+    snprintf(sessions, sizeof sessions, "%s", stack_query(&stack, count_sessions));
     /* As CGI, because a session reports its counters when it ends. */
     http_as_cgi(&stack, &call, &answer);
     assert_string_equal(answer_text(&answer, "action"), "created");
     answer_free(&answer);
     await_sessions(sessions);
-    (void)snprintf(before, sizeof before, "%s", stack_query(&stack, versions));
-    (void)snprintf(counted, sizeof counted, "%s", stack_query(&stack, counters));
+    snprintf(before, sizeof before, "%s", stack_query(&stack, versions));
+    snprintf(counted, sizeof counted, "%s", stack_query(&stack, counters));
     assert_string_equal(counted, "incident 1 0 0,incident_change 0 0 0");
     for (int i = 0; i < 20; i++) {
         http_as_cgi(&stack, &call, &answer);

@@ -37,7 +37,7 @@ static char state_of(pid_t pid, pid_t *parent)
     const char *behind_name;
     int number = 0;
 
-    (void)snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
     text = read_whole_file(path);
     behind_name = strrchr(text, ')');
     if (behind_name == NULL || sscanf(behind_name, ") %c %d", &state, &number) != 2 || state == 'Z') {
@@ -64,7 +64,7 @@ static size_t find_processes(pid_t pids[PROCESSES])
             pids[count++] = pid;
         }
     }
-    (void)closedir(directory);
+    closedir(directory);
     return count;
 }
 
@@ -87,11 +87,11 @@ static unsigned long time_of(pid_t pid)
     const char *behind_name;
     unsigned long user = 0, system = 0;
 
-    (void)snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
     text = read_whole_file(path);
     behind_name = strrchr(text, ')');
     if (behind_name != NULL) {
-        (void)sscanf(behind_name, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system);
+        sscanf(behind_name, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system);
     }
     free(text);
     return user + system;
@@ -185,8 +185,7 @@ static int begin_upsert(const char *name, size_t number)
     const struct fastcgi_request request = {.path = "incidents.upsert", .body = body};
     struct buffer bytes;
 
-    (void)snprintf(body, sizeof body, "{\"reference_id\":\"%s %zu\",\"started_at\":\"2024-01-01\"}", name,
-                   number);
+    snprintf(body, sizeof body, "{\"reference_id\":\"%s %zu\",\"started_at\":\"2024-01-01\"}", name, number);
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
     fastcgi_append_request(&bytes, &stack, &request);
     assert_true(fastcgi_send(fd, bytes.data, bytes.len));
@@ -201,7 +200,7 @@ static void end_upsert(int fd)
     assert_int_equal(fastcgi_receive(fd, PATIENCE_MS, &answer), FASTCGI_ANSWERED);
     assert_int_equal(answer.status, 200);
     answer_free(&answer);
-    (void)close(fd);
+    close(fd);
 }
 
 /* A request in hand of each process, which waits for what the holder has locked. */
@@ -303,7 +302,7 @@ static void one_that_is_killed_keeps_nobody_else_from_a_response(void **state)
     assert_int_equal(kill(pids[0], SIGKILL), 0);
     assert_int_equal(fastcgi_receive(fds[0], PATIENCE_MS, &answer), FASTCGI_CLOSED);
     answer_free(&answer);
-    (void)close(fds[0]);
+    close(fds[0]);
     stack_let_go(holder);
     for (size_t i = 1; i < PROCESSES; i++) {
         end_upsert(fds[i]);

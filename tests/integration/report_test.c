@@ -81,8 +81,8 @@ static void expect_column(const char *section, int column, const char *sql)
     char xpath[256];
     size_t count;
 
-    (void)snprintf(xpath, sizeof xpath, "//section[@aria-labelledby='%s']//tbody/tr/td[%d]/data/@value",
-                   section, column);
+    snprintf(xpath, sizeof xpath, "//section[@aria-labelledby='%s']//tbody/tr/td[%d]/data/@value", section,
+             column);
     count = read_numbers(ask_page(xpath), shown);
     assert_int_equal(read_numbers(stack_query(&stack, sql), right), count);
     for (size_t i = 0; i < count; i++) {
@@ -99,8 +99,8 @@ static void expect_columns_of_times(const char *section, int column, const char 
     for (int i = 0; i < 4; i++) {
         char sql[512];
 
-        (void)snprintf(sql, sizeof sql, "SELECT string_agg(v.%s::text, ' ' ORDER BY %s) FROM %s v", names[i],
-                       order, view);
+        snprintf(sql, sizeof sql, "SELECT string_agg(v.%s::text, ' ' ORDER BY %s) FROM %s v", names[i], order,
+                 view);
         expect_column(section, column + i, sql);
     }
 }
@@ -172,15 +172,15 @@ static void nothing_stored_makes_a_report(void **state)
 static void one_incident_makes_a_report(void **state)
 {
     (void)state;
-    (void)stack_query(&stack,
-                      "INSERT INTO intake.incident (reference_id, name, started_at, created_at, updated_at) "
-                      "VALUES ('one', 'Alone', now() - interval '90 minutes', now(), now())");
+    stack_query(&stack,
+                "INSERT INTO intake.incident (reference_id, name, started_at, created_at, updated_at) "
+                "VALUES ('one', 'Alone', now() - interval '90 minutes', now(), now())");
     make_page(NULL, NULL);
     expect_the_figures_of_the_views();
     expect("count(//svg[@role])", "6"); /* no service */
     expect("string(//section[@aria-labelledby='open']//tr/th/bdi)", "Alone");
     expect("string(//section[@aria-labelledby='open']//tr/td[2]/data)", "90 min");
-    (void)stack_query(&stack, "UPDATE intake.incident SET resolved_at = now()");
+    stack_query(&stack, "UPDATE intake.incident SET resolved_at = now()");
     make_page(NULL, NULL);
     expect_the_figures_of_the_views();
     expect("string(//section[@aria-labelledby='open']/p)", "No incident is open.");
@@ -213,8 +213,8 @@ static void whoever_may_read_the_views_may_make_the_report(void **state)
 
     (void)state;
     fill_with_sample();
-    (void)snprintf(reader.owner_url, sizeof reader.owner_url, "postgresql:///incidents?host=%s&user=analyst",
-                   stack.directory);
+    snprintf(reader.owner_url, sizeof reader.owner_url, "postgresql:///incidents?host=%s&user=analyst",
+             stack.directory);
     assert_int_equal(stack_control(&reader, NULL, "report", NULL)->status, 0);
 }
 
@@ -224,8 +224,8 @@ static void a_database_without_the_views_is_named(void **state)
     const struct outcome *outcome;
 
     (void)state;
-    (void)snprintf(other.owner_url, sizeof other.owner_url, "postgresql:///postgres?host=%s&user=analyst",
-                   stack.directory);
+    snprintf(other.owner_url, sizeof other.owner_url, "postgresql:///postgres?host=%s&user=analyst",
+             stack.directory);
     outcome = stack_control(&other, NULL, "report", NULL);
     assert_int_equal(outcome->status, 1);
     assert_non_null(strstr(outcome->err, "incidentctl migrate"));
@@ -236,7 +236,7 @@ static void a_database_without_the_views_is_named(void **state)
 static void a_hundred_thousand_incidents_make_a_report(void **state)
 {
     (void)state;
-    (void)stack_query(
+    stack_query(
         &stack,
         "INSERT INTO intake.incident (reference_id, priority, services, started_at, resolved_at, created_at, "
         "updated_at) "
@@ -246,7 +246,7 @@ static void a_hundred_thousand_incidents_make_a_report(void **state)
         "150.0), "
         "now() - interval '1 second') END, s, s "
         "FROM generate_series(1, 100000) n, LATERAL (SELECT now() - interval '15 minutes' * n) t (s)");
-    (void)stack_query(&stack, "ANALYZE intake.incident");
+    stack_query(&stack, "ANALYZE intake.incident");
     make_page(NULL, NULL);
     expect_the_figures_of_the_views();
     expect("string(//dl/div[2]/dd[1]/data)", "100,000");
@@ -294,19 +294,19 @@ static void periods_are_those_of_the_time_zone(void **state)
     fill_with_sample();
     make_page("--time-zone", "Pacific/Auckland");
     expect("string(//header//bdi)", "Pacific/Auckland");
-    (void)stack_query(&stack, "SET reporting.time_zone = 'Pacific/Auckland'");
+    stack_query(&stack, "SET reporting.time_zone = 'Pacific/Auckland'");
     expect_the_figures_of_the_views();
     expect("substring-before(substring-after(//header/p, 'As of '), ' ')",
            stack_query(&stack, "SELECT (now() AT TIME ZONE 'Pacific/Auckland')::date"));
-    (void)stack_query(&stack, "RESET reporting.time_zone");
+    stack_query(&stack, "RESET reporting.time_zone");
 }
 
 /* Havana puts its clocks back from one o'clock to midnight, on a first of November too: in 2026. */
 static void months_begin_and_end_where_those_of_the_views_do(void **state)
 {
     (void)state;
-    (void)stack_query(&stack, "SET reporting.time_zone = 'America/Havana'");
-    (void)stack_query(
+    stack_query(&stack, "SET reporting.time_zone = 'America/Havana'");
+    stack_query(
         &stack,
         "INSERT INTO intake.incident (reference_id, started_at, resolved_at, created_at, updated_at) "
         "SELECT 'B-' || n, s, s + interval '1 minute' * n, s, s FROM (SELECT row_number() OVER () AS n, "
@@ -316,7 +316,7 @@ static void months_begin_and_end_where_those_of_the_views_do(void **state)
         "WHERE s < now() - interval '1 day'");
     make_page("--time-zone", "America/Havana");
     expect_the_figures_of_the_views();
-    (void)stack_query(&stack, "RESET reporting.time_zone");
+    stack_query(&stack, "RESET reporting.time_zone");
 }
 
 static void wrong_arguments_are_refused_by_name(void **state)
@@ -345,7 +345,7 @@ static void wrong_arguments_are_refused_by_name(void **state)
 
 static void store_hostile(void)
 {
-    (void)stack_query(
+    stack_query(
         &stack,
         "INSERT INTO intake.incident (reference_id, name, priority, source_url, started_at, created_at, "
         "updated_at) "
@@ -360,9 +360,8 @@ static void store_hostile(void)
         "WHEN 5 THEN 'https://e.example/' || repeat('a', 5000) WHEN 6 THEN ' javascript:alert(6)' ELSE "
         "'HTTPS://e.example/<7>' END, "
         "now() - interval '1 day' * n, now(), now() FROM generate_series(1, 7) n");
-    (void)stack_query(&stack,
-                      "UPDATE intake.incident SET services = jsonb_build_array(jsonb_build_array("
-                      "E'\\x1b]0;' || reference_id, '<svg onload=alert(' || started_at || ')>' || name))");
+    stack_query(&stack, "UPDATE intake.incident SET services = jsonb_build_array(jsonb_build_array("
+                        "E'\\x1b]0;' || reference_id, '<svg onload=alert(' || started_at || ')>' || name))");
 }
 
 static void stored_text_never_becomes_markup(void **state)
@@ -431,7 +430,7 @@ static size_t files_in(const char *directory)
     while (readdir(entries) != NULL) {
         count++;
     }
-    (void)closedir(entries);
+    closedir(entries);
     return count - 2; /* . and .. */
 }
 
@@ -442,9 +441,9 @@ static void the_file_is_replaced_as_a_whole(void **state)
     char *first;
 
     (void)state;
-    (void)snprintf(directory, sizeof directory, "%s/pages", stack.directory);
-    (void)snprintf(file, sizeof file, "%s/report.html", directory);
-    (void)snprintf(link, sizeof link, "%s/link.html", directory);
+    snprintf(directory, sizeof directory, "%s/pages", stack.directory);
+    snprintf(file, sizeof file, "%s/report.html", directory);
+    snprintf(link, sizeof link, "%s/link.html", directory);
     assert_int_equal(mkdir(directory, 0755), 0);
     assert_int_equal(symlink("report.html", link), 0);
     assert_int_equal(stack_control(&stack, NULL, "report", "--html", file, NULL)->status, 0);
@@ -487,8 +486,8 @@ static void the_terminal_gets_what_it_has_room_for_and_no_command(void **state)
     for (size_t i = 0; i < sizeof widths / sizeof widths[0]; i++) {
         const struct outcome *outcome;
 
-        (void)setenv("COLUMNS", widths[i], 1);
-        (void)setenv("LC_ALL", i % 2 == 0 ? "C.UTF-8" : "C", 1);
+        setenv("COLUMNS", widths[i], 1);
+        setenv("LC_ALL", i % 2 == 0 ? "C.UTF-8" : "C", 1);
         outcome = stack_control(&stack, NULL, "report", NULL);
         assert_int_equal(outcome->status, 0);
         if (widest_line(outcome->out) > strtoul(widths[i], NULL, 10)) {
@@ -499,8 +498,8 @@ static void the_terminal_gets_what_it_has_room_for_and_no_command(void **state)
         assert_non_null(strstr(outcome->out, "INC-1178"));
         assert_int_equal(strstr(outcome->out, "\xe2\x96\x88") != NULL, i % 2 == 0 && i > 0);
     }
-    (void)unsetenv("COLUMNS");
-    (void)unsetenv("LC_ALL");
+    unsetenv("COLUMNS");
+    unsetenv("LC_ALL");
 }
 
 static void make_analyst(void)

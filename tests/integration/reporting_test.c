@@ -66,7 +66,7 @@ static void store(const char *id, const char *priority, const char *started_at, 
 {
     char sql[SQL_MAX];
 
-    (void)snprintf(
+    snprintf(
         sql, sizeof sql,
         "INSERT INTO intake.incident (reference_id, priority, started_at, resolved_at, services, "
         "created_at, updated_at) "
@@ -75,7 +75,7 @@ static void store(const char *id, const char *priority, const char *started_at, 
         "FROM jsonb_array_elements($1) WITH ORDINALITY AS _(service, ordinality)",
         id, priority == NULL ? "" : "'", priority == NULL ? "NULL" : priority, priority == NULL ? "" : "'",
         started_at, resolved_at == NULL ? "NULL" : resolved_at);
-    (void)stack_query_for(&stack, sql, services == NULL ? "[]" : services);
+    stack_query_for(&stack, sql, services == NULL ? "[]" : services);
 }
 
 #define CHECKOUT "[{\"identifier\":\"checkout\",\"name\":\"Checkout\"}]"
@@ -168,14 +168,14 @@ static void ids_outlive_updates(void **state)
     (void)state;
     upsert("{\"reference_id\":\"one\",\"started_at\":\"2024-01-01\",\"metadata\":{\"a\":{\"b\":1},\"c\":2},"
            "\"services\":[{\"identifier\":\"gone\"},{\"identifier\":\"stays\"},{\"identifier\":\"too\"}]}");
-    (void)snprintf(before, sizeof before, "%s", rows(ids));
+    snprintf(before, sizeof before, "%s", rows(ids));
     assert_int_equal(strncmp(before, "incident|", 9), 0);
     upsert("{\"reference_id\":\"other\",\"started_at\":\"2024-01-01\"}");
     upsert("{\"reference_id\":\"one\",\"started_at\":\"2024-01-02\",\"resolved_at\":\"2024-01-03\","
            "\"name\":\"n\",\"metadata\":{\"a\":{\"b\":\"changed\"},\"d\":2},"
            "\"services\":[{\"identifier\":\"too\",\"name\":\"Too\"},{\"identifier\":\"new\"},"
            "{\"identifier\":\"stays\"}]}");
-    (void)stack_query(&stack, "DELETE FROM intake.incident WHERE reference_id = 'other'");
+    stack_query(&stack, "DELETE FROM intake.incident WHERE reference_id = 'other'");
     check(ids, before);
     check("SELECT s.identifier FROM incidents i JOIN incident_services s ON s.incident_id = i.id "
           "WHERE i.source_id = 'one' ORDER BY 1",
@@ -195,14 +195,14 @@ static void ids_outlive_updates(void **state)
 static void the_history_shows_incidents_as_json(void **state)
 {
     (void)state;
-    (void)stack_query(&stack, "SELECT intake.enable_history(true)");
+    stack_query(&stack, "SELECT intake.enable_history(true)");
     PQclear(run("SET TimeZone = 'Asia/Tokyo'"));
     upsert("{\"reference_id\":\"h\",\"started_at\":\"2024-01-01T10:00:00.5Z\",\"name\":\"N\","
            "\"services\":[{\"identifier\":\"s\",\"name\":\"S\"},{\"identifier\":\"t\"}],\"metadata\":{\"n\":"
            "1.10}}");
     upsert("{\"reference_id\":\"h\",\"started_at\":\"2024-01-01T10:00:00.5Z\",\"services\":[],"
            "\"priority\":\"P1\",\"resolved_at\":\"2024-01-02\",\"metadata\":null}");
-    (void)stack_query(&stack, "SELECT intake.enable_history(false)");
+    stack_query(&stack, "SELECT intake.enable_history(false)");
     check("SELECT action, before, after FROM incident_history WHERE source_id = 'h' ORDER BY change_id",
           "created|-|" HISTORY_CREATED "\nupdated|" HISTORY_CREATED "|" HISTORY_UPDATED "\n");
     PQclear(run("SET TimeZone = 'UTC'"));
@@ -242,7 +242,7 @@ static void keys_that_flatten_to_the_same_both_stay(void **state)
 {
     (void)state;
     store("a", NULL, "'2024-01-01Z'", NULL, NULL);
-    (void)stack_query(&stack, "UPDATE intake.incident SET metadata = '{\"a.b\": 1, \"a\": {\"b\": 2}}'");
+    stack_query(&stack, "UPDATE intake.incident SET metadata = '{\"a.b\": 1, \"a\": {\"b\": 2}}'");
     check("SELECT key, value FROM incident_metadata ORDER BY value", "a.b|1\na.b|2\n");
     check("SELECT count(DISTINCT id) FROM incident_metadata", "2\n");
 }
@@ -447,7 +447,7 @@ static void a_clock_that_lost_the_time_makes_no_mean_of_years(void **state)
 static void an_incident_is_in_the_figures_or_suspicious(void **state)
 {
     (void)state;
-    (void)stack_query(
+    stack_query(
         &stack,
         "INSERT INTO intake.incident (reference_id, started_at, resolved_at, created_at, updated_at) "
         "SELECT row_number() OVER (), s, r, now(), now() FROM unnest(ARRAY['-infinity', '0001-01-01Z', "
@@ -498,7 +498,7 @@ static void a_service_has_the_name_that_it_was_last_sent_with(void **state)
     check("SELECT service, incidents FROM services WHERE identifier = 'checkout'", "Basket|6\n");
     check("SELECT service, incidents FROM time_to_resolve_by_service_and_month ORDER BY period",
           "Basket|1\nBasket|4\n");
-    (void)stack_query(&stack, "SELECT reporting.refresh_snapshots()");
+    stack_query(&stack, "SELECT reporting.refresh_snapshots()");
     check("SELECT service FROM services_snapshot WHERE identifier = 'checkout'", "Basket\n");
 }
 
@@ -525,7 +525,7 @@ static void figures_are_right_at_once_and_snapshots_when_taken(void **state)
         "{\"reference_id\":\"one\",\"started_at\":\"2024-01-01T10:00\",\"resolved_at\":\"2024-01-01T10:02\","
         "\"services\":[{\"identifier\":\"s\"}]}");
     check("SELECT mean_seconds FROM time_to_resolve", "120\n");
-    (void)stack_query(&stack, "SELECT reporting.refresh_snapshots()");
+    stack_query(&stack, "SELECT reporting.refresh_snapshots()");
     upsert("{\"reference_id\":\"one\",\"started_at\":\"2024-01-01T10:00\",\"resolved_at\":\"2024-01-01T10:"
            "04\"}");
     check("SELECT mean_seconds FROM time_to_resolve_by_month WHERE incidents > 0", "240\n");
@@ -534,7 +534,7 @@ static void figures_are_right_at_once_and_snapshots_when_taken(void **state)
     check("SELECT mean_seconds FROM time_to_resolve_by_service_snapshot", "120\n");
     check("SELECT period, mean_seconds FROM time_to_resolve_by_service_and_month_snapshot",
           "2024-01-01|120\n");
-    (void)stack_query(&stack, "SELECT reporting.refresh_snapshots()");
+    stack_query(&stack, "SELECT reporting.refresh_snapshots()");
     check("SELECT minutes FROM services_snapshot", "4\n");
     result = PQexec(analyst, "SELECT refresh_snapshots()");
     assert_string_equal(PQresultErrorField(result, PG_DIAG_SQLSTATE), "42501");
@@ -549,13 +549,13 @@ static const char *reading(const char *role, const char *relation)
     PGconn *connection;
     PGresult *result;
 
-    (void)snprintf(text, sizeof text, "postgresql:///incidents?host=%s&user=%s", stack.directory, role);
+    snprintf(text, sizeof text, "postgresql:///incidents?host=%s&user=%s", stack.directory, role);
     connection = PQconnectdb(text);
-    (void)snprintf(text, sizeof text, "SELECT * FROM %s", relation);
+    snprintf(text, sizeof text, "SELECT * FROM %s", relation);
     result = PQexec(connection, text);
-    (void)snprintf(sqlstate, sizeof sqlstate, "%s",
-                   PQresultStatus(result) == PGRES_TUPLES_OK ? "00000"
-                                                             : PQresultErrorField(result, PG_DIAG_SQLSTATE));
+    snprintf(sqlstate, sizeof sqlstate, "%s",
+             PQresultStatus(result) == PGRES_TUPLES_OK ? "00000"
+                                                       : PQresultErrorField(result, PG_DIAG_SQLSTATE));
     PQclear(result);
     PQfinish(connection);
     return sqlstate;
@@ -567,12 +567,11 @@ static void what_was_stored_by_hand_breaks_no_view(void **state)
     PGresult *views;
 
     (void)state;
-    (void)stack_query(&stack,
-                      "INSERT INTO intake.incident (reference_id, started_at, created_at, updated_at, "
-                      "services, metadata) SELECT 'hand ' || n, now(), now(), now(), services, metadata "
-                      "FROM (VALUES (1, '{}'::jsonb, '[]'::jsonb), (2, '\"s\"', '\"m\"'), (3, '1', '2'), "
-                      "(4, '[]', '{}'), (5, '[1, [], {}]', 'null'), (6, 'null', '[{}]')) "
-                      "AS hand (n, services, metadata)");
+    stack_query(&stack, "INSERT INTO intake.incident (reference_id, started_at, created_at, updated_at, "
+                        "services, metadata) SELECT 'hand ' || n, now(), now(), now(), services, metadata "
+                        "FROM (VALUES (1, '{}'::jsonb, '[]'::jsonb), (2, '\"s\"', '\"m\"'), (3, '1', '2'), "
+                        "(4, '[]', '{}'), (5, '[1, [], {}]', 'null'), (6, 'null', '[{}]')) "
+                        "AS hand (n, services, metadata)");
     views = PQexec(stack.owner,
                    "SELECT oid::regclass FROM pg_class WHERE relnamespace IN ('intake'::regnamespace, "
                    "'reporting'::regnamespace) AND relkind = 'v'");
@@ -580,8 +579,8 @@ static void what_was_stored_by_hand_breaks_no_view(void **state)
     for (int row = 0; row < PQntuples(views); row++) {
         char sql[128];
 
-        (void)snprintf(sql, sizeof sql, "SELECT count(v) FROM %s v", PQgetvalue(views, row, 0));
-        (void)stack_query(&stack, sql);
+        snprintf(sql, sizeof sql, "SELECT count(v) FROM %s v", PQgetvalue(views, row, 0));
+        stack_query(&stack, sql);
     }
     PQclear(views);
     assert_int_equal(stack_control(&stack, NULL, "list", NULL)->status, 0);
@@ -593,7 +592,7 @@ static void the_reader_reads_every_view_and_the_worker_none(void **state)
     PGresult *relations;
 
     (void)state;
-    (void)stack_query(&stack, "SELECT reporting.refresh_snapshots()");
+    stack_query(&stack, "SELECT reporting.refresh_snapshots()");
     relations =
         PQexec(stack.owner, "SELECT oid::regclass, relnamespace::regnamespace FROM pg_class "
                             "WHERE relnamespace IN ('intake'::regnamespace, 'reporting'::regnamespace) "
@@ -621,21 +620,21 @@ static void joins_use_indexes(void **state)
     };
 
     (void)state;
-    (void)stack_query(
-        &stack, "INSERT INTO intake.incident (reference_id, started_at, services, created_at, updated_at) "
+    stack_query(&stack,
+                "INSERT INTO intake.incident (reference_id, started_at, services, created_at, updated_at) "
                 "SELECT 'i-' || n, now() - interval '1 hour' * n, "
                 "jsonb_build_array(jsonb_build_array('service-' || n % 5000, 'Service ' || n % "
                 "5000), jsonb_build_array('service-' || (n + 1) % 5000, NULL)), now(), now() "
                 "FROM generate_series(1, 20000) n");
-    (void)stack_query(&stack, "ANALYZE intake.incident");
+    stack_query(&stack, "ANALYZE intake.incident");
     for (size_t i = 0; i < sizeof joins / sizeof joins[0]; i++) {
         char sql[SQL_MAX];
         const char *plan;
 
-        (void)snprintf(sql, sizeof sql,
-                       "EXPLAIN (FORMAT JSON) SELECT i.*, s.id, s.identifier FROM reporting.incidents i "
-                       "JOIN reporting.incident_services s ON s.incident_id = i.id WHERE %s",
-                       joins[i][0]);
+        snprintf(sql, sizeof sql,
+                 "EXPLAIN (FORMAT JSON) SELECT i.*, s.id, s.identifier FROM reporting.incidents i "
+                 "JOIN reporting.incident_services s ON s.incident_id = i.id WHERE %s",
+                 joins[i][0]);
         plan = stack_query(&stack, sql);
         if (strstr(plan, joins[i][1]) == NULL || strstr(plan, "Seq Scan") != NULL) {
             fail_msg("%s: %s", sql, plan);
@@ -650,20 +649,19 @@ static void the_planner_expects_about_as_many_services_as_there_are(void **state
     static const char *const views[] = {"incident_services", "incident_with_service"};
 
     (void)state;
-    (void)stack_query(
+    stack_query(
         &stack,
         "INSERT INTO intake.incident (reference_id, started_at, services, created_at, updated_at) "
         "SELECT 'i-' || n, now() - interval '1 hour' * n, "
         "jsonb_build_array(jsonb_build_array('a' || n % 10, NULL), '[\"b\", \"B\"]'::jsonb), now(), now() "
         "FROM generate_series(1, 20000) n");
-    (void)stack_query(&stack, "ANALYZE intake.incident");
+    stack_query(&stack, "ANALYZE intake.incident");
     for (size_t i = 0; i < sizeof views / sizeof views[0]; i++) {
         char sql[SQL_MAX];
         const char *plan, *estimate;
         unsigned long rows;
 
-        (void)snprintf(sql, sizeof sql, "EXPLAIN (FORMAT JSON) SELECT identifier FROM reporting.%s",
-                       views[i]);
+        snprintf(sql, sizeof sql, "EXPLAIN (FORMAT JSON) SELECT identifier FROM reporting.%s", views[i]);
         plan = stack_query(&stack, sql);
         estimate = strstr(plan, "\"Plan Rows\": ");
         assert_non_null(estimate);
@@ -697,7 +695,7 @@ static void fill_with_sample(void)
     assert_string_equal(PQresultErrorMessage(result), "");
     PQclear(result);
     free(sql);
-    (void)stack_query(&stack, "SELECT reporting.refresh_snapshots()");
+    stack_query(&stack, "SELECT reporting.refresh_snapshots()");
 }
 
 /* Whether the names of the result's columns are the words of the line, parted by bars. */
@@ -766,10 +764,10 @@ static void expand_macros(const char *sql, const char *services, const char *pri
     enum { REPLACEMENTS = sizeof replacements / sizeof replacements[0] };
     size_t len = 0;
 
-    (void)snprintf(query, sizeof query, quoted, "now() - interval '1 year'");
-    (void)snprintf(from, sizeof from, "%s", stack_query(&stack, query));
-    (void)snprintf(query, sizeof query, quoted, "now()");
-    (void)snprintf(to, sizeof to, "%s", stack_query(&stack, query));
+    snprintf(query, sizeof query, quoted, "now() - interval '1 year'");
+    snprintf(from, sizeof from, "%s", stack_query(&stack, query));
+    snprintf(query, sizeof query, quoted, "now()");
+    snprintf(to, sizeof to, "%s", stack_query(&stack, query));
     while (*sql != '\0') {
         size_t n = 0;
 

@@ -16,9 +16,8 @@ static const char call[] = "SELECT intake.apply_batch(intake.schema_version(), '
 
 static void url_of(char url[STACK_PATH_MAX], const char *database, const char *role)
 {
-    (void)snprintf(url, STACK_PATH_MAX,
-                   "postgresql:///%s?host=%s&user=%s&options=-cclient_min_messages%%3Dwarning", database,
-                   stack.directory, role);
+    snprintf(url, STACK_PATH_MAX, "postgresql:///%s?host=%s&user=%s&options=-cclient_min_messages%%3Dwarning",
+             database, stack.directory, role);
 }
 
 /* Runs a statement as that login role; its SQLSTATE, "00000" where it went well. */
@@ -37,7 +36,7 @@ static const char *sqlstate_in(const char *database, const char *role, const cha
     }
     result = PQexec(connection, sql);
     field = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-    (void)snprintf(sqlstate, sizeof sqlstate, "%s", field == NULL ? "00000" : field);
+    snprintf(sqlstate, sizeof sqlstate, "%s", field == NULL ? "00000" : field);
     PQclear(result);
     PQfinish(connection);
     return sqlstate;
@@ -101,7 +100,7 @@ static void the_worker_may_call_its_functions_and_nothing_else(void **state)
 
     (void)state;
     migrate();
-    (void)stack_query(&stack, "CREATE ROLE w LOGIN IN ROLE incidents_worker");
+    stack_query(&stack, "CREATE ROLE w LOGIN IN ROLE incidents_worker");
     assert_string_equal(sqlstate_as("w", "SELECT intake.schema_version()"), "00000");
     assert_string_equal(sqlstate_as("w", call), "00000");
     for (size_t i = 0; i < sizeof forbidden / sizeof forbidden[0]; i++) {
@@ -128,8 +127,8 @@ static void the_reader_sees_the_reporting_views_alone(void **state)
 
     (void)state;
     migrate();
-    (void)stack_query(&stack, "CREATE ROLE r LOGIN IN ROLE incidents_reader");
-    (void)stack_query(&stack, "CREATE VIEW reporting.later AS SELECT reference_id FROM intake.incident");
+    stack_query(&stack, "CREATE ROLE r LOGIN IN ROLE incidents_reader");
+    stack_query(&stack, "CREATE VIEW reporting.later AS SELECT reference_id FROM intake.incident");
     assert_string_equal(sqlstate_as("r", "SELECT * FROM reporting.later"), "00000");
     assert_string_equal(sqlstate_as("r", "SELECT * FROM reporting.incident_history"), "00000");
     for (size_t i = 0; i < sizeof forbidden / sizeof forbidden[0]; i++) {
@@ -198,17 +197,16 @@ static void a_hardened_server_takes_nothing_from_the_roles(void **state)
     (void)state;
     harden();
     migrate();
-    (void)stack_query(&stack, "CREATE ROLE w LOGIN IN ROLE incidents_worker");
-    (void)stack_query(&stack, "CREATE ROLE r LOGIN IN ROLE incidents_reader");
+    stack_query(&stack, "CREATE ROLE w LOGIN IN ROLE incidents_worker");
+    stack_query(&stack, "CREATE ROLE r LOGIN IN ROLE incidents_reader");
     stack_create_token(&stack, "hardened", "upsert", stack.token);
-    (void)stack_query(&stack, "SELECT intake.enable_history(true)");
-    (void)stack_query(
-        &stack, "INSERT INTO intake.incident (reference_id, started_at, created_at, updated_at, services) "
+    stack_query(&stack, "SELECT intake.enable_history(true)");
+    stack_query(&stack,
+                "INSERT INTO intake.incident (reference_id, started_at, created_at, updated_at, services) "
                 "VALUES ('h', now(), now(), now(), '[[\"s\", null]]')");
-    (void)stack_query(&stack, "SELECT intake.delete_incidents('{h}', '{x}')"); /* a row of history */
-    (void)stack_query(&stack, "SELECT reporting.refresh_snapshots()");
-    (void)stack_query(&stack,
-                      "SELECT reporting.refresh_snapshots()"); /* concurrently, now that there are some */
+    stack_query(&stack, "SELECT intake.delete_incidents('{h}', '{x}')"); /* a row of history */
+    stack_query(&stack, "SELECT reporting.refresh_snapshots()");
+    stack_query(&stack, "SELECT reporting.refresh_snapshots()"); /* concurrently, now that there are some */
     assert_string_equal(sqlstate_as("w", call), "00000");
     assert_string_equal(sqlstate_as("w", "SELECT intake.apply_batch(intake.schema_version(), ARRAY["
                                          "ROW ('ping', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, "
@@ -223,8 +221,8 @@ static void nor_does_one_that_is_hardened_later(void **state)
 {
     (void)state;
     migrate();
-    (void)stack_query(&stack, "CREATE ROLE w LOGIN IN ROLE incidents_worker");
-    (void)stack_query(&stack, "CREATE ROLE r LOGIN IN ROLE incidents_reader");
+    stack_query(&stack, "CREATE ROLE w LOGIN IN ROLE incidents_worker");
+    stack_query(&stack, "CREATE ROLE r LOGIN IN ROLE incidents_reader");
     harden();
     as_superuser("REVOKE ALL ON ALL FUNCTIONS IN SCHEMA intake, reporting FROM PUBLIC");
     as_superuser("REVOKE ALL ON TYPE intake.operation, intake.incident_state FROM PUBLIC");
@@ -332,10 +330,10 @@ static void each_database_of_a_server_has_group_roles_of_its_own(void **state)
     assert_int_equal(migrate_in("staging", NULL, NULL, NULL, NULL)->status, 0); /* which remembers */
     migrate();
 
-    (void)stack_query(&stack, "CREATE ROLE w LOGIN IN ROLE incidents_worker");
-    (void)stack_query(&stack, "CREATE ROLE r LOGIN IN ROLE incidents_reader");
-    (void)stack_query(&stack, "CREATE ROLE staging_w LOGIN IN ROLE staging_worker");
-    (void)stack_query(&stack, "CREATE ROLE staging_r LOGIN IN ROLE staging_reader");
+    stack_query(&stack, "CREATE ROLE w LOGIN IN ROLE incidents_worker");
+    stack_query(&stack, "CREATE ROLE r LOGIN IN ROLE incidents_reader");
+    stack_query(&stack, "CREATE ROLE staging_w LOGIN IN ROLE staging_worker");
+    stack_query(&stack, "CREATE ROLE staging_r LOGIN IN ROLE staging_reader");
     assert_string_equal(sqlstate_in("incidents", "w", call), "00000");
     assert_string_equal(sqlstate_in("staging", "staging_w", call), "00000");
     assert_string_equal(sqlstate_in("staging", "w", call), "42501");
@@ -355,7 +353,7 @@ static void two_databases_share_group_roles_where_they_are_named(void **state)
         migrate_in("shared", "--worker-role", "incidents_worker", "--reader-role", "incidents_reader")
             ->status,
         0);
-    (void)stack_query(&stack, "CREATE ROLE w LOGIN IN ROLE incidents_worker");
+    stack_query(&stack, "CREATE ROLE w LOGIN IN ROLE incidents_worker");
     assert_string_equal(sqlstate_in("shared", "w", call), "00000");
 }
 
@@ -370,8 +368,7 @@ static const char *run_with_psql(const char *database, const char *options)
     const struct outcome *outcome;
 
     /* Without options of its own, which would count before those of the environment. */
-    (void)snprintf(url, sizeof url, "postgresql:///%s?host=%s&user=incidents_owner", database,
-                   stack.directory);
+    snprintf(url, sizeof url, "postgresql:///%s?host=%s&user=incidents_owner", database, stack.directory);
     outcome = process_run(argv, environment, NULL, 0);
     assert_int_equal(outcome->status == 0, *outcome->err == '\0');
     return outcome->err;
@@ -388,7 +385,7 @@ static void psql_alone_takes_the_names_from_settings(void **state)
     assert_string_equal(run_with_psql("staging", "PGOPTIONS=-c incidents.worker_role=staging_worker "
                                                  "-c incidents.reader_role=staging_reader"),
                         "");
-    (void)stack_query(&stack, "CREATE ROLE w LOGIN IN ROLE staging_worker");
+    stack_query(&stack, "CREATE ROLE w LOGIN IN ROLE staging_worker");
     assert_string_equal(sqlstate_in("staging", "w", call), "00000");
     assert_string_equal(sqlstate_in("incidents", "w", call), "42501");
 }
@@ -401,15 +398,15 @@ static void other_names_move_the_rights(void **state)
     (void)state;
     migrate();
     assert_int_equal(stack_control(&stack, NULL, "migrate", "--worker-role", odd, NULL)->status, 0);
-    (void)stack_query(&stack, "DROP ROLE incidents_worker");
+    stack_query(&stack, "DROP ROLE incidents_worker");
     assert_int_equal(stack_control(&stack, NULL, "migrate", "--reader-role", "analysts", NULL)->status, 0);
-    (void)stack_query(&stack, "DROP ROLE incidents_reader");
+    stack_query(&stack, "DROP ROLE incidents_reader");
     assert_string_equal(
         stack_query(&stack, "SELECT string_agg(role_name, '|' ORDER BY purpose) FROM intake.group_role"),
         "analysts|Ops; \"quoted\" 'worker' %I");
     migrate();
-    (void)stack_query(&stack, "CREATE ROLE w LOGIN IN ROLE \"Ops; \"\"quoted\"\" 'worker' %I\"");
-    (void)stack_query(&stack, "CREATE ROLE r LOGIN IN ROLE analysts");
+    stack_query(&stack, "CREATE ROLE w LOGIN IN ROLE \"Ops; \"\"quoted\"\" 'worker' %I\"");
+    stack_query(&stack, "CREATE ROLE r LOGIN IN ROLE analysts");
     assert_string_equal(sqlstate_as("w", call), "00000");
     assert_string_equal(sqlstate_as("r", "SELECT FROM reporting.incident_history"), "00000");
 
@@ -427,7 +424,7 @@ static void other_names_move_the_rights(void **state)
                                    "--reader-role", "incidents_reader", NULL)
                          ->status,
                      0);
-    (void)stack_query(&stack, "DROP ROLE analysts, \"Ops; \"\"quoted\"\" 'worker' %I\"");
+    stack_query(&stack, "DROP ROLE analysts, \"Ops; \"\"quoted\"\" 'worker' %I\"");
 }
 
 static void names_that_cannot_be_a_group_are_refused(void **state)

@@ -192,8 +192,8 @@ static void blanks_around_scheme_and_token_are_passed_over(void **state)
                             .authorization = authorization};
         struct answer answer;
 
-        (void)snprintf(authorization, sizeof authorization, "%s%s%s", spellings[i][0], stack.token,
-                       spellings[i][1]);
+        snprintf(authorization, sizeof authorization, "%s%s%s", spellings[i][0], stack.token,
+                 spellings[i][1]);
         send_for(&call, 200, authorization, &answer);
         answer_free(&answer);
     }
@@ -231,12 +231,12 @@ static void a_token_that_is_not_good_any_more_is_as_one_that_never_was(void **st
         char token[STACK_TOKEN_MAX], authorization[STACK_TOKEN_MAX + 8], label[16], sql[128];
         struct call call = {.path = "incidents.delete", .body = "{", .authorization = authorization};
 
-        (void)snprintf(label, sizeof label, "%c ends %zu", send_call == as_cgi ? 'c' : 'n', i);
+        snprintf(label, sizeof label, "%c ends %zu", send_call == as_cgi ? 'c' : 'n', i);
         stack_create_token(&stack, label, "delete", token);
-        (void)snprintf(authorization, sizeof authorization, "Bearer %s", token);
+        snprintf(authorization, sizeof authorization, "Bearer %s", token);
         check_error(&call, "while it is good", 422, "invalid_json", "");
-        (void)snprintf(sql, sizeof sql, "UPDATE intake.api_token SET %s WHERE label = '%s'", ends[i], label);
-        (void)stack_query(&stack, sql);
+        snprintf(sql, sizeof sql, "UPDATE intake.api_token SET %s WHERE label = '%s'", ends[i], label);
+        stack_query(&stack, sql);
         check_error(&call, ends[i], 401, "not_authed", message);
     }
 }
@@ -439,15 +439,15 @@ static void an_error_of_the_database_is_blamed_on_no_argument_that_is_not_there(
     (void)state;
     send_for(&with, 200, "while nothing is refused", &answer);
     answer_free(&answer);
-    (void)stack_query(&stack, "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS "
-                              "$$BEGIN RAISE SQLSTATE '22000' USING MESSAGE = 'no'; END$$");
-    (void)stack_query(&stack, "CREATE TRIGGER refuse BEFORE INSERT OR UPDATE OR DELETE ON intake.incident "
-                              "FOR EACH ROW EXECUTE FUNCTION public.refuse()");
+    stack_query(&stack, "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS "
+                        "$$BEGIN RAISE SQLSTATE '22000' USING MESSAGE = 'no'; END$$");
+    stack_query(&stack, "CREATE TRIGGER refuse BEFORE INSERT OR UPDATE OR DELETE ON intake.incident "
+                        "FOR EACH ROW EXECUTE FUNCTION public.refuse()");
     check_error(&changed, "with metadata", 422, "metadata_invalid", "metadata");
     check_error(&without, "without metadata", 500, "internal_error", "internal error");
     check_error(&deleting, "a delete", 500, "internal_error", "internal error");
-    (void)stack_query(&stack, "DROP FUNCTION public.refuse() CASCADE");
-    (void)stack_query(&stack, "DELETE FROM intake.incident WHERE reference_id = 'odd'");
+    stack_query(&stack, "DROP FUNCTION public.refuse() CASCADE");
+    stack_query(&stack, "DELETE FROM intake.incident WHERE reference_id = 'odd'");
 }
 
 /* nginx's own limit lies above the worker's here: else nginx would answer. */
@@ -461,7 +461,7 @@ static void request_too_large_says_the_limit(void **state)
     (void)state;
     memset(body, ' ', sizeof body);
     if (send_call == as_cgi) {
-        (void)http_run_cgi(&stack, &call, limits, &answer);
+        http_run_cgi(&stack, &call, limits, &answer);
         assert_int_equal(answer.status, 413);
         assert_string_equal(answer_text(&answer, "message"), "the body is over the limit of 2048 bytes");
         answer_free(&answer);

@@ -34,12 +34,12 @@ static const char *write_file(const char *text)
     char path[128];
     FILE *file;
 
-    (void)snprintf(path, sizeof path, "%s/settings", stack.directory);
+    snprintf(path, sizeof path, "%s/settings", stack.directory);
     file = fopen(path, "we");
     assert_non_null(file);
     assert_true(fputs(text, file) >= 0);
     assert_int_equal(fclose(file), 0);
-    (void)snprintf(setting, sizeof setting, "INCIDENTS_SETTINGS=%s", path);
+    snprintf(setting, sizeof setting, "INCIDENTS_SETTINGS=%s", path);
     return setting;
 }
 
@@ -74,7 +74,7 @@ static void a_wrong_setting_is_named(void **state)
         const struct outcome *outcome = check_with(wrong[i], NULL);
         char name[64];
 
-        (void)snprintf(name, sizeof name, "%.*s", (int)strcspn(wrong[i], "="), wrong[i]);
+        snprintf(name, sizeof name, "%.*s", (int)strcspn(wrong[i], "="), wrong[i]);
         if (outcome->status != 1 || strstr(outcome->err, name) == NULL) {
             fail_msg("%s: status %d, %s", wrong[i], outcome->status, outcome->err);
         }
@@ -142,16 +142,16 @@ static void every_variable_of_libpq_may_stand_in_the_file(void **state)
     assert_non_null(options);
     for (const PQconninfoOption *option = options; option->keyword != NULL; option++) {
         if (option->envvar != NULL) {
-            (void)snprintf(text + strlen(text), sizeof text - strlen(text), "%s=\n", option->envvar);
+            snprintf(text + strlen(text), sizeof text - strlen(text), "%s=\n", option->envvar);
             count++;
         }
     }
     PQconninfoFree(options);
     assert_true(count > 10);
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
-        (void)snprintf(text + strlen(text), sizeof text - strlen(text), "%s=\n", others[i]);
+        snprintf(text + strlen(text), sizeof text - strlen(text), "%s=\n", others[i]);
     }
-    (void)snprintf(text + strlen(text), sizeof text - strlen(text), "INCIDENTS_REQUEST_TIMEOUT_MS=200\n");
+    snprintf(text + strlen(text), sizeof text - strlen(text), "INCIDENTS_REQUEST_TIMEOUT_MS=200\n");
     outcome = check_with(write_file(text), NULL);
     assert_null(strstr(outcome->err, "line "));
     assert_non_null(strstr(outcome->out, "INCIDENTS_REQUEST_TIMEOUT_MS=200"));
@@ -185,10 +185,10 @@ static void check_shows_the_settings_and_whether_the_database_is_ready(void **st
     const struct outcome *outcome;
 
     (void)state;
-    (void)snprintf(text, sizeof text,
-                   "# a comment\r\nPGHOST='%s'\r\nPGDATABASE=\"incidents\"\nPGUSER=incidents_fcgi\n"
-                   "INCIDENTS_DB_POOL_SIZE=7\nINCIDENTS_BATCH_MAX=5",
-                   stack.directory);
+    snprintf(text, sizeof text,
+             "# a comment\r\nPGHOST='%s'\r\nPGDATABASE=\"incidents\"\nPGUSER=incidents_fcgi\n"
+             "INCIDENTS_DB_POOL_SIZE=7\nINCIDENTS_BATCH_MAX=5",
+             stack.directory);
     outcome = check_with(write_file(text), "INCIDENTS_BATCH_MAX=6"); /* the environment wins */
     assert_int_equal(outcome->status, 0);
     assert_non_null(strstr(outcome->out, "INCIDENTS_DB_POOL_SIZE=7"));
@@ -209,14 +209,13 @@ static void a_service_file_of_libpq_serves_too(void **state)
     FILE *file;
 
     (void)state;
-    (void)snprintf(path, sizeof path, "%s/services", stack.directory);
-    (void)snprintf(text, sizeof text, "[mine]\nhost=%s\ndbname=incidents\nuser=incidents_fcgi\n",
-                   stack.directory);
+    snprintf(path, sizeof path, "%s/services", stack.directory);
+    snprintf(text, sizeof text, "[mine]\nhost=%s\ndbname=incidents\nuser=incidents_fcgi\n", stack.directory);
     file = fopen(path, "we");
     assert_non_null(file);
     assert_true(fputs(text, file) >= 0);
     assert_int_equal(fclose(file), 0);
-    (void)snprintf(service_file, sizeof service_file, "PGSERVICEFILE=%s", path);
+    snprintf(service_file, sizeof service_file, "PGSERVICEFILE=%s", path);
     assert_int_equal(check_with(service_file, "PGSERVICE=mine")->status, 0);
 }
 
@@ -293,8 +292,8 @@ static void authorization_is_found_where_apache_moves_it(void **state)
                                            url,
                                            NULL};
 
-        (void)snprintf(authorization, sizeof authorization, "%s=Bearer %s", names[i], stack.token);
-        (void)snprintf(url, sizeof url, "DATABASE_URL=%s", stack.worker_url);
+        snprintf(authorization, sizeof authorization, "%s=Bearer %s", names[i], stack.token);
+        snprintf(url, sizeof url, "DATABASE_URL=%s", stack.worker_url);
         assert_int_equal(strncmp(process_run_bare(argv, environment, body, strlen(body))->out,
                                  i < 3 ? "Status: 200 " : "Status: 401 ", 12),
                          0);
@@ -315,8 +314,8 @@ static void send_as_cgi(const char *body, const char *length, const char *status
                                        NULL};
     const struct outcome *outcome;
 
-    (void)snprintf(authorization, sizeof authorization, "HTTP_AUTHORIZATION=Bearer %s", stack.token);
-    (void)snprintf(url, sizeof url, "DATABASE_URL=%s", stack.worker_url);
+    snprintf(authorization, sizeof authorization, "HTTP_AUTHORIZATION=Bearer %s", stack.token);
+    snprintf(url, sizeof url, "DATABASE_URL=%s", stack.worker_url);
     outcome = process_run_bare(argv, environment, body, strlen(body));
     if (strncmp(outcome->out, status, strlen(status)) != 0) {
         fail_msg("%s is not answered %s but %s", length, status, outcome->out);
@@ -360,11 +359,11 @@ static void expect_answer_with_open_input(const char *verb, const char *length, 
         "GATEWAY_INTERFACE=CGI/1.1", method, "PATH_INFO=/healthz", length, setting, NULL};
     const struct outcome *outcome;
 
-    (void)snprintf(method, sizeof method, "REQUEST_METHOD=%s", verb);
-    (void)snprintf(fifo, sizeof fifo, "%s/open-input", stack.directory);
+    snprintf(method, sizeof method, "REQUEST_METHOD=%s", verb);
+    snprintf(fifo, sizeof fifo, "%s/open-input", stack.directory);
     assert_int_equal(mkfifo(fifo, 0600), 0);
     outcome = process_run_bare(argv, environment, NULL, 0);
-    (void)unlink(fifo);
+    unlink(fifo);
     if (strncmp(outcome->out, status, strlen(status)) != 0) {
         fail_msg("%s with %s is not answered %s but %s (%d)", verb, length, status, outcome->out,
                  outcome->status);
@@ -438,9 +437,9 @@ static void the_log_goes_to_a_file_as_json_and_follows_its_name(void **state)
     struct stat status;
 
     (void)state;
-    (void)snprintf(path, sizeof path, "%s/json.log", stack.directory);
-    (void)snprintf(moved, sizeof moved, "%s.1", path);
-    (void)snprintf(setting, sizeof setting, "INCIDENTS_LOG=%s", path);
+    snprintf(path, sizeof path, "%s/json.log", stack.directory);
+    snprintf(moved, sizeof moved, "%s.1", path);
+    snprintf(setting, sizeof setting, "INCIDENTS_LOG=%s", path);
     stack_stop_worker(&stack);
     stack_start_worker(&stack, settings);
     send_odd_request();
@@ -485,14 +484,14 @@ static void the_log_goes_to_syslog(void **state)
     ssize_t len;
 
     (void)state;
-    (void)snprintf(directory, sizeof directory, "%s/dev", stack.directory);
-    (void)snprintf(address.sun_path, sizeof address.sun_path, "%s/log", directory);
+    snprintf(directory, sizeof directory, "%s/dev", stack.directory);
+    snprintf(address.sun_path, sizeof address.sun_path, "%s/log", directory);
     assert_int_equal(mkdir(directory, 0755), 0);
     assert_int_equal(bind(fd, (const struct sockaddr *)&address, sizeof address), 0);
     outcome = process_run_bare(argv, environment, NULL, 0);
     if (outcome->status == 77 || strncmp(outcome->err, "unshare: ", 9) == 0) {
         print_message("a /dev of its own is not to be had here: %s", outcome->err);
-        (void)close(fd);
+        close(fd);
         skip();
     }
     if (strncmp(outcome->out, "Status: 200 ", 12) != 0 || outcome->err_len > 0) {
@@ -505,7 +504,7 @@ static void the_log_goes_to_syslog(void **state)
                      0); /* RFC 5424 section 6.2.1: facility daemon, severity info */
     assert_non_null(strstr(line, "incidents.fcgi"));
     assert_non_null(strstr(line, "request_id=\"sys%slog\" method=healthz status=200"));
-    (void)close(fd);
+    close(fd);
 }
 
 static void a_log_that_cannot_be_opened_is_named(void **state)

@@ -34,11 +34,11 @@ static int ask(const char *verb, const char *path, const char *id)
     int status;
 
     if (id != NULL) {
-        (void)snprintf(body, sizeof body, "{\"reference_id\":\"%s\",\"started_at\":\"2024-01-01\"}", id);
+        snprintf(body, sizeof body, "{\"reference_id\":\"%s\",\"started_at\":\"2024-01-01\"}", id);
         request.body = body;
         request.body_len = strlen(body);
     }
-    (void)fastcgi_exchange(&stack, &request, &answer);
+    fastcgi_exchange(&stack, &request, &answer);
     status = answer.status;
     answer_free(&answer);
     return status;
@@ -56,7 +56,7 @@ static void start_worker(const char *const settings[], const char *url)
     assert_true(snprintf(stack.worker_url, sizeof stack.worker_url, "%s", url) <
                 (int)sizeof stack.worker_url);
     stack_start_worker(&stack, settings);
-    (void)snprintf(stack.worker_url, sizeof stack.worker_url, "%s", worker_url);
+    snprintf(stack.worker_url, sizeof stack.worker_url, "%s", worker_url);
 }
 
 static void await_200(const char *id)
@@ -92,7 +92,7 @@ static int silent = -1;
 
 static void socket_path(char path[SOCKET_PATH_MAX], const char *directory)
 {
-    (void)snprintf(path, SOCKET_PATH_MAX, "%s/.s.PGSQL.5432", directory);
+    snprintf(path, SOCKET_PATH_MAX, "%s/.s.PGSQL.5432", directory);
 }
 
 /* Its kernel takes connections, and it never does. */
@@ -101,7 +101,7 @@ static void start_silent_server(void)
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     char path[SOCKET_PATH_MAX];
 
-    (void)snprintf(silent_directory, sizeof silent_directory, "%s/silent", stack.directory);
+    snprintf(silent_directory, sizeof silent_directory, "%s/silent", stack.directory);
     assert_int_equal(mkdir(silent_directory, 0755), 0);
     socket_path(path, silent_directory);
     assert_true(strlen(path) < sizeof address.sun_path);
@@ -122,7 +122,7 @@ static void end_silent_server(void)
     socket_path(real, stack.directory);
     assert_int_equal(unlink(path), 0);
     assert_int_equal(symlink(real, path), 0);
-    (void)close(silent);
+    close(silent);
     silent = -1;
 }
 
@@ -133,7 +133,7 @@ static void a_database_that_takes_connections_and_says_nothing_is_not_waited_for
 
     (void)state;
     start_silent_server();
-    (void)snprintf(url, sizeof url, "host=%s dbname=incidents user=incidents_fcgi", silent_directory);
+    snprintf(url, sizeof url, "host=%s dbname=incidents user=incidents_fcgi", silent_directory);
     start_worker(settings, url);
     expect_no_wait();
     stack_stop_worker(&stack); /* within a probe, or behind one */
@@ -162,7 +162,7 @@ static int start_full_server(int *descriptor, int fillers[BACKLOG_FILLERS])
     for (int i = 0; i < BACKLOG_FILLERS; i++) {
         fillers[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         assert_true(fillers[i] >= 0);
-        (void)connect(fillers[i], (struct sockaddr *)&address, sizeof address);
+        connect(fillers[i], (struct sockaddr *)&address, sizeof address);
     }
     last.fd = fillers[BACKLOG_FILLERS - 1];
     assert_int_equal(poll(&last, 1, 100), 0); /* it hangs */
@@ -177,14 +177,14 @@ static void a_database_that_takes_no_connection_is_not_waited_for(void **state)
 
     (void)state;
     port = start_full_server(&descriptor, fillers);
-    (void)snprintf(url, sizeof url, "host=127.0.0.1 port=%d dbname=incidents user=incidents_fcgi", port);
+    snprintf(url, sizeof url, "host=127.0.0.1 port=%d dbname=incidents user=incidents_fcgi", port);
     start_worker(settings, url);
     expect_no_wait();
     stack_stop_worker(&stack);
     for (int i = 0; i < BACKLOG_FILLERS; i++) {
-        (void)close(fillers[i]);
+        close(fillers[i]);
     }
-    (void)close(descriptor);
+    close(descriptor);
 }
 
 /* ---- Name servers ---- */
@@ -196,9 +196,9 @@ static void make_settings(const char *settings[5], const char *variable, const c
     const char *end = strrchr(stack.program, '/');
 
     assert_non_null(end);
-    (void)snprintf(texts[0], sizeof texts[0], "LD_PRELOAD=%.*s/tests/preload/late.so",
-                   (int)(end - stack.program), stack.program);
-    (void)snprintf(texts[1], sizeof texts[1], "%s=%s/%s", variable, stack.directory, name);
+    snprintf(texts[0], sizeof texts[0], "LD_PRELOAD=%.*s/tests/preload/late.so", (int)(end - stack.program),
+             stack.program);
+    snprintf(texts[1], sizeof texts[1], "%s=%s/%s", variable, stack.directory, name);
     settings[0] = texts[0];
     settings[1] = texts[1];
     settings[2] = "ASAN_OPTIONS=verify_asan_link_order=0:detect_leaks=1:abort_on_error=0:exitcode=99";
@@ -214,13 +214,13 @@ static void name_servers_that_are_silent_are_not_waited_for(void **state)
 
     (void)state;
     make_settings(settings, LATE_NAMES, "silent-names");
-    (void)snprintf(path, sizeof path, "%s/silent-names", stack.directory);
+    snprintf(path, sizeof path, "%s/silent-names", stack.directory);
     /* Nobody listens at the host with a name; who has learned that goes on to the other one. */
-    (void)snprintf(url, sizeof url, "host=localhost,%s port=1,5432 dbname=incidents user=incidents_fcgi",
-                   stack.directory);
+    snprintf(url, sizeof url, "host=localhost,%s port=1,5432 dbname=incidents user=incidents_fcgi",
+             stack.directory);
     file = fopen(path, "we");
     assert_non_null(file);
-    (void)fclose(file);
+    fclose(file);
     start_worker(settings, url);
     expect_no_wait();
     stack_stop_worker(&stack); /* though the look for a name cannot be stopped */
@@ -238,12 +238,12 @@ static void set_clock(long seconds)
     char path[STACK_PATH_MAX];
     FILE *file;
 
-    (void)snprintf(path, sizeof path, "%s/clock", stack.directory);
+    snprintf(path, sizeof path, "%s/clock", stack.directory);
     file = fopen(path, "we");
     assert_non_null(file);
     assert_true(fprintf(file, "%ld", seconds) > 0);
     assert_int_equal(fclose(file), 0);
-    (void)chmod(path, 0644);
+    chmod(path, 0644);
 }
 
 static void a_clock_that_is_set_back_and_forth_changes_nothing(void **state)
@@ -260,7 +260,7 @@ static void a_clock_that_is_set_back_and_forth_changes_nothing(void **state)
     for (size_t i = 0; i < sizeof seconds / sizeof seconds[0]; i++) {
         set_clock(seconds[i]);
         for (int n = 0; n < 20; n++) {
-            (void)snprintf(id, sizeof id, "clock-%zu-%d", i, n);
+            snprintf(id, sizeof id, "clock-%zu-%d", i, n);
             assert_int_equal(ask("POST", "incidents.upsert", id), 200);
         }
     }

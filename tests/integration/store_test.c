@@ -98,10 +98,10 @@ static void encode(struct request *request, const char *id, const char *name)
     struct error error;
 
     *request = (struct request){0};
-    (void)snprintf(request->body, sizeof request->body,
-                   "{\"reference_id\":\"%s\",\"started_at\":\"2024-01-01\",\"name\":\"%s\","
-                   "\"services\":[{\"identifier\":\"%s\"}]}",
-                   id, name, name);
+    snprintf(request->body, sizeof request->body,
+             "{\"reference_id\":\"%s\",\"started_at\":\"2024-01-01\",\"name\":\"%s\","
+             "\"services\":[{\"identifier\":\"%s\"}]}",
+             id, name, name);
     assert_true(incident_read((struct slice){.data = request->body, .len = strlen(request->body)},
                               DIALECT_UPSERT, &request->incident, &error));
     assert_true(op_upsert(&request->op, token_hash, &request->incident));
@@ -153,8 +153,8 @@ static void send_upserts(struct store_thread *store, const char *prefix, size_t 
     for (size_t i = 0; i < count; i++) {
         char id[32];
 
-        (void)snprintf(id, sizeof id, "%s%zu", prefix, i);
-        (void)send_upsert(store, id, "n");
+        snprintf(id, sizeof id, "%s%zu", prefix, i);
+        send_upsert(store, id, "n");
     }
 }
 
@@ -192,7 +192,7 @@ static void queue_upserts(struct store_thread *store, const char *prefix, size_t
 static enum op_outcome await(struct request *request)
 {
     if (!request->is_joined) {
-        (void)pthread_join(request->thread, NULL);
+        pthread_join(request->thread, NULL);
         request->is_joined = true;
     }
     return request->op.outcome;
@@ -201,7 +201,7 @@ static enum op_outcome await(struct request *request)
 static void await_all(void)
 {
     for (size_t i = 0; i < sent; i++) {
-        (void)await(&requests[i]);
+        await(&requests[i]);
     }
 }
 
@@ -226,30 +226,30 @@ static void check_all_but(const struct request *exception, enum op_outcome expec
 
 static void make_gates(void)
 {
-    (void)stack_query(&stack, "CREATE SCHEMA test");
-    (void)stack_query(&stack, "CREATE TABLE test.closed (gate text PRIMARY KEY)");
-    (void)stack_query(&stack, "CREATE TABLE test.passed (place serial, reference_id text, name text)");
-    (void)stack_query(
+    stack_query(&stack, "CREATE SCHEMA test");
+    stack_query(&stack, "CREATE TABLE test.closed (gate text PRIMARY KEY)");
+    stack_query(&stack, "CREATE TABLE test.passed (place serial, reference_id text, name text)");
+    stack_query(
         &stack,
         "CREATE FUNCTION test.wait_and_note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
         "INSERT INTO test.passed (reference_id, name) VALUES (NEW.reference_id, NEW.name);"
         "WHILE EXISTS (SELECT FROM test.closed WHERE gate = NEW.reference_id) LOOP PERFORM pg_sleep(0.005); "
         "END LOOP; RETURN NEW; END $$");
-    (void)stack_query(&stack, "CREATE TRIGGER gate BEFORE INSERT ON intake.incident "
-                              "FOR EACH ROW EXECUTE FUNCTION test.wait_and_note()");
+    stack_query(&stack, "CREATE TRIGGER gate BEFORE INSERT ON intake.incident "
+                        "FOR EACH ROW EXECUTE FUNCTION test.wait_and_note()");
     /* Not where a row is written anew as it is: the trigger's own lock on it leaves a mark. */
-    (void)stack_query(&stack, "CREATE TRIGGER gate_of_updates BEFORE UPDATE ON intake.incident FOR EACH ROW "
-                              "WHEN (OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION test.wait_and_note()");
+    stack_query(&stack, "CREATE TRIGGER gate_of_updates BEFORE UPDATE ON intake.incident FOR EACH ROW "
+                        "WHEN (OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION test.wait_and_note()");
 }
 
 static void close_gate(const char *gate)
 {
-    (void)stack_query_for(&stack, "INSERT INTO test.closed VALUES ($1)", gate);
+    stack_query_for(&stack, "INSERT INTO test.closed VALUES ($1)", gate);
 }
 
 static void open_gate(const char *gate)
 {
-    (void)stack_query_for(&stack, "DELETE FROM test.closed WHERE gate = $1", gate);
+    stack_query_for(&stack, "DELETE FROM test.closed WHERE gate = $1", gate);
 }
 
 static void await_result(const char *sql, const char *expected)
@@ -287,7 +287,7 @@ static struct settings settings_for(int connections)
     struct settings settings = {
         .request_timeout_ms = 20000, .db_pool_size = connections, .batch_max = 64, .queue_max = 1000};
 
-    (void)snprintf(settings.database_url, sizeof settings.database_url, "%s", stack.worker_url);
+    snprintf(settings.database_url, sizeof settings.database_url, "%s", stack.worker_url);
     return settings;
 }
 
@@ -297,7 +297,7 @@ static struct store_thread *start_behind_gate(const struct settings *settings)
     struct store_thread *store = start_store(store_thread_start, settings);
 
     close_gate("gate0");
-    (void)send_upsert(store, "gate0", "n");
+    send_upsert(store, "gate0", "n");
     await_under_way("1");
     return store;
 }
@@ -370,15 +370,14 @@ static void a_poisoned_op_among_63_good_ones_fails_alone(void **state)
     struct store_thread *store;
 
     (void)state;
-    (void)stack_query(&stack,
-                      "ALTER TABLE intake.incident ADD CONSTRAINT poison CHECK (reference_id <> 'poison')");
+    stack_query(&stack, "ALTER TABLE intake.incident ADD CONSTRAINT poison CHECK (reference_id <> 'poison')");
     store = start_behind_gate(&settings);
     queue_upserts(store, "before", 30);
     poisoned = queue_upsert(store, "poison", "n");
     queue_upserts(store, "behind", 33);
     open_gate("gate0");
     await_all();
-    (void)stack_query(&stack, "ALTER TABLE intake.incident DROP CONSTRAINT poison");
+    stack_query(&stack, "ALTER TABLE intake.incident DROP CONSTRAINT poison");
     assert_int_equal(poisoned->op.outcome, OP_FAILED);
     check_all_but(poisoned, OP_CREATED);
     assert_string_equal(count_stored("be"), "63");
@@ -393,20 +392,20 @@ static void an_error_is_its_own_requests(const char *sqlstate, enum op_outcome o
     struct store_thread *store;
     char statement[160];
 
-    (void)snprintf(statement, sizeof statement,
-                   "CREATE FUNCTION test.refuse() RETURNS trigger LANGUAGE plpgsql AS "
-                   "$$ BEGIN RAISE 'no' USING ERRCODE = '%s'; END $$",
-                   sqlstate);
-    (void)stack_query(&stack, statement);
-    (void)stack_query(&stack, "CREATE TRIGGER refuse BEFORE INSERT ON intake.incident FOR EACH ROW "
-                              "WHEN (NEW.reference_id LIKE 'refused%') EXECUTE FUNCTION test.refuse()");
+    snprintf(statement, sizeof statement,
+             "CREATE FUNCTION test.refuse() RETURNS trigger LANGUAGE plpgsql AS "
+             "$$ BEGIN RAISE 'no' USING ERRCODE = '%s'; END $$",
+             sqlstate);
+    stack_query(&stack, statement);
+    stack_query(&stack, "CREATE TRIGGER refuse BEFORE INSERT ON intake.incident FOR EACH ROW "
+                        "WHEN (NEW.reference_id LIKE 'refused%') EXECUTE FUNCTION test.refuse()");
     store = start_behind_gate(&settings);
     for (int round = 0; round < 2; round++) {
         const struct request *refused;
 
         if (round > 0) {
             close_gate("gate1");
-            (void)send_upsert(store, "gate1", "n");
+            send_upsert(store, "gate1", "n");
             await_under_way("1");
         }
         refused = queue_upsert(store, round == 0 ? "refused0" : "refused1", "n");
@@ -417,7 +416,7 @@ static void an_error_is_its_own_requests(const char *sqlstate, enum op_outcome o
         check_all_but(refused, OP_CREATED);
         forget_all();
     }
-    (void)stack_query(&stack, "DROP FUNCTION test.refuse() CASCADE");
+    stack_query(&stack, "DROP FUNCTION test.refuse() CASCADE");
     assert_string_equal(count_stored("good"), "20");
     assert_string_equal(count_stored("better"), "20");
     stop_store(store);
@@ -442,20 +441,20 @@ static void replace_function(const char *type, const char *body)
 {
     char statement[512];
 
-    (void)stack_query(&stack, "ALTER FUNCTION intake.apply_batch RENAME TO apply_batch_kept");
-    (void)snprintf(statement, sizeof statement,
-                   "CREATE FUNCTION intake.apply_batch(integer, intake.operation[], bigint, bigint, bigint, "
-                   "bigint[], OUT outcomes %s, OUT token_labels text[], OUT now_us bigint, "
-                   "OUT server_started_us bigint) LANGUAGE sql AS $$ %s $$",
-                   type, body);
-    (void)stack_query(&stack, statement);
-    (void)stack_query(&stack, "GRANT EXECUTE ON FUNCTION intake.apply_batch TO incidents_worker");
+    stack_query(&stack, "ALTER FUNCTION intake.apply_batch RENAME TO apply_batch_kept");
+    snprintf(statement, sizeof statement,
+             "CREATE FUNCTION intake.apply_batch(integer, intake.operation[], bigint, bigint, bigint, "
+             "bigint[], OUT outcomes %s, OUT token_labels text[], OUT now_us bigint, "
+             "OUT server_started_us bigint) LANGUAGE sql AS $$ %s $$",
+             type, body);
+    stack_query(&stack, statement);
+    stack_query(&stack, "GRANT EXECUTE ON FUNCTION intake.apply_batch TO incidents_worker");
 }
 
 static void restore_function(void)
 {
-    (void)stack_query(&stack, "DROP FUNCTION intake.apply_batch");
-    (void)stack_query(&stack, "ALTER FUNCTION intake.apply_batch_kept RENAME TO apply_batch");
+    stack_query(&stack, "DROP FUNCTION intake.apply_batch");
+    stack_query(&stack, "ALTER FUNCTION intake.apply_batch_kept RENAME TO apply_batch");
 }
 
 static void an_answer_that_makes_no_sense_is_nobodys_success(void **state)
@@ -487,8 +486,8 @@ static void an_answer_that_makes_no_sense_is_nobodys_success(void **state)
 /* The whole of what the store logs from here on goes to that file, until stop_logging. */
 static void start_logging(char *path, size_t size)
 {
-    (void)snprintf(path, size, "%s/store.log", stack.directory);
-    (void)unlink(path);
+    snprintf(path, size, "%s/store.log", stack.directory);
+    unlink(path);
     assert_true(log_open(path, LOG_FORMAT_TEXT));
 }
 
@@ -506,16 +505,16 @@ static void what_the_database_remarks_is_in_the_log_and_costs_nothing(void **sta
     char path[128], *log;
 
     (void)state;
-    (void)stack_query(&stack, "CREATE FUNCTION test.remark() RETURNS trigger LANGUAGE plpgsql AS "
-                              "$$ BEGIN RAISE WARNING 'mind the gap'; RETURN NEW; END $$");
-    (void)stack_query(&stack, "CREATE TRIGGER remark BEFORE INSERT ON intake.incident FOR EACH ROW "
-                              "EXECUTE FUNCTION test.remark()");
+    stack_query(&stack, "CREATE FUNCTION test.remark() RETURNS trigger LANGUAGE plpgsql AS "
+                        "$$ BEGIN RAISE WARNING 'mind the gap'; RETURN NEW; END $$");
+    stack_query(&stack, "CREATE TRIGGER remark BEFORE INSERT ON intake.incident FOR EACH ROW "
+                        "EXECUTE FUNCTION test.remark()");
     start_logging(path, sizeof path);
     store = start_store(store_thread_start, &settings);
     assert_int_equal(await(send_upsert(store, "remarkable", "n")), OP_CREATED);
     stop_store(store);
     log = stop_logging(path);
-    (void)stack_query(&stack, "DROP FUNCTION test.remark() CASCADE");
+    stack_query(&stack, "DROP FUNCTION test.remark() CASCADE");
     assert_non_null(strstr(log, "mind the gap"));
     free(log);
 }
@@ -536,19 +535,19 @@ static void requests_for_one_incident_take_effect_in_their_order(void **state)
     (void)state;
     close_gate("gate0");
     close_gate("gate1");
-    (void)send_upsert(store, "gate0", "n"); /* two connections, and both are held back */
+    send_upsert(store, "gate0", "n"); /* two connections, and both are held back */
     await_under_way("1");
-    (void)send_upsert(store, "gate1", "n");
+    send_upsert(store, "gate1", "n");
     await_under_way("2");
     for (size_t i = 0; i < 24; i++) {
         char name[8], other[16];
 
-        (void)snprintf(name, sizeof name, "v%zu", i);
-        (void)snprintf(other, sizeof other, "other%zu", i);
-        (void)queue_upsert(store, "one", name);
-        (void)queue_upsert(store, other, "n");
-        (void)snprintf(expected + strlen(expected), sizeof expected - strlen(expected), "%s%s",
-                       i == 0 ? "" : " ", name);
+        snprintf(name, sizeof name, "v%zu", i);
+        snprintf(other, sizeof other, "other%zu", i);
+        queue_upsert(store, "one", name);
+        queue_upsert(store, other, "n");
+        snprintf(expected + strlen(expected), sizeof expected - strlen(expected), "%s%s", i == 0 ? "" : " ",
+                 name);
     }
     open_gate("gate0");
     open_gate("gate1");
@@ -577,7 +576,7 @@ static void a_connection_killed_in_the_middle_of_a_batch_costs_its_requests_noth
     (void)state;
     close_gate("gate1");
     queue_upserts(store, "before", 31); /* rows are written in this order */
-    (void)queue_upsert(store, "gate1", "n");
+    queue_upsert(store, "gate1", "n");
     queue_upserts(store, "then", 31);
     open_gate("gate0");
     assert_int_equal(await(&requests[0]), OP_CREATED);
@@ -601,17 +600,17 @@ static void a_prepared_statement_that_is_gone_costs_no_request(void **state)
     struct store_thread *store = start_store(store_thread_start, &settings);
 
     (void)state;
-    (void)stack_query(&stack, "CREATE FUNCTION test.forget() RETURNS trigger LANGUAGE plpgsql AS "
-                              "$$ BEGIN EXECUTE 'DEALLOCATE ALL'; RETURN NEW; END $$");
-    (void)stack_query(&stack, "CREATE TRIGGER forget BEFORE INSERT ON intake.incident FOR EACH ROW "
-                              "EXECUTE FUNCTION test.forget()");
+    stack_query(&stack, "CREATE FUNCTION test.forget() RETURNS trigger LANGUAGE plpgsql AS "
+                        "$$ BEGIN EXECUTE 'DEALLOCATE ALL'; RETURN NEW; END $$");
+    stack_query(&stack, "CREATE TRIGGER forget BEFORE INSERT ON intake.incident FOR EACH ROW "
+                        "EXECUTE FUNCTION test.forget()");
     for (int i = 0; i < 10; i++) {
         char id[32];
 
-        (void)snprintf(id, sizeof id, "forgotten%d", i);
+        snprintf(id, sizeof id, "forgotten%d", i);
         assert_int_equal(await(send_upsert(store, id, "n")), OP_CREATED);
     }
-    (void)stack_query(&stack, "DROP FUNCTION test.forget() CASCADE");
+    stack_query(&stack, "DROP FUNCTION test.forget() CASCADE");
     assert_string_equal(count_stored("forgotten"), "10");
     stop_store(store);
 }
@@ -624,10 +623,10 @@ static void a_prepared_statement_whose_result_has_changed_costs_no_request(void 
 
     (void)state;
     for (int i = 0; i < 3; i++) {
-        (void)await(send_upsert(store, "before", "n"));
+        await(send_upsert(store, "before", "n"));
     }
-    (void)stack_query(&stack, "GRANT USAGE ON SCHEMA test TO incidents_worker");
-    (void)stack_query(&stack, "CREATE DOMAIN test.texts AS text[]");
+    stack_query(&stack, "GRANT USAGE ON SCHEMA test TO incidents_worker");
+    stack_query(&stack, "CREATE DOMAIN test.texts AS text[]");
     replace_function("test.texts", "SELECT outcomes::test.texts, token_labels, now_us, server_started_us "
                                    "FROM intake.apply_batch_kept($1, $2, $3, $4, $5, $6)");
     assert_int_equal(await(send_upsert(store, "changed", "n")), OP_CREATED);
@@ -644,10 +643,10 @@ static void a_type_that_is_made_anew_costs_no_request(void **state)
 
     (void)state;
     for (int i = 0; i < 3; i++) {
-        (void)await(send_upsert(store, "before", "n"));
+        await(send_upsert(store, "before", "n"));
     }
-    (void)stack_query(
-        &stack, "CREATE FUNCTION test.renew() RETURNS void LANGUAGE plpgsql AS $$ "
+    stack_query(&stack,
+                "CREATE FUNCTION test.renew() RETURNS void LANGUAGE plpgsql AS $$ "
                 "DECLARE one text := pg_get_functiondef('intake.stored_incidents'::regproc); "
                 "two text := pg_get_functiondef('intake.apply_batch'::regproc); "
                 "columns text := (SELECT string_agg(attname || ' ' || format_type(atttypid, atttypmod), ', ' "
@@ -656,9 +655,9 @@ static void a_type_that_is_made_anew_costs_no_request(void **state)
                 "EXECUTE 'CREATE TYPE intake.operation AS (' || columns || ')'; "
                 "EXECUTE one; EXECUTE two; "
                 "PERFORM intake.grant_roles(); END $$");
-    (void)stack_query(&stack, "SELECT test.renew()");
+    stack_query(&stack, "SELECT test.renew()");
     assert_int_equal(await(send_upsert(store, "renewed", "n")), OP_CREATED);
-    (void)stack_query(&stack, "DROP FUNCTION test.renew()");
+    stack_query(&stack, "DROP FUNCTION test.renew()");
     stop_store(store);
 }
 
@@ -670,22 +669,21 @@ static void a_type_with_other_columns_is_a_schema_of_another_version(void **stat
     struct request *request;
 
     (void)state;
-    (void)stack_query(&stack, "ALTER TYPE intake.operation ADD ATTRIBUTE severity text");
+    stack_query(&stack, "ALTER TYPE intake.operation ADD ATTRIBUTE severity text");
     request = send_upsert(store, "other columns", "n");
     assert_int_equal(await(request), OP_UNAVAILABLE);
     assert_int_equal(request->op.reason, REASON_SCHEMA);
-    (void)stack_query(&stack, "ALTER TYPE intake.operation DROP ATTRIBUTE severity");
+    stack_query(&stack, "ALTER TYPE intake.operation DROP ATTRIBUTE severity");
     stop_store(store);
 }
 
 /* Each incident that is created gets for its name how many statements its session has prepared. */
 static void count_prepared(void)
 {
-    (void)stack_query(&stack,
-                      "CREATE FUNCTION test.count_prepared() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
-                      "NEW.name := (SELECT count(*) FROM pg_prepared_statements); RETURN NEW; END $$");
-    (void)stack_query(&stack, "CREATE TRIGGER count BEFORE INSERT ON intake.incident "
-                              "FOR EACH ROW EXECUTE FUNCTION test.count_prepared()");
+    stack_query(&stack, "CREATE FUNCTION test.count_prepared() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+                        "NEW.name := (SELECT count(*) FROM pg_prepared_statements); RETURN NEW; END $$");
+    stack_query(&stack, "CREATE TRIGGER count BEFORE INSERT ON intake.incident "
+                        "FOR EACH ROW EXECUTE FUNCTION test.count_prepared()");
 }
 
 /* A connection that breaks while it is prepared is no reason to do without from then on. */
@@ -697,12 +695,12 @@ static void a_statement_is_prepared_once_the_connection_lasts(void **state)
     (void)state;
     count_prepared();
     assert_int_equal(await(send_upsert(store, "first", "n")), OP_CREATED);
-    (void)stack_query(&stack, "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
-                              "WHERE usename = 'incidents_fcgi'");
+    stack_query(&stack, "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+                        "WHERE usename = 'incidents_fcgi'");
     for (int i = 0; i < 3; i++) {
         assert_int_equal(await(send_upsert(store, i == 0 ? "a" : i == 1 ? "b" : "c", "n")), OP_CREATED);
     }
-    (void)stack_query(&stack, "DROP FUNCTION test.count_prepared() CASCADE");
+    stack_query(&stack, "DROP FUNCTION test.count_prepared() CASCADE");
     assert_string_equal(stack_query(&stack, "SELECT name FROM intake.incident WHERE reference_id = 'c'"),
                         "1");
     stop_store(store);
@@ -716,15 +714,15 @@ static void a_schema_that_comes_later_finds_statements_prepared(void **state)
 
     (void)state;
     count_prepared();
-    (void)stack_query(&stack, "ALTER SCHEMA intake RENAME TO later");
+    stack_query(&stack, "ALTER SCHEMA intake RENAME TO later");
     for (int i = 0; i < 3; i++) {
         assert_int_equal(await(send_upsert(store, "before", "n")), OP_UNAVAILABLE);
     }
-    (void)stack_query(&stack, "ALTER SCHEMA later RENAME TO intake");
+    stack_query(&stack, "ALTER SCHEMA later RENAME TO intake");
     for (int i = 0; i < 3; i++) {
         assert_int_equal(await(send_upsert(store, i == 0 ? "a" : i == 1 ? "b" : "c", "n")), OP_CREATED);
     }
-    (void)stack_query(&stack, "DROP FUNCTION test.count_prepared() CASCADE");
+    stack_query(&stack, "DROP FUNCTION test.count_prepared() CASCADE");
     assert_string_equal(stack_query(&stack, "SELECT name FROM intake.incident WHERE reference_id = 'c'"),
                         "1");
     stop_store(store);
@@ -787,7 +785,7 @@ static void one_slow_op_does_not_take_the_others_along(void **state)
     forget_all();
     locker = stack_hold(&stack, "UPDATE intake.incident SET name = 'held' WHERE reference_id = 'gate0'");
     close_gate("gate1");
-    (void)send_upsert(store, "gate1", "n");
+    send_upsert(store, "gate1", "n");
     await_under_way("1");
     slow = queue_upsert(store, "gate0", "another name");
     queue_upserts(store, "quick", 40);
@@ -816,8 +814,8 @@ static void several_slow_ops_do_not_take_the_others_along(int connections, int s
     for (int i = 0; i < slow; i++) {
         char id[32];
 
-        (void)snprintf(id, sizeof id, "slow%d", i);
-        (void)send_upsert(store, id, "another name");
+        snprintf(id, sizeof id, "slow%d", i);
+        send_upsert(store, id, "another name");
     }
     send_upserts(store, "with", 20);
     clock_sleep_ms(1500);
@@ -862,7 +860,7 @@ static void whoever_gives_up_at_a_lock_ends(void **state)
     assert_int_equal(await(send_upsert(store, "locked", "n")), OP_CREATED);
     locker = stack_hold(&stack, "UPDATE intake.incident SET name = 'held' WHERE reference_id = 'locked'");
     for (int i = 0; i < 4; i++) { /* whether it is seen depends on which thread is first */
-        (void)send_upsert(store, "locked", "another name");
+        send_upsert(store, "locked", "another name");
     }
     await_queue(3); /* the fourth is under way */
     request = send_upsert(single, "locked", "another name");
@@ -912,12 +910,12 @@ static void a_batch_that_was_lost_undoes_nothing_newer(void **state)
     (void)state;
     close_gate("gate1");
     close_gate("a-gate");
-    (void)send_upsert(store, "gate1", "n");
+    send_upsert(store, "gate1", "n");
     await_under_way("2");
     first = queue_upsert(store, "behind", "old");
-    (void)queue_upsert(store, "a-gate", "n"); /* which comes first in the batch */
+    queue_upsert(store, "a-gate", "n"); /* which comes first in the batch */
     open_gate("gate0");
-    (void)await(&requests[0]);
+    await(&requests[0]);
     await_busy("2");
     open_gate("gate1");
     await_busy("1");
@@ -927,7 +925,7 @@ static void a_batch_that_was_lost_undoes_nothing_newer(void **state)
     if (is_held_back(first)) {
         open_gate("a-gate");
     }
-    (void)await(first);
+    await(first);
     assert_int_equal(await(send_upsert(store, "behind", "new")), OP_UPDATED);
     open_gate("a-gate");
     await_all();
@@ -946,39 +944,37 @@ static void two_requests_that_were_lost_undo_nothing_newer(void **state)
 
     (void)state;
     close_gate("gate1");
-    (void)send_upsert(store, "gate1", "n");
+    send_upsert(store, "gate1", "n");
     await_busy("2"); /* both connections are open */
     open_gate("gate0");
     open_gate("gate1");
     await_all();
     await_busy("0");
-    (void)stack_query(&stack,
-                      "CREATE TABLE test.stalled AS SELECT pid, reference_id FROM pg_stat_activity, "
-                      "(VALUES ('one'), ('two')) AS _(reference_id) WHERE usename = 'incidents_fcgi'");
-    (void)stack_query(&stack,
-                      "CREATE FUNCTION test.stall() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
-                      "WHILE EXISTS (SELECT FROM test.stalled s WHERE s.reference_id = NEW.reference_id "
-                      "AND pid = pg_backend_pid()) LOOP PERFORM pg_sleep(0.005); END LOOP; "
-                      "RETURN NEW; END $$");
-    (void)stack_query(&stack, "CREATE TRIGGER stall BEFORE INSERT ON intake.incident "
-                              "FOR EACH ROW EXECUTE FUNCTION test.stall()");
+    stack_query(&stack, "CREATE TABLE test.stalled AS SELECT pid, reference_id FROM pg_stat_activity, "
+                        "(VALUES ('one'), ('two')) AS _(reference_id) WHERE usename = 'incidents_fcgi'");
+    stack_query(&stack, "CREATE FUNCTION test.stall() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+                        "WHILE EXISTS (SELECT FROM test.stalled s WHERE s.reference_id = NEW.reference_id "
+                        "AND pid = pg_backend_pid()) LOOP PERFORM pg_sleep(0.005); END LOOP; "
+                        "RETURN NEW; END $$");
+    stack_query(&stack, "CREATE TRIGGER stall BEFORE INSERT ON intake.incident "
+                        "FOR EACH ROW EXECUTE FUNCTION test.stall()");
     one = send_upsert(store, "one", "old");
     await_busy("1");
-    (void)send_upsert(store, "two", "old");
+    send_upsert(store, "two", "old");
     await_busy("2");
     cut_connections();
-    (void)stack_query(&stack, "DELETE FROM test.stalled WHERE reference_id = 'two'");
+    stack_query(&stack, "DELETE FROM test.stalled WHERE reference_id = 'two'");
 
     /* Its repetition is answered, if it does not wait for what was lost. */
     if (is_held_back(one)) {
-        (void)stack_query(&stack, "DELETE FROM test.stalled");
+        stack_query(&stack, "DELETE FROM test.stalled");
     }
     await_all();
     assert_int_equal(await(send_upsert(store, "one", "new")), OP_UPDATED);
-    (void)stack_query(&stack, "DELETE FROM test.stalled");
+    stack_query(&stack, "DELETE FROM test.stalled");
     await_busy("0");
-    (void)stack_query(&stack, "DROP FUNCTION test.stall() CASCADE");
-    (void)stack_query(&stack, "DROP TABLE test.stalled");
+    stack_query(&stack, "DROP FUNCTION test.stall() CASCADE");
+    stack_query(&stack, "DROP TABLE test.stalled");
     assert_string_equal(stack_query(&stack, "SELECT name FROM intake.incident WHERE reference_id = 'one'"),
                         "new");
     stop_store(store);
@@ -995,7 +991,7 @@ static void await_end_of_session(pid_t session)
 {
     char sql[128];
 
-    (void)snprintf(sql, sizeof sql, "SELECT count(*) FROM pg_stat_activity WHERE pid = %ld", (long)session);
+    snprintf(sql, sizeof sql, "SELECT count(*) FROM pg_stat_activity WHERE pid = %ld", (long)session);
     await_result(sql, "0");
 }
 
@@ -1047,7 +1043,7 @@ static void await_return(struct store_thread *store)
         char id[32];
 
         assert_true(clock_now_ms() < deadline);
-        (void)snprintf(id, sizeof id, "back%d", i);
+        snprintf(id, sizeof id, "back%d", i);
         outcome = await(send_upsert(store, id, "n"));
         clock_sleep_ms(2 * SANITY_MS / REQUESTS_MAX);
     }
@@ -1089,10 +1085,10 @@ static int listen_in_silence(char *directory, size_t size)
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-    (void)snprintf(directory, size, "%s/silent", stack.directory);
+    snprintf(directory, size, "%s/silent", stack.directory);
     assert_true(mkdir(directory, 0700) == 0 || errno == EEXIST);
-    (void)snprintf(address.sun_path, sizeof address.sun_path, "%.90s/.s.PGSQL.5432", directory);
-    (void)unlink(address.sun_path);
+    snprintf(address.sun_path, sizeof address.sun_path, "%.90s/.s.PGSQL.5432", directory);
+    unlink(address.sun_path);
     assert_int_equal(bind(fd, (const struct sockaddr *)&address, sizeof address), 0);
     assert_int_equal(listen(fd, 100), 0);
     return fd;
@@ -1112,9 +1108,9 @@ static void a_silent_server_leaves_the_next_one_its_share_of_the_time(void **sta
         struct store_thread *store;
 
         settings.request_timeout_ms = 5000;
-        (void)snprintf(settings.database_url, sizeof settings.database_url,
-                       "postgresql:///incidents?host=%s,%s&user=incidents_fcgi&connect_timeout=%s", directory,
-                       stack.directory, timeouts[i]);
+        snprintf(settings.database_url, sizeof settings.database_url,
+                 "postgresql:///incidents?host=%s,%s&user=incidents_fcgi&connect_timeout=%s", directory,
+                 stack.directory, timeouts[i]);
         store = start_store(store_thread_start, &settings);
         assert_int_equal(await(send_upsert(store, timeouts[i], "n")), OP_CREATED);
         /* Away for longer than a deadline, so that nothing but a probe will find it. */
@@ -1124,9 +1120,9 @@ static void a_silent_server_leaves_the_next_one_its_share_of_the_time(void **sta
         stack_start_postgres(&stack, "-c fsync=off");
         await_return(store);
         stop_store(store);
-        (void)stack_query(&stack, "DELETE FROM intake.incident"); /* await_return wants to create */
+        stack_query(&stack, "DELETE FROM intake.incident"); /* await_return wants to create */
     }
-    (void)close(fd);
+    close(fd);
 }
 
 /* The same Postgres, by two names: what one of its connections finds out about a server counts for the idle
@@ -1139,17 +1135,16 @@ static void a_host_that_has_failed_is_left_by_idle_connections_too(void **state)
 
     (void)state;
     settings.request_timeout_ms = 5000;
-    (void)snprintf(settings.database_url, sizeof settings.database_url,
-                   "postgresql:///incidents?host=%s,%s/.&user=incidents_fcgi", stack.directory,
-                   stack.directory);
+    snprintf(settings.database_url, sizeof settings.database_url,
+             "postgresql:///incidents?host=%s,%s/.&user=incidents_fcgi", stack.directory, stack.directory);
     store = start_behind_gate(&settings);
     close_gate("gate1");
-    (void)send_upsert(store, "gate1", "n");
+    send_upsert(store, "gate1", "n");
     await_busy("2");
     open_gate("gate0");
     open_gate("gate1");
     await_all();
-    (void)snprintf(before, sizeof before, "%s", stack_query(&stack, "SELECT clock_timestamp()"));
+    snprintf(before, sizeof before, "%s", stack_query(&stack, "SELECT clock_timestamp()"));
     stack_pause_postgres(&stack);
     assert_int_equal(await(send_upsert(store, "lost", "n")), OP_UNAVAILABLE);
     stack_resume_postgres(&stack);
@@ -1197,8 +1192,8 @@ static void large_requests_do_not_share_a_transaction_of_any_size(void **state)
     struct buffer bodies[2];
 
     (void)state;
-    (void)send_large(store, "large0", &bodies[0]);
-    (void)send_large(store, "large1", &bodies[1]);
+    send_large(store, "large0", &bodies[0]);
+    send_large(store, "large1", &bodies[1]);
     await_queue(2);
     open_gate("gate0");
     await_all();
@@ -1231,7 +1226,7 @@ static void a_store_that_stops_answers_a_full_queue_first(void **state)
     assert_int_equal(pthread_create(&stopping, NULL, stop_from_a_thread, store), 0);
     clock_sleep_ms(200);
     open_gate("gate0");
-    (void)pthread_join(stopping, NULL);
+    pthread_join(stopping, NULL);
     await_all();
     check_all_but(refused, OP_CREATED);
     assert_string_equal(count_stored("waits"), "60");
@@ -1277,13 +1272,13 @@ static void a_database_that_refuses_is_not_stormed(void **state)
     (void)state;
     settings.request_timeout_ms = SANITY_MS;
     store = start_store(store_thread_start, &settings);
-    (void)stack_query(&stack, "ALTER ROLE incidents_fcgi CONNECTION LIMIT 0"); /* 53300: try again */
+    stack_query(&stack, "ALTER ROLE incidents_fcgi CONNECTION LIMIT 0"); /* 53300: try again */
     send_upserts(store, "storm", 100);
     while (count_refused() < 2 || clock_now_ms() < since_ms + 2000) {
         assert_true(clock_now_ms() < since_ms + GATE_TIMEOUT_MS);
         clock_sleep_ms(20);
     }
-    (void)stack_query(&stack, "ALTER ROLE incidents_fcgi CONNECTION LIMIT -1");
+    stack_query(&stack, "ALTER ROLE incidents_fcgi CONNECTION LIMIT -1");
     await_all();
     check_all_but(NULL, OP_CREATED);
     stop_store(store);
@@ -1300,23 +1295,23 @@ static void a_database_that_refuses_one_of_two_is_not_stormed(void **state)
 
     (void)state;
     /* From the beginning: on a busy machine both might be open else. */
-    (void)stack_query(&stack, "ALTER ROLE incidents_fcgi CONNECTION LIMIT 1");
-    (void)stack_query(&stack, "CREATE FUNCTION test.linger() RETURNS trigger LANGUAGE plpgsql AS "
-                              "$$ BEGIN PERFORM pg_sleep(0.03); RETURN NULL; END $$");
-    (void)stack_query(&stack, "CREATE TRIGGER linger AFTER INSERT ON intake.incident "
-                              "FOR EACH STATEMENT EXECUTE FUNCTION test.linger()");
+    stack_query(&stack, "ALTER ROLE incidents_fcgi CONNECTION LIMIT 1");
+    stack_query(&stack, "CREATE FUNCTION test.linger() RETURNS trigger LANGUAGE plpgsql AS "
+                        "$$ BEGIN PERFORM pg_sleep(0.03); RETURN NULL; END $$");
+    stack_query(&stack, "CREATE TRIGGER linger AFTER INSERT ON intake.incident "
+                        "FOR EACH STATEMENT EXECUTE FUNCTION test.linger()");
     for (int round = 0; count_refused() == refused || clock_now_ms() < since_ms + 2000; round++) {
         char prefix[16];
 
         assert_true(clock_now_ms() < since_ms + GATE_TIMEOUT_MS);
-        (void)snprintf(prefix, sizeof prefix, "%d-", round);
+        snprintf(prefix, sizeof prefix, "%d-", round);
         send_upserts(store, prefix, 8);
         await_all();
         check_all_but(NULL, OP_CREATED);
         forget_all();
     }
-    (void)stack_query(&stack, "ALTER ROLE incidents_fcgi CONNECTION LIMIT -1");
-    (void)stack_query(&stack, "DROP FUNCTION test.linger() CASCADE");
+    stack_query(&stack, "ALTER ROLE incidents_fcgi CONNECTION LIMIT -1");
+    stack_query(&stack, "DROP FUNCTION test.linger() CASCADE");
     stop_store(store);
     assert_between(count_refused() - refused, 1, most_refused(since_ms) / 2);
 }
@@ -1340,11 +1335,11 @@ static void *send_many(void *argument)
         char id[32], name[32];
 
         if (round % 2 == 0) {
-            (void)snprintf(id, sizeof id, "own%zu-%zu", client->number, round);
+            snprintf(id, sizeof id, "own%zu-%zu", client->number, round);
         } else {
-            (void)snprintf(id, sizeof id, "shared%zu", (client->number + round) % SHARED_INCIDENTS);
+            snprintf(id, sizeof id, "shared%zu", (client->number + round) % SHARED_INCIDENTS);
         }
-        (void)snprintf(name, sizeof name, "c%zu-%zu", client->number, round);
+        snprintf(name, sizeof name, "c%zu-%zu", client->number, round);
         encode(&request, id, name);
         store_thread_apply(client->store, &request.op);
         client->failed += request.op.outcome != OP_CREATED && request.op.outcome != OP_UPDATED;
@@ -1374,9 +1369,9 @@ static void run_clients(struct store_thread *store, const char *connections_allo
         assert_int_equal(pthread_join(clients[i].thread, NULL), 0);
         assert_int_equal(clients[i].failed, 0);
     }
-    (void)snprintf(stored, sizeof stored, "%d", CLIENTS * ROUNDS / 2);
+    snprintf(stored, sizeof stored, "%d", CLIENTS * ROUNDS / 2);
     assert_string_equal(count_stored("own"), stored);
-    (void)snprintf(stored, sizeof stored, "%d", SHARED_INCIDENTS);
+    snprintf(stored, sizeof stored, "%d", SHARED_INCIDENTS);
     assert_string_equal(count_stored("shared"), stored); /* one service each: never a union */
 }
 
@@ -1402,8 +1397,8 @@ static void a_name_server_that_is_silent_keeps_nobody_past_the_deadline(void **s
 
     (void)state;
     settings.request_timeout_ms = 1000;
-    (void)snprintf(settings.database_url, sizeof settings.database_url,
-                   "host=localhost port=1 dbname=incidents user=x");
+    snprintf(settings.database_url, sizeof settings.database_url,
+             "host=localhost port=1 dbname=incidents user=x");
     atomic_store(&names_are_silent, true);
     store = start_store(store_thread_start, &settings);
     for (int i = 0; i < 3; i++) { /* more than there are connections to hold up */
@@ -1456,7 +1451,7 @@ static void the_next_batch_is_sent_before_callbacks_run(void **state)
     assert_int_equal(sem_post(&let_go), 0);
     await_all();
     stop_store(store);
-    (void)sem_destroy(&let_go);
+    sem_destroy(&let_go);
     check_all_but(NULL, OP_CREATED);
     assert_true(is_stored);
 }
@@ -1483,17 +1478,16 @@ static void several_connections_keep_every_request(void **state)
 
 static void start_metrics_and_gates(void)
 {
-    (void)snprintf(metrics_token, sizeof metrics_token, "store_test %d", (int)getpid());
+    snprintf(metrics_token, sizeof metrics_token, "store_test %d", (int)getpid());
     assert_true(metrics_open(metrics_token, true));
-    (void)stack_query(&stack,
-                      "GRANT incidents_fcgi TO incidents_owner"); /* who may then end its connections */
+    stack_query(&stack, "GRANT incidents_fcgi TO incidents_owner"); /* who may then end its connections */
     digest_sha256((struct slice){.data = stack.token, .len = strlen(stack.token)}, token_hash);
     make_gates();
 }
 
 static void end_stores(void)
 {
-    (void)stack_query(&stack, "DELETE FROM test.closed");
+    stack_query(&stack, "DELETE FROM test.closed");
     for (size_t i = 0; i < STORES_MAX; i++) {
         if (running[i].store != NULL) {
             stop_store(running[i].store);
@@ -1502,7 +1496,7 @@ static void end_stores(void)
     await_all();
     forget_all();
     await_no_connection(); /* a closed one takes a time to end */
-    (void)stack_query(&stack, "DELETE FROM test.passed");
+    stack_query(&stack, "DELETE FROM test.passed");
 }
 
 int main(void)

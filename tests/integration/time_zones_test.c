@@ -22,19 +22,19 @@ static void use_zone(const char *zone)
 {
     char sql[128];
 
-    (void)snprintf(sql, sizeof sql, "SET reporting.time_zone = '%s'", zone);
-    (void)stack_query(&stack, sql);
+    snprintf(sql, sizeof sql, "SET reporting.time_zone = '%s'", zone);
+    stack_query(&stack, sql);
 }
 
 static void store(const char *id, const char *started_at, const char *resolved_at)
 {
     char sql[SQL_MAX];
 
-    (void)snprintf(sql, sizeof sql,
-                   "INSERT INTO intake.incident (reference_id, priority, started_at, resolved_at, services, "
-                   "created_at, updated_at) VALUES ('%s', 'P1', %s, %s, '[[\"s\", null]]', now(), now())",
-                   id, started_at, resolved_at);
-    (void)stack_query(&stack, sql);
+    snprintf(sql, sizeof sql,
+             "INSERT INTO intake.incident (reference_id, priority, started_at, resolved_at, services, "
+             "created_at, updated_at) VALUES ('%s', 'P1', %s, %s, '[[\"s\", null]]', now(), now())",
+             id, started_at, resolved_at);
+    stack_query(&stack, sql);
 }
 
 /* Every change of the clocks from 2000 to 2040 in temporary table change: its zone, the instant, how far the
@@ -42,7 +42,7 @@ static void store(const char *id, const char *started_at, const char *resolved_a
  * twice, then by halves. */
 static void find_changes(void)
 {
-    (void)stack_query(
+    stack_query(
         &stack,
         "CREATE TEMP TABLE change AS WITH RECURSIVE span (zone, low, high, ahead) AS ("
         "SELECT name, at - interval '14 days', at, before FROM (SELECT name, at, "
@@ -63,7 +63,7 @@ static void find_changes(void)
 
 static void start(void)
 {
-    (void)stack_query(&stack, "SET jit = off");
+    stack_query(&stack, "SET jit = off");
     find_changes();
 }
 
@@ -109,7 +109,7 @@ static void days_begin_at_their_first_midnight_around_every_change_of_every_zone
 {
     (void)state;
     check("SELECT count(*) > 15000 AND count(DISTINCT zone) > 250 FROM change", "t");
-    (void)stack_query(
+    stack_query(
         &stack,
         "CREATE TEMP TABLE midnight AS SELECT c.*, local, reporting.first_instant(local, zone) AS instant "
         "FROM change c, LATERAL (SELECT date_trunc('day', at AT TIME ZONE 'UTC' + before) AS day) d, "
@@ -141,28 +141,28 @@ static void expect_one_rule(const char *unit)
                  {"opened_and_resolved_by_", "opened"}};
     char expected[SQL_MAX * 16], sql[SQL_MAX];
 
-    (void)snprintf(sql, sizeof sql,
-                   "SELECT string_agg(concat_ws(' ', period, starts_at, n), ', ' ORDER BY period) FROM "
-                   "(SELECT period, starts_at, count(*) AS n FROM reporting.%ss JOIN "
-                   "reporting.plausible_incidents i ON i.started_at >= starts_at AND i.started_at < ends_at "
-                   "GROUP BY 1, 2) p",
-                   unit);
-    (void)snprintf(expected, sizeof expected, "%s", stack_query(&stack, sql));
+    snprintf(sql, sizeof sql,
+             "SELECT string_agg(concat_ws(' ', period, starts_at, n), ', ' ORDER BY period) FROM "
+             "(SELECT period, starts_at, count(*) AS n FROM reporting.%ss JOIN "
+             "reporting.plausible_incidents i ON i.started_at >= starts_at AND i.started_at < ends_at "
+             "GROUP BY 1, 2) p",
+             unit);
+    snprintf(expected, sizeof expected, "%s", stack_query(&stack, sql));
     assert_true(strlen(expected) > 0 && strlen(expected) < sizeof expected - 1);
     for (size_t i = 0; i < sizeof views / sizeof views[0]; i++) {
-        (void)snprintf(sql, sizeof sql,
-                       "SELECT string_agg(concat_ws(' ', period, starts_at, %s), ', ' ORDER BY period) FROM "
-                       "reporting.%s%s WHERE %s > 0",
-                       views[i].incidents, views[i].view, unit, views[i].incidents);
+        snprintf(sql, sizeof sql,
+                 "SELECT string_agg(concat_ws(' ', period, starts_at, %s), ', ' ORDER BY period) FROM "
+                 "reporting.%s%s WHERE %s > 0",
+                 views[i].incidents, views[i].view, unit, views[i].incidents);
         check(sql, expected);
     }
-    (void)snprintf(sql, sizeof sql,
-                   "SELECT (SELECT string_agg(concat_ws(' ', period, n), ', ' ORDER BY period) FROM (SELECT "
-                   "period, count(*) AS n FROM reporting.%ss JOIN reporting.plausible_incidents i ON "
-                   "i.resolved_at >= starts_at AND i.resolved_at < ends_at GROUP BY 1) p) = (SELECT "
-                   "string_agg(concat_ws(' ', period, resolved), ', ' ORDER BY period) FROM "
-                   "reporting.opened_and_resolved_by_%s WHERE resolved > 0)",
-                   unit, unit);
+    snprintf(sql, sizeof sql,
+             "SELECT (SELECT string_agg(concat_ws(' ', period, n), ', ' ORDER BY period) FROM (SELECT "
+             "period, count(*) AS n FROM reporting.%ss JOIN reporting.plausible_incidents i ON "
+             "i.resolved_at >= starts_at AND i.resolved_at < ends_at GROUP BY 1) p) = (SELECT "
+             "string_agg(concat_ws(' ', period, resolved), ', ' ORDER BY period) FROM "
+             "reporting.opened_and_resolved_by_%s WHERE resolved > 0)",
+             unit, unit);
     check(sql, "t");
 }
 
@@ -181,9 +181,9 @@ static void all_views_have_one_rule_where_clocks_change_at_midnight(void **state
     for (size_t i = 0; i < sizeof zones / sizeof zones[0]; i++) {
         char sql[SQL_MAX];
 
-        (void)stack_query(&stack, "TRUNCATE intake.incident");
+        stack_query(&stack, "TRUNCATE intake.incident");
         use_zone(zones[i].zone);
-        (void)snprintf(
+        snprintf(
             sql, sizeof sql,
             "INSERT INTO intake.incident (reference_id, priority, started_at, resolved_at, services, "
             "created_at, updated_at) SELECT row_number() OVER (), 'P', at + around, at + around + interval "
@@ -191,8 +191,8 @@ static void all_views_have_one_rule_where_clocks_change_at_midnight(void **state
             "-0:00:00.000001,0:00,0:01,0:30,0:59,1:00,1:30}'::interval[]) around "
             "WHERE zone = '%s' AND at BETWEEN '%s' AND now() - interval '1 day'",
             zones[i].zone, zones[i].since);
-        (void)stack_query(&stack, sql);
-        (void)stack_query(&stack, "ANALYZE intake.incident");
+        stack_query(&stack, sql);
+        stack_query(&stack, "ANALYZE intake.incident");
         expect_one_rule("day");
         expect_one_rule("week");
         expect_one_rule("month");
@@ -210,7 +210,7 @@ static void only_names_are_time_zones(void **state)
 
     (void)state;
     store("a", "'2024-01-01Z'", "NULL");
-    (void)stack_query(&stack, "UPDATE intake.incident SET started_at = now() - interval '1 hour'");
+    stack_query(&stack, "UPDATE intake.incident SET started_at = now() - interval '1 hour'");
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
         use_zone(good[i]);
         check("SELECT count(*) > 0 FROM reporting.days", "t");
@@ -233,7 +233,7 @@ static void only_names_are_time_zones(void **state)
 
 static void clean(void)
 {
-    (void)stack_query(&stack, "RESET reporting.time_zone");
+    stack_query(&stack, "RESET reporting.time_zone");
 }
 
 int main(void)

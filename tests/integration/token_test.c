@@ -27,10 +27,10 @@ static int status_with(const char *token, const char *path)
     struct answer answer;
     int status;
 
-    (void)snprintf(authorization, sizeof authorization, "Bearer %s", token);
+    snprintf(authorization, sizeof authorization, "Bearer %s", token);
     http_through_nginx(&stack, &call, &answer);
     status = answer.status;
-    (void)snprintf(last_body, sizeof last_body, "%s", answer.body);
+    snprintf(last_body, sizeof last_body, "%s", answer.body);
     answer_free(&answer);
     return status;
 }
@@ -60,7 +60,7 @@ static void revoking_takes_effect_on_the_next_request(void **state)
     assert_int_equal(stack_control(&stack, NULL, "token", "revoke", "revoked", NULL)->status, 1);
 
     stack_create_token(&stack, "revoked", "upsert", token); /* the label is free again */
-    (void)snprintf(id, sizeof id, "%s", stack_query(&stack, "SELECT max(token_id) FROM intake.api_token"));
+    snprintf(id, sizeof id, "%s", stack_query(&stack, "SELECT max(token_id) FROM intake.api_token"));
     assert_int_equal(status_with(token, "incidents.upsert"), 200);
     assert_int_equal(stack_control(&stack, NULL, "token", "revoke", "--id", id, NULL)->status, 0);
     assert_int_equal(status_with(token, "incidents.upsert"), 401);
@@ -87,11 +87,11 @@ static void an_expired_token_is_as_good_as_unknown(void **state)
     (void)state;
     outcome = stack_control(&stack, NULL, "token", "create", "--label", "short", "--expires", "1h", NULL);
     assert_int_equal(outcome->status, 0);
-    (void)snprintf(token, sizeof token, "%.*s", (int)outcome->out_len - 1, outcome->out);
+    snprintf(token, sizeof token, "%.*s", (int)outcome->out_len - 1, outcome->out);
     assert_int_equal(status_with(token, "incidents.upsert"), 200);
     an_hour_passes("short");
     assert_int_equal(status_with(token, "incidents.upsert"), 401);
-    (void)snprintf(expired, sizeof expired, "%s", last_body);
+    snprintf(expired, sizeof expired, "%s", last_body);
     assert_int_equal(status_with("nobody-has-this-token", "incidents.upsert"), 401);
     assert_string_equal(last_body, expired);
 }
@@ -105,7 +105,7 @@ static void rotating_keeps_the_old_token_good_for_the_grace_period(void **state)
     stack_create_token(&stack, "rotated", "upsert", old);
     outcome = stack_control(&stack, NULL, "token", "rotate", "rotated", "--grace", "1h", NULL);
     assert_int_equal(outcome->status, 0);
-    (void)snprintf(renewed, sizeof renewed, "%.*s", (int)outcome->out_len - 1, outcome->out);
+    snprintf(renewed, sizeof renewed, "%.*s", (int)outcome->out_len - 1, outcome->out);
     assert_string_not_equal(old, renewed);
     assert_int_equal(status_with(old, "incidents.upsert"), 200);
     assert_int_equal(status_with(renewed, "incidents.upsert"), 200);
@@ -211,8 +211,8 @@ static void a_token_in_the_query_string_or_the_body_is_none(void **state)
     struct answer answer;
 
     (void)state;
-    (void)snprintf(query, sizeof query, "access_token=%s", stack.token);
-    (void)snprintf(body, sizeof body, "{\"token\":\"%s\",\"access_token\":\"%s\"}", stack.token, stack.token);
+    snprintf(query, sizeof query, "access_token=%s", stack.token);
+    snprintf(body, sizeof body, "{\"token\":\"%s\",\"access_token\":\"%s\"}", stack.token, stack.token);
     http_as_cgi(&stack, &call, &answer);
     assert_int_equal(answer.status, 401);
     answer_free(&answer);
@@ -229,7 +229,7 @@ static void the_scheme_is_read_in_any_case(void **state)
             .path = "incidents.delete", .body = "{\"reference_id\":1}", .authorization = authorization};
         struct answer answer;
 
-        (void)snprintf(authorization, sizeof authorization, "%s %s", schemes[i], stack.token);
+        snprintf(authorization, sizeof authorization, "%s %s", schemes[i], stack.token);
         http_through_nginx(&stack, &call, &answer);
         assert_int_equal(answer.status, 200);
         answer_free(&answer);
@@ -242,9 +242,9 @@ static void the_last_use_is_written_at_most_once_a_minute(void **state)
     char first[64];
 
     (void)state;
-    (void)stack_query(&stack, "UPDATE intake.api_token SET last_used_at = NULL WHERE label = 'good'");
+    stack_query(&stack, "UPDATE intake.api_token SET last_used_at = NULL WHERE label = 'good'");
     assert_int_equal(status_with(stack.token, "incidents.upsert"), 200);
-    (void)snprintf(first, sizeof first, "%s", stack_query(&stack, query));
+    snprintf(first, sizeof first, "%s", stack_query(&stack, query));
     assert_string_not_equal(first, "");
     assert_int_equal(status_with(stack.token, "incidents.upsert"), 200);
     assert_string_equal(stack_query(&stack, query), first);
@@ -261,7 +261,7 @@ static void no_token_stands_in_the_clear_anywhere(void **state)
     for (size_t i = 0; i < sizeof logs / sizeof logs[0]; i++) {
         char path[256], *text;
 
-        (void)snprintf(path, sizeof path, "%s/%s", stack.directory, logs[i]);
+        snprintf(path, sizeof path, "%s/%s", stack.directory, logs[i]);
         text = read_whole_file(path);
         if (strstr(text, stack.token) != NULL || strstr(text, "dx_held-by.clients") != NULL) {
             fail_msg("%s has a token in it", path);
@@ -340,15 +340,15 @@ static void details_and_hints_of_the_server_are_shown(void **state)
     const struct outcome *outcome;
 
     (void)state;
-    (void)stack_query(&stack, "CREATE FUNCTION intake.refuse() RETURNS trigger LANGUAGE plpgsql AS "
-                              "$$ BEGIN RAISE 'no' USING DETAIL = 'the detail', HINT = 'the hint'; END $$");
-    (void)stack_query(&stack, "CREATE TRIGGER refuse BEFORE INSERT ON intake.api_token FOR EACH ROW "
-                              "EXECUTE FUNCTION intake.refuse()");
+    stack_query(&stack, "CREATE FUNCTION intake.refuse() RETURNS trigger LANGUAGE plpgsql AS "
+                        "$$ BEGIN RAISE 'no' USING DETAIL = 'the detail', HINT = 'the hint'; END $$");
+    stack_query(&stack, "CREATE TRIGGER refuse BEFORE INSERT ON intake.api_token FOR EACH ROW "
+                        "EXECUTE FUNCTION intake.refuse()");
     outcome = stack_control(&stack, NULL, "token", "create", "--label", "refused", NULL);
     assert_int_equal(outcome->status, 1);
     assert_non_null(strstr(outcome->err, "in the database: no\nDETAIL:  the detail\nHINT:  the hint\n"));
-    (void)stack_query(&stack, "DROP TRIGGER refuse ON intake.api_token");
-    (void)stack_query(&stack, "DROP FUNCTION intake.refuse()");
+    stack_query(&stack, "DROP TRIGGER refuse ON intake.api_token");
+    stack_query(&stack, "DROP FUNCTION intake.refuse()");
 }
 
 int main(void)

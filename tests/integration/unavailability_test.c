@@ -43,8 +43,8 @@ static void check_as_cgi(const char *url, const struct call *call, const char *m
     struct stack other = stack;
     struct answer answer;
 
-    (void)snprintf(other.worker_url, sizeof other.worker_url, "%s", url);
-    (void)http_run_cgi(&other, call, settings, &answer);
+    snprintf(other.worker_url, sizeof other.worker_url, "%s", url);
+    http_run_cgi(&other, call, settings, &answer);
     check(&answer, 503, "service_unavailable", message);
     answer_free(&answer);
 }
@@ -101,8 +101,8 @@ static const char *url_of(const char *user, const char *password)
 {
     static char url[STACK_PATH_MAX];
 
-    (void)snprintf(url, sizeof url, "host=%s dbname=incidents user=%s%s%s", stack.directory, user,
-                   password == NULL ? "" : " password=", password == NULL ? "" : password);
+    snprintf(url, sizeof url, "host=%s dbname=incidents user=%s%s%s", stack.directory, user,
+             password == NULL ? "" : " password=", password == NULL ? "" : password);
     return url;
 }
 
@@ -110,8 +110,8 @@ static void a_refused_login_is_told(void **state)
 {
     (void)state;
     check_cgi(url_of("nobody_has_made_it", NULL), refuses_login);
-    (void)stack_query(&stack, "CREATE ROLE barred LOGIN PASSWORD 'right' IN ROLE incidents_worker");
-    (void)stack_query(&stack, "ALTER ROLE barred NOLOGIN");
+    stack_query(&stack, "CREATE ROLE barred LOGIN PASSWORD 'right' IN ROLE incidents_worker");
+    stack_query(&stack, "ALTER ROLE barred NOLOGIN");
     check_cgi(url_of("barred", NULL), refuses_login);
 }
 
@@ -132,8 +132,8 @@ static void a_wrong_password_is_told(void **state)
     FILE *file;
 
     (void)state;
-    (void)stack_query(&stack, "CREATE ROLE guarded LOGIN PASSWORD 'right' IN ROLE incidents_worker");
-    (void)snprintf(statement, sizeof statement, "%s/data/pg_hba.conf", stack.directory);
+    stack_query(&stack, "CREATE ROLE guarded LOGIN PASSWORD 'right' IN ROLE incidents_worker");
+    snprintf(statement, sizeof statement, "%s/data/pg_hba.conf", stack.directory);
     path = statement;
     rules = read_whole_file(path);
     file = fopen(path, "w");
@@ -159,25 +159,25 @@ static void a_missing_right_is_told(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof rights / sizeof rights[0]; i++) {
-        (void)stack_query(&stack, rights[i][0]);
+        stack_query(&stack, rights[i][0]);
         check_cgi(stack.worker_url, lacks_right);
         check_worker(lacks_right, rights[i][1]);
-        (void)stack_query(&stack, "SELECT intake.grant_roles()");
+        stack_query(&stack, "SELECT intake.grant_roles()");
         check_recovery();
     }
-    (void)stack_query(&stack, "REVOKE CONNECT ON DATABASE incidents FROM PUBLIC, incidents_worker");
+    stack_query(&stack, "REVOKE CONNECT ON DATABASE incidents FROM PUBLIC, incidents_worker");
     check_cgi(stack.worker_url, lacks_right);
-    (void)stack_query(&stack, "SELECT intake.grant_roles()");
+    stack_query(&stack, "SELECT intake.grant_roles()");
     check_recovery();
 }
 
 static void an_older_schema_is_told(void **state)
 {
     (void)state;
-    (void)stack_query(&stack, "UPDATE intake.migration SET version = -version WHERE version > 2");
+    stack_query(&stack, "UPDATE intake.migration SET version = -version WHERE version > 2");
     check_cgi(stack.worker_url, other_schema);
     check_worker(other_schema, "this database has schema version 2, the program needs");
-    (void)stack_query(&stack, "UPDATE intake.migration SET version = -version WHERE version < 0");
+    stack_query(&stack, "UPDATE intake.migration SET version = -version WHERE version < 0");
     check_recovery();
 }
 
@@ -187,9 +187,9 @@ static void a_sequence_behind_the_history_is_told(void **state)
     (void)state;
     assert_int_equal(stack_control(&stack, NULL, "history", "--on", NULL)->status, 0);
     assert_int_equal(status_of("{\"reference_id\":\"w\",\"started_at\":\"2024-01-02\"}"), 200);
-    (void)stack_query(&stack, "ALTER TABLE intake.incident_change ALTER change_id RESTART WITH 1");
+    stack_query(&stack, "ALTER TABLE intake.incident_change ALTER change_id RESTART WITH 1");
     check_worker(cannot_store, "the sequence of the history's key is behind its table (incidentctl doctor)");
-    (void)stack_query(&stack, "ALTER TABLE intake.incident_change ALTER change_id RESTART WITH 1000");
+    stack_query(&stack, "ALTER TABLE intake.incident_change ALTER change_id RESTART WITH 1000");
     check_recovery();
     assert_int_equal(stack_control(&stack, NULL, "history", "--off", NULL)->status, 0);
 }
@@ -217,18 +217,18 @@ static void metadata_alone_is_blamed_for_what_the_database_refuses(void **state)
         name[i] = (char)('a' + rand() % 26);
     }
     name[sizeof name - 1] = '\0';
-    (void)stack_query(&stack, "CREATE INDEX mine ON intake.incident (name)");
+    stack_query(&stack, "CREATE INDEX mine ON intake.incident (name)");
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct answer answer;
 
-        (void)snprintf(body, sizeof body,
-                       "{\"reference_id\":\"n\",\"started_at\":\"2024-01-01\",\"name\":\"%s\"%s}", name,
-                       cases[i].extra);
+        snprintf(body, sizeof body,
+                 "{\"reference_id\":\"n\",\"started_at\":\"2024-01-01\",\"name\":\"%s\"%s}", name,
+                 cases[i].extra);
         answer_to(body, &answer);
         check(&answer, cases[i].status, cases[i].error, cases[i].message);
         answer_free(&answer);
     }
-    (void)stack_query(&stack, "DROP INDEX intake.mine");
+    stack_query(&stack, "DROP INDEX intake.mine");
     assert_int_equal(status_of(body), 200);
 }
 
@@ -238,12 +238,12 @@ static void statements_that_write_begin_with_a_comment(void **state)
 {
     (void)state;
     check_recovery();
-    (void)stack_query(&stack, "GRANT incidents_fcgi TO incidents_owner"); /* who then sees its statements */
+    stack_query(&stack, "GRANT incidents_fcgi TO incidents_owner"); /* who then sees its statements */
     assert_string_equal(stack_query(&stack,
                                     "SELECT count(*) > 0 AND bool_and(query LIKE '/* writes */ SELECT %') "
                                     "FROM pg_stat_activity WHERE usename = 'incidents_fcgi' AND query <> ''"),
                         "t"); /* a connection may be open that has asked nothing yet */
-    (void)stack_query(&stack, "REVOKE incidents_fcgi FROM incidents_owner");
+    stack_query(&stack, "REVOKE incidents_fcgi FROM incidents_owner");
 }
 
 /* How many statements of incidentctl's are in Postgres's log; all must begin so, too. */
@@ -286,7 +286,7 @@ static void statements_of_incidentctl_that_write_begin_with_a_comment(void **sta
     control("purge", "--before", "2100-01-01", "--yes", NULL);
     control("history", "--purge", "--before", "2100-01-01", "--yes");
     control("history", "--off", NULL, NULL, NULL);
-    (void)snprintf(path, sizeof path, "%s/postgres.log", stack.directory);
+    snprintf(path, sizeof path, "%s/postgres.log", stack.directory);
     log = read_whole_file(path);
     assert_true(count_commented(log) > 7);
     free(log);

@@ -46,8 +46,8 @@ static void start_worker(void)
 /* A place of its own for each test. */
 static void set_place(const char *name)
 {
-    (void)snprintf(place, sizeof place, "%s/%s", stack.directory, name);
-    (void)snprintf(log_setting, sizeof log_setting, "INCIDENTS_LOG=%s", place);
+    snprintf(place, sizeof place, "%s/%s", stack.directory, name);
+    snprintf(log_setting, sizeof log_setting, "INCIDENTS_LOG=%s", place);
     text_len = 0;
     text[0] = '\0';
 }
@@ -80,7 +80,7 @@ static void read_all(void)
     while (read_more(fd)) {
     }
     if (fd != reader) {
-        (void)close(fd);
+        close(fd);
     }
 }
 
@@ -142,7 +142,7 @@ static void serve_until_lines_are_dropped(const char *name)
         assert_true(clock_now_ms() < deadline_ms);
         clock_sleep_ms(20);
     }
-    (void)ledger_await_200(ledger, clock_now_ms());
+    ledger_await_200(ledger, clock_now_ms());
     ledger_close(ledger, &figures);
     assert_true(figures.kept > 0);
     assert_int_equal(figures.kept, figures.requests);
@@ -154,8 +154,8 @@ static void send_marked(const char *id, char field[64])
     const struct call call = {.verb = "GET", .path = "healthz", .headers = {header}};
     struct answer answer;
 
-    (void)snprintf(header, sizeof header, "X-Request-Id: %s", id);
-    (void)snprintf(field, 64, "request_id=\"%s\"", id);
+    snprintf(header, sizeof header, "X-Request-Id: %s", id);
+    snprintf(field, 64, "request_id=\"%s\"", id);
     http_through_nginx(&stack, &call, &answer);
     assert_int_equal(answer.status, 200);
     answer_free(&answer);
@@ -194,14 +194,14 @@ static void standard_error_is_not_read(void **state)
     (void)state;
     stack_stop_worker(&stack);
     set_place("stderr");
-    (void)snprintf(log_setting, sizeof log_setting, "INCIDENTS_LOG=stderr");
+    snprintf(log_setting, sizeof log_setting, "INCIDENTS_LOG=stderr");
     assert_int_equal(mkfifo(place, 0666), 0);
     assert_int_equal(chmod(place, 0666), 0);
     reader = open(place, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-    (void)snprintf(log, sizeof log, "%s", stack.worker_log);
-    (void)snprintf(stack.worker_log, sizeof stack.worker_log, "%s", place);
+    snprintf(log, sizeof log, "%s", stack.worker_log);
+    snprintf(stack.worker_log, sizeof stack.worker_log, "%s", place);
     start_worker();
-    (void)snprintf(stack.worker_log, sizeof stack.worker_log, "%s", log);
+    snprintf(stack.worker_log, sizeof stack.worker_log, "%s", log);
     before = count_in_metrics();
     serve_until_lines_are_dropped("stderr");
     check_count(before);
@@ -226,7 +226,7 @@ static void the_file_is_a_fifo_that_nobody_reads(void **state)
     reader = open(place, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     check_count(before);
     assert_non_null(strstr(text, "serving FastCGI")); /* what came first was kept */
-    (void)close(reader);                              /* and the reader goes */
+    close(reader);                                    /* and the reader goes */
     serve_until_lines_are_dropped("fifo again");
     stack_stop_worker(&stack);
     reader = -1;
@@ -241,8 +241,8 @@ static void limit_file_size(const char *bytes)
         "/usr/bin/setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups", "--",
         "/usr/bin/prlimit", "--pid",   pid,        limit,     NULL};
 
-    (void)snprintf(pid, sizeof pid, "%d", (int)stack.worker);
-    (void)snprintf(limit, sizeof limit, "--fsize=%s:", bytes);
+    snprintf(pid, sizeof pid, "%d", (int)stack.worker);
+    snprintf(limit, sizeof limit, "--fsize=%s:", bytes);
     assert_int_equal(process_run(geteuid() == 0 ? argv : argv + 7, NULL, NULL, 0)->status, 0);
 }
 
@@ -279,8 +279,8 @@ static void the_disk_is_full(void **state)
     long before;
 
     (void)state;
-    (void)snprintf(directory, sizeof directory, "%s/disk", stack.directory);
-    (void)snprintf(ballast, sizeof ballast, "%s/ballast", directory);
+    snprintf(directory, sizeof directory, "%s/disk", stack.directory);
+    snprintf(ballast, sizeof ballast, "%s/ballast", directory);
     if (!mount_small_disk(directory)) {
         print_message("a file system of its own is not to be had here: %s\n", strerror(errno));
         skip();
@@ -292,7 +292,7 @@ static void the_disk_is_full(void **state)
     serve_until_lines_are_dropped("disk");
     assert_int_equal(mount(NULL, directory, NULL, MS_REMOUNT, "size=8m"), 0);
     check_count(before);
-    (void)snprintf(log_setting, sizeof log_setting, "INCIDENTS_LOG=%s/disk/log", stack.directory);
+    snprintf(log_setting, sizeof log_setting, "INCIDENTS_LOG=%s/disk/log", stack.directory);
     assert_int_equal(truncate(place, 0), 0);
     assert_int_equal(mount(NULL, directory, NULL, MS_REMOUNT, "size=4k"), 0);
     serve_until_lines_are_dropped("disk again");
@@ -311,15 +311,15 @@ static bool write_wrapper(const char *program, const char *dev)
     if (wrapper == NULL || fchmod(fileno(wrapper), 0755) != 0) {
         return false;
     }
-    (void)fprintf(wrapper,
-                  "#!/bin/sh\n"
-                  "if mountpoint -q /dev; then holder=/dev; else holder=/; fi\n"
-                  "export holder\n"
-                  "exec unshare --mount --propagation=unchanged --map-root-user /bin/sh -c '\n"
-                  "    mount --make-private $holder && mount --bind /dev/shm \"$1/shm\" &&\n"
-                  "    mount --bind /dev/null \"$1/null\" && mount --rbind \"$1\" /dev &&\n"
-                  "    exec \"$2\"' sh '%s' '%s'\n",
-                  dev, program);
+    fprintf(wrapper,
+            "#!/bin/sh\n"
+            "if mountpoint -q /dev; then holder=/dev; else holder=/; fi\n"
+            "export holder\n"
+            "exec unshare --mount --propagation=unchanged --map-root-user /bin/sh -c '\n"
+            "    mount --make-private $holder && mount --bind /dev/shm \"$1/shm\" &&\n"
+            "    mount --bind /dev/null \"$1/null\" && mount --rbind \"$1\" /dev &&\n"
+            "    exec \"$2\"' sh '%s' '%s'\n",
+            dev, program);
     return fclose(wrapper) == 0;
 }
 
@@ -329,19 +329,19 @@ static void make_dev(const char *dev)
     int fd;
 
     assert_int_equal(mkdir(dev, 0755), 0);
-    (void)snprintf(path, sizeof path, "%s/shm", dev);
+    snprintf(path, sizeof path, "%s/shm", dev);
     assert_int_equal(mkdir(path, 0755), 0);
-    (void)snprintf(path, sizeof path, "%s/null", dev);
+    snprintf(path, sizeof path, "%s/null", dev);
     fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
     assert_true(fd >= 0);
-    (void)close(fd);
+    close(fd);
 }
 
 static void bind_log(void)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
 
-    (void)snprintf(address.sun_path, sizeof address.sun_path, "%s", place);
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", place);
     reader = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     assert_int_equal(bind(reader, (const struct sockaddr *)&address, sizeof address), 0);
     assert_int_equal(chmod(place, 0666), 0);
@@ -365,23 +365,23 @@ static void syslog_is_not_read(void **state)
         skip();
     }
     stack_stop_worker(&stack);
-    (void)snprintf(dev, sizeof dev, "%s/dev", stack.directory);
+    snprintf(dev, sizeof dev, "%s/dev", stack.directory);
     make_dev(dev);
     set_place("dev/log");
-    (void)snprintf(log_setting, sizeof log_setting, "INCIDENTS_LOG=syslog");
+    snprintf(log_setting, sizeof log_setting, "INCIDENTS_LOG=syslog");
     bind_log();
-    (void)snprintf(program, sizeof program, "%s", stack.program);
-    (void)snprintf(stack.program, sizeof stack.program, "%s/in-its-own-dev", stack.directory);
+    snprintf(program, sizeof program, "%s", stack.program);
+    snprintf(stack.program, sizeof stack.program, "%s/in-its-own-dev", stack.directory);
     assert_true(write_wrapper(program, dev));
     start_worker();
-    (void)snprintf(stack.program, sizeof stack.program, "%s", program);
+    snprintf(stack.program, sizeof stack.program, "%s", program);
     before = count_in_metrics();
     serve_until_lines_are_dropped("syslog");
     check_count(before);
     assert_int_equal(strncmp(text, "<30>", 4), 0); /* RFC 5424 section 6.2.1: daemon, info */
     serve_until_lines_are_dropped("syslog again");
     stack_stop_worker(&stack);
-    (void)close(reader);
+    close(reader);
     reader = -1;
     set_place("after-syslog");
     start_worker();
@@ -395,22 +395,22 @@ static void a_standard_error_that_is_closed_is_no_other_file(void **state)
 
     (void)state;
     stack_stop_worker(&stack);
-    (void)snprintf(log_setting, sizeof log_setting, "INCIDENTS_LOG=stderr");
-    (void)snprintf(program, sizeof program, "%s", stack.program);
-    (void)snprintf(stack.program, sizeof stack.program, "%s/closed", stack.directory);
+    snprintf(log_setting, sizeof log_setting, "INCIDENTS_LOG=stderr");
+    snprintf(program, sizeof program, "%s", stack.program);
+    snprintf(stack.program, sizeof stack.program, "%s/closed", stack.directory);
     wrapper = fopen(stack.program, "we");
     assert_non_null(wrapper);
-    (void)fprintf(wrapper, "#!/bin/sh\nexec '%s' >&- 2>&-\n", program);
+    fprintf(wrapper, "#!/bin/sh\nexec '%s' >&- 2>&-\n", program);
     assert_int_equal(fchmod(fileno(wrapper), 0755), 0);
     assert_int_equal(fclose(wrapper), 0);
     start_worker();
-    (void)snprintf(stack.program, sizeof stack.program, "%s", program);
+    snprintf(stack.program, sizeof stack.program, "%s", program);
     send_marked("closed", field);
     if (geteuid() != 0) {
         return; /* the worker lets nobody of its own user look (PR_SET_DUMPABLE) */
     }
     for (int descriptor = STDOUT_FILENO; descriptor <= STDERR_FILENO; descriptor++) {
-        (void)snprintf(link, sizeof link, "/proc/%d/fd/%d", (int)stack.worker, descriptor);
+        snprintf(link, sizeof link, "/proc/%d/fd/%d", (int)stack.worker, descriptor);
         assert_true(readlink(link, target, sizeof target - 1) > 0);
         assert_string_equal(target, "/dev/null");
     }
@@ -429,11 +429,11 @@ static const char *answer_by_cgi(const char *beginning)
     struct answer answer;
     FILE *wrapper;
 
-    (void)snprintf(program, sizeof program, "%s", stack.program);
-    (void)snprintf(stack.program, sizeof stack.program, "%s/unread-cgi", stack.directory);
+    snprintf(program, sizeof program, "%s", stack.program);
+    snprintf(stack.program, sizeof stack.program, "%s/unread-cgi", stack.directory);
     wrapper = fopen(stack.program, "we");
     assert_non_null(wrapper);
-    (void)fprintf(wrapper, "#!/bin/bash\n%s\nexec '%s'\n", beginning, program);
+    fprintf(wrapper, "#!/bin/bash\n%s\nexec '%s'\n", beginning, program);
     assert_int_equal(fchmod(fileno(wrapper), 0755), 0);
     assert_int_equal(fclose(wrapper), 0);
     outcome = http_run_cgi(&stack, &call, NULL, &answer);

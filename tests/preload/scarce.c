@@ -89,11 +89,11 @@ __attribute__((constructor)) static void begin(void)
         abort();
     }
     mapped = mmap(NULL, sizeof *scarce, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
-    (void)close(file);
+    close(file);
     if (mapped == MAP_FAILED) {
         abort();
     }
-    (void)dl_iterate_phdr(note_libfcgi, NULL);
+    dl_iterate_phdr(note_libfcgi, NULL);
     scarce = mapped;
     atomic_store(&scarce->live, 0);
     atomic_store(&scarce->bytes, 0);
@@ -105,7 +105,7 @@ static int refuses(struct scarce_kind *kind)
     int refused = first > 0 && number >= first && number - first < atomic_load(&kind->many);
 
     if (refused) {
-        (void)atomic_fetch_add(&kind->refused, 1);
+        atomic_fetch_add(&kind->refused, 1);
     }
     return refused;
 }
@@ -130,7 +130,7 @@ static int is_refused(const void *caller, size_t size, size_t freed)
         return 1;
     }
     if (address >= libfcgi_begin && address < libfcgi_end) {
-        (void)atomic_fetch_add(&scarce->libfcgi, 1);
+        atomic_fetch_add(&scarce->libfcgi, 1);
         return 0;
     }
     if (refuses(&scarce->allocations)) {
@@ -148,16 +148,16 @@ static size_t size_of(void *block)
 static void *count(void *block)
 {
     if (block != NULL && scarce != NULL) {
-        (void)atomic_fetch_add(&scarce->live, 1);
-        (void)atomic_fetch_add(&scarce->bytes, (long)size_of(block));
+        atomic_fetch_add(&scarce->live, 1);
+        atomic_fetch_add(&scarce->bytes, (long)size_of(block));
     }
     return block;
 }
 
 static void count_out(size_t size)
 {
-    (void)atomic_fetch_sub(&scarce->live, 1);
-    (void)atomic_fetch_sub(&scarce->bytes, (long)size);
+    atomic_fetch_sub(&scarce->live, 1);
+    atomic_fetch_sub(&scarce->bytes, (long)size);
 }
 
 #define CALLER __builtin_return_address(0)
@@ -198,7 +198,7 @@ static void *resize(const void *caller, void *block, size_t size)
         if (block != NULL && scarce != NULL) {
             count_out(before);
         }
-        (void)count(resized);
+        count(resized);
     }
     return resized;
 }

@@ -96,7 +96,7 @@ static void batch_flush(struct batch *batch)
     values[1] = batch->lengths.data;
     lengths[0] = (int)batch->bytes.len;
     lengths[1] = 0;
-    (void)snprintf(question, sizeof question, "SELECT %s($1, $2)", batch->judge);
+    snprintf(question, sizeof question, "SELECT %s($1, $2)", batch->judge);
     result = PQexecParams(stack.owner, question, 2, types, values, lengths, formats, 0);
     if (PQresultStatus(result) != PGRES_TUPLES_OK) {
         fail_msg("%s", PQerrorMessage(stack.owner));
@@ -548,7 +548,7 @@ static void for_each_kept(void (*use)(void *context, struct slice text), void *c
 
         assert_non_null(file);
         len = fread(bytes, 1, sizeof bytes, file);
-        (void)fclose(file);
+        fclose(file);
         use(context, (struct slice){.data = bytes, .len = len});
         /* Targets that take a choice from the first byte have the text behind it. */
         use(context, (struct slice){.data = bytes + (len > 0), .len = len - (len > 0)});
@@ -1188,10 +1188,10 @@ static void compare_day(struct slice text, const char *answer)
     char extended[16], basic[16];
     int64_t micros = 0, again = 0;
 
-    (void)snprintf(extended, sizeof extended, "%.5s%s%.*s", text.data, is_week ? "W" : "", (int)text.len - 5,
-                   text.data + 5);
-    (void)snprintf(basic, sizeof basic, is_week ? "%.4sW%.2s%.1s" : "%.4s%.3s", text.data, text.data + 5,
-                   text.data + 8);
+    snprintf(extended, sizeof extended, "%.5s%s%.*s", text.data, is_week ? "W" : "", (int)text.len - 5,
+             text.data + 5);
+    snprintf(basic, sizeof basic, is_week ? "%.4sW%.2s%.1s" : "%.4s%.3s", text.data, text.data + 5,
+             text.data + 8);
     is_same = timestamp_parse(extended, strlen(extended), &micros) == they_accept &&
               timestamp_parse(basic, strlen(basic), &again) == they_accept && micros == again &&
               (!they_accept || micros == strtoll(answer, NULL, 10));
@@ -1215,9 +1215,9 @@ static void compare_days(const char *heading, const char *judge, bool is_week, s
     for (size_t year = 1 + prng_below(step); year < 10000; year += step) {
         for (size_t day = 0; day <= last; day++) {
             if (is_week) {
-                (void)snprintf(text, sizeof text, "%04zu-%02zu-%zu", year, day / 10, day % 10);
+                snprintf(text, sizeof text, "%04zu-%02zu-%zu", year, day / 10, day % 10);
             } else {
-                (void)snprintf(text, sizeof text, "%04zu-%03zu", year, day);
+                snprintf(text, sizeof text, "%04zu-%03zu", year, day);
             }
             batch_add(&batch, (struct slice){.data = text, .len = strlen(text)});
         }

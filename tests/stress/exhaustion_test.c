@@ -124,7 +124,7 @@ static bool is_stored_by(const struct trial *trial)
 /* The incident's key as it is stored. */
 static void write_key(const struct trial *trial, long number, char *key, size_t size)
 {
-    (void)snprintf(key, size, "\u00e9 \"%s %ld\" that is longer than 32 bytes", trial->name, number);
+    snprintf(key, size, "\u00e9 \"%s %ld\" that is longer than 32 bytes", trial->name, number);
 }
 
 static void write_body(const char *pattern, const struct trial *trial, long number, char *body, size_t size)
@@ -132,9 +132,9 @@ static void write_body(const char *pattern, const struct trial *trial, long numb
     const char *at = strchr(pattern, '@');
 
     if (at == NULL) {
-        (void)snprintf(body, size, "%s", pattern);
+        snprintf(body, size, "%s", pattern);
     } else {
-        (void)snprintf(body, size, "%.*s%s %ld%s", (int)(at - pattern), pattern, trial->name, number, at + 1);
+        snprintf(body, size, "%.*s%s %ld%s", (int)(at - pattern), pattern, trial->name, number, at + 1);
     }
 }
 
@@ -229,7 +229,7 @@ static void check_alive(const char *what, long number)
         char *log = read_whole_file(stack.worker_log);
         size_t len = strlen(log);
 
-        (void)fprintf(stderr, "%s\n", len > 4000 ? log + len - 4000 : log);
+        fprintf(stderr, "%s\n", len > 4000 ? log + len - 4000 : log);
         free(log);
         stack.worker = 0;
         fail_msg("%s, allocation %ld: the worker has ended with %d", what, number, status);
@@ -263,7 +263,7 @@ static void ask_undisturbed(const struct trial *trial, long number)
     while (status != trial->status) {
         struct answer answer;
 
-        (void)ask(trial, number, &answer);
+        ask(trial, number, &answer);
         status = answer.status;
         if (status != trial->status && clock_now_ms() > limit_ms) {
             fail_msg("%s, allocation %ld: undisturbed requests are answered %d %s", trial->name, number,
@@ -301,9 +301,8 @@ static long blocks_at_rest(void)
 
 static void end_sessions(void)
 {
-    (void)stack_query(&stack,
-                      "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE usename = "
-                      "'incidents_fcgi'");
+    stack_query(&stack, "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE usename = "
+                        "'incidents_fcgi'");
 }
 
 /* Sends undisturbed requests until the worker has no more blocks than it had. A few are needed: each
@@ -334,7 +333,7 @@ static void keep_busy(struct load_client *client)
     for (int i = 0; i < 100; i++) {
         struct answer answer;
 
-        (void)fastcgi_exchange(client->stack, &request, &answer);
+        fastcgi_exchange(client->stack, &request, &answer);
         if (answer.status != 200 && answer.status != 503) { /* a busy machine may take longer than it may */
             load_fail(client, "readyz: %d %s", answer.status, answer.body);
         }
@@ -378,9 +377,9 @@ static void prepare(const struct trial *trial, long number)
 static void learn(const struct trial *trial, struct truth *truth)
 {
     prepare(trial, 0);
-    (void)snprintf(truth->before, sizeof truth->before, "%s", stored(trial, 0));
+    snprintf(truth->before, sizeof truth->before, "%s", stored(trial, 0));
     ask_undisturbed(trial, 0);
-    (void)snprintf(truth->after, sizeof truth->after, "%s", stored(trial, 0));
+    snprintf(truth->after, sizeof truth->after, "%s", stored(trial, 0));
 }
 
 /* Sends one request, its n-th allocation refused, or that one and all after it. False where it needed none so
@@ -395,7 +394,7 @@ static bool refuse_one(const struct trial *trial, long number, long many, const 
     prepare(trial, number);
     before_ms = clock_now_ms();
     scarcity_refuse_allocations(&scarcity, number, many);
-    (void)ask(trial, number, &answer);
+    ask(trial, number, &answer);
     took_ms = clock_now_ms() - before_ms;
     refused = atomic_load(&scarcity.shared->allocations.refused);
     scarcity_end(&scarcity);
@@ -432,7 +431,7 @@ static long refuse_each(const struct trial *trial, long many, long step)
         assert_true(number < ALLOCATIONS_MAX);
     }
     assert_true(tried > 0);
-    (void)snprintf(name, sizeof name, "%s%s", trial->name, many == 1 ? "" : ", all from the n-th on");
+    snprintf(name, sizeof name, "%s%s", trial->name, many == 1 ? "" : ", all from the n-th on");
     figures(name, tried, &tally);
     return tally.refused;
 }
@@ -476,9 +475,9 @@ static void the_worker_survives_whatever_little_memory_is_left(void **state)
     for (long left = 0; left <= LEFT_MAX; left += step) {
         struct answer answer;
 
-        (void)blocks_at_rest();
+        blocks_at_rest();
         scarcity_limit_bytes(&scarcity, left);
-        (void)ask(trial, left, &answer);
+        ask(trial, left, &answer);
         scarcity_end(&scarcity);
         check_alive("bytes left", left);
         check_answer(trial, left, &answer, &tally);
@@ -565,7 +564,7 @@ static void refuse_each_as_cgi(const struct trial *trial, long many, long step)
         assert_true(number < ALLOCATIONS_MAX);
     }
     assert_true(tried > 0);
-    (void)snprintf(name, sizeof name, "%s, as CGI%s", trial->name, many == 1 ? "" : ", all from the n-th on");
+    snprintf(name, sizeof name, "%s, as CGI%s", trial->name, many == 1 ? "" : ", all from the n-th on");
     figures(name, tried, &tally);
 }
 
@@ -594,7 +593,7 @@ static void plain_cgi_survives_all_memory_gone(void **state)
 static void start_with_scarcity(void)
 {
     stack_stop_worker(&stack);
-    (void)stack_query(&stack, "GRANT incidents_fcgi TO incidents_owner"); /* who may then end its sessions */
+    stack_query(&stack, "GRANT incidents_fcgi TO incidents_owner"); /* who may then end its sessions */
     scarcity_open(&scarcity, &stack);
     start_worker();
     figures_table("Allocations refused in turn",

@@ -56,11 +56,10 @@ static const char *upsert(const char *reference_id, const char *name)
     const struct call call = {.path = "incidents.upsert", .body = body};
     struct answer answer;
 
-    (void)snprintf(body, sizeof body,
-                   "{\"reference_id\":\"%s\",\"started_at\":\"2024-01-01\",\"name\":\"%s\"}", reference_id,
-                   name);
+    snprintf(body, sizeof body, "{\"reference_id\":\"%s\",\"started_at\":\"2024-01-01\",\"name\":\"%s\"}",
+             reference_id, name);
     http_through_nginx(&stack, &call, &answer);
-    (void)snprintf(action, sizeof action, "%s", answer.status == 200 ? answer_text(&answer, "action") : "");
+    snprintf(action, sizeof action, "%s", answer.status == 200 ? answer_text(&answer, "action") : "");
     if (answer.status != 200) {
         assert_int_equal(answer.status, 503);
     }
@@ -107,10 +106,9 @@ static void restart_worker(void)
 /* The worker anew, with a connection string that names that node first. */
 static void restart_worker_with_first(size_t node, const char *more)
 {
-    (void)snprintf(stack.worker_url, sizeof stack.worker_url,
-                   "postgresql:///incidents?host=%s,%s&port=%zu,%zu&user=incidents_fcgi%s", stack.directory,
-                   stack.directory, CLUSTER_FIRST_PORT + node, CLUSTER_FIRST_PORT + CLUSTER_NODES - 1 - node,
-                   more);
+    snprintf(stack.worker_url, sizeof stack.worker_url,
+             "postgresql:///incidents?host=%s,%s&port=%zu,%zu&user=incidents_fcgi%s", stack.directory,
+             stack.directory, CLUSTER_FIRST_PORT + node, CLUSTER_FIRST_PORT + CLUSTER_NODES - 1 - node, more);
     restart_worker();
 }
 
@@ -177,7 +175,7 @@ static void a_standby_that_is_first_in_the_connection_string_is_recognised(void 
     (void)state;
     restart_worker_with_first(cluster_other(&cluster), "");
     ledger = ledger_open(&stack, CLIENTS, "readonly", DEADLINE_MS);
-    (void)ledger_await_200(ledger, clock_now_ms());
+    ledger_await_200(ledger, clock_now_ms());
     clock_sleep_ms(BETWEEN_MS);
     close_ledger(ledger, "a standby first in the connection string, no target_session_attrs", 1, -1);
     free(await_in_file(stack.worker_log, "this database is read-only"));
@@ -196,17 +194,17 @@ static void a_former_primary_confirms_nothing(void **state)
     restart_worker_with_first(former, read_write);
     assert_string_equal(upsert_in_the_end("moved", "old"), "created");
     cluster_kill(&cluster, former);
-    (void)cluster_promote(&cluster);
+    cluster_promote(&cluster);
     assert_string_equal(upsert_in_the_end("moved", "new"), "updated");
     cluster_start_again(&cluster, former);
 
     /* Who loses its connection goes back to where it was, not to the first in the list. */
     ledger = ledger_open(&stack, CLIENTS, "back", DEADLINE_MS);
     clock_sleep_ms(BETWEEN_MS);
-    (void)cluster_query(&cluster, cluster.primary,
-                        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
-                        "WHERE usename = 'incidents_fcgi'");
-    (void)ledger_await_200(ledger, clock_now_ms());
+    cluster_query(&cluster, cluster.primary,
+                  "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+                  "WHERE usename = 'incidents_fcgi'");
+    ledger_await_200(ledger, clock_now_ms());
     close_ledger(ledger, "a former primary, sessions on the primary ended", 1, -1);
     assert_string_equal(
         cluster_query(&cluster, former,
@@ -246,7 +244,7 @@ static void send_to_alone(struct load_client *client)
 {
     char *action = client->context;
 
-    (void)snprintf(action, 16, "%s", upsert("alone", "alone"));
+    snprintf(action, 16, "%s", upsert("alone", "alone"));
 }
 
 /* An administrator cancels what waits for the standby: it is committed on the primary then, and Postgres says
@@ -260,7 +258,7 @@ static void what_the_standby_has_not_confirmed_is_not_answered_200(void **state)
 
     (void)state;
     /* Whatever the role has been told to keep to itself. */
-    (void)stack_query(&stack, "ALTER ROLE incidents_fcgi SET client_min_messages = error");
+    stack_query(&stack, "ALTER ROLE incidents_fcgi SET client_min_messages = error");
     stack_stop_worker(&stack);
     stack_start_worker(&stack, patient); /* both are within one request, however busy the machine is */
     cluster_kill(&cluster, standby);

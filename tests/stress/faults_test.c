@@ -156,7 +156,7 @@ static void the_worker_is_killed(void **state)
     (void)state;
     for (int i = 0; i < times; i++) {
         clock_sleep_ms(BETWEEN_MS);
-        (void)process_stop(stack.worker, SIGKILL);
+        process_stop(stack.worker, SIGKILL);
         stack_start_worker(&stack, settings);
         ledger_await_recovery(ledger, &slowest_ms);
     }
@@ -342,13 +342,13 @@ static void fill(const char *path)
     size_t size = sizeof zeros;
 
     assert_non_null(file);
-    (void)setvbuf(file, NULL, _IONBF, 0);
+    setvbuf(file, NULL, _IONBF, 0);
     while (size > 0) {
         if (fwrite(zeros, 1, size, file) != size) {
             size /= 2; /* the last pages one by one */
         }
     }
-    (void)fclose(file);
+    fclose(file);
 }
 
 /* Whether Postgres commits something. */
@@ -386,7 +386,7 @@ static void run_shell(const char *format, ...)
     va_list arguments;
 
     va_start(arguments, format);
-    (void)vsnprintf(command, sizeof command, format, arguments);
+    vsnprintf(command, sizeof command, format, arguments);
     va_end(arguments);
     assert_int_equal(process_run(argv, NULL, NULL, 0)->status, 0);
 }
@@ -424,8 +424,8 @@ static void the_disk_is_full(void **state)
         print_message("only root can make a file system of its own for this one\n");
         skip();
     }
-    (void)snprintf(data, sizeof data, "%s/data", stack.directory);
-    (void)snprintf(ballast, sizeof ballast, "%s/ballast", data);
+    snprintf(data, sizeof data, "%s/data", stack.directory);
+    snprintf(ballast, sizeof ballast, "%s/ballast", data);
     move_to_small_disk(data);
     ledger = open_ledger("full");
     for (int i = 0; i < times; i++) {
@@ -443,7 +443,7 @@ static void the_disk_is_full(void **state)
 
 static void start_durable_postgres(void)
 {
-    (void)stack_query(&stack, "GRANT incidents_fcgi TO incidents_owner"); /* who may then end its sessions */
+    stack_query(&stack, "GRANT incidents_fcgi TO incidents_owner"); /* who may then end its sessions */
     stack_stop_postgres(&stack, SIGINT);
     stack_start_postgres(&stack, durable);
     ledger_table("Faults under load");

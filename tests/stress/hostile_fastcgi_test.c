@@ -53,8 +53,7 @@ static void append_upsert(struct buffer *bytes, const char *reference_id)
     char body[160];
     const struct fastcgi_request request = {.path = "incidents.upsert", .body = body};
 
-    (void)snprintf(body, sizeof body, "{\"reference_id\":\"%s\",\"started_at\":\"2024-01-01\"}",
-                   reference_id);
+    snprintf(body, sizeof body, "{\"reference_id\":\"%s\",\"started_at\":\"2024-01-01\"}", reference_id);
     fastcgi_append_request(bytes, &stack, &request);
 }
 
@@ -95,7 +94,7 @@ static size_t await_closed(const int *fds, size_t count)
 static void close_all(const int *fds, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        (void)close(fds[i]);
+        close(fds[i]);
     }
 }
 
@@ -161,7 +160,7 @@ static void peers_that_trickle_are_served_and_starve_nobody(void **state)
     for (size_t i = 0; i < many; i++) {
         char reference_id[32];
 
-        (void)snprintf(reference_id, sizeof reference_id, "trickled-%zu", i);
+        snprintf(reference_id, sizeof reference_id, "trickled-%zu", i);
         buffer_init(&requests[i], FASTCGI_BYTES_MAX);
         append_upsert(&requests[i], reference_id);
         fds[i] = fastcgi_connect(stack.worker_socket);
@@ -203,7 +202,7 @@ static void requests_that_never_end_hold_a_bounded_memory(void **state)
     attack_begin(&attack, &stack, "900 KiB of a body, and no more", many, true);
     for (size_t i = 0; i < many; i++) {
         fds[i] = fastcgi_connect(stack.worker_socket);
-        (void)fastcgi_send(fds[i], bytes.data, bytes.len);
+        fastcgi_send(fds[i], bytes.data, bytes.len);
     }
     clock_sleep_ms(1000);
     most = worker_memory(&stack) - attack.memory;
@@ -236,7 +235,7 @@ static void peers_that_ask_on_and_never_read_starve_nobody(void **state)
     }
     for (int round = 0; round < stress_amount(100, 1000); round++) {
         for (size_t i = 0; i < many; i++) {
-            (void)send(fds[i], bytes.data, bytes.len, MSG_DONTWAIT | MSG_NOSIGNAL);
+            send(fds[i], bytes.data, bytes.len, MSG_DONTWAIT | MSG_NOSIGNAL);
         }
     }
     clock_sleep_ms(500);
@@ -270,7 +269,7 @@ static void peers_that_send_on_behind_their_answer_starve_nobody(void **state)
     }
     for (int round = 0; round < stress_amount(100, 5000); round++) {
         for (size_t i = 0; i < many; i++) {
-            (void)send(fds[i], more, sizeof more, MSG_DONTWAIT | MSG_NOSIGNAL);
+            send(fds[i], more, sizeof more, MSG_DONTWAIT | MSG_NOSIGNAL);
         }
     }
     attack_end(&attack, many); /* the worker has closed them all by then, and they have not */
@@ -292,8 +291,8 @@ static void a_connection_that_ends_at_any_byte_leaves_nothing_behind(void **stat
     for (size_t i = 0; i < rounds * bytes.len; i++) {
         int fd = fastcgi_connect(stack.worker_socket);
 
-        (void)fastcgi_send(fd, bytes.data, i % bytes.len);
-        (void)close(fd);
+        fastcgi_send(fd, bytes.data, i % bytes.len);
+        close(fd);
     }
     attack_end(&attack, rounds * bytes.len);
     buffer_free(&bytes);
@@ -338,7 +337,7 @@ static void values_asked_for_again_and_again_are_answered_once(void **state)
     assert_int_equal(fastcgi_receive(fd, PATIENCE_MS, &answer), FASTCGI_ANSWERED);
     assert_int_equal(answer.status, 200);
     answer_free(&answer);
-    (void)close(fd);
+    close(fd);
     buffer_free(&names);
     buffer_free(&bytes);
 }
@@ -354,10 +353,10 @@ static void a_record_full_of_names_is_refused(void **state)
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
     append_names(&names, 3855);
     fastcgi_append_record(&bytes, 1, FASTCGI_GET_VALUES, 0, names.data, names.len);
-    (void)fastcgi_send(fd, bytes.data, bytes.len);
+    fastcgi_send(fd, bytes.data, bytes.len);
     assert_int_equal(fastcgi_receive(fd, PATIENCE_MS, &answer), FASTCGI_CLOSED);
     answer_free(&answer);
-    (void)close(fd);
+    close(fd);
     buffer_free(&names);
     buffer_free(&bytes);
     check_the_worker_serves("after a record full of names");
@@ -379,10 +378,10 @@ static void management_floods_are_cut_off(void **state)
         for (int n = 0; n < 10000; n++) {
             fastcgi_append_record(&bytes, 1, types[i % 2], 0, "\17\0FCGI_MPXS_CONNS", 17);
         }
-        (void)fastcgi_send(fd, bytes.data, bytes.len);
+        fastcgi_send(fd, bytes.data, bytes.len);
         buffer_free(&bytes);
         refused += await_closed(&fd, 1);
-        (void)close(fd);
+        close(fd);
     }
     attack_end(&attack, refused);
     assert_int_equal(refused, many);
@@ -412,13 +411,13 @@ static void lengths_of_two_gigabytes_are_not_believed(void **state)
         } else {
             fastcgi_append_record(&bytes, 1, FASTCGI_GET_VALUES, 0, contents[i / 2], 10);
         }
-        (void)fastcgi_send(fd, bytes.data, bytes.len);
+        fastcgi_send(fd, bytes.data, bytes.len);
         buffer_free(&bytes);
         if (fastcgi_receive(fd, PATIENCE_MS, &answer) != FASTCGI_CLOSED) {
             fail_msg("length %zu: the connection is still open", i);
         }
         answer_free(&answer);
-        (void)close(fd);
+        close(fd);
         check_the_worker_serves("after a length of two gigabytes");
     }
 }
@@ -441,7 +440,7 @@ static void append_sized(struct buffer *params, const struct sized_case *c)
     memset(value, 'x', c->len);
     value[c->len] = '\0';
     for (size_t i = 0; i < c->many; i++) {
-        (void)snprintf(name, sizeof name, c->many == 1 ? "%s" : "%s_%zu", c->name, i);
+        snprintf(name, sizeof name, c->many == 1 ? "%s" : "%s_%zu", c->name, i);
         fastcgi_append_variable(params, name, value);
     }
     free(value);
@@ -458,7 +457,7 @@ static void send_sized(const struct sized_case *c)
 
     buffer_init(&params, FASTCGI_BYTES_MAX);
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
-    (void)snprintf(authorization, sizeof authorization, "Bearer %s", stack.token);
+    snprintf(authorization, sizeof authorization, "Bearer %s", stack.token);
     append_sized(&params, c);
     fastcgi_append_variable(&params, "REQUEST_METHOD", "POST");
     fastcgi_append_variable(&params, "PATH_INFO", "/incidents.upsert");
@@ -466,7 +465,7 @@ static void send_sized(const struct sized_case *c)
     fastcgi_append_begin(&bytes, 1, false);
     fastcgi_append_stream(&bytes, FASTCGI_PARAMS, 1, params.data, params.len);
     fastcgi_append_stream(&bytes, FASTCGI_STDIN, 1, body, sizeof body - 1);
-    (void)fastcgi_send(fd, bytes.data, bytes.len);
+    fastcgi_send(fd, bytes.data, bytes.len);
     if (fastcgi_receive(fd, PATIENCE_MS, &answer) != FASTCGI_ANSWERED || answer.status != c->status ||
         answer.json == NULL) {
         fail_msg("%s: should be answered %d, was answered %d: %s", c->what, c->status, answer.status,
@@ -480,7 +479,7 @@ static void send_sized(const struct sized_case *c)
     answer_free(&answer);
     buffer_free(&params);
     buffer_free(&bytes);
-    (void)close(fd);
+    close(fd);
 }
 
 static void variables_have_a_bound_and_over_it_the_answer_is_413(void **state)

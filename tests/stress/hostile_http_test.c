@@ -73,7 +73,7 @@ static void copy_header(const char *head, const char *end, const char *name, cha
     value[0] = '\0';
     if (found != NULL && found < end) {
         found += strlen(name);
-        (void)snprintf(value, size, "%.*s", (int)strcspn(found, "\r"), found);
+        snprintf(value, size, "%.*s", (int)strcspn(found, "\r"), found);
     }
 }
 
@@ -93,7 +93,7 @@ static void parse_answers(const struct buffer *text, struct raw_answers *answers
         copy_header(at, end, "\r\nX-Request-Id: ", answer->id, sizeof answer->id);
         copy_header(at, end, "\r\nContent-Length: ", length, sizeof length);
         len = strtoul(length, NULL, 10);
-        (void)snprintf(answer->body, sizeof answer->body, "%.*s", (int)len, end + 4);
+        snprintf(answer->body, sizeof answer->body, "%.*s", (int)len, end + 4);
         answers->count += answer->status == 100 ? 0 : 1;
         at = end + 4 + len > text->data + text->len ? NULL : end + 4 + len;
     }
@@ -109,9 +109,9 @@ static void converse(const char *data, size_t len, struct raw_answers *answers)
     struct buffer text;
 
     buffer_init(&text, TEXT_MAX);
-    (void)fastcgi_send(fd, data, len);
+    fastcgi_send(fd, data, len);
     read_to_end(fd, &text);
-    (void)close(fd);
+    close(fd);
     parse_answers(&text, answers);
     buffer_free(&text);
 }
@@ -120,8 +120,7 @@ static void append_upsert(struct buffer *text, const char *reference_id, const c
 {
     char body[160];
 
-    (void)snprintf(body, sizeof body, "{\"reference_id\":\"%s\",\"started_at\":\"2024-01-01\"}",
-                   reference_id);
+    snprintf(body, sizeof body, "{\"reference_id\":\"%s\",\"started_at\":\"2024-01-01\"}", reference_id);
     buffer_append_format(text,
                          "POST /api/incidents.upsert HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n"
                          "X-Request-Id: %s\r\nContent-Length: %zu\r\n%s\r\n%s",
@@ -163,7 +162,7 @@ static void what_is_hidden_in_these_tests_would_be_executed(void **state)
     assert_int_equal(answers.count, 2);
     assert_int_equal(answers.list[0].status, 200);
     assert_int_equal(count_like("forged"), 1);
-    (void)stack_query(&stack, "DELETE FROM intake.incident");
+    stack_query(&stack, "DELETE FROM intake.incident");
 
     buffer_reset(&text, TEXT_MAX);
     append_hidden(&text, HIDDEN_FASTCGI);
@@ -171,7 +170,7 @@ static void what_is_hidden_in_these_tests_would_be_executed(void **state)
     assert_int_equal(fastcgi_receive(fd, PATIENCE_MS, &answer), FASTCGI_ANSWERED);
     assert_int_equal(answer.status, 200);
     answer_free(&answer);
-    (void)close(fd);
+    close(fd);
     buffer_free(&text);
     assert_int_equal(count_like("forged"), 1);
 }
@@ -281,8 +280,8 @@ static void append_hiding(struct buffer *out, const struct hiding_case *c, const
     const char *number = strstr(c->headers, "%zu");
 
     if (number != NULL) {
-        (void)snprintf(headers, sizeof headers, "%.*s%zu%s", (int)(number - c->headers), c->headers,
-                       body->len, number + 3);
+        snprintf(headers, sizeof headers, "%.*s%zu%s", (int)(number - c->headers), c->headers, body->len,
+                 number + 3);
     }
     buffer_append_format(out, "%s HTTP/1.1\r\nHost: x\r\nX-Request-Id: outer\r\n%s", c->line,
                          number != NULL ? headers : c->headers);
@@ -378,7 +377,7 @@ static void each_of_many_pipelined_requests_gets_its_own_answer(void **state)
 
         buffer_init(&text, TEXT_MAX);
         for (int i = 0; i < IN_LINE; i++) {
-            (void)snprintf(id, sizeof id, "line-%d-%d", round, i);
+            snprintf(id, sizeof id, "line-%d-%d", round, i);
             if (i % 5 == 4) {
                 buffer_append_format(&text,
                                      "POST /api/incidents.forge HTTP/1.1\r\nHost: x\r\nX-Request-Id: %s\r\n"
@@ -391,7 +390,7 @@ static void each_of_many_pipelined_requests_gets_its_own_answer(void **state)
         converse(text.data, text.len, &answers);
         assert_int_equal(answers.count, IN_LINE);
         for (int i = 0; i < IN_LINE; i++) {
-            (void)snprintf(id, sizeof id, "line-%d-%d", round, i);
+            snprintf(id, sizeof id, "line-%d-%d", round, i);
             assert_string_equal(answers.list[i].id, id);
             assert_int_equal(answers.list[i].status, i % 5 == 4 ? 404 : 200);
             assert_true(i % 5 == 4 || strstr(answers.list[i].body, id) != NULL);
@@ -419,8 +418,8 @@ static void a_body_cut_short_is_not_processed(void **state)
         int fd = fastcgi_connect(stack.nginx_socket);
 
         at = start + i % (text.len - start);
-        (void)fastcgi_send(fd, text.data, at);
-        (void)close(fd);
+        fastcgi_send(fd, text.data, at);
+        close(fd);
     }
     attack_end(&attack, many);
     buffer_free(&text);
@@ -537,7 +536,7 @@ static size_t count_closed(const int *fds, size_t count)
 static void close_all(const int *fds, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        (void)close(fds[i]);
+        close(fds[i]);
     }
 }
 
@@ -547,11 +546,11 @@ static void drip(const int *fds, size_t many, const char *start, int millisecond
     int64_t deadline_ms = clock_now_ms() + milliseconds;
 
     for (size_t i = 0; i < many; i++) {
-        (void)fastcgi_send(fds[i], start, strlen(start));
+        fastcgi_send(fds[i], start, strlen(start));
     }
     while (clock_now_ms() < deadline_ms) {
         for (size_t i = 0; i < many; i++) {
-            (void)send(fds[i], " ", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+            send(fds[i], " ", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
         }
         clock_sleep_ms(50);
     }
@@ -580,10 +579,10 @@ static void slow_senders_starve_nobody(void **state)
     (void)state;
     slow_through_nginx("slow headers, through nginx",
                        "POST /api/incidents.upsert HTTP/1.1\r\nHost: x\r\nX-Slow: ");
-    (void)snprintf(start, sizeof start,
-                   "POST /api/incidents.upsert HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n"
-                   "Content-Length: 1000000\r\n\r\n{\"reference_id\":\"slow\",",
-                   stack.token);
+    snprintf(start, sizeof start,
+             "POST /api/incidents.upsert HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n"
+             "Content-Length: 1000000\r\n\r\n{\"reference_id\":\"slow\",",
+             stack.token);
     slow_through_nginx("slow bodies, through nginx", start);
     assert_int_equal(count_like("slow"), 0);
 }
@@ -604,7 +603,7 @@ static void slow_readers_starve_nobody(void **state)
     }
     for (int round = 0; round < rounds; round++) {
         for (size_t i = 0; i < many; i++) {
-            (void)send(fds[i], text.data, text.len, MSG_DONTWAIT | MSG_NOSIGNAL);
+            send(fds[i], text.data, text.len, MSG_DONTWAIT | MSG_NOSIGNAL);
         }
         clock_sleep_ms(50);
     }
@@ -625,8 +624,8 @@ static void send_bad_tokens(struct load_client *client)
                                   .authorization = authorization};
         struct answer answer;
 
-        (void)snprintf(authorization, sizeof authorization, "Bearer guess-%zu-%zu", client->number, number++);
-        (void)load_send(client, &call, 401, &answer);
+        snprintf(authorization, sizeof authorization, "Bearer guess-%zu-%zu", client->number, number++);
+        load_send(client, &call, 401, &answer);
         answer_free(&answer);
         refused[client->number]++;
     }
@@ -723,7 +722,7 @@ static int connect_to_port(int port)
 
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     if (connect(fd, (const struct sockaddr *)&address, sizeof address) != 0) {
-        (void)close(fd);
+        close(fd);
         return -1;
     }
     return fd;
@@ -737,20 +736,20 @@ static pid_t start_apache(int port, size_t clients)
     pid_t pid;
     int fd;
 
-    (void)snprintf(path, sizeof path, "%s/apache.conf", stack.directory);
-    (void)snprintf(log, sizeof log, "%s/apache.log", stack.directory);
+    snprintf(path, sizeof path, "%s/apache.conf", stack.directory);
+    snprintf(log, sizeof log, "%s/apache.log", stack.directory);
     write_apache_configuration(path, port, clients);
     pid = process_start(argv, NULL, log);
     while ((fd = connect_to_port(port)) < 0) {
         if (clock_now_ms() > deadline_ms || process_wait(pid, 50) >= 0) {
             char *text = read_whole_file(log);
 
-            (void)fprintf(stderr, "%s\n", text);
+            fprintf(stderr, "%s\n", text);
             free(text);
             fail_msg("Apache does not start");
         }
     }
-    (void)close(fd);
+    close(fd);
     return pid;
 }
 
@@ -778,10 +777,10 @@ static void slow_senders_behind_apache_delay_nobody(void **state)
     char start[512];
 
     (void)state;
-    (void)snprintf(start, sizeof start,
-                   "POST /api/incidents.upsert HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n"
-                   "Content-Length: 100000\r\n\r\n{\"reference_id\":\"slow\",",
-                   stack.token);
+    snprintf(start, sizeof start,
+             "POST /api/incidents.upsert HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n"
+             "Content-Length: 100000\r\n\r\n{\"reference_id\":\"slow\",",
+             stack.token);
     attack_begin(&attack, &stack, "slow bodies, through Apache", many, true);
     for (size_t i = 0; i < many; i++) {
         fds[i] = connect_to_port(port);

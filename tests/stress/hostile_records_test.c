@@ -173,9 +173,8 @@ static void append_variables(struct buffer *params, enum fault fault, size_t bod
     if (fault == LYING_LENGTH) {
         declared = prng_one_in(2) ? prng_below(body_len) : body_len + 1 + prng_below(1000000);
     }
-    (void)snprintf(authorization, sizeof authorization, "Bearer %s",
-                   fault == OTHER_TOKEN ? "x" : stack.token);
-    (void)snprintf(length, sizeof length, "%zu", declared);
+    snprintf(authorization, sizeof authorization, "Bearer %s", fault == OTHER_TOKEN ? "x" : stack.token);
+    snprintf(length, sizeof length, "%zu", declared);
     for (size_t i = prng_below(20); i > 0; i--) {
         fastcgi_append_variable(params, "HTTP_COOKIE", "a=b");
     }
@@ -199,8 +198,7 @@ static void append_body(struct buffer *body, enum fault fault, const char *refer
     char text[160];
     const struct fastcgi_request forged = {.keep = true, .path = "incidents.upsert", .body = text};
 
-    (void)snprintf(text, sizeof text, "{\"reference_id\":\"%s\",\"started_at\":\"2024-01-01\"}",
-                   reference_id);
+    snprintf(text, sizeof text, "{\"reference_id\":\"%s\",\"started_at\":\"2024-01-01\"}", reference_id);
     if (fault == FORGED_IN_A_BODY) {
         fastcgi_append_request(body, &stack, &forged);
     } else {
@@ -281,7 +279,7 @@ static void send_good(struct generator *generator)
         struct answer answer;
         struct buffer bytes;
 
-        (void)snprintf(reference_id, sizeof reference_id, "good-%zu-%zu", generator->sequence, i);
+        snprintf(reference_id, sizeof reference_id, "good-%zu-%zu", generator->sequence, i);
         buffer_init(&bytes, FASTCGI_BYTES_MAX);
         put_request(&bytes, NO_FAULT, reference_id, i + 1 < count);
         send_in_pieces(fd, bytes.data, bytes.len);
@@ -293,7 +291,7 @@ static void send_good(struct generator *generator)
         answer_free(&answer);
         generator->good++;
     }
-    (void)close(fd);
+    close(fd);
 }
 
 /* Says that no more will come, and hears the worker out: it must close. */
@@ -302,7 +300,7 @@ static void hear_out(const struct generator *generator, int fd, bool may_succeed
     struct answer answer;
     enum fastcgi_end end;
 
-    (void)shutdown(fd, SHUT_WR);
+    shutdown(fd, SHUT_WR);
     while ((end = fastcgi_receive(fd, PATIENCE_MS, &answer)) == FASTCGI_ANSWERED) {
         if (answer.status == 200 && !may_succeed) {
             fail_with_seed(generator, "a spoilt request was answered as a good one", &answer);
@@ -322,7 +320,7 @@ static void send_spoilt(struct generator *generator)
     char reference_id[64];
     struct buffer bytes;
 
-    (void)snprintf(reference_id, sizeof reference_id, "bad-%zu-fault-%d", generator->sequence, (int)fault);
+    snprintf(reference_id, sizeof reference_id, "bad-%zu-fault-%d", generator->sequence, (int)fault);
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
     put_request(&bytes, fault, reference_id, prng_one_in(2));
     send_in_pieces(fd, bytes.data, fault == CUT ? prng_below(bytes.len) : bytes.len);
@@ -330,7 +328,7 @@ static void send_spoilt(struct generator *generator)
     if (fault != CUT || prng_one_in(2)) {
         hear_out(generator, fd, false);
     }
-    (void)close(fd);
+    close(fd);
     generator->spoilt++;
 }
 
@@ -368,7 +366,7 @@ static void send_mangled(struct generator *generator)
     char reference_id[64];
     struct buffer bytes;
 
-    (void)snprintf(reference_id, sizeof reference_id, "any-%zu", generator->sequence);
+    snprintf(reference_id, sizeof reference_id, "any-%zu", generator->sequence);
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
     put_request(&bytes, NO_FAULT, reference_id, prng_one_in(2));
     for (size_t i = 1 + prng_below(4); i > 0 && bytes.len > 0; i--) {
@@ -377,7 +375,7 @@ static void send_mangled(struct generator *generator)
     send_in_pieces(fd, bytes.data, bytes.len);
     buffer_free(&bytes);
     hear_out(generator, fd, true);
-    (void)close(fd);
+    close(fd);
     generator->mangled++;
 }
 

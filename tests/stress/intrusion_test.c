@@ -40,8 +40,8 @@ static void make_bad_tokens(void)
         bad_tokens[0][i] = stack.token[i] == 'a' ? 'b' : 'a';
     }
     stack_create_token(&stack, "expired", "upsert", bad_tokens[1]);
-    (void)stack_query(&stack, "UPDATE intake.api_token SET created_at = now() - interval '2 days', "
-                              "expires_at = now() - interval '1 day' WHERE label = 'expired'");
+    stack_query(&stack, "UPDATE intake.api_token SET created_at = now() - interval '2 days', "
+                        "expires_at = now() - interval '1 day' WHERE label = 'expired'");
     stack_create_token(&stack, "revoked", "upsert", bad_tokens[2]);
     assert_int_equal(stack_control(&stack, NULL, "token", "revoke", "revoked", NULL)->status, 0);
     bad_tokens[3][len - 1] = stack.token[len - 1] == 'a' ? 'b' : 'a';
@@ -64,7 +64,7 @@ static void send_with(const char *authorization, const char *body, char *text, s
     end = strchr(date, '\n');
     assert_non_null(end);
     memmove(date, end + 1, strlen(end + 1) + 1);
-    (void)snprintf(text, size, "%d\n%s\n%.2000s", answer.status, answer.head, answer.body);
+    snprintf(text, size, "%d\n%s\n%.2000s", answer.status, answer.head, answer.body);
     answer_free(&answer);
 }
 
@@ -84,7 +84,7 @@ static void tokens_that_are_no_good_all_get_the_same_answer(void **state)
         for (size_t i = 0; i < ALIKE; i++) {
             char authorization[sizeof bad_tokens + sizeof "Bearer "];
 
-            (void)snprintf(authorization, sizeof authorization, "Bearer %s", bad_tokens[i]);
+            snprintf(authorization, sizeof authorization, "Bearer %s", bad_tokens[i]);
             send_with(authorization, bodies[b], other, sizeof other);
             assert_string_equal(other, first);
         }
@@ -104,7 +104,7 @@ static double seconds(void)
 {
     struct timespec now;
 
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(CLOCK_MONOTONIC, &now);
     return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
@@ -133,7 +133,7 @@ static void and_take_the_same_time(void **state)
             struct answer answer;
             double begun;
 
-            (void)snprintf(authorization, sizeof authorization, "Bearer %s", bad_tokens[kind]);
+            snprintf(authorization, sizeof authorization, "Bearer %s", bad_tokens[kind]);
             begun = seconds();
             http_through_nginx(&stack, &call, &answer);
             took[kind * count + i] = seconds() - begun;
@@ -163,10 +163,10 @@ static const char *run_as(PGconn *session, const char *sql)
     PGresult *result = PQexec(session, sql);
     const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
 
-    (void)snprintf(text, sizeof text, "%s",
-                   state != NULL           ? state
-                   : PQntuples(result) > 0 ? PQgetvalue(result, 0, 0)
-                                           : "");
+    snprintf(text, sizeof text, "%s",
+             state != NULL           ? state
+             : PQntuples(result) > 0 ? PQgetvalue(result, 0, 0)
+                                     : "");
     PQclear(result);
     return text;
 }
@@ -177,7 +177,7 @@ static PGconn *session_of(const char *role)
     char url[STACK_PATH_MAX];
     PGconn *session;
 
-    (void)snprintf(url, sizeof url, "postgresql:///incidents?host=%s&user=%s", stack.directory, role);
+    snprintf(url, sizeof url, "postgresql:///incidents?host=%s&user=%s", stack.directory, role);
     session = PQconnectdb(url);
     assert_int_equal(PQstatus(session), CONNECTION_OK);
     return session;
@@ -240,11 +240,11 @@ static void expect_nobody_caught(const char *by)
 
 static void a_batch(char *call, size_t size, const char *token)
 {
-    (void)snprintf(call, size,
-                   "SELECT outcomes[1] FROM intake.apply_batch(%d, ARRAY[ROW ('upsert', "
-                   "pg_catalog.sha256('%s'), 'upsert', 16, '2024-01-01', NULL, 'trapped', NULL, NULL, NULL, "
-                   "'[[\"a\",null]]', NULL)::intake.operation], attempt => 77, orphaned => '{76}')",
-                   SCHEMA_VERSION, token);
+    snprintf(call, size,
+             "SELECT outcomes[1] FROM intake.apply_batch(%d, ARRAY[ROW ('upsert', "
+             "pg_catalog.sha256('%s'), 'upsert', 16, '2024-01-01', NULL, 'trapped', NULL, NULL, NULL, "
+             "'[[\"a\",null]]', NULL)::intake.operation], attempt => 77, orphaned => '{76}')",
+             SCHEMA_VERSION, token);
 }
 
 static void nobody_elses_functions_and_operators_run_with_our_rights(void **state)
@@ -253,8 +253,8 @@ static void nobody_elses_functions_and_operators_run_with_our_rights(void **stat
     char call[1024], version[16], token[STACK_TOKEN_MAX];
 
     (void)state;
-    (void)snprintf(version, sizeof version, "%d", SCHEMA_VERSION);
-    (void)stack_query(&stack, "CREATE ROLE hostile LOGIN IN ROLE incidents_worker");
+    snprintf(version, sizeof version, "%d", SCHEMA_VERSION);
+    stack_query(&stack, "CREATE ROLE hostile LOGIN IN ROLE incidents_worker");
     PQclear(PQexec(stack.owner, trap));
     assert_string_equal(PQerrorMessage(stack.owner), "");
     hostile = session_of("hostile");
@@ -264,7 +264,7 @@ static void nobody_elses_functions_and_operators_run_with_our_rights(void **stat
     /* The trap works: */
     assert_string_equal(run_as(hostile, "SELECT 'a'::text = 'b'::text"), "t");
     assert_string_equal(run_as(hostile, "SELECT pg_catalog.count(*) FROM trap.caught"), "1");
-    (void)stack_query(&stack, "TRUNCATE trap.caught");
+    stack_query(&stack, "TRUNCATE trap.caught");
 
     a_batch(call, sizeof call, "no such token");
     assert_string_equal(run_as(hostile, call), "not_authed");
@@ -279,10 +279,10 @@ static void nobody_elses_functions_and_operators_run_with_our_rights(void **stat
     expect_nobody_caught("schema_version");
 
     /* Without a search path of its own it would go there, and fail or worse: */
-    (void)stack_query(&stack, "ALTER FUNCTION intake.apply_batch RESET search_path");
+    stack_query(&stack, "ALTER FUNCTION intake.apply_batch RESET search_path");
     assert_string_not_equal(run_as(hostile, call), "unchanged");
-    (void)stack_query(&stack, "ALTER FUNCTION intake.apply_batch SET search_path = pg_catalog, pg_temp");
-    (void)stack_query(&stack, "TRUNCATE trap.caught");
+    stack_query(&stack, "ALTER FUNCTION intake.apply_batch SET search_path = pg_catalog, pg_temp");
+    stack_query(&stack, "TRUNCATE trap.caught");
     assert_string_equal(
         stack_query(
             &stack,
@@ -306,7 +306,7 @@ static void incidentctl_is_not_led_into_a_trap_either(void **state)
 
     (void)state;
     assert_int_equal(http_upsert(&stack, "trapped"), 200);
-    (void)stack_query(&stack, "ALTER ROLE incidents_owner SET search_path = trap, pg_catalog");
+    stack_query(&stack, "ALTER ROLE incidents_owner SET search_path = trap, pg_catalog");
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
         const struct outcome *outcome =
             stack_control(&stack, NULL, commands[i][0], commands[i][1], commands[i][2], commands[i][3], NULL);
@@ -316,9 +316,9 @@ static void incidentctl_is_not_led_into_a_trap_either(void **state)
         }
         expect_nobody_caught(commands[i][0]);
     }
-    (void)stack_query(&stack, "ALTER ROLE incidents_owner RESET search_path");
-    (void)stack_query(&stack, "SET client_min_messages = warning");
-    (void)stack_query(&stack, "DROP SCHEMA trap CASCADE");
+    stack_query(&stack, "ALTER ROLE incidents_owner RESET search_path");
+    stack_query(&stack, "SET client_min_messages = warning");
+    stack_query(&stack, "DROP SCHEMA trap CASCADE");
 }
 
 /* What has the owner's rights when others call it, or is called where others' objects may be looked up first.
@@ -412,16 +412,16 @@ static bool is_in_process_list(const char *secret)
         FILE *file;
         size_t len;
 
-        (void)snprintf(path, sizeof path, "/proc/%s/cmdline", entry->d_name);
+        snprintf(path, sizeof path, "/proc/%s/cmdline", entry->d_name);
         file = fopen(path, "re");
         if (file == NULL) {
             continue;
         }
         len = fread(arguments, 1, sizeof arguments, file);
-        (void)fclose(file);
+        fclose(file);
         found = memmem(arguments, len, secret, strlen(secret)) != NULL;
     }
-    (void)closedir(processes);
+    closedir(processes);
     return found;
 }
 
@@ -441,11 +441,10 @@ static void there_is_no_core_dump_and_no_look_into_the_worker(void **state)
     struct stat entry, program;
 
     (void)state;
-    (void)snprintf(path, sizeof path, "/proc/%d/environ", (int)stack.worker);
+    snprintf(path, sizeof path, "/proc/%d/environ", (int)stack.worker);
     assert_int_equal(stat(path, &entry), 0);
     assert_int_equal(entry.st_uid, 0);
-    (void)snprintf(path, sizeof path, "/proc/%d",
-                   (int)stack.postgres); /* who runs as the same user, and may */
+    snprintf(path, sizeof path, "/proc/%d", (int)stack.postgres); /* who runs as the same user, and may */
     assert_int_equal(stat(path, &program), 0);
     if (program.st_uid == 0) {
         fail_msg("the servers of a test should not run as root");
@@ -460,7 +459,7 @@ static void the_sockets_and_files_are_for_whom_they_are_meant(void **state)
     (void)state;
     assert_int_equal(stat(stack.worker_socket, &status), 0);
     assert_int_equal(status.st_mode & 0777, 0660);
-    (void)snprintf(path, sizeof path, "%s/a.log", stack.directory);
+    snprintf(path, sizeof path, "%s/a.log", stack.directory);
     assert_int_equal(stat(path, &status), 0);
     assert_int_equal(status.st_mode & 0777, 0640);
 }
@@ -476,7 +475,7 @@ static void no_log_has_a_secret(void **state)
     for (size_t i = 0; i < sizeof logs / sizeof logs[0]; i++) {
         char path[256], *text;
 
-        (void)snprintf(path, sizeof path, "%s/%s", stack.directory, logs[i]);
+        snprintf(path, sizeof path, "%s/%s", stack.directory, logs[i]);
         text = read_whole_file(path);
         read += strlen(text);
         for (size_t bad = 0; bad < ALIKE; bad++) {
@@ -496,10 +495,10 @@ static void start_worker_with_secrets(void)
     static char log[STACK_PATH_MAX + 32];
 
     stack_stop_worker(&stack);
-    (void)stack_query(&stack, "ALTER ROLE incidents_fcgi PASSWORD 'pass-word-of-the-worker'");
-    (void)snprintf(passwords_settings, sizeof passwords_settings,
-                   "DATABASE_URL=%s&password=pass-word-of-the-worker", stack.worker_url);
-    (void)snprintf(log, sizeof log, "INCIDENTS_LOG=%s/a.log", stack.directory);
+    stack_query(&stack, "ALTER ROLE incidents_fcgi PASSWORD 'pass-word-of-the-worker'");
+    snprintf(passwords_settings, sizeof passwords_settings,
+             "DATABASE_URL=%s&password=pass-word-of-the-worker", stack.worker_url);
+    snprintf(log, sizeof log, "INCIDENTS_LOG=%s/a.log", stack.directory);
     settings[0] = passwords_settings;
     settings[1] = log;
     stack_start_worker(&stack, settings);

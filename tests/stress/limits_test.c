@@ -57,7 +57,7 @@ static int ask(void)
         .path = "incidents.upsert", .body = "{\"reference_id\":\"small\",\"started_at\":\"2024-01-01\"}"};
     struct answer answer;
 
-    (void)fastcgi_exchange(&stack, &request, &answer);
+    fastcgi_exchange(&stack, &request, &answer);
     answer_free(&answer);
     return answer.status;
 }
@@ -120,10 +120,10 @@ static void start_behind(const char *line)
     char path[STACK_PATH_MAX], program[STACK_PATH_MAX];
     FILE *script;
 
-    (void)snprintf(path, sizeof path, "%s/limited", stack.directory);
+    snprintf(path, sizeof path, "%s/limited", stack.directory);
     script = fopen(path, "we");
     assert_non_null(script);
-    (void)fprintf(script, "#!/bin/sh\n%s\nexec '%s' \"$@\"\n", line, stack.program);
+    fprintf(script, "#!/bin/sh\n%s\nexec '%s' \"$@\"\n", line, stack.program);
     assert_int_equal(fchmod(fileno(script), 0755), 0);
     assert_int_equal(fclose(script), 0);
     memcpy(program, stack.program, sizeof program);
@@ -139,7 +139,7 @@ static void restart_unasked(const char *limit)
     char line[64] = "";
 
     if (*limit != '\0') {
-        (void)snprintf(line, sizeof line, "ulimit %s", limit);
+        snprintf(line, sizeof line, "ulimit %s", limit);
     }
     stack_stop_worker(&stack);
     start_behind(line);
@@ -159,7 +159,7 @@ static void restart_unasked_with_descriptors(size_t more)
 
     restart_worker("");
     descriptor_limit = worker_descriptors(&stack) + more;
-    (void)snprintf(limit, sizeof limit, "-n %zu", descriptor_limit);
+    snprintf(limit, sizeof limit, "-n %zu", descriptor_limit);
     restart_unasked(limit);
 }
 
@@ -178,10 +178,10 @@ static void use_up_descriptors(const char *what, const void *bytes, size_t len)
 
     restart_unasked_with_descriptors(SPARE + 1); /* one is for Postgres */
     await_start();
-    (void)await_service(what);
+    await_service(what);
     for (size_t i = 0; i < many; i++) {
         fds[i] = fastcgi_connect(stack.worker_socket);
-        (void)fastcgi_send(fds[i], bytes, len);
+        fastcgi_send(fds[i], bytes, len);
     }
     cpu_ms = worker_cpu_ms(&stack);
     clock_sleep_ms(watch_ms);
@@ -189,7 +189,7 @@ static void use_up_descriptors(const char *what, const void *bytes, size_t len)
     check_alive(what);
     meanwhile = ask_until_in_time();
     for (size_t i = 0; i < many; i++) {
-        (void)close(fds[i]);
+        close(fds[i]);
     }
     recovery_ms = await_service(what);
     figures_row("%s|%zu for about %d descriptors|%ld ms in %d ms|%d|%lld ms", what, many, SPARE, cpu_ms,
@@ -225,7 +225,7 @@ static size_t free_descriptors(void)
     for (size_t number = 0; number < descriptor_limit; number++) {
         struct stat link;
 
-        (void)snprintf(path, sizeof path, "/proc/%d/fd/%zu", (int)stack.worker, number);
+        snprintf(path, sizeof path, "/proc/%d/fd/%zu", (int)stack.worker, number);
         count += lstat(path, &link) != 0 ? 1 : 0;
     }
     return count;
@@ -280,7 +280,7 @@ static void without_a_descriptor_for_postgres_the_answer_is_503_in_time(void **s
     took_ms = clock_now_ms() - took_ms;
     check_alive("no descriptor for Postgres");
     for (size_t i = 0; i < count; i++) {
-        (void)close(fds[i]);
+        close(fds[i]);
     }
     figures_row("one request, and none for Postgres|1|||%d after %lld ms, then 200 after %lld ms", status,
                 (long long)took_ms, (long long)await_service("descriptors are back"));
@@ -306,11 +306,11 @@ static void while_nobody_waits_for_a_descriptor_no_request_is_given_up(void **st
     assert_true(fastcgi_send(slow, bytes.data, bytes.len / 2));
     count = fill_descriptors(fds, 0);
     for (size_t i = 0; i < count; i++) { /* Postgres gets one of theirs */
-        (void)close(fds[i]);
+        close(fds[i]);
     }
     assert_true(fastcgi_send(slow, bytes.data + bytes.len / 2, bytes.len - bytes.len / 2));
     end = fastcgi_receive(slow, PATIENCE_MS, &answer);
-    (void)close(slow);
+    close(slow);
     buffer_free(&bytes);
     assert_int_equal(end, FASTCGI_ANSWERED);
     answer_free(&answer);
@@ -328,7 +328,7 @@ static pid_t fill_the_socket(const char *go)
             clock_sleep_ms(1);
         }
         for (int i = 0; i < PEERS_MAX; i++) {
-            (void)fastcgi_connect(stack.worker_socket);
+            fastcgi_connect(stack.worker_socket);
         }
         _exit(mkdir(go, S_IRWXU) == 0 && pause() != 0 ? 0 : 1);
     }
@@ -348,13 +348,13 @@ static void those_that_wait_for_the_worker_do_not_keep_it_from_starting(void **s
     for (int round = 0; round < 5; round++) {
         pid_t clients;
 
-        (void)snprintf(go, sizeof go, "%s/go-%d", stack.directory, round);
-        (void)snprintf(line, sizeof line, "ulimit -n %zu; while [ ! -e %s ]; do sleep 0.01; done", limit, go);
+        snprintf(go, sizeof go, "%s/go-%d", stack.directory, round);
+        snprintf(line, sizeof line, "ulimit -n %zu; while [ ! -e %s ]; do sleep 0.01; done", limit, go);
         stack_stop_worker(&stack);
         clients = fill_the_socket(go);
         start_behind(line);
         assert_int_equal(process_stop(clients, SIGKILL), 128 + SIGKILL);
-        (void)await_service("behind a full socket at its start");
+        await_service("behind a full socket at its start");
     }
 }
 
@@ -398,8 +398,8 @@ static void a_thread_refused_at_the_start_ends_the_worker_with_a_message(void **
         pid_t pid;
 
         memcpy(environment + 2, scarcity.environment, sizeof scarcity.environment);
-        (void)snprintf(socket, sizeof socket, "%s/threads-%ld.sock", stack.directory, number);
-        (void)snprintf(log, sizeof log, "%s/threads-%ld.log", stack.directory, number);
+        snprintf(socket, sizeof socket, "%s/threads-%ld.sock", stack.directory, number);
+        snprintf(log, sizeof log, "%s/threads-%ld.log", stack.directory, number);
         words[2] = socket;
         scarcity_refuse_threads(&scarcity, number, LONG_MAX);
         pid = process_start(words, environment, log);
@@ -496,7 +496,7 @@ static void the_deepest_json_needs_no_more_stack_than_any(void **state)
         write_deep(&deep[i], &body);
         request.body = body.data;
         request.body_len = body.len;
-        (void)fastcgi_exchange(&stack, &request, &answer);
+        fastcgi_exchange(&stack, &request, &answer);
         status = ask_on_stack(&body, small_kib);
         figures_row("%s|%d|%d (%zu KiB)", deep[i].what, answer.status, status, (size_t)small_kib);
         if (answer.status != deep[i].status || status != deep[i].status) {
@@ -507,7 +507,7 @@ static void the_deepest_json_needs_no_more_stack_than_any(void **state)
         buffer_free(&body);
         check_alive(deep[i].what);
     }
-    (void)await_service("behind deep bodies");
+    await_service("behind deep bodies");
 }
 
 /* ---- Memory ---- */
@@ -524,7 +524,7 @@ static void send_large(struct load_client *client)
     struct storm *storm = client->context;
     char *body = malloc(storm->len + 1), number[8];
 
-    (void)snprintf(number, sizeof number, "%03zu", client->number);
+    snprintf(number, sizeof number, "%03zu", client->number);
     memcpy(body, storm->body, storm->len + 1);
     memcpy(strchr(body, '@'), number, 3);
     for (int i = 0; i < storm->each && !load_is_stopping(client); i++) {
@@ -532,19 +532,19 @@ static void send_large(struct load_client *client)
             .path = "incidents.upsert", .body = body, .body_len = storm->len};
         struct answer answer;
 
-        (void)fastcgi_exchange(client->stack, &request, &answer);
+        fastcgi_exchange(client->stack, &request, &answer);
         switch (answer.status) {
         case 0:
-            (void)atomic_fetch_add(&storm->closed, 1);
+            atomic_fetch_add(&storm->closed, 1);
             break;
         case 200:
-            (void)atomic_fetch_add(&storm->stored, 1);
+            atomic_fetch_add(&storm->stored, 1);
             break;
         case 500:
-            (void)atomic_fetch_add(&storm->refused, 1);
+            atomic_fetch_add(&storm->refused, 1);
             break;
         case 503:
-            (void)atomic_fetch_add(&storm->unavailable, 1);
+            atomic_fetch_add(&storm->unavailable, 1);
             break;
         default:
             load_fail(client, "answered %d %s", answer.status, answer.body);
@@ -559,7 +559,7 @@ static long worker_address_space_kib(void)
     char path[64], *text, *at;
     long kib;
 
-    (void)snprintf(path, sizeof path, "/proc/%d/status", (int)stack.worker);
+    snprintf(path, sizeof path, "/proc/%d/status", (int)stack.worker);
     text = read_whole_file(path);
     at = strstr(text, "VmSize:");
     assert_non_null(at);
@@ -591,8 +591,8 @@ static void many_large_bodies_and_little_memory_do_not_end_the_worker(void **sta
     storm.body = body.data;
     storm.len = body.len;
     restart_worker("");
-    (void)await_service("before the storm");
-    (void)snprintf(limit, sizeof limit, "-v %ld", worker_address_space_kib() + MORE_KIB);
+    await_service("before the storm");
+    snprintf(limit, sizeof limit, "-v %ld", worker_address_space_kib() + MORE_KIB);
     restart_worker(limit);
     load_run(&stack, CLIENTS, send_large, &storm);
     check_alive("large bodies and little memory");

@@ -39,14 +39,14 @@ static void start_pgbouncer(void)
     const char *const argv[] = {"scripts/service", "pgbouncer", stack.directory, database, NULL};
     int64_t give_up_ms = clock_now_ms() + START_MS;
 
-    (void)snprintf(database, sizeof database, "host=%s port=5432 user=incidents_fcgi", stack.directory);
-    (void)snprintf(log, sizeof log, "%s/pgbouncer.log", stack.directory);
+    snprintf(database, sizeof database, "host=%s port=5432 user=incidents_fcgi", stack.directory);
+    snprintf(log, sizeof log, "%s/pgbouncer.log", stack.directory);
     pgbouncer = process_start(argv, NULL, log);
     while (PQping(admin_url) != PQPING_OK) {
         if (clock_now_ms() > give_up_ms || process_wait(pgbouncer, 20) >= 0) {
             char *text = read_whole_file(log);
 
-            (void)fprintf(stderr, "%s\n", text);
+            fprintf(stderr, "%s\n", text);
             free(text);
             fail_msg("PgBouncer does not start");
         }
@@ -73,7 +73,7 @@ static void restart_worker(int64_t new_deadline_ms)
     const char *const settings[] = {setting, NULL};
 
     deadline_ms = new_deadline_ms;
-    (void)snprintf(setting, sizeof setting, "INCIDENTS_REQUEST_TIMEOUT_MS=%lld", (long long)deadline_ms);
+    snprintf(setting, sizeof setting, "INCIDENTS_REQUEST_TIMEOUT_MS=%lld", (long long)deadline_ms);
     stack_stop_worker(&stack);
     stack_start_worker(&stack, settings);
 }
@@ -158,7 +158,7 @@ static void pgbouncer_is_killed(void **state)
     (void)state;
     for (int i = 0; i < times; i++) {
         clock_sleep_ms(BETWEEN_MS);
-        (void)process_stop(pgbouncer, i % 2 == 0 ? SIGKILL : SIGINT);
+        process_stop(pgbouncer, i % 2 == 0 ? SIGKILL : SIGINT);
         start_pgbouncer();
         ledger_await_recovery(ledger, &slowest_ms);
     }
@@ -281,16 +281,15 @@ static void a_statement_that_is_prepared_elsewhere_is_sent_whole(void **state)
 
 static void put_pgbouncer_between(void)
 {
-    (void)stack_query(&stack, "GRANT incidents_fcgi TO incidents_owner"); /* who may then end its sessions */
+    stack_query(&stack, "GRANT incidents_fcgi TO incidents_owner"); /* who may then end its sessions */
     stack_stop_postgres(&stack, SIGINT);
     stack_start_postgres(&stack, NULL); /* durable */
-    (void)snprintf(admin_url, sizeof admin_url, "host=%s port=%d dbname=pgbouncer user=postgres",
-                   stack.directory, PORT);
+    snprintf(admin_url, sizeof admin_url, "host=%s port=%d dbname=pgbouncer user=postgres", stack.directory,
+             PORT);
     start_pgbouncer();
-    (void)snprintf(
-        stack.worker_url, sizeof stack.worker_url,
-        "postgresql:///incidents?host=%s&port=%d&user=incidents_fcgi&target_session_attrs=read-write",
-        stack.directory, PORT);
+    snprintf(stack.worker_url, sizeof stack.worker_url,
+             "postgresql:///incidents?host=%s&port=%d&user=incidents_fcgi&target_session_attrs=read-write",
+             stack.directory, PORT);
     restart_worker(PATIENT_MS);
     ledger_table("Through PgBouncer, transaction mode");
 }

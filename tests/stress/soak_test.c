@@ -99,7 +99,7 @@ static void write_body(const struct step *step, const char *key, char *body, siz
 {
     const char *at = strchr(step->body, '@');
 
-    (void)snprintf(body, size, "%.*s%s%s", (int)(at - step->body), step->body, key, at + 1);
+    snprintf(body, size, "%.*s%s%s", (int)(at - step->body), step->body, key, at + 1);
 }
 
 static void take_step(struct load_client *client, const struct step *step, const char *key)
@@ -135,7 +135,7 @@ static void send_large(struct load_client *client, size_t len, int status)
         client->number);
     memcpy(body + used, soak->filling, len - used - 3);
     memcpy(body + len - 3, "\"}}", 4);
-    (void)load_send(client, &call, status, &answer);
+    load_send(client, &call, status, &answer);
     answer_free(&answer);
     free(body);
 }
@@ -150,9 +150,9 @@ static void vanish(struct load_client *client, size_t number)
 
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
     fastcgi_append_request(&bytes, client->stack, &request);
-    (void)fastcgi_send(fd, bytes.data, number % 2 == 0 ? bytes.len : number % bytes.len);
+    fastcgi_send(fd, bytes.data, number % 2 == 0 ? bytes.len : number % bytes.len);
     buffer_free(&bytes);
-    (void)close(fd);
+    close(fd);
 }
 
 /* All at once, so that the worker has been as large as it gets. */
@@ -172,19 +172,19 @@ static void send_all_kinds(struct load_client *client)
     for (size_t i = 0; !load_is_stopping(client) && atomic_fetch_add(&soak->sent, 1) < soak->total; i++) {
         if (i % VANISH_EVERY == VANISH_EVERY - 1) {
             vanish(client, i / VANISH_EVERY);
-            (void)atomic_fetch_add(&soak->vanished, 1);
+            atomic_fetch_add(&soak->vanished, 1);
         } else if (stress_is_long() && i % LARGE_EVERY == LARGE_EVERY - 2) {
             send_large(client, BODY_LIMIT - i % 1000, 200);
-            (void)atomic_fetch_add(&soak->large, 1);
+            atomic_fetch_add(&soak->large, 1);
         } else if (stress_is_long() && i % OVERSIZE_EVERY == OVERSIZE_EVERY - 3) {
             send_large(client, BODY_LIMIT + 1, 413);
-            (void)atomic_fetch_add(&soak->oversize, 1);
+            atomic_fetch_add(&soak->oversize, 1);
         } else {
-            (void)snprintf(key, sizeof key, "%s-%zu-%zu", soak->name, client->number, taken / STEPS);
+            snprintf(key, sizeof key, "%s-%zu-%zu", soak->name, client->number, taken / STEPS);
             take_step(client, &steps[taken++ % STEPS], key);
         }
     }
-    (void)atomic_fetch_add(&soak->ended, 1);
+    atomic_fetch_add(&soak->ended, 1);
 }
 
 /* ---- Samples ---- */
@@ -226,10 +226,10 @@ static void write_samples(const struct sample *samples)
         return;
     }
     for (size_t i = 0; i < SAMPLES; i++) {
-        (void)fprintf(file, "%zu %.1f %.2f %zu\n", samples[i].requests, samples[i].seconds, samples[i].memory,
-                      samples[i].descriptors);
+        fprintf(file, "%zu %.1f %.2f %zu\n", samples[i].requests, samples[i].seconds, samples[i].memory,
+                samples[i].descriptors);
     }
-    (void)fclose(file);
+    fclose(file);
 }
 
 static void take_samples(const struct soak *soak, struct sample *samples)

@@ -55,7 +55,7 @@ static void axes_have_round_numbers(void **state)
             scale_label(&scale, scale.ticks[tick], text);
             len += (size_t)snprintf(labels + len, sizeof labels - len, "%s%s", tick == 0 ? "" : " ", text);
         }
-        (void)snprintf(labels + len, sizeof labels - len, "%s%s", *scale.unit == '\0' ? "" : " ", scale.unit);
+        snprintf(labels + len, sizeof labels - len, "%s%s", *scale.unit == '\0' ? "" : " ", scale.unit);
         assert_string_equal(labels, cases[i].labels);
     }
 }

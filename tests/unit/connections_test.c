@@ -104,7 +104,7 @@ static void send_request(int descriptor, const char *length, const void *body, s
     char params[64];
 
     buffer_init(&bytes, (size_t)2 * LIMIT);
-    (void)snprintf(params, sizeof params, "\16%cCONTENT_LENGTH%s", (int)strlen(length), length);
+    snprintf(params, sizeof params, "\16%cCONTENT_LENGTH%s", (int)strlen(length), length);
     record_append(&bytes, FCGI_BEGIN_REQUEST, 1, begin, sizeof begin);
     record_append(&bytes, FCGI_PARAMS, 1, params, strlen(params));
     record_append(&bytes, FCGI_PARAMS, 1, "", 0);
@@ -174,8 +174,8 @@ static const char *expire(void)
     assert_true(log_open("stderr", LOG_FORMAT_TEXT));
     len = read(file, text, sizeof text - 1);
     text[len > 0 ? len : 0] = '\0';
-    (void)close(file);
-    (void)unlink(path);
+    close(file);
+    unlink(path);
     return text;
 }
 
@@ -526,7 +526,7 @@ static int finish(void **state)
     connections_free(&connections);
     loop_close(&loop);
     while (far_end_count > 0) {
-        (void)close(far_ends[--far_end_count]);
+        close(far_ends[--far_end_count]);
     }
     return 0;
 }

@@ -30,7 +30,7 @@ static void find_rows(const char *text, size_t piece, char found[128])
         }
     }
     if (start < len) {
-        (void)snprintf(found + used, 128 - used, "+%zu", len - start);
+        snprintf(found + used, 128 - used, "+%zu", len - start);
     }
 }
 

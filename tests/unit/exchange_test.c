@@ -55,7 +55,7 @@ static void without_memory_the_response_has_the_request_id(void **state)
     expect_last_resort("HEAD", false, "a-1", HEAD_BEFORE_ID "a-1" HEAD_BEHIND_ID);
     memset(id, '~', REQUEST_ID_MAX);
     id[REQUEST_ID_MAX] = '\0';
-    (void)snprintf(expected, sizeof expected, HEAD_BEFORE_ID "%s" HEAD_BEHIND_ID BODY, id);
+    snprintf(expected, sizeof expected, HEAD_BEFORE_ID "%s" HEAD_BEHIND_ID BODY, id);
     expect_last_resort("POST", false, id, expected);
 }
 
@@ -71,10 +71,9 @@ static void headers_over_the_limit_are_told_the_limit(void **state)
     exchange_refuse(&exchange);
     buffer_init(&out, RESPONSE_MAX);
     response = exchange_end(&exchange, &out);
-    (void)snprintf(
-        message, sizeof message,
-        "\"error\":\"request_too_large\",\"message\":\"the headers are over the limit of %d bytes\"",
-        (int)REQUEST_PARAMS_MAX);
+    snprintf(message, sizeof message,
+             "\"error\":\"request_too_large\",\"message\":\"the headers are over the limit of %d bytes\"",
+             (int)REQUEST_PARAMS_MAX);
     assert_non_null(strstr(response.data, "Status: 413 Content Too Large\r\n"));
     assert_non_null(strstr(response.data, message));
     buffer_free(&out);

@@ -103,9 +103,9 @@ static void an_element_of_services_that_is_no_good_is_named(void **state)
         struct incident incident;
         struct error error;
 
-        (void)snprintf(body, sizeof body,
-                       "{\"reference_id\":\"r\",\"started_at\":\"2024-01-01\",\"services\":[\"s\",%s]}",
-                       cases[i / 2].element);
+        snprintf(body, sizeof body,
+                 "{\"reference_id\":\"r\",\"started_at\":\"2024-01-01\",\"services\":[\"s\",%s]}",
+                 cases[i / 2].element);
         assert_false(read_as(i % 2, body, &incident, &error));
         assert_int_equal(error.code, ERROR_INVALID_ARGUMENTS);
         assert_string_equal(error.message, cases[i / 2].sentence);
@@ -131,7 +131,7 @@ static void a_thousand_services_are_read_and_one_more_is_refused(void **state)
                                     i % 2 == 0 ? "%s{\"identifier\":\"s%zu\"}" : "%s\"s%zu\"",
                                     n == 0 ? "" : ",", n);
         }
-        (void)snprintf(body + len, sizeof body - len, "]}");
+        snprintf(body + len, sizeof body - len, "]}");
         ok = read_as(i / 2 % 2, body, &incident, &error);
         assert_int_equal(ok, count == 1000);
         assert_true(ok ||
@@ -152,8 +152,7 @@ static void a_blank_identifier_is_refused_in_every_white_space(void **state)
         struct incident incident;
         struct error error;
 
-        (void)snprintf(body, sizeof body, "{\"reference_id\":\"%s\",\"started_at\":\"2024-01-01\"}",
-                       blanks[i]);
+        snprintf(body, sizeof body, "{\"reference_id\":\"%s\",\"started_at\":\"2024-01-01\"}", blanks[i]);
         if (read_body(body, DIALECT_UPSERT, &incident, &error) || error.code != ERROR_INVALID_ARGUMENTS) {
             fail_msg("blank %zu was taken", i);
         }
@@ -192,8 +191,8 @@ static void every_method_takes_a_string_or_an_integer_digit_by_digit(void **stat
         struct error error;
         bool ok;
 
-        (void)snprintf(body, sizeof body,
-                       "{\"reference_id\":%s,\"started_at\":\"2024-01-01\",\"services\":[]}", json);
+        snprintf(body, sizeof body, "{\"reference_id\":%s,\"started_at\":\"2024-01-01\",\"services\":[]}",
+                 json);
         ok = read_as(i % 3, body, &incident, &error);
         if (ok != (id != NULL) || (ok && strcmp(incident.reference_id, id) != 0) ||
             (!ok &&
@@ -214,9 +213,8 @@ static void every_method_takes_an_integer_of_1024_digits_and_none_of_more(void *
         struct error error;
         bool ok;
 
-        (void)snprintf(body, sizeof body,
-                       "{\"reference_id\":1%0*d,\"started_at\":\"2024-01-01\",\"services\":[]}", digits - 1,
-                       0);
+        snprintf(body, sizeof body, "{\"reference_id\":1%0*d,\"started_at\":\"2024-01-01\",\"services\":[]}",
+                 digits - 1, 0);
         ok = read_as(i % 3, body, &incident, &error);
         assert_int_equal(ok, digits == IDENTIFIER_BYTES_MAX);
         assert_true(ok || strstr(error.message, "at most 1024 bytes") != NULL);
@@ -379,9 +377,8 @@ static void gos_zero_time_means_open_in_any_spelling(void **state)
         struct incident incident;
         struct error error;
 
-        (void)snprintf(body, sizeof body,
-                       "{\"reference_id\":\"r\",\"started_at\":\"%s\",\"resolved_at\":\"%s\"}", cases[i].text,
-                       cases[i].text);
+        snprintf(body, sizeof body, "{\"reference_id\":\"r\",\"started_at\":\"%s\",\"resolved_at\":\"%s\"}",
+                 cases[i].text, cases[i].text);
         if (!read_body(body, DIALECT_UPSERT, &incident, &error) ||
             incident.started_at.presence != PRESENCE_GIVEN ||
             incident.resolved_at.presence != cases[i].presence) {
@@ -457,9 +454,9 @@ static void the_sentence_says_what_was_found_in_place_of_a_timestamp(void **stat
         struct incident incident;
         struct error error;
 
-        (void)snprintf(body, sizeof body, "{\"reference_id\":\"r\",%s\"%s\":%s}",
-                       i % 2 == 0 ? "" : "\"started_at\":\"2024-01-01\",", name, json);
-        (void)snprintf(sentence, sizeof sentence, "%s %s", name, cases[i / 2].sentence);
+        snprintf(body, sizeof body, "{\"reference_id\":\"r\",%s\"%s\":%s}",
+                 i % 2 == 0 ? "" : "\"started_at\":\"2024-01-01\",", name, json);
+        snprintf(sentence, sizeof sentence, "%s %s", name, cases[i / 2].sentence);
         assert_false(read_body(body, DIALECT_UPSERT, &incident, &error));
         if (error.code != ERROR_INVALID_TIMESTAMP || strcmp(error.message, sentence) != 0) {
             fail_msg("%s: %s", json, error.message);
@@ -476,8 +473,8 @@ static void a_long_text_is_no_timestamp_either(void **state)
     struct error error;
 
     (void)state;
-    (void)snprintf(body, sizeof body,
-                   "{\"reference_id\":\"r\",\"started_at\":\"2024-02-30T00:00:00.%02000dZ\"}", 0);
+    snprintf(body, sizeof body, "{\"reference_id\":\"r\",\"started_at\":\"2024-02-30T00:00:00.%02000dZ\"}",
+             0);
     assert_false(read_body(body, DIALECT_UPSERT, &incident, &error));
     assert_int_equal(error.code, ERROR_INVALID_TIMESTAMP);
     assert_string_equal(error.message, "started_at " AN_ISO_TIMESTAMP);
@@ -519,14 +516,13 @@ static void the_sentence_shows_the_metadata_key_that_is_refused(void **state)
         struct incident incident;
         struct error error;
 
-        (void)snprintf(
+        snprintf(
             body, sizeof body,
             "{\"reference_id\":\"r\",\"started_at\":\"2024-01-01\",\"metadata\":{\"good\":[{\"%s\":1}]}}",
             cases[i].key);
-        (void)snprintf(
-            sentence, sizeof sentence,
-            "metadata keys must consist of letters, digits, underscores and hyphens, unlike \"%s\"",
-            cases[i].shown);
+        snprintf(sentence, sizeof sentence,
+                 "metadata keys must consist of letters, digits, underscores and hyphens, unlike \"%s\"",
+                 cases[i].shown);
         assert_false(read_body(body, DIALECT_UPSERT, &incident, &error));
         assert_int_equal(error.code, ERROR_METADATA_INVALID);
         assert_string_equal(error.message, sentence);
@@ -648,9 +644,9 @@ static void presence_tells_absent_null_and_a_value_apart(void **state)
         char body[256];
         const char *value = cases[i].value;
 
-        (void)snprintf(body, sizeof body, "{\"reference_id\":\"r\",\"started_at\":\"2024-01-01\"%s%s%s%s}",
-                       value == NULL ? "" : ",\"name\":", value == NULL ? "" : value,
-                       value == NULL ? "" : ",\"metadata\":", value == NULL ? "" : value);
+        snprintf(body, sizeof body, "{\"reference_id\":\"r\",\"started_at\":\"2024-01-01\"%s%s%s%s}",
+                 value == NULL ? "" : ",\"name\":", value == NULL ? "" : value,
+                 value == NULL ? "" : ",\"metadata\":", value == NULL ? "" : value);
         assert_true(read_body(body, DIALECT_UPSERT, &incident, &error));
         assert_int_equal(incident.name.presence, cases[i].text);
         assert_int_equal(incident.metadata.presence, cases[i].metadata);

@@ -330,7 +330,7 @@ static void every_escape_but_a_surrogate_stands_alone(void **state)
         char text[16];
         bool is_surrogate = unit >= 0xd800 && unit <= 0xdfff;
 
-        (void)snprintf(text, sizeof text, unit % 2 == 0 ? "\"\\u%04x\"" : "\"\\u%04X\"", unit);
+        snprintf(text, sizeof text, unit % 2 == 0 ? "\"\\u%04x\"" : "\"\\u%04X\"", unit);
         expect_verdict(&failures, "an escape", (struct slice){text, 8},
                        is_surrogate ? TEXT_INVALID : TEXT_VALID);
     }
@@ -353,7 +353,7 @@ static void only_a_high_surrogate_before_a_low_one_is_a_pair(void **state)
                 (first >= 0xd800 && first <= 0xdfff) || (second >= 0xd800 && second <= 0xdfff);
             char text[24];
 
-            (void)snprintf(text, sizeof text, "\"\\u%04x\\u%04X\"", first, second);
+            snprintf(text, sizeof text, "\"\\u%04x\\u%04X\"", first, second);
             expect_verdict(&failures, "two escapes", (struct slice){text, 14},
                            is_pair || !has_surrogate ? TEXT_VALID : TEXT_INVALID);
         }
@@ -1195,7 +1195,7 @@ static void every_ascii_character_equals_its_escape_and_no_other(void **state)
             char quoted[16];
             char ascii[] = {(char)character, '\0'};
 
-            (void)snprintf(quoted, sizeof quoted, "\"\\u%04x\"", escaped);
+            snprintf(quoted, sizeof quoted, "\"\\u%04x\"", escaped);
             if (json_string_equals((struct slice){quoted, 8}, ascii) != (escaped == (unsigned)character)) {
                 report(&failures, "escape", (struct slice){quoted, 8}, "equal to that character only");
             }
@@ -1385,7 +1385,7 @@ static void a_key_is_made_of_letters_digits_underscore_and_hyphen(void **state)
         if (character >= 0xd800 && character <= 0xdfff) {
             continue;
         }
-        (void)snprintf(value, sizeof value, "{\"k\\u%04x\":1}", character);
+        snprintf(value, sizeof value, "{\"k\\u%04x\":1}", character);
         if (judge_metadata((struct slice){value, strlen(value)}, &is_empty, &error) !=
                 (is_good ? ERROR_NONE : ERROR_METADATA_INVALID) &&
             failures < 20) {
@@ -1487,7 +1487,7 @@ static void a_refusal_names_metadata_and_echoes_no_more_than_a_bad_key(void **st
         bool is_empty;
         struct error error;
 
-        (void)judge_metadata((struct slice){values[i], strlen(values[i])}, &is_empty, &error);
+        judge_metadata((struct slice){values[i], strlen(values[i])}, &is_empty, &error);
         if (strstr(error.message, "metadata") == NULL || strstr(error.message, "zq9") != NULL) {
             fail_msg("%s: %s", values[i], error.message);
         }

@@ -50,7 +50,7 @@ static void what_is_over_the_rows_has_none(void **state)
     for (int i = 0; i < LABEL_TABLE_ROWS; i++) {
         size_t row;
 
-        (void)snprintf(label, sizeof label, "label %d", i);
+        snprintf(label, sizeof label, "label %d", i);
         row = label_table_find(&table, label);
         assert_true(row < LABEL_TABLE_ROWS && !has_row[row]);
         has_row[row] = true;
@@ -67,7 +67,7 @@ static void a_label_is_cut_between_characters(void **state)
 
     (void)state;
     for (int i = 0; i < 40; i++) {
-        (void)strncat(label, "\xC3\xA9", sizeof label - strlen(label) - 1);
+        strncat(label, "\xC3\xA9", sizeof label - strlen(label) - 1);
     }
     memcpy(expected, label, 62);
     row = label_table_find(&table, label);
@@ -103,7 +103,7 @@ static void *enter_all(void *unused)
         for (int i = 0; i < LABELS; i++) {
             size_t row;
 
-            (void)snprintf(label, sizeof label, "label %d", i);
+            snprintf(label, sizeof label, "label %d", i);
             row = label_table_find(&table, label);
             if (row < LABEL_TABLE_ROWS && strcmp(label_table_text(&table, row), label) != 0) {
                 return "a row has another's label";

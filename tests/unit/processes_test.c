@@ -34,7 +34,7 @@ static int note_start(const char *warning)
 
     assert_true(start < WARNINGS_KEPT);
     said->pids[start] = getpid();
-    (void)snprintf(said->warning[start], WARNING_SIZE, "%s", warning == NULL ? "" : warning);
+    snprintf(said->warning[start], WARNING_SIZE, "%s", warning == NULL ? "" : warning);
     return start;
 }
 
@@ -44,9 +44,9 @@ static int await_stop(void)
     sigset_t stopping;
     int number;
 
-    (void)sigemptyset(&stopping);
-    (void)sigaddset(&stopping, SIGTERM);
-    (void)sigaddset(&stopping, SIGUSR1);
+    sigemptyset(&stopping);
+    sigaddset(&stopping, SIGTERM);
+    sigaddset(&stopping, SIGUSR1);
     assert_int_equal(sigwait(&stopping, &number), 0);
     return number;
 }
@@ -58,11 +58,11 @@ static int run(int count, processes_serve *serve, void *context)
     pid_t pid;
 
     memset(said, 0, sizeof *said);
-    (void)fflush(NULL);
+    fflush(NULL);
     pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
-        (void)signal(SIGCHLD, SIG_IGN); /* as whoever starts a worker may have had it */
+        signal(SIGCHLD, SIG_IGN); /* as whoever starts a worker may have had it */
         _exit(processes_run(count, serve, context));
     }
     assert_int_equal(waitpid(pid, &wait_status, 0), pid);
@@ -85,7 +85,7 @@ static int stop_when_all_run(void *context, const char *warning)
     const int *count = context;
 
     if (note_start(warning) + 1 == *count) {
-        (void)kill(getppid(), SIGUSR1);
+        kill(getppid(), SIGUSR1);
     }
     return await_stop() == SIGUSR1 ? EXIT_SUCCESS : 3;
 }
@@ -122,9 +122,9 @@ static void one_that_cannot_start_ends_all(void **state)
 static int stop_badly(void *context, const char *warning)
 {
     (void)context;
-    (void)note_start(warning);
-    (void)kill(getppid(), SIGTERM);
-    (void)await_stop();
+    note_start(warning);
+    kill(getppid(), SIGTERM);
+    await_stop();
     return 3;
 }
 
@@ -141,14 +141,14 @@ static int end_three_times(void *context, const char *warning)
     (void)context;
     switch (note_start(warning)) {
     case 0:
-        (void)raise(SIGKILL);
+        raise(SIGKILL);
         break;
     case 1:
         return EXIT_SUCCESS;
     case 2:
         return 99;
     default:
-        (void)kill(getppid(), SIGTERM);
+        kill(getppid(), SIGTERM);
     }
     return await_stop() == SIGTERM ? EXIT_SUCCESS : 3;
 }
@@ -161,15 +161,14 @@ static void whichever_ends_is_started_again_and_says_what_became_of_the_one_befo
     assert_int_equal(run_to_exit(1, end_three_times, NULL), EXIT_SUCCESS);
     assert_int_equal(said->starts, 4);
     assert_string_equal(said->warning[0], "");
-    (void)snprintf(warning, sizeof warning,
-                   "worker process %d was ended by signal 9 (Killed), this one replaces it",
-                   (int)said->pids[0]);
+    snprintf(warning, sizeof warning,
+             "worker process %d was ended by signal 9 (Killed), this one replaces it", (int)said->pids[0]);
     assert_string_equal(said->warning[1], warning);
-    (void)snprintf(warning, sizeof warning, "worker process %d exited with status 0, this one replaces it",
-                   (int)said->pids[1]);
+    snprintf(warning, sizeof warning, "worker process %d exited with status 0, this one replaces it",
+             (int)said->pids[1]);
     assert_string_equal(said->warning[2], warning);
-    (void)snprintf(warning, sizeof warning, "worker process %d exited with status 99, this one replaces it",
-                   (int)said->pids[2]);
+    snprintf(warning, sizeof warning, "worker process %d exited with status 99, this one replaces it",
+             (int)said->pids[2]);
     assert_string_equal(said->warning[3], warning);
 }
 
@@ -178,9 +177,9 @@ static int crash_often(void *context, const char *warning)
     const int *crashes = context;
 
     if (note_start(warning) < *crashes) {
-        (void)raise(SIGKILL);
+        raise(SIGKILL);
     }
-    (void)kill(getppid(), SIGTERM);
+    kill(getppid(), SIGTERM);
     return await_stop() == SIGTERM ? EXIT_SUCCESS : 3;
 }
 
@@ -202,11 +201,11 @@ static int fail_in_its_place(void *context, const char *warning)
 
     (void)context;
     if (start == 1) {
-        (void)raise(SIGKILL);
+        raise(SIGKILL);
     } else if (start == 2 || start == 3) {
         return EXIT_FAILURE;
     } else if (start == 4) {
-        (void)kill(getppid(), SIGTERM);
+        kill(getppid(), SIGTERM);
     }
     return await_stop() == SIGTERM ? EXIT_SUCCESS : 3;
 }
@@ -222,7 +221,7 @@ static int fail_after_a_crash(void *context, const char *warning)
 {
     (void)context;
     if (note_start(warning) == 0) {
-        (void)raise(SIGKILL);
+        raise(SIGKILL);
     }
     return EXIT_FAILURE;
 }
@@ -243,7 +242,7 @@ static void where_no_process_is_to_be_had_it_ends(void **state)
 
     (void)state;
     memset(said, 0, sizeof *said);
-    (void)fflush(NULL);
+    fflush(NULL);
     pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
@@ -264,8 +263,8 @@ static int end_the_parent(void *context, const char *warning)
 {
     int *pipe_end = context;
 
-    (void)note_start(warning);
-    (void)kill(getppid(), SIGKILL);
+    note_start(warning);
+    kill(getppid(), SIGKILL);
     if (await_stop() == SIGTERM) {
         (void)!write(*pipe_end, "x", 1);
     }
@@ -281,10 +280,10 @@ static void they_are_told_to_stop_where_the_parent_is_killed(void **state)
     assert_int_equal(pipe(ends), 0);
     wait_status = run(1, end_the_parent, &ends[1]);
     assert_true(WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGKILL);
-    (void)close(ends[1]);
+    close(ends[1]);
     assert_int_equal(read(ends[0], &byte, 1), 1);
     assert_int_equal(read(ends[0], &byte, 1), 0); /* and it has ended */
-    (void)close(ends[0]);
+    close(ends[0]);
 }
 
 static int set_up(void **state)

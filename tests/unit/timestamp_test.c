@@ -86,9 +86,9 @@ static void expect_micros(size_t *failures, const char *text, int64_t expected)
     if (!ok || micros != expected) {
         char expected_text[32], actual_text[32] = "a refusal";
 
-        (void)snprintf(expected_text, sizeof expected_text, "%" PRId64, expected);
+        snprintf(expected_text, sizeof expected_text, "%" PRId64, expected);
         if (ok) {
-            (void)snprintf(actual_text, sizeof actual_text, "%" PRId64, micros);
+            snprintf(actual_text, sizeof actual_text, "%" PRId64, micros);
         }
         report(failures, text, strlen(text), expected_text, actual_text);
     }
@@ -102,7 +102,7 @@ static void expect_format(size_t *failures, int64_t micros, const char *expected
     if (strcmp(actual, expected) != 0) {
         char number[32];
 
-        (void)snprintf(number, sizeof number, "%" PRId64, micros);
+        snprintf(number, sizeof number, "%" PRId64, micros);
         report(failures, number, strlen(number), expected, actual);
     }
 }
@@ -413,9 +413,9 @@ static void expect_calendar_date(size_t *failures, const struct day *day, int64_
 {
     char text[48];
 
-    (void)snprintf(text, sizeof text, "%04d-%02d-%02d", day->year, day->month, day->day);
+    snprintf(text, sizeof text, "%04d-%02d-%02d", day->year, day->month, day->day);
     expect_micros(failures, text, micros);
-    (void)snprintf(text, sizeof text, "%04d%02d%02d", day->year, day->month, day->day);
+    snprintf(text, sizeof text, "%04d%02d%02d", day->year, day->month, day->day);
     expect_micros(failures, text, micros);
 }
 
@@ -423,9 +423,9 @@ static void expect_ordinal_date(size_t *failures, const struct day *day, int64_t
 {
     char text[48];
 
-    (void)snprintf(text, sizeof text, "%04d-%03d", day->year, day->ordinal);
+    snprintf(text, sizeof text, "%04d-%03d", day->year, day->ordinal);
     expect_micros(failures, text, micros);
-    (void)snprintf(text, sizeof text, "%04d%03d", day->year, day->ordinal);
+    snprintf(text, sizeof text, "%04d%03d", day->year, day->ordinal);
     expect_micros(failures, text, micros);
 }
 
@@ -433,9 +433,9 @@ static void expect_week_date(size_t *failures, const struct day *day, int64_t mi
 {
     char text[48];
 
-    (void)snprintf(text, sizeof text, "%04d-W%02d-%d", day->week_year, day->week, day->wday);
+    snprintf(text, sizeof text, "%04d-W%02d-%d", day->week_year, day->week, day->wday);
     expect_micros(failures, text, micros);
-    (void)snprintf(text, sizeof text, "%04dW%02d%d", day->week_year, day->week, day->wday);
+    snprintf(text, sizeof text, "%04dW%02d%d", day->week_year, day->week, day->wday);
     expect_micros(failures, text, micros);
 }
 
@@ -443,7 +443,7 @@ static void expect_format_of_midnight(size_t *failures, const struct day *day, i
 {
     char text[80];
 
-    (void)snprintf(text, sizeof text, "%04d-%02d-%02d 00:00:00.000000+00", day->year, day->month, day->day);
+    snprintf(text, sizeof text, "%04d-%02d-%02d 00:00:00.000000+00", day->year, day->month, day->day);
     expect_format(failures, micros, text);
     expect_micros(failures, text, micros);
 }
@@ -457,15 +457,15 @@ static void expect_no_day_beyond(size_t *failures, const struct day *day, int64_
     (void)micros;
     next_day(&next);
     if (next.day == 1) {
-        (void)snprintf(text, sizeof text, "%04d-%02d-%02d", day->year, day->month, day->day + 1);
+        snprintf(text, sizeof text, "%04d-%02d-%02d", day->year, day->month, day->day + 1);
         expect_instant(failures, text, strlen(text), NULL);
     }
     if (next.ordinal == 1) {
-        (void)snprintf(text, sizeof text, "%04d-%03d", day->year, day->ordinal + 1);
+        snprintf(text, sizeof text, "%04d-%03d", day->year, day->ordinal + 1);
         expect_instant(failures, text, strlen(text), NULL);
     }
     if (next.week_year != day->week_year) {
-        (void)snprintf(text, sizeof text, "%04d-W%02d-1", day->week_year, day->week + 1);
+        snprintf(text, sizeof text, "%04d-W%02d-1", day->week_year, day->week + 1);
         expect_instant(failures, text, strlen(text), NULL);
     }
 }
@@ -513,12 +513,11 @@ static void every_second_of_a_day_is_read_and_written_back(void **state)
             for (int second = 0; second < 60; second++) {
                 char text[80];
 
-                (void)snprintf(text, sizeof text, "1970-01-01T%02d:%02d:%02d", hour, minute, second);
+                snprintf(text, sizeof text, "1970-01-01T%02d:%02d:%02d", hour, minute, second);
                 expect_micros(&failures, text, micros);
-                (void)snprintf(text, sizeof text, "19700101T%02d%02d%02d", hour, minute, second);
+                snprintf(text, sizeof text, "19700101T%02d%02d%02d", hour, minute, second);
                 expect_micros(&failures, text, micros);
-                (void)snprintf(text, sizeof text, "1970-01-01 %02d:%02d:%02d.000000+00", hour, minute,
-                               second);
+                snprintf(text, sizeof text, "1970-01-01 %02d:%02d:%02d.000000+00", hour, minute, second);
                 expect_format(&failures, micros, text);
                 micros += MICROS_PER_SECOND;
             }
@@ -536,23 +535,23 @@ static void any_two_digits_beyond_a_day_an_hour_or_a_minute_are_refused(void **s
         char text[64];
 
         if (value > 24) {
-            (void)snprintf(text, sizeof text, "2024-01-01T%02d:00:00", value);
+            snprintf(text, sizeof text, "2024-01-01T%02d:00:00", value);
             expect_instant(&failures, text, strlen(text), NULL);
         }
         if (value > 59) {
-            (void)snprintf(text, sizeof text, "2024-01-01T11:%02d:00", value);
+            snprintf(text, sizeof text, "2024-01-01T11:%02d:00", value);
             expect_instant(&failures, text, strlen(text), NULL);
         }
         if (value > 60) {
-            (void)snprintf(text, sizeof text, "2024-01-01T11:00:%02d", value);
+            snprintf(text, sizeof text, "2024-01-01T11:00:%02d", value);
             expect_instant(&failures, text, strlen(text), NULL);
         }
         if (value > 23) {
-            (void)snprintf(text, sizeof text, "2024-01-01T11:00:00+%02d:00", value);
+            snprintf(text, sizeof text, "2024-01-01T11:00:00+%02d:00", value);
             expect_instant(&failures, text, strlen(text), NULL);
         }
         if (value > 59) {
-            (void)snprintf(text, sizeof text, "2024-01-01T11:00:00-02%02d", value);
+            snprintf(text, sizeof text, "2024-01-01T11:00:00-02%02d", value);
             expect_instant(&failures, text, strlen(text), NULL);
         }
     }
@@ -572,18 +571,18 @@ static void every_zone_of_every_spelling_shifts_by_what_it_says(void **state)
         char text[80];
 
         for (size_t i = 0; i < COUNT(epochs); i++) {
-            (void)snprintf(text, sizeof text, "%s+%02d:%02d", epochs[i], hour, minute);
+            snprintf(text, sizeof text, "%s+%02d:%02d", epochs[i], hour, minute);
             expect_micros(&failures, text, -shift);
-            (void)snprintf(text, sizeof text, "%s-%02d:%02d", epochs[i], hour, minute);
+            snprintf(text, sizeof text, "%s-%02d:%02d", epochs[i], hour, minute);
             expect_micros(&failures, text, shift);
-            (void)snprintf(text, sizeof text, "%s+%02d%02d", epochs[i], hour, minute);
+            snprintf(text, sizeof text, "%s+%02d%02d", epochs[i], hour, minute);
             expect_micros(&failures, text, -shift);
-            (void)snprintf(text, sizeof text, "%s-%02d%02d", epochs[i], hour, minute);
+            snprintf(text, sizeof text, "%s-%02d%02d", epochs[i], hour, minute);
             expect_micros(&failures, text, shift);
             if (minute == 0) {
-                (void)snprintf(text, sizeof text, "%s+%02d", epochs[i], hour);
+                snprintf(text, sizeof text, "%s+%02d", epochs[i], hour);
                 expect_micros(&failures, text, -shift);
-                (void)snprintf(text, sizeof text, "%s-%02d", epochs[i], hour);
+                snprintf(text, sizeof text, "%s-%02d", epochs[i], hour);
                 expect_micros(&failures, text, shift);
             }
         }
@@ -600,11 +599,11 @@ static void every_microsecond_is_kept_and_the_digits_behind_it_are_cut_off(void 
     for (int micros = 0; micros < 1000000; micros += 7) {
         char text[80];
 
-        (void)snprintf(text, sizeof text, "1969-12-31T23:59:58.%06dZ", micros);
+        snprintf(text, sizeof text, "1969-12-31T23:59:58.%06dZ", micros);
         expect_micros(&failures, text, micros - 2 * MICROS_PER_SECOND);
-        (void)snprintf(text, sizeof text, "19700101T000001,%06d999Z", micros);
+        snprintf(text, sizeof text, "19700101T000001,%06d999Z", micros);
         expect_micros(&failures, text, micros + MICROS_PER_SECOND);
-        (void)snprintf(text, sizeof text, "1969-12-31 23:59:58.%06d+00", micros);
+        snprintf(text, sizeof text, "1969-12-31 23:59:58.%06d+00", micros);
         expect_format(&failures, micros - 2 * MICROS_PER_SECOND, text);
     }
     assert_int_equal(failures, 0);
