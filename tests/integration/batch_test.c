@@ -737,17 +737,21 @@ static void no_plan_holds_what_the_settings_forbid(void **state)
     free(plans);
 }
 
-/* Anybody can send one. */
-static void an_unknown_token_costs_one_statement(void **state)
+/* Anybody can send a token that is unknown, and a probe comes every few seconds. */
+static void an_unknown_token_and_a_ping_cost_one_statement(void **state)
 {
+    static const char *const batches[] = {"[{\"reference_id\":\"I-1\",\"as\":\"nobody\"}]",
+                                          "[{\"operation\":\"ping\",\"as\":\"nobody\"}]"};
     char *plans = calloc(1, PLANS_MAX);
 
     (void)state;
     assert_non_null(plans);
-    explain("[{\"reference_id\":\"I-1\",\"as\":\"nobody\"}]", plans);
-    assert_non_null(strstr(plans, "Index Scan using incident_pkey on incident i"));
-    assert_null(strstr(plans, "Update on"));
-    assert_null(strstr(plans, "Delete on"));
+    for (size_t i = 0; i < sizeof batches / sizeof batches[0]; i++) {
+        explain(batches[i], plans);
+        assert_non_null(strstr(plans, "Index Scan using incident_pkey on incident i"));
+        assert_null(strstr(plans, "Update on"));
+        assert_null(strstr(plans, "Delete on"));
+    }
     free(plans);
 }
 
@@ -786,7 +790,7 @@ int main(void)
         cmocka_unit_test(incidents_are_deleted_in_the_order_of_their_ids),
         cmocka_unit_test(the_plans_are_the_same_whatever_the_table_holds),
         cmocka_unit_test(no_plan_holds_what_the_settings_forbid),
-        cmocka_unit_test(an_unknown_token_costs_one_statement),
+        cmocka_unit_test(an_unknown_token_and_a_ping_cost_one_statement),
         cmocka_unit_test(a_batch_is_stored_until_a_moment_of_the_servers_clock),
         cmocka_unit_test(a_batch_is_not_stored_by_the_clock_of_another_server),
         cmocka_unit_test(a_call_that_begins_behind_its_repetition_stores_nothing),
