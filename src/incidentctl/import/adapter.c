@@ -72,7 +72,11 @@ bool adapter_take_header(struct adapter *adapter, const struct source *source, s
 
     csv_row_init(&header);
     header.delimiter = source->rows.delimiter;
-    fault = utf8_is_valid(text.data, text.len) ? csv_split(&header, text) : "is not valid UTF-8";
+    fault =
+        utf8_is_valid(text.data, text.len)
+            ? csv_split(&header, text)
+            : "is not valid UTF-8: if the file is in Windows-1252 or Latin-1, iconv -f WINDOWS-1252 -t UTF-8 "
+              "makes UTF-8 of it";
     ok = (fault == NULL || print_error("%s: the first row, the header, %s", source->name, fault)) &&
          row_objects_set_header(&adapter->objects, &header);
     if (ok && adapter->format == NULL) {

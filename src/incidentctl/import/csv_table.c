@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #include "incidentctl/import/columns.h"
+#include "incidentctl/import/rejects.h"
 #include "incidentctl/import/row_object.h"
 #include "incidentctl/import/show.h"
 #include "incidentctl/support/print_error.h"
@@ -26,6 +27,7 @@ void csv_table_free(struct csv_table *table)
 {
     for (size_t i = 0; i < table->count; i++) {
         free(table->columns[i].name);
+        free(table->columns[i].title);
     }
     free(table->columns);
     free(table->leaves);
@@ -54,10 +56,12 @@ static bool make_columns(struct csv_table *table, size_t count)
     return table->count > 0 || complain("out of memory for the columns", (struct slice){.data = ""});
 }
 
-static bool set_column(struct csv_table *table, size_t i, enum column_role role, struct slice name)
+static bool set_column(struct csv_table *table, size_t i, enum column_role role, struct slice name,
+                       struct slice title)
 {
-    table->columns[i] = (struct csv_table_column){.role = role, .name = strndup(name.data, name.len)};
-    if (table->columns[i].name == NULL) {
+    table->columns[i] = (struct csv_table_column){
+        .role = role, .name = strndup(name.data, name.len), .title = strndup(title.data, title.len)};
+    if (table->columns[i].name == NULL || table->columns[i].title == NULL) {
         return complain("out of memory for the column", name);
     }
     for (size_t j = 0; role != COLUMN_LEFT_OUT && j < i; j++) {
@@ -146,10 +150,10 @@ bool csv_table_set_arguments(struct csv_table *table, const struct csv_row *head
         struct slice name = header->cells[i].text;
         enum column_role role = role_of(&name);
 
-        if (role == COLUMN_LEFT_OUT) {
+        if (role == COLUMN_LEFT_OUT && !column_is(name, REJECTS_COLUMN)) {
             (void)complain("note: nothing is known of this column, it is left out:", name);
         }
-        if (!set_column(table, i, role, name)) {
+        if (!set_column(table, i, role, name, header->cells[i].text)) {
             return false;
         }
     }

@@ -18,7 +18,8 @@ enum column_role {
 
 struct csv_table_column {
     enum column_role role;
-    char *name; /* of the member; of a leaf the path behind "metadata." */
+    char *name;  /* of the member; of a leaf the path behind "metadata." */
+    char *title; /* as the header has it */
 };
 
 struct csv_table {

@@ -34,6 +34,19 @@ static bool check_schema(PGconn *session)
     return ok;
 }
 
+/* How long an incident may last before reports doubt it. */
+static bool read_bound(struct import *import, PGconn *session)
+{
+    PGresult *result =
+        session_query(session, "SELECT extract(epoch FROM reporting.longest_incident())::bigint", 0, NULL);
+
+    if (result != NULL) {
+        import->longest_seconds = strtoll(PQgetvalue(result, 0, 0), NULL, 10);
+    }
+    PQclear(result);
+    return result != NULL;
+}
+
 /* Makes a token that nobody else knows, and forgets it but for its hash. What an import that was killed left
  * behind has expired by the time it is removed here. */
 bool import_make_token(struct import *import)
@@ -43,7 +56,7 @@ bool import_make_token(struct import *import)
     PGconn *session = session_open();
     PGresult *result = NULL;
 
-    if (session != NULL && check_schema(session) && token_make(token)) {
+    if (session != NULL && check_schema(session) && read_bound(import, session) && token_make(token)) {
         digest_sha256((struct slice){.data = token, .len = strlen(token)}, import->token_hash);
         (void)snprintf(prefix, sizeof prefix, "%.*s", PREFIX_SHOWN, token);
         explicit_bzero(token, sizeof token);

@@ -9,8 +9,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/signalfd.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "incidentctl/import/plausible.h"
 #include "incidentctl/support/print_error.h"
 
 /* --- Signals ---------------------------------------------------------------------------------------------
@@ -164,6 +166,25 @@ static void print_sum(const struct import *import, bool is_all_read)
     }
 }
 
+/* What is worth knowing of all records together, before the last line. */
+static void print_notes(const struct import *import)
+{
+    complaints_print_rest(&import->complaints);
+    if (complaints_have(&import->complaints, ERROR_INVALID_TIMESTAMP) &&
+        import->options->date_format == NULL) {
+        (void)print_error(
+            "note: times that are not in ISO 8601 are read by --date-format, such as "
+            "--date-format '%%d/%%m/%%Y %%H:%%M'; those of another zone than UTC by --time-zone");
+    }
+    unknown_keys_print(&import->unknown_keys);
+    if (import->suspicious > 0) {
+        (void)print_error("note: %llu of the %s have times that cannot be right, or were open for too long: "
+                          "reports leave them out, and the view reporting.suspicious lists them",
+                          (unsigned long long)import->suspicious,
+                          import->options->is_dry_run ? "good" : "stored");
+    }
+}
+
 static bool run(struct import *import)
 {
     bool is_all_read;
@@ -185,6 +206,7 @@ static bool run(struct import *import)
         (void)print_error("nothing was read from %s, which is not empty: it has no incidents",
                           import->source.name);
     }
+    print_notes(import);
     is_all_read = is_all_read && import->read == import->done && !import->is_cut;
     print_sum(import, is_all_read);
     return is_all_read && import->bad == 0;
@@ -192,7 +214,11 @@ static bool run(struct import *import)
 
 int import_file(const struct import_options *options)
 {
-    struct import import = {.options = options, .signals = -1, .loop.epoll = -1};
+    struct import import = {.options = options,
+                            .signals = -1,
+                            .loop.epoll = -1,
+                            .now_micros = (int64_t)time(NULL) * 1000000,
+                            .longest_seconds = LONGEST_INCIDENT_DEFAULT};
     bool ok = start(&import) && run(&import);
 
     if (import.store != NULL) {

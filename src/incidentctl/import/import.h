@@ -8,10 +8,14 @@
 
 #include "base/digest.h"
 #include "incidentctl/import/adapter.h"
+#include "incidentctl/import/complaints.h"
 #include "incidentctl/import/rejects.h"
 #include "incidentctl/import/source.h"
+#include "incidentctl/import/unknown_keys.h"
 #include "incidentctl/import/window.h"
 #include "incidentctl/support/progress.h"
+
+enum { REASON_BYTES = 1024 };
 
 /* The label of the token that an import makes itself. */
 extern const char import_token_label[];
@@ -56,6 +60,11 @@ struct import {
     bool has_bad;  /* the record whose incidents are being done has a bad one */
     uint64_t created, updated, unchanged, good, left_out, bad;
     uint64_t bytes_done;
+    struct complaints complaints;
+    struct unknown_keys unknown_keys;
+    char reason[REASON_BYTES]; /* why the record whose incidents are being done is bad */
+    uint64_t suspicious;       /* of the good */
+    int64_t now_micros, longest_seconds;
 };
 
 /* Runs it. The status of the process. */

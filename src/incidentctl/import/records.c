@@ -3,6 +3,8 @@
 #include <string.h>
 
 #include "incidentctl/import/import.h"
+#include "incidentctl/import/explain.h"
+#include "incidentctl/import/plausible.h"
 #include "incidentctl/import/show.h"
 #include "incidentctl/support/print_error.h"
 
@@ -14,29 +16,40 @@ static void count_stored(struct import *import, const struct window_record *reco
     import->created += record->outcome == OP_CREATED;
     import->updated += record->outcome == OP_UPDATED;
     import->unchanged += record->outcome == OP_UNCHANGED;
+    import->suspicious +=
+        !times_are_plausible(&record->incident, record->outcome == OP_CREATED || import->options->is_dry_run,
+                             import->now_micros, import->longest_seconds);
 }
 
-/* Says what is wrong with an incident. */
+/* Says what is wrong with an incident, and notes it for the file of rejects. */
 static void complain(struct import *import, const struct window_record *record)
 {
     const struct slice said = {.data = record->error.message, .len = strlen(record->error.message)};
     bool is_lost = record->error.code == ERROR_REQUEST_TOO_LARGE && import->rejects.file != NULL;
+    bool is_shown = complaints_add(&import->complaints, &record->error);
     struct buffer message;
 
     buffer_init(&message, MESSAGE_BYTES_MAX);
-    buffer_append_format(&message, "%s:%llu: %s: ", import->source.name, (unsigned long long)record->line,
+    buffer_append_format(&message, "line %llu: %s: ", (unsigned long long)record->line,
                          error_code_text(record->error.code));
     append_shown(&message, said, said.len);
-    buffer_append_text(&message, is_lost ? " (and is not in the file of rejects)\n" : "\n");
-    progress_clear(&import->progress);
-    (void)fputs(message.data, stderr);
+    if (!import->has_bad && message.data != NULL) { /* the record's first */
+        (void)snprintf(import->reason, sizeof import->reason, "%s", message.data);
+    }
+    if (is_shown) {
+        progress_clear(&import->progress);
+        (void)fprintf(stderr, "%s:%s%s\n", import->source.name, message.data + sizeof "line " - 1,
+                      is_lost ? " (and is not in the file of rejects)" : "");
+    }
     buffer_free(&message);
 }
 
 /* Keeps a record that has a bad incident. False where that fails. */
 static bool reject(struct import *import, const struct window_record *record)
 {
-    if (record->error.code != ERROR_REQUEST_TOO_LARGE && !rejects_add(&import->rejects, record->text)) {
+    if (record->error.code != ERROR_REQUEST_TOO_LARGE &&
+        !rejects_add(&import->rejects, record->text,
+                     (struct slice){.data = import->reason, .len = strlen(import->reason)})) {
         return false;
     }
     import->is_cut = import->is_cut || record->is_last;
@@ -50,9 +63,9 @@ static void count(struct import *import, const struct window_record *record)
     } else if (record->state == WINDOW_LEFT_OUT) {
         import->left_out++;
     } else {
+        complain(import, record);
         import->bad++;
         import->has_bad = true;
-        complain(import, record);
     }
     import->done++;
 }
@@ -83,7 +96,12 @@ void import_take_done(void *context, const struct window_record *record)
 static enum window_state judge(struct import *import, struct slice body, struct window_record *record)
 {
     if (!incident_read(body, DIALECT_UPSERT, &record->incident, &record->error)) {
+        explain_value(&record->error, body,
+                      import->source.kind == SOURCE_ROWS ? &import->adapter.table : NULL);
         return WINDOW_BAD;
+    }
+    if (import->source.kind != SOURCE_ROWS || format_is_filtered(import->adapter.format)) {
+        unknown_keys_count(&import->unknown_keys, body);
     }
     if (!import->options->is_dry_run && !op_upsert(&record->op, import->token_hash, &record->incident)) {
         (void)error_set(&record->error, ERROR_INTERNAL, "out of memory");
@@ -134,6 +152,7 @@ static bool take_incidents(struct taking *taking)
                 return false;
             }
             record->state = judge(import, body, record);
+            explain_encoding(&record->error, taking->read->text);
         }
     }
     if (filtered == FILTERED_BAD || taking->last == NULL) {
@@ -144,6 +163,7 @@ static bool take_incidents(struct taking *taking)
         }
         record->state = filtered == FILTERED_BAD ? WINDOW_BAD : WINDOW_LEFT_OUT;
         record->error = error;
+        explain_encoding(&record->error, taking->read->text);
     }
     return true;
 }

@@ -12,6 +12,7 @@
 
 enum { FILE_MODE = 0600 };
 
+static const size_t TEXT_BYTES_MAX = (size_t)64 * 1024 * 1024;
 static const char array_end[] = "\n]\n";
 enum { ARRAY_END_BYTES = sizeof array_end - 1 };
 
@@ -42,7 +43,8 @@ bool rejects_open(struct rejects *rejects, const char *path, const struct source
     bool is_new = fd >= 0;
     struct stat ours, theirs;
 
-    *rejects = (struct rejects){.path = path, .kind = source->kind, .is_new = is_new};
+    *rejects = (struct rejects){
+        .path = path, .kind = source->kind, .is_new = is_new, .delimiter = source->rows.delimiter};
     fd = is_new ? fd : open(path, O_RDWR | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &ours) != 0 || fstat(source->fd, &theirs) != 0) {
         return print_error("unable to write %s: %s", path, strerror(errno));
@@ -68,8 +70,29 @@ bool rejects_open(struct rejects *rejects, const char *path, const struct source
     return rejects->file != NULL;
 }
 
+/* What stands behind a row's first cell. */
+static struct slice behind_first_cell(struct slice row, char delimiter)
+{
+    size_t i = 0;
+    bool in_quotes = false;
+
+    while (i < row.len && (in_quotes || row.data[i] != delimiter)) {
+        in_quotes = in_quotes != (row.data[i] == '"');
+        i++;
+    }
+    i += i < row.len;
+    return (struct slice){.data = row.data + i, .len = row.len - i};
+}
+
 bool rejects_set_header(struct rejects *rejects, struct slice header)
 {
+    const size_t len = sizeof REJECTS_COLUMN - 1;
+
+    rejects->has_reasons = header.len > len && memcmp(header.data, REJECTS_COLUMN, len) == 0 &&
+                           header.data[len] == rejects->delimiter;
+    if (rejects->has_reasons) {
+        header = behind_first_cell(header, rejects->delimiter);
+    }
     rejects->header = malloc(header.len + 1);
     if (rejects->header != NULL) {
         memcpy(rejects->header, header.data, header.len);
@@ -78,20 +101,63 @@ bool rejects_set_header(struct rejects *rejects, struct slice header)
     return rejects->header != NULL;
 }
 
-static bool write_bytes(struct rejects *rejects, const char *data, size_t len)
+static void append_cell(struct buffer *text, struct slice cell)
 {
-    return len == 0 || fwrite(data, 1, len, rejects->file) == len;
+    buffer_append_text(text, "\"");
+    for (size_t i = 0; i < cell.len; i++) {
+        buffer_append(text, &cell.data[i], 1);
+        buffer_append_text(text, cell.data[i] == '"' ? "\"" : "");
+    }
+    buffer_append_text(text, "\"");
 }
 
-static bool write_record(struct rejects *rejects, struct slice record)
+static void append_row(const struct rejects *rejects, struct slice record, struct slice reason,
+                       struct buffer *text)
 {
-    if (rejects->kind == SOURCE_VALUES) {
-        return write_bytes(rejects, rejects->is_empty ? "[\n" : ",\n", 2) &&
-               write_bytes(rejects, record.data, record.len);
+    if (rejects->is_empty && rejects->header != NULL) {
+        buffer_append_text(text, REJECTS_COLUMN);
+        buffer_append(text, &rejects->delimiter, 1);
+        buffer_append(text, rejects->header, rejects->header_len);
+        buffer_append_text(text, "\n");
     }
-    return (!rejects->is_empty || rejects->header == NULL ||
-            (write_bytes(rejects, rejects->header, rejects->header_len) && write_bytes(rejects, "\n", 1))) &&
-           write_bytes(rejects, record.data, record.len) && write_bytes(rejects, "\n", 1);
+    append_cell(text, reason);
+    buffer_append(text, &rejects->delimiter, 1);
+    buffer_append_slice(text, rejects->has_reasons ? behind_first_cell(record, rejects->delimiter) : record);
+    buffer_append_text(text, "\n");
+}
+
+static void append_json(const struct rejects *rejects, struct slice record, struct slice reason,
+                        struct buffer *text)
+{
+    bool is_array = rejects->kind == SOURCE_VALUES;
+    struct buffer string;
+
+    buffer_init(&string, reason.len + sizeof SOURCE_REASON);
+    buffer_append_text(&string, SOURCE_REASON);
+    buffer_append_slice(&string, reason);
+    buffer_append_text(text, !is_array ? "" : rejects->is_empty ? "[\n" : ",\n");
+    buffer_append_json_string(text, string.data, string.len);
+    buffer_append_text(text, is_array ? ",\n" : "\n");
+    buffer_append_slice(text, record);
+    buffer_append_text(text, is_array ? "" : "\n");
+    buffer_free(&string);
+}
+
+static bool write_record(struct rejects *rejects, struct slice record, struct slice reason)
+{
+    struct buffer text;
+    bool ok;
+
+    buffer_init(&text, TEXT_BYTES_MAX);
+    if (rejects->kind == SOURCE_ROWS) {
+        append_row(rejects, record, reason, &text);
+    } else {
+        append_json(rejects, record, reason, &text);
+    }
+    errno = text.failed ? ENOMEM : 0;
+    ok = !text.failed && fwrite(text.data, 1, text.len, rejects->file) == text.len;
+    buffer_free(&text);
+    return ok;
 }
 
 /* Takes out what of a record went in before the disk was full: who goes on later must not find half a one. */
@@ -105,12 +171,12 @@ static void take_back(struct rejects *rejects)
     }
 }
 
-bool rejects_add(struct rejects *rejects, struct slice record)
+bool rejects_add(struct rejects *rejects, struct slice record, struct slice reason)
 {
     if (rejects->file == NULL) {
         return true;
     }
-    if (rejects->failed || !write_record(rejects, record)) {
+    if (rejects->failed || !write_record(rejects, record, reason)) {
         if (!rejects->failed) {
             take_back(rejects);
         }
@@ -131,7 +197,7 @@ bool rejects_close(struct rejects *rejects)
         return true;
     }
     if (rejects->kind == SOURCE_VALUES && !rejects->is_empty) {
-        ok = write_bytes(rejects, array_end, ARRAY_END_BYTES);
+        ok = fwrite(array_end, 1, ARRAY_END_BYTES, rejects->file) == ARRAY_END_BYTES;
     }
     ok = fclose(rejects->file) == 0 && ok;
     rejects->file = NULL;

@@ -1,4 +1,6 @@
-/* The file that takes an import's bad records, verbatim, so that it can be mended and imported itself. */
+/* The file that takes an import's bad records, verbatim, so that it can be mended and imported itself. The
+ * reason stands beside each: of rows in a column before all others, of JSON in a string of its own before the
+ * record. */
 #ifndef INCIDENTS_INCIDENTCTL_IMPORT_REJECTS_H
 #define INCIDENTS_INCIDENTCTL_IMPORT_REJECTS_H
 
@@ -6,16 +8,21 @@
 #include <stdio.h>
 #include <sys/types.h>
 
+#include "base/buffer.h"
 #include "incidentctl/import/source.h"
+
+#define REJECTS_COLUMN "import_error"
 
 struct rejects {
     const char *path; /* borrowed */
     FILE *file;
     enum source_kind kind;
-    char *header; /* of rows; written before the first */
+    char delimiter; /* of rows */
+    char *header;   /* of rows; written before the first */
     size_t header_len;
-    bool is_new; /* this import made the file */
-    off_t end;   /* of what is whole */
+    bool has_reasons; /* the rows of the input have that column first */
+    bool is_new;      /* this import made the file */
+    off_t end;        /* of what is whole */
     bool is_empty;
     bool failed; /* a record did not go in, and no more shall */
 };
@@ -27,9 +34,9 @@ bool rejects_open(struct rejects *rejects, const char *path, const struct source
 /* The header that rows stand below. False when out of memory. */
 bool rejects_set_header(struct rejects *rejects, struct slice header);
 
-/* Adds a record. False, with a message on standard error, where that fails: then nothing of it is in the
- * file. */
-bool rejects_add(struct rejects *rejects, struct slice record);
+/* Adds a record and why it is there, UTF-8 in one line. False, with a message on standard error, where that
+ * fails: then nothing of it is in the file. */
+bool rejects_add(struct rejects *rejects, struct slice record, struct slice reason);
 
 /* Ends the file, and removes it where it is empty. False, with a message on standard error, where that fails,
  * and where a record could not be added. One that is all zero is fine. */

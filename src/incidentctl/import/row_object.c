@@ -62,7 +62,7 @@ bool row_split(struct csv_row *row, struct slice text, size_t count, struct erro
     const char *fault;
 
     if (!utf8_is_valid(text.data, text.len)) {
-        return error_set(error, ERROR_INVALID_JSON, "the row is not valid UTF-8");
+        return error_set(error, ERROR_INVALID_JSON, "the row is not UTF-8");
     }
     fault = csv_split(row, text);
     if (fault != NULL) {

@@ -1,0 +1,349 @@
+/* incidentctl import: what people have, and what they are told: marks, delimiters, line ends, local times,
+ * dates of all kinds, files that are no text, values and columns in messages, and what is noted of all
+ * records together. */
+#include "harness/fixture.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct stack stack;
+
+static const char *path_of(const char *name)
+{
+    static char path[STACK_PATH_MAX];
+
+    (void)snprintf(path, sizeof path, "%s/%s", stack.directory, name);
+    return path;
+}
+
+static const char *write_bytes(const char *name, const char *bytes, size_t len)
+{
+    const char *path = path_of(name);
+    FILE *file = fopen(path, "we");
+
+    assert_non_null(file);
+    assert_int_equal(fwrite(bytes, 1, len, file), len);
+    assert_int_equal(fclose(file), 0);
+    return path;
+}
+
+static void check_says(const struct outcome *outcome, int status, const char *text)
+{
+    if (outcome->status != status ||
+        (strstr(outcome->err, text) == NULL && strstr(outcome->out, text) == NULL)) {
+        fail_msg("status %d, and not \"%s\": %s%s", outcome->status, text, outcome->out, outcome->err);
+    }
+}
+
+#define MARK   "\xEF\xBB\xBF"
+#define STORED "reference_id || '|' || coalesce(name, '-') || '|' || extract(epoch FROM started_at)::bigint"
+
+static void marks_delimiters_and_line_ends_are_found(void **state)
+{
+    static const char *const texts[] = {
+        MARK "{\"reference_id\":\"a\",\"name\":\"x;y\",\"started_at\":\"2024-01-01\"}\n",
+        MARK "[{\"reference_id\":\"a\",\"name\":\"x;y\",\"started_at\":\"2024-01-01\"}]",
+        MARK "Reference ID;Name;StartedAt\r\na;\"x;y\";2024-01-01\r\n",
+        "reference_id\tname\tstarted_at\na\tx;y\t2024-01-01\n",
+        "reference_id,name,started_at\ra,x;y,2024-01-01\r",
+        "\"a,b\";name;started_at\n", /* what is in quotes does not count */
+        "reference-id,NAME,Started_At\na,x;y,2024-01-01",
+        "import_error,reference_id,name,started_at\n\"line 7: nothing\",a,x;y,2024-01-01\n",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        const struct outcome *outcome;
+
+        (void)stack_query(&stack, "TRUNCATE intake.incident");
+        outcome = stack_control(&stack, texts[i], "import", "-", NULL);
+        if (i == 5) {
+            check_says(outcome, 1,
+                       "unable to tell the format of standard input: its columns are \"a,b\", "
+                       "\"name\", \"started_at\"; looked for reference_id");
+            continue;
+        }
+        check_says(outcome, 0, "1 created");
+        assert_null(strstr(outcome->err, "nothing is known"));
+        assert_string_equal(stack_query(&stack, "SELECT " STORED " FROM intake.incident"),
+                            "a|x;y|1704067200");
+    }
+    check_says(stack_control(&stack, "reference_id|started_at\nb|2024-01-01\n", "import", "--delimiter", "|",
+                             "-", NULL),
+               0, "1 created");
+    check_says(stack_control(&stack, "reference_id,x;started_at\n1;2\t3\n", "import", "--delimiter", "tab",
+                             "--format", "csv", "-", NULL),
+               1, "the header lacks a column that every incident needs");
+    check_says(stack_control(&stack, "", "import", "--delimiter", "ab", "-", NULL), 2,
+               "--delimiter must be one character");
+}
+
+static void our_own_export_comes_back(void **state)
+{
+    const struct outcome *outcome;
+    char *before, *csv;
+
+    (void)state;
+    check_says(
+        stack_control(&stack,
+                      "{\"reference_id\":\"a\",\"started_at\":\"2024-01-01\",\"name\":\"One, \\\"two\\\"\","
+                      "\"services\":[\"s\",\"t\"],\"metadata\":{\"cause\":{\"kind\":\"deploy\"}}}\n"
+                      "{\"reference_id\":\"b\",\"started_at\":\"2024-01-02\",\"name\":\"\",\"resolved_at\":"
+                      "\"2024-01-03\"}\n",
+                      "import", "-", NULL),
+        0, "2 created");
+    csv = strdup(stack_control(&stack, NULL, "export", "--format", "csv", NULL)->out);
+    before = strdup(stack_control(&stack, NULL, "export", NULL)->out);
+    outcome = stack_control(&stack, csv, "import", "-", NULL);
+    check_says(outcome, 0, "read 2: 2 stored (0 created, 0 updated, 2 unchanged)");
+    (void)stack_query(&stack, "TRUNCATE intake.incident");
+    check_says(stack_control(&stack, csv, "import", "-", NULL), 0, "2 created");
+    assert_string_equal(stack_control(&stack, NULL, "export", NULL)->out, before);
+    free(before);
+    free(csv);
+}
+
+static void lists_in_cells_may_be_written_loosely(void **state)
+{
+    (void)state;
+    check_says(stack_control(&stack,
+                             "reference_id,started_at,services\na,2024-01-01, x ; y z;\nb,2024-01-01,\"\"\n"
+                             "c,2024-01-01,x;;y\n",
+                             "import", "-", NULL),
+               1, "services[1].identifier");
+    assert_string_equal(stack_query(&stack, "SELECT string_agg(identifier, '|' ORDER BY position) FROM "
+                                            "intake.incident_service WHERE reference_id = 'a'"),
+                        "x|y z");
+    assert_string_equal(stack_query(&stack, "SELECT count(*) FROM intake.incident"), "2");
+}
+
+static void times_are_read_in_the_zone_and_the_format_that_is_said(void **state)
+{
+    static const struct {
+        const char *zone, *format, *time, *epoch;
+    } cases[] = {
+        {"Europe/Berlin", NULL, "2024-07-01T12:00:00", "1719828000"},
+        {"Europe/Berlin", NULL, "2024-01-01 12:00:00.5", "1704106801"}, /* rounded by the query */
+        {"Europe/Berlin", NULL, "2024-07-01", "1719784800"},
+        {"Europe/Berlin", NULL, "2024-07-01T12:00:00Z", "1719835200"},
+        {"Europe/Berlin", NULL, "2024-07-01T12:00:00-04:00", "1719849600"},
+        {"Europe/Berlin", NULL, "2024-10-27T02:30:00", "1729989000"}, /* twice there: the first */
+        {"Europe/Berlin", NULL, "2024-03-31T02:30:00", "1711848600"}, /* never there: as much later */
+        {"America/New_York", "%m/%d/%Y %H:%M", "3/17/2025 6:04", "1742205840"},
+        {NULL, "%d/%m/%Y %H:%M", "29/2/2016 01:16", "1456708560"},
+        {NULL, "%d/%b/%y %I:%M %p", "25/Feb/26 10:17 PM", "1772057820"},
+        {NULL, "%d/%m/%Y %H:%M %z", "29/2/2016 01:16 +0100", "1456704960"},
+        {NULL, "%d/%m/%Y", "2024-01-01T00:00:01Z", "1704067201"}, /* ISO 8601 stays what it is */
+        {NULL, "unix", "1704067201", "1704067201"},
+        {NULL, "unix-ms", "1704067201000", "1704067201"},
+        {NULL, "%s", "1704067201", "1704067201"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char text[256];
+        const char *epoch;
+
+        (void)snprintf(text, sizeof text, "reference_id,started_at\na,%s\n", cases[i].time);
+        check_says(stack_control(&stack, text, "import", "-",
+                                 cases[i].zone != NULL ? "--time-zone" : "--date-format",
+                                 cases[i].zone != NULL ? cases[i].zone : cases[i].format,
+                                 cases[i].zone != NULL && cases[i].format != NULL ? "--date-format" : NULL,
+                                 cases[i].format, NULL),
+                   0, " 0 bad");
+        epoch = stack_query(&stack, "SELECT extract(epoch FROM started_at)::bigint FROM intake.incident");
+        if (strcmp(epoch, cases[i].epoch) != 0) {
+            fail_msg("%s became %s, not %s", cases[i].time, epoch, cases[i].epoch);
+        }
+    }
+    /* A number is a time where that is said. */
+    check_says(stack_control(&stack, "{\"reference_id\":\"a\",\"started_at\":1704067201.25}", "import", "-",
+                             "--date-format", "unix", NULL),
+               0, " 0 bad");
+    check_says(stack_control(&stack, "{\"reference_id\":\"a\",\"started_at\":\"30/2/2016 01:16\"}", "import",
+                             "-", "--date-format", "%d/%m/%Y %H:%M", NULL),
+               1, "started_at names a date that does not exist");
+    check_says(stack_control(&stack, "", "import", "-", "--time-zone", "UTC+2", NULL), 2,
+               "there is no UTC+2");
+    check_says(stack_control(&stack, "", "import", "-", "--time-zone", "../etc", NULL), 2,
+               "there is no ../etc");
+    check_says(stack_control(&stack, "", "import", "-", "--date-format", "DD.MM.YYYY", NULL), 2,
+               "strptime(3)");
+}
+
+static void what_is_no_text_or_has_nothing_in_it_is_said_to_be_so(void **state)
+{
+    static const struct {
+        const char *bytes;
+        size_t len;
+        const char *says;
+    } cases[] = {
+        {"\xFF\xFEr\0e\0", 6, "it is UTF-16: make UTF-8 of it by iconv -f UTF-16 -t UTF-8"},
+        {"r\0e\0f\0\n\0", 8, "iconv -f UTF-16LE -t UTF-8"},
+        {"\0r\0e\0f\0\n", 8, "iconv -f UTF-16BE -t UTF-8"},
+        {"\x1F\x8B\x08\n\n", 5, "it is compressed by gzip: unpack it, zcat FILE | incidentctl import -"},
+        {"PK\x03\x04", 4, "it is a zip archive, or a workbook of Excel"},
+        {"[]\n", 3, "nothing was read from"},
+        {"\n\n", 2, "nothing was read from"},
+        {"reference_id,started_at\n", 24, "nothing was read from"},
+        {"{\"key\":1,\"closed\":null}\n", 24,
+         "its names are \"key\", \"closed\"; looked for reference_id and started_at"},
+        {"a,b\n1,2\n", 8,
+         "its columns are \"a\", \"b\"; looked for reference_id and started_at, and for those of dx, "},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const struct outcome *outcome = stack_control(&stack, NULL, "import", "--dry-run",
+                                                      write_bytes("odd", cases[i].bytes, cases[i].len), NULL);
+
+        check_says(outcome, 1, cases[i].says);
+        assert_non_null(strstr(outcome->err, path_of("odd")));
+    }
+    check_says(stack_control(&stack, "", "import", "--dry-run", "-", NULL), 0, "read 0");
+}
+
+static void messages_have_the_value_its_column_and_what_helps(void **state)
+{
+    static const struct {
+        const char *text, *says;
+    } cases[] = {
+        {"reference_id,Started At\na,1.1.2024\n",
+         "2: invalid_timestamp: started_at must be an ISO-8601 timestamp such as 2024-01-01T11:22:33Z: it is "
+         "\"1.1.2024\", in the column \"Started At\"\n"},
+        {"reference_id,started_at\na,\"\x1b["
+         "2J0123456789012345678901234567890123456789012345678901234567890123456789\"\n",
+         "it is \"\\u001b[2J012345678901234567890123456789012345678901234567890123..., in"},
+        {"{\"reference_id\":\"a\",\"started_at\":\"2024-02-30\"}",
+         "started_at names a date that does not exist: it is "
+         "\"2024-02-30\"\n"},
+        {"reference_id,started_at\na,2024-01-01\n\xE9t\xE9,2024-01-01\n",
+         "3: invalid_json: the record is not UTF-8: its byte 1 is 0xE9; if the file is in Windows-1252 or "
+         "Latin-1, iconv "
+         "-f WINDOWS-1252 -t UTF-8 FILE makes UTF-8 of it"},
+        {"{\"reference_id\":\"a\",\"started_at\":\"2024-01-01\",\"name\":\"\xE9\"}", "its byte 55 is 0xE9"},
+        {"{\"reference_id\":\"a\",\"started_at\":\"x\"}",
+         "note: times that are not in ISO 8601 are read by --date-format"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        check_says(stack_control(&stack, cases[i].text, "import", "--dry-run", "-", NULL), 1, cases[i].says);
+    }
+}
+
+static size_t count_of(const char *text, const char *part)
+{
+    size_t count = 0;
+
+    while ((text = strstr(text, part)) != NULL) {
+        count++;
+        text += strlen(part);
+    }
+    return count;
+}
+
+/* Ten lines and a count, not fifty thousand. */
+static void the_same_mistake_is_said_ten_times_and_counted(void **state)
+{
+    enum { MANY = 50000 };
+    const char *path = path_of("same");
+    FILE *file = fopen(path, "we");
+    const struct outcome *outcome;
+
+    (void)state;
+    (void)fputs("reference_id,started_at\n", file);
+    for (int i = 0; i < MANY; i++) {
+        (void)fprintf(file, "r-%d,%d.1.2024\n", i, i);
+    }
+    (void)fputs(",2024-01-01\n", file);
+    assert_int_equal(fclose(file), 0);
+    outcome = stack_control(&stack, NULL, "import", "--dry-run", path, NULL);
+    check_says(outcome, 1, "read 50001: 0 good, 50001 bad");
+    assert_int_equal(count_of(outcome->err, ": started_at must be"), 10 + 1);
+    check_says(outcome, 1,
+               "incidentctl: 49990 more like these: invalid_timestamp: started_at must be an ISO-#");
+    check_says(outcome, 1, "same:50002: invalid_arguments: reference_id is required\n");
+}
+
+static void unknown_keys_are_noted_once_with_their_number(void **state)
+{
+    const struct outcome *outcome;
+
+    (void)state;
+    outcome = stack_control(
+        &stack,
+        "{\"reference_id\":\"a\",\"started_at\":\"2024-01-01\",\"severity\":{\"name\":1},\"x\\\"\":[1]}\n"
+        "{\"severity\":\"]{\\\\\",\"reference_id\":\"b\",\"started_at\":\"2024-01-01\",\"metadata\":"
+        "{\"inner\":1}}\n",
+        "import", "--dry-run", "-", NULL);
+    check_says(outcome, 0, "note: nothing is known of the key \"severity\", it is left out of 2 incidents\n");
+    check_says(outcome, 0, "the key \"x\\\"\", it is left out of 1 incidents\n");
+    assert_null(strstr(outcome->err, "inner"));
+    assert_null(strstr(outcome->err, "name"));
+}
+
+/* A row that was rejected before is rejected anew with its new reason alone. */
+static void rejects_of_rejects_have_one_reason(void **state)
+{
+    const char *path = path_of("again");
+    const struct outcome *outcome;
+    char *text;
+
+    (void)state;
+    (void)remove(path);
+    outcome = stack_control(
+        &stack,
+        "import_error;reference_id;started_at\n\"line 3: said; \"\"so\"\"\";a;x\nplain;b;2024-01-01\n",
+        "import", "--dry-run", "--rejects", path, "-", NULL);
+    check_says(outcome, 1, "1 good, 1 bad");
+    assert_null(strstr(outcome->err, "import_error"));
+    text = read_whole_file(path);
+    assert_string_equal(
+        text, "import_error;reference_id;started_at\n\"line 2: invalid_timestamp: started_at must be an "
+              "ISO-8601 timestamp such as 2024-01-01T11:22:33Z: it is \"\"x\"\", in the column "
+              "\"\"started_at\"\"\";a;x\n");
+    free(text);
+}
+
+/* By the very rule of the reports. */
+static void those_whose_times_cannot_be_right_are_counted(void **state)
+{
+    static const char text[] = "reference_id,started_at,resolved_at\n"
+                               "good,2024-01-01,2024-01-02\n1970,1970-01-01T00:00:00Z,1970-01-01T01:00:00Z\n"
+                               "before,2024-01-02,2024-01-01\nsame,2024-01-02,2024-01-02\nfuture,9000-01-01,"
+                               "\nlater,2024-01-01,9000-01-01\n"
+                               "long,2024-01-01,2024-03-31\nlonger,2024-01-01,2024-04-01\nopen,2024-01-01,\n";
+    char expected[128];
+
+    (void)state;
+    check_says(stack_control(&stack, text, "import", "--dry-run", "-", NULL), 0,
+               "note: 7 of the good have times");
+    assert_int_equal(setenv("PGOPTIONS", "-c reporting.longest_incident=1000000d", 1), 0);
+    check_says(stack_control(&stack, text, "import", "-", NULL), 0, "note: 5 of the stored have times");
+    assert_int_equal(unsetenv("PGOPTIONS"), 0);
+    (void)snprintf(expected, sizeof expected, "note: %s of the stored have times",
+                   stack_query(&stack, "SELECT count(DISTINCT id) FROM reporting.suspicious"));
+    (void)stack_query(&stack, "TRUNCATE intake.incident");
+    check_says(stack_control(&stack, text, "import", "-", NULL), 0, expected);
+}
+
+int main(void)
+{
+    static const struct fixture fixture = {.stack = &stack, .extent = FIXTURE_MIGRATED};
+    static const struct CMUnitTest cases[] = {
+        cmocka_unit_test(marks_delimiters_and_line_ends_are_found),
+        cmocka_unit_test(our_own_export_comes_back),
+        cmocka_unit_test(lists_in_cells_may_be_written_loosely),
+        cmocka_unit_test(times_are_read_in_the_zone_and_the_format_that_is_said),
+        cmocka_unit_test(what_is_no_text_or_has_nothing_in_it_is_said_to_be_so),
+        cmocka_unit_test(messages_have_the_value_its_column_and_what_helps),
+        cmocka_unit_test(the_same_mistake_is_said_ten_times_and_counted),
+        cmocka_unit_test(unknown_keys_are_noted_once_with_their_number),
+        cmocka_unit_test(rejects_of_rejects_have_one_reason),
+        cmocka_unit_test(those_whose_times_cannot_be_right_are_counted),
+    };
+
+    return fixture_run(&fixture, cases, sizeof cases / sizeof cases[0]);
+}
