@@ -91,15 +91,19 @@ void connection_log_failure(struct connection *connection, const char *what, con
     if (strcmp(failure, connection->last_failure) != 0 || now - connection->last_failure_ms >= LOG_EVERY_MS) {
         connection->last_failure_ms = now;
         memcpy(connection->last_failure, failure, sizeof failure);
-        log_error("%s", failure);
+        if (!connection->holds_failures) {
+            log_error("%s", failure);
+        }
     }
 }
 
 static void mark_healthy(struct connection *connection)
 {
     if (connection->failing_since_ms != 0) {
-        log_info("the database responds again after %lld ms",
-                 (long long)(clock_now_ms() - connection->failing_since_ms));
+        log_info("the database responds again after %lld ms%s%s",
+                 (long long)(clock_now_ms() - connection->failing_since_ms),
+                 connection->holds_failures ? "; before: " : "",
+                 connection->holds_failures ? connection->last_failure : "");
         connection->failing_since_ms = 0;
     }
 }

@@ -62,6 +62,7 @@ struct connection {
     int64_t sent_ms;          /* when the current query was sent */
     enum batch_result result; /* what the server's response means for the batch */
     enum op_reason reason;    /* why the batch was not stored, or the connection not opened */
+    bool holds_failures;      /* they are kept in last_failure, and logged with a success behind them */
     int64_t failing_since_ms; /* 0 after a success */
     int64_t last_failure_ms;  /* when a failure was logged */
     char last_failure[512];

@@ -418,8 +418,13 @@ static void ignore(void *context)
 
 void store_apply(struct store *store, struct store_op *op)
 {
+    const struct connection *connection = store->pool.connections;
+
     store_submit(store, op, ignore, NULL);
     turn_until_done(store);
+    if (connection->holds_failures && connection->failing_since_ms != 0) {
+        log_error("%s", connection->last_failure);
+    }
 }
 
 static void store_free(void *context)
@@ -488,7 +493,12 @@ struct store *store_start(const struct settings *settings, const struct loop *lo
 
 struct store *store_start_single(const struct settings *settings)
 {
-    return store_new(settings, NULL, 1);
+    struct store *store = store_new(settings, NULL, 1);
+
+    if (store != NULL) {
+        store->pool.connections->holds_failures = true;
+    }
+    return store;
 }
 
 void store_stop(struct store *store)

@@ -30,7 +30,7 @@ void store_turn(struct store *store);
 /* When store_turn is to be called, of clock_now_ms(), if no event comes before. */
 int64_t store_due_ms(const struct store *store);
 
-/* As store_submit, and turns the loop until the operation is done. */
+/* As store_submit, and turns the loop until the operation is done. The log has an error only if it failed. */
 void store_apply(struct store *store, struct store_op *op);
 
 /* Turns the loop until all that was submitted is done, then closes the connections. */

@@ -305,6 +305,45 @@ static void a_stopped_database_is_told(void **state)
     check_recovery();
 }
 
+/* Holds the one connection that the role may have, for about a second. */
+static PGconn *hold_only_connection(void)
+{
+    PGconn *holder = PQconnectdb(url_of("single", NULL));
+
+    assert_int_equal(PQstatus(holder), CONNECTION_OK);
+    assert_int_equal(PQsendQuery(holder, "SELECT pg_sleep(1), pg_terminate_backend(pg_backend_pid())"), 1);
+    return holder;
+}
+
+/* As on shared hosts, which allow few: what was made up for is no error. */
+static void a_cgi_program_that_is_refused_a_connection_and_then_served_logs_no_error(void **state)
+{
+    enum { TRIES = 20 };
+    static const char *const patient[] = {"INCIDENTS_REQUEST_TIMEOUT_MS=30000", NULL};
+    struct call call = {.path = "incidents.upsert",
+                        .body = "{\"reference_id\":\"r\",\"started_at\":\"2024-01-01\"}"};
+    struct stack other = stack;
+    size_t refused = 0;
+
+    (void)state;
+    (void)stack_query(&stack, "CREATE ROLE single LOGIN IN ROLE incidents_worker CONNECTION LIMIT 1");
+    snprintf(other.worker_url, sizeof other.worker_url, "%s", url_of("single", NULL));
+    for (int i = 0; i < TRIES && refused == 0; i++) { /* it may come too late to be refused */
+        PGconn *holder = hold_only_connection();
+        const struct outcome *outcome;
+        struct answer answer;
+
+        outcome = http_run_cgi(&other, &call, patient, &answer);
+        assert_int_equal(answer.status, 200);
+        assert_null(strstr(outcome->err, " error "));
+        answer_free(&answer);
+        PQfinish(holder);
+        refused = stack_count_in_log(&stack, "too many connections for role \"single\"");
+        assert_true(refused == 0 || strstr(outcome->err, "too many connections for role") != NULL);
+    }
+    assert_true(refused > 0);
+}
+
 int main(void)
 {
     static const struct fixture fixture = {.stack = &stack, .settings = settings};
@@ -317,6 +356,7 @@ int main(void)
         cmocka_unit_test(metadata_alone_is_blamed_for_what_the_database_refuses),
         cmocka_unit_test(statements_that_write_begin_with_a_comment),
         cmocka_unit_test(statements_of_incidentctl_that_write_begin_with_a_comment),
+        cmocka_unit_test(a_cgi_program_that_is_refused_a_connection_and_then_served_logs_no_error),
         cmocka_unit_test(a_stopped_database_is_told),
     };
 
