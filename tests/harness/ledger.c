@@ -338,6 +338,18 @@ static void add_up(struct ledger_figures *sum, const struct ledger_figures *figu
     }
 }
 
+int64_t ledger_repeat(struct ledger *ledger, int times, void (*fault)(int number))
+{
+    int64_t slowest_ms = 0;
+
+    for (int i = 0; i < times; i++) {
+        clock_sleep_ms(LEDGER_PAUSE_MS);
+        fault(i);
+        ledger_await_recovery(ledger, &slowest_ms);
+    }
+    return slowest_ms;
+}
+
 void ledger_close(struct ledger *ledger, struct ledger_figures *figures)
 {
     struct verdict verdict = {0};

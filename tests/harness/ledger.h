@@ -17,6 +17,8 @@
 
 #include "harness/load.h"
 
+enum { LEDGER_PAUSE_MS = 300 }; /* between two faults */
+
 struct ledger;
 
 struct ledger_figures {
@@ -37,6 +39,10 @@ int64_t ledger_await_200(struct ledger *ledger, int64_t since_ms);
 
 /* The same from now on; keeps the longest of such times in *slowest_ms. */
 void ledger_await_recovery(struct ledger *ledger, int64_t *slowest_ms);
+
+/* Brings a fault about that many times, numbered from 0, a pause before each and a recovery behind it. The
+ * fault is over when the function returns. The longest recovery, as ledger_await_recovery has it. */
+int64_t ledger_repeat(struct ledger *ledger, int times, void (*fault)(int number));
 
 /* Ends it, and fails the test where something is lost or mixed, an answer was none of the three, or a request
  * waited far longer than its deadline: how long on a quiet machine, the figures say. */

@@ -20,12 +20,7 @@
 #include "harness/fixture.h"
 #include "harness/ledger.h"
 
-enum {
-    CLIENTS = 12,
-    DEADLINE_MS = 1500,
-    PATIENT_MS = 15000,
-    BETWEEN_MS = 300, /* between two faults */
-};
+enum { CLIENTS = 12, DEADLINE_MS = 1500, PATIENT_MS = 15000 };
 
 static struct stack stack;
 
@@ -55,38 +50,39 @@ static void close_ledger(struct ledger *ledger, const char *what, int times, int
     ledger_row(what, times, &figures, recovery_ms);
 }
 
+static void repeat(const char *name, const char *what, int times, void (*fault)(int number))
+{
+    struct ledger *ledger = open_ledger(name);
+    int64_t slowest_ms = ledger_repeat(ledger, times, fault);
+
+    close_ledger(ledger, what, times, slowest_ms);
+}
+
+static void kill_postgres(int number)
+{
+    stack_stop_postgres(&stack, SIGKILL);
+    clock_sleep_ms(
+        number % 2 == 0 ? 0 : DEADLINE_MS + LEDGER_PAUSE_MS); /* long enough to be refused at once, too */
+    stack_start_postgres(&stack, durable);
+}
+
 static void postgres_is_killed(void **state)
 {
-    struct ledger *ledger = open_ledger("killed");
-    int times = stress_amount(3, 20);
-    int64_t slowest_ms = 0;
-
     (void)state;
-    for (int i = 0; i < times; i++) {
-        clock_sleep_ms(BETWEEN_MS);
-        stack_stop_postgres(&stack, SIGKILL);
-        clock_sleep_ms(i % 2 == 0 ? 0
-                                  : DEADLINE_MS + BETWEEN_MS); /* long enough to be refused at once, too */
-        stack_start_postgres(&stack, durable);
-        ledger_await_recovery(ledger, &slowest_ms);
-    }
-    close_ledger(ledger, "Postgres killed (SIGKILL) and started again", times, slowest_ms);
+    repeat("killed", "Postgres killed (SIGKILL) and started again", stress_amount(3, 20), kill_postgres);
+}
+
+static void restart_postgres(int number)
+{
+    (void)number;
+    stack_stop_postgres(&stack, SIGINT);
+    stack_start_postgres(&stack, durable);
 }
 
 static void postgres_stops_in_an_orderly_way(void **state)
 {
-    struct ledger *ledger = open_ledger("stopped");
-    int times = stress_amount(1, 10);
-    int64_t slowest_ms = 0;
-
     (void)state;
-    for (int i = 0; i < times; i++) {
-        clock_sleep_ms(BETWEEN_MS);
-        stack_stop_postgres(&stack, SIGINT);
-        stack_start_postgres(&stack, durable);
-        ledger_await_recovery(ledger, &slowest_ms);
-    }
-    close_ledger(ledger, "Postgres stopped and started (an upgrade)", times, slowest_ms);
+    repeat("stopped", "Postgres stopped and started (an upgrade)", stress_amount(1, 10), restart_postgres);
 }
 
 static void sessions_are_terminated_at_random(void **state)
@@ -109,58 +105,50 @@ static void sessions_are_terminated_at_random(void **state)
     assert_int_equal(figures.cut_off, 0);
 }
 
+static void stop_postgres_for_two_deadlines(int number)
+{
+    (void)number;
+    stack_pause_postgres(&stack);
+    clock_sleep_ms(2 * DEADLINE_MS);
+    stack_resume_postgres(&stack);
+}
+
 static void postgres_stands_still_for_longer_than_the_deadline(void **state)
 {
-    struct ledger *ledger = open_ledger("still");
-    int times = stress_amount(1, 10);
-    int64_t slowest_ms = 0;
-
     (void)state;
-    for (int i = 0; i < times; i++) {
-        clock_sleep_ms(BETWEEN_MS);
-        stack_pause_postgres(&stack);
-        clock_sleep_ms(2 * DEADLINE_MS);
-        stack_resume_postgres(&stack);
-        ledger_await_recovery(ledger, &slowest_ms);
-    }
-    close_ledger(ledger, "Postgres hangs (SIGSTOP) for two deadlines", times, slowest_ms);
+    repeat("still", "Postgres hangs (SIGSTOP) for two deadlines", stress_amount(1, 10),
+           stop_postgres_for_two_deadlines);
 }
 
 /* What lies in its socket is read when its clients have been told long ago that it was not stored. The
  * sessions take turns. */
+static void stop_a_session_for_two_deadlines(int number)
+{
+    while (!stack_pause_session(&stack, number)) {
+        clock_sleep_ms(1);
+    }
+    clock_sleep_ms(2 * DEADLINE_MS);
+    stack_resume_postgres(&stack);
+}
+
 static void a_session_stands_still_for_longer_than_the_deadline(void **state)
 {
-    struct ledger *ledger = open_ledger("session");
-    int times = stress_amount(4, 50);
-    int64_t slowest_ms = 0;
-
     (void)state;
-    for (int i = 0; i < times; i++) {
-        clock_sleep_ms(BETWEEN_MS);
-        while (!stack_pause_session(&stack, i)) {
-            clock_sleep_ms(1);
-        }
-        clock_sleep_ms(2 * DEADLINE_MS);
-        stack_resume_postgres(&stack);
-        ledger_await_recovery(ledger, &slowest_ms);
-    }
-    close_ledger(ledger, "a session hangs (SIGSTOP) for two deadlines", times, slowest_ms);
+    repeat("session", "a session hangs (SIGSTOP) for two deadlines", stress_amount(4, 50),
+           stop_a_session_for_two_deadlines);
+}
+
+static void kill_worker(int number)
+{
+    (void)number;
+    process_stop(stack.worker, SIGKILL);
+    stack_start_worker(&stack, settings);
 }
 
 static void the_worker_is_killed(void **state)
 {
-    struct ledger *ledger = open_ledger("worker");
-    int times = stress_amount(3, 20);
-    int64_t slowest_ms = 0;
-
     (void)state;
-    for (int i = 0; i < times; i++) {
-        clock_sleep_ms(BETWEEN_MS);
-        process_stop(stack.worker, SIGKILL);
-        stack_start_worker(&stack, settings);
-        ledger_await_recovery(ledger, &slowest_ms);
-    }
-    close_ledger(ledger, "the worker killed (SIGKILL) and started again", times, slowest_ms);
+    repeat("worker", "the worker killed (SIGKILL) and started again", stress_amount(3, 20), kill_worker);
 }
 
 static void nginx_is_reloaded(void **state)
@@ -173,10 +161,10 @@ static void nginx_is_reloaded(void **state)
     restart_worker(patient); /* a busy machine is not to be taken for a refusal */
     ledger = ledger_open(&stack, CLIENTS, "reloaded", PATIENT_MS);
     for (int i = 0; i < times; i++) {
-        clock_sleep_ms(BETWEEN_MS);
+        clock_sleep_ms(LEDGER_PAUSE_MS);
         assert_int_equal(kill(stack.nginx, SIGHUP), 0);
     }
-    clock_sleep_ms(BETWEEN_MS);
+    clock_sleep_ms(LEDGER_PAUSE_MS);
     ledger_close(ledger, &figures);
     ledger_row("nginx reloaded", times, &figures, -1);
     restart_worker(settings);
@@ -196,7 +184,7 @@ static void connections_are_used_up(void **state)
     (void)state;
     ledger = open_ledger("crowded");
     for (int i = 0; i < times; i++) {
-        clock_sleep_ms(BETWEEN_MS);
+        clock_sleep_ms(LEDGER_PAUSE_MS);
         count = 0;
         /* Each round ends the worker's sessions and takes their places, until it has none. */
         while (strcmp(stack_query(&stack, "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
@@ -209,7 +197,7 @@ static void connections_are_used_up(void **state)
             assert_true(count < 32);
             others[count++] = PQconnectdb(stack.owner_url);
         }
-        clock_sleep_ms(DEADLINE_MS + BETWEEN_MS);
+        clock_sleep_ms(DEADLINE_MS + LEDGER_PAUSE_MS);
         while (count > 0) {
             PQfinish(others[--count]);
         }
@@ -239,7 +227,7 @@ static void a_row_is_locked(void **state)
             stack_hold(&stack, "UPDATE intake.incident SET name = name WHERE reference_id = 'row-shared-1'");
         clock_sleep_ms(2 * DEADLINE_MS);
         stack_let_go(locker);
-        clock_sleep_ms(BETWEEN_MS);
+        clock_sleep_ms(LEDGER_PAUSE_MS);
     }
     ledger_close(ledger, &figures);
     ledger_row("a row locked by another session for two deadlines", times, &figures, -1);
@@ -247,23 +235,20 @@ static void a_row_is_locked(void **state)
     assert_int_equal(figures.cut_off, 0);
 }
 
+static void lock_table_for_two_deadlines(int number)
+{
+    PGconn *locker;
+
+    (void)number;
+    locker = stack_hold(&stack, "LOCK TABLE intake.incident IN ACCESS EXCLUSIVE MODE");
+    clock_sleep_ms(2 * DEADLINE_MS);
+    stack_let_go(locker);
+}
+
 static void the_table_is_locked(void **state)
 {
-    struct ledger *ledger = open_ledger("table");
-    int times = stress_amount(1, 5);
-    int64_t slowest_ms = 0;
-
     (void)state;
-    for (int i = 0; i < times; i++) {
-        PGconn *locker;
-
-        clock_sleep_ms(BETWEEN_MS);
-        locker = stack_hold(&stack, "LOCK TABLE intake.incident IN ACCESS EXCLUSIVE MODE");
-        clock_sleep_ms(2 * DEADLINE_MS);
-        stack_let_go(locker);
-        ledger_await_recovery(ledger, &slowest_ms);
-    }
-    close_ledger(ledger, "the table locked for two deadlines", times, slowest_ms);
+    repeat("table", "the table locked for two deadlines", stress_amount(1, 5), lock_table_for_two_deadlines);
 }
 
 /* What the next release might bring: a column that makes Postgres write the table anew, an index, and the
@@ -298,10 +283,10 @@ static void a_migration_runs(void **state)
 
     (void)state;
     for (int i = 0; i < times; i++) {
-        clock_sleep_ms(BETWEEN_MS);
+        clock_sleep_ms(LEDGER_PAUSE_MS);
         run_as_owner(next_migration);
         ledger_await_recovery(ledger, &slowest_ms);
-        clock_sleep_ms(BETWEEN_MS);
+        clock_sleep_ms(LEDGER_PAUSE_MS);
         run_as_owner(and_back);
         ledger_await_recovery(ledger, &slowest_ms);
     }
@@ -321,10 +306,10 @@ static void an_older_schema_is_migrated(void **state)
         "DROP FUNCTION intake.grant_roles, intake.revoke_role, intake.name_roles, intake.databases_with, "
         "intake.reporting_relations");
     ledger = open_ledger("older");
-    clock_sleep_ms(BETWEEN_MS);
+    clock_sleep_ms(LEDGER_PAUSE_MS);
     assert_int_equal(stack_control(&stack, NULL, "migrate", NULL)->status, 0);
     ledger_await_recovery(ledger, &slowest_ms);
-    clock_sleep_ms(BETWEEN_MS);
+    clock_sleep_ms(LEDGER_PAUSE_MS);
     close_ledger(ledger, "incidentctl migrate, to the worker's version", 1, slowest_ms);
 }
 
@@ -429,7 +414,7 @@ static void the_disk_is_full(void **state)
     move_to_small_disk(data);
     ledger = open_ledger("full");
     for (int i = 0; i < times; i++) {
-        clock_sleep_ms(BETWEEN_MS);
+        clock_sleep_ms(LEDGER_PAUSE_MS);
         fill(ballast);
         clock_sleep_ms(2 * DEADLINE_MS);
         assert_int_equal(unlink(ballast), 0);

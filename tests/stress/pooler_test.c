@@ -22,7 +22,6 @@ enum {
     DEADLINE_MS = 1500, /* what takes longer is refused */
     PATIENT_MS = 20000, /* within that all of the rest is over, however busy the machine */
     PAUSE_MS = 500,
-    BETWEEN_MS = 300,
     START_MS = 20000,
     PORT = 6432,
 };
@@ -93,6 +92,14 @@ static struct ledger *open_ledger(const char *name)
     return ledger_open(&stack, CLIENTS, name, deadline_ms);
 }
 
+static void repeat(const char *name, const char *what, int times, void (*fault)(int number))
+{
+    struct ledger *ledger = open_ledger(name);
+    int64_t slowest_ms = ledger_repeat(ledger, times, fault);
+
+    close_ledger(ledger, what, times, slowest_ms);
+}
+
 /* ---- What an administrator says to PgBouncer ---- */
 
 static void its_administration_costs_no_request(void **state)
@@ -103,28 +110,25 @@ static void its_administration_costs_no_request(void **state)
 
     (void)state;
     for (int i = 0; i < times; i++) {
-        clock_sleep_ms(BETWEEN_MS);
+        clock_sleep_ms(LEDGER_PAUSE_MS);
         command(commands[i % 2]);
     }
-    clock_sleep_ms(BETWEEN_MS);
+    clock_sleep_ms(LEDGER_PAUSE_MS);
     close_ledger(ledger, "PgBouncer: RELOAD, RECONNECT", times, -1);
+}
+
+static void pause_shortly(int number)
+{
+    (void)number;
+    command("PAUSE");
+    clock_sleep_ms(PAUSE_MS);
+    command("RESUME");
 }
 
 static void a_pause_shorter_than_the_deadline_costs_no_request(void **state)
 {
-    struct ledger *ledger = open_ledger("paused");
-    int times = stress_amount(1, 10);
-    int64_t slowest_ms = 0;
-
     (void)state;
-    for (int i = 0; i < times; i++) {
-        clock_sleep_ms(BETWEEN_MS);
-        command("PAUSE");
-        clock_sleep_ms(PAUSE_MS);
-        command("RESUME");
-        ledger_await_recovery(ledger, &slowest_ms);
-    }
-    close_ledger(ledger, "PgBouncer: PAUSE for half a second, RESUME", times, slowest_ms);
+    repeat("paused", "PgBouncer: PAUSE for half a second, RESUME", stress_amount(1, 10), pause_shortly);
 }
 
 static void a_pause_longer_than_the_deadline_is_got_over(void **state)
@@ -137,7 +141,7 @@ static void a_pause_longer_than_the_deadline_is_got_over(void **state)
     restart_worker(DEADLINE_MS);
     ledger = open_ledger("long");
     for (int i = 0; i < times; i++) {
-        clock_sleep_ms(BETWEEN_MS);
+        clock_sleep_ms(LEDGER_PAUSE_MS);
         command("PAUSE");
         clock_sleep_ms(2 * DEADLINE_MS);
         command("RESUME");
@@ -149,75 +153,62 @@ static void a_pause_longer_than_the_deadline_is_got_over(void **state)
 /* ---- What breaks ---- */
 
 /* SIGINT: it waits for the statements that run, but for no client, in every version. */
+static void kill_pgbouncer(int number)
+{
+    process_stop(pgbouncer, number % 2 == 0 ? SIGKILL : SIGINT);
+    start_pgbouncer();
+}
+
 static void pgbouncer_is_killed(void **state)
 {
-    struct ledger *ledger = open_ledger("pooler");
-    int times = stress_amount(2, 20);
-    int64_t slowest_ms = 0;
-
     (void)state;
-    for (int i = 0; i < times; i++) {
-        clock_sleep_ms(BETWEEN_MS);
-        process_stop(pgbouncer, i % 2 == 0 ? SIGKILL : SIGINT);
-        start_pgbouncer();
-        ledger_await_recovery(ledger, &slowest_ms);
-    }
-    close_ledger(ledger, "PgBouncer killed, or stopped, and started again", times, slowest_ms);
+    repeat("pooler", "PgBouncer killed, or stopped, and started again", stress_amount(2, 20), kill_pgbouncer);
+}
+
+static void kill_postgres(int number)
+{
+    stack_stop_postgres(&stack, SIGKILL);
+    clock_sleep_ms(number % 2 == 0 ? 0 : DEADLINE_MS + LEDGER_PAUSE_MS);
+    stack_start_postgres(&stack, NULL);
 }
 
 static void postgres_behind_it_is_killed(void **state)
 {
-    struct ledger *ledger = open_ledger("behind");
-    int times = stress_amount(1, 10);
-    int64_t slowest_ms = 0;
-
     (void)state;
-    for (int i = 0; i < times; i++) {
-        clock_sleep_ms(BETWEEN_MS);
-        stack_stop_postgres(&stack, SIGKILL);
-        clock_sleep_ms(i % 2 == 0 ? 0 : DEADLINE_MS + BETWEEN_MS);
-        stack_start_postgres(&stack, NULL);
-        ledger_await_recovery(ledger, &slowest_ms);
-    }
-    close_ledger(ledger, "Postgres behind it killed and started again", times, slowest_ms);
+    repeat("behind", "Postgres behind it killed and started again", stress_amount(1, 10), kill_postgres);
+}
+
+static void stop_postgres_for_two_deadlines(int number)
+{
+    (void)number;
+    stack_pause_postgres(&stack);
+    clock_sleep_ms(2 * DEADLINE_MS);
+    stack_resume_postgres(&stack);
 }
 
 static void postgres_behind_it_stands_still_for_longer_than_the_deadline(void **state)
 {
-    struct ledger *ledger = open_ledger("still");
-    int times = stress_amount(1, 5);
-    int64_t slowest_ms = 0;
-
     (void)state;
-    for (int i = 0; i < times; i++) {
-        clock_sleep_ms(BETWEEN_MS);
-        stack_pause_postgres(&stack);
-        clock_sleep_ms(2 * DEADLINE_MS);
-        stack_resume_postgres(&stack);
-        ledger_await_recovery(ledger, &slowest_ms);
-    }
-    close_ledger(ledger, "Postgres behind it hangs for two deadlines", times, slowest_ms);
+    repeat("still", "Postgres behind it hangs for two deadlines", stress_amount(1, 5),
+           stop_postgres_for_two_deadlines);
 }
 
 /* What lies in its socket is read when its clients have been told long ago that it was not stored. The
  * sessions take turns. */
+static void stop_a_session_for_two_deadlines(int number)
+{
+    while (!stack_pause_session(&stack, number)) {
+        clock_sleep_ms(1);
+    }
+    clock_sleep_ms(2 * DEADLINE_MS);
+    stack_resume_postgres(&stack);
+}
+
 static void a_session_behind_it_stands_still_for_longer_than_the_deadline(void **state)
 {
-    struct ledger *ledger = open_ledger("session");
-    int times = stress_amount(2, 50);
-    int64_t slowest_ms = 0;
-
     (void)state;
-    for (int i = 0; i < times; i++) {
-        clock_sleep_ms(BETWEEN_MS);
-        while (!stack_pause_session(&stack, i)) {
-            clock_sleep_ms(1);
-        }
-        clock_sleep_ms(2 * DEADLINE_MS);
-        stack_resume_postgres(&stack);
-        ledger_await_recovery(ledger, &slowest_ms);
-    }
-    close_ledger(ledger, "a session behind it hangs for two deadlines", times, slowest_ms);
+    repeat("session", "a session behind it hangs for two deadlines", stress_amount(2, 50),
+           stop_a_session_for_two_deadlines);
 }
 
 /* Those that have done something: PgBouncer takes one that ends while it logs in for a server that is down,
