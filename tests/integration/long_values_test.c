@@ -86,10 +86,11 @@ static void the_longest_keys_fit_every_index(void **state)
 
     (void)state;
     assert_non_null(body);
-    used = (size_t)snprintf(body, BODY_LIMIT,
-                            "{\"reference_id\":\"%s\",\"started_at\":\"2024-01-01\",\"services\":"
-                            "[{\"identifier\":\"%s\",\"name\":\"",
-                            id, service);
+    used = (size_t)snprintf(
+        body, BODY_LIMIT,
+        "{\"reference_id\":\"%s\",\"started_at\":\"2024-01-01\",\"resolved_at\":\"2024-01-02\",\"services\":"
+        "[{\"identifier\":\"%s\",\"name\":\"",
+        id, service);
     for (int i = 0; i < 1000; i++) {
         const char character[] = {(char)0xf0, (char)0x9f, (char)(0x80 + rand() % 0x40),
                                   (char)(0x80 + rand() % 0x40), '\0'};
