@@ -33,7 +33,7 @@ static int check(void)
         return EXIT_FAILURE;
     }
     settings_print(&settings, stdout);
-    store = store_start_single(&settings);
+    store = store_start(&settings, NULL);
     if (store == NULL || !op_ping(&ping)) {
         fprintf(stderr, "incidents.fcgi: out of memory\n");
         return EXIT_FAILURE;

@@ -115,7 +115,7 @@ static bool end(struct exchange *exchange)
 /* Has this process itself ask the database; the store, which is to be stopped behind the response. */
 static struct store *ask_database(const struct settings *settings, struct store_op *op)
 {
-    struct store *store = store_start_single(settings);
+    struct store *store = store_start(settings, NULL);
 
     if (store == NULL) {
         op->outcome = OP_FAILED;

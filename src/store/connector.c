@@ -6,12 +6,10 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/log.h"
 
 enum {
     STACK_BYTES = 1024 * 1024, /* name resolution and TLS happen on it */
@@ -82,15 +80,14 @@ struct connector *connector_start(void)
     int failure;
 
     if (connector == NULL) {
-        log_error("unable to start the connector: out of memory");
         return NULL;
     }
     connector->requested = eventfd(0, EFD_CLOEXEC);
     connector->opened = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     failure = connector->requested < 0 || connector->opened < 0 ? errno : start_thread(connector);
     if (failure != 0) {
-        log_error("unable to start the connector: %s", strerror(failure));
         connector_free(connector);
+        errno = failure;
         return NULL;
     }
     return connector;

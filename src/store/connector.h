@@ -6,7 +6,7 @@
 
 struct connector;
 
-/* NULL (logged) if there is no thread or descriptor to be had. */
+/* NULL, with errno set, on failure. */
 struct connector *connector_start(void);
 
 /* A descriptor that is readable while connector_take_opened has a connection. */

@@ -23,11 +23,11 @@ enum {
 struct store {
     const struct settings *settings;
     const struct loop *loop;
-    struct loop own_loop; /* of store_start_single; else not open */
+    struct loop own_loop; /* not open if there is another */
     struct hosts *hosts;
     struct queue queue;
     struct pool pool;
-    struct connector *connector; /* NULL: this thread opens the connection */
+    struct connector *connector; /* NULL with its own loop: this thread opens the connection */
     struct loop_handler connector_handler;
     bool is_opening;            /* the connector has a connection */
     struct store_ops completed; /* callbacks to run */
@@ -418,12 +418,12 @@ static void ignore(void *context)
 
 void store_apply(struct store *store, struct store_op *op)
 {
-    const struct connection *connection = store->pool.connections;
+    const struct connection *only = store->pool.connections;
 
     store_submit(store, op, ignore, NULL);
     turn_until_done(store);
-    if (connection->holds_failures && connection->failing_since_ms != 0) {
-        log_error("%s", connection->last_failure);
+    if (only->failing_since_ms != 0) {
+        log_error("%s", only->last_failure);
     }
 }
 
@@ -439,64 +439,62 @@ static void store_free(void *context)
     free(store);
 }
 
-/* A store with that many connections; NULL (logged) when out of memory or descriptors. loop: NULL for its
- * own. */
-static struct store *store_new(const struct settings *settings, const struct loop *loop, size_t connections)
+static void store_close(struct store *store)
 {
+    if (store->connector != NULL) {
+        loop_unwatch(store->loop, connector_event(store->connector));
+        connector_stop(store->connector, store_free, store);
+    } else {
+        store_free(store);
+    }
+}
+
+/* False with errno set. */
+static bool store_open(struct store *store)
+{
+    const struct settings *settings = store->settings;
     const struct queue_limits limits = {.batch_max = (size_t)settings->batch_max,
                                         .waiting_max = (size_t)settings->queue_max,
                                         .margin_ms = settings->request_timeout_ms / MARGIN_DIVISOR};
-    struct store *store = calloc(1, sizeof *store);
+    bool is_single = store->loop == &store->own_loop;
+    size_t connections = is_single ? 1 : (size_t)settings->db_pool_size;
     uint64_t random[3];
 
-    if (store == NULL) {
-        log_error("unable to start the store: %s", strerror(errno));
-        return NULL;
-    }
-    store->settings = settings;
-    store->loop = loop != NULL ? loop : &store->own_loop;
-    store->own_loop.epoll = -1;
-    TAILQ_INIT(&store->completed);
-    if ((loop == NULL && !loop_open(&store->own_loop)) ||
-        getrandom(random, sizeof random, 0) != sizeof random ||
-        (store->hosts = hosts_new(settings->database_url)) == NULL || !op_ping(&store->probe) ||
-        !queue_init(&store->queue, &limits, random[1]) ||
-        !pool_init(&store->pool, store->hosts, connections, limits.batch_max, (unsigned)random[2])) {
-        log_error("unable to start the store: %s", strerror(errno));
-        store_free(store);
-        return NULL;
+    if (getrandom(random, sizeof random, 0) != sizeof random) {
+        return false;
     }
     store->last_attempt = (int64_t)random[0];
-    return store;
+    store->hosts = hosts_new(settings->database_url);
+    if (store->hosts == NULL || !op_ping(&store->probe) || !queue_init(&store->queue, &limits, random[1]) ||
+        !pool_init(&store->pool, store->hosts, connections, limits.batch_max, (unsigned)random[2])) {
+        return false;
+    }
+    if (is_single) {
+        store->pool.connections->holds_failures = true;
+        return loop_open(&store->own_loop);
+    }
+    store->connector_handler = (struct loop_handler){.ready = connector_ready, .context = store};
+    store->connector = connector_start();
+    return store->connector != NULL &&
+           loop_watch(store->loop, connector_event(store->connector), EPOLLIN, &store->connector_handler);
 }
 
 struct store *store_start(const struct settings *settings, const struct loop *loop)
 {
-    struct store *store = store_new(settings, loop, (size_t)settings->db_pool_size);
-
-    if (store == NULL) {
-        return NULL;
-    }
-    store->connector = connector_start();
-    if (store->connector == NULL) {
-        store_free(store);
-        return NULL;
-    }
-    store->connector_handler = (struct loop_handler){.ready = connector_ready, .context = store};
-    if (!loop_watch(loop, connector_event(store->connector), EPOLLIN, &store->connector_handler)) {
-        log_error("unable to start the store: %s", strerror(errno));
-        store_stop(store);
-        return NULL;
-    }
-    return store;
-}
-
-struct store *store_start_single(const struct settings *settings)
-{
-    struct store *store = store_new(settings, NULL, 1);
+    struct store *store = calloc(1, sizeof *store);
 
     if (store != NULL) {
-        store->pool.connections->holds_failures = true;
+        store->settings = settings;
+        store->loop = loop != NULL ? loop : &store->own_loop;
+        store->own_loop.epoll = -1;
+        TAILQ_INIT(&store->completed);
+    }
+    if (store == NULL || !store_open(store)) {
+        log_error("unable to start the store: %s", strerror(errno));
+        if (store != NULL) {
+            store_close(store);
+        }
+        return NULL;
     }
     return store;
 }
@@ -504,10 +502,5 @@ struct store *store_start_single(const struct settings *settings)
 void store_stop(struct store *store)
 {
     turn_until_done(store);
-    if (store->connector != NULL) {
-        loop_unwatch(store->loop, connector_event(store->connector));
-        connector_stop(store->connector, store_free, store);
-    } else {
-        store_free(store);
-    }
+    store_close(store);
 }

@@ -11,12 +11,10 @@
 
 struct store;
 
-/* A store with the connections of the settings and a thread that opens them; NULL (logged) if it cannot be
+/* A store with the connections of the settings and a thread that opens them. loop: NULL for a store with a
+ * loop of its own and one connection, without a thread, for store_apply alone. NULL (logged) if it cannot be
  * started. The settings and the loop must outlive it. */
 struct store *store_start(const struct settings *settings, const struct loop *loop);
-
-/* A store with its own loop and one connection, without a thread: for store_apply alone. */
-struct store *store_start_single(const struct settings *settings);
 
 /* Has the operation applied. It is the store's until store_turn calls done(context): op->outcome is final
  * then, never OP_PENDING. That happens within settings->request_timeout_ms; an operation that is not stored

@@ -96,7 +96,7 @@ struct store_thread *store_thread_start_single(const struct settings *settings)
         abort();
     }
     thread->is_single = true;
-    thread->store = store_start_single(settings);
+    thread->store = store_start(settings, NULL);
     return thread;
 }
 

@@ -10,7 +10,7 @@ struct store_thread;
 /* NULL where the store cannot be started. The settings must outlive it. */
 struct store_thread *store_thread_start(const struct settings *settings);
 
-/* The same with a store_start_single, for one submission at a time. */
+/* The same with a store_start without a loop, for one submission at a time. */
 struct store_thread *store_thread_start_single(const struct settings *settings);
 
 /* As store_submit, from any thread; done is called by the store's. */

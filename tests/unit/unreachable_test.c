@@ -118,7 +118,7 @@ static void once_it_is_known_to_be_away_all_are_refused_at_once(void **state)
 /* Plain CGI's, which opens its connection itself. */
 static void a_store_for_one_request_gives_up_in_time(void **state)
 {
-    struct store *single = store_start_single(&settings);
+    struct store *single = store_start(&settings, NULL);
     int64_t started_ms = clock_now_ms();
 
     (void)state;
