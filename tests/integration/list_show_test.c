@@ -340,6 +340,27 @@ static void the_table_fits_the_terminal(void **state)
     assert_non_null(strstr(outcome->out, "in Europe"));
 }
 
+#define WIDE_5  "\xE6\x97\xA5\xE6\x97\xA5\xE6\x97\xA5\xE6\x97\xA5\xE6\x97\xA5"
+#define WIDE_20 WIDE_5 WIDE_5 WIDE_5 WIDE_5
+
+/* A character of two cells counts as two: there is room for ten of these. */
+static void wide_characters_take_two_cells(void **state)
+{
+    char command[STACK_PATH_MAX + 64], url[STACK_PATH_MAX + 16];
+    const char *const argv[] = {"/usr/bin/script", "-qec", command, "/dev/null", NULL};
+    const char *const environment[] = {url, "LC_ALL=C.UTF-8", NULL};
+    const struct outcome *outcome;
+
+    (void)state;
+    upsert("{\"reference_id\":\"wide\",\"started_at\":\"2024-01-01\",\"name\":\"" WIDE_20 WIDE_20 "\"}");
+    (void)snprintf(url, sizeof url, "DATABASE_URL=%s", stack.owner_url);
+    (void)snprintf(command, sizeof command, "stty cols 90; exec %s list", stack.control);
+    outcome = process_run(argv, environment, NULL, 0);
+    assert_int_equal(outcome->status, 0);
+    assert_non_null(strstr(outcome->out, "\xE6\x97\xA5\xE2\x80\xA6")); /* cut, */
+    assert_null(strstr(outcome->out, WIDE_20));                        /* to less than 40 cells */
+}
+
 static void purge_goes_through_more_than_one_batch(void **state)
 {
     (void)state;
@@ -452,6 +473,7 @@ int main(void)
         cmocka_unit_test(purge_takes_what_all_filters_let_through),
         cmocka_unit_test(purge_takes_the_filters_of_list),
         cmocka_unit_test(the_table_fits_the_terminal),
+        cmocka_unit_test(wide_characters_take_two_cells),
         cmocka_unit_test(purge_goes_through_more_than_one_batch),
         cmocka_unit_test(purge_looks_again_at_what_changed_meanwhile),
         cmocka_unit_test(purge_asks_and_takes_yes_alone),

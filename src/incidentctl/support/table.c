@@ -2,9 +2,11 @@
 #include "incidentctl/support/table.h"
 
 #include <json-c/json.h>
+#include <locale.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <wchar.h>
 
 #include "base/utf8.h"
 
@@ -95,15 +97,52 @@ bool table_add(struct table *table, const char *const *cells)
     return true;
 }
 
-/* How many characters a text takes in a terminal: its code points. */
+/* A character at the beginning of a text: its bytes, and how many cells of a terminal it takes, as the locale
+ * knows it. What is shown as '?' takes one. */
+struct character {
+    size_t len, cells;
+    bool is_shown; /* as it is */
+};
+
+static struct character read_character(const char *text, size_t left)
+{
+    const unsigned char *at = (const unsigned char *)text;
+    size_t len = utf8_sequence(at, left);
+    uint32_t point = len == 0 ? 0 : utf8_code_point(at, len);
+    int cells;
+
+    if (len == 0 || utf8_is_control(point)) {
+        return (struct character){.len = len == 0 ? 1 : len, .cells = 1};
+    }
+    cells = wcwidth((wchar_t)point);
+    return (struct character){.len = len, .cells = cells < 0 ? 1 : (size_t)cells, .is_shown = true};
+}
+
+/* The bytes of a text's beginning that takes no more than so many cells, and how many it takes. */
+static size_t measure(const char *text, size_t room, size_t *cells)
+{
+    size_t left = text == NULL ? 0 : strlen(text), len = 0;
+
+    *cells = 0;
+    while (left > 0) {
+        struct character character = read_character(text + len, left);
+
+        if (*cells + character.cells > room) {
+            break;
+        }
+        *cells += character.cells;
+        len += character.len;
+        left -= character.len;
+    }
+    return len;
+}
+
 static size_t width_of(const char *text)
 {
-    size_t width = 0;
+    size_t cells;
 
-    for (; text != NULL && *text != '\0'; text++) {
-        width += ((unsigned char)*text & 0xC0) != 0x80;
-    }
-    return width;
+    measure(text, SIZE_MAX, &cells);
+    return cells;
 }
 
 static size_t column_width(const struct table *table, size_t column)
@@ -146,37 +185,14 @@ static void fit(const struct table *table, size_t *widths, size_t limit)
     }
 }
 
-/* How many bytes the first characters of a text take. */
-static size_t measure_prefix(const char *text, size_t characters)
-{
-    size_t len = 0;
-
-    while (text[len] != '\0') {
-        bool begins = ((unsigned char)text[len] & 0xC0) != 0x80;
-
-        if (begins && characters-- == 0) {
-            break;
-        }
-        len++;
-    }
-    return len;
-}
-
 static void print_bytes(const char *text, size_t len, FILE *stream)
 {
-    const unsigned char *at = (const unsigned char *)text;
-
     while (len > 0) {
-        size_t sequence = utf8_sequence(at, len);
+        struct character character = read_character(text, len);
 
-        if (sequence == 0 || utf8_is_control(utf8_code_point(at, sequence))) {
-            fputc('?', stream);
-        } else {
-            fwrite(at, 1, sequence, stream);
-        }
-        sequence = sequence == 0 ? 1 : sequence;
-        at += sequence;
-        len -= sequence;
+        fwrite(character.is_shown ? text : "?", 1, character.is_shown ? character.len : 1, stream);
+        text += character.len;
+        len -= character.len;
     }
 }
 
@@ -189,17 +205,19 @@ void table_print_text(const char *text, FILE *stream)
 
 static void print_cell(const char *text, size_t width, bool is_last, FILE *stream)
 {
-    size_t own = width_of(text);
+    size_t used = width_of(text);
 
-    if (own > width) {
-        print_bytes(text, measure_prefix(text, width - 1), stream);
+    if (used > width) {
+        size_t len = measure(text, width - 1, &used);
+
+        print_bytes(text, len, stream);
         fputs("…", stream);
-        own = width;
+        used++;
     } else {
         table_print_text(text, stream);
     }
     if (!is_last) {
-        fprintf(stream, "%*s", (int)(width - own + GAP), "");
+        fprintf(stream, "%*s", (int)(width - used + GAP), "");
     }
 }
 
@@ -211,6 +229,7 @@ static bool print_table(const struct table *table, FILE *stream)
     if (widths == NULL) {
         return false;
     }
+    setlocale(LC_CTYPE, ""); /* for wcwidth */
     for (size_t i = 0; i < columns; i++) {
         widths[i] = column_width(table, i);
     }
