@@ -810,7 +810,9 @@ CREATE VIEW reporting.plausible_incidents AS
     i.source_url,
     i.started_at,
     i.resolved_at,
-    (trunc(date_part('epoch'::text, (i.resolved_at - i.started_at))))::bigint AS started_to_resolved
+    (trunc(date_part('epoch'::text, (i.resolved_at - i.started_at))))::bigint AS started_to_resolved,
+    i.services AS services_json,
+    i.metadata AS metadata_json
    FROM intake.incident i
   WHERE reporting.is_plausible(i.started_at, i.resolved_at, ( SELECT reporting.longest_incident() AS longest_incident));
 
@@ -831,6 +833,10 @@ COMMENT ON COLUMN reporting.plausible_incidents.started_at IS 'When the incident
 COMMENT ON COLUMN reporting.plausible_incidents.resolved_at IS 'When it was resolved, after it started and by now; NULL while it is open.';
 
 COMMENT ON COLUMN reporting.plausible_incidents.started_to_resolved IS 'Whole seconds; NULL while it is open.';
+
+COMMENT ON COLUMN reporting.plausible_incidents.services_json IS 'Its services as sent: [[identifier, name or null], ...].';
+
+COMMENT ON COLUMN reporting.plausible_incidents.metadata_json IS 'Its metadata as sent.';
 
 CREATE VIEW reporting.days AS
  SELECT p.period,
@@ -1268,7 +1274,8 @@ CREATE VIEW reporting.suspicious AS
     i.source_url,
     i.started_at,
     i.resolved_at,
-    r.reason
+    r.reason,
+    i.services AS services_json
    FROM ((intake.incident i
      CROSS JOIN reporting.longest_incident() l(longest))
      CROSS JOIN LATERAL unnest(ARRAY[
@@ -1319,6 +1326,8 @@ COMMENT ON COLUMN reporting.suspicious.started_at IS 'When the incident started.
 COMMENT ON COLUMN reporting.suspicious.resolved_at IS 'When it was resolved; NULL while it is open.';
 
 COMMENT ON COLUMN reporting.suspicious.reason IS 'What is wrong with its times.';
+
+COMMENT ON COLUMN reporting.suspicious.services_json IS 'Its services as sent: [[identifier, name or null], ...].';
 
 CREATE VIEW reporting.time_to_resolve AS
  SELECT t.incidents,

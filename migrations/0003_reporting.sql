@@ -31,7 +31,8 @@ COMMENT ON FUNCTION reporting.is_plausible(timestamptz, timestamptz, interval) I
 
 CREATE VIEW reporting.plausible_incidents AS
 SELECT i.id, i.reference_id AS source_id, i.name, i.priority, i.source_url, i.started_at, i.resolved_at,
-       trunc(date_part('epoch', i.resolved_at - i.started_at))::bigint AS started_to_resolved
+       trunc(date_part('epoch', i.resolved_at - i.started_at))::bigint AS started_to_resolved,
+       i.services AS services_json, i.metadata AS metadata_json
 FROM intake.incident i
 WHERE reporting.is_plausible(i.started_at, i.resolved_at, (SELECT reporting.longest_incident()));
 COMMENT ON VIEW reporting.plausible_incidents IS
@@ -45,6 +46,8 @@ COMMENT ON COLUMN reporting.plausible_incidents.started_at IS 'When the incident
 COMMENT ON COLUMN reporting.plausible_incidents.resolved_at IS
     'When it was resolved, after it started and by now; NULL while it is open.';
 COMMENT ON COLUMN reporting.plausible_incidents.started_to_resolved IS 'Whole seconds; NULL while it is open.';
+COMMENT ON COLUMN reporting.plausible_incidents.services_json IS 'Its services as sent: [[identifier, name or null], ...].';
+COMMENT ON COLUMN reporting.plausible_incidents.metadata_json IS 'Its metadata as sent.';
 
 -- ---- The names of services ----
 
@@ -335,7 +338,8 @@ COMMENT ON COLUMN reporting.open_now.age IS 'The time since it started.';
 COMMENT ON COLUMN reporting.open_now.age_seconds IS 'The same in whole seconds.';
 
 CREATE VIEW reporting.suspicious AS
-SELECT i.id, i.reference_id AS source_id, i.name, i.priority, i.source_url, i.started_at, i.resolved_at, r.reason
+SELECT i.id, i.reference_id AS source_id, i.name, i.priority, i.source_url, i.started_at, i.resolved_at, r.reason,
+       i.services AS services_json
 FROM intake.incident i
 CROSS JOIN reporting.longest_incident() l (longest)
 CROSS JOIN LATERAL unnest(ARRAY[ -- Citus takes no VALUES with now() in them here
@@ -358,6 +362,7 @@ COMMENT ON COLUMN reporting.suspicious.source_url IS 'Where the incident is foun
 COMMENT ON COLUMN reporting.suspicious.started_at IS 'When the incident started.';
 COMMENT ON COLUMN reporting.suspicious.resolved_at IS 'When it was resolved; NULL while it is open.';
 COMMENT ON COLUMN reporting.suspicious.reason IS 'What is wrong with its times.';
+COMMENT ON COLUMN reporting.suspicious.services_json IS 'Its services as sent: [[identifier, name or null], ...].';
 
 -- ---- The figures by day, week and month ----
 

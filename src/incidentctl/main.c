@@ -64,10 +64,10 @@ static const struct {
      "      find out what is wrong with an installation, and what to do about it; URL is what methods are\n"
      "      appended to, https://your.host/api/\n"},
     {"report", command_report,
-     "  report [--html FILE] [--since WHEN] [--time-zone ZONE]\n"
-     "      sum up the incidents that started since WHEN (a duration is one up to now), in the terminal, or "
-     "as a\n"
-     "      page with charts; the FILE - is standard output\n"},
+     "  report [--html FILE | --csv TABLE] [--since WHEN] [--time-zone ZONE] [--service NAME]\n"
+     "         [--priority P] [--title TEXT]\n"
+     "      sum up the incidents that started since WHEN (a duration is one up to now), in the terminal, as\n"
+     "      a page with charts (the FILE - is standard output), or one table of it\n"},
 };
 
 enum { COMMANDS = sizeof commands / sizeof commands[0] };

@@ -25,6 +25,8 @@ const char chart_style[] =
     ".chart .base{stroke:var(--soft);stroke-width:1}\n"
     ".chart .bar0{fill:var(--one)}\n"
     ".chart .bar1{fill:var(--two)}\n"
+    ".chart .part0,.chart .part1{fill:var(--paper);stroke:var(--one);stroke-width:2}\n"
+    ".chart .part1{stroke:var(--two)}\n"
     ".chart .line0,.chart .line1{fill:none;stroke:var(--one);stroke-width:2;stroke-linejoin:round}\n"
     ".chart .line1{stroke:var(--two)}\n"
     ".chart .hover{fill:transparent}\n"
@@ -70,21 +72,26 @@ static void draw_text(struct buffer *out, double x, double y, const char *anchor
     buffer_append_text(out, "</text>\n");
 }
 
-static void draw_bar(struct buffer *out, int series, double x, double y, double width, double height)
+static const char *mark_of(bool is_whole)
 {
-    buffer_append_format(out,
-                         "<rect class=\"bar%d\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"/>\n",
-                         series, x, y, width, height);
+    return is_whole ? "bar" : "part";
+}
+
+static void draw_bar(struct buffer *out, int series, bool is_whole, double x, double y, double width,
+                     double height)
+{
+    buffer_append_format(out, "<rect class=\"%s%d\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"/>\n",
+                         mark_of(is_whole), series, x, y, width, height);
 }
 
 /* Circles mark the first series, squares the second: colour alone says nothing to some. */
-static void draw_marker(struct buffer *out, int series, double x, double y, double size)
+static void draw_marker(struct buffer *out, int series, bool is_whole, double x, double y, double size)
 {
     if (series == 0) {
-        buffer_append_format(out, "<circle class=\"bar0\" cx=\"%.1f\" cy=\"%.1f\" r=\"%.1f\"/>\n", x, y,
-                             size);
+        buffer_append_format(out, "<circle class=\"%s0\" cx=\"%.1f\" cy=\"%.1f\" r=\"%.1f\"/>\n",
+                             mark_of(is_whole), x, y, size);
     } else {
-        draw_bar(out, series, x - size, y - size, 2 * size, 2 * size);
+        draw_bar(out, series, is_whole, x - size, y - size, 2 * size, 2 * size);
     }
 }
 
@@ -97,11 +104,14 @@ static void draw_legend(struct buffer *out, const struct chart_history *chart, c
     for (int series = 0; series < CHART_SERIES; series++) {
         bool is_line = series == 1 || chart->lines;
 
+        if (chart->series[series] == NULL) {
+            continue;
+        }
         if (is_line) {
             buffer_append_format(out, "<path class=\"line%d\" d=\"M%.1f 10h18\"/>\n", series, x);
-            draw_marker(out, series, x + 9, 10, 3);
+            draw_marker(out, series, true, x + 9, 10, 3);
         } else {
-            draw_bar(out, series, x + 3, 4, 12, 12);
+            draw_bar(out, series, true, x + 3, 4, 12, 12);
         }
         draw_text(out, x + 24, 14.5, "start", chart->series[series]);
         x += 24 + CHAR_WIDTH * (double)strlen(chart->series[series]) + 24;
@@ -133,30 +143,55 @@ static double slot_width(const struct frame *frame, size_t count)
     return (frame->right - frame->left) / (double)count;
 }
 
-/* Names each month where its first period begins, where there is room, and below the first name and each
- * January the year. */
+/* The room that a month has at least: weeks are of a month for about four and a third slots. */
+static double month_width(const struct chart_history *chart, const struct frame *frame)
+{
+    size_t months = 0;
+
+    for (size_t i = 0; i < chart->count; i++) {
+        months += i == 0 || strncmp(chart->periods[i].start, chart->periods[i - 1].start, 7) != 0;
+    }
+    return (frame->right - frame->left) / (double)(months == 0 ? 1 : months);
+}
+
+/* Whether the next month begins so soon that its name would stand upon that of the period's. */
+static bool is_crowded(const struct chart_history *chart, size_t period, double slot)
+{
+    size_t next = period + 1;
+
+    while (next < chart->count && strncmp(chart->periods[next].start, chart->periods[period].start, 7) == 0) {
+        next++;
+    }
+    return next < chart->count && slot * (double)(next - period) < 30;
+}
+
+/* Names each month where its first period begins, by a letter where there is no room for three, and below
+ * the first name and each January the year. */
 static void draw_time_axis(struct buffer *out, const struct chart_history *chart, const struct frame *frame)
 {
     static const char *const months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
                                          "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-    double slot = slot_width(frame, chart->count), free_from = 0;
-    long last_month = 0, last_year = 0;
+    double slot = slot_width(frame, chart->count);
+    int letters = month_width(chart, frame) < 32 ? 1 : 3;
+    const char *last = "";
+    long last_year = 0;
 
     for (size_t i = 0; i < chart->count; i++) {
-        long year = strtol(chart->periods[i].start, NULL, 10),
-             month = strtol(chart->periods[i].start + 5, NULL, 10);
+        const char *start = chart->periods[i].start;
+        long year = strtol(start, NULL, 10), month = strtol(start + 5, NULL, 10);
         double x = frame->left + slot * ((double)i + 0.5);
-        bool is_first = month != last_month;
+        const char *anchor = letters == 3 && is_crowded(chart, i, slot) ? "end" : "middle";
+        char name[4];
 
-        last_month = month;
-        if (!is_first || month < 1 || month > 12 || x < free_from || x + 14 > frame->width) {
+        if (strncmp(start, last, 7) == 0 || month < 1 || month > 12) {
             continue;
         }
-        free_from = x + 36;
-        draw_text(out, x, frame->bottom + 18, "middle", months[month - 1]);
-        if (year != last_year) {
-            buffer_append_format(out, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">%ld</text>\n", x,
-                                 frame->bottom + 34, year);
+        last = start;
+        snprintf(name, sizeof name, "%.*s", letters, months[month - 1]);
+        draw_text(out, x, frame->bottom + 18, anchor, name);
+        if (year != last_year && (last_year == 0 || month == 1)) {
+            buffer_append_format(out, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\">%ld</text>\n", x,
+                                 frame->bottom + 34, anchor, year);
             last_year = year;
         }
     }
@@ -171,8 +206,8 @@ static void draw_bars(struct buffer *out, const struct chart_history *chart, con
         double height = height_of(frame, scale, chart->periods[i].values[0]);
 
         if (height > 0) {
-            draw_bar(out, 0, frame->left + slot * ((double)i + 0.5) - width / 2, frame->bottom - height,
-                     width, height);
+            draw_bar(out, 0, !chart->periods[i].is_part, frame->left + slot * ((double)i + 0.5) - width / 2,
+                     frame->bottom - height, width, height);
         }
     }
 }
@@ -199,7 +234,7 @@ static void draw_line(struct buffer *out, const struct chart_history *chart, int
         double value = chart->periods[i].values[series];
 
         if (!isnan(value)) {
-            draw_marker(out, series, frame->left + slot * ((double)i + 0.5),
+            draw_marker(out, series, !chart->periods[i].is_part, frame->left + slot * ((double)i + 0.5),
                         frame->bottom - height_of(frame, scale, value), slot < 9 ? 2 : 3);
         }
     }
@@ -226,27 +261,48 @@ static void draw_hovers(struct buffer *out, const struct chart_history *chart, c
         const struct chart_period *period = &chart->periods[i];
 
         buffer_append_format(
-            out, "<rect class=\"hover\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"><title>%s: ",
-            frame->left + slot * (double)i, frame->top, slot, frame->bottom - frame->top, period->start);
+            out, "<rect class=\"hover\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"><title>%s%s",
+            frame->left + slot * (double)i, frame->top, slot, frame->bottom - frame->top, period->start,
+            period->is_part ? ", not whole" : "");
         for (int series = 0; series < CHART_SERIES; series++) {
-            buffer_append_format(out, "%s%s ", series == 0 ? "" : ", ", chart->series[series]);
-            append_value(out, chart->kind, period->values[series]);
+            if (chart->series[series] != NULL) {
+                buffer_append_format(out, ", %s ", chart->series[series]);
+                append_value(out, chart->kind, period->values[series]);
+            }
         }
         buffer_append_text(out, "</title></rect>\n");
     }
 }
 
+static void draw_series(struct buffer *out, const struct chart_history *chart, const struct frame *frame,
+                        const struct scale *scale)
+{
+    if (chart->series[0] != NULL && chart->lines) {
+        draw_line(out, chart, 0, frame, scale);
+    } else if (chart->series[0] != NULL) {
+        draw_bars(out, chart, frame, scale);
+    }
+    if (chart->series[1] != NULL) {
+        draw_line(out, chart, 1, frame, scale);
+    }
+}
+
 void chart_draw_history(struct buffer *out, const struct chart_history *chart, enum chart_width width)
 {
-    struct frame frame = {.width = widths[width].width, .height = 270, .left = 52, .top = 48};
+    bool has_both = chart->series[0] != NULL && chart->series[1] != NULL;
+    struct frame frame = {
+        .width = widths[width].width, .height = has_both ? 270 : 220, .left = 52, .top = 48};
     struct scale scale;
     double max = 0;
 
     frame.right = frame.width - 8;
     frame.bottom = frame.height - 42;
     for (size_t i = 0; i < chart->count; i++) {
-        max = fmax(max,
-                   fmax(chart->periods[i].values[0], chart->periods[i].values[1])); /* fmax passes over NAN */
+        for (int series = 0; series < CHART_SERIES; series++) {
+            if (chart->series[series] != NULL) {
+                max = fmax(max, chart->periods[i].values[series]); /* fmax passes over NAN */
+            }
+        }
     }
     scale_fit(&scale, chart->kind, max);
     open_chart(out, &chart->caption, width, frame.height);
@@ -254,12 +310,7 @@ void chart_draw_history(struct buffer *out, const struct chart_history *chart, e
     draw_value_axis(out, &frame, &scale);
     if (chart->count > 0) {
         draw_time_axis(out, chart, &frame);
-        if (chart->lines) {
-            draw_line(out, chart, 0, &frame, &scale);
-        } else {
-            draw_bars(out, chart, &frame, &scale);
-        }
-        draw_line(out, chart, 1, &frame, &scale);
+        draw_series(out, chart, &frame, &scale);
         draw_hovers(out, chart, &frame);
     }
     close_chart(out);
@@ -323,7 +374,7 @@ static void draw_cell(struct buffer *out, const struct chart_ranking *chart, con
                          y + grid->bar_top - grid->overhang, y + grid->bar_top + BAR_HEIGHT + grid->overhang);
     if (!isnan(value)) {
         end = x + fmax(value * scale, 1.5);
-        draw_bar(out, column, x, y + grid->bar_top, end - x, BAR_HEIGHT);
+        draw_bar(out, column, true, x, y + grid->bar_top, end - x, BAR_HEIGHT);
     }
     if (column == 1 && !isnan(row->reach)) {
         double reach = x + fmax(row->reach * scale, end - x);

@@ -23,19 +23,21 @@ struct chart_caption {
 
 enum { CHART_SERIES = 2 };
 
-/* A week or a month: its first day, YYYY-MM-DD, and a value of each series; NAN leaves a gap. */
+/* A week or a month: its first day, YYYY-MM-DD, and a value of each series; NAN leaves a gap. One that is not
+ * whole is drawn in outline. */
 struct chart_period {
     const char *start;
     double values[CHART_SERIES];
+    bool is_part; /* not whole */
 };
 
-/* Two series over time. The second is a line; the first is one too where lines is set, else bars. */
+/* One or two series over time. The second is a line; the first is one too where lines is set, else bars. */
 struct chart_history {
     struct chart_caption caption;
     enum scale_kind kind;
     const char *unit; /* of a number: "incidents" */
     bool lines;
-    const char *series[CHART_SERIES];
+    const char *series[CHART_SERIES]; /* their names; NULL for one that is not drawn */
     const struct chart_period *periods;
     size_t count;
 };

@@ -23,38 +23,68 @@ enum {
 };
 
 struct report_options {
-    const char *file; /* --html; NULL: the terminal */
-    const char *since;
-    const char *time_zone;
+    const char *file;  /* --html; NULL: the terminal, or CSV */
+    const char *table; /* --csv */
+    const char *title;
+    struct report_scope scope;
     char time[TIME_TEXT_MAX]; /* what since points to */
 };
 
+/* A date or a time without a zone is one of the report's. */
+static bool take_since(struct report_options *options, const char *text)
+{
+    if (!time_parse_past_local(text, options->time, &options->scope.since_is_local)) {
+        return print_error("--since must be an ISO-8601 timestamp or a duration up to now, like 90d");
+    }
+    options->scope.since = options->time;
+    return true;
+}
+
+static bool take_option(struct report_options *options, int letter, const char *value)
+{
+    switch (letter) {
+    case 'h':
+        options->file = value;
+        return true;
+    case 'c':
+        options->table = value;
+        return report_has_table(value);
+    case 's':
+        return take_since(options, value);
+    case 'z':
+        options->scope.time_zone = value;
+        return true;
+    case 'v':
+        options->scope.service = value;
+        return true;
+    case 'p':
+        options->scope.priority = value;
+        return true;
+    case 't':
+        options->title = value;
+        return true;
+    default:
+        return false;
+    }
+}
+
 static bool read_options(int argc, char **argv, struct report_options *options)
 {
-    static const struct option names[] = {{"html", required_argument, NULL, 'h'},
-                                          {"since", required_argument, NULL, 's'},
-                                          {"time-zone", required_argument, NULL, 'z'},
-                                          {0}};
+    static const struct option names[] = {
+        {"html", required_argument, NULL, 'h'},    {"csv", required_argument, NULL, 'c'},
+        {"since", required_argument, NULL, 's'},   {"time-zone", required_argument, NULL, 'z'},
+        {"service", required_argument, NULL, 'v'}, {"priority", required_argument, NULL, 'p'},
+        {"title", required_argument, NULL, 't'},   {0}};
     int letter;
 
     *options = (struct report_options){0};
     while ((letter = options_next(argc, argv, names, "")) != -1) {
-        switch (letter) {
-        case 'h':
-            options->file = optarg;
-            break;
-        case 's':
-            if (!time_parse_past(optarg, options->time)) {
-                return print_error("--since must be an ISO-8601 timestamp or a duration up to now, like 90d");
-            }
-            options->since = options->time;
-            break;
-        case 'z':
-            options->time_zone = optarg;
-            break;
-        default:
+        if (!take_option(options, letter, optarg)) {
             return false;
         }
+    }
+    if (options->file != NULL && options->table != NULL) {
+        return print_error("--html and --csv are two forms of the report: give one");
     }
     return optind == argc || print_error("there is an argument too many; see incidentctl --help");
 }
@@ -74,22 +104,22 @@ static int terminal_columns(void)
     return columns < COLUMNS_MIN ? COLUMNS_MIN : columns > COLUMNS_MAX ? COLUMNS_MAX : (int)columns;
 }
 
-static bool write_text(const struct report *report)
+static bool write_text(const struct report *report, const char *title)
 {
     bool knows_utf8 = setlocale(LC_CTYPE, "") != NULL && strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
 
-    report_write_text(report, terminal_columns(), knows_utf8, stdout);
+    report_write_text(report, title, terminal_columns(), knows_utf8, stdout);
     return true;
 }
 
-static bool write_html(const struct report *report, const char *file)
+static bool write_html(const struct report *report, const char *title, const char *file)
 {
     struct output output;
     struct buffer page;
     bool ok;
 
     buffer_init(&page, PAGE_BYTES_MAX);
-    report_write_html(report, &page);
+    report_write_html(report, title, &page);
     ok = !page.failed || print_error("unable to make the page: out of memory");
     if (ok && (ok = output_open(&output, file))) {
         ok = fwrite(page.data, 1, page.len, output.stream) == page.len;
@@ -99,10 +129,24 @@ static bool write_html(const struct report *report, const char *file)
     return ok;
 }
 
+static bool make_report(PGconn *session, const struct report_options *options)
+{
+    struct report report;
+    bool ok;
+
+    if (options->table != NULL) {
+        return report_write_csv(session, &options->scope, options->table, stdout);
+    }
+    ok = report_read(session, &options->scope, &report) &&
+         (options->file != NULL ? write_html(&report, options->title, options->file)
+                                : write_text(&report, options->title));
+    report_free(&report);
+    return ok;
+}
+
 int command_report(int argc, char **argv)
 {
     struct report_options options;
-    struct report report;
     PGconn *session;
     bool ok;
 
@@ -113,9 +157,7 @@ int command_report(int argc, char **argv)
     if (session == NULL) {
         return EXIT_FAILURE;
     }
-    ok = report_read(session, options.since, options.time_zone, &report);
+    ok = make_report(session, &options);
     PQfinish(session);
-    ok = ok && (options.file != NULL ? write_html(&report, options.file) : write_text(&report));
-    report_free(&report);
     return ok ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -15,8 +15,33 @@ struct terminal {
     bool with_blocks;
 };
 
-/* Prints as much of a text as so many columns have room for, and says how many it took. */
-static int print_text(const struct terminal *terminal, const char *text, int room)
+/* East Asian wide characters and emoji, as Unicode's EastAsianWidth has them by blocks. */
+static bool is_wide(uint32_t point)
+{
+    static const uint32_t blocks[][2] = {{0x1100, 0x115f},   {0x2e80, 0x303e},   {0x3041, 0xa4cf},
+                                         {0xac00, 0xd7a3},   {0xf900, 0xfaff},   {0xfe30, 0xfe6f},
+                                         {0xff00, 0xff60},   {0xffe0, 0xffe6},   {0x1f300, 0x1f64f},
+                                         {0x1f680, 0x1f6ff}, {0x1f900, 0x1f9ff}, {0x20000, 0x3fffd}};
+
+    for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++) {
+        if (point >= blocks[i][0] && point <= blocks[i][1]) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The columns of a character that is printed; a locale other than UTF-8 knows ASCII alone. */
+static int width_of(uint32_t point)
+{
+    int width = wcwidth((wchar_t)point);
+
+    return width >= 0 ? width : is_wide(point) ? 2 : 1;
+}
+
+/* As much of a text as so many columns have room for, and how many it takes. Printed where a stream is given.
+ */
+static int fit_text(const char *text, int room, FILE *stream)
 {
     const unsigned char *at = (const unsigned char *)text;
     size_t left = strlen(text);
@@ -26,14 +51,15 @@ static int print_text(const struct terminal *terminal, const char *text, int roo
         size_t len = utf8_sequence(at, left);
         uint32_t point = len == 0 ? 0 : utf8_code_point(at, len);
         bool is_hidden = utf8_is_control(point);
-        int width = is_hidden ? 1 : wcwidth((wchar_t)point);
+        int width = is_hidden ? 1 : width_of(point);
 
-        width = width < 0 ? 1 : width; /* the locale does not know it */
         len = len == 0 ? 1 : len;
         if (used + width > room) {
             break;
         }
-        (void)fwrite(is_hidden ? "?" : (const char *)at, 1, is_hidden ? 1 : len, terminal->stream);
+        if (stream != NULL) {
+            fwrite(is_hidden ? "?" : (const char *)at, 1, is_hidden ? 1 : len, stream);
+        }
         used += width;
         at += len;
         left -= len;
@@ -41,11 +67,16 @@ static int print_text(const struct terminal *terminal, const char *text, int roo
     return used;
 }
 
+static int print_text(const struct terminal *terminal, const char *text, int room)
+{
+    return fit_text(text, room, terminal->stream);
+}
+
 static void print_cell(const struct terminal *terminal, const char *text, int width)
 {
     int used = print_text(terminal, text, width);
 
-    (void)fprintf(terminal->stream, "%*s", width - used, "");
+    fprintf(terminal->stream, "%*s", width - used, "");
 }
 
 /* A bar of one to so many columns. */
@@ -54,7 +85,7 @@ static void print_bar(const struct terminal *terminal, double value, double max,
     int len = max > 0 ? (int)fmax(round(value / max * room), 1) : 0;
 
     for (int i = 0; i < len; i++) {
-        (void)fputs(terminal->with_blocks ? "\xe2\x96\x88" : "#", terminal->stream);
+        fputs(terminal->with_blocks ? "\xe2\x96\x88" : "#", terminal->stream);
     }
 }
 
@@ -66,7 +97,7 @@ static void print_right(const struct terminal *terminal, const char *text, int w
     for (const char *c = text; *c != '\0'; c++) {
         columns += ((unsigned char)*c & 0xc0) != 0x80;
     }
-    (void)fprintf(terminal->stream, "%*s%s", width > columns ? width - columns : 0, "", text);
+    fprintf(terminal->stream, "%*s%s", width > columns ? width - columns : 0, "", text);
 }
 
 static void print_number(const struct terminal *terminal, double value, int width)
@@ -85,31 +116,6 @@ static void print_duration(const struct terminal *terminal, double seconds, int 
     print_right(terminal, text, width);
 }
 
-static void print_totals(const struct terminal *terminal, const struct report *report)
-{
-    (void)fprintf(terminal->stream, "Incidents, as of %s (", report->as_of);
-    (void)print_text(terminal, report->time_zone, 40);
-    (void)fputs(")\n", terminal->stream);
-    if (report->since != NULL) {
-        (void)fprintf(terminal->stream,
-                      "Those that started since %s;\nwhat is open or suspicious, whenever it did\n",
-                      report->since);
-    }
-    (void)fputs("\n  incidents  ", terminal->stream);
-    print_number(terminal, report->incidents, 10);
-    (void)fputs("\n  resolved   ", terminal->stream);
-    print_number(terminal, report->resolved, 10);
-    (void)fputs("\n  open now   ", terminal->stream);
-    print_number(terminal, report->open_total, 10);
-    (void)fputs("\n  suspicious ", terminal->stream);
-    print_number(terminal, report->suspicious, 10);
-    (void)fputc('\n', terminal->stream);
-    for (size_t i = 0; i < report->reason_count; i++) {
-        print_number(terminal, report->reasons[i].incidents, 8);
-        (void)fprintf(terminal->stream, " %s\n", report->reasons[i].reason);
-    }
-}
-
 /* The mean and the number of incidents give way on a narrow terminal. */
 static bool has_room_for_mean(const struct terminal *terminal)
 {
@@ -119,6 +125,83 @@ static bool has_room_for_mean(const struct terminal *terminal)
 static bool has_room_for_number(const struct terminal *terminal)
 {
     return terminal->columns >= 62;
+}
+
+static void print_heading(const struct terminal *terminal, const struct report *report, const char *title)
+{
+    const char *const filters[][2] = {{"service", report->service}, {"priority", report->priority}};
+
+    print_text(terminal, title == NULL || *title == '\0' ? "Incidents" : title, terminal->columns / 2);
+    fprintf(terminal->stream, ", as of %s (", report->as_of);
+    print_text(terminal, report->time_zone, 40);
+    fputs(")\n", terminal->stream);
+    for (size_t i = 0; i < 2; i++) {
+        if (filters[i][1] != NULL) {
+            fprintf(terminal->stream, "Of the %s ", filters[i][0]);
+            print_text(terminal, filters[i][1], terminal->columns - 20);
+            fputc('\n', terminal->stream);
+        }
+    }
+    if (report->since != NULL) {
+        fprintf(terminal->stream,
+                "Those that started since %s;\nwhat is open or suspicious, whenever it did\n", report->since);
+    }
+}
+
+static void print_totals(const struct terminal *terminal, const struct report *report)
+{
+    fputs("\n  incidents  ", terminal->stream);
+    print_number(terminal, report->all.incidents, 10);
+    fputs("\n  resolved   ", terminal->stream);
+    print_number(terminal, report->all.times.incidents, 10);
+    fputs("\n  open now   ", terminal->stream);
+    print_number(terminal, report->recent.open, 10);
+    fputs("\n  suspicious ", terminal->stream);
+    print_number(terminal, report->suspicious_total, 10);
+    fputc('\n', terminal->stream);
+    for (size_t i = 0; i < report->reason_count; i++) {
+        print_number(terminal, report->reasons[i].incidents, 8);
+        fputc(' ', terminal->stream);
+        print_text(terminal, report->reasons[i].reason, terminal->columns - 9);
+        fputc('\n', terminal->stream);
+    }
+}
+
+/* The last 90 days, or since then, beside the time before, as long. */
+static void print_change(const struct terminal *terminal, const char *name, double now, double before,
+                         bool is_duration)
+{
+    char text[SCALE_TEXT_MAX] = "\xe2\x80\x93";
+
+    print_cell(terminal, name, 16);
+    if (is_duration) {
+        print_duration(terminal, now, 12);
+        print_duration(terminal, before, 12);
+    } else {
+        print_number(terminal, now, 12);
+        print_number(terminal, before, 12);
+    }
+    if (has_room_for_mean(terminal)) {
+        if (before > 0 && !isnan(now)) {
+            snprintf(text, sizeof text, "%+.0f %%", 100 * (now - before) / before);
+        }
+        print_right(terminal, text, 10);
+    }
+    fputc('\n', terminal->stream);
+}
+
+static void print_changes(const struct terminal *terminal, const struct report *report)
+{
+    const struct report_totals *now = &report->recent, *before = &report->before;
+
+    fprintf(terminal->stream, "\nStarted         %s%s\n",
+            report->since != NULL ? "  since then      before" : "last 90 days   90 before",
+            has_room_for_mean(terminal) ? "    change" : "");
+    print_change(terminal, "  incidents", now->incidents, before->incidents, false);
+    print_change(terminal, "  median", now->times.median, before->times.median, true);
+    print_change(terminal, "  p90", now->times.p90, before->times.p90, true);
+    print_change(terminal, "  out of hours", now->out_of_hours, before->out_of_hours, false);
+    print_change(terminal, "  open", now->open, before->open, false);
 }
 
 static void print_times_row(const struct terminal *terminal, const char *name,
@@ -133,26 +216,25 @@ static void print_times_row(const struct terminal *terminal, const char *name,
     }
     print_duration(terminal, times->median, 12);
     print_duration(terminal, times->p90, 12);
-    (void)fputc('\n', terminal->stream);
+    fputc('\n', terminal->stream);
 }
 
 static void print_times(const struct terminal *terminal, const struct report *report)
 {
-    (void)fprintf(terminal->stream, "\nTime to resolve %s%s      median         p90\n",
-                  has_room_for_number(terminal) ? " incidents" : "",
-                  has_room_for_mean(terminal) ? "        mean" : "");
-    print_times_row(terminal, report->since != NULL ? "  since then" : "  at any time", &report->times);
-    print_times_row(terminal, "  last 3 months", &report->recent);
+    fprintf(terminal->stream, "\nTime to resolve %s%s      median         p90\n",
+            has_room_for_number(terminal) ? " incidents" : "",
+            has_room_for_mean(terminal) ? "        mean" : "");
+    print_times_row(terminal, report->since != NULL ? "  since then" : "  at any time", &report->all.times);
 }
 
-/* How wide the names are at most, by their bytes, and up to a third of the line. */
+/* How wide the names are at most, up to a third of the line. */
 static int names_width(const struct terminal *terminal, const struct report_group *groups, size_t count)
 {
     int most = terminal->columns / 3 < NAME_MAX_COLUMNS ? terminal->columns / 3 : NAME_MAX_COLUMNS,
         widest = 8;
 
     for (size_t i = 0; i < count; i++) {
-        int columns = (int)strlen(groups[i].name == NULL ? "none" : groups[i].name);
+        int columns = fit_text(groups[i].name == NULL ? "none" : groups[i].name, most, NULL);
 
         widest = columns > widest ? columns : widest;
     }
@@ -162,44 +244,54 @@ static int names_width(const struct terminal *terminal, const struct report_grou
 static void print_more(const struct terminal *terminal, double total, size_t shown)
 {
     if (total > (double)shown) {
-        (void)fputs("  and ", terminal->stream);
+        fputs("  and ", terminal->stream);
         print_number(terminal, total - (double)shown, 0);
-        (void)fputs(" more\n", terminal->stream);
+        fputs(" more\n", terminal->stream);
     }
 }
 
+/* What the bar of a group is of, in seconds. */
+enum measure { MEASURE_UNDER_ONE, MEASURE_MEDIAN, MEASURE_MEAN };
+
+static double value_of(const struct report_group *group, enum measure measure)
+{
+    return measure == MEASURE_UNDER_ONE ? group->minutes * 60
+           : measure == MEASURE_MEDIAN  ? group->times.median
+                                        : group->times.mean;
+}
+
 static void print_groups(const struct terminal *terminal, const struct report_group *groups, size_t count,
-                         bool are_services)
+                         enum measure measure)
 {
     int names = names_width(terminal, groups, count), room = terminal->columns - names - 30;
     double max = 0;
 
     for (size_t i = 0; i < count; i++) {
-        max = fmax(max, are_services ? groups[i].minutes : groups[i].times.median);
+        max = fmax(max, value_of(&groups[i], measure));
     }
     for (size_t i = 0; i < count; i++) {
-        double value = are_services ? groups[i].minutes : groups[i].times.median;
+        double value = value_of(&groups[i], measure);
 
-        (void)fputs("  ", terminal->stream);
+        fputs("  ", terminal->stream);
         print_cell(terminal, groups[i].name == NULL ? "none" : groups[i].name, names);
         print_number(terminal, groups[i].incidents, 10);
-        print_duration(terminal, are_services ? value * 60 : value, 14);
+        print_duration(terminal, value, 14);
         if (room >= BAR_MIN && value > 0) {
-            (void)fputs("  ", terminal->stream);
+            fputs("  ", terminal->stream);
             print_bar(terminal, value, max, room);
         }
-        (void)fputc('\n', terminal->stream);
+        fputc('\n', terminal->stream);
     }
 }
 
 static void print_group_heading(const struct terminal *terminal, const char *heading,
                                 const struct report_group *groups, size_t count, const char *measure)
 {
-    (void)fputc('\n', terminal->stream);
+    fputc('\n', terminal->stream);
     print_cell(terminal, heading, 2 + names_width(terminal, groups, count));
     print_right(terminal, "incidents", 10);
     print_right(terminal, measure, 14);
-    (void)fputc('\n', terminal->stream);
+    fputc('\n', terminal->stream);
 }
 
 static void print_services(const struct terminal *terminal, const struct report *report)
@@ -208,7 +300,7 @@ static void print_services(const struct terminal *terminal, const struct report 
 
     if (count > 0) {
         print_group_heading(terminal, "Services", report->services, count, "under one");
-        print_groups(terminal, report->services, count, true);
+        print_groups(terminal, report->services, count, MEASURE_UNDER_ONE);
         print_more(terminal, report->service_total, count);
     }
 }
@@ -217,7 +309,7 @@ static void print_priorities(const struct terminal *terminal, const struct repor
 {
     if (report->priority_count > 0) {
         print_group_heading(terminal, "Priority", report->priorities, report->priority_count, "median");
-        print_groups(terminal, report->priorities, report->priority_count, false);
+        print_groups(terminal, report->priorities, report->priority_count, MEASURE_MEDIAN);
         print_more(terminal, report->priority_total, report->priority_count);
     }
 }
@@ -227,32 +319,45 @@ static void print_open(const struct terminal *terminal, const struct report *rep
     size_t count = report->open_count < OPEN_SHOWN ? report->open_count : OPEN_SHOWN;
 
     if (count > 0) {
-        (void)fputs("\nOpen longest\n", terminal->stream);
+        fputs("\nOpen, by priority and age\n", terminal->stream);
     }
     for (size_t i = 0; i < count; i++) {
-        const struct report_open *incident = &report->open[i];
+        const struct report_incident *incident = &report->open[i];
         int used = 2 + 12 + 2;
 
-        (void)fputs("  ", terminal->stream);
-        print_duration(terminal, incident->age, 12);
-        (void)fputs("  ", terminal->stream);
+        fputs("  ", terminal->stream);
+        print_duration(terminal, incident->seconds, 12);
+        fputs("  ", terminal->stream);
         used += print_text(terminal, incident->source_id, terminal->columns - used);
         if (incident->name != NULL && used + 2 + BAR_MIN < terminal->columns) {
-            (void)fputs("  ", terminal->stream);
-            (void)print_text(terminal, incident->name, terminal->columns - used - 2);
+            fputs("  ", terminal->stream);
+            print_text(terminal, incident->name, terminal->columns - used - 2);
         }
-        (void)fputc('\n', terminal->stream);
+        fputc('\n', terminal->stream);
     }
-    print_more(terminal, report->open_total, count);
+    print_more(terminal, report->recent.open, count);
 }
 
-void report_write_text(const struct report *report, int columns, bool with_blocks, FILE *stream)
+static void print_causes(const struct terminal *terminal, const struct report *report)
+{
+    if (report->cause_count > 0) {
+        print_group_heading(terminal, "Cause", report->causes, report->cause_count, "mean");
+        print_groups(terminal, report->causes, report->cause_count, MEASURE_MEAN);
+        print_more(terminal, report->cause_total, report->cause_count);
+    }
+}
+
+void report_write_text(const struct report *report, const char *title, int columns, bool with_blocks,
+                       FILE *stream)
 {
     struct terminal terminal = {.stream = stream, .columns = columns, .with_blocks = with_blocks};
 
+    print_heading(&terminal, report, title);
     print_totals(&terminal, report);
+    print_changes(&terminal, report);
     print_times(&terminal, report);
     print_services(&terminal, report);
     print_priorities(&terminal, report);
+    print_causes(&terminal, report);
     print_open(&terminal, report);
 }

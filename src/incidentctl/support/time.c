@@ -53,3 +53,29 @@ bool time_parse_past(const char *text, char time[TIME_TEXT_MAX])
 {
     return parse(text, -1, time);
 }
+
+/* A text without a zone is readable with one behind it, where it has a time at all. */
+static bool has_no_zone(const char *text)
+{
+    static const char *const zones[] = {"Z", "T00Z"};
+    char longer[TIME_TEXT_MAX + 8];
+    int64_t micros;
+
+    for (size_t i = 0; i < sizeof zones / sizeof zones[0]; i++) {
+        int len = snprintf(longer, sizeof longer, "%s%s", text, zones[i]);
+
+        if (len > 0 && (size_t)len < sizeof longer && timestamp_parse(longer, (size_t)len, &micros)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool time_parse_past_local(const char *text, char time[TIME_TEXT_MAX], bool *is_local)
+{
+    if (!time_parse_past(text, time)) {
+        return false;
+    }
+    *is_local = has_no_zone(text);
+    return true;
+}

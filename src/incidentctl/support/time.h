@@ -17,4 +17,8 @@ bool time_parse(const char *text, char time[TIME_TEXT_MAX]);
 /* The same for a time in the past: a duration is one that ends now. */
 bool time_parse_past(const char *text, char time[TIME_TEXT_MAX]);
 
+/* The same, and whether the text has no zone: then what is written is a time in UTC, to be read as a
+ * timestamp without time zone. A duration has one. */
+bool time_parse_past_local(const char *text, char time[TIME_TEXT_MAX], bool *is_local);
+
 #endif
