@@ -118,10 +118,10 @@ static size_t count_of(const char *text, const char *part)
 
 static void a_period_without_a_value_leaves_a_gap(void **state)
 {
-    static const struct chart_period periods[] = {{"2026-01-01", {60, 120}},
-                                                  {"2026-02-01", {NAN, NAN}},
-                                                  {"2026-03-01", {30, 90}},
-                                                  {"2026-04-01", {40, 90}}};
+    static const struct chart_period periods[] = {{"2026-01-01", {60, 120}, false},
+                                                  {"2026-02-01", {NAN, NAN}, false},
+                                                  {"2026-03-01", {30, 90}, false},
+                                                  {"2026-04-01", {40, 90}, true}};
     const struct chart_history chart = {.caption = {"c", "title", "description"},
                                         .kind = SCALE_SECONDS,
                                         .lines = true,
@@ -137,13 +137,85 @@ static void a_period_without_a_value_leaves_a_gap(void **state)
     assert_null(strstr(out.data, "nan"));
     assert_non_null(strstr(out.data, ">seconds<"));
     assert_int_equal(count_of(out.data, "<circle"), 3 + 1); /* and the legend's */
+    assert_int_equal(count_of(out.data, "<circle class=\"part0\""), 1);
+    assert_int_equal(count_of(out.data, "<rect class=\"part1\""), 1);
+    assert_non_null(strstr(out.data, "<title>2026-04-01, not whole: median"));
     assert_non_null(strstr(out.data, "<title>2026-02-01: median \xe2\x80\x93, p90 \xe2\x80\x93</title>"));
     buffer_free(&out);
 }
 
+/* Beside a 90th percentile of days, a median of minutes is a line on the ground. */
+static void a_series_alone_has_an_axis_of_its_own(void **state)
+{
+    static const struct chart_period periods[] = {{"2026-01-01", {60, 864000}, false}};
+    struct chart_history chart = {.caption = {"c", "title", "description"},
+                                  .kind = SCALE_SECONDS,
+                                  .lines = true,
+                                  .series = {"median", NULL},
+                                  .periods = periods,
+                                  .count = 1};
+    struct buffer out;
+
+    (void)state;
+    buffer_init(&out, 65536);
+    chart_draw_history(&out, &chart, CHART_WIDE);
+    assert_non_null(strstr(out.data, ">seconds<"));
+    assert_null(strstr(out.data, "bar1"));
+    buffer_reset(&out, 65536);
+    chart.series[0] = NULL;
+    chart.series[1] = "p90";
+    chart_draw_history(&out, &chart, CHART_WIDE);
+    assert_non_null(strstr(out.data, ">days<"));
+    assert_null(strstr(out.data, "median"));
+    assert_null(strstr(out.data, "<circle"));
+    buffer_free(&out);
+}
+
+/* How many months of two years, or of the 53 weeks of one, are named: by a letter or three. */
+static void every_month_is_on_the_axis(void **state)
+{
+    static const char *const names[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                        "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+    char starts[24][32];
+    struct chart_period periods[24];
+    struct chart_history chart = {.caption = {"c", "title", "description"},
+                                  .kind = SCALE_COUNT,
+                                  .unit = "incidents",
+                                  .series = {"opened", "resolved"},
+                                  .periods = periods,
+                                  .count = 24};
+
+    (void)state;
+    for (int i = 0; i < 24; i++) {
+        snprintf(starts[i], sizeof starts[i], "%d-%02d-01", 2025 + i / 12, i % 12 + 1);
+        periods[i] = (struct chart_period){starts[i], {1, 1}, false};
+    }
+    for (int width = CHART_WIDE; width <= CHART_NARROW; width++) {
+        struct buffer out;
+        size_t found = 0;
+
+        buffer_init(&out, 65536);
+        chart_draw_history(&out, &chart, (enum chart_width)width);
+        for (size_t letters = 1; letters <= 3; letters += 2) {
+            for (size_t i = 0; i < 12; i++) {
+                char label[16];
+                bool is_first = true;
+
+                for (size_t j = 0; j < i; j++) {
+                    is_first = is_first && strncmp(names[i], names[j], letters) != 0;
+                }
+                snprintf(label, sizeof label, ">%.*s</text>", (int)letters, names[i]);
+                found += is_first ? count_of(out.data, label) : 0;
+            }
+        }
+        assert_int_equal(found, 24);
+        buffer_free(&out);
+    }
+}
+
 static void charts_draw_nothing_one_and_zeros(void **state)
 {
-    static const struct chart_period zero = {"2026-01-05", {0, 0}};
+    static const struct chart_period zero = {"2026-01-05", {0, 0}, false};
     static const struct chart_row row = {"<b>", {0, NAN}, NAN};
 
     (void)state;
@@ -198,6 +270,8 @@ int main(void)
         cmocka_unit_test(every_value_is_within_its_axis),
         cmocka_unit_test(durations_are_in_units_that_suit_them),
         cmocka_unit_test(a_period_without_a_value_leaves_a_gap),
+        cmocka_unit_test(a_series_alone_has_an_axis_of_its_own),
+        cmocka_unit_test(every_month_is_on_the_axis),
         cmocka_unit_test(charts_draw_nothing_one_and_zeros),
         cmocka_unit_test(a_long_name_is_cut_between_characters),
     };

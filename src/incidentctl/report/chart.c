@@ -263,10 +263,11 @@ static void draw_hovers(struct buffer *out, const struct chart_history *chart, c
         buffer_append_format(
             out, "<rect class=\"hover\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"><title>%s%s",
             frame->left + slot * (double)i, frame->top, slot, frame->bottom - frame->top, period->start,
-            period->is_part ? ", not whole" : "");
+            period->is_part ? ", not whole: " : ": ");
         for (int series = 0; series < CHART_SERIES; series++) {
             if (chart->series[series] != NULL) {
-                buffer_append_format(out, ", %s ", chart->series[series]);
+                buffer_append_format(out, "%s%s ", series == 1 && chart->series[0] != NULL ? ", " : "",
+                                     chart->series[series]);
                 append_value(out, chart->kind, period->values[series]);
             }
         }
