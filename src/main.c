@@ -140,8 +140,8 @@ static int serve_cgi(void)
  * only where no web server is at work. */
 int main(int argc, char **argv)
 {
-    /* No core dump, and no look into our memory or environment from a process of the same user: the password
-     * of the database and bearer tokens are there (prctl(2)). */
+    /* No core dump, and no access to our memory or environment by processes of the same user (prctl(2)): they
+     * hold the database's password and bearer tokens. */
     prctl(PR_SET_DUMPABLE, 0);
     if (server_is_wanted()) {
         return serve_fastcgi();

@@ -1,5 +1,4 @@
-/* incidents.upsert, incidents.sync and incidents.delete: one way for all three, which differ in what they
- * read. */
+/* incidents.upsert, incidents.sync and incidents.delete. They differ only in what they read. */
 #include "api/body.h"
 #include "api/methods.h"
 #include "api/token_hash.h"
@@ -58,8 +57,8 @@ static bool read_body(const struct request *request, const struct incident_metho
     return false;
 }
 
-/* The token comes before the body: where the body is no good, the database is asked about the token all the
- * same, so that a caller without a good one learns nothing. Where it is good, one round trip does both. */
+/* The token comes before the body. If the body is invalid, the database is asked about the token alone, so
+ * that only a caller with a valid one learns about its body. If it is valid, one round trip does both. */
 static bool run(struct exchange *exchange, const struct incident_method *method)
 {
     const char *hash;

@@ -1,8 +1,7 @@
 /* metrics: what has been counted, in Prometheus's text format (version 0.0.4).
  *
- * It tells how much a service is used, which is not for the world. So the method is there only where
- * INCIDENTS_METRICS_TOKEN is set, and for whoever sends that token; which is not one of the database's,
- * because the time when the database is away is the time to look. */
+ * Metrics are not public. The method exists only if INCIDENTS_METRICS_TOKEN is set, and takes that token. The
+ * token is not one of the database's, because metrics are needed most while the database is away. */
 #include <stdio.h>
 
 #include "api/methods.h"

@@ -4,8 +4,8 @@
 
 #include "base/digest.h"
 
-/* The SHA-256 of the token. Clients send the same one again and again, so that of the last few is remembered:
- * to compute it takes a twelfth of a request's instructions. By one thread alone. */
+/* The SHA-256 of the token, by one thread alone. The last few are cached, because clients send the same one
+ * again and again, and a hash takes a twelfth of a request's instructions. */
 const char *token_hash(struct slice token);
 
 #endif

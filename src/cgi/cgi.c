@@ -19,16 +19,16 @@ bool cgi_is_wanted(void)
     return getenv("GATEWAY_INTERFACE") != NULL || getenv("REQUEST_METHOD") != NULL;
 }
 
-/* Whether the input may hold a body whose length the server did not give. A GET and a HEAD have one only
- * where the server says so: nobody promises that their input ends. */
+/* Whether the input may hold a body whose length the server did not give. A GET and a HEAD have one only if
+ * the server says so, because their input may never end. */
 static bool may_have_body(const char *verb)
 {
     return verb == NULL || (strcmp(verb, "GET") != 0 && strcmp(verb, "HEAD") != 0) ||
            getenv("HTTP_TRANSFER_ENCODING") != NULL;
 }
 
-/* RFC 3875 section 4.2: no more than CONTENT_LENGTH bytes may be read. Where a server gives none (a chunked
- * body, or HTTP/2), or what is no number, the body ends with the input. */
+/* No more than CONTENT_LENGTH bytes may be read (RFC 3875 section 4.2). If a server gives none (a chunked
+ * body, or HTTP/2), or no number, the body ends with the input. */
 static size_t bytes_to_read(const char *const variables[REQUEST_VARIABLES])
 {
     int64_t length;

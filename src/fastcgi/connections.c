@@ -126,7 +126,7 @@ static void note_progress(struct connections *connections, struct peer *peer)
 
 /* ---- Reading ---- */
 
-/* Sends what the parser has to say; false where the peer has no room for it, which is for who never reads. */
+/* Sends the parser's output. False if the peer has no room for it, because it never reads. */
 static bool send_output(struct peer *peer)
 {
     struct buffer *output = &peer->parser.output;
@@ -137,7 +137,6 @@ static bool send_output(struct peer *peer)
     return sent;
 }
 
-/* Whether there is only nothing to read at the moment. */
 static bool would_block(ssize_t got)
 {
     return got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR);
@@ -166,7 +165,7 @@ static enum parser_result parse(struct peer *peer)
     return result;
 }
 
-/* Throws away what has come, and closes the connection where no more will, or too much has. */
+/* Discards what has come. Closes the connection at its end, or if too much has come. */
 static void discard(struct connections *connections, struct peer *peer)
 {
     char chunk[CHUNK_BYTES];
@@ -222,8 +221,8 @@ void connections_ignore(struct connections *connections, struct peer *peer, uint
     peer->is_watched = false;
 }
 
-/* Makes it ready for the next request, or for what is thrown away, and has its events told again, which may
- * have been ignored. Closes it where there is no memory for that. */
+/* Prepares for the next request, or for what is discarded, and watches events again, which may have been
+ * ignored. Closes the connection if there is no memory for that. */
 static void read_again(struct connections *connections, struct peer *peer, enum peer_state state)
 {
     parser_next(&peer->parser);

@@ -1,5 +1,5 @@
-/* The table of the web server's connections. A request is read without waiting for its next bytes, so a slow
- * sender holds nothing but memory: of that there is a limit, and a time. */
+/* The table of the web server's connections. Reading a request never waits for its next bytes, so a slow
+ * sender holds nothing but memory. Memory and time have limits. */
 #ifndef INCIDENTS_FASTCGI_CONNECTIONS_H
 #define INCIDENTS_FASTCGI_CONNECTIONS_H
 
@@ -60,12 +60,11 @@ void connections_free(struct connections *connections);
 void connections_add(struct connections *connections, int descriptor,
                      void (*ready)(void *peer, uint32_t events), void *server);
 
-/* Reads what has come on a connection that is not PEER_WAITING. Returns whether a request is there as a
- * whole, or is to be refused: the peer is PEER_WAITING then. Else there is nothing to do, and the peer may
- * have been closed. */
+/* Reads from a peer that is not PEER_WAITING. True if its request is complete, or to be refused: then it is
+ * PEER_WAITING. False: there is nothing to do, and the peer may have been closed and freed. */
 bool connections_read(struct connections *connections, struct peer *peer);
 
-/* Something has come, or the peer has hung up, while it waits: nobody looks until it reads again. */
+/* For events while the peer is PEER_WAITING: they are ignored until it reads again. */
 void connections_ignore(struct connections *connections, struct peer *peer, uint32_t events);
 
 /* Has a peer that has had its response read the next request. */
@@ -85,8 +84,7 @@ int64_t connections_due_ms(const struct connections *connections);
 /* Releases those on which nothing has come for too long. */
 void connections_expire(struct connections *connections);
 
-/* Releases one, for there is no descriptor left: one that lingers, else the one that has been idle for
- * longest, else the oldest request that comes in. */
+/* Releases one because no descriptor is left: the oldest that lingers, else that is idle, else that reads. */
 void connections_free_descriptor(struct connections *connections);
 
 #endif

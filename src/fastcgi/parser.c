@@ -1,4 +1,4 @@
-/* The records of FastCGI, from a peer that nothing is believed of. */
+/* The FastCGI parser. Nothing that a peer sends is trusted. */
 #include "fastcgi/parser.h"
 
 #include <string.h>
@@ -123,9 +123,8 @@ static enum parser_result send_values(struct parser *parser)
     return PARSER_INCOMPLETE;
 }
 
-/* Ends a value with a NUL, for which it moves into the place of its name's last byte. One within it would end
- * it for whoever reads it and hide what comes behind: of a path, the method that was asked for. It becomes a
- * byte that stands in no method, token or id either. */
+/* Ends a value with a NUL: the value moves by one byte, over its name's last. A NUL within it would hide what
+ * follows, of a path the method. It becomes a byte that no method, token or id has. */
 static const char *end_value(struct buffer *params, struct slice value)
 {
     char *text = params->data + (value.data - params->data) - 1, *nul;
@@ -175,8 +174,7 @@ static bool read_whole(struct parser *parser)
     return parser->content_len <= sizeof parser->whole;
 }
 
-/* Application records of requests that are not there are to be ignored (section 3.3); so many of them are
- * sent by none but who wants to keep us busy. */
+/* Records of requests that are not there are to be ignored (section 3.3). Only an attacker sends so many. */
 static enum parser_result count_stray_record(struct parser *parser)
 {
     return ++parser->stray > PARSER_STRAY_MAX ? fail(parser, "too many stray records") : PARSER_INCOMPLETE;
@@ -254,7 +252,7 @@ static void take_content(struct parser *parser, const char *data, size_t len)
     }
 }
 
-/* The request is refused; the rest of it is not worth waiting for, and the connection is closed behind it. */
+/* The request is refused without waiting for the rest of it. The connection is closed then. */
 static enum parser_result stop_reading(struct parser *parser)
 {
     parser->stage = STAGE_COMPLETE;

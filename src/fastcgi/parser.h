@@ -1,6 +1,5 @@
-/* The FastCGI parser: takes a request out of the bytes that come on a connection, piece by piece. Whatever
- * else a peer may send (management records, other requests in between, records that make no sense, lengths
- * that lie) ends here, as the FastCGI specification, version 1.0, asks for it.
+/* The FastCGI parser (specification, version 1.0): takes one request out of the bytes of a connection, piece
+ * by piece. It handles management records, other requests in between, stray records and wrong lengths.
  *
  * It does no input or output: bytes go in, a request and output for the peer come out. */
 #ifndef INCIDENTS_FASTCGI_PARSER_H

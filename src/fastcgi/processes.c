@@ -1,7 +1,7 @@
-/* Several workers on one listening socket, and the parent that starts them, and starts again whichever ends.
+/* Several workers on one listening socket, and the parent that starts and replaces them.
  *
- * The parent writes no log, for whoever does not read it would stop the parent, and a thread for it would be
- * a thread beside fork(2). What there is to say, the next worker says. */
+ * The parent writes no log: a log that nobody reads would stop it, and a thread for the log must not exist
+ * beside fork(2). The next worker logs what there is to say. */
 #include "fastcgi/processes.h"
 
 #include <errno.h>
@@ -102,7 +102,7 @@ static void schedule_start(struct worker *worker, int64_t now_ms, bool has_laste
     worker->start_at_ms = now_ms + worker->delay_ms;
 }
 
-/* Nobody serves, so the log may as well be waited for; a signal ends that. */
+/* No worker serves, so the log may be waited for. A signal ends that. */
 static void fail(struct parent *parent, int reason)
 {
     parent->is_stopping = true;
@@ -227,7 +227,7 @@ static void handle_signals(struct parent *parent)
     }
 }
 
-/* Where SIGCHLD is ignored, as whoever started us may have had it, nobody's end would be told. */
+/* If SIGCHLD is ignored, which may be inherited, no exit is reported. */
 static bool take_signals(struct parent *parent)
 {
     signal(SIGCHLD, SIG_DFL);

@@ -1,5 +1,5 @@
-/* Several workers on one listening socket, and the parent that starts them, and starts again whichever ends.
- * It has no thread, no connection and no log, and does nothing but wait. */
+/* Several workers on one listening socket, and the parent that starts and replaces them. It has no thread, no
+ * connection and no log, and does nothing but wait. */
 #ifndef INCIDENTS_FASTCGI_PROCESSES_H
 #define INCIDENTS_FASTCGI_PROCESSES_H
 

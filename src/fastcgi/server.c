@@ -1,9 +1,8 @@
-/* FastCGI: one thread, with one loop, owns all there is: the listening socket, the web server's connections,
- * the store with its queue and its connections to the database, and time.
+/* The FastCGI server. One thread with one loop owns the listening socket, the web server's connections, the
+ * store and time.
  *
- * libfcgi's own accept cannot be ended without cutting a request short, and takes EMFILE for a reason to
- * exit; its reading trusts what a peer sends, and waits for it. So it frames the responses, and the rest is
- * ours. */
+ * libfcgi only frames the responses. Its accept cannot be ended without cutting a request short, and exits on
+ * EMFILE; its reader trusts and waits for the peer. */
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
@@ -125,7 +124,7 @@ static bool watch_listener(struct server *server)
     return loop_watch(&server->loop, LISTENER, EPOLLIN | EPOLLEXCLUSIVE, &server->listener);
 }
 
-/* Linux says that there is no descriptor left before it looks whether there is a connection. */
+/* accept4 fails with EMFILE even if no connection waits. */
 static bool is_connection_waiting(void)
 {
     struct pollfd listener = {.fd = LISTENER, .events = POLLIN};
@@ -133,8 +132,8 @@ static bool is_connection_waiting(void)
     return poll(&listener, 1, 0) > 0;
 }
 
-/* The listener stays readable behind a failure, so nothing is accepted for a while; unless there is nobody
- * any more: another process has taken the connection, or it has gone. */
+/* Pauses accepting, because the listener stays readable after a failure; unless the connection is gone, or
+ * another process has taken it. */
 static void handle_accept_failure(struct server *server, int failure)
 {
     int pause_ms = ACCEPT_FAILURE_MS;
@@ -162,8 +161,7 @@ static void handle_accept_failure(struct server *server, int failure)
     server->accept_at_ms = clock_now_ms() + pause_ms;
 }
 
-/* Accepts the connections that are there; not all at once, for whoever connects on and on keeps nobody else.
- */
+/* Accepts what is there, but not all in one turn: other events have theirs. */
 static void accept_connections(void *context, uint32_t events)
 {
     struct server *server = context;
@@ -218,9 +216,9 @@ static bool has_requests(const struct server *server)
     return server->connections.count[PEER_READING] + server->connections.count[PEER_WAITING] > 0;
 }
 
-/* Serves what has arrived already, and what comes while that is served: the web server may have connected and
- * not sent its request yet. Under steady load that never ends, so there is a limit. Checks are counted, and
- * not the time, in which this process may have had no processor to check. */
+/* Serves what has arrived, and what comes meanwhile: the web server may have connected and not sent its
+ * request yet. There is a limit, because steady load never ends. Checks are counted, not time, because this
+ * process may have had no processor in that time. */
 static void drain(struct server *server)
 {
     int64_t limit_ms = clock_now_ms() + DRAIN_MS;
@@ -236,8 +234,8 @@ static void drain(struct server *server)
     }
 }
 
-/* Responds to the requests that have come. Whoever lingers may not have read its response yet, or not all of
- * what it sent may have been read. */
+/* Responds to the requests that have come. Then waits for lingering peers: to close now could take their
+ * responses back. */
 static void finish(struct server *server)
 {
     int64_t limit_ms;
@@ -281,8 +279,7 @@ static bool set_up_signals(struct server *server)
            loop_watch(&server->loop, server->signal_descriptor, EPOLLIN, &server->signals);
 }
 
-/* Each request in hand has a connection of its own, and the database needs descriptors too: as many as are
- * allowed. */
+/* Each request has a connection of its own, and the database needs descriptors too. */
 static void raise_descriptor_limit(void)
 {
     struct rlimit limit;

@@ -2,7 +2,7 @@
  *
  * libfcgi makes a request's streams in FCGX_Accept_r alone, which reads the head of a request for it. So it
  * is given one, on a socket pair, when the writer is opened. From then on the descriptor and the id, which
- * are public members, are those of whoever is responded to.
+ * are public members, are those of the peer that gets the response.
  *
  * A response is one write: its content's records, and those that end the stream and the request. libfcgi adds
  * these when the stream's emptyBuffProc, a public member too, is told to close it. Behind the first time the
@@ -115,7 +115,7 @@ bool writer_send(struct writer *writer, int descriptor, int request_id, struct s
     request->requestId = request_id;
     is_sent = put_content(request->out, request_id, response) && close_stream(request, 1);
     request->ipcFd = -1;
-    if (!is_sent) { /* the stream is closed, and holds what is left, which is nobody else's to read */
+    if (!is_sent) { /* the stream is closed, and holds the rest, which no other peer may get */
         FCGX_ClearError(request->out);
         request->out->isClosed = 0;
         request->out->wrNext = writer->start;

@@ -19,8 +19,8 @@ bool writer_open(struct writer *writer);
 void writer_close(struct writer *writer);
 
 /* Writes the response, in CGI's form, and ends the request of that id. The descriptor is O_NONBLOCK: a socket
- * whose request was read has room for a response, and nobody is waited for who takes none. False where not
- * all of it could be written: the connection is of no use any more. */
+ * whose request was read has room for a response, and a peer that takes none is not waited for. False if not
+ * all of it could be written: then the connection must be closed. */
 bool writer_send(struct writer *writer, int descriptor, int request_id, struct slice response);
 
 #endif
