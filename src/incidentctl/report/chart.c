@@ -349,7 +349,7 @@ static void append_cut(struct buffer *out, const char *text, double width)
         len += step;
         left -= step;
     }
-    (void)snprintf(kept, sizeof kept, "%.*s%s", (int)len, text, left > 0 ? "…" : "");
+    snprintf(kept, sizeof kept, "%.*s%s", (int)len, text, left > 0 ? "…" : "");
     html_append(out, kept);
 }
 

@@ -42,6 +42,7 @@ static const char style[] =
     ".open td,.open th{padding-right:1rem}\n"
     "tr>:last-child{padding-right:0}\n"
     "summary{cursor:pointer;padding:.35rem 0}\n"
+    "@media (max-width:22rem){.whole{white-space:normal}}\n"
     ".chart{display:block;width:100%;height:auto;margin:.75rem 0}\n"
     ".narrow{display:none}\n"
     "@media screen and (max-width:43.99rem){.wide{display:none}.narrow{display:block;max-width:28rem}}\n"

@@ -121,6 +121,6 @@ void page_say_capped(char sentence[PAGE_SENTENCE_MAX], const char *which, size_t
     sentence[0] = '\0';
     if (total > (double)count) {
         scale_number(total, number);
-        (void)snprintf(sentence, PAGE_SENTENCE_MAX, "The %s %zu of %s %s. ", which, count, number, what);
+        snprintf(sentence, PAGE_SENTENCE_MAX, "The %s %zu of %s %s. ", which, count, number, what);
     }
 }

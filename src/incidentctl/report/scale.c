@@ -80,7 +80,7 @@ void scale_label(const struct scale *scale, double value, char text[SCALE_TEXT_M
     if (shown == floor(shown)) {
         scale_number(shown, text);
     } else {
-        (void)snprintf(text, SCALE_TEXT_MAX, "%.3g", shown);
+        snprintf(text, SCALE_TEXT_MAX, "%.3g", shown);
     }
 }
 
@@ -90,10 +90,10 @@ void scale_number(double value, char text[SCALE_TEXT_MAX])
     size_t len, at = 0;
 
     if (isnan(value)) {
-        (void)snprintf(text, SCALE_TEXT_MAX, "\xe2\x80\x93");
+        snprintf(text, SCALE_TEXT_MAX, "\xe2\x80\x93");
         return;
     }
-    (void)snprintf(digits, sizeof digits, "%.0f", fabs(value));
+    snprintf(digits, sizeof digits, "%.0f", fabs(value));
     len = strlen(digits);
     if (value <= -0.5) {
         text[at++] = '-';
@@ -114,7 +114,7 @@ static void two_units(long long smalls, int many, const char *large, const char 
     int len = snprintf(text, SCALE_TEXT_MAX, "%lld %s", smalls / many, large);
 
     if (smalls % many != 0 && len > 0 && len < SCALE_TEXT_MAX) {
-        (void)snprintf(text + len, (size_t)(SCALE_TEXT_MAX - len), " %lld %s", smalls % many, small);
+        snprintf(text + len, (size_t)(SCALE_TEXT_MAX - len), " %lld %s", smalls % many, small);
     }
 }
 
@@ -126,15 +126,15 @@ void scale_duration(double seconds, char text[SCALE_TEXT_MAX])
     if (isnan(seconds)) {
         scale_number(seconds, text);
     } else if (round(seconds) < 2 * MINUTE) {
-        (void)snprintf(text, SCALE_TEXT_MAX, "%.0f s", seconds);
+        snprintf(text, SCALE_TEXT_MAX, "%.0f s", seconds);
     } else if (minutes < 120) {
-        (void)snprintf(text, SCALE_TEXT_MAX, "%.0f min", minutes);
+        snprintf(text, SCALE_TEXT_MAX, "%.0f min", minutes);
     } else if (minutes < 48 * 60) {
         two_units((long long)minutes, 60, "h", "min", text);
     } else if (hours < 100 * 24) {
         two_units((long long)hours, 24, "d", "h", text);
     } else {
         scale_number(round(seconds / (double)DAY), number);
-        (void)snprintf(text, SCALE_TEXT_MAX, "%.*s d", SCALE_TEXT_MAX - 3, number);
+        snprintf(text, SCALE_TEXT_MAX, "%.*s d", SCALE_TEXT_MAX - 3, number);
     }
 }
