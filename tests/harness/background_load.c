@@ -51,22 +51,22 @@ static void send_one(struct load_client *client, size_t number)
     char body[160], reference_id[64];
     const struct call call = {.path = "incidents.upsert", .body = body};
     const struct fastcgi_request request = {.path = "incidents.upsert", .body = body};
-    struct answer answer;
+    struct http_response response;
     double before;
 
     snprintf(reference_id, sizeof reference_id, "%s-%zu", background->name, number);
     snprintf(body, sizeof body, "{\"reference_id\":\"%s\",\"started_at\":\"2024-01-01\"}", reference_id);
     before = now_ms();
     if (background->straight) {
-        fastcgi_exchange(client->stack, &request, &answer);
+        fastcgi_exchange(client->stack, &request, &response);
     } else {
-        http_through_nginx(client->stack, &call, &answer);
+        http_through_nginx(client->stack, &call, &response);
     }
     background->took_ms[number] = now_ms() - before;
-    if (answer.status != 200 || strcmp(answer_text(&answer, "reference_id"), reference_id) != 0) {
-        load_fail(client, "%s was answered %d %s", reference_id, answer.status, answer.body);
+    if (response.status != 200 || strcmp(http_response_text(&response, "reference_id"), reference_id) != 0) {
+        load_fail(client, "%s was answered %d %s", reference_id, response.status, response.body);
     }
-    answer_free(&answer);
+    http_response_free(&response);
 }
 
 /* Each sends one at least, however soon it is over. */
@@ -78,7 +78,7 @@ static void go_on(struct load_client *client)
         size_t number = atomic_fetch_add(&background->sent, 1);
 
         if (number >= ANSWERS_MAX) {
-            load_fail(client, "there is no room for so many answers");
+            load_fail(client, "there is no room for so many responses");
             return;
         }
         send_one(client, number);
@@ -189,16 +189,17 @@ static void check_the_worker_serves(const struct attack *attack)
 {
     const struct fastcgi_request request = {.path = "incidents.delete",
                                             .body = "{\"reference_id\":\"none\"}"};
-    struct answer answer;
+    struct http_response response;
 
     if (process_wait(attack->stack->worker, 0) >= 0) {
         attack->stack->worker = 0;
         fail_msg("%s: the worker has ended, see %s", attack->what, attack->stack->worker_log);
     }
-    if (fastcgi_exchange(attack->stack, &request, &answer) != FASTCGI_ANSWERED || answer.status != 200) {
-        fail_msg("%s: the worker does not serve any more: %d %s", attack->what, answer.status, answer.body);
+    if (fastcgi_exchange(attack->stack, &request, &response) != FASTCGI_ANSWERED || response.status != 200) {
+        fail_msg("%s: the worker does not serve any more: %d %s", attack->what, response.status,
+                 response.body);
     }
-    answer_free(&answer);
+    http_response_free(&response);
 }
 
 /* Waits until the worker has noticed which connections are closed. Those of a web server may stay. */

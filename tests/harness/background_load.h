@@ -1,5 +1,5 @@
 /* Good clients who go on while something happens beside them: each sends one new incident after the other,
- * and every answer must be its own. What they noticed of it is figures. */
+ * and every response must be its own. What they noticed of it is figures. */
 #ifndef INCIDENTS_TESTS_BACKGROUND_LOAD_H
 #define INCIDENTS_TESTS_BACKGROUND_LOAD_H
 
@@ -16,7 +16,8 @@ struct background_load_figures {
 struct background_load *background_load_start(struct stack *stack, size_t count, bool straight,
                                               const char *name);
 
-/* Ends them, and fails the test where an answer was not the right one, or what was answered is not stored. */
+/* Ends them, and fails the test where a response was not the right one, or what was answered is not stored.
+ */
 void background_load_stop(struct background_load *background, struct background_load_figures *figures);
 
 /* The worker's memory in MiB, and how many descriptors it has open. */

@@ -35,66 +35,69 @@ struct contract_case {
     const char *reference_id;
 };
 
-/* Checks what every answer must be, whatever it says (contract: Errors, Headers). */
-static void check_form(const char *what, const struct answer *answer)
+/* Checks what every response must be, whatever it says (contract: Errors, Headers). */
+static void check_form(const char *what, const struct http_response *response)
 {
     char value[256];
     struct json_object *ok = NULL;
 
-    if (!json_object_is_type(answer->json, json_type_object) ||
-        !json_object_object_get_ex(answer->json, "ok", &ok) ||
-        json_object_get_boolean(ok) != (answer->status == 200)) {
-        fail_msg("%s: the body is no JSON object with the right ok: %d %s", what, answer->status,
-                 answer->body);
+    if (!json_object_is_type(response->json, json_type_object) ||
+        !json_object_object_get_ex(response->json, "ok", &ok) ||
+        json_object_get_boolean(ok) != (response->status == 200)) {
+        fail_msg("%s: the body is no JSON object with the right ok: %d %s", what, response->status,
+                 response->body);
     }
-    if (answer->status != 200 &&
-        (*answer_text(answer, "error") == '\0' || *answer_text(answer, "message") == '\0')) {
-        fail_msg("%s: error and message are missing: %s", what, answer->body);
+    if (response->status != 200 && (*http_response_text(response, "error") == '\0' ||
+                                    *http_response_text(response, "message") == '\0')) {
+        fail_msg("%s: error and message are missing: %s", what, response->body);
     }
-    if (answer_header(answer, "Content-Type", value, sizeof value) == NULL ||
+    if (http_response_header(response, "Content-Type", value, sizeof value) == NULL ||
         strcmp(value, "application/json") != 0) {
-        fail_msg("%s: Content-Type is wrong: %s", what, answer->head);
+        fail_msg("%s: Content-Type is wrong: %s", what, response->head);
     }
-    if (answer_header(answer, "Cache-Control", value, sizeof value) == NULL ||
+    if (http_response_header(response, "Cache-Control", value, sizeof value) == NULL ||
         strcmp(value, "no-store") != 0) {
-        fail_msg("%s: Cache-Control is wrong: %s", what, answer->head);
+        fail_msg("%s: Cache-Control is wrong: %s", what, response->head);
     }
-    if (answer_header(answer, "X-Request-Id", value, sizeof value) == NULL || *value == '\0') {
-        fail_msg("%s: there is no X-Request-Id: %s", what, answer->head);
+    if (http_response_header(response, "X-Request-Id", value, sizeof value) == NULL || *value == '\0') {
+        fail_msg("%s: there is no X-Request-Id: %s", what, response->head);
     }
-    if (answer->status == 401 && (answer_header(answer, "WWW-Authenticate", value, sizeof value) == NULL ||
-                                  strcmp(value, "Bearer") != 0)) {
+    if (response->status == 401 &&
+        (http_response_header(response, "WWW-Authenticate", value, sizeof value) == NULL ||
+         strcmp(value, "Bearer") != 0)) {
         fail_msg("%s: 401 without WWW-Authenticate: Bearer", what);
     }
-    if (answer->status == 503 && answer_header(answer, "Retry-After", value, sizeof value) == NULL) {
+    if (response->status == 503 &&
+        http_response_header(response, "Retry-After", value, sizeof value) == NULL) {
         fail_msg("%s: 503 without Retry-After", what);
     }
 }
 
-static void check_text(const char *what, const struct answer *answer, const char *member, const char *wanted)
+static void check_text(const char *what, const struct http_response *response, const char *member,
+                       const char *wanted)
 {
-    if (wanted != NULL && strcmp(answer_text(answer, member), wanted) != 0) {
-        fail_msg("%s: %s should be %s: %d %s", what, member, wanted, answer->status, answer->body);
+    if (wanted != NULL && strcmp(http_response_text(response, member), wanted) != 0) {
+        fail_msg("%s: %s should be %s: %d %s", what, member, wanted, response->status, response->body);
     }
 }
 
 static void run_case(const struct contract_case *c)
 {
     struct call call = {.verb = c->verb, .path = c->path, .body = c->body, .authorization = c->authorization};
-    struct answer answer;
+    struct http_response response;
 
-    transport(&stack, &call, &answer);
-    if (answer.status != c->status) {
-        fail_msg("%s: status should be %d, is %d: %s", c->what, c->status, answer.status, answer.body);
+    transport(&stack, &call, &response);
+    if (response.status != c->status) {
+        fail_msg("%s: status should be %d, is %d: %s", c->what, c->status, response.status, response.body);
     }
-    check_form(c->what, &answer);
-    check_text(c->what, &answer, "error", c->error);
-    check_text(c->what, &answer, "action", c->action);
-    check_text(c->what, &answer, "reference_id", c->reference_id);
-    if (c->names != NULL && strstr(answer_text(&answer, "message"), c->names) == NULL) {
-        fail_msg("%s: the message should name %s: %s", c->what, c->names, answer.body);
+    check_form(c->what, &response);
+    check_text(c->what, &response, "error", c->error);
+    check_text(c->what, &response, "action", c->action);
+    check_text(c->what, &response, "reference_id", c->reference_id);
+    if (c->names != NULL && strstr(http_response_text(&response, "message"), c->names) == NULL) {
+        fail_msg("%s: the message should name %s: %s", c->what, c->names, response.body);
     }
-    answer_free(&answer);
+    http_response_free(&response);
 }
 
 static void run_cases(const struct contract_case *cases, size_t count)
@@ -194,14 +197,14 @@ static void a_405_names_the_verb_that_is_allowed(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct call call = {.path = cases[i].path, .verb = cases[i].verb, .body = ""};
-        struct answer answer;
+        struct http_response response;
         char allow[64];
 
-        transport(&stack, &call, &answer);
-        assert_int_equal(answer.status, 405);
-        assert_non_null(answer_header(&answer, "Allow", allow, sizeof allow));
+        transport(&stack, &call, &response);
+        assert_int_equal(response.status, 405);
+        assert_non_null(http_response_header(&response, "Allow", allow, sizeof allow));
         assert_string_equal(allow, cases[i].allow);
-        answer_free(&answer);
+        http_response_free(&response);
     }
 }
 
@@ -704,15 +707,16 @@ static void every_json_text_is_judged_as_a_whole_body(void **state)
     for (size_t i = 0; i < json_text_count; i += text_step) {
         const struct json_text *text = &json_texts[i];
         struct call call = {.path = "incidents.upsert", .body = text->text, .body_len = text->len};
-        struct answer answer;
+        struct http_response response;
         const char *error;
 
-        transport(&stack, &call, &answer);
-        error = answer_text(&answer, "error");
-        if (answer.status != 422 || (strcmp(error, "invalid_json") == 0) != (text->verdict == TEXT_INVALID)) {
-            fail_msg("%s: %d %s", text->what, answer.status, answer.body);
+        transport(&stack, &call, &response);
+        error = http_response_text(&response, "error");
+        if (response.status != 422 ||
+            (strcmp(error, "invalid_json") == 0) != (text->verdict == TEXT_INVALID)) {
+            fail_msg("%s: %d %s", text->what, response.status, response.body);
         }
-        answer_free(&answer);
+        http_response_free(&response);
     }
 }
 
@@ -730,17 +734,17 @@ static void every_accepted_metadata_value_comes_back_equal(void **state)
         size_t before_len = strlen(before);
         char *body = malloc(before_len + text->len + 3);
         struct call call = {.path = "incidents.upsert", .body_len = before_len + text->len + 2};
-        struct answer answer;
+        struct http_response response;
 
         assert_non_null(body);
         memcpy(body, before, before_len);
         memcpy(body + before_len, text->text, text->len);
         memcpy(body + before_len + text->len, "}}", 3);
         call.body = body;
-        transport(&stack, &call, &answer);
-        if (answer.status != (text->in_metadata == IN_METADATA_ACCEPTED ? 200 : 422) ||
-            strcmp(answer_text(&answer, "error"), errors[text->in_metadata]) != 0) {
-            fail_msg("%s in metadata: %d %s", text->what, answer.status, answer.body);
+        transport(&stack, &call, &response);
+        if (response.status != (text->in_metadata == IN_METADATA_ACCEPTED ? 200 : 422) ||
+            strcmp(http_response_text(&response, "error"), errors[text->in_metadata]) != 0) {
+            fail_msg("%s in metadata: %d %s", text->what, response.status, response.body);
         }
         if (text->in_metadata == IN_METADATA_ACCEPTED) {
             char *value = strndup(text->text, text->len);
@@ -759,7 +763,7 @@ static void every_accepted_metadata_value_comes_back_equal(void **state)
             free(value);
         }
         free(body);
-        answer_free(&answer);
+        http_response_free(&response);
     }
 }
 
@@ -770,16 +774,16 @@ static void every_readable_timestamp_is_stored_exactly(void **state)
         const struct timestamp_case *c = &timestamp_cases[i];
         struct json_object *body = json_object_new_object();
         struct call call = {.path = "incidents.upsert"};
-        struct answer answer;
+        struct http_response response;
 
         json_object_object_add(body, "reference_id", json_object_new_string("timestamps"));
         json_object_object_add(body, "started_at", json_object_new_string(c->text));
         json_object_object_add(body, "resolved_at", json_object_new_string(c->text));
         call.body = json_object_to_json_string(body);
-        transport(&stack, &call, &answer);
-        if (answer.status != (c->utc == NULL ? 422 : 200) ||
-            strcmp(answer_text(&answer, "error"), c->utc == NULL ? "invalid_timestamp" : "") != 0) {
-            fail_msg("timestamp \"%s\": %d %s", c->text, answer.status, answer.body);
+        transport(&stack, &call, &response);
+        if (response.status != (c->utc == NULL ? 422 : 200) ||
+            strcmp(http_response_text(&response, "error"), c->utc == NULL ? "invalid_timestamp" : "") != 0) {
+            fail_msg("timestamp \"%s\": %d %s", c->text, response.status, response.body);
         }
         if (c->utc != NULL &&
             strcmp(stack_query_for(&stack,
@@ -793,7 +797,7 @@ static void every_readable_timestamp_is_stored_exactly(void **state)
                                  "SELECT started_at FROM intake.incident WHERE reference_id = 'timestamps'"));
         }
         json_object_put(body);
-        answer_free(&answer);
+        http_response_free(&response);
     }
 }
 
@@ -812,16 +816,16 @@ static void the_request_id_is_the_clients_where_it_can_be(void **state)
         bool kept = i == 0 || (i > 1 && cases[i - 2].kept);
         char header[256], received[256];
         struct call call = {.path = "healthz", .verb = "GET", .headers = {header}};
-        struct answer answer;
+        struct http_response response;
 
         snprintf(header, sizeof header, "X-Request-Id: %s", sent);
-        transport(&stack, &call, &answer);
-        assert_int_equal(answer.status, 200);
-        assert_non_null(answer_header(&answer, "X-Request-Id", received, sizeof received));
+        transport(&stack, &call, &response);
+        assert_int_equal(response.status, 200);
+        assert_non_null(http_response_header(&response, "X-Request-Id", received, sizeof received));
         if ((strcmp(received, sent) == 0) != kept) {
             fail_msg("X-Request-Id %s was answered with %s", sent, received);
         }
-        answer_free(&answer);
+        http_response_free(&response);
     }
     free(longest);
     free(too_long);
@@ -836,13 +840,13 @@ static void the_content_type_does_not_matter(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
         struct call call = {.path = "incidents.upsert", .body = BODY(""), .headers = {types[i]}};
-        struct answer answer;
+        struct http_response response;
 
-        transport(&stack, &call, &answer);
-        if (answer.status != 200) {
-            fail_msg("%s: %d %s", types[i], answer.status, answer.body);
+        transport(&stack, &call, &response);
+        if (response.status != 200) {
+            fail_msg("%s: %d %s", types[i], response.status, response.body);
         }
-        answer_free(&answer);
+        http_response_free(&response);
     }
 }
 
@@ -857,12 +861,12 @@ static void an_error_echoes_nothing_of_the_request(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {
         struct call call = {.path = "incidents.upsert", .body = bodies[i]};
-        struct answer answer;
+        struct http_response response;
 
-        transport(&stack, &call, &answer);
-        assert_int_equal(answer.status, 422);
-        assert_null(strstr(answer.body, "sEcReT"));
-        answer_free(&answer);
+        transport(&stack, &call, &response);
+        assert_int_equal(response.status, 422);
+        assert_null(strstr(response.body, "sEcReT"));
+        http_response_free(&response);
     }
 }
 
@@ -874,12 +878,12 @@ static void arguments_in_the_query_string_change_nothing(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof queries / sizeof queries[0]; i++) {
         struct call call = {.path = "incidents.upsert", .body = "{}", .query = queries[i]};
-        struct answer answer;
+        struct http_response response;
 
-        transport(&stack, &call, &answer);
-        assert_int_equal(answer.status, 422);
-        assert_string_equal(answer_text(&answer, "error"), "invalid_arguments");
-        answer_free(&answer);
+        transport(&stack, &call, &response);
+        assert_int_equal(response.status, 422);
+        assert_string_equal(http_response_text(&response, "error"), "invalid_arguments");
+        http_response_free(&response);
     }
 }
 

@@ -39,7 +39,7 @@ void fake_postgres_say_ready(const struct fake_postgres *server);
 void fake_postgres_say_error(const struct fake_postgres *server, const char *sqlstate, const char *function,
                              const char *table);
 
-/* The one row of an answer in the extended protocol, which fake_postgres_say_ready ends: count values, data
+/* The one row of a response in the extended protocol, which fake_postgres_say_ready ends: count values, data
  * NULL for NULL, all in text or all in binary. */
 void fake_postgres_say_row(const struct fake_postgres *server, bool is_binary, const struct slice *values,
                            size_t count);

@@ -222,21 +222,21 @@ int fastcgi_receive_record(int fd, int timeout_ms, char *content, size_t size, s
     return header[1];
 }
 
-/* Splits CGI's form of an answer (RFC 3875 section 6) into status, head and body. */
-static void split(const struct buffer *output, struct answer *answer)
+/* Splits CGI's form of a response (RFC 3875 section 6) into status, head and body. */
+static void split(const struct buffer *output, struct http_response *response)
 {
     const char *blank = output->data == NULL ? NULL : strstr(output->data, "\r\n\r\n");
 
     if (blank == NULL || strncmp(output->data, "Status: ", 8) != 0) {
         return;
     }
-    answer->status = (int)strtol(output->data + 8, NULL, 10);
-    snprintf(answer->head, sizeof answer->head, "%.*s", (int)(blank - output->data) + 2, output->data);
-    snprintf(answer->body, sizeof answer->body, "%s", blank + 4);
-    answer->json = answer->body[0] == '\0' ? NULL : json_tokener_parse(answer->body);
+    response->status = (int)strtol(output->data + 8, NULL, 10);
+    snprintf(response->head, sizeof response->head, "%.*s", (int)(blank - output->data) + 2, output->data);
+    snprintf(response->body, sizeof response->body, "%s", blank + 4);
+    response->json = response->body[0] == '\0' ? NULL : json_tokener_parse(response->body);
 }
 
-enum fastcgi_end fastcgi_receive(int fd, int timeout_ms, struct answer *answer)
+enum fastcgi_end fastcgi_receive(int fd, int timeout_ms, struct http_response *response)
 {
     static _Thread_local char content[CONTENT_MAX];
     struct buffer output;
@@ -244,7 +244,7 @@ enum fastcgi_end fastcgi_receive(int fd, int timeout_ms, struct answer *answer)
     size_t len;
     int type;
 
-    *answer = (struct answer){0};
+    *response = (struct http_response){0};
     buffer_init(&output, FASTCGI_BYTES_MAX);
     while ((type = fastcgi_receive_record(fd, timeout_ms, content, sizeof content, &len)) > 0 &&
            type != FASTCGI_END_REQUEST && type <= FASTCGI_UNKNOWN_TYPE) {
@@ -254,7 +254,7 @@ enum fastcgi_end fastcgi_receive(int fd, int timeout_ms, struct answer *answer)
     }
     if (type == FASTCGI_END_REQUEST) {
         end = FASTCGI_ANSWERED;
-        split(&output, answer);
+        split(&output, response);
     } else if (type == 0) {
         end = FASTCGI_CLOSED;
     } else {
@@ -265,7 +265,7 @@ enum fastcgi_end fastcgi_receive(int fd, int timeout_ms, struct answer *answer)
 }
 
 enum fastcgi_end fastcgi_exchange(const struct stack *stack, const struct fastcgi_request *request,
-                                  struct answer *answer)
+                                  struct http_response *response)
 {
     int fd = fastcgi_connect(stack->worker_socket);
     struct buffer bytes;
@@ -274,7 +274,7 @@ enum fastcgi_end fastcgi_exchange(const struct stack *stack, const struct fastcg
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
     fastcgi_append_request(&bytes, stack, request);
     fastcgi_send(fd, bytes.data, bytes.len); /* the worker may have answered and closed before all of it */
-    end = fastcgi_receive(fd, IO_TIMEOUT_S * 1000, answer);
+    end = fastcgi_receive(fd, IO_TIMEOUT_S * 1000, response);
     buffer_free(&bytes);
     close(fd);
     return end;

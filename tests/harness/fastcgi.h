@@ -40,7 +40,7 @@ struct fastcgi_request {
 
 /* What the worker said. */
 enum fastcgi_end {
-    FASTCGI_ANSWERED, /* a whole answer, END_REQUEST included */
+    FASTCGI_ANSWERED, /* a whole response, END_REQUEST included */
     FASTCGI_CLOSED,   /* the connection's end came first */
     FASTCGI_SILENT,   /* nothing came in time */
     FASTCGI_BROKEN,   /* it is no FastCGI */
@@ -76,16 +76,17 @@ int fastcgi_connect_tcp(int port);
 /* Writes it all; false where the peer takes no more. */
 bool fastcgi_send(int fd, const void *data, size_t len);
 
-/* Reads one answer, records of other types than STDOUT and END_REQUEST skipped. answer_free in either case.
+/* Reads one response, records of other types than STDOUT and END_REQUEST skipped. http_response_free in
+ * either case.
  */
-enum fastcgi_end fastcgi_receive(int fd, int timeout_ms, struct answer *answer);
+enum fastcgi_end fastcgi_receive(int fd, int timeout_ms, struct http_response *response);
 
 /* Reads one record's header and content (size bytes at most are kept); its type, 0 at the end of the
  * connection, -1 where nothing came in time. */
 int fastcgi_receive_record(int fd, int timeout_ms, char *content, size_t size, size_t *len);
 
-/* Connects, sends the request, receives the answer, closes. */
+/* Connects, sends the request, receives the response, closes. */
 enum fastcgi_end fastcgi_exchange(const struct stack *stack, const struct fastcgi_request *request,
-                                  struct answer *answer);
+                                  struct http_response *response);
 
 #endif

@@ -1,4 +1,4 @@
-/* Sending a request over HTTP through nginx, or as a CGI server does, and taking the answer apart. */
+/* Sending a request over HTTP through nginx, or as a CGI server does, and taking the response apart. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -44,21 +44,21 @@ static void append(char *text, size_t size, const char *data, size_t len)
 
 static size_t take_header(char *data, size_t size, size_t count, void *context)
 {
-    struct answer *answer = context;
+    struct http_response *response = context;
 
     if (strncmp(data, "HTTP/", 5) == 0) {
-        answer->head[0] = '\0'; /* an interim answer (100 Continue) came before */
+        response->head[0] = '\0'; /* an interim response (100 Continue) came before */
     } else {
-        append(answer->head, sizeof answer->head, data, size * count);
+        append(response->head, sizeof response->head, data, size * count);
     }
     return size * count;
 }
 
 static size_t take_body(char *data, size_t size, size_t count, void *context)
 {
-    struct answer *answer = context;
+    struct http_response *response = context;
 
-    append(answer->body, sizeof answer->body, data, size * count);
+    append(response->body, sizeof response->body, data, size * count);
     return size * count;
 }
 
@@ -118,12 +118,12 @@ static struct curl_slist *make_headers(const struct stack *stack, const struct c
     return headers;
 }
 
-static void parse_body(struct answer *answer)
+static void parse_body(struct http_response *response)
 {
-    answer->json = answer->body[0] == '\0' ? NULL : json_tokener_parse(answer->body);
+    response->json = response->body[0] == '\0' ? NULL : json_tokener_parse(response->body);
 }
 
-void http_through_nginx(struct stack *stack, const struct call *call, struct answer *answer)
+void http_through_nginx(struct stack *stack, const struct call *call, struct http_response *response)
 {
     const char *verb = call->verb == NULL ? "POST" : call->verb;
     struct curl_slist *headers = make_headers(stack, call);
@@ -131,7 +131,7 @@ void http_through_nginx(struct stack *stack, const struct call *call, struct ans
     long status = 0;
     CURLcode code;
 
-    *answer = (struct answer){0};
+    *response = (struct http_response){0};
     if (curl == NULL) {
         curl = curl_easy_init();
         assert_non_null(curl);
@@ -146,9 +146,9 @@ void http_through_nginx(struct stack *stack, const struct call *call, struct ans
     curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L);
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
     curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, take_header);
-    curl_easy_setopt(curl, CURLOPT_HEADERDATA, answer);
+    curl_easy_setopt(curl, CURLOPT_HEADERDATA, response);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_body);
-    curl_easy_setopt(curl, CURLOPT_WRITEDATA, answer);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, response);
     if (call->body != NULL || strcmp(verb, "POST") == 0) {
         curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE, (long)body_length(call));
         curl_easy_setopt(curl, CURLOPT_POSTFIELDS, call->body == NULL ? "" : call->body);
@@ -159,9 +159,9 @@ void http_through_nginx(struct stack *stack, const struct call *call, struct ans
     if (code == CURLE_OK) {
         curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
     }
-    answer->status = (int)status; /* 0: no answer came */
+    response->status = (int)status; /* 0: no response came */
     curl_slist_free_all(headers);
-    parse_body(answer);
+    parse_body(response);
 }
 
 void http_close(void)
@@ -203,19 +203,19 @@ static void set_header(struct cgi_environment *environment, const char *header)
 }
 
 /* Splits CGI's answer (RFC 3875 section 6) into status, head and body. */
-static void split_answer(const struct outcome *outcome, struct answer *answer)
+static void split_response(const struct outcome *outcome, struct http_response *response)
 {
     const char *blank = strstr(outcome->out, "\r\n\r\n");
 
     if (blank != NULL && strncmp(outcome->out, "Status: ", 8) == 0) {
-        answer->status = atoi(outcome->out + 8);
-        append(answer->head, sizeof answer->head, outcome->out, (size_t)(blank - outcome->out) + 2);
-        append(answer->body, sizeof answer->body, blank + 4, strlen(blank + 4));
+        response->status = atoi(outcome->out + 8);
+        append(response->head, sizeof response->head, outcome->out, (size_t)(blank - outcome->out) + 2);
+        append(response->body, sizeof response->body, blank + 4, strlen(blank + 4));
     }
 }
 
 const struct outcome *http_run_cgi(struct stack *stack, const struct call *call,
-                                   const char *const environment[], struct answer *answer)
+                                   const char *const environment[], struct http_response *response)
 {
     static struct cgi_environment variables;
     const char *const argv[] = {stack->program, NULL};
@@ -249,16 +249,16 @@ const struct outcome *http_run_cgi(struct stack *stack, const struct call *call,
     }
     variables.entries[variables.count] = NULL;
 
-    *answer = (struct answer){0};
+    *response = (struct http_response){0};
     outcome = process_run_bare(argv, variables.entries, call->body, body_length(call));
-    split_answer(outcome, answer);
-    parse_body(answer);
+    split_response(outcome, response);
+    parse_body(response);
     return outcome;
 }
 
-void http_as_cgi(struct stack *stack, const struct call *call, struct answer *answer)
+void http_as_cgi(struct stack *stack, const struct call *call, struct http_response *response)
 {
-    const struct outcome *outcome = http_run_cgi(stack, call, NULL, answer);
+    const struct outcome *outcome = http_run_cgi(stack, call, NULL, response);
 
     if (outcome->status != 0) { /* a leak that the sanitizer found, among others */
         fail_msg("the CGI program ended with status %d: %s", outcome->status, outcome->err);
@@ -267,25 +267,25 @@ void http_as_cgi(struct stack *stack, const struct call *call, struct answer *an
 
 int http_status(struct stack *stack, http_transport *transport, const struct call *call)
 {
-    struct answer answer;
+    struct http_response response;
 
-    transport(stack, call, &answer);
-    answer_free(&answer);
-    return answer.status;
+    transport(stack, call, &response);
+    http_response_free(&response);
+    return response.status;
 }
 
 const char *http_expect(struct stack *stack, http_transport *transport, const struct call *call, int status)
 {
     static char action[16];
-    struct answer answer;
+    struct http_response response;
 
-    transport(stack, call, &answer);
-    if (answer.status != status) {
+    transport(stack, call, &response);
+    if (response.status != status) {
         fail_msg("%s should be answered %d, was answered %d: %s (the body was %.200s)", call->path, status,
-                 answer.status, answer.body, call->body == NULL ? "" : call->body);
+                 response.status, response.body, call->body == NULL ? "" : call->body);
     }
-    snprintf(action, sizeof action, "%s", answer_text(&answer, "action"));
-    answer_free(&answer);
+    snprintf(action, sizeof action, "%s", http_response_text(&response, "action"));
+    http_response_free(&response);
     return action;
 }
 
@@ -302,17 +302,18 @@ int http_upsert(struct stack *stack, const char *reference_id)
     return http_status(stack, http_through_nginx, &(struct call){.path = "incidents.upsert", .body = body});
 }
 
-void answer_free(struct answer *answer)
+void http_response_free(struct http_response *response)
 {
-    json_object_put(answer->json);
-    answer->json = NULL;
+    json_object_put(response->json);
+    response->json = NULL;
 }
 
-const char *answer_header(const struct answer *answer, const char *name, char *buffer, size_t size)
+const char *http_response_header(const struct http_response *response, const char *name, char *buffer,
+                                 size_t size)
 {
     size_t len = strlen(name);
 
-    for (const char *line = answer->head; *line != '\0';) {
+    for (const char *line = response->head; *line != '\0';) {
         const char *end = strpbrk(line, "\r\n");
 
         if (end == NULL) {
@@ -329,12 +330,12 @@ const char *answer_header(const struct answer *answer, const char *name, char *b
     return NULL;
 }
 
-const char *answer_text(const struct answer *answer, const char *member)
+const char *http_response_text(const struct http_response *response, const char *member)
 {
     struct json_object *value;
 
-    if (!json_object_is_type(answer->json, json_type_object) ||
-        !json_object_object_get_ex(answer->json, member, &value)) {
+    if (!json_object_is_type(response->json, json_type_object) ||
+        !json_object_object_get_ex(response->json, member, &value)) {
         return "";
     }
     return json_object_get_string(value);

@@ -100,28 +100,29 @@ static void tell_who_waits(struct ledger *ledger, int64_t now_ms)
     }
 }
 
-static void note_answer(struct load_client *client, struct entry *entry, bool shared,
-                        const struct answer *answer)
+static void note_response(struct load_client *client, struct entry *entry, bool shared,
+                          const struct http_response *response)
 {
     struct ledger *ledger = client->context;
     struct ledger_figures *figures = &ledger->pages[client->number].figures;
-    const char *error = answer_text(answer, "error"), *action = answer_text(answer, "action");
+    const char *error = http_response_text(response, "error"),
+               *action = http_response_text(response, "action");
 
     figures->requests++;
     if (entry->ended_ms - entry->begun_ms > figures->slowest_ms) {
         figures->slowest_ms = entry->ended_ms - entry->begun_ms;
     }
-    if (answer->status == 200 && (shared || strcmp(action, "updated") != 0)) {
+    if (response->status == 200 && (shared || strcmp(action, "updated") != 0)) {
         entry->is_kept = true;
         figures->kept++;
         tell_who_waits(ledger, entry->ended_ms);
-    } else if (answer->status == 503 && strcmp(error, "service_unavailable") == 0) {
+    } else if (response->status == 503 && strcmp(error, "service_unavailable") == 0) {
         figures->refused++;
-    } else if (answer->status == 0 || answer->status == 502 || answer->status == 504) {
+    } else if (response->status == 0 || response->status == 502 || response->status == 504) {
         figures->cut_off++;
         entry->ended_ms = entry->begun_ms + ledger->deadline_ms;
     } else {
-        load_fail(client, "answered %d %s", answer->status, answer->body);
+        load_fail(client, "answered %d %s", response->status, response->body);
     }
 }
 
@@ -135,7 +136,7 @@ static void send_on(struct load_client *client)
         struct entry *entry = new_entry(pages);
         char reference[REFERENCE_SIZE], stamp[STAMP_MAX], body[512];
         const struct call call = {.path = "incidents.upsert", .body = body};
-        struct answer answer;
+        struct http_response response;
 
         if (entry == NULL) {
             load_fail(client, "out of memory for the ledger");
@@ -149,11 +150,11 @@ static void send_on(struct load_client *client)
                  "\"metadata\":{\"stamp\":\"%s\"}}",
                  reference, stamp, stamp, stamp, stamp);
         entry->begun_ms = clock_now_ms();
-        http_through_nginx(client->stack, &call, &answer);
+        http_through_nginx(client->stack, &call, &response);
         entry->ended_ms = clock_now_ms();
-        note_answer(client, entry, is_shared(number), &answer);
-        clock_sleep_ms(answer.status == 200 ? PAUSE_MS : PAUSE_REFUSED_MS);
-        answer_free(&answer);
+        note_response(client, entry, is_shared(number), &response);
+        clock_sleep_ms(response.status == 200 ? PAUSE_MS : PAUSE_REFUSED_MS);
+        http_response_free(&response);
     }
 }
 

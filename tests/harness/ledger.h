@@ -6,12 +6,12 @@
  * to be one request's, and whose.
  *
  * Lost: a request was answered 200 and its incident is not there; or an incident that is shared has what an
- * earlier request sent, one that had its answer before the one answered 200 began.
+ * earlier request sent, one that had its response before the one answered 200 began.
  *
  * Mixed: an incident has parts of two requests, or something that nobody sent.
  *
- * A request that was answered 503 may be stored or not, but not later than its answer. One that got no answer
- * of the worker's may be stored up to its deadline. */
+ * A request that was answered 503 may be stored or not, but not later than its response. One that got no
+ * response of the worker's may be stored up to its deadline. */
 #ifndef INCIDENTS_TESTS_LEDGER_H
 #define INCIDENTS_TESTS_LEDGER_H
 
@@ -44,8 +44,8 @@ void ledger_await_recovery(struct ledger *ledger, int64_t *slowest_ms);
  * fault is over when the function returns. The longest recovery, as ledger_await_recovery has it. */
 int64_t ledger_repeat(struct ledger *ledger, int times, void (*fault)(int number));
 
-/* Ends it, and fails the test where something is lost or mixed, an answer was none of the three, or a request
- * waited far longer than its deadline: how long on a quiet machine, the figures say. */
+/* Ends it, and fails the test where something is lost or mixed, a response was none of the three, or a
+ * request waited far longer than its deadline: how long on a quiet machine, the figures say. */
 void ledger_close(struct ledger *ledger, struct ledger_figures *figures);
 
 /* Begins the table that ledger_row fills. */

@@ -58,12 +58,12 @@ bool load_is_stopping(const struct load_client *client)
 }
 
 bool load_send(struct load_client *client, const struct call *call, int expected_status,
-               struct answer *answer)
+               struct http_response *response)
 {
-    http_through_nginx(client->stack, call, answer);
-    if (answer->status != expected_status) {
+    http_through_nginx(client->stack, call, response);
+    if (response->status != expected_status) {
         load_fail(client, "%s should be answered %d, was answered %d: %s (the body was %.200s)", call->path,
-                  expected_status, answer->status, answer->body, call->body == NULL ? "" : call->body);
+                  expected_status, response->status, response->body, call->body == NULL ? "" : call->body);
         return false;
     }
     return true;

@@ -32,7 +32,7 @@ bool load_is_stopping(const struct load_client *client);
 /* Sends a request and notes it as a failure where the status is not the one expected. Returns whether it was.
  */
 bool load_send(struct load_client *client, const struct call *call, int expected_status,
-               struct answer *answer);
+               struct http_response *response);
 
 /* Starts that many threads, which begin their work all together. The context must live until load_join. */
 struct load *load_start(struct stack *stack, size_t count, load_work *work, void *context);

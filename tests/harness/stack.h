@@ -100,7 +100,7 @@ size_t stack_remove_metrics(const char *metrics_token);
 /* The whole of a file, NUL-terminated; free it. */
 char *read_whole_file(const char *path);
 
-/* The same once the text is in it, which must come: the log is written behind the answers. */
+/* The same once the text is in it, which must come: the log is written behind the responses. */
 char *await_in_file(const char *path, const char *text);
 
 #endif

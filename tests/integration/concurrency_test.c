@@ -116,11 +116,11 @@ static void check_one_set_is_stored(const char *reference_id, size_t clients, si
 static bool send_request(struct load_client *client, const char *path, const char *body, char action[16])
 {
     struct call call = {.path = path, .body = body};
-    struct answer answer;
-    bool ok = load_send(client, &call, 200, &answer);
+    struct http_response response;
+    bool ok = load_send(client, &call, 200, &response);
 
-    snprintf(action, 16, "%s", answer_text(&answer, "action"));
-    answer_free(&answer);
+    snprintf(action, 16, "%s", http_response_text(&response, "action"));
+    http_response_free(&response);
     return ok;
 }
 

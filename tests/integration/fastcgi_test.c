@@ -59,79 +59,81 @@ static void check_the_worker_serves(const char *what)
 {
     const struct fastcgi_request request = {.path = "incidents.delete",
                                             .body = "{\"reference_id\":\"none\"}"};
-    struct answer answer;
+    struct http_response response;
 
     if (process_wait(stack.worker, 0) >= 0) {
         stack.worker = 0;
         fail_msg("%s: the worker has ended, see %s", what, stack.worker_log);
     }
-    if (fastcgi_exchange(&stack, &request, &answer) != FASTCGI_ANSWERED || answer.status != 200) {
-        fail_msg("%s: the worker does not serve any more: %d %s", what, answer.status, answer.body);
+    if (fastcgi_exchange(&stack, &request, &response) != FASTCGI_ANSWERED || response.status != 200) {
+        fail_msg("%s: the worker does not serve any more: %d %s", what, response.status, response.body);
     }
-    answer_free(&answer);
+    http_response_free(&response);
 }
 
-static void check_answer(const char *what, enum fastcgi_end end, const struct answer *answer, int status)
+static void check_response(const char *what, enum fastcgi_end end, const struct http_response *response,
+                           int status)
 {
     if (end != FASTCGI_ANSWERED) {
-        fail_msg("%s: no answer came, but %s", what,
+        fail_msg("%s: no response came, but %s", what,
                  end == FASTCGI_CLOSED ? "the connection's end" : "silence, or bytes that are no FastCGI");
     }
-    if (answer->status != status) {
-        fail_msg("%s: should be answered %d, was answered %d: %s", what, status, answer->status,
-                 answer->body);
+    if (response->status != status) {
+        fail_msg("%s: should be answered %d, was answered %d: %s", what, status, response->status,
+                 response->body);
     }
-    if (answer->json == NULL) {
-        fail_msg("%s: the answer is not JSON: %s", what, answer->body);
+    if (response->json == NULL) {
+        fail_msg("%s: the response is not JSON: %s", what, response->body);
     }
 }
 
 static void exchange(const char *what, const struct fastcgi_request *request, int status)
 {
-    struct answer answer;
-    enum fastcgi_end end = fastcgi_exchange(&stack, request, &answer);
+    struct http_response response;
+    enum fastcgi_end end = fastcgi_exchange(&stack, request, &response);
 
-    check_answer(what, end, &answer, status);
-    answer_free(&answer);
+    check_response(what, end, &response, status);
+    http_response_free(&response);
 }
 
 /* Reads the next answer of a connection. */
 static void expect(const char *what, int fd, int status)
 {
-    struct answer answer;
-    enum fastcgi_end end = fastcgi_receive(fd, PATIENCE_MS, &answer);
+    struct http_response response;
+    enum fastcgi_end end = fastcgi_receive(fd, PATIENCE_MS, &response);
 
-    check_answer(what, end, &answer, status);
-    answer_free(&answer);
+    check_response(what, end, &response, status);
+    http_response_free(&response);
 }
 
 /* No further answer may come: silence, or the connection's end. */
 static void expect_no_more(const char *what, int fd)
 {
-    struct answer answer;
-    enum fastcgi_end end = fastcgi_receive(fd, QUIET_MS, &answer);
+    struct http_response response;
+    enum fastcgi_end end = fastcgi_receive(fd, QUIET_MS, &response);
 
     if (end == FASTCGI_ANSWERED || end == FASTCGI_BROKEN) {
-        fail_msg("%s: an answer came that belongs to no request: %d %s", what, answer.status, answer.body);
+        fail_msg("%s: a response came that belongs to no request: %d %s", what, response.status,
+                 response.body);
     }
-    answer_free(&answer);
+    http_response_free(&response);
 }
 
 /* Sends bytes, says that no more will come, and waits until the worker has closed, so that what it does about
- * them is done. Fails where it sends an answer of 200, or does not close. */
+ * them is done. Fails where it sends a response of 200, or does not close. */
 static void send_and_hear_no_success(const char *what, const void *data, size_t len)
 {
     int fd = fastcgi_connect(stack.worker_socket);
-    struct answer answer;
+    struct http_response response;
     enum fastcgi_end end;
 
     fastcgi_send(fd, data, len);
     shutdown(fd, SHUT_WR);
-    while ((end = fastcgi_receive(fd, PATIENCE_MS, &answer)) == FASTCGI_ANSWERED) {
-        if (answer.status == 200) {
-            fail_msg("%s: was answered 200: %s", what, answer.body);
+    while ((end = fastcgi_receive(fd, PATIENCE_MS, &response)) == FASTCGI_ANSWERED) {
+        if (response.status == 200) {
+            fail_msg("%s: was answered 200: %s", what, response.body);
         }
-        answer_free(&answer);
+        http_response_free(&response);
     }
     if (end != FASTCGI_CLOSED) {
         fail_msg("%s: the worker keeps a connection on which nothing more can come", what);
@@ -156,7 +158,7 @@ static void without_keep_conn_the_connection_is_closed_behind_the_response(void 
     const struct fastcgi_request request = {.verb = "GET", .path = "healthz"};
     int fd = fastcgi_connect(stack.worker_socket);
     struct buffer bytes;
-    struct answer answer;
+    struct http_response response;
 
     (void)state;
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
@@ -164,7 +166,7 @@ static void without_keep_conn_the_connection_is_closed_behind_the_response(void 
     assert_true(fastcgi_send(fd, bytes.data, bytes.len));
     buffer_free(&bytes);
     expect("the only request", fd, 200);
-    if (fastcgi_receive(fd, PATIENCE_MS, &answer) != FASTCGI_CLOSED) {
+    if (fastcgi_receive(fd, PATIENCE_MS, &response) != FASTCGI_CLOSED) {
         fail_msg("the connection is still open");
     }
     close(fd);
@@ -195,11 +197,11 @@ static void a_kept_connection_carries_many_requests(void **state)
     assert_int_equal(count_stored(), 50);
 }
 
-/* The specification lets a server send the next request on a connection only after the answer. */
+/* The specification lets a server send the next request on a connection only after the response. */
 static void what_comes_in_one_piece_with_a_request_is_not_processed(void **state)
 {
     int fd = fastcgi_connect(stack.worker_socket);
-    struct answer answer;
+    struct http_response response;
     struct buffer bytes;
 
     (void)state;
@@ -215,10 +217,11 @@ static void what_comes_in_one_piece_with_a_request_is_not_processed(void **state
     assert_true(fastcgi_send(fd, bytes.data, bytes.len));
     buffer_free(&bytes);
     expect("the first of five requests in one piece", fd, 200);
-    if (fastcgi_receive(fd, PATIENCE_MS, &answer) != FASTCGI_CLOSED) {
-        fail_msg("the connection is still open, or another answer came: %d %s", answer.status, answer.body);
+    if (fastcgi_receive(fd, PATIENCE_MS, &response) != FASTCGI_CLOSED) {
+        fail_msg("the connection is still open, or another response came: %d %s", response.status,
+                 response.body);
     }
-    answer_free(&answer);
+    http_response_free(&response);
     close(fd);
     assert_true(is_stored("piped-1"));
     assert_int_equal(count_stored(), 1);
@@ -282,7 +285,7 @@ struct smuggling_case {
     const char *content_length; /* as in struct fastcgi_request */
     size_t fill; /* the body is the forged request over and over, up to so many bytes; 0: once */
     int status;
-    bool may_close; /* the connection may end behind the answer */
+    bool may_close; /* the connection may end behind the response */
 };
 
 static void smuggle(const struct smuggling_case *c)
@@ -295,7 +298,7 @@ static void smuggle(const struct smuggling_case *c)
                                       .content_length = c->content_length};
     int fd = fastcgi_connect(stack.worker_socket);
     struct buffer body, bytes;
-    struct answer answer;
+    struct http_response response;
 
     buffer_init(&body, FASTCGI_BYTES_MAX);
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
@@ -313,14 +316,14 @@ static void smuggle(const struct smuggling_case *c)
     buffer_reset(&bytes, FASTCGI_BYTES_MAX);
     fastcgi_append_request(&bytes, &stack, &next);
     fastcgi_send(fd, bytes.data, bytes.len);
-    if (fastcgi_receive(fd, PATIENCE_MS, &answer) != FASTCGI_CLOSED || !c->may_close) {
-        if (answer.status != 200 || *answer_text(&answer, "action") != '\0') {
-            fail_msg("%s: the next request's answer is not its own: %d %s", c->what, answer.status,
-                     answer.body);
+    if (fastcgi_receive(fd, PATIENCE_MS, &response) != FASTCGI_CLOSED || !c->may_close) {
+        if (response.status != 200 || *http_response_text(&response, "action") != '\0') {
+            fail_msg("%s: the next request's response is not its own: %d %s", c->what, response.status,
+                     response.body);
         }
         expect_no_more(c->what, fd);
     }
-    answer_free(&answer);
+    http_response_free(&response);
     buffer_free(&bytes);
     buffer_free(&body);
     close(fd);
@@ -394,7 +397,7 @@ static void a_second_request_within_the_first_is_not_executed(void **state)
                                           .body =
                                               "{\"reference_id\":\"inner\",\"started_at\":\"2024-01-01\"}"};
     int fd = fastcgi_connect(stack.worker_socket);
-    struct answer answer;
+    struct http_response response;
     char content[64];
     struct buffer bytes;
     size_t len;
@@ -413,11 +416,11 @@ static void a_second_request_within_the_first_is_not_executed(void **state)
         fail_msg("the inner request should be refused with FCGI_CANT_MPX_CONN, a record of type %d came",
                  type);
     }
-    if (fastcgi_receive(fd, PATIENCE_MS, &answer) != FASTCGI_ANSWERED || answer.status != 200) {
-        fail_msg("the outer request was answered %d: %s", answer.status, answer.body);
+    if (fastcgi_receive(fd, PATIENCE_MS, &response) != FASTCGI_ANSWERED || response.status != 200) {
+        fail_msg("the outer request was answered %d: %s", response.status, response.body);
     }
     assert_true(is_stored("outer"));
-    answer_free(&answer);
+    http_response_free(&response);
     expect_no_more("after the outer request", fd);
     close(fd);
     assert_false(is_stored("inner"));
@@ -490,7 +493,7 @@ static void a_body_that_ends_before_its_length_gets_a_response(void **state)
     assert_false(is_stored("short"));
 }
 
-/* A peer that writes all of it before it reads, as mod_fcgid, Caddy and fcgiwrap do: the answer may not be
+/* A peer that writes all of it before it reads, as mod_fcgid, Caddy and fcgiwrap do: the response may not be
  * taken back by a close with bytes unread. */
 static void the_response_to_a_body_far_over_the_limit_arrives(void **state)
 {
@@ -505,7 +508,7 @@ static void the_response_to_a_body_far_over_the_limit_arrives(void **state)
     for (size_t i = 0; i < sizeof requests / sizeof requests[0]; i++) {
         int fd = fastcgi_connect(stack.worker_socket);
         struct buffer bytes;
-        struct answer answer;
+        struct http_response response;
 
         buffer_init(&bytes, FASTCGI_BYTES_MAX);
         fastcgi_append_request(&bytes, &stack, &requests[i]);
@@ -513,8 +516,8 @@ static void the_response_to_a_body_far_over_the_limit_arrives(void **state)
             fail_msg("the worker closed before it had read the body");
         }
         expect("24 MiB", fd, 413);
-        assert_int_equal(fastcgi_receive(fd, PATIENCE_MS, &answer), FASTCGI_CLOSED);
-        answer_free(&answer);
+        assert_int_equal(fastcgi_receive(fd, PATIENCE_MS, &response), FASTCGI_CLOSED);
+        http_response_free(&response);
         buffer_free(&bytes);
         close(fd);
     }
@@ -615,7 +618,7 @@ static void a_body_of_another_length_than_declared_is_not_processed(void **state
     assert_int_equal(strlen(request.body), 48);
     for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
         int fd = fastcgi_connect(stack.worker_socket);
-        struct answer answer;
+        struct http_response response;
         struct buffer bytes;
         char what[128];
 
@@ -626,11 +629,11 @@ static void a_body_of_another_length_than_declared_is_not_processed(void **state
         assert_true(fastcgi_send(fd, bytes.data, bytes.len));
         buffer_free(&bytes);
         shutdown(fd, SHUT_WR); /* else more of them might come */
-        if (fastcgi_receive(fd, PATIENCE_MS, &answer) != FASTCGI_ANSWERED ||
-            (answer.status < 400 || answer.status > 499 || answer.json == NULL)) {
-            fail_msg("%s: was answered %d %s", what, answer.status, answer.body);
+        if (fastcgi_receive(fd, PATIENCE_MS, &response) != FASTCGI_ANSWERED ||
+            (response.status < 400 || response.status > 499 || response.json == NULL)) {
+            fail_msg("%s: was answered %d %s", what, response.status, response.body);
         }
-        answer_free(&answer);
+        http_response_free(&response);
         close(fd);
         check_nothing_is_stored(what);
     }
@@ -800,14 +803,14 @@ static void records_that_make_no_sense_harm_nobody(void **state)
         fastcgi_append_request(&bytes, &stack, &next);
         {
             int fd = fastcgi_connect(stack.worker_socket);
-            struct answer answer;
+            struct http_response response;
 
             fastcgi_send(fd, bytes.data, bytes.len);
             shutdown(fd, SHUT_WR);
-            if (fastcgi_receive(fd, PATIENCE_MS, &answer) == FASTCGI_SILENT) {
+            if (fastcgi_receive(fd, PATIENCE_MS, &response) == FASTCGI_SILENT) {
                 fail_msg("%s: the worker neither answers nor closes", cases[i].what);
             }
-            answer_free(&answer);
+            http_response_free(&response);
             close(fd);
         }
         buffer_free(&bytes);
@@ -850,9 +853,9 @@ static void a_management_record_gets_a_response_and_the_request_behind_it_too(vo
 {
     static const struct {
         const char *what;
-        int type, answer;
+        int type, response;
         const char *content, *answer_content;
-        size_t len, answer_len;
+        size_t len, response_len;
     } cases[] = {
         {"FCGI_GET_VALUES", FASTCGI_GET_VALUES, FASTCGI_GET_VALUES_RESULT, "\17\0FCGI_MPXS_CONNS",
          "\17\1FCGI_MPXS_CONNS0", 17, 18},
@@ -879,7 +882,7 @@ static void a_management_record_gets_a_response_and_the_request_behind_it_too(vo
         assert_true(fastcgi_send(fd, bytes.data, bytes.len));
         buffer_free(&bytes);
         type = fastcgi_receive_record(fd, PATIENCE_MS, content, sizeof content, &len);
-        if (type != cases[i].answer || len != cases[i].answer_len ||
+        if (type != cases[i].response || len != cases[i].response_len ||
             memcmp(content, cases[i].answer_content, len) != 0) {
             fail_msg("%s was answered with a record of type %d and %zu bytes", cases[i].what, type, len);
         }
@@ -970,7 +973,7 @@ static void peers_that_never_read_their_response_harm_nobody(void **state)
         assert_true(fastcgi_send(fds[i], bytes.data, bytes.len));
     }
     buffer_free(&bytes);
-    check_the_worker_serves("while 64 peers do not read their answers");
+    check_the_worker_serves("while 64 peers do not read their responses");
     assert_true(is_stored("unread"));
     for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++) {
         close(fds[i]);
@@ -994,10 +997,10 @@ static void peers_that_do_not_close_delay_nobody(void **state)
         assert_true(fastcgi_send(fds[i], bytes.data, bytes.len));
     }
     for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++) {
-        struct answer answer;
+        struct http_response response;
 
-        assert_int_equal(fastcgi_receive(fds[i], PATIENCE_MS, &answer), FASTCGI_ANSWERED);
-        answer_free(&answer);
+        assert_int_equal(fastcgi_receive(fds[i], PATIENCE_MS, &response), FASTCGI_ANSWERED);
+        http_response_free(&response);
     }
     check_the_worker_serves("while 64 peers do not close their connections");
     /* Less than all of them would take in libfcgi's own way: 2 s each. */
@@ -1039,23 +1042,24 @@ static void await_id_in_log(const char *id)
     free(await_in_file(stack.worker_log, field));
 }
 
-/* Sends a healthz with that id; copies the answer's. */
+/* Sends a healthz with that id; copies the response's. */
 static void exchange_id(const char *what, const char *sent, char received[256])
 {
     const struct fastcgi_request request = {
         .verb = "GET", .path = "healthz", .variables = {sent == NULL ? NULL : "HTTP_X_REQUEST_ID", sent}};
-    struct answer answer;
-    enum fastcgi_end end = fastcgi_exchange(&stack, &request, &answer);
+    struct http_response response;
+    enum fastcgi_end end = fastcgi_exchange(&stack, &request, &response);
 
-    check_answer(what, end, &answer, 200);
-    if (answer_header(&answer, "X-Request-Id", received, 256) == NULL) {
-        fail_msg("%s: there is no X-Request-Id: %s", what, answer.head);
+    check_response(what, end, &response, 200);
+    if (http_response_header(&response, "X-Request-Id", received, 256) == NULL) {
+        fail_msg("%s: there is no X-Request-Id: %s", what, response.head);
     }
-    if (strcasestr(answer.head, "\nX-Evil") != NULL || strcasestr(answer.head, "\nSet-Cookie") != NULL ||
-        answer.body[0] != '{') {
-        fail_msg("%s: the client's bytes became a header or a body: %s\n%s", what, answer.head, answer.body);
+    if (strcasestr(response.head, "\nX-Evil") != NULL || strcasestr(response.head, "\nSet-Cookie") != NULL ||
+        response.body[0] != '{') {
+        fail_msg("%s: the client's bytes became a header or a body: %s\n%s", what, response.head,
+                 response.body);
     }
-    answer_free(&answer);
+    http_response_free(&response);
 }
 
 static void a_usable_request_id_is_echoed_and_logged(void **state)
@@ -1141,15 +1145,15 @@ static void nothing_of_a_request_becomes_a_header(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof requests / sizeof requests[0]; i++) {
-        struct answer answer;
+        struct http_response response;
 
-        if (fastcgi_exchange(&stack, &requests[i], &answer) != FASTCGI_ANSWERED || answer.json == NULL) {
-            fail_msg("request %zu was answered %d %s", i, answer.status, answer.body);
+        if (fastcgi_exchange(&stack, &requests[i], &response) != FASTCGI_ANSWERED || response.json == NULL) {
+            fail_msg("request %zu was answered %d %s", i, response.status, response.body);
         }
-        if (strcasestr(answer.head, "\nX-Evil") != NULL || strstr(answer.body, "\nX-Evil") != NULL) {
-            fail_msg("request %zu: its bytes became a header: %s\n%s", i, answer.head, answer.body);
+        if (strcasestr(response.head, "\nX-Evil") != NULL || strstr(response.body, "\nX-Evil") != NULL) {
+            fail_msg("request %zu: its bytes became a header: %s\n%s", i, response.head, response.body);
         }
-        answer_free(&answer);
+        http_response_free(&response);
     }
 }
 
@@ -1284,14 +1288,14 @@ static void a_chunked_body_is_read_whole(void **state)
     static const char body[] = "{\"reference_id\":\"chunked\",\"started_at\":\"2024-01-01\"}";
     const struct call call = {
         .path = "incidents.upsert", .body = body, .headers = {"Transfer-Encoding: chunked"}};
-    struct answer answer;
+    struct http_response response;
 
     (void)state;
-    http_through_nginx(&stack, &call, &answer);
-    if (answer.status != 200) {
-        fail_msg("a chunked body was answered %d: %s", answer.status, answer.body);
+    http_through_nginx(&stack, &call, &response);
+    if (response.status != 200) {
+        fail_msg("a chunked body was answered %d: %s", response.status, response.body);
     }
-    answer_free(&answer);
+    http_response_free(&response);
     assert_true(is_stored("chunked"));
 }
 
@@ -1304,28 +1308,28 @@ static void a_chunked_body_that_nginx_does_not_buffer_is_read_whole(void **state
     struct stack other;
     pid_t pid = derive_nginx("unbuffered", replacements, 2, &other);
     struct call call = {.path = "incidents.upsert", .headers = {"Transfer-Encoding: chunked"}};
-    struct answer answer;
+    struct http_response response;
 
     (void)state;
     call.body = "{\"reference_id\":\"streamed\",\"started_at\":\"2024-01-01\"}";
-    http_through_nginx(&other, &call, &answer);
-    if (answer.status != 200) {
-        fail_msg("a chunked body was answered %d: %s", answer.status, answer.body);
+    http_through_nginx(&other, &call, &response);
+    if (response.status != 200) {
+        fail_msg("a chunked body was answered %d: %s", response.status, response.body);
     }
-    answer_free(&answer);
+    http_response_free(&response);
     assert_true(is_stored("streamed"));
     call.body = large;
-    http_through_nginx(&other, &call, &answer);
-    if (answer.status != 200) {
-        fail_msg("a chunked body of 1 MiB was answered %d: %s", answer.status, answer.body);
+    http_through_nginx(&other, &call, &response);
+    if (response.status != 200) {
+        fail_msg("a chunked body of 1 MiB was answered %d: %s", response.status, response.body);
     }
-    answer_free(&answer);
+    http_response_free(&response);
     call.body = over;
-    http_through_nginx(&other, &call, &answer);
-    if (answer.status != 413) {
-        fail_msg("a chunked body over the limit was answered %d: %s", answer.status, answer.body);
+    http_through_nginx(&other, &call, &response);
+    if (response.status != 413) {
+        fail_msg("a chunked body over the limit was answered %d: %s", response.status, response.body);
     }
-    answer_free(&answer);
+    http_response_free(&response);
     free(large);
     free(over);
     http_close();
@@ -1370,18 +1374,19 @@ static void send_all_sorts(struct load_client *client)
         };
         const int statuses[] = {200, 401, 404, 405, i % 3 == 0 ? 413 : 422, 422, 200};
         size_t which = (i + client->number) % 7;
-        struct answer answer;
+        struct http_response response;
 
         snprintf(reference_id, sizeof reference_id, "mixed-%zu-%zu", client->number, i);
         format_upsert(body, sizeof body, reference_id);
-        if (load_send(client, &calls[which], statuses[which], &answer)) {
-            if (which == 0 && strcmp(answer_text(&answer, "reference_id"), reference_id) != 0) {
-                load_fail(client, "%s was answered with another's answer: %s", reference_id, answer.body);
-            } else if (statuses[which] != 200 && *answer_text(&answer, "error") == '\0') {
-                load_fail(client, "%d was answered without an error code: %s", answer.status, answer.body);
+        if (load_send(client, &calls[which], statuses[which], &response)) {
+            if (which == 0 && strcmp(http_response_text(&response, "reference_id"), reference_id) != 0) {
+                load_fail(client, "%s was answered with another's response: %s", reference_id, response.body);
+            } else if (statuses[which] != 200 && *http_response_text(&response, "error") == '\0') {
+                load_fail(client, "%d was answered without an error code: %s", response.status,
+                          response.body);
             }
         }
-        answer_free(&answer);
+        http_response_free(&response);
     }
     free(over);
 }

@@ -61,19 +61,19 @@ static int send_upsert(int number)
 
 static int receive(int fd)
 {
-    struct answer answer;
+    struct http_response response;
     char retry_after[16];
     int status;
 
-    assert_int_equal(fastcgi_receive(fd, SANITY_MS, &answer), FASTCGI_ANSWERED);
-    status = answer.status;
+    assert_int_equal(fastcgi_receive(fd, SANITY_MS, &response), FASTCGI_ANSWERED);
+    status = response.status;
     if (status == 503) {
-        assert_string_equal(answer_text(&answer, "error"), "service_unavailable");
-        assert_non_null(answer_header(&answer, "Retry-After", retry_after, sizeof retry_after));
+        assert_string_equal(http_response_text(&response, "error"), "service_unavailable");
+        assert_non_null(http_response_header(&response, "Retry-After", retry_after, sizeof retry_after));
     } else {
         assert_int_equal(status, 200);
     }
-    answer_free(&answer);
+    http_response_free(&response);
     close(fd);
     return status;
 }
@@ -86,12 +86,12 @@ static int upsert(int number)
 static int get(const char *path)
 {
     struct fastcgi_request request = {.verb = "GET", .path = path};
-    struct answer answer;
+    struct http_response response;
     int status;
 
-    assert_int_equal(fastcgi_exchange(&stack, &request, &answer), FASTCGI_ANSWERED);
-    status = answer.status;
-    answer_free(&answer);
+    assert_int_equal(fastcgi_exchange(&stack, &request, &response), FASTCGI_ANSWERED);
+    status = response.status;
+    http_response_free(&response);
     return status;
 }
 
@@ -130,7 +130,7 @@ static void check_memory(void)
     }
 }
 
-/* Receives the answers that have come, each a refusal, and marks their connections as done; how many. */
+/* Receives the responses that have come, each a refusal, and marks their connections as done; how many. */
 static int receive_refusals(struct pollfd *peers)
 {
     int count = 0;

@@ -261,18 +261,18 @@ static void work(struct load_client *client)
         char body[300];
         bool is_delete = (i + (int)client->number) % 7 == 6;
         struct call call = {.path = is_delete ? "incidents.delete" : "incidents.upsert", .body = body};
-        struct answer answer;
+        struct http_response response;
 
         snprintf(body, sizeof body,
                  "{\"reference_id\":\"r%d\",\"started_at\":\"2024-01-01\",\"name\":\"%zu-%d\",\"services\":[{"
                  "\"identifier\":\"s%zu\"},{\"identifier\":\"t%d\"}],\"metadata\":{\"i\":%d}}",
                  i % 3, client->number, i, client->number, i, i);
-        if (!load_send(client, &call, 200, &answer)) {
-            answer_free(&answer);
+        if (!load_send(client, &call, 200, &response)) {
+            http_response_free(&response);
             return;
         }
-        changes += strstr("created updated deleted", answer_text(&answer, "action")) != NULL;
-        answer_free(&answer);
+        changes += strstr("created updated deleted", http_response_text(&response, "action")) != NULL;
+        http_response_free(&response);
     }
 }
 

@@ -68,14 +68,14 @@ static void send_upsert(const char *id, const char *body, int status)
 {
     char header[64];
     struct call call = {.path = "incidents.upsert", .body = body, .headers = {header}};
-    struct answer answer;
+    struct http_response response;
 
     snprintf(header, sizeof header, "X-Request-Id: %s", id);
-    http_through_nginx(&stack, &call, &answer);
-    if (answer.status != status) {
-        fail_msg("%s: status should be %d, is %d: %s", id, status, answer.status, answer.body);
+    http_through_nginx(&stack, &call, &response);
+    if (response.status != status) {
+        fail_msg("%s: status should be %d, is %d: %s", id, status, response.status, response.body);
     }
-    answer_free(&answer);
+    http_response_free(&response);
 }
 
 /* A request that is answered well, one that is refused, and one that fails because of a value that the
@@ -150,11 +150,11 @@ static void what_is_not_the_journals_has_no_priority(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof streams / sizeof streams[0]; i++) {
         const char *const environment[] = {streams[i], NULL};
-        struct answer answer;
-        const struct outcome *outcome = http_run_cgi(&stack, &call, environment, &answer);
+        struct http_response response;
+        const struct outcome *outcome = http_run_cgi(&stack, &call, environment, &response);
 
-        assert_int_equal(answer.status, 200);
-        answer_free(&answer);
+        assert_int_equal(response.status, 200);
+        http_response_free(&response);
         check_line(outcome->err, "outcome=ok", 0, true);
     }
 }
@@ -238,16 +238,16 @@ static struct json_object *line_of(const struct call *call, const char *client, 
     const char *const environment[] = {"INCIDENTS_LOG_FORMAT=json", address, setting, NULL};
     const struct outcome *outcome;
     struct json_object *line;
-    struct answer answer;
+    struct http_response response;
     char *text;
 
     snprintf(address, sizeof address, "REMOTE_ADDR=%s", client);
-    outcome = http_run_cgi(&stack, call, environment, &answer);
-    if (answer.status != status) {
-        fail_msg("%s: status should be %d, is %d: %s", call->path, status, answer.status, answer.body);
+    outcome = http_run_cgi(&stack, call, environment, &response);
+    if (response.status != status) {
+        fail_msg("%s: status should be %d, is %d: %s", call->path, status, response.status, response.body);
     }
-    snprintf(message, 256, "%s", answer_text(&answer, "message"));
-    answer_free(&answer);
+    snprintf(message, 256, "%s", http_response_text(&response, "message"));
+    http_response_free(&response);
     text = find_line(outcome->err, "\"request_id\"");
     assert_non_null(text);
     line = json_tokener_parse(text);

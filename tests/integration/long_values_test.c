@@ -46,16 +46,16 @@ static void check_place(http_transport *transport, size_t place, size_t len)
 {
     char *text = random_letters(len), *body = malloc(BODY_LIMIT + 1);
     struct call call = {.path = "incidents.upsert", .body = body};
-    struct answer answer;
+    struct http_response response;
 
     assert_non_null(body);
     snprintf(body, BODY_LIMIT + 1, "{\"reference_id\":\"long\",\"started_at\":\"2024-01-01\",%s%s%s}",
              places[place].before, text, places[place].behind);
-    transport(&stack, &call, &answer);
-    if (answer.status != 200 || strcmp(stack_query(&stack, places[place].stored), text) != 0) {
-        fail_msg("%zu bytes in %s: %d %s", len, places[place].before, answer.status, answer.body);
+    transport(&stack, &call, &response);
+    if (response.status != 200 || strcmp(stack_query(&stack, places[place].stored), text) != 0) {
+        fail_msg("%zu bytes in %s: %d %s", len, places[place].before, response.status, response.body);
     }
-    answer_free(&answer);
+    http_response_free(&response);
     stack_query(&stack, "DELETE FROM intake.incident");
     free(text);
     free(body);
@@ -81,7 +81,7 @@ static void the_longest_keys_fit_every_index(void **state)
 {
     char *id = random_letters(1024), *service = random_letters(1024), *body = malloc(BODY_LIMIT);
     struct call call = {.path = "incidents.upsert", .body = body};
-    struct answer answer;
+    struct http_response response;
     size_t used;
 
     (void)state;
@@ -98,11 +98,11 @@ static void the_longest_keys_fit_every_index(void **state)
         used += (size_t)snprintf(body + used, BODY_LIMIT - used, "%s", character);
     }
     snprintf(body + used, BODY_LIMIT - used, "\"}]}");
-    http_through_nginx(&stack, &call, &answer);
-    if (answer.status != 200) {
-        fail_msg("%d %s", answer.status, answer.body);
+    http_through_nginx(&stack, &call, &response);
+    if (response.status != 200) {
+        fail_msg("%d %s", response.status, response.body);
     }
-    answer_free(&answer);
+    http_response_free(&response);
     assert_string_equal(stack_query(&stack, "SELECT length(service) FROM reporting.incident_services"),
                         "1000");
     stack_query(&stack, "SELECT reporting.refresh_snapshots()");

@@ -29,11 +29,11 @@ static const struct call scrape = {.verb = "GET", .path = "metrics", .authorizat
 static int status_of(const char *with, const char *verb)
 {
     struct call call = {.verb = verb, .path = "metrics", .authorization = with};
-    struct answer answer;
+    struct http_response response;
 
-    http_through_nginx(&stack, &call, &answer);
-    answer_free(&answer);
-    return answer.status;
+    http_through_nginx(&stack, &call, &response);
+    http_response_free(&response);
+    return response.status;
 }
 
 /* The value of a series, as it stands in the text behind its name and labels; -1 where it is not there. */
@@ -52,13 +52,13 @@ static double value_in(const char *text, const char *series)
 
 static double value_of(const char *series)
 {
-    struct answer answer;
+    struct http_response response;
     double value;
 
-    http_through_nginx(&stack, &scrape, &answer);
-    assert_int_equal(answer.status, 200);
-    value = value_in(answer.body, series);
-    answer_free(&answer);
+    http_through_nginx(&stack, &scrape, &response);
+    assert_int_equal(response.status, 200);
+    value = value_in(response.body, series);
+    http_response_free(&response);
     return value;
 }
 
@@ -80,11 +80,11 @@ static void send_by(http_transport *transport, const char *reference_id, const c
 {
     char body[256];
     struct call call = {.path = "incidents.upsert", .body = body};
-    struct answer answer;
+    struct http_response response;
 
     snprintf(body, sizeof body, "{\"reference_id\":\"%s\",\"started_at\":\"%s\"}", reference_id, started_at);
-    transport(&stack, &call, &answer);
-    answer_free(&answer);
+    transport(&stack, &call, &response);
+    http_response_free(&response);
 }
 
 static void without_a_token_in_the_settings_there_is_no_such_method(void **state)
@@ -101,7 +101,7 @@ static void without_a_token_in_the_settings_there_is_no_such_method(void **state
 
 static void they_are_for_who_has_their_token(void **state)
 {
-    struct answer answer;
+    struct http_response response;
     char type[128];
 
     (void)state;
@@ -109,26 +109,26 @@ static void they_are_for_who_has_their_token(void **state)
     assert_int_equal(status_of(NULL, "GET"), 401); /* a good token of the API's */
     assert_int_equal(status_of("Bearer scraped-by-the-metrics-tesT", "GET"), 401);
     assert_int_equal(status_of(metrics.authorization, "POST"), 405);
-    http_through_nginx(&stack, &scrape, &answer);
-    assert_int_equal(answer.status, 200);
-    assert_string_equal(answer_header(&answer, "Content-Type", type, sizeof type),
+    http_through_nginx(&stack, &scrape, &response);
+    assert_int_equal(response.status, 200);
+    assert_string_equal(http_response_header(&response, "Content-Type", type, sizeof type),
                         "text/plain; version=0.0.4; charset=utf-8");
-    answer_free(&answer);
+    http_response_free(&response);
 }
 
 /* The format: every line is a comment or a series and a number; each has its HELP and TYPE before it; buckets
  * grow, and the last is the count. */
 static void the_text_is_in_prometheus_format(void **state)
 {
-    struct answer answer;
+    struct http_response response;
     char *line, *rest, type[64] = "";
     double last = 0;
     int samples = 0;
 
     (void)state;
-    http_through_nginx(&stack, &scrape, &answer);
-    assert_int_equal(answer.status, 200);
-    for (line = strtok_r(answer.body, "\n", &rest); line != NULL; line = strtok_r(NULL, "\n", &rest)) {
+    http_through_nginx(&stack, &scrape, &response);
+    assert_int_equal(response.status, 200);
+    for (line = strtok_r(response.body, "\n", &rest); line != NULL; line = strtok_r(NULL, "\n", &rest)) {
         char *end, *value = strrchr(line, ' ');
 
         assert_non_null(value);
@@ -150,7 +150,7 @@ static void the_text_is_in_prometheus_format(void **state)
         }
     }
     assert_true(samples > 50);
-    answer_free(&answer);
+    http_response_free(&response);
 }
 
 static void requests_are_counted_by_method_and_outcome(void **state)
@@ -183,12 +183,12 @@ static void send_with(const char *with, const char *started_at)
 {
     char body[256], header[STACK_TOKEN_MAX + 16];
     struct call call = {.path = "incidents.upsert", .body = body, .authorization = header};
-    struct answer answer;
+    struct http_response response;
 
     snprintf(header, sizeof header, "Bearer %s", with);
     snprintf(body, sizeof body, "{\"reference_id\":\"by token\",\"started_at\":\"%s\"}", started_at);
-    http_through_nginx(&stack, &call, &answer);
-    answer_free(&answer);
+    http_through_nginx(&stack, &call, &response);
+    http_response_free(&response);
 }
 
 static void requests_are_counted_by_the_label_of_their_token(void **state)
@@ -201,7 +201,7 @@ static void requests_are_counted_by_the_label_of_their_token(void **state)
                       unknown[] = "incidents_token_requests_total{token=\"\",outcome=\"not_authed\"}";
     double unknown_before = value_of(unknown);
     char sent[STACK_TOKEN_MAX], hash[DIGEST_HEX_SIZE];
-    struct answer answer;
+    struct http_response response;
 
     (void)state;
     assert_true(unknown_before >= 0); /* there, before it happens */
@@ -216,10 +216,10 @@ static void requests_are_counted_by_the_label_of_their_token(void **state)
     assert_true(value_of(unknown) == unknown_before + 1);
 
     digest_sha256((struct slice){.data = sent, .len = strlen(sent)}, hash);
-    http_through_nginx(&stack, &scrape, &answer);
-    assert_null(strstr(answer.body, "inct_"));
-    assert_null(strstr(answer.body, hash));
-    answer_free(&answer);
+    http_through_nginx(&stack, &scrape, &response);
+    assert_null(strstr(response.body, "inct_"));
+    assert_null(strstr(response.body, hash));
+    http_response_free(&response);
 }
 
 static size_t count_tokens(const char *text)
@@ -248,13 +248,13 @@ static void run_sql(const char *sql)
 }
 
 /* Eighty tokens, whose labels are as long and as hard to write as labels can be: one row each as long as
- * there are any, one for all others, and the answer is whole. One label is that of the last row, too. */
+ * there are any, one for all others, and the response is whole. One label is that of the last row, too. */
 static void however_many_tokens_there_are_the_series_are_bounded(void **state)
 {
     static const char other[] =
         "incidents_token_requests_total{token=\"other\",outcome=\"invalid_timestamp\"}";
     enum { TOKENS = 80 };
-    struct answer answer;
+    struct http_response response;
     char name[32];
     double others;
 
@@ -268,14 +268,14 @@ static void however_many_tokens_there_are_the_series_are_bounded(void **state)
         snprintf(name, sizeof name, "inct_bounded-%d", i);
         send_with(name, "01/02/2024");
     }
-    http_through_nginx(&stack, &scrape, &answer);
-    assert_int_equal(answer.status, 200);
-    assert_int_equal(count_tokens(answer.body), 64 + 2 - 1); /* the two "other" are one */
-    others = value_in(answer.body, other);
+    http_through_nginx(&stack, &scrape, &response);
+    assert_int_equal(response.status, 200);
+    assert_int_equal(count_tokens(response.body), 64 + 2 - 1); /* the two "other" are one */
+    others = value_in(response.body, other);
     assert_true(others > TOKENS - 64 && others < TOKENS - 56); /* some rows had other labels before */
-    assert_true(utf8_is_valid(answer.body, strlen(answer.body)));
-    assert_non_null(strstr(answer.body, "\nprocess_start_time_seconds{")); /* the end is there, too */
-    answer_free(&answer);
+    assert_true(utf8_is_valid(response.body, strlen(response.body)));
+    assert_non_null(strstr(response.body, "\nprocess_start_time_seconds{")); /* the end is there, too */
+    http_response_free(&response);
 }
 
 static void why_the_database_is_not_to_be_had_is_counted(void **state)
@@ -300,7 +300,7 @@ static const struct outcome *send_by_cgi(const char *beginning, const char *refe
     char program[STACK_PATH_MAX], body[256];
     struct call call = {.path = "incidents.upsert", .body = body};
     const struct outcome *outcome;
-    struct answer answer;
+    struct http_response response;
     FILE *wrapper;
 
     memcpy(program, stack.program, sizeof program);
@@ -315,12 +315,12 @@ static const struct outcome *send_by_cgi(const char *beginning, const char *refe
     assert_int_equal(fchmod(fileno(wrapper), 0755), 0);
     assert_int_equal(fclose(wrapper), 0);
     snprintf(body, sizeof body, "{\"reference_id\":\"%s\",\"started_at\":\"2024-01-01\"}", reference_id);
-    outcome = http_run_cgi(&stack, &call, NULL, &answer);
-    if (outcome->status != 0 || answer.status != 200) {
-        fail_msg("%s: ended with %d, answered %d: %s", beginning, outcome->status, answer.status,
+    outcome = http_run_cgi(&stack, &call, NULL, &response);
+    if (outcome->status != 0 || response.status != 200) {
+        fail_msg("%s: ended with %d, answered %d: %s", beginning, outcome->status, response.status,
                  outcome->err);
     }
-    answer_free(&answer);
+    http_response_free(&response);
     memcpy(stack.program, program, sizeof program);
     return outcome;
 }
@@ -444,12 +444,12 @@ static void send_queued(struct load_client *client)
 {
     char body[128];
     struct call call = {.path = "incidents.upsert", .body = body};
-    struct answer answer;
+    struct http_response response;
 
     snprintf(body, sizeof body, "{\"reference_id\":\"queued %zu\",\"started_at\":\"2024-01-01\"}",
              client->number);
-    load_send(client, &call, 200, &answer);
-    answer_free(&answer);
+    load_send(client, &call, 200, &response);
+    http_response_free(&response);
 }
 
 static void requests_that_wait_are_the_queue(void **state)

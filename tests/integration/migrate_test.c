@@ -205,15 +205,15 @@ static int status_of_upsert(void)
 {
     struct call call = {.path = "incidents.upsert",
                         .body = "{\"reference_id\":\"v\",\"started_at\":\"2024-01-01\"}"};
-    struct answer answer;
+    struct http_response response;
     char retry_after[16];
     int status;
 
-    http_through_nginx(&stack, &call, &answer);
-    status = answer.status;
+    http_through_nginx(&stack, &call, &response);
+    status = response.status;
     assert_true(status == 200 ||
-                answer_header(&answer, "Retry-After", retry_after, sizeof retry_after) != NULL);
-    answer_free(&answer);
+                http_response_header(&response, "Retry-After", retry_after, sizeof retry_after) != NULL);
+    http_response_free(&response);
     return status;
 }
 

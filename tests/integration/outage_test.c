@@ -32,29 +32,29 @@ static int upsert(const char *id)
 {
     char body[256];
     struct call call = {.path = "incidents.upsert", .body = body};
-    struct answer answer;
+    struct http_response response;
     char retry_after[16];
     int status;
 
     snprintf(body, sizeof body, "{\"reference_id\":\"%s\",\"started_at\":\"2024-01-01\"}", id);
-    http_through_nginx(&stack, &call, &answer);
-    status = answer.status;
+    http_through_nginx(&stack, &call, &response);
+    status = response.status;
     if (status == 503) {
-        assert_string_equal(answer_text(&answer, "error"), "service_unavailable");
-        assert_non_null(answer_header(&answer, "Retry-After", retry_after, sizeof retry_after));
+        assert_string_equal(http_response_text(&response, "error"), "service_unavailable");
+        assert_non_null(http_response_header(&response, "Retry-After", retry_after, sizeof retry_after));
     }
-    answer_free(&answer);
+    http_response_free(&response);
     return status;
 }
 
 static int get(const char *path)
 {
     struct call call = {.path = path, .verb = "GET", .authorization = ""};
-    struct answer answer;
+    struct http_response response;
 
-    http_through_nginx(&stack, &call, &answer);
-    answer_free(&answer);
-    return answer.status;
+    http_through_nginx(&stack, &call, &response);
+    http_response_free(&response);
+    return response.status;
 }
 
 /* Sends it until the database has it: a busy machine may need more than one deadline to connect. */
@@ -172,7 +172,7 @@ static void a_locked_incident_delays_itself_alone(void **state)
     static const struct call call = {.path = "incidents.upsert",
                                      .body = "{\"reference_id\":\"locked\",\"started_at\":\"2024-01-05\"}"};
     struct ledger *ledger;
-    struct answer answer;
+    struct http_response response;
     PGconn *locker;
 
     (void)state;
@@ -181,9 +181,9 @@ static void a_locked_incident_delays_itself_alone(void **state)
     ledger = open_ledger("beside-a-lock");
     /* Nobody can say yet whether a resend changes nothing. */
     assert_int_equal(upsert("locked"), 503);
-    http_through_nginx(&stack, &call, &answer);
-    assert_int_equal(answer.status, 503);
-    answer_free(&answer);
+    http_through_nginx(&stack, &call, &response);
+    assert_int_equal(response.status, 503);
+    http_response_free(&response);
     stack_let_go(locker);
     close_ledger(ledger);
 }
@@ -192,12 +192,12 @@ static void send_in_hand(struct load_client *client)
 {
     char body[128];
     struct call call = {.path = "incidents.upsert", .body = body};
-    struct answer answer;
+    struct http_response response;
 
     snprintf(body, sizeof body, "{\"reference_id\":\"hand%zu\",\"started_at\":\"2024-01-05\"}",
              client->number);
-    load_send(client, &call, 200, &answer);
-    answer_free(&answer);
+    load_send(client, &call, 200, &response);
+    http_response_free(&response);
 }
 
 enum { IN_HAND = 80 }; /* more than a batch holds */
@@ -271,19 +271,20 @@ static void send_and_count(struct load_client *client, const char *id)
     struct tally *tally = client->context;
     char body[128], retry_after[16];
     struct call call = {.path = "incidents.upsert", .body = body};
-    struct answer answer;
+    struct http_response response;
 
     snprintf(body, sizeof body, "{\"reference_id\":\"%s\",\"started_at\":\"2024-01-05\"}", id);
-    http_through_nginx(client->stack, &call, &answer);
-    if (answer.status == 200) {
+    http_through_nginx(client->stack, &call, &response);
+    if (response.status == 200) {
         atomic_fetch_add(&tally->stored, 1);
-    } else if (answer.status == 503 && strcmp(answer_text(&answer, "error"), "service_unavailable") == 0 &&
-               answer_header(&answer, "Retry-After", retry_after, sizeof retry_after) != NULL) {
+    } else if (response.status == 503 &&
+               strcmp(http_response_text(&response, "error"), "service_unavailable") == 0 &&
+               http_response_header(&response, "Retry-After", retry_after, sizeof retry_after) != NULL) {
         atomic_fetch_add(&tally->refused, 1);
     } else {
-        load_fail(client, "%d %s", answer.status, answer.body);
+        load_fail(client, "%d %s", response.status, response.body);
     }
-    answer_free(&answer);
+    http_response_free(&response);
 }
 
 static void send_the_first(struct load_client *client)
@@ -366,24 +367,24 @@ static void an_unchanged_resend_writes_no_row_version(void **state)
                                    "n_tup_del), ',' ORDER BY relname) "
                                    "FROM pg_stat_user_tables WHERE relname LIKE 'incident%'";
     struct call call = {.path = "incidents.upsert", .body = body};
-    struct answer answer;
+    struct http_response response;
     char before[256], counted[256], sessions[16];
 
     (void)state;
     await_ready(); /* the worker has its session */
     snprintf(sessions, sizeof sessions, "%s", stack_query(&stack, count_sessions));
     /* As CGI, because a session reports its counters when it ends. */
-    http_as_cgi(&stack, &call, &answer);
-    assert_string_equal(answer_text(&answer, "action"), "created");
-    answer_free(&answer);
+    http_as_cgi(&stack, &call, &response);
+    assert_string_equal(http_response_text(&response, "action"), "created");
+    http_response_free(&response);
     await_sessions(sessions);
     snprintf(before, sizeof before, "%s", stack_query(&stack, versions));
     snprintf(counted, sizeof counted, "%s", stack_query(&stack, counters));
     assert_string_equal(counted, "incident 1 0 0,incident_change 0 0 0");
     for (int i = 0; i < 20; i++) {
-        http_as_cgi(&stack, &call, &answer);
-        assert_string_equal(answer_text(&answer, "action"), "unchanged");
-        answer_free(&answer);
+        http_as_cgi(&stack, &call, &response);
+        assert_string_equal(http_response_text(&response, "action"), "unchanged");
+        http_response_free(&response);
     }
     await_sessions(sessions);
     assert_string_equal(stack_query(&stack, versions), before);

@@ -63,26 +63,26 @@ static void send_upsert(int fd, const char *reference_id, bool keep)
 /* The response to that incident's upsert must be the next. */
 static void expect(int fd, const char *what, const char *reference_id)
 {
-    struct answer answer;
-    enum fastcgi_end end = fastcgi_receive(fd, PATIENCE_MS, &answer);
+    struct http_response response;
+    enum fastcgi_end end = fastcgi_receive(fd, PATIENCE_MS, &response);
 
-    if (end != FASTCGI_ANSWERED || answer.status != 200 ||
-        strcmp(answer_text(&answer, "reference_id"), reference_id) != 0) {
-        fail_msg("%s: not answered, but %d, with %d %s", what, (int)end, answer.status, answer.body);
+    if (end != FASTCGI_ANSWERED || response.status != 200 ||
+        strcmp(http_response_text(&response, "reference_id"), reference_id) != 0) {
+        fail_msg("%s: not answered, but %d, with %d %s", what, (int)end, response.status, response.body);
     }
-    answer_free(&answer);
+    http_response_free(&response);
 }
 
 static void expect_end(int fd, const char *what)
 {
-    struct answer answer;
-    enum fastcgi_end end = fastcgi_receive(fd, PATIENCE_MS, &answer);
+    struct http_response response;
+    enum fastcgi_end end = fastcgi_receive(fd, PATIENCE_MS, &response);
 
     if (end != FASTCGI_CLOSED) {
-        fail_msg("%s: the connection has not ended, but %d, with %d %s", what, (int)end, answer.status,
-                 answer.body);
+        fail_msg("%s: the connection has not ended, but %d, with %d %s", what, (int)end, response.status,
+                 response.body);
     }
-    answer_free(&answer);
+    http_response_free(&response);
 }
 
 static void exchange(enum kind kind, const char *what, const char *reference_id)
@@ -157,11 +157,11 @@ static void no_response_waits_for_an_acknowledgement(void **state)
     (void)state;
     for (int i = 0; i < REQUESTS; i++) {
         int64_t started_ms = clock_now_ms(), took_ms;
-        struct answer answer;
+        struct http_response response;
 
         send_request(fd, &request);
-        assert_int_equal(fastcgi_receive(fd, PATIENCE_MS, &answer), FASTCGI_ANSWERED);
-        answer_free(&answer);
+        assert_int_equal(fastcgi_receive(fd, PATIENCE_MS, &response), FASTCGI_ANSWERED);
+        http_response_free(&response);
         took_ms = clock_now_ms() - started_ms;
         fastest_ms = i >= WARM && took_ms < fastest_ms ? took_ms : fastest_ms;
     }
@@ -295,15 +295,15 @@ static void check_long_response(enum kind kind)
     const struct fastcgi_request request = {
         .verb = "GET", .path = "metrics", .authorization = "Bearer " METRICS_TOKEN};
     int fd = connect_to(kind);
-    struct answer answer;
+    struct http_response response;
     char length[32];
 
     send_request(fd, &request);
-    assert_int_equal(fastcgi_receive(fd, PATIENCE_MS, &answer), FASTCGI_ANSWERED);
-    assert_int_equal(answer.status, 200);
-    assert_non_null(answer_header(&answer, "Content-Length", length, sizeof length));
-    assert_int_equal(strlen(answer.body), strtoul(length, NULL, 10));
-    answer_free(&answer);
+    assert_int_equal(fastcgi_receive(fd, PATIENCE_MS, &response), FASTCGI_ANSWERED);
+    assert_int_equal(response.status, 200);
+    assert_non_null(http_response_header(&response, "Content-Length", length, sizeof length));
+    assert_int_equal(strlen(response.body), strtoul(length, NULL, 10));
+    http_response_free(&response);
     close(fd);
 }
 

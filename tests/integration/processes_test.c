@@ -150,17 +150,17 @@ static double value_of(const char *series)
 {
     const struct fastcgi_request scrape = {
         .verb = "GET", .path = "metrics", .authorization = metrics.authorization};
-    struct answer answer;
+    struct http_response response;
     const char *line;
     double value = -1;
 
-    assert_int_equal(fastcgi_exchange(&stack, &scrape, &answer), FASTCGI_ANSWERED);
-    assert_int_equal(answer.status, 200);
-    line = strstr(answer.body, series);
+    assert_int_equal(fastcgi_exchange(&stack, &scrape, &response), FASTCGI_ANSWERED);
+    assert_int_equal(response.status, 200);
+    line = strstr(response.body, series);
     if (line != NULL) {
         value = strtod(line + strlen(series), NULL);
     }
-    answer_free(&answer);
+    http_response_free(&response);
     return value;
 }
 
@@ -195,11 +195,11 @@ static int begin_upsert(const char *name, size_t number)
 
 static void end_upsert(int fd)
 {
-    struct answer answer;
+    struct http_response response;
 
-    assert_int_equal(fastcgi_receive(fd, PATIENCE_MS, &answer), FASTCGI_ANSWERED);
-    assert_int_equal(answer.status, 200);
-    answer_free(&answer);
+    assert_int_equal(fastcgi_receive(fd, PATIENCE_MS, &response), FASTCGI_ANSWERED);
+    assert_int_equal(response.status, 200);
+    http_response_free(&response);
     close(fd);
 }
 
@@ -293,22 +293,22 @@ static void one_that_is_killed_keeps_nobody_else_from_a_response(void **state)
 {
     int fds[PROCESSES];
     pid_t pids[PROCESSES];
-    struct answer answer;
+    struct http_response response;
     PGconn *holder;
 
     (void)state;
     await_processes(pids, 0);
     holder = begin_one_of_each("bystander", pids, fds);
     assert_int_equal(kill(pids[0], SIGKILL), 0);
-    assert_int_equal(fastcgi_receive(fds[0], PATIENCE_MS, &answer), FASTCGI_CLOSED);
-    answer_free(&answer);
+    assert_int_equal(fastcgi_receive(fds[0], PATIENCE_MS, &response), FASTCGI_CLOSED);
+    http_response_free(&response);
     close(fds[0]);
     stack_let_go(holder);
     for (size_t i = 1; i < PROCESSES; i++) {
         end_upsert(fds[i]);
     }
     await_processes(pids, pids[0]);
-    end_upsert(begin_upsert("bystander", 0)); /* what got no answer may be sent again */
+    end_upsert(begin_upsert("bystander", 0)); /* what got no response may be sent again */
     expect_stored("bystander");
 }
 

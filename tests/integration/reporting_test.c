@@ -716,7 +716,7 @@ static bool has_columns(const PGresult *result, const char *line)
 /* Every block of SQL runs; where a result stands below it, there is one, with these columns. */
 static void the_statements_of_the_documentation_run(void **state)
 {
-    static const char opening[] = "```sql\n", answer[] = "\n\n```text\n";
+    static const char opening[] = "```sql\n", response[] = "\n\n```text\n";
     char *text = read_whole_file("docs/reporting.md");
     int statements = 0, answers = 0;
 
@@ -731,8 +731,8 @@ static void the_statements_of_the_documentation_run(void **state)
         result = run(sql);
         statements++;
         block = end + strlen("\n```");
-        if (strncmp(block, answer, strlen(answer)) == 0) {
-            if (PQntuples(result) == 0 || !has_columns(result, block + strlen(answer))) {
+        if (strncmp(block, response, strlen(response)) == 0) {
+            if (PQntuples(result) == 0 || !has_columns(result, block + strlen(response))) {
                 fail_msg("the documentation shows another result of: %s", sql);
             }
             answers++;

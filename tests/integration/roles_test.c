@@ -238,7 +238,7 @@ static void one_role_may_serve_for_all(void **state)
     char worker_url[STACK_PATH_MAX];
     struct call upsert = {.path = "incidents.upsert",
                           .body = "{\"reference_id\":\"one\",\"started_at\":\"2024-01-01\"}"};
-    struct answer answer;
+    struct http_response response;
 
     (void)state;
     as_superuser("ALTER ROLE incidents_owner NOCREATEROLE");
@@ -248,10 +248,10 @@ static void one_role_may_serve_for_all(void **state)
     stack_create_token(&stack, "one", "upsert", stack.token);
     memcpy(worker_url, stack.worker_url, sizeof worker_url);
     memcpy(stack.worker_url, stack.owner_url, sizeof worker_url);
-    http_as_cgi(&stack, &upsert, &answer);
+    http_as_cgi(&stack, &upsert, &response);
     memcpy(stack.worker_url, worker_url, sizeof worker_url);
-    assert_int_equal(answer.status, 200);
-    answer_free(&answer);
+    assert_int_equal(response.status, 200);
+    http_response_free(&response);
 }
 
 static void a_group_that_is_made_later_gets_its_rights_at_the_next_run(void **state)

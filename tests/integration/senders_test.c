@@ -19,45 +19,45 @@ static http_transport *send_call;
 static const char *const settings[] = {"INCIDENTS_METRICS_TOKEN=" METRICS_TOKEN, NULL};
 
 /* With the settings that the worker has. */
-static void as_cgi(struct stack *where, const struct call *call, struct answer *answer)
+static void as_cgi(struct stack *where, const struct call *call, struct http_response *response)
 {
-    const struct outcome *outcome = http_run_cgi(where, call, settings, answer);
+    const struct outcome *outcome = http_run_cgi(where, call, settings, response);
 
     if (outcome->status != 0) {
         fail_msg("the CGI program ended with status %d: %s", outcome->status, outcome->err);
     }
 }
 
-/* Sends and checks the status; the answer is freed by the caller. */
-static void send_for(const struct call *call, int status, const char *what, struct answer *answer)
+/* Sends and checks the status; the response is freed by the caller. */
+static void send_for(const struct call *call, int status, const char *what, struct http_response *response)
 {
-    send_call(&stack, call, answer);
-    if (answer->status != status) {
-        fail_msg("%s: status should be %d, is %d: %s", what, status, answer->status, answer->body);
+    send_call(&stack, call, response);
+    if (response->status != status) {
+        fail_msg("%s: status should be %d, is %d: %s", what, status, response->status, response->body);
     }
 }
 
 static void check_error(const struct call *call, const char *what, int status, const char *error,
                         const char *message)
 {
-    struct answer answer;
+    struct http_response response;
 
-    send_for(call, status, what, &answer);
-    if (strcmp(answer_text(&answer, "error"), error) != 0 ||
-        strstr(answer_text(&answer, "message"), message) == NULL) {
-        fail_msg("%s: should be answered with %s, %s: %s", what, error, message, answer.body);
+    send_for(call, status, what, &response);
+    if (strcmp(http_response_text(&response, "error"), error) != 0 ||
+        strstr(http_response_text(&response, "message"), message) == NULL) {
+        fail_msg("%s: should be answered with %s, %s: %s", what, error, message, response.body);
     }
-    answer_free(&answer);
+    http_response_free(&response);
 }
 
 /* ---- HEAD ---- */
 
-/* The header lines of an answer but for its id, and for what servers say of the time and the connection. */
-static void keep_what_must_be_alike(const struct answer *answer, char kept[HTTP_HEAD_MAX])
+/* The header lines of a response but for its id, and for what servers say of the time and the connection. */
+static void keep_what_must_be_alike(const struct http_response *response, char kept[HTTP_HEAD_MAX])
 {
     size_t len = 0;
 
-    for (const char *line = answer->head; *line != '\0';) {
+    for (const char *line = response->head; *line != '\0';) {
         const char *end = strchr(line, '\n') + 1;
 
         if (strncmp(line, "Date:", 5) != 0 && strncmp(line, "X-Request-Id:", 13) != 0) {
@@ -83,25 +83,26 @@ static void head_is_get_without_the_body(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct call call = {.path = cases[i].path, .verb = "GET", .authorization = cases[i].authorization};
         char to_get[HTTP_HEAD_MAX], to_head[HTTP_HEAD_MAX], length[32];
-        struct answer answer;
+        struct http_response response;
 
-        send_for(&call, cases[i].status, "GET", &answer);
-        assert_true(answer.body[0] != '\0');
-        keep_what_must_be_alike(&answer, to_get);
-        answer_free(&answer);
+        send_for(&call, cases[i].status, "GET", &response);
+        assert_true(response.body[0] != '\0');
+        keep_what_must_be_alike(&response, to_get);
+        http_response_free(&response);
         call.verb = "HEAD";
-        send_for(&call, cases[i].status, "HEAD", &answer);
-        assert_string_equal(answer.body, "");
-        keep_what_must_be_alike(&answer, to_head);
-        assert_non_null(answer_header(&answer, "Content-Length", length, sizeof length));
-        answer_free(&answer);
+        send_for(&call, cases[i].status, "HEAD", &response);
+        assert_string_equal(response.body, "");
+        keep_what_must_be_alike(&response, to_head);
+        assert_non_null(http_response_header(&response, "Content-Length", length, sizeof length));
+        http_response_free(&response);
         if (strcmp(cases[i].path, "metrics") != 0 || cases[i].status != 200) { /* they change */
             assert_string_equal(to_head, to_get);
         }
     }
 }
 
-/* nginx may keep the connection to the worker, where a body too much would be the next answer's beginning. */
+/* nginx may keep the connection to the worker, where a body too much would be the next response's beginning.
+ */
 static void what_follows_head_is_answered_as_ever(void **state)
 {
     static const struct call head = {.path = "healthz", .verb = "HEAD"};
@@ -110,13 +111,13 @@ static void what_follows_head_is_answered_as_ever(void **state)
 
     (void)state;
     for (int i = 0; i < 5; i++) {
-        struct answer answer;
+        struct http_response response;
 
-        send_for(&head, 200, "HEAD", &answer);
-        answer_free(&answer);
-        send_for(&upsert, 200, "the next", &answer);
-        assert_string_equal(answer_text(&answer, "reference_id"), "h");
-        answer_free(&answer);
+        send_for(&head, 200, "HEAD", &response);
+        http_response_free(&response);
+        send_for(&upsert, 200, "the next", &response);
+        assert_string_equal(http_response_text(&response, "reference_id"), "h");
+        http_response_free(&response);
     }
 }
 
@@ -142,11 +143,11 @@ static void method_and_verb_decide_whatever_the_body_is(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct call call = {.path = cases[i].path, .verb = cases[i].verb, .body = "[\x01 no JSON"};
-        struct answer answer;
+        struct http_response response;
 
         memcpy(call.headers, cases[i].headers, sizeof call.headers);
-        send_for(&call, cases[i].status, cases[i].verb, &answer);
-        answer_free(&answer);
+        send_for(&call, cases[i].status, cases[i].verb, &response);
+        http_response_free(&response);
     }
 }
 
@@ -167,12 +168,12 @@ static void a_chunked_body_as_cgi_changes_no_verdict(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        struct answer answer;
-        const struct outcome *outcome = http_run_cgi(&stack, &cases[i].call, chunked, &answer);
+        struct http_response response;
+        const struct outcome *outcome = http_run_cgi(&stack, &cases[i].call, chunked, &response);
 
         assert_int_equal(outcome->status, 0);
-        assert_int_equal(answer.status, cases[i].status);
-        answer_free(&answer);
+        assert_int_equal(response.status, cases[i].status);
+        http_response_free(&response);
     }
 }
 
@@ -190,12 +191,12 @@ static void blanks_around_scheme_and_token_are_passed_over(void **state)
         struct call call = {.path = "incidents.delete",
                             .body = "{\"reference_id\":\"none\"}",
                             .authorization = authorization};
-        struct answer answer;
+        struct http_response response;
 
         snprintf(authorization, sizeof authorization, "%s%s%s", spellings[i][0], stack.token,
                  spellings[i][1]);
-        send_for(&call, 200, authorization, &answer);
-        answer_free(&answer);
+        send_for(&call, 200, authorization, &response);
+        http_response_free(&response);
     }
 }
 
@@ -312,10 +313,10 @@ static void json_is_read_whatever_the_headers_call_it(void **state)
     for (size_t i = 0; i < sizeof headers / sizeof headers[0]; i++) {
         struct call call = {
             .path = "incidents.delete", .body = "{\"reference_id\":\"none\"}", .headers = {headers[i]}};
-        struct answer answer;
+        struct http_response response;
 
-        send_for(&call, 200, headers[i], &answer);
-        answer_free(&answer);
+        send_for(&call, 200, headers[i], &response);
+        http_response_free(&response);
     }
 }
 
@@ -327,13 +328,13 @@ static void json_is_read_whatever_the_headers_call_it(void **state)
 static void send_form(const char *path, const char *body, int status, const char *said)
 {
     struct call call = {.path = path, .body = body, .headers = {FORM_TYPE "; charset=UTF-8"}};
-    struct answer answer;
+    struct http_response response;
 
-    send_for(&call, status, body, &answer);
-    if (strcmp(answer_text(&answer, status == 200 ? "action" : "error"), said) != 0) {
-        fail_msg("%s should be answered with %s: %s", body, said, answer.body);
+    send_for(&call, status, body, &response);
+    if (strcmp(http_response_text(&response, status == 200 ? "action" : "error"), said) != 0) {
+        fail_msg("%s should be answered with %s: %s", body, said, response.body);
     }
-    answer_free(&answer);
+    http_response_free(&response);
 }
 
 static void a_form_is_read_as_its_arguments(void **state)
@@ -434,11 +435,11 @@ static void an_error_of_the_database_is_blamed_on_no_argument_that_is_not_there(
     static const struct call without = {.path = "incidents.upsert",
                                         .body = "{\"reference_id\":\"odd\",\"started_at\":\"2024-01-02\"}"};
     static const struct call deleting = {.path = "incidents.delete", .body = "{\"reference_id\":\"odd\"}"};
-    struct answer answer;
+    struct http_response response;
 
     (void)state;
-    send_for(&with, 200, "while nothing is refused", &answer);
-    answer_free(&answer);
+    send_for(&with, 200, "while nothing is refused", &response);
+    http_response_free(&response);
     stack_query(&stack, "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS "
                         "$$BEGIN RAISE SQLSTATE '22000' USING MESSAGE = 'no'; END$$");
     stack_query(&stack, "CREATE TRIGGER refuse BEFORE INSERT OR UPDATE OR DELETE ON intake.incident "
@@ -456,15 +457,16 @@ static void request_too_large_says_the_limit(void **state)
     static const char *const limits[] = {"INCIDENTS_BODY_LIMIT=2048", NULL};
     static char body[2049];
     static const struct call call = {.path = "incidents.upsert", .body = body, .body_len = sizeof body};
-    struct answer answer;
+    struct http_response response;
 
     (void)state;
     memset(body, ' ', sizeof body);
     if (send_call == as_cgi) {
-        http_run_cgi(&stack, &call, limits, &answer);
-        assert_int_equal(answer.status, 413);
-        assert_string_equal(answer_text(&answer, "message"), "the body is over the limit of 2048 bytes");
-        answer_free(&answer);
+        http_run_cgi(&stack, &call, limits, &response);
+        assert_int_equal(response.status, 413);
+        assert_string_equal(http_response_text(&response, "message"),
+                            "the body is over the limit of 2048 bytes");
+        http_response_free(&response);
     } else {
         stack_stop_worker(&stack);
         stack_start_worker(&stack, limits);

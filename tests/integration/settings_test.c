@@ -347,8 +347,8 @@ static void a_body_without_a_length_ends_with_the_input(void **state)
     }
 }
 
-/* The answer must come while the input is open, as nothing promises that it ever ends: `<>` makes the program
- * its own writer. The limit is generous, and less than the program waits for its input. */
+/* The response must come while the input is open, as nothing promises that it ever ends: `<>` makes the
+ * program its own writer. The limit is generous, and less than the program waits for its input. */
 static void expect_answer_with_open_input(const char *verb, const char *length, const char *setting,
                                           const char *status)
 {
@@ -390,11 +390,11 @@ static void send_odd_request(void)
                         .body = "{}",
                         .authorization = "Bearer nobody",
                         .headers = {"X-Request-Id: a\"b\\\\c"}};
-    struct answer answer;
+    struct http_response response;
 
-    http_through_nginx(&stack, &call, &answer);
-    assert_int_equal(answer.status, 401);
-    answer_free(&answer);
+    http_through_nginx(&stack, &call, &response);
+    assert_int_equal(response.status, 401);
+    http_response_free(&response);
 }
 
 static const char *member(struct json_object *line, const char *name)

@@ -29,7 +29,7 @@ static char worker_url[STACK_PATH_MAX]; /* of the real database */
 static int ask(const char *verb, const char *path, const char *id)
 {
     struct fastcgi_request request = {.verb = verb, .path = path};
-    struct answer answer;
+    struct http_response response;
     char body[128];
     int status;
 
@@ -38,9 +38,9 @@ static int ask(const char *verb, const char *path, const char *id)
         request.body = body;
         request.body_len = strlen(body);
     }
-    fastcgi_exchange(&stack, &request, &answer);
-    status = answer.status;
-    answer_free(&answer);
+    fastcgi_exchange(&stack, &request, &response);
+    status = response.status;
+    http_response_free(&response);
     return status;
 }
 

@@ -457,7 +457,7 @@ static void restore_function(void)
     stack_query(&stack, "ALTER FUNCTION intake.apply_batch_kept RENAME TO apply_batch");
 }
 
-static void an_answer_that_makes_no_sense_is_nobodys_success(void **state)
+static void a_response_that_makes_no_sense_is_nobodys_success(void **state)
 {
     static const char *const bodies[] = {
         "SELECT '{perhaps}'::text[], '{a}'::text[], 1::bigint, 1::bigint", /* an outcome that there is none */
@@ -1050,7 +1050,7 @@ static void await_return(struct store_thread *store)
     assert_int_equal(outcome, OP_CREATED);
 }
 
-/* While it stands still, a probe gets no answer, and lasts for longer than anything else waits. */
+/* While it stands still, a probe gets no response, and lasts for longer than anything else waits. */
 static void a_database_that_stood_still_is_found_again(int connections)
 {
     struct settings settings = settings_for(connections);
@@ -1421,7 +1421,7 @@ static void waits_to_be_let_go(void *semaphore)
     }
 }
 
-/* Whoever is slow to take an answer keeps nobody's request from the database. */
+/* Whoever is slow to take a response keeps nobody's request from the database. */
 static void the_next_batch_is_sent_before_callbacks_run(void **state)
 {
     struct settings settings = settings_for(1);
@@ -1514,7 +1514,7 @@ int main(void)
         cmocka_unit_test(a_poisoned_op_among_63_good_ones_fails_alone),
         cmocka_unit_test(a_value_that_the_database_refuses_is_its_own_requests_error),
         cmocka_unit_test(what_the_database_does_not_support_is_its_own_requests_error),
-        cmocka_unit_test(an_answer_that_makes_no_sense_is_nobodys_success),
+        cmocka_unit_test(a_response_that_makes_no_sense_is_nobodys_success),
         cmocka_unit_test(what_the_database_remarks_is_in_the_log_and_costs_nothing),
         cmocka_unit_test(requests_for_one_incident_take_effect_in_their_order),
         cmocka_unit_test(a_connection_killed_in_the_middle_of_a_batch_costs_its_requests_nothing),

@@ -15,7 +15,7 @@
 
 static struct stack stack;
 
-/* Sends a harmless request with that token; the answer's status, its body in the static buffer. */
+/* Sends a harmless request with that token; the response's status, its body in the static buffer. */
 static char last_body[HTTP_BODY_MAX];
 
 static int status_with(const char *token, const char *path)
@@ -24,14 +24,14 @@ static int status_with(const char *token, const char *path)
     struct call call = {.path = path,
                         .body = "{\"reference_id\":\"t\",\"started_at\":\"2024-01-01\"}",
                         .authorization = authorization};
-    struct answer answer;
+    struct http_response response;
     int status;
 
     snprintf(authorization, sizeof authorization, "Bearer %s", token);
-    http_through_nginx(&stack, &call, &answer);
-    status = answer.status;
-    snprintf(last_body, sizeof last_body, "%s", answer.body);
-    answer_free(&answer);
+    http_through_nginx(&stack, &call, &response);
+    status = response.status;
+    snprintf(last_body, sizeof last_body, "%s", response.body);
+    http_response_free(&response);
     return status;
 }
 
@@ -208,14 +208,14 @@ static void a_token_in_the_query_string_or_the_body_is_none(void **state)
 {
     char query[256], body[512];
     struct call call = {.path = "incidents.upsert", .authorization = "", .query = query, .body = body};
-    struct answer answer;
+    struct http_response response;
 
     (void)state;
     snprintf(query, sizeof query, "access_token=%s", stack.token);
     snprintf(body, sizeof body, "{\"token\":\"%s\",\"access_token\":\"%s\"}", stack.token, stack.token);
-    http_as_cgi(&stack, &call, &answer);
-    assert_int_equal(answer.status, 401);
-    answer_free(&answer);
+    http_as_cgi(&stack, &call, &response);
+    assert_int_equal(response.status, 401);
+    http_response_free(&response);
 }
 
 static void the_scheme_is_read_in_any_case(void **state)
@@ -227,12 +227,12 @@ static void the_scheme_is_read_in_any_case(void **state)
         char authorization[256];
         struct call call = {
             .path = "incidents.delete", .body = "{\"reference_id\":1}", .authorization = authorization};
-        struct answer answer;
+        struct http_response response;
 
         snprintf(authorization, sizeof authorization, "%s %s", schemes[i], stack.token);
-        http_through_nginx(&stack, &call, &answer);
-        assert_int_equal(answer.status, 200);
-        answer_free(&answer);
+        http_through_nginx(&stack, &call, &response);
+        assert_int_equal(response.status, 200);
+        http_response_free(&response);
     }
 }
 

@@ -30,23 +30,23 @@ static const char unreachable[] = "the database cannot be reached in time" SEND_
 static const char defect[] = "an internal error occurred; the log has it under the request id";
 static const char no_metadata[] = "metadata holds a value that cannot be stored";
 
-static void check(const struct answer *answer, int status, const char *error, const char *message)
+static void check(const struct http_response *response, int status, const char *error, const char *message)
 {
-    if (answer->status != status || strcmp(answer_text(answer, "error"), error) != 0 ||
-        strcmp(answer_text(answer, "message"), message) != 0) {
-        fail_msg("%d %s, not \"%s\"", answer->status, answer->body, message);
+    if (response->status != status || strcmp(http_response_text(response, "error"), error) != 0 ||
+        strcmp(http_response_text(response, "message"), message) != 0) {
+        fail_msg("%d %s, not \"%s\"", response->status, response->body, message);
     }
 }
 
 static void check_as_cgi(const char *url, const struct call *call, const char *message)
 {
     struct stack other = stack;
-    struct answer answer;
+    struct http_response response;
 
     snprintf(other.worker_url, sizeof other.worker_url, "%s", url);
-    http_run_cgi(&other, call, settings, &answer);
-    check(&answer, 503, "service_unavailable", message);
-    answer_free(&answer);
+    http_run_cgi(&other, call, settings, &response);
+    check(&response, 503, "service_unavailable", message);
+    http_response_free(&response);
 }
 
 /* That an upsert and readyz are both told so, as plain CGI over that connection. */
@@ -59,30 +59,30 @@ static void check_cgi(const char *url, const char *message)
     check_as_cgi(url, &(struct call){.path = "readyz", .verb = "GET", .authorization = ""}, message);
 }
 
-static void answer_to(const char *body, struct answer *answer)
+static void answer_to(const char *body, struct http_response *response)
 {
     struct call call = {.path = "incidents.upsert", .body = body};
 
-    http_through_nginx(&stack, &call, answer);
+    http_through_nginx(&stack, &call, response);
 }
 
 static int status_of(const char *body)
 {
-    struct answer answer;
+    struct http_response response;
 
-    answer_to(body, &answer);
-    answer_free(&answer);
-    return answer.status;
+    answer_to(body, &response);
+    http_response_free(&response);
+    return response.status;
 }
 
 /* That the worker says so, and what it says of it in its log; and that it serves again. */
 static void check_worker(const char *message, const char *logged)
 {
-    struct answer answer;
+    struct http_response response;
 
-    answer_to("{\"reference_id\":\"w\",\"started_at\":\"2024-01-01\"}", &answer);
-    check(&answer, 503, "service_unavailable", message);
-    answer_free(&answer);
+    answer_to("{\"reference_id\":\"w\",\"started_at\":\"2024-01-01\"}", &response);
+    check(&response, 503, "service_unavailable", message);
+    http_response_free(&response);
     free(await_in_file(stack.worker_log, logged));
 }
 
@@ -219,14 +219,14 @@ static void metadata_alone_is_blamed_for_what_the_database_refuses(void **state)
     name[sizeof name - 1] = '\0';
     stack_query(&stack, "CREATE INDEX mine ON intake.incident (name)");
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        struct answer answer;
+        struct http_response response;
 
         snprintf(body, sizeof body,
                  "{\"reference_id\":\"n\",\"started_at\":\"2024-01-01\",\"name\":\"%s\"%s}", name,
                  cases[i].extra);
-        answer_to(body, &answer);
-        check(&answer, cases[i].status, cases[i].error, cases[i].message);
-        answer_free(&answer);
+        answer_to(body, &response);
+        check(&response, cases[i].status, cases[i].error, cases[i].message);
+        http_response_free(&response);
     }
     stack_query(&stack, "DROP INDEX intake.mine");
     assert_int_equal(status_of(body), 200);
@@ -331,12 +331,12 @@ static void a_cgi_program_that_is_refused_a_connection_and_then_served_logs_no_e
     for (int i = 0; i < TRIES && refused == 0; i++) { /* it may come too late to be refused */
         PGconn *holder = hold_only_connection();
         const struct outcome *outcome;
-        struct answer answer;
+        struct http_response response;
 
-        outcome = http_run_cgi(&other, &call, patient, &answer);
-        assert_int_equal(answer.status, 200);
+        outcome = http_run_cgi(&other, &call, patient, &response);
+        assert_int_equal(response.status, 200);
         assert_null(strstr(outcome->err, " error "));
-        answer_free(&answer);
+        http_response_free(&response);
         PQfinish(holder);
         refused = stack_count_in_log(&stack, "too many connections for role \"single\"");
         assert_true(refused == 0 || strstr(outcome->err, "too many connections for role") != NULL);

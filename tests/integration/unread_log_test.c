@@ -102,16 +102,16 @@ static long count_in_metrics(void)
 {
     static const char series[] = "\nincidents_log_lines_dropped_total ";
     const struct call call = {.verb = "GET", .path = "metrics", .authorization = metrics.authorization};
-    struct answer answer;
+    struct http_response response;
     const char *value;
     long count;
 
-    http_through_nginx(&stack, &call, &answer);
-    assert_int_equal(answer.status, 200);
-    value = strstr(answer.body, series);
+    http_through_nginx(&stack, &call, &response);
+    assert_int_equal(response.status, 200);
+    value = strstr(response.body, series);
     assert_non_null(value);
     count = strtol(value + sizeof series - 1, NULL, 10);
-    answer_free(&answer);
+    http_response_free(&response);
     return count;
 }
 
@@ -152,13 +152,13 @@ static void send_marked(const char *id, char field[64])
 {
     char header[64];
     const struct call call = {.verb = "GET", .path = "healthz", .headers = {header}};
-    struct answer answer;
+    struct http_response response;
 
     snprintf(header, sizeof header, "X-Request-Id: %s", id);
     snprintf(field, 64, "request_id=\"%s\"", id);
-    http_through_nginx(&stack, &call, &answer);
-    assert_int_equal(answer.status, 200);
-    answer_free(&answer);
+    http_through_nginx(&stack, &call, &response);
+    assert_int_equal(response.status, 200);
+    http_response_free(&response);
 }
 
 /* The log is read again, or has room: it says how many lines are missing, where they are missing, and as many
@@ -426,7 +426,7 @@ static const char *answer_by_cgi(const char *beginning)
                                      .body = "{\"reference_id\":\"cgi\",\"started_at\":\"2024-01-01\"}"};
     const struct outcome *outcome;
     char program[STACK_PATH_MAX];
-    struct answer answer;
+    struct http_response response;
     FILE *wrapper;
 
     snprintf(program, sizeof program, "%s", stack.program);
@@ -436,12 +436,12 @@ static const char *answer_by_cgi(const char *beginning)
     fprintf(wrapper, "#!/bin/bash\n%s\nexec '%s'\n", beginning, program);
     assert_int_equal(fchmod(fileno(wrapper), 0755), 0);
     assert_int_equal(fclose(wrapper), 0);
-    outcome = http_run_cgi(&stack, &call, NULL, &answer);
-    if (answer.status != 200 || outcome->status != 0) {
-        fail_msg("%s: answered %d, ended with %d: %s", beginning, answer.status, outcome->status,
+    outcome = http_run_cgi(&stack, &call, NULL, &response);
+    if (response.status != 200 || outcome->status != 0) {
+        fail_msg("%s: answered %d, ended with %d: %s", beginning, response.status, outcome->status,
                  outcome->err);
     }
-    answer_free(&answer);
+    http_response_free(&response);
     snprintf(stack.program, sizeof stack.program, "%s", program);
     return outcome->err;
 }

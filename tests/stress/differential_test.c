@@ -63,7 +63,7 @@ static const char *const judges[] = {
 /* Texts to ask about together. `compare` is told each with Postgres's answer, NULL for null. */
 struct batch {
     const char *judge;
-    void (*compare)(struct slice text, const char *answer);
+    void (*compare)(struct slice text, const char *response);
     struct buffer bytes;
     struct buffer lengths;
     size_t count;
@@ -497,11 +497,11 @@ static const char *const json_reasons[JSON_REASONS] = {
 
 static size_t json_counts[JSON_REASONS];
 
-static enum json_reason compare_verdicts(struct slice text, const char *answer, const char **fault)
+static enum json_reason compare_verdicts(struct slice text, const char *response, const char **fault)
 {
     struct json_reader reader;
     struct json_token token;
-    bool has_nul = false, has_beyond = false, is_accepted = answer != NULL && *answer != '!';
+    bool has_nul = false, has_beyond = false, is_accepted = response != NULL && *response != '!';
 
     json_reader_init(&reader, text);
     while (json_next(&reader, &token) != JSON_END_OF_TEXT && token.event != JSON_INVALID) {
@@ -515,20 +515,20 @@ static enum json_reason compare_verdicts(struct slice text, const char *answer, 
     if (is_accepted) {
         return strcmp(*fault, "nested too deeply") == 0 ? JSON_TOO_DEEP : JSON_UNEXPLAINED;
     }
-    if (strcmp(answer, "!22P05") == 0 && has_nul) {
+    if (strcmp(response, "!22P05") == 0 && has_nul) {
         return JSON_NUL;
     }
-    return strcmp(answer, "!22003") == 0 && has_beyond ? JSON_BEYOND_NUMERIC : JSON_UNEXPLAINED;
+    return strcmp(response, "!22003") == 0 && has_beyond ? JSON_BEYOND_NUMERIC : JSON_UNEXPLAINED;
 }
 
-static void compare_json(struct slice text, const char *answer)
+static void compare_json(struct slice text, const char *response)
 {
     const char *fault;
-    enum json_reason reason = compare_verdicts(text, answer, &fault);
+    enum json_reason reason = compare_verdicts(text, response, &fault);
 
     json_counts[reason]++;
     if (reason == JSON_UNEXPLAINED) {
-        fail_on(text, fault, answer);
+        fail_on(text, fault, response);
     }
 }
 
@@ -667,14 +667,14 @@ static const char *const op_reasons[OP_COUNTS] = {
 };
 
 /* What was sent beside what Postgres made of it. */
-static void compare_op(struct slice text, const char *answer)
+static void compare_op(struct slice text, const char *response)
 {
     struct json_object *sent = parse_with_digits(text),
-                       *kept = parse_with_digits((struct slice){.data = answer, .len = strlen(answer)});
+                       *kept = parse_with_digits((struct slice){.data = response, .len = strlen(response)});
 
     if (sent == NULL || kept == NULL || !json_object_equal(sent, kept)) {
         op_counts[OP_NOT_STORED]++;
-        fail_on(text, "the same", answer);
+        fail_on(text, "the same", response);
     }
     op_counts[OP_STORED]++;
     json_object_put(sent);
@@ -1110,24 +1110,24 @@ static enum time_reason compare_instants(struct slice text, int64_t ours, int64_
     return TIME_UNEXPLAINED;
 }
 
-static void compare_timestamp(struct slice text, const char *answer)
+static void compare_timestamp(struct slice text, const char *response)
 {
     int64_t ours = 0;
     bool we_accept = timestamp_parse(text.data, text.len, &ours);
-    bool they_accept = answer != NULL && *answer != '!';
+    bool they_accept = response != NULL && *response != '!';
     enum time_reason reason = we_accept     ? TIME_WE_ALONE
                               : they_accept ? TIME_POSTGRES_ALONE
                                             : TIME_BOTH_REFUSE;
 
     if (we_accept && they_accept) {
-        reason = compare_instants(text, ours, strtoll(answer, NULL, 10));
+        reason = compare_instants(text, ours, strtoll(response, NULL, 10));
     }
     time_counts[reason]++;
     if (reason == TIME_UNEXPLAINED) {
         char written[TIMESTAMP_TEXT_MAX];
 
         timestamp_format(ours, written);
-        fail_on(text, written, answer);
+        fail_on(text, written, response);
     }
 }
 
@@ -1169,22 +1169,22 @@ static const char *const day_reasons[DAY_COUNTS] = {
 };
 
 /* A day that Postgres has and that lies in the years 0001 to 9999: the last week of 9999 ends outside. */
-static bool is_day_of_ours(const char *answer)
+static bool is_day_of_ours(const char *response)
 {
     int64_t micros;
 
-    if (answer == NULL || *answer == '!') {
+    if (response == NULL || *response == '!') {
         return false;
     }
-    micros = strtoll(answer, NULL, 10);
+    micros = strtoll(response, NULL, 10);
     return micros >= TIMESTAMP_MIN && micros <= TIMESTAMP_MAX;
 }
 
 /* `2024-53-7` of to_date is our `2024-W53-7`, `2024-366` is the same in both. */
-static void compare_day(struct slice text, const char *answer)
+static void compare_day(struct slice text, const char *response)
 {
     bool is_week = text.len == sizeof "2024-53-7" - 1, is_same;
-    bool they_accept = is_day_of_ours(answer);
+    bool they_accept = is_day_of_ours(response);
     char extended[16], basic[16];
     int64_t micros = 0, again = 0;
 
@@ -1194,10 +1194,10 @@ static void compare_day(struct slice text, const char *answer)
              text.data + 8);
     is_same = timestamp_parse(extended, strlen(extended), &micros) == they_accept &&
               timestamp_parse(basic, strlen(basic), &again) == they_accept && micros == again &&
-              (!they_accept || micros == strtoll(answer, NULL, 10));
+              (!they_accept || micros == strtoll(response, NULL, 10));
     day_counts[!is_same ? DAY_DIFFERS : they_accept ? DAY_SAME : DAY_BOTH_REFUSE]++;
     if (!is_same) {
-        fail_on(text, extended, answer);
+        fail_on(text, extended, response);
     }
 }
 

@@ -2,8 +2,8 @@
  *
  * tests/preload/scarce.c stands before malloc for the program and all its libraries, and refuses the
  * n-th allocation of a request, for each n until a request needs no more than that; first that one alone,
- * then all from there on. Whatever becomes of the request, an answer of 200 is stored as it was sent, what is
- * stored is whole, the worker lives, and the next request is served.
+ * then all from there on. Whatever becomes of the request, a response of 200 is stored as it was sent, what
+ * is stored is whole, the worker lives, and the next request is served.
  *
  * Leaks: the same library counts blocks. After each failure, the worker must come back to the number that it
  * has at rest. In a build with AddressSanitizer the library stands before that, so it watches every access
@@ -157,7 +157,7 @@ static const char *stored(const struct trial *trial, long number)
 
 struct tally {
     long failures; /* of the allocator */
-    long succeeded, refused, unavailable, no_answer;
+    long succeeded, refused, unavailable, no_response;
     int64_t slowest_ms;
 };
 
@@ -181,38 +181,38 @@ static void check_stored(const struct trial *trial, long number, const struct tr
     }
 }
 
-/* Judges an answer; status is 0 where there was none. */
-static void check_answer(const struct trial *trial, long number, const struct answer *answer,
-                         struct tally *tally)
+/* Judges a response; status is 0 where there was none. */
+static void check_response(const struct trial *trial, long number, const struct http_response *response,
+                           struct tally *tally)
 {
     char key[256];
 
-    if (answer->status == 0) {
-        tally->no_answer++;
+    if (response->status == 0) {
+        tally->no_response++;
         return;
     }
-    if (answer->status != trial->status && answer->status != 500 && answer->status != 503) {
-        fail_msg("%s, allocation %ld: answered %d %s", trial->name, number, answer->status, answer->body);
+    if (response->status != trial->status && response->status != 500 && response->status != 503) {
+        fail_msg("%s, allocation %ld: answered %d %s", trial->name, number, response->status, response->body);
     }
-    if (strcmp(trial->path, "metrics") != 0 || answer->status != 200) {
-        if (answer->json == NULL) {
-            fail_msg("%s, allocation %ld: an answer of %d that is no JSON: %s", trial->name, number,
-                     answer->status, answer->body);
+    if (strcmp(trial->path, "metrics") != 0 || response->status != 200) {
+        if (response->json == NULL) {
+            fail_msg("%s, allocation %ld: a response of %d that is no JSON: %s", trial->name, number,
+                     response->status, response->body);
         }
-        if ((answer->status == 200) != (strncmp(answer->body, "{\"ok\":true", 10) == 0)) {
-            fail_msg("%s, allocation %ld: %d says %s", trial->name, number, answer->status, answer->body);
+        if ((response->status == 200) != (strncmp(response->body, "{\"ok\":true", 10) == 0)) {
+            fail_msg("%s, allocation %ld: %d says %s", trial->name, number, response->status, response->body);
         }
     }
-    if (answer->status == 200 && is_stored_by(trial)) {
+    if (response->status == 200 && is_stored_by(trial)) {
         write_key(trial, number, key, sizeof key);
-        if (strcmp(answer_text(answer, "reference_id"), key) != 0) {
-            fail_msg("%s, allocation %ld: the answer is about '%s'", trial->name, number,
-                     answer_text(answer, "reference_id"));
+        if (strcmp(http_response_text(response, "reference_id"), key) != 0) {
+            fail_msg("%s, allocation %ld: the response is about '%s'", trial->name, number,
+                     http_response_text(response, "reference_id"));
         }
     }
-    tally->succeeded += answer->status == trial->status;
-    tally->refused += answer->status == 500;
-    tally->unavailable += answer->status == 503;
+    tally->succeeded += response->status == trial->status;
+    tally->refused += response->status == 500;
+    tally->unavailable += response->status == 503;
 }
 
 /* ---- The worker ---- */
@@ -236,7 +236,7 @@ static void check_alive(const char *what, long number)
     }
 }
 
-static enum fastcgi_end ask(const struct trial *trial, long number, struct answer *answer)
+static enum fastcgi_end ask(const struct trial *trial, long number, struct http_response *response)
 {
     char body[STORED_MAX];
     const struct fastcgi_request request = {
@@ -251,7 +251,7 @@ static enum fastcgi_end ask(const struct trial *trial, long number, struct answe
         write_body(trial->body, trial, number, body, sizeof body);
     }
     check_alive(trial->name, number);
-    return fastcgi_exchange(&stack, &request, answer);
+    return fastcgi_exchange(&stack, &request, response);
 }
 
 /* Sends it until it is answered as it should be: behind a failure, the worker may have to connect first. */
@@ -261,15 +261,15 @@ static void ask_undisturbed(const struct trial *trial, long number)
     int status = 0;
 
     while (status != trial->status) {
-        struct answer answer;
+        struct http_response response;
 
-        ask(trial, number, &answer);
-        status = answer.status;
+        ask(trial, number, &response);
+        status = response.status;
         if (status != trial->status && clock_now_ms() > limit_ms) {
             fail_msg("%s, allocation %ld: undisturbed requests are answered %d %s", trial->name, number,
-                     status, answer.body);
+                     status, response.body);
         }
-        answer_free(&answer);
+        http_response_free(&response);
     }
 }
 
@@ -282,7 +282,7 @@ static void await_service(void)
     ask_undisturbed(&rest, 0);
 }
 
-/* How many blocks the worker has while nothing goes on: an answer is out before all of its request is freed.
+/* How many blocks the worker has while nothing goes on: a response is out before all of its request is freed.
  */
 static long blocks_at_rest(void)
 {
@@ -331,13 +331,14 @@ static void keep_busy(struct load_client *client)
     const struct fastcgi_request request = {.verb = "GET", .path = "readyz"};
 
     for (int i = 0; i < 100; i++) {
-        struct answer answer;
+        struct http_response response;
 
-        fastcgi_exchange(client->stack, &request, &answer);
-        if (answer.status != 200 && answer.status != 503) { /* a busy machine may take longer than it may */
-            load_fail(client, "readyz: %d %s", answer.status, answer.body);
+        fastcgi_exchange(client->stack, &request, &response);
+        if (response.status != 200 &&
+            response.status != 503) { /* a busy machine may take longer than it may */
+            load_fail(client, "readyz: %d %s", response.status, response.body);
         }
-        answer_free(&answer);
+        http_response_free(&response);
     }
 }
 
@@ -387,33 +388,33 @@ static void learn(const struct trial *trial, struct truth *truth)
 static bool refuse_one(const struct trial *trial, long number, long many, const struct truth *truth,
                        struct tally *tally)
 {
-    struct answer answer;
+    struct http_response response;
     int64_t before_ms, took_ms;
     long refused;
 
     prepare(trial, number);
     before_ms = clock_now_ms();
     scarcity_refuse_allocations(&scarcity, number, many);
-    ask(trial, number, &answer);
+    ask(trial, number, &response);
     took_ms = clock_now_ms() - before_ms;
     refused = atomic_load(&scarcity.shared->allocations.refused);
     scarcity_end(&scarcity);
     tally->failures += refused;
     tally->slowest_ms = took_ms > tally->slowest_ms ? took_ms : tally->slowest_ms;
     check_alive(trial->name, number);
-    check_answer(trial, number, &answer, tally);
+    check_response(trial, number, &response, tally);
     check_no_leak(trial->name, number);
     if (is_stored_by(trial)) {
-        check_stored(trial, number, truth, answer.status);
+        check_stored(trial, number, truth, response.status);
     }
-    answer_free(&answer);
+    http_response_free(&response);
     return refused > 0;
 }
 
 static void figures(const char *name, long numbers, const struct tally *tally)
 {
     figures_row("%s|%ld|%ld|%ld|%ld|%ld|%ld|%lld", name, numbers, tally->failures, tally->succeeded,
-                tally->refused, tally->unavailable, tally->no_answer, (long long)tally->slowest_ms);
+                tally->refused, tally->unavailable, tally->no_response, (long long)tally->slowest_ms);
 }
 
 /* How many were answered 500. */
@@ -473,26 +474,26 @@ static void the_worker_survives_whatever_little_memory_is_left(void **state)
     (void)state;
     learn(trial, &truth);
     for (long left = 0; left <= LEFT_MAX; left += step) {
-        struct answer answer;
+        struct http_response response;
 
         blocks_at_rest();
         scarcity_limit_bytes(&scarcity, left);
-        ask(trial, left, &answer);
+        ask(trial, left, &response);
         scarcity_end(&scarcity);
         check_alive("bytes left", left);
-        check_answer(trial, left, &answer, &tally);
-        answer_free(&answer);
+        check_response(trial, left, &response, &tally);
+        http_response_free(&response);
         check_no_leak("bytes left", left);
-        check_stored(trial, left, &truth, answer.status);
+        check_stored(trial, left, &truth, response.status);
     }
     figures("upsert, 0 to 64 KiB left", LEFT_MAX / step + 1, &tally);
-    assert_true(tally.no_answer > 0 && tally.refused > 0 && tally.succeeded > 0);
+    assert_true(tally.no_response > 0 && tally.refused > 0 && tally.succeeded > 0);
 }
 
 /* ---- Plain CGI ---- */
 
-/* Runs the program for one request, as refuse_one does it. It must end by itself, with an answer; with 0, or
- * where it could not even begin, with another status and an answer of 500. What went wrong is in the log. */
+/* Runs the program for one request, as refuse_one does it. It must end by itself, with a response; with 0, or
+ * where it could not even begin, with another status and a response of 500. What went wrong is in the log. */
 static bool refuse_one_as_cgi(const struct trial *trial, long number, long many, const struct truth *truth,
                               struct tally *tally)
 {
@@ -509,7 +510,7 @@ static bool refuse_one_as_cgi(const struct trial *trial, long number, long many,
      * has no memory to read nsswitch.conf. */
     const char *environment[SCARCITY_ENTRIES + 4] = {
         "INCIDENTS_REQUEST_TIMEOUT_MS=400", "INCIDENTS_METRICS_TOKEN=" METRICS_TOKEN, "HOME=/nonexistent"};
-    struct answer answer;
+    struct http_response response;
     int64_t before_ms;
     long refused;
 
@@ -520,7 +521,7 @@ static bool refuse_one_as_cgi(const struct trial *trial, long number, long many,
     }
     before_ms = clock_now_ms();
     scarcity_refuse_allocations(&scarcity, number, many);
-    outcome = http_run_cgi(&stack, &call, environment, &answer);
+    outcome = http_run_cgi(&stack, &call, environment, &response);
     refused = atomic_load(&scarcity.shared->allocations.refused);
     scarcity_end(&scarcity);
     tally->failures += refused;
@@ -530,23 +531,23 @@ static bool refuse_one_as_cgi(const struct trial *trial, long number, long many,
         fail_msg("%s, allocation %ld: the program ended with %d: %s", trial->name, number, outcome->status,
                  outcome->err);
     }
-    if (answer.status == 0) {
-        fail_msg("%s, allocation %ld: no answer but '%s', and %s", trial->name, number, outcome->out,
+    if (response.status == 0) {
+        fail_msg("%s, allocation %ld: no response but '%s', and %s", trial->name, number, outcome->out,
                  outcome->err);
     }
-    if (outcome->status == EXIT_FAILURE && answer.status != 500) {
+    if (outcome->status == EXIT_FAILURE && response.status != 500) {
         fail_msg("%s, allocation %ld: the program failed and answered %d", trial->name, number,
-                 answer.status);
+                 response.status);
     }
-    if (answer.status != trial->status && strstr(outcome->err, " error ") == NULL) {
+    if (response.status != trial->status && strstr(outcome->err, " error ") == NULL) {
         fail_msg("%s, allocation %ld: answered %d, and nothing about it in the log: %s", trial->name, number,
-                 answer.status, outcome->err);
+                 response.status, outcome->err);
     }
-    check_answer(trial, number, &answer, tally);
+    check_response(trial, number, &response, tally);
     if (is_stored_by(trial)) {
-        check_stored(trial, number, truth, answer.status);
+        check_stored(trial, number, truth, response.status);
     }
-    answer_free(&answer);
+    http_response_free(&response);
     return refused > 0;
 }
 

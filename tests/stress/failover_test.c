@@ -1,6 +1,7 @@
 /* A primary and a synchronous standby that change places under continuous load, with a ledger of every
- * answer: nothing that was answered 200 is lost, and requests are stored again by themselves. And what is not
- * to be answered 200: what one server alone has, a former primary above all, though it could be written to.
+ * response: nothing that was answered 200 is lost, and requests are stored again by themselves. And what is
+ * not to be answered 200: what one server alone has, a former primary above all, though it could be written
+ * to.
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -54,16 +55,17 @@ static const char *upsert(const char *reference_id, const char *name)
     static char action[16];
     char body[256];
     const struct call call = {.path = "incidents.upsert", .body = body};
-    struct answer answer;
+    struct http_response response;
 
     snprintf(body, sizeof body, "{\"reference_id\":\"%s\",\"started_at\":\"2024-01-01\",\"name\":\"%s\"}",
              reference_id, name);
-    http_through_nginx(&stack, &call, &answer);
-    snprintf(action, sizeof action, "%s", answer.status == 200 ? answer_text(&answer, "action") : "");
-    if (answer.status != 200) {
-        assert_int_equal(answer.status, 503);
+    http_through_nginx(&stack, &call, &response);
+    snprintf(action, sizeof action, "%s",
+             response.status == 200 ? http_response_text(&response, "action") : "");
+    if (response.status != 200) {
+        assert_int_equal(response.status, 503);
     }
-    answer_free(&answer);
+    http_response_free(&response);
     return action;
 }
 
@@ -88,11 +90,11 @@ static void await_ready(void)
     int status;
 
     do {
-        struct answer answer;
+        struct http_response response;
 
-        http_through_nginx(&stack, &call, &answer);
-        status = answer.status;
-        answer_free(&answer);
+        http_through_nginx(&stack, &call, &response);
+        status = response.status;
+        http_response_free(&response);
         assert_true(clock_now_ms() < give_up_ms);
     } while (status != 200);
 }

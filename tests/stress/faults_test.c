@@ -1,4 +1,4 @@
-/* What goes wrong beneath and around the worker, under continuous load, with a ledger of every answer:
+/* What goes wrong beneath and around the worker, under continuous load, with a ledger of every response:
  * nothing that was answered 200 is lost, no request waits past its deadline, and requests are stored again
  * once the database has returned. How soon is in the figures: a busy machine takes its time. */
 #include <stdarg.h>

@@ -29,16 +29,16 @@ static void check_the_worker_serves(const char *what)
 {
     const struct fastcgi_request request = {.path = "incidents.delete",
                                             .body = "{\"reference_id\":\"none\"}"};
-    struct answer answer;
+    struct http_response response;
 
     if (process_wait(stack.worker, 0) >= 0) {
         stack.worker = 0;
         fail_msg("%s: the worker has ended, see %s", what, stack.worker_log);
     }
-    if (fastcgi_exchange(&stack, &request, &answer) != FASTCGI_ANSWERED || answer.status != 200) {
-        fail_msg("%s: the worker does not serve any more: %d %s", what, answer.status, answer.body);
+    if (fastcgi_exchange(&stack, &request, &response) != FASTCGI_ANSWERED || response.status != 200) {
+        fail_msg("%s: the worker does not serve any more: %d %s", what, response.status, response.body);
     }
-    answer_free(&answer);
+    http_response_free(&response);
 }
 
 static size_t count_like(const char *pattern)
@@ -167,12 +167,12 @@ static void peers_that_trickle_are_served_and_starve_nobody(void **state)
     }
     trickle(fds, requests, many);
     for (size_t i = 0; i < many; i++) {
-        struct answer answer;
+        struct http_response response;
 
-        if (fastcgi_receive(fds[i], PATIENCE_MS, &answer) == FASTCGI_ANSWERED && answer.status == 200) {
+        if (fastcgi_receive(fds[i], PATIENCE_MS, &response) == FASTCGI_ANSWERED && response.status == 200) {
             answered++;
         }
-        answer_free(&answer);
+        http_response_free(&response);
         buffer_free(&requests[i]);
     }
     close_all(fds, many);
@@ -245,8 +245,8 @@ static void peers_that_ask_on_and_never_read_starve_nobody(void **state)
     attack_end(&attack, refused);
 }
 
-/* What comes behind an answer is read for a while and thrown away. */
-static void peers_that_send_on_behind_their_answer_starve_nobody(void **state)
+/* What comes behind a response is read for a while and thrown away. */
+static void peers_that_send_on_behind_their_response_starve_nobody(void **state)
 {
     const struct fastcgi_request request = {.verb = "GET", .path = "healthz"};
     static const char more[64 * 1024];
@@ -256,16 +256,16 @@ static void peers_that_send_on_behind_their_answer_starve_nobody(void **state)
     int fds[PEERS_MAX] = {0};
 
     (void)state;
-    attack_begin(&attack, &stack, "sending on behind their answer", many, true);
+    attack_begin(&attack, &stack, "sending on behind their response", many, true);
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
     fastcgi_append_request(&bytes, &stack, &request);
     for (size_t i = 0; i < many; i++) {
-        struct answer answer;
+        struct http_response response;
 
         fds[i] = fastcgi_connect(stack.worker_socket);
         assert_true(fastcgi_send(fds[i], bytes.data, bytes.len));
-        assert_int_equal(fastcgi_receive(fds[i], PATIENCE_MS, &answer), FASTCGI_ANSWERED);
-        answer_free(&answer);
+        assert_int_equal(fastcgi_receive(fds[i], PATIENCE_MS, &response), FASTCGI_ANSWERED);
+        http_response_free(&response);
     }
     for (int round = 0; round < stress_amount(100, 5000); round++) {
         for (size_t i = 0; i < many; i++) {
@@ -318,7 +318,7 @@ static void values_asked_for_again_and_again_are_answered_once(void **state)
     static const char value[] = "\17\1FCGI_MPXS_CONNS0";
     int fd = fastcgi_connect(stack.worker_socket), type;
     struct buffer names, bytes;
-    struct answer answer;
+    struct http_response response;
     char content[256];
     size_t len;
 
@@ -334,9 +334,9 @@ static void values_asked_for_again_and_again_are_answered_once(void **state)
         fail_msg("%d times the same name was answered with a record of type %d and %zu bytes", NAMES, type,
                  len);
     }
-    assert_int_equal(fastcgi_receive(fd, PATIENCE_MS, &answer), FASTCGI_ANSWERED);
-    assert_int_equal(answer.status, 200);
-    answer_free(&answer);
+    assert_int_equal(fastcgi_receive(fd, PATIENCE_MS, &response), FASTCGI_ANSWERED);
+    assert_int_equal(response.status, 200);
+    http_response_free(&response);
     close(fd);
     buffer_free(&names);
     buffer_free(&bytes);
@@ -346,7 +346,7 @@ static void a_record_full_of_names_is_refused(void **state)
 {
     int fd = fastcgi_connect(stack.worker_socket);
     struct buffer names, bytes;
-    struct answer answer;
+    struct http_response response;
 
     (void)state;
     buffer_init(&names, FASTCGI_BYTES_MAX);
@@ -354,8 +354,8 @@ static void a_record_full_of_names_is_refused(void **state)
     append_names(&names, 3855);
     fastcgi_append_record(&bytes, 1, FASTCGI_GET_VALUES, 0, names.data, names.len);
     fastcgi_send(fd, bytes.data, bytes.len);
-    assert_int_equal(fastcgi_receive(fd, PATIENCE_MS, &answer), FASTCGI_CLOSED);
-    answer_free(&answer);
+    assert_int_equal(fastcgi_receive(fd, PATIENCE_MS, &response), FASTCGI_CLOSED);
+    http_response_free(&response);
     close(fd);
     buffer_free(&names);
     buffer_free(&bytes);
@@ -401,7 +401,7 @@ static void lengths_of_two_gigabytes_are_not_believed(void **state)
     (void)state;
     for (size_t i = 0; i < 2 * sizeof contents / sizeof contents[0]; i++) {
         int fd = fastcgi_connect(stack.worker_socket);
-        struct answer answer;
+        struct http_response response;
         struct buffer bytes;
 
         buffer_init(&bytes, FASTCGI_BYTES_MAX);
@@ -413,10 +413,10 @@ static void lengths_of_two_gigabytes_are_not_believed(void **state)
         }
         fastcgi_send(fd, bytes.data, bytes.len);
         buffer_free(&bytes);
-        if (fastcgi_receive(fd, PATIENCE_MS, &answer) != FASTCGI_CLOSED) {
+        if (fastcgi_receive(fd, PATIENCE_MS, &response) != FASTCGI_CLOSED) {
             fail_msg("length %zu: the connection is still open", i);
         }
-        answer_free(&answer);
+        http_response_free(&response);
         close(fd);
         check_the_worker_serves("after a length of two gigabytes");
     }
@@ -453,7 +453,7 @@ static void send_sized(const struct sized_case *c)
     char authorization[STACK_TOKEN_MAX + 16];
     int fd = fastcgi_connect(stack.worker_socket);
     struct buffer params, bytes;
-    struct answer answer;
+    struct http_response response;
 
     buffer_init(&params, FASTCGI_BYTES_MAX);
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
@@ -466,23 +466,23 @@ static void send_sized(const struct sized_case *c)
     fastcgi_append_stream(&bytes, FASTCGI_PARAMS, 1, params.data, params.len);
     fastcgi_append_stream(&bytes, FASTCGI_STDIN, 1, body, sizeof body - 1);
     fastcgi_send(fd, bytes.data, bytes.len);
-    if (fastcgi_receive(fd, PATIENCE_MS, &answer) != FASTCGI_ANSWERED || answer.status != c->status ||
-        answer.json == NULL) {
-        fail_msg("%s: should be answered %d, was answered %d: %s", c->what, c->status, answer.status,
-                 answer.body);
+    if (fastcgi_receive(fd, PATIENCE_MS, &response) != FASTCGI_ANSWERED || response.status != c->status ||
+        response.json == NULL) {
+        fail_msg("%s: should be answered %d, was answered %d: %s", c->what, c->status, response.status,
+                 response.body);
     }
     if (c->status == 413) {
-        assert_string_equal(answer_text(&answer, "error"), "request_too_large");
-        assert_string_equal(answer_text(&answer, "message"),
+        assert_string_equal(http_response_text(&response, "error"), "request_too_large");
+        assert_string_equal(http_response_text(&response, "message"),
                             "the headers are over the limit of 131072 bytes");
     }
-    answer_free(&answer);
+    http_response_free(&response);
     buffer_free(&params);
     buffer_free(&bytes);
     close(fd);
 }
 
-static void variables_have_a_bound_and_over_it_the_answer_is_413(void **state)
+static void variables_have_a_bound_and_over_it_the_response_is_413(void **state)
 {
     static const struct sized_case cases[] = {
         {"100 headers of 1,000 bytes", "HTTP_X", 100, 1000, 200},
@@ -529,10 +529,10 @@ int main(void)
         cmocka_unit_test(peers_that_trickle_are_served_and_starve_nobody),
         cmocka_unit_test(requests_that_never_end_hold_a_bounded_memory),
         cmocka_unit_test(peers_that_ask_on_and_never_read_starve_nobody),
-        cmocka_unit_test(peers_that_send_on_behind_their_answer_starve_nobody),
+        cmocka_unit_test(peers_that_send_on_behind_their_response_starve_nobody),
         cmocka_unit_test(a_connection_that_ends_at_any_byte_leaves_nothing_behind),
         cmocka_unit_test(management_floods_are_cut_off),
-        cmocka_unit_test(variables_have_a_bound_and_over_it_the_answer_is_413),
+        cmocka_unit_test(variables_have_a_bound_and_over_it_the_response_is_413),
     };
 
     return fixture_run(&fixture, cases, sizeof cases / sizeof cases[0]);

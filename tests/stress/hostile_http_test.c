@@ -1,6 +1,6 @@
 /* The internet at its worst, through the web servers' shipped configurations: slow senders and slow readers
  * by the hundred, floods of bad tokens, enormous headers, bodies cut short, and requests hidden in other
- * requests. Good clients go on beside them, each answer belongs to its request, and what is hidden is never
+ * requests. Good clients go on beside them, each response belongs to its request, and what is hidden is never
  * executed. */
 #include <stdarg.h>
 #include <stddef.h>
@@ -77,28 +77,28 @@ static void copy_header(const char *head, const char *end, const char *name, cha
     }
 }
 
-/* Takes the answers apart; interim ones (100 Continue) are passed over. */
+/* Takes the responses apart; interim ones (100 Continue) are passed over. */
 static void parse_answers(const struct buffer *text, struct raw_answers *answers)
 {
     const char *at = text->data, *end;
 
     *answers = (struct raw_answers){0};
     while (at != NULL && strncmp(at, "HTTP/1.1 ", 9) == 0 && (end = strstr(at, "\r\n\r\n")) != NULL) {
-        struct raw_answer *answer = &answers->list[answers->count];
+        struct raw_answer *response = &answers->list[answers->count];
         char length[32];
         size_t len;
 
         assert_true(answers->count < ANSWERS_MAX - 1);
-        answer->status = (int)strtol(at + 9, NULL, 10);
-        copy_header(at, end, "\r\nX-Request-Id: ", answer->id, sizeof answer->id);
+        response->status = (int)strtol(at + 9, NULL, 10);
+        copy_header(at, end, "\r\nX-Request-Id: ", response->id, sizeof response->id);
         copy_header(at, end, "\r\nContent-Length: ", length, sizeof length);
         len = strtoul(length, NULL, 10);
-        snprintf(answer->body, sizeof answer->body, "%.*s", (int)len, end + 4);
-        answers->count += answer->status == 100 ? 0 : 1;
+        snprintf(response->body, sizeof response->body, "%.*s", (int)len, end + 4);
+        answers->count += response->status == 100 ? 0 : 1;
         at = end + 4 + len > text->data + text->len ? NULL : end + 4 + len;
     }
     if (at != NULL && *at != '\0') {
-        fail_msg("these bytes are no answer: %.200s", at);
+        fail_msg("these bytes are no response: %.200s", at);
     }
 }
 
@@ -152,7 +152,7 @@ static void what_is_hidden_in_these_tests_would_be_executed(void **state)
     struct raw_answers answers;
     struct buffer text;
     int fd = fastcgi_connect(stack.worker_socket);
-    struct answer answer;
+    struct http_response response;
 
     (void)state;
     buffer_init(&text, TEXT_MAX);
@@ -167,9 +167,9 @@ static void what_is_hidden_in_these_tests_would_be_executed(void **state)
     buffer_reset(&text, TEXT_MAX);
     append_hidden(&text, HIDDEN_FASTCGI);
     assert_true(fastcgi_send(fd, text.data, text.len));
-    assert_int_equal(fastcgi_receive(fd, PATIENCE_MS, &answer), FASTCGI_ANSWERED);
-    assert_int_equal(answer.status, 200);
-    answer_free(&answer);
+    assert_int_equal(fastcgi_receive(fd, PATIENCE_MS, &response), FASTCGI_ANSWERED);
+    assert_int_equal(response.status, 200);
+    http_response_free(&response);
     close(fd);
     buffer_free(&text);
     assert_int_equal(count_like("forged"), 1);
@@ -191,7 +191,7 @@ struct hiding_case {
     const char *line;    /* the request line, but for the version */
     const char *headers; /* each with its line end; %zu: the body's length */
     enum framing framing;
-    int status;   /* of the request's own answer; 0: any refusal, whoever it is that refuses */
+    int status;   /* of the request's own response; 0: any refusal, whoever it is that refuses */
     size_t times; /* how often the hidden request is in the body; 0: once */
 };
 
@@ -298,7 +298,7 @@ static void append_hiding(struct buffer *out, const struct hiding_case *c, const
     }
 }
 
-/* The request's own answer first, then that of the next one, where the connection has lasted; nothing else.
+/* The request's own response first, then that of the next one, where the connection has lasted; nothing else.
  */
 static void check_hiding(const struct hiding_case *c, const struct raw_answers *answers)
 {
@@ -362,7 +362,7 @@ static void a_request_hidden_in_a_body_is_never_executed(void **state)
     assert_true(lasted > 0); /* else no connection was used again behind a body, and nothing was tried */
 }
 
-static void each_of_many_pipelined_requests_gets_its_own_answer(void **state)
+static void each_of_many_pipelined_requests_gets_its_own_response(void **state)
 {
     enum { IN_LINE = 50 };
     int rounds = stress_amount(10, 200);
@@ -622,11 +622,11 @@ static void send_bad_tokens(struct load_client *client)
         const struct call call = {.path = "incidents.upsert",
                                   .body = "{\"reference_id\":\"stolen\",\"started_at\":\"2024-01-01\"}",
                                   .authorization = authorization};
-        struct answer answer;
+        struct http_response response;
 
         snprintf(authorization, sizeof authorization, "Bearer guess-%zu-%zu", client->number, number++);
-        load_send(client, &call, 401, &answer);
-        answer_free(&answer);
+        load_send(client, &call, 401, &response);
+        http_response_free(&response);
         refused[client->number]++;
     }
 }
@@ -811,7 +811,7 @@ int main(void)
     static const struct CMUnitTest cases[] = {
         cmocka_unit_test(what_is_hidden_in_these_tests_would_be_executed),
         cmocka_unit_test(a_request_hidden_in_a_body_is_never_executed),
-        cmocka_unit_test(each_of_many_pipelined_requests_gets_its_own_answer),
+        cmocka_unit_test(each_of_many_pipelined_requests_gets_its_own_response),
         cmocka_unit_test(a_body_cut_short_is_not_processed),
         cmocka_unit_test(a_length_that_lies_makes_no_incident),
         cmocka_unit_test(what_nginx_lets_through_is_answered_and_all_else_refused),

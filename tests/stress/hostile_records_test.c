@@ -247,10 +247,11 @@ struct generator {
     size_t good, spoilt, mangled;
 };
 
-static void fail_with_seed(const struct generator *generator, const char *what, const struct answer *answer)
+static void fail_with_seed(const struct generator *generator, const char *what,
+                           const struct http_response *response)
 {
     fail_msg("HOSTILE_SEED=%llu, sequence %zu: %s: %d %s", (unsigned long long)generator->seed,
-             generator->sequence, what, answer->status, answer->body);
+             generator->sequence, what, response->status, response->body);
 }
 
 static void send_in_pieces(int fd, const char *data, size_t len)
@@ -276,7 +277,7 @@ static void send_good(struct generator *generator)
 
     for (size_t i = 0; i < count; i++) {
         char reference_id[64];
-        struct answer answer;
+        struct http_response response;
         struct buffer bytes;
 
         snprintf(reference_id, sizeof reference_id, "good-%zu-%zu", generator->sequence, i);
@@ -284,11 +285,11 @@ static void send_good(struct generator *generator)
         put_request(&bytes, NO_FAULT, reference_id, i + 1 < count);
         send_in_pieces(fd, bytes.data, bytes.len);
         buffer_free(&bytes);
-        if (fastcgi_receive(fd, PATIENCE_MS, &answer) != FASTCGI_ANSWERED || answer.status != 200 ||
-            strcmp(answer_text(&answer, "reference_id"), reference_id) != 0) {
-            fail_with_seed(generator, "a good request was not answered as one", &answer);
+        if (fastcgi_receive(fd, PATIENCE_MS, &response) != FASTCGI_ANSWERED || response.status != 200 ||
+            strcmp(http_response_text(&response, "reference_id"), reference_id) != 0) {
+            fail_with_seed(generator, "a good request was not answered as one", &response);
         }
-        answer_free(&answer);
+        http_response_free(&response);
         generator->good++;
     }
     close(fd);
@@ -297,20 +298,20 @@ static void send_good(struct generator *generator)
 /* Says that no more will come, and hears the worker out: it must close. */
 static void hear_out(const struct generator *generator, int fd, bool may_succeed)
 {
-    struct answer answer;
+    struct http_response response;
     enum fastcgi_end end;
 
     shutdown(fd, SHUT_WR);
-    while ((end = fastcgi_receive(fd, PATIENCE_MS, &answer)) == FASTCGI_ANSWERED) {
-        if (answer.status == 200 && !may_succeed) {
-            fail_with_seed(generator, "a spoilt request was answered as a good one", &answer);
+    while ((end = fastcgi_receive(fd, PATIENCE_MS, &response)) == FASTCGI_ANSWERED) {
+        if (response.status == 200 && !may_succeed) {
+            fail_with_seed(generator, "a spoilt request was answered as a good one", &response);
         }
-        answer_free(&answer);
+        http_response_free(&response);
     }
     if (end != FASTCGI_CLOSED) {
-        fail_with_seed(generator, "the worker neither answers nor closes", &answer);
+        fail_with_seed(generator, "the worker neither answers nor closes", &response);
     }
-    answer_free(&answer);
+    http_response_free(&response);
 }
 
 static void send_spoilt(struct generator *generator)

@@ -47,31 +47,31 @@ static void make_bad_tokens(void)
     bad_tokens[3][len - 1] = stack.token[len - 1] == 'a' ? 'b' : 'a';
 }
 
-/* An answer's head and body, without the one line that time alone changes. It must be not_authed. */
+/* A response's head and body, without the one line that time alone changes. It must be not_authed. */
 static void send_with(const char *authorization, const char *body, char *text, size_t size)
 {
     struct call call = {.path = "incidents.upsert",
                         .body = body,
                         .authorization = authorization,
                         .headers = {"X-Request-Id: the-same-for-all"}};
-    struct answer answer;
+    struct http_response response;
     char *date, *end;
 
-    http_through_nginx(&stack, &call, &answer);
-    assert_string_equal(answer_text(&answer, "error"), "not_authed");
-    date = strstr(answer.head, "Date: ");
+    http_through_nginx(&stack, &call, &response);
+    assert_string_equal(http_response_text(&response, "error"), "not_authed");
+    date = strstr(response.head, "Date: ");
     assert_non_null(date);
     end = strchr(date, '\n');
     assert_non_null(end);
     memmove(date, end + 1, strlen(end + 1) + 1);
-    snprintf(text, size, "%d\n%s\n%.2000s", answer.status, answer.head, answer.body);
-    answer_free(&answer);
+    snprintf(text, size, "%d\n%s\n%.2000s", response.status, response.head, response.body);
+    http_response_free(&response);
 }
 
 static const char good_body[] = "{\"reference_id\":\"intruder\",\"started_at\":\"2024-01-01\"}";
 
 /* Each of them whatever the body is; and that there is no token the caller knows already. */
-static void tokens_that_are_no_good_all_get_the_same_answer(void **state)
+static void tokens_that_are_no_good_all_get_the_same_response(void **state)
 {
     static const char *const without[] = {"", "Basic dXNlcjpwYXNz", "Bearer "};
     static const char *const bodies[] = {good_body, "{\"reference_id\":1}", "[", ""};
@@ -130,15 +130,15 @@ static void and_take_the_same_time(void **state)
             char authorization[sizeof bad_tokens + sizeof "Bearer "];
             struct call call = {
                 .path = "incidents.upsert", .body = good_body, .authorization = authorization};
-            struct answer answer;
+            struct http_response response;
             double begun;
 
             snprintf(authorization, sizeof authorization, "Bearer %s", bad_tokens[kind]);
             begun = seconds();
-            http_through_nginx(&stack, &call, &answer);
+            http_through_nginx(&stack, &call, &response);
             took[kind * count + i] = seconds() - begun;
-            assert_int_equal(answer.status, 401);
-            answer_free(&answer);
+            assert_int_equal(response.status, 401);
+            http_response_free(&response);
         }
     }
     figures_table("How long it takes to refuse a token, us", "token|sent|1 %|median|99 %");
@@ -364,7 +364,7 @@ static void nothing_of_a_request_becomes_sql(void **state)
         struct json_object *text = json_object_new_string(texts[i]);
         const char *quoted = json_object_to_json_string(text);
         struct call call = {.path = "incidents.upsert"};
-        struct answer answer;
+        struct http_response response;
         const struct outcome *outcome;
 
         assert_true(asprintf(&body,
@@ -372,9 +372,9 @@ static void nothing_of_a_request_becomes_sql(void **state)
                              "\"services\":[{\"identifier\":%s,\"name\":%s}],\"metadata\":{\"k\":%s}}",
                              quoted, quoted, quoted, quoted, quoted, quoted) > 0);
         call.body = body;
-        http_through_nginx(&stack, &call, &answer);
-        assert_int_equal(answer.status, 200);
-        answer_free(&answer);
+        http_through_nginx(&stack, &call, &response);
+        assert_int_equal(response.status, 200);
+        http_response_free(&response);
         assert_string_equal(
             stack_query_for(&stack,
                             "SELECT count(*) FROM intake.incident i JOIN intake.incident_service s "
@@ -509,7 +509,7 @@ int main(void)
 {
     static const struct fixture fixture = {.stack = &stack, .start = start_worker_with_secrets};
     static const struct CMUnitTest cases[] = {
-        cmocka_unit_test(tokens_that_are_no_good_all_get_the_same_answer),
+        cmocka_unit_test(tokens_that_are_no_good_all_get_the_same_response),
         cmocka_unit_test(and_take_the_same_time),
         cmocka_unit_test(nobody_elses_functions_and_operators_run_with_our_rights),
         cmocka_unit_test(incidentctl_is_not_led_into_a_trap_either),

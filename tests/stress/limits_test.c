@@ -50,16 +50,16 @@ static void check_alive(const char *what)
     }
 }
 
-/* A small upsert; its status, 0 where there was no answer. */
+/* A small upsert; its status, 0 where there was no response. */
 static int ask(void)
 {
     const struct fastcgi_request request = {
         .path = "incidents.upsert", .body = "{\"reference_id\":\"small\",\"started_at\":\"2024-01-01\"}"};
-    struct answer answer;
+    struct http_response response;
 
-    fastcgi_exchange(&stack, &request, &answer);
-    answer_free(&answer);
-    return answer.status;
+    fastcgi_exchange(&stack, &request, &response);
+    http_response_free(&response);
+    return response.status;
 }
 
 /* The same of a machine that may be too busy to store it in time: asks again then. */
@@ -106,11 +106,11 @@ static void await_quiet(void)
 static void await_start(void)
 {
     const struct fastcgi_request request = {.verb = "GET", .path = "healthz"};
-    struct answer answer;
+    struct http_response response;
 
-    assert_int_equal(fastcgi_exchange(&stack, &request, &answer), FASTCGI_ANSWERED);
-    assert_int_equal(answer.status, 200);
-    answer_free(&answer);
+    assert_int_equal(fastcgi_exchange(&stack, &request, &response), FASTCGI_ANSWERED);
+    assert_int_equal(response.status, 200);
+    http_response_free(&response);
     await_quiet();
 }
 
@@ -238,14 +238,14 @@ static int connect_and_stay(void)
     const struct fastcgi_request request = {.verb = "GET", .path = "healthz", .keep = true};
     int fd = fastcgi_connect(stack.worker_socket);
     struct buffer bytes;
-    struct answer answer;
+    struct http_response response;
 
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
     fastcgi_append_request(&bytes, &stack, &request);
     assert_true(fastcgi_send(fd, bytes.data, bytes.len));
-    assert_int_equal(fastcgi_receive(fd, PATIENCE_MS, &answer), FASTCGI_ANSWERED);
-    assert_int_equal(answer.status, 200);
-    answer_free(&answer);
+    assert_int_equal(fastcgi_receive(fd, PATIENCE_MS, &response), FASTCGI_ANSWERED);
+    assert_int_equal(response.status, 200);
+    http_response_free(&response);
     buffer_free(&bytes);
     return fd;
 }
@@ -266,7 +266,7 @@ static size_t fill_descriptors(int *fds, size_t spare)
 }
 
 /* The worker has one descriptor left: a request gets it, and the connection to Postgres none. */
-static void without_a_descriptor_for_postgres_the_answer_is_503_in_time(void **state)
+static void without_a_descriptor_for_postgres_the_response_is_503_in_time(void **state)
 {
     int fds[PEERS_MAX], status;
     int64_t took_ms;
@@ -294,7 +294,7 @@ static void while_nobody_waits_for_a_descriptor_no_request_is_given_up(void **st
         .path = "incidents.upsert", .body = "{\"reference_id\":\"slow\",\"started_at\":\"2024-01-01\"}"};
     int fds[PEERS_MAX], slow;
     struct buffer bytes;
-    struct answer answer;
+    struct http_response response;
     enum fastcgi_end end;
     size_t count;
 
@@ -309,11 +309,11 @@ static void while_nobody_waits_for_a_descriptor_no_request_is_given_up(void **st
         close(fds[i]);
     }
     assert_true(fastcgi_send(slow, bytes.data + bytes.len / 2, bytes.len - bytes.len / 2));
-    end = fastcgi_receive(slow, PATIENCE_MS, &answer);
+    end = fastcgi_receive(slow, PATIENCE_MS, &response);
     close(slow);
     buffer_free(&bytes);
     assert_int_equal(end, FASTCGI_ANSWERED);
-    answer_free(&answer);
+    http_response_free(&response);
 }
 
 /* Has peers connect as soon as there is a socket, and lets the worker start then; they go when it is killed.
@@ -468,16 +468,16 @@ static int ask_on_stack(const struct buffer *body, rlim_t kib)
     const struct call call = {.path = "incidents.upsert", .body = body->data, .body_len = body->len};
     const struct outcome *outcome;
     struct rlimit before, limits;
-    struct answer answer;
+    struct http_response response;
 
     assert_int_equal(getrlimit(RLIMIT_STACK, &before), 0);
     limits = before;
     limits.rlim_cur = kib * 1024;
     assert_int_equal(setrlimit(RLIMIT_STACK, &limits), 0); /* this thread's own is there already */
-    outcome = http_run_cgi(&stack, &call, NULL, &answer);
+    outcome = http_run_cgi(&stack, &call, NULL, &response);
     assert_int_equal(setrlimit(RLIMIT_STACK, &before), 0);
-    answer_free(&answer);
-    return outcome->status == 0 ? answer.status : outcome->status;
+    http_response_free(&response);
+    return outcome->status == 0 ? response.status : outcome->status;
 }
 
 static void the_deepest_json_needs_no_more_stack_than_any(void **state)
@@ -489,21 +489,21 @@ static void the_deepest_json_needs_no_more_stack_than_any(void **state)
     figures_table("Stack", "body|worker|plain CGI on a small stack");
     for (size_t i = 0; i < sizeof deep / sizeof deep[0]; i++) {
         struct fastcgi_request request = {.path = "incidents.upsert"};
-        struct answer answer;
+        struct http_response response;
         struct buffer body;
         int status;
 
         write_deep(&deep[i], &body);
         request.body = body.data;
         request.body_len = body.len;
-        fastcgi_exchange(&stack, &request, &answer);
+        fastcgi_exchange(&stack, &request, &response);
         status = ask_on_stack(&body, small_kib);
-        figures_row("%s|%d|%d (%zu KiB)", deep[i].what, answer.status, status, (size_t)small_kib);
-        if (answer.status != deep[i].status || status != deep[i].status) {
+        figures_row("%s|%d|%d (%zu KiB)", deep[i].what, response.status, status, (size_t)small_kib);
+        if (response.status != deep[i].status || status != deep[i].status) {
             fail_msg("%s: should be answered %d, was %d %s; on a small stack %d", deep[i].what,
-                     deep[i].status, answer.status, answer.body, status);
+                     deep[i].status, response.status, response.body, status);
         }
-        answer_free(&answer);
+        http_response_free(&response);
         buffer_free(&body);
         check_alive(deep[i].what);
     }
@@ -530,10 +530,10 @@ static void send_large(struct load_client *client)
     for (int i = 0; i < storm->each && !load_is_stopping(client); i++) {
         const struct fastcgi_request request = {
             .path = "incidents.upsert", .body = body, .body_len = storm->len};
-        struct answer answer;
+        struct http_response response;
 
-        fastcgi_exchange(client->stack, &request, &answer);
-        switch (answer.status) {
+        fastcgi_exchange(client->stack, &request, &response);
+        switch (response.status) {
         case 0:
             atomic_fetch_add(&storm->closed, 1);
             break;
@@ -547,9 +547,9 @@ static void send_large(struct load_client *client)
             atomic_fetch_add(&storm->unavailable, 1);
             break;
         default:
-            load_fail(client, "answered %d %s", answer.status, answer.body);
+            load_fail(client, "answered %d %s", response.status, response.body);
         }
-        answer_free(&answer);
+        http_response_free(&response);
     }
     free(body);
 }
@@ -609,7 +609,7 @@ int main(void)
     static const struct CMUnitTest cases[] = {
         cmocka_unit_test(without_descriptors_the_worker_waits_and_recovers),
         cmocka_unit_test(those_that_wait_for_the_worker_do_not_keep_it_from_starting),
-        cmocka_unit_test(without_a_descriptor_for_postgres_the_answer_is_503_in_time),
+        cmocka_unit_test(without_a_descriptor_for_postgres_the_response_is_503_in_time),
         cmocka_unit_test(while_nobody_waits_for_a_descriptor_no_request_is_given_up),
         cmocka_unit_test(a_thread_refused_at_the_start_ends_the_worker_with_a_message),
         cmocka_unit_test(the_deepest_json_needs_no_more_stack_than_any),

@@ -33,7 +33,7 @@ enum {
     BODY_LIMIT = 1024 * 1024,
     LARGE_EVERY = 300,    /* of a client's requests: one near the limit */
     OVERSIZE_EVERY = 800, /* one byte over it */
-    VANISH_EVERY = 150,   /* nobody waits for the answer */
+    VANISH_EVERY = 150,   /* nobody waits for the response */
     MEMORY_MORE_MIB = 1,  /* is flat */
     DESCRIPTORS_MORE = 8, /* too: nginx opens and closes connections */
 };
@@ -51,7 +51,7 @@ struct step {
     const char *body;
     const char *authorization; /* NULL: a good token */
     int status;
-    const char *said; /* the answer's action, or its error */
+    const char *said; /* the response's action, or its error */
 };
 
 #define KEY             "\"reference_id\":\"@\",\"started_at\":\"2024-01-01T00:00:00Z\""
@@ -109,16 +109,16 @@ static void take_step(struct load_client *client, const struct step *step, const
                               .path = step->path,
                               .body = step->body == NULL ? NULL : body,
                               .authorization = step->authorization};
-    struct answer answer;
+    struct http_response response;
 
     if (step->body != NULL) {
         write_body(step, key, body, sizeof body);
     }
-    if (load_send(client, &call, step->status, &answer) &&
-        strcmp(answer_text(&answer, step->status == 200 ? "action" : "error"), step->said) != 0) {
-        load_fail(client, "%s %s: should say %s, says %s", step->path, body, step->said, answer.body);
+    if (load_send(client, &call, step->status, &response) &&
+        strcmp(http_response_text(&response, step->status == 200 ? "action" : "error"), step->said) != 0) {
+        load_fail(client, "%s %s: should say %s, says %s", step->path, body, step->said, response.body);
     }
-    answer_free(&answer);
+    http_response_free(&response);
 }
 
 /* A body of that many bytes. */
@@ -127,7 +127,7 @@ static void send_large(struct load_client *client, size_t len, int status)
     struct soak *soak = client->context;
     char *body = malloc(len + 1);
     const struct call call = {.path = "incidents.upsert", .body = body, .body_len = len};
-    struct answer answer;
+    struct http_response response;
     size_t used;
 
     used = (size_t)snprintf(
@@ -135,8 +135,8 @@ static void send_large(struct load_client *client, size_t len, int status)
         client->number);
     memcpy(body + used, soak->filling, len - used - 3);
     memcpy(body + len - 3, "\"}}", 4);
-    load_send(client, &call, status, &answer);
-    answer_free(&answer);
+    load_send(client, &call, status, &response);
+    http_response_free(&response);
     free(body);
 }
 

@@ -1,4 +1,4 @@
-/* What a body is taken for: JSON, a form, or something that the answer can name. */
+/* What a body is taken for: JSON, a form, or something that the response can name. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

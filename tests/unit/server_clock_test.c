@@ -9,7 +9,7 @@
 
 enum { SERVER_US = 5000000, STARTED_US = 77, RECEIVED_MS = 1000 };
 
-/* Heard at RECEIVED_MS, in an answer that took so long. */
+/* Heard at RECEIVED_MS, in a response that took so long. */
 static struct server_clock received(int64_t took_ms)
 {
     struct server_clock clock = {0};
