@@ -32,13 +32,6 @@ void connections_init(struct connections *connections, const struct loop *loop, 
     TAILQ_INIT(&connections->peers);
 }
 
-void connections_free(struct connections *connections)
-{
-    while (!TAILQ_EMPTY(&connections->peers)) {
-        connections_close(connections, TAILQ_FIRST(&connections->peers));
-    }
-}
-
 void connections_add(struct connections *connections, int descriptor,
                      void (*ready)(void *peer, uint32_t events), void *server)
 {
@@ -112,15 +105,17 @@ static struct peer *find_oldest(const struct connections *connections, enum peer
 static void note_progress(struct connections *connections, struct peer *peer)
 {
     enum peer_state state = parser_is_idle(&peer->parser) ? PEER_IDLE : PEER_READING;
+    struct peer *oldest;
 
     if (peer->state != state) {
         set_state(connections, peer, state);
     }
     peer->last_read_ms = clock_now_ms();
     count_memory(connections, peer, state == PEER_READING ? parser_memory(&peer->parser) : 0);
-    while (connections->memory > connections->memory_max) {
+    while (connections->memory > connections->memory_max &&
+           (oldest = find_oldest(connections, PEER_READING, 1)) != NULL) {
         log_error("closed the oldest incomplete request: all of them hold %zu bytes", connections->memory);
-        release(connections, find_oldest(connections, PEER_READING, 1));
+        release(connections, oldest);
     }
 }
 
@@ -257,16 +252,26 @@ void connections_close(struct connections *connections, struct peer *peer)
     free(peer);
 }
 
-void connections_stop(struct connections *connections)
+static void close_all_but(struct connections *connections, enum peer_state one, enum peer_state other)
 {
     struct peer *peer, *next;
 
     for (peer = TAILQ_FIRST(&connections->peers); peer != NULL; peer = next) {
         next = TAILQ_NEXT(peer, link);
-        if (peer->state != PEER_WAITING && peer->state != PEER_LINGERING) {
+        if (peer->state != one && peer->state != other) {
             connections_close(connections, peer);
         }
     }
+}
+
+void connections_stop(struct connections *connections)
+{
+    close_all_but(connections, PEER_WAITING, PEER_LINGERING);
+}
+
+void connections_free(struct connections *connections)
+{
+    close_all_but(connections, PEER_STATES, PEER_STATES);
 }
 
 /* ---- Time ---- */
