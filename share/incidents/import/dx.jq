@@ -24,4 +24,4 @@ else {
   services: services(.incident_services[]?),
   metadata: (.incident_metadata
     | if . == null then null else reduce .[] as $row ({}; put($row.key / "."; $row.value)) end)
-} | incident end
+} | incident_with_all_metadata end

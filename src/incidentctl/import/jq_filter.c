@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "incidentctl/import/filters.h"
+#include "incidentctl/import/tidy.h"
 #include "incidentctl/support/print_error.h"
 #include "model/json.h"
 
@@ -260,7 +261,7 @@ enum filtered jq_filter_next(struct jq_filter *filter, struct slice *output, str
         return bad(error, "a record has more than 1000 incidents");
     }
     jv_free(filter->output);
-    filter->output = jv_dump_string(result, 0);
+    filter->output = jv_dump_string(tidy_incident(result), 0);
     *output = (struct slice){.data = jv_string_value(filter->output),
                              .len = (size_t)jv_string_length_bytes(jv_copy(filter->output))};
     return FILTERED_OUTPUT;

@@ -1,0 +1,111 @@
+/* What the prelude's `incident` leaves to be done. */
+#include "incidentctl/import/tidy.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+static bool is_blank(jv value)
+{
+    switch (jv_get_kind(value)) {
+    case JV_KIND_NULL:
+        return true;
+    case JV_KIND_STRING:
+        return jv_string_length_bytes(jv_copy(value)) == 0;
+    case JV_KIND_ARRAY:
+        return jv_array_length(jv_copy(value)) == 0;
+    case JV_KIND_OBJECT:
+        return jv_object_length(jv_copy(value)) == 0;
+    default:
+        return false;
+    }
+}
+
+/* Without members that are null, or, where all blanks go, "", [] or {}. */
+static jv without_blanks(jv object, bool all_go)
+{
+    jv kept = jv_object();
+
+    jv_object_foreach(object, key, value)
+    {
+        if (all_go ? is_blank(value) : jv_get_kind(value) == JV_KIND_NULL) {
+            jv_free(key);
+            jv_free(value);
+        } else {
+            kept = jv_object_set(kept, key, value);
+        }
+    }
+    jv_free(object);
+    return kept;
+}
+
+static bool has_identifier(jv service)
+{
+    jv identifier = jv_object_get(jv_copy(service), jv_string("identifier"));
+    bool it_has = jv_is_valid(identifier) && !is_blank(identifier);
+
+    jv_free(identifier);
+    return it_has;
+}
+
+static jv tidy_services(jv services)
+{
+    jv kept = jv_array();
+
+    jv_array_foreach(services, i, service)
+    {
+        bool is_object = jv_get_kind(service) == JV_KIND_OBJECT;
+
+        if (is_object ? !has_identifier(service) : is_blank(service)) {
+            jv_free(service);
+        } else {
+            kept = jv_array_append(kept, is_object ? without_blanks(service, false) : service);
+        }
+    }
+    jv_free(services);
+    return kept;
+}
+
+/* The member in the place of which the result stands. */
+static jv tidy_member(const char *name, jv value, bool with_metadata)
+{
+    if (strcmp(name, "services") == 0 && jv_get_kind(value) == JV_KIND_ARRAY) {
+        value = tidy_services(value);
+    } else if (strcmp(name, "metadata") == 0 && with_metadata && jv_get_kind(value) == JV_KIND_OBJECT) {
+        value = without_blanks(value, true);
+    } else {
+        return value;
+    }
+    if (is_blank(value)) {
+        jv_free(value);
+        return jv_null();
+    }
+    return value;
+}
+
+jv tidy_incident(jv incident)
+{
+    jv kept, mark;
+    bool with_metadata;
+
+    if (!jv_object_has(jv_copy(incident), jv_string(""))) {
+        return incident;
+    }
+    mark = jv_object_get(jv_copy(incident), jv_string(""));
+    with_metadata = jv_get_kind(mark) == JV_KIND_TRUE;
+    jv_free(mark);
+    kept = jv_object();
+    jv_object_foreach(incident, key, value)
+    {
+        const char *name = jv_string_value(key);
+
+        value = tidy_member(name, value, with_metadata);
+        if (*name == '\0' || (jv_get_kind(value) == JV_KIND_NULL && strcmp(name, "resolved_at") != 0)) {
+            jv_free(key);
+            jv_free(value);
+        } else {
+            kept = jv_object_set(kept, key, value);
+        }
+    }
+    jv_free(incident);
+    return kept;
+}
