@@ -55,10 +55,13 @@ static const struct {
      "         [--text WORDS] [FILE]\n"
      "      write incidents as JSON Lines, which the API takes back, or as CSV\n"},
     {"import", command_import,
-     "  import [--format FORMAT | --jq FILE] [--rejects FILE] [--skip N] [--dry-run] [--separator TEXT]\n"
-     "         [--services FILE] [--metadata FILE] FILE|-\n"
-     "      store the incidents of a file: jsonl, json, csv, or what pagerduty, opsgenie or dx exported;\n"
-     "      it may be repeated\n"},
+     "  import [--format FORMAT | --jq FILE] [--rejects FILE] [--skip N] [--dry-run] [--time-zone ZONE]\n"
+     "         [--date-format FORMAT] [--delimiter C] [--separator TEXT] [--services FILE] [--metadata "
+     "FILE]\n"
+     "         FILE|-\n"
+     "      store the incidents of a file: jsonl, json, csv, or what dx, pagerduty, opsgenie, statuspage,\n"
+     "      servicenow, firehydrant, incident-io, datadog, rootly, squadcast or jira exported; it may be\n"
+     "      repeated\n"},
     {"doctor", command_doctor,
      "  doctor [--url URL] [--socket PATH]\n"
      "      find out what is wrong with an installation, and what to do about it; URL is what methods are\n"
