@@ -172,8 +172,8 @@ check: ## look at sources and programs without running them: analyzers, banned f
 	@$(MAKE) --no-print-directory $(JOBS) $(BUILD)/incidents.fcgi $(BUILD)/incidentctl
 	@DEFINES='$(subst ','\'',$(DEFINES))' scripts/check $(BUILD)
 
-coverage: ## which lines and branches of src the tests reach; every line of model and store that they do not has a reason
-	@scripts/setup run test
+coverage: ## which lines and branches the tests reach; those of model, store and fastcgi that they do not have a reason
+	@scripts/setup run test coverage
 	@$(MAKE) --no-print-directory $(JOBS) COVERAGE=1 tests
 	@scripts/coverage build/coverage
 

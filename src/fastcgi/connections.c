@@ -44,10 +44,12 @@ void connections_add(struct connections *connections, int descriptor,
         peer->is_watched = loop_watch(connections->loop, descriptor, EPOLLIN, &peer->handler);
     }
     if (peer == NULL || !peer->is_watched) {
+        /* LCOV_EXCL_START: out of memory or descriptors (exhaustion_test, limits_test) */
         log_error("unable to add a connection: %s", peer == NULL ? "out of memory" : strerror(errno));
         free(peer);
         close(descriptor);
         return;
+        /* LCOV_EXCL_STOP */
     }
     parser_init(&peer->parser, connections->body_limit);
     TAILQ_INSERT_TAIL(&connections->peers, peer, link);
@@ -225,8 +227,10 @@ static void read_again(struct connections *connections, struct peer *peer, enum 
     peer->is_watched =
         peer->is_watched || loop_watch(connections->loop, peer->descriptor, EPOLLIN, &peer->handler);
     if (!peer->is_watched) {
+        /* LCOV_EXCL_START: out of memory or descriptors (exhaustion_test, limits_test) */
         log_error("unable to watch a connection: %s", strerror(errno));
         connections_close(connections, peer);
+        /* LCOV_EXCL_STOP */
     }
 }
 

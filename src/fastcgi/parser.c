@@ -146,7 +146,9 @@ static enum parser_result find_variables(struct parser *parser)
     int64_t length;
 
     if (params->failed) {
+        /* LCOV_EXCL_START: out of memory (exhaustion_test) */
         return fail(parser, "out of memory for its variables");
+        /* LCOV_EXCL_STOP */
     }
     while (rest.len > 0) {
         size_t number;

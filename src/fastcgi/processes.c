@@ -81,15 +81,17 @@ _Noreturn static void run_worker(const struct parent *parent, struct worker *wor
     close(parent->signal_descriptor);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != parent_pid) {
-        _exit(EXIT_SUCCESS); /* it has ended before that */
+        _exit(EXIT_SUCCESS); /* LCOV_EXCL_LINE: by chance: the parent has ended before this asks */
     }
     sigemptyset(&of_parent);
     sigaddset(&of_parent, SIGCHLD);
     sigprocmask(SIG_UNBLOCK, &of_parent, NULL);
     if (worker->start_failure != 0) {
+        /* LCOV_EXCL_START: out of processes: fork(2) has failed before */
         snprintf(worker->warning + len, WARNING_SIZE - len,
                  "%sthis worker process could not be started sooner: %s", len == 0 ? "" : "; ",
                  strerror(worker->start_failure));
+        /* LCOV_EXCL_STOP */
     }
     exit(parent->serve(parent->context, *worker->warning == '\0' ? NULL : worker->warning));
 }
@@ -103,6 +105,7 @@ static void schedule_start(struct worker *worker, int64_t now_ms, bool has_laste
 }
 
 /* No worker serves, so the log may be waited for. A signal ends that. */
+/* LCOV_EXCL_START: out of processes or descriptors: fork(2), signalfd(2) */
 static void fail(struct parent *parent, int reason)
 {
     parent->is_stopping = true;
@@ -110,6 +113,7 @@ static void fail(struct parent *parent, int reason)
     sigprocmask(SIG_UNBLOCK, &parent->signals, NULL);
     log_error("unable to start a worker process: %s", strerror(reason));
 }
+/* LCOV_EXCL_STOP */
 
 static void start(struct parent *parent, struct worker *worker, int64_t now_ms)
 {
@@ -123,10 +127,12 @@ static void start(struct parent *parent, struct worker *worker, int64_t now_ms)
     if (pid > 0) {
         worker->pid = pid;
         worker->started_ms = now_ms;
+        /* LCOV_EXCL_START: out of processes: fork(2) */
     } else if (count_running(parent) > 0) {
         schedule_start(worker, now_ms, false);
     } else {
         fail(parent, reason);
+        /* LCOV_EXCL_STOP */
     }
 }
 
@@ -246,7 +252,7 @@ int processes_run(int count, processes_serve *serve, void *context)
         parent.workers[i].is_first = true;
     }
     if (!take_signals(&parent)) {
-        fail(&parent, errno);
+        fail(&parent, errno); /* LCOV_EXCL_LINE: out of descriptors: signalfd(2) */
     }
     start_due(&parent);
     while (!parent.is_stopping || count_running(&parent) > 0) {

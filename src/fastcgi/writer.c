@@ -73,7 +73,7 @@ static bool set_up(FCGX_Request *request, const int pair[2])
 {
     if (!has_memory() || FCGX_Init() != 0 || FCGX_InitRequest(request, -1, FCGI_FAIL_ACCEPT_ON_INTR) != 0 ||
         send(pair[1], head, HEAD_BYTES, MSG_NOSIGNAL) != HEAD_BYTES) {
-        return false;
+        return false; /* LCOV_EXCL_LINE: out of memory or descriptors (exhaustion_test, limits_test) */
     }
     request->ipcFd = pair[0];
     request->keepConnection = 1;
@@ -91,7 +91,9 @@ bool writer_open(struct writer *writer)
         close(pair[1]);
     }
     if (!is_open) {
+        /* LCOV_EXCL_START: out of memory or descriptors (exhaustion_test, limits_test) */
         log_error("unable to set up libfcgi: %s", strerror(errno));
+        /* LCOV_EXCL_STOP */
     }
     if (writer->request.ipcFd >= 0) { /* else libfcgi has closed it */
         close(writer->request.ipcFd);

@@ -125,7 +125,9 @@ bool form_to_json(struct slice form, struct buffer *json, struct error *error)
     buffer_free(&name);
     buffer_free(&value);
     if (error->code == ERROR_NONE && (!ok || json->failed)) {
+        /* LCOV_EXCL_START: out of memory (exhaustion_test) */
         return error_set(error, ERROR_INTERNAL, "out of memory");
+        /* LCOV_EXCL_STOP */
     }
     return ok;
 }

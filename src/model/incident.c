@@ -35,10 +35,12 @@ static const char *const argument_names[ARGUMENT_COUNT] = {
     [ARGUMENT_METADATA] = "metadata",
 };
 
+/* LCOV_EXCL_START: out of memory (exhaustion_test) */
 static bool out_of_memory(struct error *error)
 {
     return error_set(error, ERROR_INTERNAL, "out of memory");
 }
+/* LCOV_EXCL_STOP */
 
 /* Decodes one string of a text that json_find_members has validated. The caller owns the result; NULL when
  * out of memory. Not by json-c's parser: that turns characters which come as surrogate pairs into U+FFFD. */
@@ -53,7 +55,7 @@ static struct json_object *parse_string(struct slice value)
     }
     decoded = malloc(value.len);
     if (decoded == NULL) {
-        return NULL;
+        return NULL; /* LCOV_EXCL_LINE: out of memory (exhaustion_test) */
     }
     parsed = json_object_new_string_len(decoded, (int)json_string_decode(value, decoded));
     free(decoded);
@@ -149,7 +151,7 @@ static bool read_reference_id(const struct json_member *member, char **reference
     }
     *reference_id = malloc(member->value.len); /* which counts the quotes */
     if (*reference_id == NULL) {
-        return out_of_memory(error);
+        return out_of_memory(error); /* LCOV_EXCL_LINE: out of memory (exhaustion_test) */
     }
     len = json_string_decode(member->value, *reference_id);
     (*reference_id)[len] = '\0';
@@ -197,12 +199,14 @@ static bool read_service(const struct json_member *element, size_t index, struct
         return error_set(error, ERROR_INVALID_ARGUMENTS, "services[%zu] must be an object or a string",
                          index);
     } else if (!json_find_members(element->value, members, COUNT, &stray_nul, error)) {
+        /* LCOV_EXCL_START: the body has been checked as a whole before */
         return false;
+        /* LCOV_EXCL_STOP */
     }
     if (members[IDENTIFIER].type == JSON_STRING) {
         service->identifier = parse_string(members[IDENTIFIER].value);
         if (service->identifier == NULL) {
-            return out_of_memory(error);
+            return out_of_memory(error); /* LCOV_EXCL_LINE: out of memory (exhaustion_test) */
         }
     }
     identifier = json_object_get_string(service->identifier); /* NULL of NULL */
@@ -232,8 +236,10 @@ static bool add_reference(struct json_object *array, struct json_object *value)
     if (json_object_array_add(array, json_object_get(value)) == 0) {
         return true;
     }
+    /* LCOV_EXCL_START: out of memory (exhaustion_test) */
     json_object_put(value);
     return false;
+    /* LCOV_EXCL_STOP */
 }
 
 /* Adds a service to the links, or its name to the link that is there. `by_identifier` finds the latter. */
@@ -249,7 +255,7 @@ static bool link_service(const struct service *service, struct json_object *link
         /* In place of what stands there, for which no memory is needed. */
         return !service->names_it ||
                json_object_array_put_idx(known, 1, json_object_get(service->name)) == 0 ||
-               out_of_memory(error);
+               out_of_memory(error); /* LCOV_EXCL_LINE: out of memory (exhaustion_test) */
     }
     link = json_object_new_array_ext(2);
     ok = link != NULL && add_reference(link, service->identifier) && add_reference(link, service->name) &&
@@ -377,7 +383,7 @@ static bool read_timestamp(const struct json_member *member, struct timestamp_ar
     }
     string = parse_string(member->value);
     if (string == NULL) {
-        return out_of_memory(error);
+        return out_of_memory(error); /* LCOV_EXCL_LINE: out of memory (exhaustion_test) */
     }
     text = json_object_get_string(string);
     len = (size_t)json_object_get_string_len(string);

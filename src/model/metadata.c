@@ -90,7 +90,9 @@ static bool reject_key(struct slice quoted, struct error *error)
     }
     buffer_append_text(&shown, "\"");
     if (key == NULL || shown.failed) {
+        /* LCOV_EXCL_START: out of memory (exhaustion_test) */
         error_set(error, ERROR_INTERNAL, "out of memory");
+        /* LCOV_EXCL_STOP */
     } else {
         error_set(error, ERROR_METADATA_INVALID,
                   "metadata keys must consist of letters, digits, underscores and hyphens, unlike %s",
@@ -170,7 +172,9 @@ bool metadata_check(const struct json_member *member, bool *is_empty, struct err
     while (json_next(&reader, &token) != JSON_END_OF_TEXT) {
         tokens++;
         if (token.event == JSON_INVALID) { /* the whole text was validated before, so this cannot happen */
+            /* LCOV_EXCL_START: the body has been checked as a whole before */
             return error_set(error, ERROR_INTERNAL, "metadata could not be read");
+            /* LCOV_EXCL_STOP */
         }
         if (token.event == JSON_KEY && !is_valid_key(token.text)) {
             return reject_key(token.text, error);

@@ -200,7 +200,9 @@ static bool encode_batch(struct connection *connection)
         buffer_append(&connection->encoded, record->data, record->len);
     }
     if (connection->encoded.failed) {
+        /* LCOV_EXCL_START: out of memory (exhaustion_test) */
         log_error("unable to store: out of memory for a batch of %zu", connection->count);
+        /* LCOV_EXCL_STOP */
     }
     return !connection->encoded.failed;
 }
@@ -338,8 +340,10 @@ static enum batch_result send_next(struct connection *connection)
         connection->state = CONNECTION_PREPARING;
         sent = PQsendPrepare(pg, STATEMENT, query, PARAMETERS, NULL) == 1;
     } else if (!encode_batch(connection)) {
+        /* LCOV_EXCL_START: out of memory (exhaustion_test) */
         connection->state = CONNECTION_IDLE;
         return BATCH_FAILED;
+        /* LCOV_EXCL_STOP */
     } else {
         connection->state = CONNECTION_STORING;
         sent = send_batch(connection);
@@ -415,7 +419,9 @@ static enum batch_result advance(struct connection *connection)
 
         connection->is_flushed = unsent == 0;
         if (unsent < 0) {
+            /* LCOV_EXCL_START: by chance: libpq mostly says so only when it is read from */
             return connection_abort(connection);
+            /* LCOV_EXCL_STOP */
         }
         if (!connection->is_flushed || PQisBusy(connection->pg)) {
             return BATCH_PENDING;

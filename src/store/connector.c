@@ -80,15 +80,17 @@ struct connector *connector_start(void)
     int failure;
 
     if (connector == NULL) {
-        return NULL;
+        return NULL; /* LCOV_EXCL_LINE: out of memory, threads or descriptors (limits_test) */
     }
     connector->requested = eventfd(0, EFD_CLOEXEC);
     connector->opened = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     failure = connector->requested < 0 || connector->opened < 0 ? errno : start_thread(connector);
     if (failure != 0) {
+        /* LCOV_EXCL_START: out of memory, threads or descriptors (limits_test) */
         connector_free(connector);
         errno = failure;
         return NULL;
+        /* LCOV_EXCL_STOP */
     }
     return connector;
 }

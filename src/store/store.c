@@ -230,8 +230,10 @@ static void note_opened(struct store *store, struct connection *connection)
     connection->waits_to_write = false;
     if (connection->state == CONNECTION_IDLE &&
         !loop_watch(store->loop, PQsocket(connection->pg), EPOLLIN, &connection->handler)) {
+        /* LCOV_EXCL_START: out of memory: epoll's in the kernel */
         log_error("unable to watch a connection to the database: %s", strerror(errno));
         connection_close(connection);
+        /* LCOV_EXCL_STOP */
     }
     if (connection->state == CONNECTION_IDLE) {
         pool_note_opened(&store->pool);
@@ -490,11 +492,13 @@ struct store *store_start(const struct settings *settings, const struct loop *lo
         TAILQ_INIT(&store->completed);
     }
     if (store == NULL || !store_open(store)) {
+        /* LCOV_EXCL_START: out of memory, threads or descriptors (exhaustion_test, limits_test) */
         log_error("unable to start the store: %s", strerror(errno));
         if (store != NULL) {
             store_close(store);
         }
         return NULL;
+        /* LCOV_EXCL_STOP */
     }
     return store;
 }
