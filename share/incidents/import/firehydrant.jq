@@ -10,5 +10,5 @@ def milestone($type): [.milestones[]? | select(.type == $type) | .occurred_at][-
   resolved_at: given(milestone("resolved"), milestone("closed")),
   services: services(.services[]? | {identifier: .id, name}),
   metadata: ({number, severity, milestone: .current_milestone, tags: .tag_list,
-              labels: (.labels | if type == "object" then tame else null end)} | metadata)
+              labels} | metadata)
 } | incident

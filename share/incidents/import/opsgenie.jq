@@ -4,14 +4,12 @@
   reference_id: .id,
   name: .message,
   priority,
-  source_url: given(.links.web?, .links.api?, .links_web),
-  started_at: given(.impactStartDate, .impact_start_date, .createdAt, .created_at),
-  resolved_at: given(.impactEndDate, .impact_end_date,
-                     (if .status == "resolved" or .status == "closed" then given(.updatedAt, .updated_at) else null end)),
-  services: (given(.impactedServices, .impacted_services) as $impacted
-    | if $impacted == null then services(given(.serviceId, .service_id))
-      elif ($impacted | type) == "string" or ($impacted | type) == "array" then services($impacted | pieces($separator)[])
-      else $impacted end),
-  metadata: ((.extraProperties | if type == "object" then tame else {extraProperties: .} end)
-    + {tinyId: given(.tinyId, .tiny_id), ownerTeam: given(.ownerTeam, .owner_team), tags: .tags} | metadata)
+  source_url: (.links.web? // .links.api? // .links_web),
+  started_at: (.impactStartDate // .impact_start_date // .createdAt // .created_at),
+  resolved_at: (.impactEndDate // .impact_end_date //
+                (if .status == "resolved" or .status == "closed" then .updatedAt // .updated_at else null end)),
+  services: ((.impactedServices // .impacted_services // .serviceId // .service_id)
+    | if type == "string" then pieces($separator) else . end),
+  metadata: ((.extraProperties | if type == "object" then . else {extraProperties: .} end)
+    + {tinyId: (.tinyId // .tiny_id), ownerTeam: (.ownerTeam // .owner_team), tags})
 } | incident

@@ -12,12 +12,6 @@ def pieces(s): if . == null then [] elif type == "array" then . elif type == "st
 # Of a column that the header repeats, all texts; of any other, the one.
 def texts: if . == null then [] elif type == "array" then . else [.] end;
 
-# A name as the keys of metadata may be: "_" for what they may not have.
-def key: explode | map(if (. >= 48 and . <= 57) or (. >= 65 and . <= 90) or (. >= 97 and . <= 122) or . == 45 or . == 95 then . else 95 end) | implode | if . == "" then "_" else . end;
-
-# The same for all keys of a value.
-def tame: if type == "object" then with_entries({key: (.key | key), value: (.value | tame)}) elif type == "array" then map(tame) else . end;
-
 # Values of metadata, and services, each an identifier or an object with one: `incident` looks through them.
 def metadata: .;
 def services(f): [f];
@@ -27,7 +21,8 @@ def from_seconds: if . == null or . == "" then null else (tonumber | floor | tod
 def from_ms: if . == null or . == "" then null else tonumber | (. / 1000 | floor) as $seconds | ($seconds | todate | .[:-1]) + "." + ((. - $seconds * 1000 + 1000 | floor | tostring) | .[1:]) + "Z" end;
 
 # An incident states all of itself: what is null is left out, but that it is open; so are services without an
-# identifier, and metadata that says nothing: null, "", [] and {}. The mark has the program do that, as jq takes long.
+# identifier, and metadata that says nothing: null, "", [] and {}. Keys of metadata get "_" for what they may not
+# have. The mark has the program do that, as jq takes long.
 def incident: . + {"": true};
 # The same, but metadata stays as it is.
 def incident_with_all_metadata: . + {"": false};

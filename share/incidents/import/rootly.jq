@@ -12,5 +12,5 @@ else {
   services: services(.attributes.services[]? | {identifier: (.data.id? // .id?), name: name_of}),
   metadata: ({number: .attributes.sequential_id, slug: .attributes.slug, status: .attributes.status,
               mitigated_at: .attributes.mitigated_at,
-              labels: (.attributes.labels | if type == "object" then tame else null end)} | metadata)
+              labels: .attributes.labels} | metadata)
 } | incident end

@@ -38,6 +38,59 @@ static jv without_blanks(jv object, bool all_go)
     return kept;
 }
 
+static bool is_allowed(char byte)
+{
+    return (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') || (byte >= '0' && byte <= '9') ||
+           byte == '-' || byte == '_';
+}
+
+/* The key with "_" for each character that keys of metadata may not have. */
+static jv tame_key(jv key)
+{
+    const char *name = jv_string_value(key);
+    bool is_tame = *name != '\0';
+    jv tamed;
+
+    for (const char *at = name; *at != '\0'; at++) {
+        is_tame = is_tame && is_allowed(*at);
+    }
+    if (is_tame) {
+        return key;
+    }
+    tamed = jv_string(*name == '\0' ? "_" : "");
+    for (const char *at = name; *at != '\0'; at++) {
+        bool continues = ((unsigned char)*at & 0xC0) == 0x80;
+
+        if (!continues) {
+            tamed = jv_string_append_buf(tamed, is_allowed(*at) ? at : "_", 1);
+        }
+    }
+    jv_free(key);
+    return tamed;
+}
+
+/* All keys of a value, whose depth the reader of JSON has bounded. */
+static jv tame_keys(jv value)
+{
+    jv tamed = jv_object();
+
+    if (jv_get_kind(value) == JV_KIND_ARRAY) {
+        for (int i = 0, count = jv_array_length(jv_copy(value)); i < count; i++) {
+            value = jv_array_set(value, i, tame_keys(jv_array_get(jv_copy(value), i)));
+        }
+    }
+    if (jv_get_kind(value) != JV_KIND_OBJECT) {
+        jv_free(tamed);
+        return value;
+    }
+    jv_object_foreach(value, key, member)
+    {
+        tamed = jv_object_set(tamed, tame_key(key), tame_keys(member));
+    }
+    jv_free(value);
+    return tamed;
+}
+
 static bool has_identifier(jv service)
 {
     jv identifier = jv_object_get(jv_copy(service), jv_string("identifier"));
@@ -71,7 +124,7 @@ static jv tidy_member(const char *name, jv value, bool with_metadata)
     if (strcmp(name, "services") == 0 && jv_get_kind(value) == JV_KIND_ARRAY) {
         value = tidy_services(value);
     } else if (strcmp(name, "metadata") == 0 && with_metadata && jv_get_kind(value) == JV_KIND_OBJECT) {
-        value = without_blanks(value, true);
+        value = tame_keys(without_blanks(value, true));
     } else {
         return value;
     }
