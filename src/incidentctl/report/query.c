@@ -148,103 +148,44 @@ const char query_causes[] = "SELECT " CUT(
 #define LISTED(list, rows) "SELECT '" list "' AS list, row_number() OVER () AS number, l.* FROM (" rows ") l"
 #define COLUMNS            "i.source_id, i.name, i.priority, i.source_url, i.started_at, i.services_json"
 
-const char
-    query_incidents[] =
-        "WITH names AS MATERIALIZED (SELECT n.identifier, n.service FROM service_names n), listed AS "
-        "MATERIALIZED"
-        " (" LISTED(
-            "open",
-            "SELECT " COLUMNS ", date_part('epoch', now() - i.started_at) AS seconds,"
-            " true AS is_open, NULL::text AS reasons FROM plausible_incidents i"
-            " WHERE i.resolved_at IS NULL AND " MATCHES(
-                "i") " ORDER BY i.priority COLLATE \"C\" NULLS LAST, i.started_at, i.source_id "
-                     "LIMIT $4") " UNION ALL " LISTED("longest",
-                                                      "SELECT " COLUMNS ","
-                                                      " date_part('epoch', "
-                                                      "coalesce(i.resolved_at, "
-                                                      "now()) - i.started_at),"
-                                                      " i.resolved_at IS NULL, "
-                                                      "NULL::text FROM " INCIDENTS " i"
-                                                      " ORDER BY 7 DESC, i.source_id "
-                                                      "LIMIT $5") " UNION "
-                                                                  "ALL " LISTED(
-                                                                      "susp"
-                                                                      "icio"
-                                                                      "us",
-                                                                      "SELE"
-                                                                      "CT"
-                                                                      " " COLUMNS ", "
-                                                                      "NULL"
-                                                                      "::"
-                                                                      "floa"
-                                                                      "t8, "
-                                                                      "i."
-                                                                      "reso"
-                                                                      "lved"
-                                                                      "_at "
-                                                                      "IS "
-                                                                      "NULL"
-                                                                      ","
-                                                                      " str"
-                                                                      "ing_"
-                                                                      "agg("
-                                                                      "i."
-                                                                      "reas"
-                                                                      "on, "
-                                                                      "', "
-                                                                      "' "
-                                                                      "ORDE"
-                                                                      "R "
-                                                                      "BY "
-                                                                      "i."
-                                                                      "reas"
-                                                                      "on) "
-                                                                      "FROM"
-                                                                      " sus"
-                                                                      "pici"
-                                                                      "ous "
-                                                                      "i"
-                                                                      " WHE"
-                                                                      "RE"
-                                                                      " " MATCHES(
-                                                                          "i") " GROUP BY i.id, " COLUMNS
-                                                                               ", i.resolved_at"
-                                                                               " ORDER BY i.started_at "
-                                                                               "DESC, i.source_id LIMIT "
-                                                                               "$6") ") SELECT l.list AS "
-                                                                                     "\"-\", " CUT(
-                                                                                         "l."
-                                                                                         "sourc"
-                                                                                         "e_id",
-                                                                                         200) " AS "
-                                                                                              "source_id,"
-                                                                                              " " CUT("l."
-                                                                                                      "name",
-                                                                                                      200) " "
-                                                                                                           "A"
-                                                                                                           "S"
-                                                                                                           " "
-                                                                                                           "n"
-                                                                                                           "a"
-                                                                                                           "m"
-                                                                                                           "e"
-                                                                                                           ","
-                                                                                                           " " CUT("l.priority", 60) " AS priority, " CUT(
-                                                                                                               "v.services",
-                                                                                                               200) " AS services,"
-                                                                                                                    " CASE WHEN octet_length(l.source_url) <= 2000 THEN l.source_url END AS source_url,"
-                                                                                                                    " to_char(l.started_at AT TIME ZONE z.zone, '" MINUTES_
-                                                                                                                    "') AS started, l.number AS \"-\", l.seconds,"
-                                                                                                                    " l.is_open, l.reasons FROM listed l LEFT JOIN (SELECT e.list, e.number, string_agg(n.service, ', ' ORDER BY e.position)"
-                                                                                                                    " AS services FROM (SELECT i.list, i.number, (s.service->>0) COLLATE \"C\" AS identifier, s.position"
-                                                                                                                    " FROM listed i CROSS JOIN LATERAL jsonb_array_elements(CASE WHEN jsonb_typeof(i.services_json) = 'array'"
-                                                                                                                    " THEN i.services_json END) WITH ORDINALITY AS s (service, position)"
-                                                                                                                    " WHERE jsonb_typeof(s.service) = 'array') e JOIN names n USING (identifier) GROUP BY 1, 2) v"
-                                                                                                                    " USING (list, number) CROSS JOIN time_zone() z (zone)"
-                                                                                                                    " UNION ALL SELECT 'names', n.identifier, " CUT(
-                                                                                                                        "n.service",
-                                                                                                                        200) ", NULL, NULL, NULL, NULL, 0, NULL,"
-                                                                                                                             " NULL, NULL FROM names n WHERE n.identifier = ANY ($7::text[]) ORDER BY 1, 8";
+/* clang-format breaks each string at a column of its own. */
+/* clang-format off */
+const char query_incidents[] =
+    "WITH names AS MATERIALIZED (SELECT n.identifier, n.service FROM service_names n), listed"
+    " AS MATERIALIZED ("
+    LISTED("open",
+        "SELECT " COLUMNS
+        ", date_part('epoch', now() - i.started_at) AS seconds, true AS is_open, NULL::text"
+        " AS reasons FROM plausible_incidents i WHERE i.resolved_at IS NULL AND "
+        MATCHES("i") " ORDER BY i.priority COLLATE \"C\" NULLS LAST, i.started_at, i.source_id LIMIT $4")
+    " UNION ALL " LISTED("longest",
+        "SELECT " COLUMNS
+        ", date_part('epoch', coalesce(i.resolved_at, now()) - i.started_at), i.resolved_at IS NULL,"
+        " NULL::text FROM "
+        INCIDENTS " i ORDER BY 7 DESC, i.source_id LIMIT $5")
+    " UNION ALL " LISTED("suspicious",
+        "SELECT " COLUMNS
+        ", NULL::float8, i.resolved_at IS NULL, string_agg(i.reason, ', ' ORDER BY i.reason)"
+        " FROM suspicious i WHERE "
+        MATCHES("i") " GROUP BY i.id, " COLUMNS
+        ", i.resolved_at ORDER BY i.started_at DESC, i.source_id LIMIT $6")
+    ") SELECT l.list AS \"-\", " CUT("l.source_id", 200) " AS source_id, " CUT("l.name", 200)
+    " AS name, "
+    CUT("l.priority", 60) " AS priority, " CUT("v.services", 200)
+    " AS services, CASE WHEN octet_length(l.source_url) <= 2000 THEN l.source_url END"
+    " AS source_url, to_char(l.started_at AT TIME ZONE z.zone, '"
+    MINUTES_
+    "') AS started, l.number AS \"-\", l.seconds, l.is_open, l.reasons FROM listed l LEFT"
+    " JOIN (SELECT e.list, e.number, string_agg(n.service, ', ' ORDER BY e.position) AS services"
+    " FROM (SELECT i.list, i.number, (s.service->>0) COLLATE \"C\" AS identifier, s.position"
+    " FROM listed i CROSS JOIN LATERAL jsonb_array_elements(CASE WHEN jsonb_typeof(i.services_json) ="
+    " 'array' THEN i.services_json END) WITH ORDINALITY AS s (service, position)"
+    " WHERE jsonb_typeof(s.service) = 'array') e JOIN names n USING (identifier) GROUP BY 1, 2) v"
+    " USING (list, number) CROSS JOIN time_zone() z (zone) UNION ALL SELECT 'names', n.identifier, "
+    CUT("n.service", 200)
+    ", NULL, NULL, NULL, NULL, 0, NULL, NULL, NULL FROM names n"
+    " WHERE n.identifier = ANY ($7::text[]) ORDER BY 1, 8";
+/* clang-format on */
 
 const char query_reasons[] =
     "WITH doubted AS MATERIALIZED (SELECT * FROM suspicious) SELECT i.reason, count(*) AS incidents"
