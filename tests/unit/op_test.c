@@ -21,7 +21,8 @@ static void each_outcome_has_its_error_and_its_sentence(void **state)
     } cases[] = {
         {OP_NOT_AUTHED, REASON_NONE, NULL, ERROR_NOT_AUTHED, "unknown, expired or revoked"},
         {OP_NOT_PERMITTED, REASON_NONE, NULL, ERROR_NOT_PERMITTED, "lacks the scope"},
-        {OP_UNAVAILABLE, REASON_NONE, NULL, ERROR_SERVICE_UNAVAILABLE, "cannot be reached in time; it is safe"},
+        {OP_UNAVAILABLE, REASON_NONE, NULL, ERROR_SERVICE_UNAVAILABLE,
+         "cannot be reached in time; it is safe"},
         {OP_UNAVAILABLE, REASON_LOGIN, NULL, ERROR_SERVICE_UNAVAILABLE, "refuses this service's login"},
         {OP_UNAVAILABLE, REASON_RIGHT, NULL, ERROR_SERVICE_UNAVAILABLE, "a right that it needs"},
         {OP_UNAVAILABLE, REASON_SCHEMA, NULL, ERROR_SERVICE_UNAVAILABLE, "a schema that does not fit"},
