@@ -1,6 +1,5 @@
-/* The figures of `make stress`. A trial is a cmocka program in tests/stress that `make test` runs in a
- * short form and `make stress` in its long one; either way it writes down what it counted, as tables in
- * Markdown. */
+/* The figures of the stress tests. `make test` runs each in a short form, `make stress` in its long one;
+ * either way it writes down what it counted, as tables in Markdown. */
 #ifndef INCIDENTS_TESTS_FIGURES_H
 #define INCIDENTS_TESTS_FIGURES_H
 
