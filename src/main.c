@@ -143,10 +143,10 @@ int main(int argc, char **argv)
     /* No core dump, and no access to our memory or environment by processes of the same user (prctl(2)): they
      * hold the database's password and bearer tokens. */
     prctl(PR_SET_DUMPABLE, 0);
-    if (server_is_wanted()) {
+    if (started_as_fastcgi()) {
         return serve_fastcgi();
     }
-    if (cgi_is_wanted()) {
+    if (started_as_cgi()) {
         return serve_cgi();
     }
     if (argc == 2 && strcmp(argv[1], "--check") == 0) {

@@ -34,7 +34,7 @@ bool outcome_is_error(size_t outcome)
     return outcome > ERROR_NONE && outcome < FIRST_OP_OUTCOME;
 }
 
-bool outcome_is_senders(size_t outcome)
+bool outcome_is_client_error(size_t outcome)
 {
     switch (outcome) {
     case ERROR_NOT_AUTHED:
@@ -68,7 +68,7 @@ void exchange_begin(struct exchange *exchange, const char *const variables[REQUE
     response_init(&exchange->response, exchange->request.verb);
 }
 
-void exchange_refuse(struct exchange *exchange)
+void exchange_refuse_headers(struct exchange *exchange)
 {
     error_set(&exchange->error, ERROR_REQUEST_TOO_LARGE, "the headers are over the limit of %d bytes",
               REQUEST_PARAMS_MAX);

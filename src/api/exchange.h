@@ -41,7 +41,7 @@ void exchange_begin(struct exchange *exchange, const char *const variables[REQUE
                     const struct stream *body);
 
 /* Has the exchange end with request_too_large, because its variables are over REQUEST_PARAMS_MAX. */
-void exchange_refuse(struct exchange *exchange);
+void exchange_refuse_headers(struct exchange *exchange);
 
 /* Ends with the exchange's error, with what the database says where it was asked, or with ok; logs it in one
  * line, counts it, and frees it. Returns CGI's form of the response. `out` is empty; the response is in it,
@@ -52,7 +52,7 @@ struct slice exchange_end(struct exchange *exchange, struct buffer *out);
 enum { OUTCOMES = ERROR_INTERNAL + 1 + OP_FAILED + 1 };
 bool outcome_is_error(size_t outcome);
 /* Whether the sender's token or body is to blame: 401, 403, 422. */
-bool outcome_is_senders(size_t outcome);
+bool outcome_is_client_error(size_t outcome);
 /* The word for it in the log and in the metrics. */
 const char *outcome_text(size_t outcome);
 

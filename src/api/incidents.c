@@ -15,12 +15,12 @@ struct incident_method {
 
 static bool read_upsert(struct slice body, struct incident *incident, struct error *error)
 {
-    return incident_read(body, DIALECT_UPSERT, incident, error);
+    return incident_read(body, RULES_UPSERT, incident, error);
 }
 
 static bool read_sync(struct slice body, struct incident *incident, struct error *error)
 {
-    return incident_read(body, DIALECT_SYNC, incident, error);
+    return incident_read(body, RULES_SYNC, incident, error);
 }
 
 /* A form is said as JSON, in `json`, of which the incident is then a part. */

@@ -129,7 +129,7 @@ static void append_token(struct buffer *text, size_t row)
     for (size_t outcome = 0; label != NULL && outcome < OUTCOMES; outcome++) {
         uint64_t count = metrics_token_requests(row, outcome);
 
-        if (count > 0 || outcome_is_senders(outcome)) {
+        if (count > 0 || outcome_is_client_error(outcome)) {
             buffer_append_text(text, "incidents_token_requests_total{token=\"");
             append_label_value(text, label);
             buffer_append_text(text, "\",outcome=\"");
@@ -153,8 +153,9 @@ static void append_tokens(struct buffer *text)
 static void append_unavailable(struct buffer *text)
 {
     static const char *const reasons[] = {
-        [REASON_NONE] = "unreachable", [REASON_LOGIN] = "login", [REASON_RIGHT] = "right",
-        [REASON_SCHEMA] = "schema",    [REASON_STATE] = "state",
+        [REASON_NONE] = "unreachable",          [REASON_LOGIN] = "login",
+        [REASON_PRIVILEGE] = "privilege",       [REASON_SCHEMA] = "schema",
+        [REASON_WRITE_FAILED] = "write_failed", [REASON_QUEUE_FULL] = "queue_full",
     };
 
     append_head(text, "unavailable_total", "counter",
@@ -247,7 +248,7 @@ static void append_all(struct buffer *text)
     append_histogram(text, "batch_size", "", &batches, metrics_batch_bounds, 1);
     append_gauge(text, "queue_length", METRICS_QUEUE, "Requests that wait to be sent to the database.");
     append_gauge(text, "processes", METRICS_PROCESSES, "FastCGI workers that run.");
-    append_gauge(text, "processes_without_database", METRICS_CUT_OFF,
+    append_gauge(text, "processes_without_database", METRICS_WITHOUT_DATABASE,
                  "Workers that do not reach the database.");
     append_gauge(text, "database_connections", METRICS_CONNECTIONS, "Connections to the database.");
     append_counter(text, "database_connects_total", METRICS_CONNECTS, "Connections made to the database.");
@@ -269,7 +270,7 @@ bool metrics(struct exchange *exchange)
     }
     if (!metrics_token_matches(token)) {
         return error_set(&exchange->error, ERROR_NOT_AUTHED,
-                         "the token is not good: this method has one of its own, INCIDENTS_METRICS_TOKEN");
+                         "invalid token: this method takes INCIDENTS_METRICS_TOKEN");
     }
     if (!metrics_are_open()) {
         return error_set(&exchange->error, ERROR_SERVICE_UNAVAILABLE,

@@ -31,7 +31,7 @@ static const struct route {
 
 static bool is_enabled(enum method method)
 {
-    return method != METHOD_METRICS || metrics_are_wanted();
+    return method != METHOD_METRICS || metrics_are_enabled();
 }
 
 static enum method find_method(const char *name)

@@ -225,7 +225,7 @@ bool metrics_open(const char *token, bool as_worker)
     return ok;
 }
 
-bool metrics_are_wanted(void)
+bool metrics_are_enabled(void)
 {
     return self.token_hash[0] != '\0';
 }
@@ -241,7 +241,7 @@ bool metrics_token_matches(struct slice token)
     char hash[DIGEST_HEX_SIZE];
 
     digest_sha256(token, hash);
-    return metrics_are_wanted() && strcmp(hash, self.token_hash) == 0;
+    return metrics_are_enabled() && strcmp(hash, self.token_hash) == 0;
 }
 
 static void increment(atomic_uint_fast64_t *number, uint64_t by)

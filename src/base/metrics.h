@@ -27,10 +27,10 @@ enum metrics_counter {
 
 /* What is so at present, summed over the processes that are alive. */
 enum metrics_gauge {
-    METRICS_QUEUE,       /* requests that wait to be sent to the database */
-    METRICS_CONNECTIONS, /* that are open */
-    METRICS_CUT_OFF,     /* 1 in a process that does not reach the database */
-    METRICS_PROCESSES,   /* FastCGI workers */
+    METRICS_QUEUE,            /* requests that wait to be sent to the database */
+    METRICS_CONNECTIONS,      /* that are open */
+    METRICS_WITHOUT_DATABASE, /* 1 in a process that does not reach the database */
+    METRICS_PROCESSES,        /* FastCGI workers */
     METRICS_GAUGES,
 };
 
@@ -58,7 +58,7 @@ extern const unsigned metrics_batch_bounds[METRICS_BUCKETS - 1];
 bool metrics_open(const char *token, bool as_worker);
 
 /* Whether there was a metrics_open, successful or not. */
-bool metrics_are_wanted(void);
+bool metrics_are_enabled(void);
 /* Whether it was successful. */
 bool metrics_are_open(void);
 /* Whether this is the token that metrics_open was called with. */

@@ -14,7 +14,7 @@
 
 enum { CHUNK_BYTES = 16 * 1024 };
 
-bool cgi_is_wanted(void)
+bool started_as_cgi(void)
 {
     return getenv("GATEWAY_INTERFACE") != NULL || getenv("REQUEST_METHOD") != NULL;
 }

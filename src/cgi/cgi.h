@@ -7,7 +7,7 @@
 #include "base/settings.h"
 
 /* Whether a CGI server started this process (RFC 3875 section 4.1 says what it must set). */
-bool cgi_is_wanted(void);
+bool started_as_cgi(void);
 
 /* Serves the one request of the environment and standard input; returns the exit status. */
 int cgi_serve(const struct settings *settings);

@@ -78,16 +78,16 @@ static void set_state(struct connections *connections, struct peer *peer, enum p
     TAILQ_INSERT_TAIL(&connections->peers, peer, link);
 }
 
-/* Whether it has ended its request, if early: it is responded to once it is released. */
+/* Whether it has ended its request, if early: it is responded to once it is shut down. */
 static bool has_ended_early(const struct peer *peer)
 {
     return peer->state == PEER_READING && peer->parser.has_ended_early;
 }
 
-static void release(struct connections *connections, struct peer *peer)
+static void shut_down(struct connections *connections, struct peer *peer)
 {
     shutdown(peer->descriptor, has_ended_early(peer) ? SHUT_RD : SHUT_RDWR);
-    set_state(connections, peer, PEER_RELEASED);
+    set_state(connections, peer, PEER_SHUT_DOWN);
 }
 
 /* The one that has been longest in that state, with so much memory at least; NULL: there is none. */
@@ -117,7 +117,7 @@ static void note_progress(struct connections *connections, struct peer *peer)
     while (connections->memory > connections->memory_max &&
            (oldest = find_oldest(connections, PEER_READING, 1)) != NULL) {
         log_error("closed the oldest incomplete request: all of them hold %zu bytes", connections->memory);
-        release(connections, oldest);
+        shut_down(connections, oldest);
     }
 }
 
@@ -193,7 +193,7 @@ bool connections_read(struct connections *connections, struct peer *peer)
         set_state(connections, peer, PEER_WAITING);
         return true;
     case PARSER_INCOMPLETE:
-        if (peer->state != PEER_RELEASED) {
+        if (peer->state != PEER_SHUT_DOWN) {
             note_progress(connections, peer);
         }
         break;
@@ -213,7 +213,7 @@ bool connections_read(struct connections *connections, struct peer *peer)
 
 void connections_ignore(struct connections *connections, struct peer *peer, uint32_t events)
 {
-    peer->is_gone = (events & (EPOLLHUP | EPOLLERR)) != 0;
+    peer->hung_up = (events & (EPOLLHUP | EPOLLERR)) != 0;
     loop_unwatch(connections->loop, peer->descriptor);
     peer->is_watched = false;
 }
@@ -312,7 +312,7 @@ void connections_expire(struct connections *connections)
         next = TAILQ_NEXT(peer, link);
         if (has_timed_out(connections, peer, now_ms)) {
             timed_out += peer->state == PEER_READING && !has_ended_early(peer) ? 1 : 0;
-            release(connections, peer);
+            shut_down(connections, peer);
         }
     }
     if (timed_out > 0) {
@@ -329,7 +329,7 @@ void connections_free_descriptor(struct connections *connections)
         struct peer *peer = find_oldest(connections, order[i], 0);
 
         if (peer != NULL) {
-            release(connections, peer);
+            shut_down(connections, peer);
             return;
         }
     }

@@ -16,7 +16,7 @@ enum peer_state {
     PEER_WAITING,   /* one has come in, and waits for its response */
     PEER_LINGERING, /* it has had its response: what it still sends is read and thrown away until it closes,
                        for to close with bytes unread would take the response back (ECONNRESET) */
-    PEER_RELEASED,  /* shut down: it is closed, or its request responded to, by its next event */
+    PEER_SHUT_DOWN, /* shut down: it is closed, or its request responded to, by its next event */
     PEER_STATES
 };
 
@@ -28,7 +28,7 @@ struct peer {
     struct exchange exchange; /* the server's, while it is PEER_WAITING */
     struct loop_handler handler;
     void *server; /* for the handler */
-    bool is_gone; /* it has hung up, and takes no response */
+    bool hung_up; /* it has hung up, and takes no response */
 
     bool is_watched; /* connections.c's own from here on */
     int64_t last_read_ms;

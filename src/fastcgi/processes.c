@@ -23,7 +23,7 @@
 #include "base/settings.h"
 
 enum {
-    LASTING_MS = 10000, /* a worker that ran for so long is replaced at once, */
+    STABLE_MS = 10000,  /* a worker that ran for so long is replaced at once, */
     DELAY_MIN_MS = 100, /* else after this, and after twice the last delay the next time, */
     DELAY_MAX_MS = 10000,
     WARNING_SIZE = 256,
@@ -176,7 +176,7 @@ static void handle_exit(struct parent *parent, struct worker *worker, int wait_s
         parent->status = EXIT_FAILURE; /* it has said why, and another would have to say the same */
         stop(parent, SIGTERM);
     } else {
-        schedule_start(worker, now_ms, now_ms - worker->started_ms >= LASTING_MS);
+        schedule_start(worker, now_ms, now_ms - worker->started_ms >= STABLE_MS);
     }
     worker->is_first = false;
 }

@@ -55,7 +55,7 @@ struct server {
     bool is_quiet;        /* nothing was accepted or read since the last check */
 };
 
-bool server_is_wanted(void)
+bool started_as_fastcgi(void)
 {
     int listening = 0;
     socklen_t size = sizeof listening;
@@ -72,7 +72,7 @@ static void finish_request(void *context)
     struct server *server = peer->server;
     struct slice response = exchange_end(&peer->exchange, &server->out);
     bool is_sent =
-        !peer->is_gone && writer_send(&server->writer, peer->descriptor, peer->parser.request_id, response);
+        !peer->hung_up && writer_send(&server->writer, peer->descriptor, peer->parser.request_id, response);
 
     buffer_reset(&server->out, OUT_KEPT);
     if (!is_sent) {
@@ -91,7 +91,7 @@ static void start_request(struct server *server, struct peer *peer)
 
     exchange_begin(&peer->exchange, parser->variables, &parser->body);
     if (stream_is_over_limit(&parser->params)) {
-        exchange_refuse(&peer->exchange);
+        exchange_refuse_headers(&peer->exchange);
     } else {
         needs_database = router_dispatch(&peer->exchange);
     }
@@ -204,15 +204,15 @@ static void read_signal(void *context, uint32_t events)
 }
 
 /* Waits for events until then, and does what is due. */
-static void turn(struct server *server, int64_t until_ms)
+static void run_once(struct server *server, int64_t until_ms)
 {
     until_ms = clock_earlier(until_ms, store_due_ms(server->store));
     until_ms = clock_earlier(until_ms, connections_due_ms(&server->connections));
     until_ms = clock_earlier(until_ms, server->accept_at_ms != 0 ? server->accept_at_ms : LOOP_NEVER);
-    loop_turn(&server->loop, until_ms);
+    loop_run_once(&server->loop, until_ms);
     accept_again(server);
     connections_expire(&server->connections);
-    store_turn(server->store);
+    store_run_once(server->store);
 }
 
 /* ---- Stop ---- */
@@ -234,7 +234,7 @@ static void drain(struct server *server)
 
         server->is_quiet = true;
         do {
-            turn(server, check_at_ms);
+            run_once(server, check_at_ms);
         } while (clock_now_ms() < check_at_ms);
         quiet = server->is_quiet && !has_requests(server) ? quiet + 1 : 0;
     }
@@ -249,11 +249,12 @@ static void finish(struct server *server)
     server->is_stopping = true;
     connections_stop(&server->connections);
     while (server->connections.count[PEER_WAITING] > 0) {
-        turn(server, LOOP_NEVER); /* LCOV_EXCL_LINE: by chance: those that had come have been waited for */
+        run_once(server,
+                 LOOP_NEVER); /* LCOV_EXCL_LINE: by chance: those that had come have been waited for */
     }
     limit_ms = clock_now_ms() + STOP_LINGER_MS;
     while (server->connections.count[PEER_LINGERING] > 0 && clock_now_ms() < limit_ms) {
-        turn(server, limit_ms);
+        run_once(server, limit_ms);
     }
 }
 
@@ -261,7 +262,7 @@ static void serve_until_stopped(struct server *server)
 {
     log_info("serving FastCGI with %d database connections", server->settings->db_pool_size);
     while (server->stop_signal == 0) {
-        turn(server, LOOP_NEVER);
+        run_once(server, LOOP_NEVER);
     }
     log_info("stopping: %s", strsignal(server->stop_signal));
     drain(server);

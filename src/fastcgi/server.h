@@ -8,7 +8,7 @@
 
 /* Whether descriptor 0 is a listening socket, which is how a FastCGI process manager starts an application
  * (FastCGI specification, section 2.2). */
-bool server_is_wanted(void);
+bool started_as_fastcgi(void);
 
 /* Serves requests until SIGTERM, SIGINT, SIGHUP, SIGUSR1 or SIGXCPU; then those that have come, and
  * those that the kernel has accepted for it; returns the exit status. */

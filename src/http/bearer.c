@@ -43,9 +43,9 @@ bool bearer_token(const char *authorization, struct slice *token, struct error *
         token->len--;
     }
     if (token->len == 0) {
-        return error_set(error, ERROR_NOT_AUTHED, "the token is not good: it is empty");
+        return error_set(error, ERROR_NOT_AUTHED, "invalid token: it is empty");
     }
     return bearer_token_is_valid(*token) ||
            error_set(error, ERROR_NOT_AUTHED,
-                     "the token is not good: no token has such characters, or so many");
+                     "invalid token: characters outside visible ASCII, or over 4096 bytes");
 }

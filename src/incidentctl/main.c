@@ -112,7 +112,7 @@ static size_t find_command(const char *name)
     if (best.known != NULL) {
         print_error("there is no command %s; did you mean %s?", name, best.known);
     } else {
-        print_error("there is no command %s; incidentctl help tells those that there are", name);
+        print_error("there is no command %s; incidentctl help lists them", name);
     }
     return COMMANDS;
 }

@@ -51,7 +51,7 @@ static int wait_ms(int64_t until_ms)
     return left_ms > WAIT_MAX_MS ? WAIT_MAX_MS : left_ms > 0 ? (int)left_ms : 0;
 }
 
-void loop_turn(const struct loop *loop, int64_t until_ms)
+void loop_run_once(const struct loop *loop, int64_t until_ms)
 {
     struct epoll_event events[EVENTS_MAX];
     int count = epoll_wait(loop->epoll, events, EVENTS_MAX, wait_ms(until_ms));

@@ -14,7 +14,7 @@ struct loop {
 };
 
 /* Called while its descriptor is ready. It may close its own descriptor and free its own handler, but another
- * one's only if that is not watched, as its event may be the next of this turn. */
+ * one's only if that is not watched, as its event may be the next of this iteration. */
 struct loop_handler {
     void (*ready)(void *context, uint32_t events); /* as epoll_ctl(2) names them */
     void *context;
@@ -34,6 +34,6 @@ bool loop_change(const struct loop *loop, int descriptor, uint32_t events, struc
 void loop_unwatch(const struct loop *loop, int descriptor);
 
 /* Waits for events, until clock_now_ms() is until_ms at the latest, and calls their handlers. */
-void loop_turn(const struct loop *loop, int64_t until_ms);
+void loop_run_once(const struct loop *loop, int64_t until_ms);
 
 #endif

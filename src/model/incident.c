@@ -292,13 +292,13 @@ static bool link_services(struct slice array, struct json_object *links, struct 
 
 /* The table by identifier borrows keys and links from the array of links: one of json-c's objects would copy
  * the keys, and lose a copy where it has no memory to grow. */
-static bool read_services(const struct json_member *member, enum dialect dialect,
+static bool read_services(const struct json_member *member, enum method_rules rules,
                           struct services_argument *services, struct error *error)
 {
     struct lh_table *by_identifier;
     bool ok;
 
-    if (dialect == DIALECT_SYNC && (member->type == JSON_INVALID || member->type == JSON_NULL)) {
+    if (rules == RULES_SYNC && (member->type == JSON_INVALID || member->type == JSON_NULL)) {
         return error_set(error, ERROR_INVALID_ARGUMENTS, "services is required");
     }
     if (member->type == JSON_INVALID || member->type == JSON_NULL) {
@@ -307,7 +307,7 @@ static bool read_services(const struct json_member *member, enum dialect dialect
     }
     if (member->type != JSON_ARRAY_BEGIN) {
         return error_set(error, ERROR_INVALID_ARGUMENTS, "services must be an array%s",
-                         dialect == DIALECT_UPSERT ? " or null" : "");
+                         rules == RULES_UPSERT ? " or null" : "");
     }
     services->links = json_object_new_array();
     by_identifier = lh_kchar_table_new(SERVICES_EXPECTED, NULL);
@@ -437,7 +437,7 @@ static bool check_no_nul(const struct json_member *members, bool stray_nul, stru
     return !stray_nul || error_set(error, ERROR_INVALID_ARGUMENTS, "the body must not contain \\u0000");
 }
 
-bool incident_read(struct slice body, enum dialect dialect, struct incident *incident, struct error *error)
+bool incident_read(struct slice body, enum method_rules rules, struct incident *incident, struct error *error)
 {
     struct json_member members[ARGUMENT_COUNT];
     bool stray_nul;
@@ -459,7 +459,7 @@ bool incident_read(struct slice body, enum dialect dialect, struct incident *inc
            read_text(&members[ARGUMENT_NAME], &incident->name, error) &&
            read_text(&members[ARGUMENT_PRIORITY], &incident->priority, error) &&
            read_text(&members[ARGUMENT_SOURCE_URL], &incident->source_url, error) &&
-           read_services(&members[ARGUMENT_SERVICES], dialect, &incident->services, error) &&
+           read_services(&members[ARGUMENT_SERVICES], rules, &incident->services, error) &&
            read_timestamp(&members[ARGUMENT_STARTED_AT], &incident->started_at, error) &&
            read_resolved_at(&members[ARGUMENT_RESOLVED_AT], &incident->resolved_at, error) &&
            read_metadata(&members[ARGUMENT_METADATA], &incident->metadata, error);

@@ -47,10 +47,11 @@ struct incident {
 };
 
 /* incidents.sync requires services. */
-enum dialect { DIALECT_UPSERT, DIALECT_SYNC };
+enum method_rules { RULES_UPSERT, RULES_SYNC };
 
 /* Reads the body of an upsert or sync. On false, *error says why. Call incident_free in either case. */
-bool incident_read(struct slice body, enum dialect dialect, struct incident *incident, struct error *error);
+bool incident_read(struct slice body, enum method_rules rules, struct incident *incident,
+                   struct error *error);
 
 /* Reads the body of a delete: reference_id alone. Otherwise as incident_read. */
 bool incident_read_reference(struct slice body, struct incident *incident, struct error *error);

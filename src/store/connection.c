@@ -60,7 +60,7 @@ void connection_close(struct connection *connection)
 }
 
 /* The connection has ended, or is of no use. */
-static void drop_connection(struct connection *connection)
+static void close_lost_connection(struct connection *connection)
 {
     metrics_count(METRICS_LOST_CONNECTIONS);
     connection_close(connection);
@@ -69,13 +69,13 @@ static void drop_connection(struct connection *connection)
 /* The same while something is under way, of which nothing more may reach the server. PQfinish sends a
  * Terminate message after what is still in its buffer: a batch that was sent in part would be whole then, and
  * be stored. */
-static void cut_connection(struct connection *connection)
+static void abort_connection(struct connection *connection)
 {
     if (PQsocket(connection->pg) >= 0) {
         shutdown(PQsocket(connection->pg), SHUT_RDWR);
     }
     session_abandon(&connection->session);
-    drop_connection(connection);
+    close_lost_connection(connection);
 }
 
 void connection_log_failure(struct connection *connection, const char *what, const char *why)
@@ -129,7 +129,7 @@ static const char *describe_unavailability(enum sqlstate_action action)
     switch (action) {
     case SQLSTATE_SCHEMA:
         return "store: the database's schema is not the one this program needs";
-    case SQLSTATE_RIGHT:
+    case SQLSTATE_PRIVILEGE:
         return "store: the login's role lacks a right (incidentctl migrate grants them)";
     case SQLSTATE_SEQUENCE:
         return "store: the sequence of the history's key is behind its table (incidentctl doctor)";
@@ -151,25 +151,25 @@ static enum batch_result handle_error(struct connection *connection, const PGres
     case SQLSTATE_RECONNECT:
     case SQLSTATE_UNPREPARED:
     case SQLSTATE_LOGIN:
-    case SQLSTATE_ELSEWHERE:
+    case SQLSTATE_READ_ONLY:
         if (action == SQLSTATE_UNPREPARED) {
             connection->cannot_prepare = true;
-        } else if (action == SQLSTATE_ELSEWHERE) {
+        } else if (action == SQLSTATE_READ_ONLY) {
             hosts_mark_failed(connection->hosts, connection->host);
         }
         connection_log_failure(connection, "store", message);
-        drop_connection(connection);
+        close_lost_connection(connection);
         return BATCH_UNREACHABLE;
     case SQLSTATE_RETRY:
         log_warning("unable to store, retrying: %s (SQLSTATE %s)", message, sqlstate);
         return BATCH_CONFLICT;
-    case SQLSTATE_GREET:
+    case SQLSTATE_RESYNC:
         log_warning("unable to store, retrying with the server's current time and types: %s", message);
         connection->session.clock = (struct server_clock){0};
         connection->session.operation_type = 0;
         return BATCH_CONFLICT;
     case SQLSTATE_SCHEMA:
-    case SQLSTATE_RIGHT:
+    case SQLSTATE_PRIVILEGE:
     case SQLSTATE_SEQUENCE:
     case SQLSTATE_UNAVAILABLE:
         connection_log_failure(connection, describe_unavailability(action), message);
@@ -178,7 +178,7 @@ static enum batch_result handle_error(struct connection *connection, const PGres
     case SQLSTATE_DATA:
         log_warning("%sunable to store a value: %s (SQLSTATE %s)", name_request(connection, name), message,
                     sqlstate);
-        return BATCH_UNSTORABLE;
+        return BATCH_INVALID_VALUE;
     case SQLSTATE_DEFECT:
         break;
     }
@@ -308,7 +308,7 @@ enum batch_result connection_abort(struct connection *connection)
     if (!has_ended) {
         hosts_mark_failed(connection->hosts, connection->host);
     }
-    cut_connection(connection);
+    abort_connection(connection);
     return may_be_stored ? BATCH_LOST : BATCH_UNREACHABLE;
 }
 
@@ -330,11 +330,11 @@ static enum batch_result send_next(struct connection *connection)
     if (connection->state <= CONNECTION_TERMINATING && session->abandoned_count > 0) {
         connection->state = CONNECTION_TERMINATING;
         sent = session_send_termination(session, pg);
-    } else if (connection->state < CONNECTION_GREETING &&
+    } else if (connection->state < CONNECTION_SYNCING &&
                (session->operation_type == 0 ||
                 !server_clock_is_fresh(&session->clock, connection->sent_ms))) {
-        connection->state = CONNECTION_GREETING;
-        sent = session_send_greeting(pg);
+        connection->state = CONNECTION_SYNCING;
+        sent = session_send_sync(pg);
     } else if (connection->state < CONNECTION_PREPARING && connection->is_used && !connection->is_prepared &&
                !connection->cannot_prepare) {
         connection->state = CONNECTION_PREPARING;
@@ -350,7 +350,7 @@ static enum batch_result send_next(struct connection *connection)
     }
     if (!sent) { /* out of memory, or the connection has ended: the server is not at fault */
         connection_log_failure(connection, "write to the database", PQerrorMessage(pg));
-        cut_connection(connection);
+        abort_connection(connection);
         return BATCH_UNREACHABLE;
     }
     return BATCH_PENDING;
@@ -372,11 +372,10 @@ static void read_result(struct connection *connection, const PGresult *result)
         connection->cannot_prepare =
             !connection->is_prepared && action != SQLSTATE_SCHEMA && action != SQLSTATE_RECONNECT;
         break;
-    case CONNECTION_GREETING:
+    case CONNECTION_SYNCING:
         if (!is_ok) {
             connection->result = handle_error(connection, result);
-        } else if (!session_read_greeting(&connection->session, connection->pg, result,
-                                          connection->sent_ms)) {
+        } else if (!session_read_sync(&connection->session, connection->pg, result, connection->sent_ms)) {
             log_error("unable to store: unexpected time or types of the server");
             connection->result = BATCH_FAILED;
         }
@@ -457,7 +456,7 @@ enum batch_result connection_continue(struct connection *connection)
 
     if (connection->state == CONNECTION_IDLE) {
         if (!is_ok || PQisBusy(connection->pg) || PQstatus(connection->pg) == CONNECTION_BAD) {
-            drop_connection(connection);
+            close_lost_connection(connection);
         }
         return BATCH_PENDING;
     }

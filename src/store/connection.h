@@ -22,21 +22,21 @@ enum connection_state {
     CONNECTION_OPENING, /* the connector's */
     CONNECTION_IDLE,
     CONNECTION_TERMINATING, /* abandoned sessions */
-    CONNECTION_GREETING,    /* asks for the server's clock and types */
+    CONNECTION_SYNCING,     /* asks for the server's clock and types */
     CONNECTION_PREPARING,   /* the statement, once */
     CONNECTION_STORING,
 };
 
 enum batch_result {
     BATCH_PENDING,
-    BATCH_DONE,        /* committed; every operation has its outcome */
-    BATCH_UNREACHABLE, /* nothing was stored, and the connection is closed: retry */
-    BATCH_LOST,        /* the outcome is unknown, and the connection is closed: retry */
-    BATCH_CONFLICT,    /* nothing was stored, as another transaction won; or the standby's confirmation was
-                          not waited for: retry */
-    BATCH_UNAVAILABLE, /* nothing was stored, and retrying at once is of no use */
-    BATCH_UNSTORABLE,  /* nothing was stored: a value of some operation cannot be */
-    BATCH_FAILED,      /* nothing was stored: a defect, which may be one operation's */
+    BATCH_DONE,          /* committed; every operation has its outcome */
+    BATCH_UNREACHABLE,   /* nothing was stored, and the connection is closed: retry */
+    BATCH_LOST,          /* the outcome is unknown, and the connection is closed: retry */
+    BATCH_CONFLICT,      /* nothing was stored, as another transaction won; or the standby's confirmation was
+                            not waited for: retry */
+    BATCH_UNAVAILABLE,   /* nothing was stored, and retrying at once is of no use */
+    BATCH_INVALID_VALUE, /* nothing was stored: a value of some operation cannot be */
+    BATCH_FAILED,        /* nothing was stored: a defect, which may be one operation's */
 };
 
 struct connection {

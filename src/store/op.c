@@ -228,12 +228,14 @@ static const char *unavailability(enum op_reason reason)
     switch (reason) {
     case REASON_LOGIN:
         return "the database refuses this service's login";
-    case REASON_RIGHT:
-        return "the database does not give this service a right that it needs";
+    case REASON_PRIVILEGE:
+        return "the role of this service lacks a privilege in the database";
     case REASON_SCHEMA:
         return "the database has a schema that does not fit this version of the service";
-    case REASON_STATE:
-        return "the database cannot store anything at present";
+    case REASON_WRITE_FAILED:
+        return "the database cannot write at present";
+    case REASON_QUEUE_FULL:
+        return "the database cannot be reached in time, because too many requests wait for it";
     case REASON_NONE:
     case REASON_SIZE:
         break;
@@ -273,13 +275,13 @@ bool op_check(const struct store_op *op, const struct incident *incident, struct
     case OP_READY:
         return true;
     case OP_NOT_AUTHED:
-        return error_set(error, ERROR_NOT_AUTHED, "the token is not good: it is unknown, expired or revoked");
+        return error_set(error, ERROR_NOT_AUTHED, "invalid token: unknown, expired or revoked");
     case OP_NOT_PERMITTED:
         return error_set(error, ERROR_NOT_PERMITTED, "the token lacks the scope that this method needs");
     case OP_UNAVAILABLE:
         return error_set(error, ERROR_SERVICE_UNAVAILABLE, "%s; it is safe to send the request again",
                          unavailability(op->reason));
-    case OP_UNSTORABLE:
+    case OP_INVALID_VALUE:
         return refuse_unstorable(op, incident, error);
     case OP_PENDING:
     case OP_FAILED:

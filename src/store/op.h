@@ -24,25 +24,26 @@ enum op_outcome {
     OP_READY,
     OP_NOT_AUTHED,
     OP_NOT_PERMITTED,
-    OP_UNAVAILABLE, /* not stored, or not known to be: sending it again is safe */
-    OP_UNSTORABLE,  /* the database refused a value of it */
-    OP_FAILED,      /* a defect, logged where it happened */
+    OP_UNAVAILABLE,   /* not stored, or not known to be: sending it again is safe */
+    OP_INVALID_VALUE, /* the database refused a value of it */
+    OP_FAILED,        /* a defect, logged where it happened */
 };
 
-/* Why an operation is OP_UNAVAILABLE or OP_UNSTORABLE. */
+/* Why an operation is OP_UNAVAILABLE or OP_INVALID_VALUE. */
 enum op_reason {
-    REASON_NONE,   /* unavailable: the database cannot be reached in time; unstorable: unknown */
-    REASON_LOGIN,  /* the database refuses the login */
-    REASON_RIGHT,  /* the role lacks a right */
-    REASON_SCHEMA, /* the schema is not the one that this build needs */
-    REASON_STATE,  /* the database cannot store: disk full, a sequence behind its table */
-    REASON_SIZE,   /* more than a jsonb can hold */
+    REASON_NONE,         /* unavailable: the database cannot be reached in time; invalid value: unknown */
+    REASON_LOGIN,        /* the database refuses the login */
+    REASON_PRIVILEGE,    /* the role lacks a privilege */
+    REASON_SCHEMA,       /* the schema is not the one that this build needs */
+    REASON_WRITE_FAILED, /* the database cannot write: disk full, a sequence behind its table */
+    REASON_QUEUE_FULL,   /* too many operations, or bytes of them, wait for the database */
+    REASON_SIZE,         /* more than a jsonb can hold */
 };
 
 enum { TOKEN_HASH_HEX = 65, TOKEN_LABEL_MAX = 64, ORPHANED_ATTEMPTS_MAX = 8 };
 
 /* The queue's. */
-struct op_place {
+struct queue_entry {
     TAILQ_ENTRY(store_op) link;     /* of all, in order of arrival */
     TAILQ_ENTRY(store_op) same_key; /* of those in the same bucket of the hash table */
     uint64_t key;                   /* of the reference_id; 0 if there is none */
@@ -66,7 +67,7 @@ struct store_op {
     /* The store's: */
     void (*done)(void *context);
     void *context;
-    struct op_place place;
+    struct queue_entry place;
     int attempts;
     int64_t orphaned[ORPHANED_ATTEMPTS_MAX]; /* attempts that the database may still execute */
     size_t orphaned_count;

@@ -91,7 +91,7 @@ int64_t pool_back_off_ms(struct pool *pool, int attempts, int64_t left_ms)
 void pool_note_reached(struct pool *pool)
 {
     if (pool->unreachable_since_ms != 0) {
-        metrics_add(METRICS_CUT_OFF, -1);
+        metrics_add(METRICS_WITHOUT_DATABASE, -1);
     }
     pool->reason = REASON_NONE;
     pool->unreachable_since_ms = 0;
@@ -102,7 +102,7 @@ void pool_note_reached(struct pool *pool)
 void pool_note_unreachable(struct pool *pool, enum op_reason reason, int64_t now_ms, int64_t left_ms)
 {
     if (pool->unreachable_since_ms == 0) {
-        metrics_add(METRICS_CUT_OFF, 1);
+        metrics_add(METRICS_WITHOUT_DATABASE, 1);
         pool->unreachable_since_ms = now_ms;
     }
     pool->reason = reason;

@@ -65,9 +65,9 @@ static void note_expiry(struct queue *queue, const struct store_op *op)
 
 void queue_add(struct queue *queue, struct store_op *op, int64_t now_ms)
 {
-    op->place = (struct op_place){.key = hash(queue->seed, op->reference_id),
-                                  .since_ms = now_ms,
-                                  .must_run_alone = op->place.must_run_alone};
+    op->place = (struct queue_entry){.key = hash(queue->seed, op->reference_id),
+                                     .since_ms = now_ms,
+                                     .must_run_alone = op->place.must_run_alone};
     TAILQ_INSERT_TAIL(&queue->ops, op, place.link);
     TAILQ_INSERT_TAIL(bucket_of(queue, op), op, place.same_key);
     queue->waiting++;
@@ -166,7 +166,7 @@ void queue_remove(struct queue *queue, struct store_op *op)
     queue->bytes -= op->record.capacity;
 }
 
-/* Called in each turn, and nearly always nothing has expired: it searches only if something may have. */
+/* Called in each iteration, and nearly always nothing has expired: it searches only if something may have. */
 struct store_op *queue_find_expired(struct queue *queue, int64_t now_ms)
 {
     int64_t earliest_ms = LOOP_NEVER;

@@ -8,17 +8,18 @@
 #include "base/log.h"
 #include "store/binary.h"
 
-/* Each plain CGI request greets, in a session that has nothing cached yet. So the values come in binary:
- * converting times to numbers would double the cost. The comment keeps pgpool-II from sending a statement to
- * a standby. */
-static const char greeting[] =
+/* Each plain CGI request asks for these, in a session that has nothing cached yet. So the values come in
+ * binary: converting times to numbers would double the cost. The comment keeps pgpool-II from sending a
+ * statement to a standby. */
+static const char sync_query[] =
     "/* writes */ SELECT clock_timestamp(), pg_postmaster_start_time(), pg_backend_pid(), "
     "to_regtype('intake.operation')";
 enum { COLUMN_NOW = 0, COLUMN_STARTED, COLUMN_PID, COLUMN_TYPE };
 enum { BINARY_RESULTS = 1 };
 
 /* Times are in microseconds since 1970. On the same server, a session with the same pid that began before the
- * greeting is the one. If its process is stopped, it ends when that continues, before it reads its socket. */
+ * sync_query is the one. If its process is stopped, it ends when that continues, before it reads its socket.
+ */
 static const char termination[] =
     "/* writes */ SELECT pg_terminate_backend($1::integer) FROM pg_stat_get_activity($1::integer) session "
     "WHERE (extract(epoch FROM session.backend_start) * 1000000)::bigint <= $2::bigint "
@@ -47,11 +48,11 @@ void session_abandon(struct session *session)
 bool session_send_termination(const struct session *session, PGconn *pg)
 {
     const struct session_id *id = &session->abandoned[session->abandoned_count - 1];
-    char pid[24], greeted[24], server[24];
-    const char *const values[] = {pid, greeted, server};
+    char pid[24], synced[24], server[24];
+    const char *const values[] = {pid, synced, server};
 
     snprintf(pid, sizeof pid, "%lld", (long long)id->pid);
-    snprintf(greeted, sizeof greeted, "%lld", (long long)id->greeted_us);
+    snprintf(synced, sizeof synced, "%lld", (long long)id->synced_us);
     snprintf(server, sizeof server, "%lld", (long long)id->server_us);
     return PQsendQueryParams(pg, termination, 3, NULL, values, NULL, NULL, 0) == 1;
 }
@@ -67,25 +68,25 @@ void session_read_termination(struct session *session, const PGresult *result)
     }
 }
 
-bool session_send_greeting(PGconn *pg)
+bool session_send_sync(PGconn *pg)
 {
-    return PQsendQueryParams(pg, greeting, 0, NULL, NULL, NULL, NULL, BINARY_RESULTS) == 1;
+    return PQsendQueryParams(pg, sync_query, 0, NULL, NULL, NULL, NULL, BINARY_RESULTS) == 1;
 }
 
 /* Whether the values are as long as they should be. */
-static bool is_greeting(const PGresult *row)
+static bool is_sync(const PGresult *row)
 {
     return PQntuples(row) == 1 && PQgetlength(row, 0, COLUMN_NOW) == 8 &&
            PQgetlength(row, 0, COLUMN_STARTED) == 8 && PQgetlength(row, 0, COLUMN_PID) == 4 &&
            (PQgetisnull(row, 0, COLUMN_TYPE) || PQgetlength(row, 0, COLUMN_TYPE) == 4);
 }
 
-bool session_read_greeting(struct session *session, const PGconn *pg, const PGresult *row, int64_t sent_ms)
+bool session_read_sync(struct session *session, const PGconn *pg, const PGresult *row, int64_t sent_ms)
 {
     int64_t now_us, server_us;
     int32_t pid;
 
-    if (!is_greeting(row)) {
+    if (!is_sync(row)) {
         return false;
     }
     now_us = binary_read_timestamp(PQgetvalue(row, 0, COLUMN_NOW));
@@ -95,6 +96,6 @@ bool session_read_greeting(struct session *session, const PGconn *pg, const PGre
     session->operation_type =
         PQgetisnull(row, 0, COLUMN_TYPE) ? 0 : (uint32_t)binary_read_int32(PQgetvalue(row, 0, COLUMN_TYPE));
     session->id = (struct session_id){
-        .pid = pid == PQbackendPID(pg) ? pid : 0, .greeted_us = now_us, .server_us = server_us};
+        .pid = pid == PQbackendPID(pg) ? pid : 0, .synced_us = now_us, .server_us = server_us};
     return true;
 }

@@ -13,9 +13,9 @@
 enum { ABANDONED_SESSIONS_MAX = 8 };
 
 struct session_id {
-    int64_t pid;        /* 0 if it is not known, as there is a pooler in between */
-    int64_t greeted_us; /* when it sent its time, of the server's clock, */
-    int64_t server_us;  /* and when the server was started */
+    int64_t pid;       /* 0 if it is not known, as there is a pooler in between */
+    int64_t synced_us; /* when it sent its time, of the server's clock, */
+    int64_t server_us; /* and when the server was started */
 };
 
 /* All zero: of no connection yet. */
@@ -42,7 +42,7 @@ void session_read_termination(struct session *session, const PGresult *result);
 
 /* Asks for the server's clock, the OID of intake.operation and the session's id. sent_ms: when the query was
  * sent, of clock_now_ms(). False if the row is not as expected. */
-bool session_send_greeting(PGconn *pg);
-bool session_read_greeting(struct session *session, const PGconn *pg, const PGresult *row, int64_t sent_ms);
+bool session_send_sync(PGconn *pg);
+bool session_read_sync(struct session *session, const PGconn *pg, const PGresult *row, int64_t sent_ms);
 
 #endif

@@ -16,7 +16,7 @@ static const struct {
     {"57P03", NULL, SQLSTATE_RECONNECT},   /* cannot_connect_now */
     {"57P04", NULL, SQLSTATE_RECONNECT},   /* database_dropped */
     {"57P05", NULL, SQLSTATE_RECONNECT},   /* idle_session_timeout */
-    {"25006", NULL, SQLSTATE_ELSEWHERE},   /* read_only_sql_transaction: a standby */
+    {"25006", NULL, SQLSTATE_READ_ONLY},   /* read_only_sql_transaction: a standby */
     {"25P03", NULL, SQLSTATE_RECONNECT},   /* idle_in_transaction_session_timeout */
     {"53300", NULL, SQLSTATE_RECONNECT},   /* too_many_connections */
     {"28", NULL, SQLSTATE_LOGIN},          /* a wrong password, no line in pg_hba.conf, no such role */
@@ -27,19 +27,19 @@ static const struct {
     {"55P03", NULL, SQLSTATE_RETRY},       /* lock_not_available: apply_batch's lock_timeout */
     {"57", NULL, SQLSTATE_UNAVAILABLE},    /* operator intervention; query_canceled: somebody meant it */
     {"IS001", NULL, SQLSTATE_SCHEMA},      /* raised by apply_batch */
-    {"IS002", NULL, SQLSTATE_GREET},       /* raised by apply_batch: too late by the server's clock */
+    {"IS002", NULL, SQLSTATE_RESYNC},      /* raised by apply_batch: too late by the server's clock */
     {"IS003", NULL, SQLSTATE_UNAVAILABLE}, /* raised by apply_batch: the administrator's to mend */
     /* datatype_mismatch: intake.operation has another OID there, or other columns; else somebody's trigger */
-    {"42804", "array_recv", SQLSTATE_GREET},
+    {"42804", "array_recv", SQLSTATE_RESYNC},
     {"42804", "record_recv", SQLSTATE_SCHEMA},
     /* feature_not_supported: a prepared statement's result type has changed */
     {"0A000", "RevalidateCachedQuery", SQLSTATE_RECONNECT},
-    {"3F000", NULL, SQLSTATE_SCHEMA}, /* no schema intake */
-    {"42883", NULL, SQLSTATE_SCHEMA}, /* no such function */
-    {"42704", NULL, SQLSTATE_SCHEMA}, /* no such type */
-    {"42P01", NULL, SQLSTATE_SCHEMA}, /* no such table */
-    {"42703", NULL, SQLSTATE_SCHEMA}, /* no such column */
-    {"42501", NULL, SQLSTATE_RIGHT},  /* insufficient_privilege */
+    {"3F000", NULL, SQLSTATE_SCHEMA},    /* no schema intake */
+    {"42883", NULL, SQLSTATE_SCHEMA},    /* no such function */
+    {"42704", NULL, SQLSTATE_SCHEMA},    /* no such type */
+    {"42P01", NULL, SQLSTATE_SCHEMA},    /* no such table */
+    {"42703", NULL, SQLSTATE_SCHEMA},    /* no such column */
+    {"42501", NULL, SQLSTATE_PRIVILEGE}, /* insufficient_privilege */
     /* unique_violation of a key that only a sequence gives out: logical replication does not carry sequences
      * over */
     {"23505", "incident_change", SQLSTATE_SEQUENCE},
@@ -88,9 +88,12 @@ enum sqlstate_action sqlstate_result_action(const PGresult *result)
 enum op_reason sqlstate_reason(enum sqlstate_action action)
 {
     static const enum op_reason reasons[SQLSTATE_DEFECT + 1] = {
-        [SQLSTATE_LOGIN] = REASON_LOGIN,     [SQLSTATE_RIGHT] = REASON_RIGHT,
-        [SQLSTATE_SCHEMA] = REASON_SCHEMA,   [SQLSTATE_UNAVAILABLE] = REASON_STATE,
-        [SQLSTATE_ELSEWHERE] = REASON_STATE, [SQLSTATE_SEQUENCE] = REASON_STATE,
+        [SQLSTATE_LOGIN] = REASON_LOGIN,
+        [SQLSTATE_PRIVILEGE] = REASON_PRIVILEGE,
+        [SQLSTATE_SCHEMA] = REASON_SCHEMA,
+        [SQLSTATE_UNAVAILABLE] = REASON_WRITE_FAILED,
+        [SQLSTATE_READ_ONLY] = REASON_WRITE_FAILED,
+        [SQLSTATE_SEQUENCE] = REASON_WRITE_FAILED,
         [SQLSTATE_JSONB_SIZE] = REASON_SIZE,
     };
 

@@ -12,11 +12,11 @@ enum sqlstate_action {
     SQLSTATE_RECONNECT,   /* the connection or the server is gone or useless: retry on a new connection */
     SQLSTATE_UNPREPARED,  /* the same; a pooler switches server sessions, so prepare nothing any more */
     SQLSTATE_LOGIN,       /* the login is refused: retry on a new connection */
-    SQLSTATE_ELSEWHERE,   /* the server is read-only: retry, on another host first */
+    SQLSTATE_READ_ONLY,   /* the server is read-only: retry, on another host first */
     SQLSTATE_RETRY,       /* the transaction lost against another: retry */
-    SQLSTATE_GREET,       /* the server's clock or types have changed: ask for them and retry */
+    SQLSTATE_RESYNC,      /* the server's clock or types have changed: ask for them and retry */
     SQLSTATE_SCHEMA,      /* not the schema that this build needs: 503 */
-    SQLSTATE_RIGHT,       /* the role lacks a right: 503 */
+    SQLSTATE_PRIVILEGE,   /* the role lacks a right: 503 */
     SQLSTATE_SEQUENCE,    /* the sequence of the history's key is behind its table: 503 */
     SQLSTATE_UNAVAILABLE, /* retrying at once is of no use: 503 */
     SQLSTATE_JSONB_SIZE,  /* a jsonb cannot hold so much (manual, 8.14: 256 MB): metadata's fault */

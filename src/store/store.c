@@ -16,8 +16,8 @@
 enum {
     MARGIN_DIVISOR = 10, /* an operation with less than this part of its time left is not sent any more */
     PROBE_TIMEOUT_MS = 2000,
-    HOLD_MS = 10,  /* how long a batch is waited for before another is sent beside it, */
-    HOLD_MAX = 64, /* unless so many operations wait */
+    SECOND_BATCH_DELAY_MS = 10, /* how long a batch is waited for before another is sent beside it, */
+    HOLD_MAX = 64,              /* unless so many operations wait */
 };
 
 struct store {
@@ -61,7 +61,7 @@ static bool is_reached(enum batch_result result)
 /* Has the operation sent again, before later ones on its incident. Alone from then on if the database was
  * reached: one of several may be at fault, and a batch of one waits for an attempt that may still run. If it
  * hit the lock timeout alone it moves to the end of the queue, or a few such operations would take every
- * turn. */
+ * iteration. */
 static void retry_op(struct store *store, const struct connection *connection, struct store_op *op,
                      enum batch_result result, int64_t now_ms)
 {
@@ -87,7 +87,7 @@ static void complete_batch(struct store *store, struct connection *connection, e
 {
     static const enum op_outcome outcomes[] = {/* of an operation that was alone; else it is sent again */
                                                [BATCH_UNAVAILABLE] = OP_UNAVAILABLE,
-                                               [BATCH_UNSTORABLE] = OP_UNSTORABLE,
+                                               [BATCH_INVALID_VALUE] = OP_INVALID_VALUE,
                                                [BATCH_FAILED] = OP_FAILED};
     int64_t now_ms = clock_now_ms();
 
@@ -148,7 +148,7 @@ static void connection_ready(void *context, uint32_t events)
 /* Until when operations wait for the batch under way, though a connection is free: two small batches cost
  * more than a large one, and delay each other. A batch that takes long delays no other. 0 if there is
  * nothing to wait for. */
-static int64_t held_until_ms(const struct store *store, int64_t now_ms)
+static int64_t second_batch_at_ms(const struct store *store, int64_t now_ms)
 {
     int64_t until_ms = 0;
 
@@ -158,8 +158,8 @@ static int64_t held_until_ms(const struct store *store, int64_t now_ms)
     for (size_t i = 0; i < store->pool.count; i++) {
         int64_t started_ms = store->pool.connections[i].started_ms;
 
-        if (started_ms != 0 && now_ms < started_ms + HOLD_MS) {
-            until_ms = clock_later(until_ms, started_ms + HOLD_MS);
+        if (started_ms != 0 && now_ms < started_ms + SECOND_BATCH_DELAY_MS) {
+            until_ms = clock_later(until_ms, started_ms + SECOND_BATCH_DELAY_MS);
         }
     }
     return until_ms;
@@ -172,7 +172,7 @@ static int64_t send_from_ms(const struct store *store, int64_t now_ms)
 
     return LIST_EMPTY(&store->pool.idle) && !may_open
                ? LOOP_NEVER
-               : clock_later(held_until_ms(store, now_ms), pool_ready_ms(&store->pool));
+               : clock_later(second_batch_at_ms(store, now_ms), pool_ready_ms(&store->pool));
 }
 
 /* The batch is not stored after its first operation expires: that is answered then. */
@@ -287,7 +287,7 @@ static void prepare_op(struct store_op *op, int64_t deadline_ms, void (*done)(vo
     op->outcome = OP_PENDING;
     op->attempts = 0;
     op->orphaned_count = 0;
-    op->place = (struct op_place){0};
+    op->place = (struct queue_entry){0};
 }
 
 static void end_probe(void *context)
@@ -344,7 +344,7 @@ static void run_callbacks(struct store *store)
 }
 
 /* The next batches are sent before the callbacks, so that the database need not wait for them. */
-void store_turn(struct store *store)
+void store_run_once(struct store *store)
 {
     int64_t now_ms = clock_now_ms();
 
@@ -378,38 +378,38 @@ int64_t store_due_ms(const struct store *store)
     return due_ms;
 }
 
-/* Whether to refuse an operation at once: the queue is full, or the database has been unreachable for so long
- * that waiting is most likely in vain. */
-static bool is_overloaded(const struct store *store, const struct store_op *op, int64_t now_ms)
+/* Whether the database has been unreachable for so long that waiting is most likely in vain. */
+static bool is_outage(const struct store *store, int64_t now_ms)
 {
-    return !queue_has_room(&store->queue, op->record.capacity) ||
-           (store->pool.unreachable_since_ms != 0 &&
-            now_ms - store->pool.unreachable_since_ms > store->settings->request_timeout_ms);
+    return store->pool.unreachable_since_ms != 0 &&
+           now_ms - store->pool.unreachable_since_ms > store->settings->request_timeout_ms;
 }
 
 void store_submit(struct store *store, struct store_op *op, void (*done)(void *context), void *context)
 {
     int64_t now_ms = clock_now_ms();
+    bool has_room;
 
     prepare_op(op, now_ms + store->settings->request_timeout_ms, done, context);
     store->pending++;
-    if (is_overloaded(store, op, now_ms)) {
-        op->reason = store->pool.reason;
-        op->outcome = OP_UNAVAILABLE;
-        TAILQ_INSERT_TAIL(&store->completed, op, place.link);
-    } else {
+    has_room = queue_has_room(&store->queue, op->record.capacity);
+    if (has_room && !is_outage(store, now_ms)) {
         queue_add(&store->queue, op, now_ms);
+        return;
     }
+    op->reason = has_room || store->pool.unreachable_since_ms != 0 ? store->pool.reason : REASON_QUEUE_FULL;
+    op->outcome = OP_UNAVAILABLE;
+    TAILQ_INSERT_TAIL(&store->completed, op, place.link);
 }
 
 /* ---- The store ---- */
 
-static void turn_until_done(struct store *store)
+static void run_until_done(struct store *store)
 {
-    store_turn(store);
+    store_run_once(store);
     while (store->pending > 0) {
-        loop_turn(store->loop, store_due_ms(store));
-        store_turn(store);
+        loop_run_once(store->loop, store_due_ms(store));
+        store_run_once(store);
     }
 }
 
@@ -423,7 +423,7 @@ void store_apply(struct store *store, struct store_op *op)
     const struct connection *only = store->pool.connections;
 
     store_submit(store, op, ignore, NULL);
-    turn_until_done(store);
+    run_until_done(store);
     if (only->failing_since_ms != 0) {
         log_error("%s", only->last_failure);
     }
@@ -505,6 +505,6 @@ struct store *store_start(const struct settings *settings, const struct loop *lo
 
 void store_stop(struct store *store)
 {
-    turn_until_done(store);
+    run_until_done(store);
     store_close(store);
 }

@@ -16,16 +16,16 @@ struct store;
  * started. The settings and the loop must outlive it. */
 struct store *store_start(const struct settings *settings, const struct loop *loop);
 
-/* Has the operation applied. It is the store's until store_turn calls done(context): op->outcome is final
+/* Has the operation applied. It is the store's until store_run_once calls done(context): op->outcome is final
  * then, never OP_PENDING. That happens within settings->request_timeout_ms; an operation that is not stored
  * by then is OP_UNAVAILABLE. done may free the operation. */
 void store_submit(struct store *store, struct store_op *op, void (*done)(void *context), void *context);
 
-/* Sends batches, opens connections, expires operations and runs callbacks. To be called after each turn of
- * the loop. */
-void store_turn(struct store *store);
+/* Sends batches, opens connections, expires operations and runs callbacks. To be called after each iteration
+ * of the loop. */
+void store_run_once(struct store *store);
 
-/* When store_turn is to be called, of clock_now_ms(), if no event comes before. */
+/* When store_run_once is to be called, of clock_now_ms(), if no event comes before. */
 int64_t store_due_ms(const struct store *store);
 
 /* As store_submit, and turns the loop until the operation is done. The log has an error only if it failed. */

@@ -138,7 +138,7 @@ static void check_body(const struct adapter *adapter, struct slice body)
             check_member(body, adapter->table.columns[i].name, &adapter->table.row.cells[i]);
         }
     }
-    MUST(incident_read(body, DIALECT_UPSERT, &incident, &error) == (error.code == ERROR_NONE));
+    MUST(incident_read(body, RULES_UPSERT, &incident, &error) == (error.code == ERROR_NONE));
     MUST(error.code == ERROR_NONE || (error.code != ERROR_INVALID_JSON && *error.message != '\0'));
     incident_free(&incident);
 }

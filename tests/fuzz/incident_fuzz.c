@@ -101,7 +101,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     body = (struct slice){.data = (const char *)data + 1, .len = size - 1};
     is_read = data[0] % 3 == 2
                   ? incident_read_reference(body, &incident, &error)
-                  : incident_read(body, data[0] % 3 == 0 ? DIALECT_UPSERT : DIALECT_SYNC, &incident, &error);
+                  : incident_read(body, data[0] % 3 == 0 ? RULES_UPSERT : RULES_SYNC, &incident, &error);
     MUST(is_read == (error.code == ERROR_NONE));
     if (is_read) {
         is_encoded = data[0] % 3 == 2 ? op_delete(&op, "00", &incident) : op_upsert(&op, "00", &incident);

@@ -109,7 +109,7 @@ void fake_postgres_say_row(const struct fake_postgres *server, bool is_binary, c
     buffer_free(&content);
 }
 
-void fake_postgres_say_greeting(const struct fake_postgres *server)
+void fake_postgres_say_sync(const struct fake_postgres *server)
 {
     static const char time[8] = {0, 2, 1}, pid[4] = {0, 0, 0, 5}, type[4] = {0, 0, 1, 1};
 

@@ -45,7 +45,7 @@ void fake_postgres_say_row(const struct fake_postgres *server, bool is_binary, c
                            size_t count);
 
 /* What the server says of its clock, its process and its type. */
-void fake_postgres_say_greeting(const struct fake_postgres *server);
+void fake_postgres_say_sync(const struct fake_postgres *server);
 
 /* What apply_batch says before it is committed: an outcome for each of `count` operations, and labels; of
  * either the last bytes, `cut` many, are missing. */

@@ -59,8 +59,8 @@ static void *run(void *argument)
     struct store_thread *thread = argument;
 
     while (!is_stopping(thread)) {
-        loop_turn(&thread->loop, store_due_ms(thread->store));
-        store_turn(thread->store);
+        loop_run_once(&thread->loop, store_due_ms(thread->store));
+        store_run_once(thread->store);
     }
     store_stop(thread->store);
     return NULL;

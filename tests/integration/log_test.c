@@ -281,7 +281,7 @@ static void an_errors_line_has_the_sentence_and_the_client(void **state)
          NULL,
          401,
          "info",
-         "token is not good"},
+         "invalid token"},
         {{.path = "incidents.upsert", .body = "{"}, NULL, 422, "info", ""},
         {{.path = "incidents.upsert", .body = "{\"reference_id\":\"r\"}"}, NULL, 422, "info", "started_at"},
         {{.path = "incidents.upsert", .body = "{\"reference_id\":\"r\",\"started_at\":\"sEcReT\"}"},

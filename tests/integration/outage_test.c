@@ -327,6 +327,7 @@ static void a_full_queue_refuses_at_once_and_says_when_to_come_again(void **stat
     assert_int_equal(atomic_load(&tally.stored), 1 + 4);
     assert_string_equal(
         stack_query(&stack, "SELECT count(*) FROM intake.incident WHERE reference_id LIKE 'full%'"), "5");
+    free(await_in_file(stack.worker_log, "because too many requests wait for it"));
     stack_query(&stack, "DELETE FROM intake.incident");
     stack_stop_worker(&stack);
     stack_start_worker(&stack, short_deadline);

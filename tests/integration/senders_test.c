@@ -208,9 +208,9 @@ static void not_authed_says_what_is_missing(void **state)
         {"", "no Authorization header arrived"},
         {"Basic YTpi", "another scheme than Bearer"},
         {"inct_000", "another scheme than Bearer"},
-        {"Bearer a b", "the token is not good"},
+        {"Bearer a b", "invalid token"},
         {"Bearer inct_0000000000000000000000000000000000000000000",
-         "the token is not good: it is unknown, expired or revoked"},
+         "invalid token: unknown, expired or revoked"},
     };
 
     (void)state;
@@ -225,7 +225,7 @@ static void not_authed_says_what_is_missing(void **state)
 static void a_token_that_is_not_good_any_more_is_as_one_that_never_was(void **state)
 {
     static const char *const ends[] = {"expires_at = clock_timestamp()", "revoked_at = clock_timestamp()"};
-    static const char message[] = "the token is not good: it is unknown, expired or revoked";
+    static const char message[] = "invalid token: unknown, expired or revoked";
 
     (void)state;
     for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {

@@ -103,7 +103,7 @@ static void encode(struct request *request, const char *id, const char *name)
              "\"services\":[{\"identifier\":\"%s\"}]}",
              id, name, name);
     assert_true(incident_read((struct slice){.data = request->body, .len = strlen(request->body)},
-                              DIALECT_UPSERT, &request->incident, &error));
+                              RULES_UPSERT, &request->incident, &error));
     assert_true(op_upsert(&request->op, token_hash, &request->incident));
 }
 
@@ -140,7 +140,7 @@ static struct request *send_large(struct store_thread *store, const char *id, st
         buffer_append_text(body, "0123456789abcdef");
     }
     buffer_append_text(body, "\"}");
-    assert_true(incident_read((struct slice){.data = body->data, .len = body->len}, DIALECT_UPSERT,
+    assert_true(incident_read((struct slice){.data = body->data, .len = body->len}, RULES_UPSERT,
                               &request->incident, &error));
     assert_true(op_upsert(&request->op, token_hash, &request->incident));
     send_off(request, store);
@@ -425,7 +425,7 @@ static void an_error_is_its_own_requests(const char *sqlstate, enum op_outcome o
 static void a_value_that_the_database_refuses_is_its_own_requests_error(void **state)
 {
     (void)state;
-    an_error_is_its_own_requests("22003", OP_UNSTORABLE);
+    an_error_is_its_own_requests("22003", OP_INVALID_VALUE);
 }
 
 /* With this SQLSTATE Postgres also says that a prepared statement is of no use any more. */

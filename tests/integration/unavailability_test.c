@@ -22,10 +22,10 @@ static const char *const settings[] = {"INCIDENTS_REQUEST_TIMEOUT_MS=2000", NULL
 #define SEND_AGAIN "; it is safe to send the request again"
 
 static const char refuses_login[] = "the database refuses this service's login" SEND_AGAIN;
-static const char lacks_right[] = "the database does not give this service a right that it needs" SEND_AGAIN;
+static const char lacks_right[] = "the role of this service lacks a privilege in the database" SEND_AGAIN;
 static const char other_schema[] =
     "the database has a schema that does not fit this version of the service" SEND_AGAIN;
-static const char cannot_store[] = "the database cannot store anything at present" SEND_AGAIN;
+static const char cannot_store[] = "the database cannot write at present" SEND_AGAIN;
 static const char unreachable[] = "the database cannot be reached in time" SEND_AGAIN;
 static const char defect[] = "an internal error occurred; the log has it under the request id";
 static const char no_metadata[] = "metadata holds a value that cannot be stored";

@@ -812,7 +812,7 @@ static void add_op(struct operations *operations, struct slice body)
     struct store_op op;
     struct error error;
 
-    if (incident_read(body, DIALECT_UPSERT, &incident, &error)) {
+    if (incident_read(body, RULES_UPSERT, &incident, &error)) {
         if (operations->count == BATCH_MAX || operations->elements.len > BATCH_BYTES) {
             operations_flush(operations);
         }

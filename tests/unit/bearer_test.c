@@ -48,11 +48,11 @@ static void what_is_no_token_is_named(void **state)
         {"Bearer:inct_0123", "another scheme"},
         {"Bearer", "it is empty"},
         {"Bearer \t", "it is empty"},
-        {"Bearer a b", "such characters"},
-        {"Bearer a\tb", "such characters"},
-        {"Bearer a\x7f", "such characters"},
-        {"Bearer \xC3\xA9", "such characters"},
-        {"Bearer a\n", "such characters"},
+        {"Bearer a b", "visible ASCII"},
+        {"Bearer a\tb", "visible ASCII"},
+        {"Bearer a\x7f", "visible ASCII"},
+        {"Bearer \xC3\xA9", "visible ASCII"},
+        {"Bearer a\n", "visible ASCII"},
     };
 
     (void)state;

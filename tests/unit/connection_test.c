@@ -54,8 +54,8 @@ static enum batch_result go_on(void)
 static void start_storing(size_t count)
 {
     assert_int_equal(start_batch(count), BATCH_PENDING);
-    assert_int_equal(connection.state, CONNECTION_GREETING);
-    fake_postgres_say_greeting(&server);
+    assert_int_equal(connection.state, CONNECTION_SYNCING);
+    fake_postgres_say_sync(&server);
     assert_int_equal(go_on(), BATCH_PENDING);
     assert_int_equal(connection.state, CONNECTION_STORING);
     assert_true(connection.is_flushed);
@@ -101,7 +101,7 @@ static void where_it_cannot_be_prepared_it_goes_along(void **state)
     (void)state;
     connection.is_used = true;
     start_batch(1);
-    fake_postgres_say_greeting(&server);
+    fake_postgres_say_sync(&server);
     assert_int_equal(go_on(), BATCH_PENDING);
     assert_int_equal(connection.state, CONNECTION_PREPARING);
     fake_postgres_say_error(&server, "42P05", NULL, NULL); /* there is one of that name */
@@ -158,7 +158,7 @@ static void an_error_says_what_is_to_be_done(void **state)
     } cases[] = {
         {"40001", BATCH_CONFLICT, true},     {"IS002", BATCH_CONFLICT, true},
         {"IS001", BATCH_UNAVAILABLE, true},  {"42501", BATCH_UNAVAILABLE, true},
-        {"53100", BATCH_UNAVAILABLE, true},  {"22P05", BATCH_UNSTORABLE, true},
+        {"53100", BATCH_UNAVAILABLE, true},  {"22P05", BATCH_INVALID_VALUE, true},
         {"42601", BATCH_FAILED, true},       {"57P01", BATCH_UNREACHABLE, false},
         {"25006", BATCH_UNREACHABLE, false},
     };
@@ -181,7 +181,7 @@ static void an_error_says_what_is_to_be_done(void **state)
     }
 }
 
-static void a_greeting_that_makes_no_sense_is_a_defect(void **state)
+static void a_sync_that_makes_no_sense_is_a_defect(void **state)
 {
     (void)state;
     start_batch(1);
@@ -199,7 +199,7 @@ static void an_error_before_the_batch_is_one_of_the_batch(void **state)
     fake_postgres_say_ready(&server);
     assert_int_equal(go_on(), BATCH_UNAVAILABLE);
     assert_int_equal(connection.state, CONNECTION_IDLE);
-    assert_int_equal(connection.reason, REASON_STATE);
+    assert_int_equal(connection.reason, REASON_WRITE_FAILED);
 }
 
 /* ---- A server that stops to answer ---- */
@@ -276,7 +276,7 @@ static void a_batch_that_was_sent_in_part_is_not_stored(void **state)
     buffer_init(&ops[0].record, LARGE_BYTES);
     buffer_append(&ops[0].record, large, sizeof large);
     assert_int_equal(start_batch(1), BATCH_PENDING);
-    fake_postgres_say_greeting(&server);
+    fake_postgres_say_sync(&server);
     assert_int_equal(go_on(), BATCH_PENDING);
     assert_int_equal(connection.state, CONNECTION_STORING);
     assert_false(connection.is_flushed);
@@ -303,7 +303,7 @@ static void the_rest_of_a_batch_that_was_given_up_is_never_sent(void **state)
     buffer_append(&ops[0].record, record, sizeof record);
     assert_int_equal(start_batch(1), BATCH_PENDING);
     set_room(1);
-    fake_postgres_say_greeting(&server);
+    fake_postgres_say_sync(&server);
     assert_int_equal(go_on(), BATCH_PENDING);
     assert_false(connection.is_flushed);
     set_room(RECORD_BYTES); /* and as much again, as the kernel counts: there is room for all of it by now */
@@ -342,9 +342,9 @@ static void the_next_connection_ends_a_session_that_was_given_up(void **state)
     const struct slice ended[] = {{"1", 1}};
 
     (void)state;
-    connection.session.id = (struct session_id){.pid = 5, .greeted_us = 50, .server_us = 7};
+    connection.session.id = (struct session_id){.pid = 5, .synced_us = 50, .server_us = 7};
     start_storing(1);
-    connection.session.id = (struct session_id){.pid = 5, .greeted_us = 50, .server_us = 7};
+    connection.session.id = (struct session_id){.pid = 5, .synced_us = 50, .server_us = 7};
     assert_int_equal(connection_abort(&connection), BATCH_LOST);
     assert_int_equal(connection.session.abandoned_count, 1);
     fake_postgres_hang_up(&server);
@@ -357,21 +357,21 @@ static void the_next_connection_ends_a_session_that_was_given_up(void **state)
     fake_postgres_say_ready(&server);
     assert_int_equal(go_on(), BATCH_PENDING);
     assert_int_equal(connection.session.abandoned_count, 0);
-    assert_int_equal(connection.state, CONNECTION_GREETING);
+    assert_int_equal(connection.state, CONNECTION_SYNCING);
 }
 
 /* That it may not is no reason to do without the connection. */
 static void where_it_may_not_end_it_goes_on(void **state)
 {
     (void)state;
-    connection.session.abandoned[0] = (struct session_id){.pid = 5, .greeted_us = 50, .server_us = 7};
+    connection.session.abandoned[0] = (struct session_id){.pid = 5, .synced_us = 50, .server_us = 7};
     connection.session.abandoned_count = 1;
     assert_int_equal(start_batch(1), BATCH_PENDING);
     fake_postgres_say_error(&server, "42501", NULL, NULL);
     fake_postgres_say_ready(&server);
     assert_int_equal(go_on(), BATCH_PENDING);
     assert_int_equal(connection.session.abandoned_count, 0);
-    assert_int_equal(connection.state, CONNECTION_GREETING);
+    assert_int_equal(connection.state, CONNECTION_SYNCING);
 }
 
 /* ---- */
@@ -417,7 +417,7 @@ int main(void)
         CASE(a_response_that_comes_in_pieces_is_waited_for),
         CASE(a_response_that_does_not_say_what_became_of_each_is_a_defect),
         CASE(an_error_says_what_is_to_be_done),
-        CASE(a_greeting_that_makes_no_sense_is_a_defect),
+        CASE(a_sync_that_makes_no_sense_is_a_defect),
         CASE(an_error_before_the_batch_is_one_of_the_batch),
         CASE(a_batch_whose_response_does_not_come_is_lost),
         CASE(a_batch_whose_server_hangs_up_is_lost),

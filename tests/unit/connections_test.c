@@ -152,7 +152,7 @@ static struct peer *linger(void)
 static int count_calls(void)
 {
     calls = 0;
-    loop_turn(&loop, 0);
+    loop_run_once(&loop, 0);
     return calls;
 }
 
@@ -333,12 +333,12 @@ static void who_hangs_up_before_the_response_is_known_to_be_gone(void **state)
     assert_int_equal(shutdown(far_end(), SHUT_WR), 0);
     assert_int_equal(count_calls(), 1);
     connections_ignore(&connections, ended, told);
-    assert_false(ended->is_gone);
+    assert_false(ended->hung_up);
     gone = finish_request();
     close(far_ends[--far_end_count]);
     assert_int_equal(count_calls(), 1);
     connections_ignore(&connections, gone, told);
-    assert_true(gone->is_gone);
+    assert_true(gone->hung_up);
 }
 
 /* ---- Memory ---- */
@@ -353,7 +353,7 @@ static void where_memory_is_short_the_oldest_that_holds_some_is_released(void **
     older = begin_request(body, sizeof body);
     connections.memory_max = older->memory + older->memory / 2;
     newer = begin_request(body, sizeof body);
-    assert_int_equal(older->state, PEER_RELEASED);
+    assert_int_equal(older->state, PEER_SHUT_DOWN);
     assert_int_equal(newer->state, PEER_READING);
     assert_int_equal(lingering->state, PEER_LINGERING);
     assert_int_equal(connections.memory, newer->memory);
@@ -369,7 +369,7 @@ static void one_request_over_the_limit_releases_itself(void **state)
     (void)state;
     connections.memory_max = 100;
     peer = begin_request("a body that takes memory", 24);
-    assert_int_equal(peer->state, PEER_RELEASED);
+    assert_int_equal(peer->state, PEER_SHUT_DOWN);
     assert_int_equal(connections.memory, 0);
     expect_closed(peer);
 }
@@ -387,18 +387,18 @@ static void for_a_descriptor_lingering_idle_and_reading_are_released_in_this_ord
     (void)state;
     connections_next(&connections, idle[1]);
     connections_free_descriptor(&connections);
-    assert_int_equal(lingering->state, PEER_RELEASED);
+    assert_int_equal(lingering->state, PEER_SHUT_DOWN);
     expect_closed(lingering);
     for (size_t i = 0; i < 2; i++) {
         assert_int_equal(idle[i]->state, PEER_IDLE);
         connections_free_descriptor(&connections);
-        assert_int_equal(idle[i]->state, PEER_RELEASED);
+        assert_int_equal(idle[i]->state, PEER_SHUT_DOWN);
         expect_closed(idle[i]);
     }
     for (size_t i = 0; i < 2; i++) {
         assert_int_equal(reading[i]->state, PEER_READING);
         connections_free_descriptor(&connections);
-        assert_int_equal(reading[i]->state, PEER_RELEASED);
+        assert_int_equal(reading[i]->state, PEER_SHUT_DOWN);
         expect_closed(reading[i]);
     }
     connections_free_descriptor(&connections); /* where there is nobody to be released */

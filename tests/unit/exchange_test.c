@@ -68,7 +68,7 @@ static void headers_over_the_limit_are_told_the_limit(void **state)
 
     (void)state;
     begin(&exchange, NULL, NULL);
-    exchange_refuse(&exchange);
+    exchange_refuse_headers(&exchange);
     buffer_init(&out, RESPONSE_MAX);
     response = exchange_end(&exchange, &out);
     snprintf(message, sizeof message,

@@ -14,10 +14,11 @@
 
 #define BASE(rest) "{\"reference_id\":\"r\",\"started_at\":\"2024-01-01\"" rest "}"
 
-static bool read_body(const char *body, enum dialect dialect, struct incident *incident, struct error *error)
+static bool read_body(const char *body, enum method_rules rules, struct incident *incident,
+                      struct error *error)
 {
     *error = (struct error){.code = ERROR_NONE};
-    return incident_read((struct slice){.data = body, .len = strlen(body)}, dialect, incident, error);
+    return incident_read((struct slice){.data = body, .len = strlen(body)}, rules, incident, error);
 }
 
 /* How each method reads its body. */
@@ -27,16 +28,16 @@ static bool read_as(size_t method, const char *body, struct incident *incident, 
         *error = (struct error){.code = ERROR_NONE};
         return incident_read_reference((struct slice){.data = body, .len = strlen(body)}, incident, error);
     }
-    return read_body(body, method == 0 ? DIALECT_UPSERT : DIALECT_SYNC, incident, error);
+    return read_body(body, method == 0 ? RULES_UPSERT : RULES_SYNC, incident, error);
 }
 
 /* The links of a body's services as JSON text, which must be readable. */
-static void check_links(const char *body, enum dialect dialect, enum presence presence, const char *links)
+static void check_links(const char *body, enum method_rules rules, enum presence presence, const char *links)
 {
     struct incident incident;
     struct error error;
 
-    if (!read_body(body, dialect, &incident, &error)) {
+    if (!read_body(body, rules, &incident, &error)) {
         fail_msg("%s: %s", body, error.message);
     }
     assert_int_equal(incident.services.presence, presence);
@@ -50,33 +51,33 @@ static void check_links(const char *body, enum dialect dialect, enum presence pr
 static void services_become_links_and_a_repeated_one_keeps_its_place(void **state)
 {
     (void)state;
-    check_links(BASE(""), DIALECT_UPSERT, PRESENCE_ABSENT, NULL);
-    check_links(BASE(",\"services\":null"), DIALECT_UPSERT, PRESENCE_CLEARED, NULL);
-    check_links(BASE(",\"services\":[ ]"), DIALECT_UPSERT, PRESENCE_CLEARED, "[]");
+    check_links(BASE(""), RULES_UPSERT, PRESENCE_ABSENT, NULL);
+    check_links(BASE(",\"services\":null"), RULES_UPSERT, PRESENCE_CLEARED, NULL);
+    check_links(BASE(",\"services\":[ ]"), RULES_UPSERT, PRESENCE_CLEARED, "[]");
     check_links(BASE(",\"services\":[{\"identifier\":\"b\",\"name\":\"B\"},{\"identifier\":\"a\"}]"),
-                DIALECT_UPSERT, PRESENCE_GIVEN, "[[\"b\",\"B\"],[\"a\",null]]");
+                RULES_UPSERT, PRESENCE_GIVEN, "[[\"b\",\"B\"],[\"a\",null]]");
     check_links(BASE(",\"services\":[{\"identifier\":\"b\",\"name\":\"B\"},{\"identifier\":\"a\"},{"
                      "\"identifier\":\"b\","
                      "\"name\":\"C\"}]"),
-                DIALECT_UPSERT, PRESENCE_GIVEN, "[[\"b\",\"C\"],[\"a\",null]]");
+                RULES_UPSERT, PRESENCE_GIVEN, "[[\"b\",\"C\"],[\"a\",null]]");
     check_links(BASE(",\"services\":[{\"identifier\":\"b\",\"name\":\"B\"},{\"identifier\":\"b\"}]"),
-                DIALECT_UPSERT, PRESENCE_GIVEN, "[[\"b\",\"B\"]]");
+                RULES_UPSERT, PRESENCE_GIVEN, "[[\"b\",\"B\"]]");
     check_links(
         BASE(",\"services\":[{\"identifier\":\"b\",\"name\":\"B\"},{\"identifier\":\"b\",\"name\":null}]"),
-        DIALECT_UPSERT, PRESENCE_GIVEN, "[[\"b\",null]]");
+        RULES_UPSERT, PRESENCE_GIVEN, "[[\"b\",null]]");
 }
 
 static void services_are_objects_or_identifiers_in_upsert_and_in_sync(void **state)
 {
     (void)state;
-    for (enum dialect dialect = DIALECT_UPSERT; dialect <= DIALECT_SYNC; dialect++) {
-        check_links(BASE(",\"services\":[]"), dialect, PRESENCE_CLEARED, "[]");
-        check_links(BASE(",\"services\":[\"a\",\"b\",\"a\"]"), dialect, PRESENCE_GIVEN,
+    for (enum method_rules rules = RULES_UPSERT; rules <= RULES_SYNC; rules++) {
+        check_links(BASE(",\"services\":[]"), rules, PRESENCE_CLEARED, "[]");
+        check_links(BASE(",\"services\":[\"a\",\"b\",\"a\"]"), rules, PRESENCE_GIVEN,
                     "[[\"a\",null],[\"b\",null]]");
         check_links(BASE(",\"services\":[\"b\",{\"identifier\":\"a\",\"x\":[1,{\"name\":2}],\"name\":\"A\"},{"
                          "\"identifier\":\"b\",\"name\":\"B\"}]"),
-                    dialect, PRESENCE_GIVEN, "[[\"b\",\"B\"],[\"a\",\"A\"]]");
-        check_links(BASE(",\"services\":[{\"identifier\":\"b\",\"name\":\"B\"},\"b\"]"), dialect,
+                    rules, PRESENCE_GIVEN, "[[\"b\",\"B\"],[\"a\",\"A\"]]");
+        check_links(BASE(",\"services\":[{\"identifier\":\"b\",\"name\":\"B\"},\"b\"]"), rules,
                     PRESENCE_GIVEN, "[[\"b\",\"B\"]]");
     }
 }
@@ -153,7 +154,7 @@ static void a_blank_identifier_is_refused_in_every_white_space(void **state)
         struct error error;
 
         snprintf(body, sizeof body, "{\"reference_id\":\"%s\",\"started_at\":\"2024-01-01\"}", blanks[i]);
-        if (read_body(body, DIALECT_UPSERT, &incident, &error) || error.code != ERROR_INVALID_ARGUMENTS) {
+        if (read_body(body, RULES_UPSERT, &incident, &error) || error.code != ERROR_INVALID_ARGUMENTS) {
             fail_msg("blank %zu was taken", i);
         }
         incident_free(&incident);
@@ -308,7 +309,7 @@ static void expect_the_same(const char *here, const char *there, const struct bu
                          "{\"identifier\":%s,\"name\":%s}]}",
                          here, here, there, here, here);
     assert_false(body.failed);
-    if (!read_body(body.data, DIALECT_UPSERT, &incident, &error)) {
+    if (!read_body(body.data, RULES_UPSERT, &incident, &error)) {
         fail_msg("%s: %s", body.data, error.message);
     }
     assert_int_equal(strlen(incident.reference_id), meant->len);
@@ -379,7 +380,7 @@ static void gos_zero_time_means_open_in_any_spelling(void **state)
 
         snprintf(body, sizeof body, "{\"reference_id\":\"r\",\"started_at\":\"%s\",\"resolved_at\":\"%s\"}",
                  cases[i].text, cases[i].text);
-        if (!read_body(body, DIALECT_UPSERT, &incident, &error) ||
+        if (!read_body(body, RULES_UPSERT, &incident, &error) ||
             incident.started_at.presence != PRESENCE_GIVEN ||
             incident.resolved_at.presence != cases[i].presence) {
             fail_msg("%s: %s", cases[i].text, error.message);
@@ -457,7 +458,7 @@ static void the_sentence_says_what_was_found_in_place_of_a_timestamp(void **stat
         snprintf(body, sizeof body, "{\"reference_id\":\"r\",%s\"%s\":%s}",
                  i % 2 == 0 ? "" : "\"started_at\":\"2024-01-01\",", name, json);
         snprintf(sentence, sizeof sentence, "%s %s", name, cases[i / 2].sentence);
-        assert_false(read_body(body, DIALECT_UPSERT, &incident, &error));
+        assert_false(read_body(body, RULES_UPSERT, &incident, &error));
         if (error.code != ERROR_INVALID_TIMESTAMP || strcmp(error.message, sentence) != 0) {
             fail_msg("%s: %s", json, error.message);
         }
@@ -475,7 +476,7 @@ static void a_long_text_is_no_timestamp_either(void **state)
     (void)state;
     snprintf(body, sizeof body, "{\"reference_id\":\"r\",\"started_at\":\"2024-02-30T00:00:00.%02000dZ\"}",
              0);
-    assert_false(read_body(body, DIALECT_UPSERT, &incident, &error));
+    assert_false(read_body(body, RULES_UPSERT, &incident, &error));
     assert_int_equal(error.code, ERROR_INVALID_TIMESTAMP);
     assert_string_equal(error.message, "started_at " AN_ISO_TIMESTAMP);
     incident_free(&incident);
@@ -523,7 +524,7 @@ static void the_sentence_shows_the_metadata_key_that_is_refused(void **state)
         snprintf(sentence, sizeof sentence,
                  "metadata keys must consist of letters, digits, underscores and hyphens, unlike \"%s\"",
                  cases[i].shown);
-        assert_false(read_body(body, DIALECT_UPSERT, &incident, &error));
+        assert_false(read_body(body, RULES_UPSERT, &incident, &error));
         assert_int_equal(error.code, ERROR_METADATA_INVALID);
         assert_string_equal(error.message, sentence);
         incident_free(&incident);
@@ -544,7 +545,7 @@ static void a_key_of_control_characters_is_shown_in_full(void **state)
         buffer_append_text(&body, "\\u0001");
     }
     buffer_append_text(&body, "\":1}}");
-    assert_false(read_body(body.data, DIALECT_UPSERT, &incident, &error));
+    assert_false(read_body(body.data, RULES_UPSERT, &incident, &error));
     assert_int_equal(error.code, ERROR_METADATA_INVALID);
     assert_string_equal(error.message + strlen(error.message) - 16, "\\u0001\\u0001...\"");
     incident_free(&incident);
@@ -617,7 +618,7 @@ static void a_service_may_have_an_identifier_of_1024_bytes_and_a_name_of_any_len
             buffer_append_format(&body, "{\"name\":\"%0100000d\",\"identifier\":", 0);
         }
         buffer_append_format(&body, "\"%0*d\"%s]}", IDENTIFIER_BYTES_MAX + excess, 0, i % 2 == 0 ? "}" : "");
-        ok = read_body(body.data, DIALECT_UPSERT, &incident, &error);
+        ok = read_body(body.data, RULES_UPSERT, &incident, &error);
         assert_int_equal(ok, excess == 0);
         if (!ok) {
             assert_string_equal(error.message, i % 2 == 0
@@ -647,12 +648,12 @@ static void presence_tells_absent_null_and_a_value_apart(void **state)
         snprintf(body, sizeof body, "{\"reference_id\":\"r\",\"started_at\":\"2024-01-01\"%s%s%s%s}",
                  value == NULL ? "" : ",\"name\":", value == NULL ? "" : value,
                  value == NULL ? "" : ",\"metadata\":", value == NULL ? "" : value);
-        assert_true(read_body(body, DIALECT_UPSERT, &incident, &error));
+        assert_true(read_body(body, RULES_UPSERT, &incident, &error));
         assert_int_equal(incident.name.presence, cases[i].text);
         assert_int_equal(incident.metadata.presence, cases[i].metadata);
         incident_free(&incident);
     }
-    assert_true(read_body(BASE(",\"name\":\"\",\"metadata\":{\"a\":1}"), DIALECT_UPSERT, &incident, &error));
+    assert_true(read_body(BASE(",\"name\":\"\",\"metadata\":{\"a\":1}"), RULES_UPSERT, &incident, &error));
     assert_int_equal(incident.name.presence, PRESENCE_GIVEN);
     assert_int_equal(incident.metadata.json.len, strlen("{\"a\":1}"));
     incident_free(&incident);

@@ -67,15 +67,15 @@ static void a_handler_is_called_while_its_descriptor_is_ready(void **state)
     (void)state;
     open_end(&end, note_call);
     assert_true(loop_watch(&loop, end.descriptor, EPOLLIN, &end.handler));
-    loop_turn(&loop, 0);
+    loop_run_once(&loop, 0);
     assert_int_equal(end.calls, 0);
     write_to(&end);
-    loop_turn(&loop, 0);
-    loop_turn(&loop, 0);
+    loop_run_once(&loop, 0);
+    loop_run_once(&loop, 0);
     assert_int_equal(end.calls, 2);
     assert_int_equal(end.events, EPOLLIN);
     read_from(&end);
-    loop_turn(&loop, 0);
+    loop_run_once(&loop, 0);
     assert_int_equal(end.calls, 2);
     close_end(&end);
 }
@@ -88,7 +88,7 @@ static void that_the_other_end_has_closed_is_told_unasked(void **state)
     open_end(&end, note_call);
     assert_true(loop_watch(&loop, end.descriptor, 0, &end.handler));
     close(end.other);
-    loop_turn(&loop, 0);
+    loop_run_once(&loop, 0);
     assert_int_equal(end.calls, 1);
     assert_true((end.events & EPOLLHUP) != 0);
     close(end.descriptor);
@@ -102,13 +102,13 @@ static void other_events_can_be_asked_for(void **state)
     open_end(&end, note_call);
     assert_true(loop_watch(&loop, end.descriptor, EPOLLIN, &end.handler));
     assert_true(loop_change(&loop, end.descriptor, EPOLLIN | EPOLLOUT, &end.handler));
-    loop_turn(&loop, 0);
+    loop_run_once(&loop, 0);
     assert_int_equal(end.events, EPOLLOUT);
     write_to(&end);
-    loop_turn(&loop, 0);
+    loop_run_once(&loop, 0);
     assert_int_equal(end.events, EPOLLIN | EPOLLOUT);
     assert_true(loop_change(&loop, end.descriptor, EPOLLIN, &end.handler));
-    loop_turn(&loop, 0);
+    loop_run_once(&loop, 0);
     assert_int_equal(end.events, EPOLLIN);
     close_end(&end);
 }
@@ -122,10 +122,10 @@ static void what_is_unwatched_is_told_no_more_until_it_is_watched_again(void **s
     assert_true(loop_watch(&loop, end.descriptor, EPOLLIN, &end.handler));
     write_to(&end);
     loop_unwatch(&loop, end.descriptor);
-    loop_turn(&loop, 0);
+    loop_run_once(&loop, 0);
     assert_int_equal(end.calls, 0);
     assert_true(loop_watch(&loop, end.descriptor, EPOLLIN, &end.handler));
-    loop_turn(&loop, 0);
+    loop_run_once(&loop, 0);
     assert_int_equal(end.calls, 1);
     close_end(&end);
 }
@@ -174,8 +174,8 @@ static void a_handler_may_close_its_descriptor_and_free_itself(void **state)
             write_to(&staying);
         }
     }
-    loop_turn(&loop, 0);
-    loop_turn(&loop, 0);
+    loop_run_once(&loop, 0);
+    loop_run_once(&loop, 0);
     assert_int_equal(closed_count, 20);
     assert_int_equal(staying.calls, 2);
     close_end(&staying);
@@ -202,12 +202,12 @@ static void a_new_descriptor_has_nothing_of_one_before_it_with_its_number(void *
     open_end(&end, reopen);
     assert_true(loop_watch(&loop, end.descriptor, EPOLLIN, &end.handler));
     write_to(&end);
-    loop_turn(&loop, 0);
+    loop_run_once(&loop, 0);
     assert_int_equal(end.calls, 0); /* of the new one */
-    loop_turn(&loop, 0);
+    loop_run_once(&loop, 0);
     assert_int_equal(end.calls, 0);
     write_to(&end);
-    loop_turn(&loop, 0);
+    loop_run_once(&loop, 0);
     assert_int_equal(end.calls, 1);
     close_end(&end);
 }
@@ -225,7 +225,7 @@ static void everyone_has_a_turn(void **state)
         write_to(&ends[i]);
     }
     for (int turns = 0; turns < 4; turns++) {
-        loop_turn(&loop, 0);
+        loop_run_once(&loop, 0);
     }
     for (int i = 0; i < MANY; i++) {
         called += ends[i].calls > 0;
@@ -241,7 +241,7 @@ static void it_waits_until_then(void **state)
     int64_t until_ms = clock_now_ms() + WAIT_MS;
 
     (void)state;
-    loop_turn(&loop, until_ms);
+    loop_run_once(&loop, until_ms);
     assert_true(clock_now_ms() >= until_ms);
 }
 
@@ -256,9 +256,9 @@ static void it_does_not_wait_for_what_is_due_already(void **state)
     assert_true(loop_watch(&loop, end.descriptor, EPOLLIN, &end.handler));
     write_to(&end);
     for (size_t i = 0; i < sizeof times / sizeof times[0]; i++) {
-        loop_turn(&loop, times[i]);
+        loop_run_once(&loop, times[i]);
     }
-    loop_turn(&loop, clock_now_ms() - 1);
+    loop_run_once(&loop, clock_now_ms() - 1);
     assert_int_equal(end.calls, 5);
     close_end(&end);
 }
@@ -271,9 +271,9 @@ static void an_event_ends_the_wait(void **state)
     open_end(&end, note_call);
     assert_true(loop_watch(&loop, end.descriptor, EPOLLIN, &end.handler));
     write_to(&end);
-    loop_turn(&loop, LOOP_NEVER);
-    loop_turn(&loop, INT64_MAX - 1);
-    loop_turn(&loop, clock_now_ms() + ((int64_t)1 << 40)); /* more than an int's milliseconds */
+    loop_run_once(&loop, LOOP_NEVER);
+    loop_run_once(&loop, INT64_MAX - 1);
+    loop_run_once(&loop, clock_now_ms() + ((int64_t)1 << 40)); /* more than an int's milliseconds */
     assert_int_equal(end.calls, 3);
     close_end(&end);
 }

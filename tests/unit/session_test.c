@@ -16,7 +16,7 @@ static const int64_t STARTED_US = INT64_C(946684800000000); /* 2000-01-01, which
 
 static struct session of(int64_t pid)
 {
-    return (struct session){.id = {.pid = pid, .greeted_us = pid * 10, .server_us = pid * 100}};
+    return (struct session){.id = {.pid = pid, .synced_us = pid * 10, .server_us = pid * 100}};
 }
 
 static void a_session_that_is_given_up_is_to_be_ended(void **state)
@@ -27,7 +27,7 @@ static void a_session_that_is_given_up_is_to_be_ended(void **state)
     session_abandon(&session);
     assert_int_equal(session.abandoned_count, 1);
     assert_int_equal(session.abandoned[0].pid, 5);
-    assert_int_equal(session.abandoned[0].greeted_us, 50);
+    assert_int_equal(session.abandoned[0].synced_us, 50);
     assert_int_equal(session.abandoned[0].server_us, 500);
 }
 
@@ -101,7 +101,7 @@ static PGresult *greeting(const struct slice values[4])
 
 /* The server's time is 2000-01-01T00:00:01Z, it was started at 2000-01-01, its process is 5, the type 4242.
  * libpq knows the process that it talks to: of a connection that is none, 0. */
-static void a_greeting_is_read(void **state)
+static void a_sync_is_read(void **state)
 {
     static const struct slice values[] = {
         {"\0\0\0\0\0\x0f\x42\x40", 8}, {"\0\0\0\0\0\0\0\0", 8}, {"\0\0\0\5", 4}, {"\0\0\x10\x92", 4}};
@@ -111,7 +111,7 @@ static void a_greeting_is_read(void **state)
     int64_t now_ms = clock_now_ms();
 
     (void)state;
-    assert_true(session_read_greeting(&session, pg, row, now_ms));
+    assert_true(session_read_sync(&session, pg, row, now_ms));
     assert_int_equal(session.operation_type, TYPE);
     assert_int_equal(session.clock.started_us, STARTED_US);
     assert_int_equal(session.clock.server_us, STARTED_US + 1000000);
@@ -130,14 +130,14 @@ static void without_the_type_the_rest_is_known(void **state)
 
     (void)state;
     session.operation_type = TYPE;
-    assert_true(session_read_greeting(&session, pg, row, clock_now_ms()));
+    assert_true(session_read_sync(&session, pg, row, clock_now_ms()));
     assert_int_equal(session.operation_type, 0);
     assert_int_equal(session.clock.started_us, STARTED_US);
     PQclear(row);
     PQfinish(pg);
 }
 
-static void a_greeting_that_makes_no_sense_is_none(void **state)
+static void a_sync_that_makes_no_sense_is_none(void **state)
 {
     static const struct slice cases[][4] = {
         {{"77", 2}, {ZEROS, 8}, {ZEROS, 4}, {ZEROS, 4}},  {{NULL, 0}, {ZEROS, 8}, {ZEROS, 4}, {ZEROS, 4}},
@@ -152,7 +152,7 @@ static void a_greeting_that_makes_no_sense_is_none(void **state)
         PGresult *row = greeting(cases[i]);
         struct session session = of(3);
 
-        assert_false(session_read_greeting(&session, pg, row, clock_now_ms()));
+        assert_false(session_read_sync(&session, pg, row, clock_now_ms()));
         assert_int_equal(session.id.pid, 3);
         assert_int_equal(session.clock.received_ms, 0);
         PQclear(row);
@@ -167,9 +167,9 @@ int main(void)
         cmocka_unit_test(one_that_cannot_be_named_is_left),
         cmocka_unit_test(of_many_the_oldest_is_forgotten),
         cmocka_unit_test(of_a_connection_that_has_ended_only_what_is_to_be_ended_is_known),
-        cmocka_unit_test(a_greeting_is_read),
+        cmocka_unit_test(a_sync_is_read),
         cmocka_unit_test(without_the_type_the_rest_is_known),
-        cmocka_unit_test(a_greeting_that_makes_no_sense_is_none),
+        cmocka_unit_test(a_sync_that_makes_no_sense_is_none),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

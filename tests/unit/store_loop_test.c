@@ -36,7 +36,7 @@ static void submit(void)
 {
     assert_true(op_ping(&op));
     store_submit(store, &op, count_done, NULL);
-    store_turn(store);
+    store_run_once(store);
 }
 
 /* One with a record of many bytes. */
@@ -47,18 +47,18 @@ static void submit_large(void)
     assert_true(op_ping(&op));
     buffer_append(&op.record, zeros, sizeof zeros);
     store_submit(store, &op, count_done, NULL);
-    store_turn(store);
+    store_run_once(store);
 }
 
 static void turn(void)
 {
     int64_t due_ms = store_due_ms(store), limit_ms = clock_now_ms() + WAIT_MS;
 
-    loop_turn(&loop, due_ms < limit_ms ? due_ms : limit_ms);
-    store_turn(store);
+    loop_run_once(&loop, due_ms < limit_ms ? due_ms : limit_ms);
+    store_run_once(store);
 }
 
-static void turn_until_done(int count)
+static void run_until_done(int count)
 {
     int64_t limit_ms = clock_now_ms() + WAIT_MS;
 
@@ -85,8 +85,8 @@ static void turn_until_connecting(void)
         int64_t due_ms = store_due_ms(store), soon_ms = clock_now_ms() + 5;
 
         assert_true(clock_now_ms() < limit_ms);
-        loop_turn(&loop, due_ms < soon_ms ? due_ms : soon_ms);
-        store_turn(store);
+        loop_run_once(&loop, due_ms < soon_ms ? due_ms : soon_ms);
+        store_run_once(store);
     }
 }
 
@@ -97,7 +97,7 @@ static void welcome(void)
     fake_postgres_read(&server); /* what libpq begins with */
     turn();
     fake_postgres_read(&server);
-    fake_postgres_say_greeting(&server);
+    fake_postgres_say_sync(&server);
     turn();
 }
 
@@ -109,7 +109,7 @@ static void behind_a_batch_it_sleeps(void **state)
     fake_postgres_read(&server);
     assert_false(is_awake());
     fake_postgres_say_outcomes(&server, "ready", 1);
-    turn_until_done(1);
+    run_until_done(1);
     assert_int_equal(op.outcome, OP_READY);
     assert_false(is_awake());
 }
@@ -138,7 +138,7 @@ static void apply(void)
     welcome();
     fake_postgres_read(&server);
     fake_postgres_say_outcomes(&server, "ready", 1);
-    turn_until_done(1);
+    run_until_done(1);
     op_free(&op);
 }
 
@@ -172,7 +172,7 @@ static void what_the_server_says_meanwhile_is_heard_once(void **state)
     turn();
     fake_postgres_read(&server);
     fake_postgres_say_outcomes(&server, "ready", 1);
-    turn_until_done(2);
+    run_until_done(2);
     assert_int_equal(op.outcome, OP_READY);
 }
 
@@ -206,7 +206,7 @@ static void who_has_lost_as_many_as_may_be_waits_until_they_can_store_no_more(vo
     }
     assert_int_equal(op.orphaned_count, ORPHANED_ATTEMPTS_MAX);
     assert_int_equal(done_count, 0);
-    turn_until_done(1);
+    run_until_done(1);
     assert_int_equal(op.outcome, OP_UNAVAILABLE);
     assert_true(clock_now_ms() >= started_ms + LOSSES_MS - LOSSES_MS / 10);
 }

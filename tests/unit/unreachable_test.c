@@ -37,11 +37,11 @@ static void turn(int64_t until_ms)
     int64_t due_ms = store_due_ms(store);
 
     turn_count++;
-    loop_turn(&loop, due_ms < until_ms ? due_ms : until_ms);
-    store_turn(store);
+    loop_run_once(&loop, due_ms < until_ms ? due_ms : until_ms);
+    store_run_once(store);
 }
 
-static void turn_until_done(int count)
+static void run_until_done(int count)
 {
     int64_t limit_ms = clock_now_ms() + WAIT_MS;
 
@@ -57,7 +57,7 @@ static void the_loop_does_not_turn_for_nothing(void **state)
     (void)state;
     for (int i = 1; i <= 3; i++) {
         submit(0);
-        turn_until_done(i);
+        run_until_done(i);
         op_free(&ops[0]);
     }
     assert_true(turn_count < 300);
@@ -81,7 +81,7 @@ static void an_operation_is_given_up_when_its_time_is_up(void **state)
     (void)state;
     submit(0);
     assert_int_equal(done_count, 0); /* nobody is called back within the call */
-    turn_until_done(1);
+    run_until_done(1);
     assert_true(clock_now_ms() >= started_ms + DEADLINE_MS - DEADLINE_MS / 10);
     assert_int_equal(done_count, 1);
     assert_true(ops[0].queue_ms >= DEADLINE_MS - DEADLINE_MS / 10);
@@ -96,11 +96,11 @@ static void where_no_more_may_wait_the_next_is_refused_at_once(void **state)
     submit(2); /* over INCIDENTS_QUEUE_MAX */
     assert_int_equal(done_count, 0);
     assert_true(store_due_ms(store) <= clock_now_ms());
-    store_turn(store);
+    store_run_once(store);
     assert_int_equal(done_count, 1);
     assert_int_equal(ops[2].outcome, OP_UNAVAILABLE);
     assert_int_equal(ops[0].outcome, OP_PENDING);
-    turn_until_done(3);
+    run_until_done(3);
 }
 
 /* Whoever waited would most likely wait for nothing. */
@@ -108,10 +108,10 @@ static void once_it_is_known_to_be_away_all_are_refused_at_once(void **state)
 {
     (void)state;
     submit(0);
-    turn_until_done(1);
+    run_until_done(1);
     turn_for(DEADLINE_MS);
     submit(1);
-    store_turn(store);
+    store_run_once(store);
     assert_int_equal(done_count, 2);
 }
 
@@ -145,7 +145,7 @@ static void a_stop_frees_a_probe_that_is_under_way(void **state)
 {
     (void)state;
     submit(0);
-    turn_until_done(1);
+    run_until_done(1);
     turn_for(700); /* half a second behind a failure it is asked whether it is back, for two seconds */
     store_stop(store);
     store = NULL;

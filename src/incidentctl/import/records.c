@@ -95,7 +95,7 @@ void import_take_done(void *context, const struct window_record *record)
 
 static enum window_state judge(struct import *import, struct slice body, struct window_record *record)
 {
-    if (!incident_read(body, DIALECT_UPSERT, &record->incident, &record->error)) {
+    if (!incident_read(body, RULES_UPSERT, &record->incident, &record->error)) {
         explain_value(&record->error, body,
                       import->source.kind == SOURCE_ROWS ? &import->adapter.table : NULL);
         return WINDOW_BAD;

@@ -133,8 +133,8 @@ void window_add(struct window *window, struct window_record *record)
     if (is_underway) {
         send(window, record);
         if (++window->added % TURN_EVERY == 0) {
-            loop_turn(window->loop, 0);
-            store_turn(window->store);
+            loop_run_once(window->loop, 0);
+            store_run_once(window->store);
         }
     }
 }
@@ -210,8 +210,8 @@ static void wait_a_moment(struct window *window)
 {
     int64_t until_ms = clock_now_ms() + WAIT_MS, due_ms = store_due_ms(window->store);
 
-    loop_turn(window->loop, due_ms < until_ms ? due_ms : until_ms);
-    store_turn(window->store);
+    loop_run_once(window->loop, due_ms < until_ms ? due_ms : until_ms);
+    store_run_once(window->store);
 }
 
 /* The store goes on meanwhile: it asks whether the database is back, and refuses everything until it is. */
@@ -220,8 +220,8 @@ static void let_store_go_on(struct window *window, int64_t until_ms)
     do {
         int64_t due_ms = store_due_ms(window->store);
 
-        loop_turn(window->loop, due_ms < until_ms ? due_ms : until_ms);
-        store_turn(window->store);
+        loop_run_once(window->loop, due_ms < until_ms ? due_ms : until_ms);
+        store_run_once(window->store);
     } while (clock_now_ms() < until_ms);
 }
 

@@ -40,8 +40,7 @@ static void refuse_unknown(const char *command, const char *argument, const stru
     } else if (best.known != NULL) {
         print_error("%s has no option --%s; did you mean --%s?", command, name, best.known);
     } else {
-        print_error("%s has no option --%s; incidentctl %s --help tells those that there are", command, name,
-                    command);
+        print_error("%s has no option --%s; incidentctl %s --help lists them", command, name, command);
     }
 }
 
