@@ -152,7 +152,9 @@ static bool take_incidents(struct taking *taking)
                 return false;
             }
             record->state = judge(import, body, record);
-            explain_encoding(&record->error, taking->read->text);
+            if (record->state == WINDOW_BAD) {
+                explain_encoding(&record->error, taking->read->text);
+            }
         }
     }
     if (filtered == FILTERED_BAD || taking->last == NULL) {

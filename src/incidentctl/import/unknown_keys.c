@@ -9,11 +9,13 @@
 
 static bool is_argument(struct slice key)
 {
-    static const char *const arguments[] = {"reference_id", "started_at", "resolved_at", "name",
-                                            "priority",     "source_url", "services",    "metadata"};
+    static const struct slice arguments[] = {
+        {"reference_id", 12}, {"started_at", 10}, {"resolved_at", 11}, {"name", 4},
+        {"priority", 8},      {"source_url", 10}, {"services", 8},     {"metadata", 8},
+    };
 
     for (size_t i = 0; i < sizeof arguments / sizeof arguments[0]; i++) {
-        if (strlen(arguments[i]) == key.len && memcmp(arguments[i], key.data, key.len) == 0) {
+        if (arguments[i].len == key.len && memcmp(arguments[i].data, key.data, key.len) == 0) {
             return true;
         }
     }
