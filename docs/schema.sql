@@ -1226,7 +1226,7 @@ CREATE VIEW reporting.services AS
                     w.started_at,
                     w.resolved_at
                    FROM reporting.incident_with_service w
-                  ORDER BY w.identifier, w.started_at) l
+                  ORDER BY w.started_at) l
           GROUP BY l.identifier) t
      LEFT JOIN reporting.service_names n USING (identifier));
 

@@ -285,7 +285,7 @@ COMMENT ON COLUMN reporting.time_to_resolve_by_service.median_seconds IS
 COMMENT ON COLUMN reporting.time_to_resolve_by_service.p90_seconds IS
     'Nine of ten took no longer: the 90th percentile, interpolated (percentile_cont).';
 
--- Sorted by the start first: range_agg sorts what it gets, and is quick with what is sorted already.
+-- In the order of their starts, as range_agg sorts what it gets, and is quick with what is sorted already.
 CREATE VIEW reporting.services AS
 SELECT t.identifier, n.service, t.incidents, t.open,
        (SELECT sum(date_part('epoch', upper(piece) - lower(piece))) / 60 FROM unnest(t.times) piece) AS minutes
@@ -294,7 +294,7 @@ FROM (
            count(*) AS incidents,
            count(*) FILTER (WHERE l.resolved_at IS NULL) AS open,
            range_agg(tstzrange(l.started_at, coalesce(l.resolved_at, now()))) AS times
-    FROM (SELECT w.identifier, w.started_at, w.resolved_at FROM reporting.incident_with_service w ORDER BY 1, 2) l
+    FROM (SELECT w.identifier, w.started_at, w.resolved_at FROM reporting.incident_with_service w ORDER BY 2) l
     GROUP BY l.identifier) t
 LEFT JOIN reporting.service_names n USING (identifier);
 COMMENT ON VIEW reporting.services IS 'The services, with the number of their incidents and the time that they were under one.';

@@ -165,6 +165,17 @@ static bool is_crowded(const struct chart_history *chart, size_t period, double 
     return next < chart->count && slot * (double)(next - period) < 30;
 }
 
+/* Whether the next year begins so soon that its number would stand upon that of the period's. */
+static bool is_year_crowded(const struct chart_history *chart, size_t period, double slot)
+{
+    size_t next = period + 1;
+
+    while (next < chart->count && strncmp(chart->periods[next].start, chart->periods[period].start, 4) == 0) {
+        next++;
+    }
+    return next < chart->count && slot * (double)(next - period) < 40;
+}
+
 /* Names each month where its first period begins, by a letter where there is no room for three, and below
  * the first name and each January the year. */
 static void draw_time_axis(struct buffer *out, const struct chart_history *chart, const struct frame *frame)
@@ -180,7 +191,7 @@ static void draw_time_axis(struct buffer *out, const struct chart_history *chart
         const char *start = chart->periods[i].start;
         long year = strtol(start, NULL, 10), month = strtol(start + 5, NULL, 10);
         double x = frame->left + slot * ((double)i + 0.5);
-        const char *anchor = letters == 3 && is_crowded(chart, i, slot) ? "end" : "middle";
+        const char *anchor = is_crowded(chart, i, slot / (letters == 3 ? 1 : 0.4)) ? "end" : "middle";
         char name[4];
 
         if (strncmp(start, last, 7) == 0 || month < 1 || month > 12) {
@@ -189,7 +200,7 @@ static void draw_time_axis(struct buffer *out, const struct chart_history *chart
         last = start;
         snprintf(name, sizeof name, "%.*s", letters, months[month - 1]);
         draw_text(out, x, frame->bottom + 18, anchor, name);
-        if (year != last_year && (last_year == 0 || month == 1)) {
+        if (year != last_year && !is_year_crowded(chart, i, slot)) {
             buffer_append_format(out, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\">%ld</text>\n", x,
                                  frame->bottom + 34, anchor, year);
             last_year = year;

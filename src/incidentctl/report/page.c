@@ -26,7 +26,7 @@ static const char style[] =
     "0}\n"
     ".tiles div{padding:.75rem 1rem;border:1px solid var(--grid);border-radius:.5rem}\n"
     ".tiles dt{color:var(--soft);font-size:.875rem}\n"
-    ".tiles dd{margin:0;font-size:1.625rem;line-height:1.3}\n"
+    ".tiles dd{margin:0;font-size:1.375rem;line-height:1.3}\n"
     ".tiles dd.soft{font-size:.875rem;line-height:1.5}\n"
     "table{width:100%;border-collapse:collapse;font-size:.875rem}\n"
     "caption{text-align:start;color:var(--soft)}\n"
@@ -45,7 +45,8 @@ static const char style[] =
     "@media (max-width:22rem){.whole{white-space:normal}}\n"
     ".chart{display:block;width:100%;height:auto;margin:.75rem 0}\n"
     ".narrow{display:none}\n"
-    "@media screen and (max-width:43.99rem){.wide{display:none}.narrow{display:block;max-width:28rem}}\n"
+    "@media screen and (max-width:43.99rem){.wide{display:none}.narrow{display:block;max-width:28rem}"
+    "table{font-size:.8125rem}th,td{padding-right:.375rem}}\n"
     "@media print{body{max-width:none;padding:0;font-size:.875rem}nav,details:not([open]){display:none}"
     "section,tr{break-inside:avoid}section.open{break-inside:auto}h2{break-after:avoid}}\n";
 
@@ -120,7 +121,11 @@ static void put_change(struct buffer *out, double now, double before)
     if (isnan(change)) {
         page_put(out, "\xe2\x80\x93");
     } else {
-        buffer_append_format(out, "<data value=\"%.15g\">%+.0f %%</data>", change, change);
+        buffer_append_format(out, "<data value=\"%.15g\">%s%.0f %%</data>", change,
+                             round(change) > 0   ? "+"
+                             : round(change) < 0 ? "-"
+                                                 : "",
+                             fabs(round(change)));
     }
 }
 

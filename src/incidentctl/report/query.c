@@ -106,18 +106,23 @@ const char query_months[] =
                             " i ON i.started_at >= s.times[1]) t GROUP BY 1) v"
                             " USING (number) ORDER BY 1";
 
-/* As services and time_to_resolve_by_service, with the name or without: it takes a look at all incidents. */
+/* As services and time_to_resolve_by_service, with the name or without: it takes a look at all incidents. In
+ * the order of their starts, the incidents are hashed by service, and range_agg has nothing to sort; only
+ * those services that are shown have their percentiles. */
 #define SERVICES(name, names)                                                                                \
-    "SELECT " name " AS service, s.incidents, s.open, s.minutes, s.resolved, s.mean_seconds,"                \
-    " s.median_seconds, s.p90_seconds, s.total AS \"-\", s.identifier"                                       \
-    " FROM (SELECT g.*, (SELECT sum(date_part('epoch', upper(piece) - lower(piece))) / 60"                   \
+    "SELECT " name " AS service, s.incidents, s.open, s.minutes, v.resolved, v.mean_seconds,"                \
+    " v.median_seconds, v.p90_seconds, s.total AS \"-\", s.identifier FROM (SELECT g.identifier,"            \
+    " g.incidents, g.open, g.seconds, (SELECT sum(date_part('epoch', upper(piece) - lower(piece))) / 60"     \
     " FROM unnest(g.times) piece) AS minutes, count(*) OVER () AS total FROM ("                              \
     "SELECT t.identifier, count(*) AS incidents, count(*) FILTER (WHERE t.resolved_at IS NULL) AS open,"     \
-    " " TIMES ", range_agg(tstzrange(t.started_at, coalesce(t.resolved_at, now()))) AS times"                \
+    " array_agg(t.seconds) AS seconds, range_agg(tstzrange(t.started_at, coalesce(t.resolved_at, now()))) "  \
+    "AS times"                                                                                               \
     " FROM (SELECT i.identifier, i.started_at, i.resolved_at, " SECONDS " FROM incident_with_service i"      \
     " WHERE i.started_at >= $1::timestamptz AND ($2::text[] IS NULL OR i.identifier = ANY ($2))"             \
-    " AND ($3::text IS NULL OR i.priority = $3) ORDER BY 1, 2) t GROUP BY 1) g) s" names                     \
-    " ORDER BY s.minutes DESC, s.incidents DESC, s.identifier LIMIT $4"
+    " AND ($3::text IS NULL OR i.priority = $3) ORDER BY 2) t GROUP BY 1) g"                                 \
+    " ORDER BY minutes DESC, g.incidents DESC, g.identifier LIMIT $4) s"                                     \
+    " CROSS JOIN LATERAL (SELECT " TIMES " FROM unnest(s.seconds) t (seconds)) v" names                      \
+    " ORDER BY s.minutes DESC, s.incidents DESC, s.identifier"
 
 const char query_services[] = SERVICES("NULL", "");
 const char query_named_services[] = SERVICES("n.service", " LEFT JOIN service_names n USING (identifier)");
