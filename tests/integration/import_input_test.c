@@ -13,7 +13,7 @@ static const char *path_of(const char *name)
 {
     static char path[STACK_PATH_MAX];
 
-    (void)snprintf(path, sizeof path, "%s/%s", stack.directory, name);
+    snprintf(path, sizeof path, "%s/%s", stack.directory, name);
     return path;
 }
 
@@ -56,7 +56,7 @@ static void marks_delimiters_and_line_ends_are_found(void **state)
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         const struct outcome *outcome;
 
-        (void)stack_query(&stack, "TRUNCATE intake.incident");
+        stack_query(&stack, "TRUNCATE intake.incident");
         outcome = stack_control(&stack, texts[i], "import", "-", NULL);
         if (i == 5) {
             check_says(outcome, 1,
@@ -97,7 +97,7 @@ static void our_own_export_comes_back(void **state)
     before = strdup(stack_control(&stack, NULL, "export", NULL)->out);
     outcome = stack_control(&stack, csv, "import", "-", NULL);
     check_says(outcome, 0, "read 2: 2 stored (0 created, 0 updated, 2 unchanged)");
-    (void)stack_query(&stack, "TRUNCATE intake.incident");
+    stack_query(&stack, "TRUNCATE intake.incident");
     check_says(stack_control(&stack, csv, "import", "-", NULL), 0, "2 created");
     assert_string_equal(stack_control(&stack, NULL, "export", NULL)->out, before);
     free(before);
@@ -145,7 +145,7 @@ static void times_are_read_in_the_zone_and_the_format_that_is_said(void **state)
         char text[256];
         const char *epoch;
 
-        (void)snprintf(text, sizeof text, "reference_id,started_at\na,%s\n", cases[i].time);
+        snprintf(text, sizeof text, "reference_id,started_at\na,%s\n", cases[i].time);
         check_says(stack_control(&stack, text, "import", "-",
                                  cases[i].zone != NULL ? "--time-zone" : "--date-format",
                                  cases[i].zone != NULL ? cases[i].zone : cases[i].format,
@@ -253,11 +253,11 @@ static void the_same_mistake_is_said_ten_times_and_counted(void **state)
     const struct outcome *outcome;
 
     (void)state;
-    (void)fputs("reference_id,started_at\n", file);
+    fputs("reference_id,started_at\n", file);
     for (int i = 0; i < MANY; i++) {
-        (void)fprintf(file, "r-%d,%d.1.2024\n", i, i);
+        fprintf(file, "r-%d,%d.1.2024\n", i, i);
     }
-    (void)fputs(",2024-01-01\n", file);
+    fputs(",2024-01-01\n", file);
     assert_int_equal(fclose(file), 0);
     outcome = stack_control(&stack, NULL, "import", "--dry-run", path, NULL);
     check_says(outcome, 1, "read 50001: 0 good, 50001 bad");
@@ -292,7 +292,7 @@ static void rejects_of_rejects_have_one_reason(void **state)
     char *text;
 
     (void)state;
-    (void)remove(path);
+    remove(path);
     outcome = stack_control(
         &stack,
         "import_error;reference_id;started_at\n\"line 3: said; \"\"so\"\"\";a;x\nplain;b;2024-01-01\n",
@@ -323,9 +323,9 @@ static void those_whose_times_cannot_be_right_are_counted(void **state)
     assert_int_equal(setenv("PGOPTIONS", "-c reporting.longest_incident=1000000d", 1), 0);
     check_says(stack_control(&stack, text, "import", "-", NULL), 0, "note: 5 of the stored have times");
     assert_int_equal(unsetenv("PGOPTIONS"), 0);
-    (void)snprintf(expected, sizeof expected, "note: %s of the stored have times",
-                   stack_query(&stack, "SELECT count(DISTINCT id) FROM reporting.suspicious"));
-    (void)stack_query(&stack, "TRUNCATE intake.incident");
+    snprintf(expected, sizeof expected, "note: %s of the stored have times",
+             stack_query(&stack, "SELECT count(DISTINCT id) FROM reporting.suspicious"));
+    stack_query(&stack, "TRUNCATE intake.incident");
     check_says(stack_control(&stack, text, "import", "-", NULL), 0, expected);
 }
 

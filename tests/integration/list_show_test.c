@@ -353,8 +353,8 @@ static void wide_characters_take_two_cells(void **state)
 
     (void)state;
     upsert("{\"reference_id\":\"wide\",\"started_at\":\"2024-01-01\",\"name\":\"" WIDE_20 WIDE_20 "\"}");
-    (void)snprintf(url, sizeof url, "DATABASE_URL=%s", stack.owner_url);
-    (void)snprintf(command, sizeof command, "stty cols 90; exec %s list", stack.control);
+    snprintf(url, sizeof url, "DATABASE_URL=%s", stack.owner_url);
+    snprintf(command, sizeof command, "stty cols 90; exec %s list", stack.control);
     outcome = process_run(argv, environment, NULL, 0);
     assert_int_equal(outcome->status, 0);
     assert_non_null(strstr(outcome->out, "\xE6\x97\xA5\xE2\x80\xA6")); /* cut, */

@@ -326,7 +326,7 @@ static void a_cgi_program_that_is_refused_a_connection_and_then_served_logs_no_e
     size_t refused = 0;
 
     (void)state;
-    (void)stack_query(&stack, "CREATE ROLE single LOGIN IN ROLE incidents_worker CONNECTION LIMIT 1");
+    stack_query(&stack, "CREATE ROLE single LOGIN IN ROLE incidents_worker CONNECTION LIMIT 1");
     snprintf(other.worker_url, sizeof other.worker_url, "%s", url_of("single", NULL));
     for (int i = 0; i < TRIES && refused == 0; i++) { /* it may come too late to be refused */
         PGconn *holder = hold_only_connection();
