@@ -19,7 +19,10 @@
 #include "base/log.h"
 #include "fastcgi/record.h"
 
-enum { LIBRARY_BYTES = 32 * 1024 };
+enum {
+    LIBRARY_BYTES = 32 * 1024,
+    USUAL_MAX = 64 * 1024, /* bytes of a response that every socket has room for */
+};
 
 /* The head of a request of number 1 without variables or body. */
 static const char head[] = "\1\1\0\1\0\10\0\0" /* it begins, */
@@ -108,11 +111,23 @@ void writer_close(struct writer *writer)
     FCGX_Free(&writer->request, 0);
 }
 
+/* The metrics of many tokens and processes are larger than what a socket holds by default. The kernel gives
+ * twice what is asked for, net.core.wmem_max at most (socket(7)), which is some 400 KiB by default. */
+static void make_room(int descriptor, size_t len)
+{
+    const int bytes = (int)len;
+
+    if (len > USUAL_MAX) {
+        setsockopt(descriptor, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
+    }
+}
+
 bool writer_send(struct writer *writer, int descriptor, int request_id, struct slice response)
 {
     FCGX_Request *request = &writer->request;
     bool is_sent;
 
+    make_room(descriptor, response.len);
     request->ipcFd = descriptor;
     request->requestId = request_id;
     is_sent = put_content(request->out, request_id, response) && close_stream(request, 1);

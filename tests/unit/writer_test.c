@@ -17,7 +17,7 @@
 #include "fastcgi/record.h"
 #include "fastcgi/writer.h"
 
-enum { BYTES_MAX = 1024 * 1024, RESPONSE_MAX = 64 * 1024, LIBRARY_BUFFER = 8192 };
+enum { BYTES_MAX = 1024 * 1024, RESPONSE_MAX = 300 * 1024, USUAL_MAX = 64 * 1024, LIBRARY_BUFFER = 8192 };
 
 static struct writer writer;
 static int near_end = -1, far_end = -1;
@@ -179,8 +179,16 @@ static void what_is_longer_than_a_record_is_several(void **state)
     assert_int_equal(expect_response(1, 'l', RECORD_CONTENT_MAX), 1);
     assert_true(respond(1, 'l', RECORD_CONTENT_MAX + 1));
     assert_int_equal(expect_response(1, 'l', RECORD_CONTENT_MAX + 1), 2);
-    assert_true(respond(1, 'l', RESPONSE_MAX));
-    assert_int_equal(expect_response(1, 'l', RESPONSE_MAX), 2);
+}
+
+/* Metrics of many tokens: a peer that has not begun to read is not waited for. */
+static void the_largest_response_has_room_in_the_socket(void **state)
+{
+    (void)state;
+    connect_peer();
+    assert_true(respond(1, 'L', RESPONSE_MAX));
+    assert_int_equal(expect_response(1, 'L', RESPONSE_MAX),
+                     (RESPONSE_MAX + RECORD_CONTENT_MAX - 1) / RECORD_CONTENT_MAX);
 }
 
 /* Between peers that keep the bounds of what is written. */
@@ -229,7 +237,7 @@ static void a_peer_that_takes_too_little_is_not_waited_for(void **state)
     (void)state;
     connect_peer();
     make_narrow();
-    assert_false(respond(1, 't', RESPONSE_MAX));
+    assert_false(respond(1, 't', USUAL_MAX));
     expect_next_is_whole();
 }
 
@@ -284,6 +292,7 @@ int main(void)
         CASE(one_connection_takes_one_response_after_the_other),
         CASE(a_response_of_any_length_is_padded_and_whole),
         CASE(what_is_longer_than_a_record_is_several),
+        CASE(the_largest_response_has_room_in_the_socket),
         CASE(a_response_is_one_write),
         CASE(of_a_peer_that_has_closed_nothing_is_left_for_the_next),
         CASE(of_a_peer_that_reads_no_more_nothing_is_left_for_the_next),
