@@ -307,6 +307,18 @@ static void rejects_of_rejects_have_one_reason(void **state)
     free(text);
 }
 
+/* Not in import_test, which is run under ThreadSanitizer too: there signals wait for a call of the C library.
+ */
+static void a_filter_without_an_end_is_ended(void **state)
+{
+    static const char program[] = "def f: f; f";
+
+    (void)state;
+    check_says(stack_control(&stack, "\n\n{}", "import", "--dry-run", "--jq",
+                             write_bytes("endless.jq", program, strlen(program)), "-", NULL),
+               1, "5 seconds of processor time for the record of line 3");
+}
+
 /* By the very rule of the reports. */
 static void those_whose_times_cannot_be_right_are_counted(void **state)
 {
@@ -342,6 +354,7 @@ int main(void)
         cmocka_unit_test(the_same_mistake_is_said_ten_times_and_counted),
         cmocka_unit_test(unknown_keys_are_noted_once_with_their_number),
         cmocka_unit_test(rejects_of_rejects_have_one_reason),
+        cmocka_unit_test(a_filter_without_an_end_is_ended),
         cmocka_unit_test(those_whose_times_cannot_be_right_are_counted),
     };
 

@@ -524,17 +524,6 @@ static void a_filter_that_is_none_is_refused(void **state)
         stack_control(&stack, "{}", "import", "--jq", "/nowhere", "--format", "csv", "-", NULL)->status, 2);
 }
 
-static void a_filter_without_an_end_is_ended(void **state)
-{
-    const struct outcome *outcome;
-
-    (void)state;
-    outcome = stack_control(&stack, "\n\n{}", "import", "--dry-run", "--jq",
-                            write_file("endless.jq", "def f: f; f"), "-", NULL);
-    assert_int_equal(outcome->status, 1);
-    assert_non_null(strstr(outcome->err, "5 seconds of processor time for the record of line 3"));
-}
-
 static void wrong_arguments_are_refused_by_name(void **state)
 {
     static const struct {
@@ -787,7 +776,6 @@ int main(void)
         cmocka_unit_test(what_dx_exports_is_read),
         cmocka_unit_test(a_filter_of_the_callers_makes_incidents_of_anything),
         cmocka_unit_test(a_filter_that_is_none_is_refused),
-        cmocka_unit_test(a_filter_without_an_end_is_ended),
         cmocka_unit_test(wrong_arguments_are_refused_by_name),
         cmocka_unit_test(a_header_must_make_sense),
         cmocka_unit_test(an_interrupted_import_says_how_to_go_on),
