@@ -463,13 +463,13 @@ static bool store_open(struct store *store)
     uint64_t random[3];
 
     if (getrandom(random, sizeof random, 0) != sizeof random) {
-        return false;
+        return false; /* LCOV_EXCL_LINE: so few bytes are always given (random(7)) */
     }
     store->last_attempt = (int64_t)random[0];
     store->hosts = hosts_new(settings->database_url);
     if (store->hosts == NULL || !op_ping(&store->probe) || !queue_init(&store->queue, &limits, random[1]) ||
         !pool_init(&store->pool, store->hosts, connections, limits.batch_max, (unsigned)random[2])) {
-        return false;
+        return false; /* LCOV_EXCL_LINE: out of memory (exhaustion_test) */
     }
     if (is_single) {
         store->pool.connections->holds_failures = true;
