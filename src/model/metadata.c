@@ -15,7 +15,7 @@ enum { NUMERIC_SCALE_MAX = 16383 };
 /* Postgres reads no exponent beyond this, not even of 0. */
 enum { EXPONENT_MAX = 1000000000 };
 
-/* Postgres writes numbers out without exponents: `0e-16383` is sixteen thousand digits in every answer. So
+/* Postgres writes numbers out without exponents: `0e-16383` is sixteen thousand digits in every response. So
  * many may all numbers of one metadata come to; what people send stays far below. */
 enum { DIGITS_MAX = 64 * 1024 * 1024 };
 

@@ -109,26 +109,26 @@ static int compare(const void *a, const void *b)
 void background_load_stop(struct background_load *background, struct background_load_figures *figures)
 {
     char pattern[48];
-    size_t answers, stored;
+    size_t responses, stored;
 
     load_stop(background->load);
     load_join(background->load);
-    answers = background->sent;
-    assert_true(answers > 0);
-    qsort(background->took_ms, answers, sizeof background->took_ms[0], compare);
+    responses = background->sent;
+    assert_true(responses > 0);
+    qsort(background->took_ms, responses, sizeof background->took_ms[0], compare);
     *figures = (struct background_load_figures){
-        .answers = answers,
-        .p50_ms = background->took_ms[answers / 2],
-        .p99_ms = background->took_ms[answers * 99 / 100],
-        .slowest_ms = background->took_ms[answers - 1],
+        .responses = responses,
+        .p50_ms = background->took_ms[responses / 2],
+        .p99_ms = background->took_ms[responses * 99 / 100],
+        .slowest_ms = background->took_ms[responses - 1],
     };
     snprintf(pattern, sizeof pattern, "%s-%%", background->name);
     stored =
         strtoul(stack_query_for(background->stack,
                                 "SELECT count(*) FROM intake.incident WHERE reference_id LIKE $1", pattern),
                 NULL, 10);
-    if (stored != answers) {
-        fail_msg("%zu answers of 200, and %zu incidents are stored", answers, stored);
+    if (stored != responses) {
+        fail_msg("%zu answers of 200, and %zu incidents are stored", responses, stored);
     }
     free(background);
 }
@@ -244,7 +244,7 @@ void attack_end(struct attack *attack, size_t refused)
     descriptors = settled_descriptors(attack);
     growth = worker_memory(attack->stack) - attack->memory;
     figures_row("%s|%zu|%zu|%zu|%.1f|%.1f|%.1f|yes|%+.1f MiB|%+d", attack->what, attack->many, refused,
-                figures.answers, figures.p50_ms, figures.p99_ms, figures.slowest_ms, growth,
+                figures.responses, figures.p50_ms, figures.p99_ms, figures.slowest_ms, growth,
                 (int)descriptors - (int)attack->descriptors);
     if (figures.slowest_ms > SLOWEST_MS) {
         fail_msg("%s: a good client waited %.0f ms", attack->what, figures.slowest_ms);

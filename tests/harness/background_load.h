@@ -8,7 +8,7 @@
 struct background_load;
 
 struct background_load_figures {
-    size_t answers;
+    size_t responses;
     double p50_ms, p99_ms, slowest_ms;
 };
 

@@ -120,7 +120,7 @@ static void upsert(const char *body, const char *action)
 
 #define BODY(rest) "{\"reference_id\":\"r\",\"started_at\":\"2024-01-01\"" rest "}"
 
-static void each_method_answers_as_the_contract_says(void **state)
+static void each_method_responses_as_the_contract_says(void **state)
 {
     /* clang-format off */
     static const struct contract_case cases[] = {
@@ -144,7 +144,6 @@ static void each_method_answers_as_the_contract_says(void **state)
     };
     /* clang-format on */
 
-    (void)state;
     RUN(cases);
 }
 
@@ -180,7 +179,6 @@ static void each_error_has_its_code_and_status(void **state)
     };
     /* clang-format on */
 
-    (void)state;
     RUN(cases);
 }
 
@@ -194,7 +192,6 @@ static void a_405_names_the_verb_that_is_allowed(void **state)
                  {"incidents.sync", "PUT", "POST"},   {"incidents.upsert", "HEAD", "POST"},
                  {"healthz", "POST", "GET, HEAD"},    {"readyz", "PUT", "GET, HEAD"}};
 
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct call call = {.path = cases[i].path, .verb = cases[i].verb, .body = ""};
         struct http_response response;
@@ -235,7 +232,6 @@ static void checks_run_in_the_order_of_the_contract(void **state)
     };
     /* clang-format on */
 
-    (void)state;
     RUN(cases);
 }
 
@@ -269,7 +265,6 @@ static void a_body_at_the_limit_is_read_and_one_byte_more_is_refused(void **stat
          .error = "request_too_large"},
     };
 
-    (void)state;
     RUN(cases);
     free(at_limit);
     free(over);
@@ -286,7 +281,6 @@ static void the_token_comes_before_the_size(void **state)
                               .status = 401,
                               .error = "not_authed"};
 
-    (void)state;
     run_case(&c);
     free(over);
 }
@@ -304,7 +298,6 @@ static void reference_id_is_kept_byte_for_byte(void **state)
                                       "quote\"d",
                                       "\x7f"};
 
-    (void)state;
     for (size_t i = 0; i < sizeof ids / sizeof ids[0]; i++) {
         struct json_object *body = json_object_new_object();
         struct contract_case c = {
@@ -378,7 +371,6 @@ static void identifiers_may_have_1024_bytes_and_no_more(void **state)
          .names = "services[1].identifier"},
     };
 
-    (void)state;
     RUN(cases);
     free(fits);
     free(fits_in_service);
@@ -456,7 +448,6 @@ static void each_argument_is_judged_by_its_rule(void **state)
     };
     /* clang-format on */
 
-    (void)state;
     RUN(cases);
     assert_string_equal(stack_query(&stack, "SELECT name = '' AND priority = '' AND source_url = '' FROM "
                                             "intake.incident WHERE reference_id = 'empty'"),
@@ -465,7 +456,6 @@ static void each_argument_is_judged_by_its_rule(void **state)
 
 static void services_are_stored_in_the_order_sent_and_each_once(void **state)
 {
-    (void)state;
     upsert("{\"reference_id\":\"svc\",\"started_at\":\"2024-01-01\",\"services\":[{\"identifier\":\"z\","
            "\"name\":\"Z\"},"
            "{\"identifier\":\"a\",\"name\":null,\"extra\":{}},{\"identifier\":\"z\",\"name\":\"later\"},"
@@ -484,7 +474,6 @@ static void the_zero_time_of_go_opens_an_incident_again(void **state)
     static const char *const zeros[] = {"0001-01-01T00:00:00Z", "0001-01-01T05:30:00+05:30", "0001-W01-1",
                                         "0001-001T00:00"};
 
-    (void)state;
     for (size_t i = 0; i < sizeof zeros / sizeof zeros[0]; i++) {
         char body[256];
 
@@ -541,7 +530,6 @@ static void a_character_means_the_same_in_utf8_and_as_an_escape(void **state)
         {"\\udbff\\udfff", "\xF4\x8F\xBF\xBF", "1114111"},
     };
 
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         upsert_character(cases[i].escape, "created");
         upsert_character(cases[i].utf8, "unchanged");
@@ -612,7 +600,6 @@ static void forget(void)
 
 static void absent_keeps_null_clears_and_a_value_replaces(void **state)
 {
-    (void)state;
     for (size_t i = 0; i < sizeof optional_arguments / sizeof optional_arguments[0]; i++) {
         const struct optional_argument *a = &optional_arguments[i];
 
@@ -656,7 +643,6 @@ static void started_at_is_required_on_later_calls_too(void **state)
                                                  .error = "invalid_arguments",
                                                  .names = "started_at"};
 
-    (void)state;
     upsert("{\"reference_id\":\"again\",\"started_at\":\"2024-01-01\"}", "created");
     run_case(&missing);
     upsert("{\"reference_id\":\"again\",\"started_at\":\"2024-01-01T00:00:00+00:00\"}", "unchanged");
@@ -669,7 +655,6 @@ static void started_at_is_required_on_later_calls_too(void **state)
 /* jsonb calls 1.1 and 1.10 equal; the contract keeps every digit. */
 static void a_number_with_other_digits_is_a_change(void **state)
 {
-    (void)state;
     upsert("{\"reference_id\":\"digits\",\"started_at\":\"2024-01-01\",\"metadata\":{\"n\":1.1}}", "created");
     upsert("{\"reference_id\":\"digits\",\"started_at\":\"2024-01-01\",\"metadata\":{\"n\":1.10}}",
            "updated");
@@ -682,7 +667,6 @@ static void updated_at_moves_with_a_change_and_created_at_never(void **state)
 {
     char before[64];
 
-    (void)state;
     upsert("{\"reference_id\":\"times\",\"started_at\":\"2024-01-01\"}", "created");
     assert_string_equal(
         stack_query(&stack,
@@ -703,7 +687,6 @@ static void updated_at_moves_with_a_change_and_created_at_never(void **state)
 
 static void every_json_text_is_judged_as_a_whole_body(void **state)
 {
-    (void)state;
     for (size_t i = 0; i < json_text_count; i += text_step) {
         const struct json_text *text = &json_texts[i];
         struct call call = {.path = "incidents.upsert", .body = text->text, .body_len = text->len};
@@ -728,7 +711,6 @@ static void every_accepted_metadata_value_comes_back_equal(void **state)
                                          [IN_METADATA_METADATA_INVALID] = "metadata_invalid",
                                          [IN_METADATA_INVALID_JSON] = "invalid_json"};
 
-    (void)state;
     for (size_t i = 0; i < json_text_count; i += text_step) {
         const struct json_text *text = &json_texts[i];
         size_t before_len = strlen(before);
@@ -769,7 +751,6 @@ static void every_accepted_metadata_value_comes_back_equal(void **state)
 
 static void every_readable_timestamp_is_stored_exactly(void **state)
 {
-    (void)state;
     for (size_t i = 0; i < timestamp_case_count; i += text_step) {
         const struct timestamp_case *c = &timestamp_cases[i];
         struct json_object *body = json_object_new_object();
@@ -810,7 +791,6 @@ static void the_request_id_is_the_clients_where_it_can_be(void **state)
         {"abc-123", true}, {"with blanks \"and\" quotes", true}, {"\xC3\xA9", false}, {"tab\there", false}};
     char *longest = filled("", 'x', 128, ""), *too_long = filled("", 'x', 129, "");
 
-    (void)state;
     for (size_t i = 0; i < 2 + sizeof cases / sizeof cases[0]; i++) {
         const char *sent = i == 0 ? longest : i == 1 ? too_long : cases[i - 2].sent;
         bool kept = i == 0 || (i > 1 && cases[i - 2].kept);
@@ -837,7 +817,6 @@ static void the_content_type_does_not_matter(void **state)
                                         "Content-Type: text/plain",
                                         "Content-Type: application/json; charset=latin1", "Content-Type:"};
 
-    (void)state;
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
         struct call call = {.path = "incidents.upsert", .body = BODY(""), .headers = {types[i]}};
         struct http_response response;
@@ -858,7 +837,6 @@ static void an_error_echoes_nothing_of_the_request(void **state)
                                          BODY(",\"services\":[{\"identifier\":7,\"sEcReT\":1}]"),
                                          "\"sEcReT\""};
 
-    (void)state;
     for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {
         struct call call = {.path = "incidents.upsert", .body = bodies[i]};
         struct http_response response;
@@ -875,7 +853,6 @@ static void arguments_in_the_query_string_change_nothing(void **state)
     static const char *const queries[] = {"--check", "token+create", "--version", "reference_id=x",
                                           "-d+allow_url_include"};
 
-    (void)state;
     for (size_t i = 0; i < sizeof queries / sizeof queries[0]; i++) {
         struct call call = {.path = "incidents.upsert", .body = "{}", .query = queries[i]};
         struct http_response response;
@@ -901,7 +878,7 @@ static int run_contract(const char *name, http_transport *how, size_t every)
 {
     const struct fixture fixture = {.name = name, .stack = &stack, .start = make_tokens};
     static const struct CMUnitTest cases[] = {
-        cmocka_unit_test(each_method_answers_as_the_contract_says),
+        cmocka_unit_test(each_method_responses_as_the_contract_says),
         cmocka_unit_test(each_error_has_its_code_and_status),
         cmocka_unit_test(a_405_names_the_verb_that_is_allowed),
         cmocka_unit_test(checks_run_in_the_order_of_the_contract),

@@ -15,7 +15,6 @@ static void call(void (*hook)(void))
 
 static int start(void **state)
 {
-    (void)state;
     switch (current->extent) {
     case FIXTURE_EMPTY:
         stack_start_empty(current->stack);
@@ -40,7 +39,6 @@ static void end_idle_transactions(void)
 
 static int clean(void **state)
 {
-    (void)state;
     stack_resume_postgres(current->stack);
     end_idle_transactions();
     load_abandon_all();
@@ -53,7 +51,6 @@ static int clean(void **state)
 
 static int finish(void **state)
 {
-    (void)state;
     http_close();
     call(current->stop);
     stack_stop(current->stack);
@@ -66,7 +63,6 @@ static int finish(void **state)
 /* A case, because cmocka counts nothing that fails in a group's teardown. */
 static void the_worker_ends_cleanly_and_without_a_leak(void **state)
 {
-    (void)state;
     assert_true(current->stack->worker > 0);
     stack_stop_worker(current->stack);
 }

@@ -60,7 +60,6 @@ static void remove_incidents(void)
 
 static void outcomes_come_in_the_order_of_the_items(void **state)
 {
-    (void)state;
     assert_string_equal(apply("[]"), "");
     assert_string_equal(apply("[{\"reference_id\":\"u\"},{\"reference_id\":\"c\"},{\"reference_id\":\"d\"}]"),
                         "created good, created good, created good");
@@ -99,7 +98,6 @@ static void services_are_the_same_only_in_number_place_and_name(void **state)
     };
     char item[256];
 
-    (void)state;
     for (size_t i = 0; i < sizeof sent / sizeof sent[0]; i++) {
         snprintf(item, sizeof item, "[{\"reference_id\":\"s\",\"services\":%s}]", sent[i].services);
         assert_string_equal(apply(item), sent[i].outcome);
@@ -118,7 +116,6 @@ static void what_somebody_did_to_the_services_by_hand_is_put_right(void **state)
         "UPDATE intake.incident SET services = '[{\"identifier\":\"a\"}]'",
     };
 
-    (void)state;
     apply(item);
     for (size_t i = 0; i < sizeof harms / sizeof harms[0]; i++) {
         stack_query(&stack, harms[i]);
@@ -156,7 +153,6 @@ static void a_batch_that_changes_an_incident_twice_is_refused_whole(void **state
         "{\"operation\":\"delete\",\"reference_id\":\"old\"}]",
     };
 
-    (void)state;
     apply("[{\"reference_id\":\"old\",\"name\":\"0\"}]");
     for (size_t i = 0; i < sizeof twice / sizeof twice[0]; i++) {
         assert_string_equal(sqlstate_of(twice[i]), "21000");
@@ -206,7 +202,6 @@ static void an_incident_that_appears_in_the_midst_is_updated(void **state)
         "INSERT INTO intake.incident (reference_id, name, started_at, created_at, updated_at, services) "
         "VALUES ('m', 'theirs', '2024-01-01 00:00Z', now(), now(), '[[\"theirs\",null]]')";
 
-    (void)state;
     apply("[{\"reference_id\":\"o\"}]");
     assert_string_equal(
         apply_across(
@@ -227,7 +222,6 @@ static void an_incident_that_appears_as_it_was_sent_is_unchanged(void **state)
         "INSERT INTO intake.incident (reference_id, started_at, created_at, updated_at) "
         "VALUES ('m', '2024-01-01 00:00Z', now(), now())";
 
-    (void)state;
     assert_string_equal(apply_across(appear, "[{\"reference_id\":\"z\"},{\"reference_id\":\"m\"}]"),
                         "created good, unchanged good");
     assert_string_equal(stored("m"), "");
@@ -235,7 +229,6 @@ static void an_incident_that_appears_as_it_was_sent_is_unchanged(void **state)
 
 static void an_incident_that_vanishes_in_the_midst_is_created(void **state)
 {
-    (void)state;
     apply("[{\"reference_id\":\"m\",\"name\":\"m\",\"services\":[[\"old\",null]]},{\"reference_id\":\"o\"},"
           "{\"reference_id\":\"s\"}]");
     assert_string_equal(
@@ -260,7 +253,6 @@ static void one_may_appear_and_another_vanish_at_once(void **state)
         "after->>'name', after->>'services'), ', ' ORDER BY source_id, change_id) "
         "FROM reporting.incident_history";
 
-    (void)state;
     apply("[{\"reference_id\":\"v\",\"name\":\"old\",\"services\":[[\"old\",null]]},"
           "{\"reference_id\":\"o\",\"name\":\"o\"},{\"reference_id\":\"d\"}]");
     stack_query(&stack, "SELECT intake.enable_history(true)");
@@ -300,7 +292,6 @@ static void what_changed_since_it_was_compared_is_merged_with_what_it_is_now(voi
          "unchanged good, updated good", "ours P2"},
     };
 
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         remove_incidents();
         apply("[{\"reference_id\":\"m\",\"name\":\"old\",\"priority\":\"P0\"}]");
@@ -313,7 +304,6 @@ static void what_changed_since_it_was_compared_is_merged_with_what_it_is_now(voi
 
 static void the_history_has_what_was_there_when_it_was_changed(void **state)
 {
-    (void)state;
     apply("[{\"reference_id\":\"hm\",\"name\":\"old\",\"priority\":\"P0\"}]");
     stack_query(&stack, "SELECT intake.enable_history(true)");
     assert_string_equal(
@@ -358,7 +348,6 @@ static void the_first_is_waited_for_before_the_others_are_touched(const char *it
 
 static void incidents_are_locked_in_the_order_of_their_ids(void **state)
 {
-    (void)state;
     apply("[{\"reference_id\":\"a\"},{\"reference_id\":\"b\"},{\"reference_id\":\"c\"},"
           "{\"reference_id\":\"d\"},{\"reference_id\":\"e\"}]");
     the_first_is_waited_for_before_the_others_are_touched(
@@ -369,7 +358,6 @@ static void incidents_are_locked_in_the_order_of_their_ids(void **state)
 
 static void incidents_are_created_in_the_order_of_their_ids(void **state)
 {
-    (void)state;
     the_first_is_waited_for_before_the_others_are_touched(
         from_e_to_a,
         "INSERT INTO intake.incident (reference_id, started_at, created_at, updated_at) "
@@ -384,7 +372,6 @@ static void incidents_are_created_in_the_order_of_their_ids(void **state)
 
 static void unchanged_is_not_said_of_what_is_about_to_change(void **state)
 {
-    (void)state;
     apply("[{\"reference_id\":\"r\",\"name\":\"v0\"}]");
     assert_string_equal(apply_across("SELECT test.apply('[{\"reference_id\":\"r\",\"name\":\"v1\"}]')",
                                      "[{\"reference_id\":\"r\",\"name\":\"v0\"}]"),
@@ -394,7 +381,6 @@ static void unchanged_is_not_said_of_what_is_about_to_change(void **state)
 
 static void unchanged_is_not_said_of_what_is_about_to_go(void **state)
 {
-    (void)state;
     apply("[{\"reference_id\":\"r\",\"name\":\"v0\"}]");
     assert_string_equal(
         apply_across("SELECT test.apply('[{\"operation\":\"delete\",\"reference_id\":\"r\"}]')",
@@ -406,7 +392,6 @@ static void unchanged_is_not_said_of_what_is_about_to_go(void **state)
 /* Beside others of which one is there and one is not. */
 static void not_found_is_not_said_of_what_is_about_to_come(void **state)
 {
-    (void)state;
     apply("[{\"reference_id\":\"there\"}]");
     assert_string_equal(apply_across("SELECT test.apply('[{\"reference_id\":\"r\",\"name\":\"v1\"}]')",
                                      "[{\"operation\":\"delete\",\"reference_id\":\"r\"},"
@@ -432,7 +417,6 @@ static void a_resend_writes_nothing_and_takes_no_lock(void **state)
         "[{\"reference_id\":\"r\",\"name\":\"v0\",\"services\":[[\"a\",null]],\"metadata\":{\"k\":1.10}},"
         "{\"reference_id\":\"s\"}]";
 
-    (void)state;
     apply(items);
     assert_true(writes_nothing(items, "unchanged good, unchanged good"));
     apply("[{\"reference_id\":\"r\",\"name\":\"v1\"}]");
@@ -449,7 +433,6 @@ static void a_lock_of_once_costs_one_resend_a_write_and_no_more(void **state)
         "BEGIN; UPDATE intake.incident SET name = 'never'; ROLLBACK",
     };
 
-    (void)state;
     apply(item);
     for (size_t i = 0; i < sizeof marks / sizeof marks[0]; i++) {
         PQclear(PQexec(stack.owner, marks[i]));
@@ -462,7 +445,6 @@ static void a_lock_of_once_costs_one_resend_a_write_and_no_more(void **state)
 /* Two batches for one incident: the second waits, compares again and updates what it has locked. */
 static void an_update_that_had_to_wait_leaves_no_mark(void **state)
 {
-    (void)state;
     apply("[{\"reference_id\":\"r\",\"name\":\"v0\"}]");
     assert_string_equal(apply_across("SELECT test.apply('[{\"reference_id\":\"r\",\"name\":\"v1\"}]')",
                                      "[{\"reference_id\":\"r\",\"name\":\"v2\"}]"),
@@ -481,7 +463,6 @@ static void a_trigger_that_keeps_a_row_from_its_change_is_an_error(void **state)
                                         "[{\"operation\":\"delete\",\"reference_id\":\"old\"}]"};
     char sql[256];
 
-    (void)state;
     apply("[{\"reference_id\":\"old\"}]");
     for (size_t i = 0; i < 3; i++) {
         stack_query(&stack, "CREATE FUNCTION test.keep() RETURNS trigger LANGUAGE plpgsql AS "
@@ -500,7 +481,6 @@ static void a_trigger_that_keeps_a_row_from_its_change_is_an_error(void **state)
 
 static void incidents_are_deleted_in_the_order_of_their_ids(void **state)
 {
-    (void)state;
     apply("[{\"reference_id\":\"z\"}]"); /* which lies before it in the table */
     apply("[{\"reference_id\":\"a\"}]");
     the_first_is_waited_for_before_the_others_are_touched(
@@ -536,7 +516,6 @@ static const char *refusal(const char *arguments)
 
 static void a_batch_is_stored_until_a_moment_of_the_servers_clock(void **state)
 {
-    (void)state;
     assert_string_equal(
         refusal("store_until_us => intake.to_microseconds(clock_timestamp() - interval '1 microsecond')"),
         "IS002");
@@ -551,7 +530,6 @@ static void a_batch_is_stored_until_a_moment_of_the_servers_clock(void **state)
 /* Which comes late by whatever the clock of this one says. */
 static void a_batch_is_not_stored_by_the_clock_of_another_server(void **state)
 {
-    (void)state;
     assert_string_equal(
         refusal("store_until_us => intake.to_microseconds(clock_timestamp() + interval '1 hour'), "
                 "expected_server_us => intake.to_microseconds(pg_postmaster_start_time()) - 1"),
@@ -561,7 +539,6 @@ static void a_batch_is_not_stored_by_the_clock_of_another_server(void **state)
 
 static void a_call_that_begins_behind_its_repetition_stores_nothing(void **state)
 {
-    (void)state;
     assert_string_equal(refusal("attempt => 8, orphaned => '{7}'"), "");
     apply("[{\"reference_id\":\"r\",\"name\":\"newer\"}]");
     assert_string_equal(refusal("attempt => 7"), "55P03");
@@ -571,7 +548,6 @@ static void a_call_that_begins_behind_its_repetition_stores_nothing(void **state
 
 static void abandoned_calls_are_forgotten_after_a_day(void **state)
 {
-    (void)state;
     stack_query(&stack, "TRUNCATE intake.abandoned_attempt");
     stack_query(&stack, "INSERT INTO intake.abandoned_attempt VALUES (1, now() - interval '25 hours'), "
                         "(2, now() - interval '23 hours')");
@@ -586,7 +562,6 @@ static void abandoned_calls_are_forgotten_after_a_day(void **state)
  * more. */
 static void the_last_abandoned_call_is_forgotten_without_another(void **state)
 {
-    (void)state;
     stack_query(&stack, "TRUNCATE intake.abandoned_attempt");
     stack_query(&stack, "INSERT INTO intake.abandoned_attempt VALUES (1, now() - interval '25 hours')");
     stack_query(&stack, "UPDATE intake.api_token SET last_used_at = now() - interval '2 minutes'");
@@ -599,7 +574,6 @@ static void the_last_abandoned_call_is_forgotten_without_another(void **state)
 /* What is above counts on a fresh snapshot for each statement. */
 static void a_session_that_keeps_its_snapshot_is_refused(void **state)
 {
-    (void)state;
     stack_query(&stack, "ALTER ROLE CURRENT_USER SET default_transaction_isolation = 'repeatable read'");
     assert_string_equal(refusal("attempt => 10"), "IS003");
     stack_query(&stack, "ALTER ROLE CURRENT_USER RESET default_transaction_isolation");
@@ -698,7 +672,6 @@ static void the_plans_are_the_same_whatever_the_table_holds(void **state)
     static const char *const sizes[] = {"5", "500", "50000"};
     char *first = calloc(2, PLANS_MAX), *later = first + PLANS_MAX;
 
-    (void)state;
     assert_non_null(first);
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         remove_incidents();
@@ -728,7 +701,6 @@ static void no_plan_holds_what_the_settings_forbid(void **state)
 {
     char *plans = calloc(1, PLANS_MAX);
 
-    (void)state;
     assert_non_null(plans);
     explain(all_operations, plans);
     assert_non_null(strstr(plans, "Delete on abandoned_attempt"));
@@ -744,7 +716,6 @@ static void an_unknown_token_and_a_ping_cost_one_statement(void **state)
                                           "[{\"operation\":\"ping\",\"as\":\"nobody\"}]"};
     char *plans = calloc(1, PLANS_MAX);
 
-    (void)state;
     assert_non_null(plans);
     for (size_t i = 0; i < sizeof batches / sizeof batches[0]; i++) {
         explain(batches[i], plans);

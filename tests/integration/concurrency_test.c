@@ -151,7 +151,6 @@ static void send_own_sets(struct load_client *client)
 
 static void simultaneous_upserts_leave_exactly_one_of_the_sets_sent(void **state)
 {
-    (void)state;
     for (size_t checkpoint = 0; checkpoint < 24; checkpoint++) { /* 24 * 16 * 16 = 6,144 requests */
         struct rounds rounds = {.first = checkpoint * ROUNDS_A_CHECK, .count = ROUNDS_A_CHECK};
 
@@ -177,7 +176,6 @@ static void send_one_of_two_sets(struct load_client *client)
 
 static void two_callers_that_create_an_incident_leave_either_set_never_a_union(void **state)
 {
-    (void)state;
     for (int round = 0; round < 100; round++) {
         const char *stored;
 
@@ -224,7 +222,6 @@ static void upserts_and_deletes_in_opposite_orders_all_get_through(void **state)
      * for one that waits for it is batch_test's. */
     static const char *const settings[] = {"INCIDENTS_DB_POOL_SIZE=8", "INCIDENTS_BATCH_MAX=8", NULL};
 
-    (void)state;
     stack_stop_worker(&stack);
     stack_start_worker(&stack, settings);
     load_run(&stack, 32, walk_through_many, NULL);
@@ -333,7 +330,6 @@ static void readers_never_see_the_services_of_one_request_with_the_metadata_of_a
 {
     struct reading reading;
 
-    (void)state;
     atomic_init(&reading.reads, 0);
     atomic_init(&reading.writers_left, WRITERS);
     load_run(&stack, WRITERS + READERS, write_or_read, &reading);
@@ -385,7 +381,6 @@ static void an_upsert_racing_a_delete_leaves_nothing_or_one_whole_incident(void 
 {
     struct race race;
 
-    (void)state;
     atomic_init(&race.created, 0);
     atomic_init(&race.deleted, 0);
     for (size_t checkpoint = 0; checkpoint < 20; checkpoint++) {
@@ -468,7 +463,6 @@ static void send_own_argument(struct load_client *client)
 
 static void partial_updates_of_different_arguments_lose_nothing(void **state)
 {
-    (void)state;
     for (size_t checkpoint = 0; checkpoint < 30; checkpoint++) {
         struct rounds rounds = {.first = checkpoint * 10, .count = 10};
 

@@ -78,7 +78,6 @@ static void what_is_exported_comes_back_as_it_was(void **state)
     const struct outcome *outcome;
     char *before, *lines;
 
-    (void)state;
     store_odd();
     before = strdup(stack_query(&stack, digest));
     outcome = stack_control(&stack, NULL, "export", NULL);
@@ -98,7 +97,6 @@ static void what_is_exported_comes_back_as_it_was(void **state)
 
 static void every_line_names_every_field(void **state)
 {
-    (void)state;
     upsert("{\"reference_id\":\"l\",\"started_at\":\"2024-01-01\",\"services\":[{\"identifier\":\"s\"}],"
            "\"metadata\":{"
            "\"n\":1.10}}",
@@ -112,7 +110,6 @@ static void every_line_names_every_field(void **state)
 
 static void csv_has_a_column_for_each_key(void **state)
 {
-    (void)state;
     upsert("{\"reference_id\":\"one\",\"started_at\":\"2024-01-01\",\"name\":\"a \\\"b\\\", "
            "c\\nd\",\"priority\":\"\","
            "\"services\":[{\"identifier\":\"x\"},{\"identifier\":\"y\"}],\"metadata\":{\"a\":1.10,\"b\":{"
@@ -153,7 +150,6 @@ static void a_file_is_whole_or_as_it_was(void **state)
     const struct outcome *outcome;
     char *text;
 
-    (void)state;
     store_odd();
     outcome = stack_control(&stack, NULL, "export", place("out.jsonl"), NULL);
     assert_int_equal(outcome->status, 0);
@@ -179,7 +175,6 @@ static void a_link_stays_one(void **state)
     struct stat status;
     char target[256];
 
-    (void)state;
     store_odd();
     snprintf(target, sizeof target, "%s", place("target"));
     assert_int_equal(stack_control(&stack, NULL, "export", target, NULL)->status, 0);
@@ -197,7 +192,6 @@ static void a_device_is_written_to_and_not_replaced(void **state)
     const struct outcome *outcome;
     struct stat status;
 
-    (void)state;
     store_odd();
     assert_int_equal(symlink("/dev/full", place("full")), 0);
     outcome = stack_control(&stack, NULL, "export", place("full"), NULL);
@@ -235,7 +229,6 @@ static void many_take_the_memory_of_one(void **state)
     struct stat status;
     long small;
 
-    (void)state;
     upsert("{\"reference_id\":\"one\",\"started_at\":\"2024-01-01\"}", 0);
     for (size_t i = 0; i < 2; i++) {
         export_to(formats[i], place("one"));

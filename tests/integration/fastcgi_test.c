@@ -21,7 +21,7 @@
 #include "harness/fastcgi.h"
 #include "harness/fixture.h"
 
-enum { LIMIT = 1024 * 1024, PATIENCE_MS = 20000, QUIET_MS = 300 };
+enum { LIMIT = 1024 * 1024, TIMEOUT_MS = 20000, QUIET_MS = 300 };
 
 static struct stack stack;
 
@@ -100,7 +100,7 @@ static void exchange(const char *what, const struct fastcgi_request *request, in
 static void expect(const char *what, int fd, int status)
 {
     struct http_response response;
-    enum fastcgi_end end = fastcgi_receive(fd, PATIENCE_MS, &response);
+    enum fastcgi_end end = fastcgi_receive(fd, TIMEOUT_MS, &response);
 
     check_response(what, end, &response, status);
     http_response_free(&response);
@@ -129,7 +129,7 @@ static void send_and_hear_no_success(const char *what, const void *data, size_t 
 
     fastcgi_send(fd, data, len);
     shutdown(fd, SHUT_WR);
-    while ((end = fastcgi_receive(fd, PATIENCE_MS, &response)) == FASTCGI_ANSWERED) {
+    while ((end = fastcgi_receive(fd, TIMEOUT_MS, &response)) == FASTCGI_ANSWERED) {
         if (response.status == 200) {
             fail_msg("%s: was answered 200: %s", what, response.body);
         }
@@ -148,7 +148,6 @@ static void a_request_is_stored_and_gets_a_response(void **state)
     const struct fastcgi_request request = {
         .path = "incidents.upsert", .body = "{\"reference_id\":\"good\",\"started_at\":\"2024-01-01\"}"};
 
-    (void)state;
     exchange("a good request", &request, 200);
     assert_true(is_stored("good"));
 }
@@ -160,13 +159,12 @@ static void without_keep_conn_the_connection_is_closed_behind_the_response(void 
     struct buffer bytes;
     struct http_response response;
 
-    (void)state;
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
     fastcgi_append_request(&bytes, &stack, &request);
     assert_true(fastcgi_send(fd, bytes.data, bytes.len));
     buffer_free(&bytes);
     expect("the only request", fd, 200);
-    if (fastcgi_receive(fd, PATIENCE_MS, &response) != FASTCGI_CLOSED) {
+    if (fastcgi_receive(fd, TIMEOUT_MS, &response) != FASTCGI_CLOSED) {
         fail_msg("the connection is still open");
     }
     close(fd);
@@ -176,7 +174,6 @@ static void a_kept_connection_carries_many_requests(void **state)
 {
     int fd = fastcgi_connect(stack.worker_socket);
 
-    (void)state;
     for (int i = 1; i <= 50; i++) {
         char reference_id[32], body[128], what[64];
         struct fastcgi_request request = {
@@ -204,7 +201,6 @@ static void what_comes_in_one_piece_with_a_request_is_not_processed(void **state
     struct http_response response;
     struct buffer bytes;
 
-    (void)state;
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
     for (int i = 1; i <= 5; i++) {
         char body[128], reference_id[32];
@@ -217,7 +213,7 @@ static void what_comes_in_one_piece_with_a_request_is_not_processed(void **state
     assert_true(fastcgi_send(fd, bytes.data, bytes.len));
     buffer_free(&bytes);
     expect("the first of five requests in one piece", fd, 200);
-    if (fastcgi_receive(fd, PATIENCE_MS, &response) != FASTCGI_CLOSED) {
+    if (fastcgi_receive(fd, TIMEOUT_MS, &response) != FASTCGI_CLOSED) {
         fail_msg("the connection is still open, or another response came: %d %s", response.status,
                  response.body);
     }
@@ -235,7 +231,6 @@ static void a_request_that_arrives_byte_by_byte_is_read_whole(void **state)
     int fd = fastcgi_connect(stack.worker_socket);
     struct buffer bytes;
 
-    (void)state;
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
     fastcgi_append_request(&bytes, &stack, &request);
     for (size_t i = 0; i < bytes.len; i++) {
@@ -267,7 +262,6 @@ static void the_forged_request_of_these_tests_would_be_executed(void **state)
     int fd = fastcgi_connect(stack.worker_socket);
     struct buffer bytes;
 
-    (void)state;
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
     append_forged(&bytes, "forged");
     assert_true(fastcgi_send(fd, bytes.data, bytes.len));
@@ -316,7 +310,7 @@ static void smuggle(const struct smuggling_case *c)
     buffer_reset(&bytes, FASTCGI_BYTES_MAX);
     fastcgi_append_request(&bytes, &stack, &next);
     fastcgi_send(fd, bytes.data, bytes.len);
-    if (fastcgi_receive(fd, PATIENCE_MS, &response) != FASTCGI_CLOSED || !c->may_close) {
+    if (fastcgi_receive(fd, TIMEOUT_MS, &response) != FASTCGI_CLOSED || !c->may_close) {
         if (response.status != 200 || *http_response_text(&response, "action") != '\0') {
             fail_msg("%s: the next request's response is not its own: %d %s", c->what, response.status,
                      response.body);
@@ -381,7 +375,6 @@ static void a_forged_request_in_a_body_is_never_executed(void **state)
          .status = 404},
     };
 
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         smuggle(&cases[i]);
     }
@@ -403,7 +396,6 @@ static void a_second_request_within_the_first_is_not_executed(void **state)
     size_t len;
     int type;
 
-    (void)state;
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
     fastcgi_append_head(&bytes, &stack, &outer);
     fastcgi_append_request(&bytes, &stack, &inner);
@@ -411,12 +403,12 @@ static void a_second_request_within_the_first_is_not_executed(void **state)
     assert_true(fastcgi_send(fd, bytes.data, bytes.len));
     buffer_free(&bytes);
     /* Specification, section 5.5: FCGI_CANT_MPX_CONN (1) for the inner one. */
-    type = fastcgi_receive_record(fd, PATIENCE_MS, content, sizeof content, &len);
+    type = fastcgi_receive_record(fd, TIMEOUT_MS, content, sizeof content, &len);
     if (type != FASTCGI_END_REQUEST || len < 5 || content[4] != 1) {
         fail_msg("the inner request should be refused with FCGI_CANT_MPX_CONN, a record of type %d came",
                  type);
     }
-    if (fastcgi_receive(fd, PATIENCE_MS, &response) != FASTCGI_ANSWERED || response.status != 200) {
+    if (fastcgi_receive(fd, TIMEOUT_MS, &response) != FASTCGI_ANSWERED || response.status != 200) {
         fail_msg("the outer request was answered %d: %s", response.status, response.body);
     }
     assert_true(is_stored("outer"));
@@ -444,7 +436,6 @@ static void a_body_without_a_length_ends_with_its_stream(void **state)
                                           .body =
                                               "{\"reference_id\":\"empty\",\"started_at\":\"2024-01-01\"}"};
 
-    (void)state;
     exchange("no CONTENT_LENGTH", &absent, 200);
     assert_true(is_stored("absent"));
     exchange("an empty CONTENT_LENGTH", &empty, 200);
@@ -461,7 +452,6 @@ static void a_body_with_empty_records_in_it_ends_with_its_length(void **state)
     int fd = fastcgi_connect(stack.worker_socket);
     struct buffer bytes;
 
-    (void)state;
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
     fastcgi_append_head(&bytes, &stack, &request);
     fastcgi_append_record(&bytes, 1, FASTCGI_STDIN, 1, "", 0);
@@ -488,7 +478,6 @@ static void a_body_that_ends_before_its_length_gets_a_response(void **state)
                                             .body =
                                                 "{\"reference_id\":\"short\",\"started_at\":\"2024-01-01\"}"};
 
-    (void)state;
     exchange("48 bytes of 1,000 and their end", &request, 422);
     assert_false(is_stored("short"));
 }
@@ -504,7 +493,6 @@ static void the_response_to_a_body_far_over_the_limit_arrives(void **state)
         {.path = "incidents.upsert", .body = body, .body_len = sizeof body, .content_length = ""},
     };
 
-    (void)state;
     for (size_t i = 0; i < sizeof requests / sizeof requests[0]; i++) {
         int fd = fastcgi_connect(stack.worker_socket);
         struct buffer bytes;
@@ -516,7 +504,7 @@ static void the_response_to_a_body_far_over_the_limit_arrives(void **state)
             fail_msg("the worker closed before it had read the body");
         }
         expect("24 MiB", fd, 413);
-        assert_int_equal(fastcgi_receive(fd, PATIENCE_MS, &response), FASTCGI_CLOSED);
+        assert_int_equal(fastcgi_receive(fd, TIMEOUT_MS, &response), FASTCGI_CLOSED);
         http_response_free(&response);
         buffer_free(&bytes);
         close(fd);
@@ -531,7 +519,6 @@ static void the_refusal_of_another_role_arrives(void **state)
     char content[64];
     size_t len;
 
-    (void)state;
     for (int i = 0; i < 20; i++) {
         int fd = fastcgi_connect(stack.worker_socket), type;
         struct buffer bytes;
@@ -540,7 +527,7 @@ static void the_refusal_of_another_role_arrives(void **state)
         fastcgi_append_record(&bytes, 1, FASTCGI_BEGIN_REQUEST, 1, begin, sizeof begin);
         fastcgi_append_stream(&bytes, FASTCGI_PARAMS, 1, params, sizeof params);
         assert_true(fastcgi_send(fd, bytes.data, bytes.len));
-        type = fastcgi_receive_record(fd, PATIENCE_MS, content, sizeof content, &len);
+        type = fastcgi_receive_record(fd, TIMEOUT_MS, content, sizeof content, &len);
         assert_int_equal(type, FASTCGI_END_REQUEST);
         assert_int_equal(content[4], 3); /* section 5.5: FCGI_UNKNOWN_ROLE */
         buffer_free(&bytes);
@@ -551,7 +538,7 @@ static void the_refusal_of_another_role_arrives(void **state)
 /* How many descriptors the worker has, once they are at most so many or the time is over. */
 static size_t await_descriptors(size_t most)
 {
-    int64_t deadline_ms = clock_now_ms() + PATIENCE_MS;
+    int64_t deadline_ms = clock_now_ms() + TIMEOUT_MS;
 
     while (worker_descriptors(&stack) > most && clock_now_ms() < deadline_ms) {
         clock_sleep_ms(50);
@@ -566,7 +553,6 @@ static void peers_that_never_close_are_closed_behind_their_response(void **state
     struct buffer bytes;
     int fds[32];
 
-    (void)state;
     check_the_worker_serves("to begin with"); /* it is connected to Postgres now */
     before = worker_descriptors(&stack);
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
@@ -614,7 +600,6 @@ static void a_body_of_another_length_than_declared_is_not_processed(void **state
     struct fastcgi_request request = {.path = "incidents.upsert",
                                       .body = "{\"reference_id\":\"x\",\"started_at\":\"2024-01-01\"}  "};
 
-    (void)state;
     assert_int_equal(strlen(request.body), 48);
     for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
         int fd = fastcgi_connect(stack.worker_socket);
@@ -629,7 +614,7 @@ static void a_body_of_another_length_than_declared_is_not_processed(void **state
         assert_true(fastcgi_send(fd, bytes.data, bytes.len));
         buffer_free(&bytes);
         shutdown(fd, SHUT_WR); /* else more of them might come */
-        if (fastcgi_receive(fd, PATIENCE_MS, &response) != FASTCGI_ANSWERED ||
+        if (fastcgi_receive(fd, TIMEOUT_MS, &response) != FASTCGI_ANSWERED ||
             (response.status < 400 || response.status > 499 || response.json == NULL)) {
             fail_msg("%s: was answered %d %s", what, response.status, response.body);
         }
@@ -660,7 +645,6 @@ static void a_body_of_one_mebibyte_is_accepted_and_one_byte_more_is_not(void **s
     char *body = make_body(LIMIT), *over = make_body(LIMIT + 1);
     struct fastcgi_request request = {.path = "incidents.upsert", .body = over, .body_len = LIMIT + 1};
 
-    (void)state;
     exchange("1 MiB and a byte", &request, 413);
     request.content_length = "";
     exchange("1 MiB and a byte, no CONTENT_LENGTH", &request, 413);
@@ -677,7 +661,6 @@ static void the_token_is_judged_before_the_size(void **state)
 {
     static const size_t sizes[] = {LIMIT + 1, 3 * LIMIT, 20 * LIMIT};
 
-    (void)state;
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         char *body = make_body(sizes[i]), what[64];
         struct fastcgi_request request = {.path = "incidents.upsert", .body = body, .body_len = sizes[i]};
@@ -704,7 +687,6 @@ static void a_request_cut_at_any_byte_is_not_processed(void **state)
     struct fastcgi_request lengthless = request;
     struct buffer bytes;
 
-    (void)state;
     lengthless.content_length = "";
     for (int pass = 0; pass < 2; pass++) {
         char what[64];
@@ -727,7 +709,6 @@ static void a_connection_that_is_closed_in_the_middle_harms_nobody(void **state)
         .path = "incidents.upsert", .body = "{\"reference_id\":\"cut\",\"started_at\":\"2024-01-01\"}"};
     struct buffer bytes;
 
-    (void)state;
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
     fastcgi_append_request(&bytes, &stack, &request);
     for (size_t len = 0; len < bytes.len; len += 5) {
@@ -748,7 +729,6 @@ static void bytes_that_are_no_fastcgi_harm_nobody(void **state)
     static char noise[64 * 1024];
     uint32_t seed = 1;
 
-    (void)state;
     send_and_hear_no_success("nothing at all", "", 0);
     send_and_hear_no_success("one byte", "\1", 1);
     send_and_hear_no_success("HTTP", http, sizeof http - 1);
@@ -789,7 +769,6 @@ static void records_that_make_no_sense_harm_nobody(void **state)
         {"the last type", 1, 255, 1, 65535},
     };
 
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         static const char content[65535];
         const struct fastcgi_request next = {
@@ -807,7 +786,7 @@ static void records_that_make_no_sense_harm_nobody(void **state)
 
             fastcgi_send(fd, bytes.data, bytes.len);
             shutdown(fd, SHUT_WR);
-            if (fastcgi_receive(fd, PATIENCE_MS, &response) == FASTCGI_SILENT) {
+            if (fastcgi_receive(fd, TIMEOUT_MS, &response) == FASTCGI_SILENT) {
                 fail_msg("%s: the worker neither answers nor closes", cases[i].what);
             }
             http_response_free(&response);
@@ -835,7 +814,6 @@ static void variables_that_make_no_sense_harm_nobody(void **state)
         {"a name with a NUL", "\4\1A\0B\0x", 7},
     };
 
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct buffer bytes;
 
@@ -854,7 +832,7 @@ static void a_management_record_gets_a_response_and_the_request_behind_it_too(vo
     static const struct {
         const char *what;
         int type, response;
-        const char *content, *answer_content;
+        const char *content, *response_content;
         size_t len, response_len;
     } cases[] = {
         {"FCGI_GET_VALUES", FASTCGI_GET_VALUES, FASTCGI_GET_VALUES_RESULT, "\17\0FCGI_MPXS_CONNS",
@@ -869,7 +847,6 @@ static void a_management_record_gets_a_response_and_the_request_behind_it_too(vo
     const struct fastcgi_request request = {
         .path = "incidents.upsert", .body = "{\"reference_id\":\"managed\",\"started_at\":\"2024-01-01\"}"};
 
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         int fd = fastcgi_connect(stack.worker_socket), type;
         struct buffer bytes;
@@ -881,9 +858,9 @@ static void a_management_record_gets_a_response_and_the_request_behind_it_too(vo
         fastcgi_append_request(&bytes, &stack, &request);
         assert_true(fastcgi_send(fd, bytes.data, bytes.len));
         buffer_free(&bytes);
-        type = fastcgi_receive_record(fd, PATIENCE_MS, content, sizeof content, &len);
+        type = fastcgi_receive_record(fd, TIMEOUT_MS, content, sizeof content, &len);
         if (type != cases[i].response || len != cases[i].response_len ||
-            memcmp(content, cases[i].answer_content, len) != 0) {
+            memcmp(content, cases[i].response_content, len) != 0) {
             fail_msg("%s was answered with a record of type %d and %zu bytes", cases[i].what, type, len);
         }
         expect("the request behind it", fd, 200);
@@ -898,7 +875,6 @@ static void an_aborted_request_is_not_processed(void **state)
     const struct fastcgi_request request = {.keep = true, .path = "incidents.upsert", .body = body};
     struct fastcgi_request lengthless = request;
 
-    (void)state;
     lengthless.content_length = "";
     for (size_t sent = 0; sent < sizeof body;
          sent += 10) { /* 50, the last, is the whole body without its end */
@@ -926,7 +902,6 @@ static void two_hundred_silent_connections_harm_nobody_once_they_are_gone(void *
     int fds[200];
     int64_t started_ms;
 
-    (void)state;
     for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++) {
         fds[i] = fastcgi_connect(stack.worker_socket);
         if (i % 3 == 0) {
@@ -939,7 +914,7 @@ static void two_hundred_silent_connections_harm_nobody_once_they_are_gone(void *
     }
     started_ms = clock_now_ms();
     check_the_worker_serves("after 200 silent connections");
-    if (clock_now_ms() - started_ms > PATIENCE_MS) {
+    if (clock_now_ms() - started_ms > TIMEOUT_MS) {
         fail_msg("the worker took %lld ms to serve again", (long long)(clock_now_ms() - started_ms));
     }
 }
@@ -948,7 +923,6 @@ static void idle_connections_delay_nobody(void **state)
 {
     int fds[100];
 
-    (void)state;
     for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++) {
         fds[i] = fastcgi_connect(stack.worker_socket);
     }
@@ -965,7 +939,6 @@ static void peers_that_never_read_their_response_harm_nobody(void **state)
     int fds[64];
     struct buffer bytes;
 
-    (void)state;
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
     fastcgi_append_request(&bytes, &stack, &request);
     for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++) {
@@ -988,7 +961,6 @@ static void peers_that_do_not_close_delay_nobody(void **state)
     int64_t before;
     struct buffer bytes;
 
-    (void)state;
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
     fastcgi_append_request(&bytes, &stack, &request);
     before = clock_now_ms();
@@ -999,7 +971,7 @@ static void peers_that_do_not_close_delay_nobody(void **state)
     for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++) {
         struct http_response response;
 
-        assert_int_equal(fastcgi_receive(fds[i], PATIENCE_MS, &response), FASTCGI_ANSWERED);
+        assert_int_equal(fastcgi_receive(fds[i], TIMEOUT_MS, &response), FASTCGI_ANSWERED);
         http_response_free(&response);
     }
     check_the_worker_serves("while 64 peers do not close their connections");
@@ -1019,7 +991,6 @@ static void a_peer_that_sends_on_and_on_and_never_reads_harms_nobody(void **stat
     struct buffer bytes;
     size_t sent = 0;
 
-    (void)state;
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &short_timeout, sizeof short_timeout);
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
     fastcgi_append_request(&bytes, &stack, &request);
@@ -1071,7 +1042,6 @@ static void a_usable_request_id_is_echoed_and_logged(void **state)
     static const char *const escaped_in_the_log[] = {"a\"b", "a\\b"};
     char received[256];
 
-    (void)state;
     assert_int_equal(strlen(long_id), 128);
     for (size_t i = 0; i < sizeof ids / sizeof ids[0]; i++) {
         exchange_id(ids[i], ids[i], received);
@@ -1109,7 +1079,6 @@ static void an_unusable_request_id_is_replaced_by_a_fresh_one(void **state)
     };
     char received[256], last[256] = "";
 
-    (void)state;
     for (size_t i = 0; i < sizeof ids / sizeof ids[0]; i++) {
         char what[64];
 
@@ -1143,7 +1112,6 @@ static void nothing_of_a_request_becomes_a_header(void **state)
         {.path = "incidents.delete", .body = "{\"reference_id\":\"r\\r\\nX-Evil: 1\"}"},
     };
 
-    (void)state;
     for (size_t i = 0; i < sizeof requests / sizeof requests[0]; i++) {
         struct http_response response;
 
@@ -1167,7 +1135,6 @@ static void nothing_of_a_request_becomes_a_log_line(void **state)
         .verb = "GET", .path = "healthz", .variables = {"HTTP_X_REQUEST_ID", "behind"}};
     char *log, *line;
 
-    (void)state;
     exchange("a request with line ends", &request, 404);
     exchange("a request behind it", &behind, 200);
     log = await_in_file(stack.worker_log, "request_id=\"behind\"");
@@ -1235,7 +1202,7 @@ static pid_t start_other_nginx(const char *directory, struct stack *other)
 {
     char configuration[STACK_PATH_MAX], log[STACK_PATH_MAX], start[4 * STACK_PATH_MAX];
     const char *const argv[] = {"/bin/sh", "-c", start, NULL};
-    int64_t deadline_ms = clock_now_ms() + PATIENCE_MS;
+    int64_t deadline_ms = clock_now_ms() + TIMEOUT_MS;
     pid_t pid;
 
     snprintf(configuration, sizeof configuration, "%s/nginx.conf", directory);
@@ -1290,7 +1257,6 @@ static void a_chunked_body_is_read_whole(void **state)
         .path = "incidents.upsert", .body = body, .headers = {"Transfer-Encoding: chunked"}};
     struct http_response response;
 
-    (void)state;
     http_through_nginx(&stack, &call, &response);
     if (response.status != 200) {
         fail_msg("a chunked body was answered %d: %s", response.status, response.body);
@@ -1310,7 +1276,6 @@ static void a_chunked_body_that_nginx_does_not_buffer_is_read_whole(void **state
     struct call call = {.path = "incidents.upsert", .headers = {"Transfer-Encoding: chunked"}};
     struct http_response response;
 
-    (void)state;
     call.body = "{\"reference_id\":\"streamed\",\"started_at\":\"2024-01-01\"}";
     http_through_nginx(&other, &call, &response);
     if (response.status != 200) {
@@ -1399,7 +1364,6 @@ static void without_kept_connections_each_of_200_mixed_requests_gets_its_own_res
     struct stack other;
     pid_t pid = derive_nginx("unkept", replacements, 2, &other);
 
-    (void)state;
     load_run(&other, 8, send_all_sorts, NULL);
     assert_int_equal(process_stop(pid, SIGQUIT), 0);
     check_the_worker_serves("after connections that are not kept");
@@ -1413,7 +1377,6 @@ static void with_kept_connections_each_of_200_mixed_requests_gets_its_own_respon
     pid_t pid = derive_nginx("kept", replacements, 1, &other);
     size_t kept;
 
-    (void)state;
     load_run(&other, 8, send_all_sorts, NULL);
     kept = open_connections();
     assert_int_equal(process_stop(pid, SIGQUIT), 0);

@@ -60,7 +60,6 @@ static void what_standard_output_does_not_take_is_an_error(void **state)
         {"delete", "full", NULL},
     };
 
-    (void)state;
     store("{\"reference_id\":\"full\",\"started_at\":\"2024-01-01\"}");
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
         const struct outcome *outcome = control_behind("exec >/dev/full", commands[i]);
@@ -77,7 +76,6 @@ static void a_standard_output_that_is_closed_is_an_error(void **state)
     static const char *const arguments[] = {"token", "list", NULL};
     const struct outcome *outcome = control_behind("exec >&-", arguments);
 
-    (void)state;
     assert_int_equal(outcome->status, 1);
     assert_non_null(strstr(outcome->err, "unable to write to standard output: Bad file descriptor"));
 }
@@ -91,7 +89,6 @@ static void an_export_that_finds_no_room_leaves_the_old_file(void **state)
     glob_t found;
     FILE *old;
 
-    (void)state;
     snprintf(path, sizeof path, "%s/export.jsonl", stack.directory);
     old = fopen(path, "we");
     assert_non_null(old);
@@ -204,7 +201,6 @@ static void check_import(const char *format)
 
 static void an_import_that_cannot_keep_a_bad_record_stops_and_goes_on_later(void **state)
 {
-    (void)state;
     check_import("jsonl");
     check_import("json");
     check_import("csv");

@@ -169,7 +169,6 @@ static void a_queue_of_64_mib_refuses_at_once_what_is_beyond(void **state)
     char stored[16];
     int accepted = 0;
 
-    (void)state;
     await_200(REQUESTS); /* there is a session to stop */
     stack_pause_postgres(&stack);
     fill_queue(peers);

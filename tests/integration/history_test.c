@@ -48,7 +48,6 @@ static void every_change_is_kept_and_no_resend(void **state)
     static const char services[] =
         "{\"reference_id\":\"h\",\"started_at\":\"2024-01-01\",\"services\":[{\"identifier\":\"c\"}]}";
 
-    (void)state;
     turn("--on");
     send_to("incidents.upsert", first, "created");
     send_to("incidents.upsert", first, "unchanged");
@@ -80,7 +79,6 @@ static void every_change_is_kept_and_no_resend(void **state)
 
 static void nothing_is_written_while_it_is_off(void **state)
 {
-    (void)state;
     send_to("incidents.upsert", "{\"reference_id\":\"o\",\"started_at\":\"2024-01-01\"}", "created");
     turn("--on");
     turn("--off");
@@ -92,7 +90,6 @@ static void nothing_is_written_while_it_is_off(void **state)
 
 static void what_an_administrator_deletes_is_in_it(void **state)
 {
-    (void)state;
     turn("--on");
     for (char body[] = "{\"reference_id\":\"1\",\"started_at\":\"2024-01-01\"}"; body[17] <= '3';
          body[17]++) {
@@ -117,7 +114,6 @@ static void it_is_shown_field_by_field(void **state)
     const struct outcome *outcome;
     struct json_object *rows, *changes, *value;
 
-    (void)state;
     turn("--on");
     send_to("incidents.upsert", "{\"reference_id\":\"f\",\"started_at\":\"2024-01-01\",\"name\":\"old\"}",
             "created");
@@ -161,7 +157,6 @@ static void nothing_in_it_can_be_rewritten(void **state)
                                              "INSERT INTO intake.incident_change (reference_id, changed_at, "
                                              "action) VALUES ('x', now(), 'updated')"};
 
-    (void)state;
     for (size_t i = 0; i < sizeof statements / sizeof statements[0]; i++) {
         PGresult *result = PQexec(stack.owner, statements[i]);
 
@@ -184,7 +179,6 @@ static void purging_forgets_what_is_older(void **state)
 {
     const struct outcome *outcome;
 
-    (void)state;
     turn("--on");
     upsert("old", "1", "created");
     /* Numbers and times disagree, as the server's clock may be set back. */
@@ -221,7 +215,6 @@ static void requests_go_on_while_it_is_purged(void **state)
     PGconn *holder;
     pid_t purger;
 
-    (void)state;
     turn("--on");
     upsert("held", "1", "created");
     holder =
@@ -306,7 +299,6 @@ static void changes_that_race_leave_a_serial_order(void **state)
 {
     int rounds = 120;
 
-    (void)state;
     turn("--on");
     changes = 0;
     load_run(&stack, 8, work, &rounds);
@@ -333,7 +325,6 @@ static void it_can_be_turned_on_under_load(void **state)
     int rounds = 0;
     struct load *load;
 
-    (void)state;
     for (int i = 0; i < 5; i++) {
         load = load_start(&stack, 8, work, &rounds);
         clock_sleep_ms(100);

@@ -52,7 +52,6 @@ static void marks_delimiters_and_line_ends_are_found(void **state)
         "import_error,reference_id,name,started_at\n\"line 7: nothing\",a,x;y,2024-01-01\n",
     };
 
-    (void)state;
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         const struct outcome *outcome;
 
@@ -84,7 +83,6 @@ static void our_own_export_comes_back(void **state)
     const struct outcome *outcome;
     char *before, *csv;
 
-    (void)state;
     check_says(
         stack_control(&stack,
                       "{\"reference_id\":\"a\",\"started_at\":\"2024-01-01\",\"name\":\"One, \\\"two\\\"\","
@@ -106,7 +104,6 @@ static void our_own_export_comes_back(void **state)
 
 static void lists_in_cells_may_be_written_loosely(void **state)
 {
-    (void)state;
     check_says(stack_control(&stack,
                              "reference_id,started_at,services\na,2024-01-01, x ; y z;\nb,2024-01-01,\"\"\n"
                              "c,2024-01-01,x;;y\n",
@@ -140,7 +137,6 @@ static void times_are_read_in_the_zone_and_the_format_that_is_said(void **state)
         {NULL, "%s", "1704067201", "1704067201"},
     };
 
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char text[256];
         const char *epoch;
@@ -193,7 +189,6 @@ static void what_is_no_text_or_has_nothing_in_it_is_said_to_be_so(void **state)
          "its columns are \"a\", \"b\"; looked for reference_id and started_at, and for those of dx, "},
     };
 
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const struct outcome *outcome = stack_control(&stack, NULL, "import", "--dry-run",
                                                       write_bytes("odd", cases[i].bytes, cases[i].len), NULL);
@@ -227,7 +222,6 @@ static void messages_have_the_value_its_column_and_what_helps(void **state)
          "note: times that are not in ISO 8601 are read by --date-format"},
     };
 
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         check_says(stack_control(&stack, cases[i].text, "import", "--dry-run", "-", NULL), 1, cases[i].says);
     }
@@ -252,7 +246,6 @@ static void the_same_mistake_is_said_ten_times_and_counted(void **state)
     FILE *file = fopen(path, "we");
     const struct outcome *outcome;
 
-    (void)state;
     fputs("reference_id,started_at\n", file);
     for (int i = 0; i < MANY; i++) {
         fprintf(file, "r-%d,%d.1.2024\n", i, i);
@@ -271,7 +264,6 @@ static void unknown_keys_are_noted_once_with_their_number(void **state)
 {
     const struct outcome *outcome;
 
-    (void)state;
     outcome = stack_control(
         &stack,
         "{\"reference_id\":\"a\",\"started_at\":\"2024-01-01\",\"severity\":{\"name\":1},\"x\\\"\":[1]}\n"
@@ -291,7 +283,6 @@ static void rejects_of_rejects_have_one_reason(void **state)
     const struct outcome *outcome;
     char *text;
 
-    (void)state;
     remove(path);
     outcome = stack_control(
         &stack,
@@ -313,7 +304,6 @@ static void a_filter_without_an_end_is_ended(void **state)
 {
     static const char program[] = "def f: f; f";
 
-    (void)state;
     check_says(stack_control(&stack, "\n\n{}", "import", "--dry-run", "--jq",
                              write_bytes("endless.jq", program, strlen(program)), "-", NULL),
                1, "5 seconds of processor time for the record of line 3");
@@ -329,7 +319,6 @@ static void those_whose_times_cannot_be_right_are_counted(void **state)
                                "long,2024-01-01,2024-03-31\nlonger,2024-01-01,2024-04-01\nopen,2024-01-01,\n";
     char expected[128];
 
-    (void)state;
     check_says(stack_control(&stack, text, "import", "--dry-run", "-", NULL), 0,
                "note: 7 of the good have times");
     assert_int_equal(setenv("PGOPTIONS", "-c reporting.longest_incident=1000000d", 1), 0);

@@ -98,7 +98,6 @@ static void every_format_of_our_own_is_known_by_how_it_begins(void **state)
         "https://x/1\r\n,,,2024-01-01,B,,,\r\n",
     };
 
-    (void)state;
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         forget_all();
         check_outcome_of(stack_control(&stack, texts[i], "import", "-", NULL), 0,
@@ -115,7 +114,6 @@ static void every_format_of_our_own_is_known_by_how_it_begins(void **state)
 
 static void odd_data_arrives_as_it_is(void **state)
 {
-    (void)state;
     forget_all();
     check_outcome_of(
         stack_control(
@@ -151,7 +149,6 @@ static void bad_lines_are_named_and_can_be_mended(void **state)
     const struct outcome *outcome;
     char expected[1024];
 
-    (void)state;
     forget_all();
     file = write_file("bad.csv",
                       "reference_id,started_at,name\nr-1,2024-01-01,\"two\nlines\"\nr-2,2024-01-01,Good\n"
@@ -216,7 +213,6 @@ static void every_format_rejects_what_it_can_read_again(void **state)
          "1.5\",\n{\"reference_id\":1.5,\"started_at\":\"2024-01-01\"}\n]\n"},
     };
 
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const struct outcome *outcome;
         char *rejected;
@@ -247,7 +243,6 @@ static void an_input_that_breaks_off_says_so(void **state)
 {
     const struct outcome *outcome;
 
-    (void)state;
     forget_all();
     outcome = stack_control(&stack, "[{\"reference_id\":\"a\",\"started_at\":\"2024-01-01\"},\n\n", "import",
                             "-", NULL);
@@ -275,7 +270,6 @@ static void an_input_that_breaks_off_says_so(void **state)
 /* A file of rejects begins with a bad line by its nature. */
 static void a_bad_first_line_spoils_no_other(void **state)
 {
-    (void)state;
     forget_all();
     check_outcome_of(
         stack_control(&stack,
@@ -287,7 +281,6 @@ static void a_bad_first_line_spoils_no_other(void **state)
 
 static void a_mark_of_a_spreadsheets_is_passed_over(void **state)
 {
-    (void)state;
     forget_all();
     check_outcome_of(stack_control(&stack, "\xEF\xBB\xBFreference_id,started_at\na,2024-01-01\n", "import",
                                    "--format", "csv", "-", NULL),
@@ -296,7 +289,6 @@ static void a_mark_of_a_spreadsheets_is_passed_over(void **state)
 
 static void what_dx_calls_deleted_stays_so(void **state)
 {
-    (void)state;
     forget_all();
     check_outcome_of(
         stack_control(&stack,
@@ -311,7 +303,6 @@ static void a_record_over_16_mib_is_refused_and_the_next_is_not(void **state)
     static const char *const ends[][2] = {{"", "\n"}, {"[", ",\n"}};
     const size_t size = (size_t)17 * 1024 * 1024;
 
-    (void)state;
     for (size_t i = 0; i < 2; i++) {
         const char *path = path_of("large");
         FILE *file = fopen(path, "we");
@@ -338,7 +329,6 @@ static void a_dry_run_needs_no_database_and_stores_nothing(void **state)
     const char *const environment[] = {"DATABASE_URL=postgresql:///nowhere?host=/nowhere", NULL};
     static const char text[] = AS_JSON "\n{}\n";
 
-    (void)state;
     forget_all();
     check_outcome_of(process_run(argv, environment, text, strlen(text)), 1,
                      "read 2: 1 good, 1 bad; nothing was stored\n");
@@ -352,7 +342,6 @@ static void the_last_line_of_an_incident_counts(void **state)
     const char *path = path_of("same");
     FILE *file = fopen(path, "we");
 
-    (void)state;
     forget_all();
     for (int i = 0; i < 300; i++) {
         fprintf(file, "{\"reference_id\":\"same-%d\",\"started_at\":\"2024-01-01\",\"name\":\"%d\"}\n", i % 3,
@@ -366,7 +355,6 @@ static void the_last_line_of_an_incident_counts(void **state)
 
 static void what_pagerduty_exports_is_read(void **state)
 {
-    (void)state;
     forget_all();
     check_outcome_of(stack_control(&stack, NULL, "import", "--format", "pagerduty",
                                    "tests/cases/import/pagerduty.json", NULL),
@@ -397,7 +385,6 @@ static void what_pagerduty_exports_is_read(void **state)
 
 static void what_opsgenie_exports_is_read(void **state)
 {
-    (void)state;
     forget_all();
     check_outcome_of(stack_control(&stack, NULL, "import", "--format", "opsgenie",
                                    "tests/cases/import/opsgenie.json", NULL),
@@ -436,7 +423,6 @@ static void what_dx_exports_is_read(void **state)
 {
     const struct outcome *outcome;
 
-    (void)state;
     forget_all();
     outcome = stack_control(&stack, NULL, "import", "--services", "tests/cases/import/dx_services.csv",
                             "--metadata", "tests/cases/import/dx_metadata.csv",
@@ -474,7 +460,6 @@ static void a_filter_of_the_callers_makes_incidents_of_anything(void **state)
     const char *path = write_file("own.jq", program), *rejects = path_of("rejects");
     const struct outcome *outcome;
 
-    (void)state;
     forget_all();
     outcome = stack_control(&stack, text, "import", "--jq", path, "--rejects", rejects, "-", NULL);
     check_outcome_of(
@@ -510,7 +495,6 @@ static void a_filter_that_is_none_is_refused(void **state)
         {"error(\"\\u001b[2J\")", "the filter says: ?[2J", 1},
     };
 
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const struct outcome *outcome = stack_control(&stack, "{}", "import", "--dry-run", "--jq",
                                                       write_file("none.jq", cases[i].program), "-", NULL);
@@ -542,7 +526,6 @@ static void wrong_arguments_are_refused_by_name(void **state)
         {{"--rejects", "/dev/null", "-", NULL}, "no regular file", 1},
     };
 
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const char *const *a = cases[i].arguments;
         const struct outcome *outcome = stack_control(&stack, "", "import", a[0], a[0] == NULL ? NULL : a[1],
@@ -569,7 +552,6 @@ static void a_header_must_make_sense(void **state)
     };
     const struct outcome *outcome;
 
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         outcome = stack_control(&stack, cases[i].text, "import", "--format", "csv", "-", NULL);
         if (outcome->status != 1 || strstr(outcome->err, cases[i].error) == NULL) {
@@ -633,7 +615,6 @@ static void an_interrupted_import_says_how_to_go_on(void **state)
     PGconn *holder;
     pid_t pid;
 
-    (void)state;
     forget_all();
     path = write_many();
     pid = start_many(path, log, "INCIDENTS_REQUEST_TIMEOUT_MS=60000", &holder);
@@ -664,7 +645,6 @@ static void a_database_that_goes_away_is_waited_for(void **state)
     PGconn *holder;
     pid_t pid;
 
-    (void)state;
     forget_all();
     path = write_many();
     pid = start_many(path, log, "INCIDENTS_REQUEST_TIMEOUT_MS=1000", &holder);
@@ -696,7 +676,6 @@ static void what_is_sent_again_keeps_its_order(void **state)
     char *text;
     pid_t pid;
 
-    (void)state;
     forget_all();
     unlink(log);
     for (int i = 0; i < 1000; i++) {
@@ -727,7 +706,6 @@ static void a_token_that_is_ended_ends_the_import(void **state)
     PGconn *holder;
     pid_t pid;
 
-    (void)state;
     forget_all();
     path = write_many();
     pid = start_many(path, log, "INCIDENTS_REQUEST_TIMEOUT_MS=60000", &holder);
@@ -747,7 +725,6 @@ static void an_older_schema_is_refused(void **state)
 {
     const struct outcome *outcome;
 
-    (void)state;
     stack_query(&stack, "UPDATE intake.migration SET version = -version WHERE version = (SELECT max(version) "
                         "FROM intake.migration)");
     outcome = stack_control(&stack, AS_JSON, "import", "-", NULL);

@@ -92,7 +92,6 @@ static void list_shows_the_newest_first_and_those_that_are_meant(void **state)
         {{"--text", "b", "--open"}, "b"},
     };
 
-    (void)state;
     store_three();
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const char *const *a = cases[i].arguments;
@@ -107,7 +106,6 @@ static void a_duration_is_that_long_ago(void **state)
 {
     char body[128];
 
-    (void)state;
     snprintf(body, sizeof body, "{\"reference_id\":\"recent\",\"started_at\":\"%s\"}",
              stack_query(&stack, "SELECT to_char(now() AT TIME ZONE 'UTC' - interval '3 hours', "
                                  "'YYYY-MM-DD HH24:MI:SS')"));
@@ -122,7 +120,6 @@ static void the_table_says_where_it_ends_and_cuts_what_is_long(void **state)
     const struct outcome *outcome;
     char body[600];
 
-    (void)state;
     store_three();
     snprintf(body, sizeof body, "{\"reference_id\":\"a\",\"started_at\":\"2024-01-01\",\"name\":\"%0200d\"}",
              7);
@@ -153,7 +150,6 @@ static void nothing_stored_commands_the_terminal(void **state)
                                               {"history", "e\x1b[2J", NULL},
                                               {"delete", "e\x1b[2J", NULL}};
 
-    (void)state;
     assert_int_equal(stack_control(&stack, NULL, "history", "--on", NULL)->status, 0);
     upsert(body);
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
@@ -183,7 +179,6 @@ static void show_has_everything(void **state)
     const struct outcome *outcome;
     struct json_object *one;
 
-    (void)state;
     upsert("{\"reference_id\":\"one\",\"started_at\":\"2024-01-01\",\"priority\":\"\",\"services\":[{"
            "\"identifier\":"
            "\"z\",\"name\":\"Z\"},{\"identifier\":\"y\"}],\"metadata\":{\"n\":1.10,\"big\":"
@@ -222,7 +217,6 @@ static void an_incident_knows_who_changed_it_last(void **state)
     char token[STACK_TOKEN_MAX];
     const struct outcome *outcome;
 
-    (void)state;
     stack_create_token(&stack, "other", "upsert", token);
     upsert(first);
     assert_string_equal(writer_of("w"), "good");
@@ -248,7 +242,6 @@ static void delete_deletes_what_it_is_given_and_nothing_else(void **state)
 {
     const struct outcome *outcome;
 
-    (void)state;
     store_three();
     outcome = stack_control(&stack, NULL, "delete", "a", "nobody", "C-3", NULL);
     assert_int_equal(outcome->status, 1);
@@ -264,7 +257,6 @@ static void purge_takes_what_all_filters_let_through(void **state)
 {
     const struct outcome *outcome;
 
-    (void)state;
     store_three();
     stack_query(&stack, "UPDATE intake.incident SET updated_by = 'bot' WHERE reference_id <> 'b'");
     outcome = stack_control(&stack, NULL, "purge", "--before", "2024-02-15", "--token", "bot", "--yes", NULL);
@@ -287,7 +279,6 @@ static void purge_takes_the_filters_of_list(void **state)
                  {"--service", "login", "C-3 a"},  {"--priority", "P1", "C-3 b"},
                  {"--text", "c-3", "b a"},         {"--open", NULL, "a"}};
 
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         stack_query(&stack, "TRUNCATE intake.incident");
         store_three();
@@ -308,7 +299,6 @@ static void the_table_fits_the_terminal(void **state)
     const char *const environment[] = {url, NULL};
     const struct outcome *outcome;
 
-    (void)state;
     upsert("{\"reference_id\":\"wide\",\"started_at\":\"2024-01-01\",\"priority\":\"of the highest\","
            "\"services\":[\"checkout\",\"payments-api\",\"search\",\"login\"],"
            "\"name\":\"\u00e9 Nobody can pay by card, and nobody knows since when that has been so in "
@@ -351,7 +341,6 @@ static void wide_characters_take_two_cells(void **state)
     const char *const environment[] = {url, "LC_ALL=C.UTF-8", NULL};
     const struct outcome *outcome;
 
-    (void)state;
     upsert("{\"reference_id\":\"wide\",\"started_at\":\"2024-01-01\",\"name\":\"" WIDE_20 WIDE_20 "\"}");
     snprintf(url, sizeof url, "DATABASE_URL=%s", stack.owner_url);
     snprintf(command, sizeof command, "stty cols 90; exec %s list", stack.control);
@@ -363,7 +352,6 @@ static void wide_characters_take_two_cells(void **state)
 
 static void purge_goes_through_more_than_one_batch(void **state)
 {
-    (void)state;
     stack_query(&stack, "INSERT INTO intake.incident (reference_id, started_at, created_at, updated_at) "
                         "SELECT 'p' || n, '2020-01-01', now(), now() FROM generate_series(1, 1001) n");
     upsert("{\"reference_id\":\"stays\",\"started_at\":\"2024-01-01\"}");
@@ -379,7 +367,6 @@ static void purge_looks_again_at_what_changed_meanwhile(void **state)
     pid_t purger;
     int status;
 
-    (void)state;
     store_three();
     holder = stack_hold(&stack, "UPDATE intake.incident SET name = 'changed', started_at = CASE reference_id "
                                 "WHEN 'b' THEN '2025-01-01' ELSE started_at END");
@@ -413,7 +400,6 @@ static void purge_asks_and_takes_yes_alone(void **state)
 {
     const struct outcome *outcome;
 
-    (void)state;
     store_three();
     outcome = stack_control(&stack, "yes\n", "purge", "--before", "1d", NULL); /* no terminal */
     assert_int_equal(outcome->status, 1);
@@ -448,7 +434,6 @@ static void wrong_arguments_are_refused_by_name(void **state)
         {{"export", "--format", "xml"}, "--format"},
     };
 
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const char *const *a = cases[i].arguments;
         const struct outcome *outcome = stack_control(&stack, "", a[0], a[1], a[2], a[3], NULL);

@@ -136,7 +136,6 @@ static void check_format(const char *format)
 
 static void each_line_has_its_priority_in_the_journal(void **state)
 {
-    (void)state;
     check_format("text");
     check_format("json");
 }
@@ -147,7 +146,6 @@ static void what_is_not_the_journals_has_no_priority(void **state)
     static const struct call call = {.path = "healthz", .verb = "GET"};
     static const char *const streams[] = {"JOURNAL_STREAM=1:1", "JOURNAL_STREAM=", "JOURNAL_STREAM=8"};
 
-    (void)state;
     for (size_t i = 0; i < sizeof streams / sizeof streams[0]; i++) {
         const char *const environment[] = {streams[i], NULL};
         struct http_response response;
@@ -183,7 +181,6 @@ static void a_wrong_setting_is_an_error_in_the_journal(void **state)
 {
     char *log = run_in_journal("INCIDENTS_LGO=stderr");
 
-    (void)state;
     check_line(log, "INCIDENTS_LGO is not a setting", 3, false);
     free(log);
 }
@@ -192,7 +189,6 @@ static void a_file_has_times_and_no_priorities_whatever_standard_error_is(void *
 {
     char setting[STACK_PATH_MAX], path[STACK_PATH_MAX], *log, *journal;
 
-    (void)state;
     snprintf(path, sizeof path, "%s/file.log", stack.directory);
     snprintf(setting, sizeof setting, "INCIDENTS_LOG=%s/file.log", stack.directory);
     journal = run_in_journal(setting);
@@ -211,7 +207,6 @@ static void what_libpq_prints_is_a_line_of_the_log(void **state)
     const char *const settings[] = {setting, passwords, NULL};
     FILE *file;
 
-    (void)state;
     snprintf(path, sizeof path, "%s/passwords", stack.directory);
     snprintf(passwords, sizeof passwords, "PGPASSFILE=%s", path);
     file = fopen(path, "we");
@@ -299,7 +294,6 @@ static void an_errors_line_has_the_sentence_and_the_client(void **state)
         {{.path = "readyz", .verb = "GET"}, "DATABASE_URL=postgresql://127.0.0.1:1/", 503, "error", ""},
     };
 
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char message[256];
         struct json_object *line =
@@ -321,7 +315,6 @@ static void a_good_requests_line_has_neither(void **state)
     char message[256];
     struct json_object *line = line_of(&call, "192.0.2.7", NULL, 200, message);
 
-    (void)state;
     assert_null(member(line, "message"));
     assert_null(member(line, "client"));
     json_object_put(line);
@@ -334,7 +327,6 @@ static void what_can_be_no_address_is_none(void **state)
         "", "1\n2", "1\x1b[31m", "\xC3\xA9",
         "12345678901234567890123456789012345678901234567890123456789012345" /* one more than 64 */};
 
-    (void)state;
     for (size_t i = 0; i < sizeof addresses / sizeof addresses[0]; i++) {
         char message[256];
         struct json_object *line = line_of(&call, addresses[i], NULL, 404, message);
@@ -349,7 +341,6 @@ static void the_client_is_known_behind_nginx_too(void **state)
 {
     char *log;
 
-    (void)state;
     send_upsert("behind", "{", 422);
     log = await_in_file(stack.worker_log, "request_id=\"behind\"");
     check_line(log, "request_id=\"behind\" method=incidents.upsert status=422 outcome=invalid_json", 0, true);

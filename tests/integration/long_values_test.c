@@ -66,7 +66,6 @@ static void a_text_of_any_length_is_kept(void **state)
     /* An index's entry ends at 2,704 bytes, a page at 8,192. */
     static const size_t lengths[] = {2600, 2693, 2705, 8192, 100000, BODY_LIMIT - 200};
 
-    (void)state;
     for (size_t place = 0; place < sizeof places / sizeof places[0]; place++) {
         for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
             check_place(http_through_nginx, place, lengths[i]);
@@ -84,7 +83,6 @@ static void the_longest_keys_fit_every_index(void **state)
     struct http_response response;
     size_t used;
 
-    (void)state;
     assert_non_null(body);
     used = (size_t)snprintf(
         body, BODY_LIMIT,

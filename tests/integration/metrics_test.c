@@ -89,7 +89,6 @@ static void send_by(http_transport *transport, const char *reference_id, const c
 
 static void without_a_token_in_the_settings_there_is_no_such_method(void **state)
 {
-    (void)state;
     stack_stop_worker(&stack);
     stack_start_worker(&stack, NULL);
     assert_int_equal(status_of(metrics.authorization, "GET"), 404);
@@ -104,7 +103,6 @@ static void they_are_for_who_has_their_token(void **state)
     struct http_response response;
     char type[128];
 
-    (void)state;
     assert_int_equal(status_of("", "GET"), 401);
     assert_int_equal(status_of(NULL, "GET"), 401); /* a good token of the API's */
     assert_int_equal(status_of("Bearer scraped-by-the-metrics-tesT", "GET"), 401);
@@ -125,7 +123,6 @@ static void the_text_is_in_prometheus_format(void **state)
     double last = 0;
     int samples = 0;
 
-    (void)state;
     http_through_nginx(&stack, &scrape, &response);
     assert_int_equal(response.status, 200);
     for (line = strtok_r(response.body, "\n", &rest); line != NULL; line = strtok_r(NULL, "\n", &rest)) {
@@ -163,7 +160,6 @@ static void requests_are_counted_by_method_and_outcome(void **state)
         "incidents_request_duration_seconds_bucket{method=\"incidents.upsert\",le=\"+Inf\"}";
     double created_before = value_of(created), count_before = value_of(count);
 
-    (void)state;
     created_before = created_before < 0 ? 0 : created_before;
     assert_true(value_of(timestamp) == 0); /* there, before it happens */
     send_by(http_through_nginx, "counted", "2024-01-01");
@@ -203,7 +199,6 @@ static void requests_are_counted_by_the_label_of_their_token(void **state)
     char sent[STACK_TOKEN_MAX], hash[DIGEST_HEX_SIZE];
     struct http_response response;
 
-    (void)state;
     assert_true(unknown_before >= 0); /* there, before it happens */
     stack_create_token(&stack, label, "upsert", sent);
     send_with(sent, "2024-01-01");
@@ -258,7 +253,6 @@ static void however_many_tokens_there_are_the_series_are_bounded(void **state)
     char name[32];
     double others;
 
-    (void)state;
     run_sql(
         "INSERT INTO intake.api_token (token_hash, prefix, label, scopes, expires_at) "
         "SELECT sha256(convert_to('inct_bounded-' || n, 'UTF8')), 'inct_b', "
@@ -284,7 +278,6 @@ static void why_the_database_is_not_to_be_had_is_counted(void **state)
                       unreachable[] = "incidents_unavailable_total{reason=\"unreachable\"}";
     double unreachable_before = value_of(unreachable);
 
-    (void)state;
     assert_true(value_of(schema) == 0 && unreachable_before >= 0); /* there, before they happen */
     run_sql("ALTER SCHEMA intake RENAME TO elsewhere");
     send_by(http_through_nginx, "nowhere", "2024-01-01");
@@ -330,7 +323,6 @@ static void where_there_is_no_memory_for_them_requests_get_a_response(void **sta
 {
     const struct outcome *outcome;
 
-    (void)state;
     stack_stop_worker(&stack);
     assert_int_equal(stack_remove_metrics(metrics.token), 1);
     outcome = send_by_cgi("ulimit -f 0", "uncounted");
@@ -345,7 +337,6 @@ static void a_process_says_what_it_uses(void **state)
     char path[64], *limits, *soft;
     double cpu = value_of("process_cpu_seconds_total{process=\"0\"}"), now = (double)time(NULL);
 
-    (void)state;
     assert_true(cpu > 0 && cpu < 600);
     snprintf(path, sizeof path, "/proc/%d/limits", (int)stack.worker);
     limits = read_whole_file(path);
@@ -372,7 +363,6 @@ static void processes_count_together(void **state)
     char first_socket[sizeof stack.worker_socket];
     pid_t first = stack.worker;
 
-    (void)state;
     before = before < 0 ? 0 : before;
     send_by_cgi(":", "by cgi");
     assert_true(value_of(created) == before + 1);
@@ -404,7 +394,6 @@ static void processes_find_each_other_again_when_their_memory_was_removed(void *
 {
     static const char created[] = "incidents_requests_total{method=\"incidents.upsert\",outcome=\"created\"}";
 
-    (void)state;
     send_by(http_through_nginx, "before the removal", "2024-01-01"); /* opens a connection to the database */
     assert_int_equal(stack_remove_metrics(metrics.token), 1);
     send_by_cgi(":", "after the removal");
@@ -419,7 +408,6 @@ static void they_respond_while_the_database_is_away(void **state)
 {
     double connects;
 
-    (void)state;
     send_by(http_through_nginx, "before", "2024-01-01");
     connects = value_of("incidents_database_connects_total");
     assert_true(connects >= 1);
@@ -459,7 +447,6 @@ static void requests_that_wait_are_the_queue(void **state)
     PGconn *locker;
     bool is_seen = false;
 
-    (void)state;
     stack_stop_worker(&stack);
     stack_start_worker(&stack, patient);
     locker = stack_hold(&stack, "LOCK TABLE intake.incident IN EXCLUSIVE MODE");

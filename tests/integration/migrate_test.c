@@ -41,7 +41,6 @@ static void status_and_dry_run_change_nothing(void **state)
 {
     const struct outcome *outcome = stack_control(&stack, NULL, "migrate", "--status", NULL);
 
-    (void)state;
     assert_int_equal(outcome->status, 0);
     assert_non_null(strstr(outcome->out, "pending"));
     outcome = stack_control(&stack, NULL, "migrate", "--dry-run", NULL);
@@ -55,7 +54,6 @@ static void migrating_records_version_and_checksum_and_again_does_nothing(void *
     const struct outcome *outcome;
     struct json_object *rows, *value;
 
-    (void)state;
     assert_int_equal(migrate(), 0);
     assert_string_equal(
         stack_query(&stack, "SELECT count(*) FROM intake.migration WHERE version = 1 AND name = 'tables' "
@@ -79,7 +77,6 @@ static void several_at_once_migrate_once(void **state)
     const char *const environment[] = {url, NULL};
     pid_t pids[8];
 
-    (void)state;
     snprintf(url, sizeof url, "DATABASE_URL=%s", stack.owner_url);
     snprintf(log, sizeof log, "%s/migrate.log", stack.directory);
     for (size_t i = 0; i < 8; i++) {
@@ -93,7 +90,6 @@ static void several_at_once_migrate_once(void **state)
 
 static void psql_may_run_the_file_and_incidentctl_takes_note(void **state)
 {
-    (void)state;
     assert_int_equal(run_with_psql(), 0);
     assert_string_equal(stack_query(&stack, "SELECT checksum IS NULL FROM intake.migration"), "t");
     assert_int_not_equal(run_with_psql(), 0); /* a second time changes nothing */
@@ -105,7 +101,6 @@ static void a_changed_or_unknown_migration_is_refused(void **state)
 {
     const struct outcome *outcome;
 
-    (void)state;
     assert_int_equal(migrate(), 0);
     stack_query(&stack, "UPDATE intake.migration SET checksum = repeat('0', 64)");
     outcome = stack_control(&stack, NULL, "migrate", NULL);
@@ -126,7 +121,6 @@ static void a_migration_that_fails_leaves_nothing_of_itself(void **state)
 {
     const struct outcome *outcome;
 
-    (void)state;
     stack_query(&stack, "CREATE SCHEMA intake");
     outcome = stack_control(&stack, NULL, "migrate", NULL);
     assert_int_equal(outcome->status, 1);
@@ -191,13 +185,11 @@ static void check_plans(bool keeps_history)
 
 static void plans_that_were_made_on_empty_tables_hold_as_they_grow(void **state)
 {
-    (void)state;
     check_plans(false);
 }
 
 static void so_do_those_that_keep_history(void **state)
 {
-    (void)state;
     check_plans(true);
 }
 
@@ -219,7 +211,6 @@ static int status_of_upsert(void)
 
 static void a_worker_that_meets_another_schema_says_so_and_recovers(void **state)
 {
-    (void)state;
     stack_query(&stack, "CREATE ROLE incidents_fcgi LOGIN");
     snprintf(stack.token, sizeof stack.token, "no-token-yet-at-all");
     stack_start_worker(&stack, NULL);
@@ -264,7 +255,6 @@ static void a_batch_under_way_outlives_a_migration(void **state)
     PGconn *holder, *caller;
     PGresult *result;
 
-    (void)state;
     assert_int_equal(migrate(), 0);
     stack_query(&stack, "INSERT INTO intake.api_token (token_hash, prefix, label, scopes) "
                         "VALUES (sha256('way'), 'way', 'way', ARRAY['upsert'])");
@@ -307,7 +297,6 @@ static void a_database_of_version_0_1_is_refused(void **state)
 {
     static const char *const arguments[] = {NULL, "--status", "--dry-run"};
 
-    (void)state;
     run_script("tests/cases/version_0_1.sql");
     for (size_t i = 0; i < sizeof arguments / sizeof arguments[0]; i++) {
         const struct outcome *outcome = stack_control(&stack, NULL, "migrate", arguments[i], NULL);

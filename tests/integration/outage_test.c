@@ -82,7 +82,6 @@ static void postgres_stopped_means_503_and_started_again_means_200(void **state)
 {
     int64_t before;
 
-    (void)state;
     await_200("stop");
     assert_int_equal(get("readyz"), 200);
     stack_stop_postgres(&stack, SIGINT);
@@ -106,7 +105,6 @@ static void a_paused_postgres_is_given_up_in_time(void **state)
 {
     int64_t before;
 
-    (void)state;
     await_200("pause");
     stack_pause_postgres(&stack);
     before = clock_now_ms();
@@ -142,7 +140,6 @@ static void a_terminated_connection_fails_no_request(void **state)
 {
     struct ledger *ledger = open_ledger("terminated");
 
-    (void)state;
     stack_query(&stack, "GRANT incidents_fcgi TO incidents_owner"); /* who may then end its connections */
     for (int i = 0; i < 10; i++) {
         clock_sleep_ms(100);
@@ -157,7 +154,6 @@ static void one_refused_item_fails_by_itself(void **state)
 {
     struct ledger *ledger;
 
-    (void)state;
     stack_query(&stack, "ALTER TABLE intake.incident ADD CONSTRAINT poison CHECK (reference_id <> 'poison')");
     ledger = open_ledger("beside-poison");
     for (int i = 0; i < 20; i++) {
@@ -175,7 +171,6 @@ static void a_locked_incident_delays_itself_alone(void **state)
     struct http_response response;
     PGconn *locker;
 
-    (void)state;
     await_200("locked");
     locker = stack_hold(&stack, "UPDATE intake.incident SET name = 'held' WHERE reference_id = 'locked'");
     ledger = open_ledger("beside-a-lock");
@@ -217,7 +212,7 @@ static struct load *start_in_hand(void)
     return load;
 }
 
-static void a_stop_answers_the_requests_in_hand(int signal_number)
+static void a_stop_responses_the_requests_in_hand(int signal_number)
 {
     PGconn *locker;
     struct load *load;
@@ -245,7 +240,6 @@ static void requests_that_wait_for_the_database_delay_no_other(void **state)
     struct load *load;
     int64_t before;
 
-    (void)state;
     restart_worker(long_deadline);
     locker = stack_hold(&stack, "LOCK TABLE intake.incident IN EXCLUSIVE MODE");
     load = start_in_hand();
@@ -309,7 +303,6 @@ static void a_full_queue_refuses_at_once_and_says_when_to_come_again(void **stat
     struct load *first, *others;
     PGconn *locker;
 
-    (void)state;
     stack_stop_worker(&stack);
     stack_start_worker(&stack, settings);
     locker = stack_hold(&stack, "LOCK TABLE intake.incident IN EXCLUSIVE MODE");
@@ -333,16 +326,14 @@ static void a_full_queue_refuses_at_once_and_says_when_to_come_again(void **stat
     stack_start_worker(&stack, short_deadline);
 }
 
-static void sigterm_answers_the_requests_in_hand(void **state)
+static void sigterm_responses_the_requests_in_hand(void **state)
 {
-    (void)state;
-    a_stop_answers_the_requests_in_hand(SIGTERM);
+    a_stop_responses_the_requests_in_hand(SIGTERM);
 }
 
-static void sigint_answers_the_requests_in_hand(void **state)
+static void sigint_responses_the_requests_in_hand(void **state)
 {
-    (void)state;
-    a_stop_answers_the_requests_in_hand(SIGINT);
+    a_stop_responses_the_requests_in_hand(SIGINT);
 }
 
 static const char count_sessions[] = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'incidents_fcgi'";
@@ -371,7 +362,6 @@ static void an_unchanged_resend_writes_no_row_version(void **state)
     struct http_response response;
     char before[256], counted[256], sessions[16];
 
-    (void)state;
     await_ready(); /* the worker has its session */
     snprintf(sessions, sizeof sessions, "%s", stack_query(&stack, count_sessions));
     /* As CGI, because a session reports its counters when it ends. */
@@ -404,8 +394,8 @@ int main(void)
         cmocka_unit_test(a_locked_incident_delays_itself_alone),
         cmocka_unit_test(requests_that_wait_for_the_database_delay_no_other),
         cmocka_unit_test(a_full_queue_refuses_at_once_and_says_when_to_come_again),
-        cmocka_unit_test(sigterm_answers_the_requests_in_hand),
-        cmocka_unit_test(sigint_answers_the_requests_in_hand),
+        cmocka_unit_test(sigterm_responses_the_requests_in_hand),
+        cmocka_unit_test(sigint_responses_the_requests_in_hand),
     };
 
     return fixture_run(&fixture, cases, sizeof cases / sizeof cases[0]);

@@ -22,7 +22,7 @@
 #include "harness/fastcgi.h"
 #include "harness/fixture.h"
 
-enum { PATIENCE_MS = 20000, ENOUGH_PEERS = 20 };
+enum { TIMEOUT_MS = 20000, ENOUGH_PEERS = 20 };
 
 #define METRICS_TOKEN "0123456789abcdef0123456789abcdef"
 
@@ -64,7 +64,7 @@ static void send_upsert(int fd, const char *reference_id, bool keep)
 static void expect(int fd, const char *what, const char *reference_id)
 {
     struct http_response response;
-    enum fastcgi_end end = fastcgi_receive(fd, PATIENCE_MS, &response);
+    enum fastcgi_end end = fastcgi_receive(fd, TIMEOUT_MS, &response);
 
     if (end != FASTCGI_ANSWERED || response.status != 200 ||
         strcmp(http_response_text(&response, "reference_id"), reference_id) != 0) {
@@ -76,7 +76,7 @@ static void expect(int fd, const char *what, const char *reference_id)
 static void expect_end(int fd, const char *what)
 {
     struct http_response response;
-    enum fastcgi_end end = fastcgi_receive(fd, PATIENCE_MS, &response);
+    enum fastcgi_end end = fastcgi_receive(fd, TIMEOUT_MS, &response);
 
     if (end != FASTCGI_CLOSED) {
         fail_msg("%s: the connection has not ended, but %d, with %d %s", what, (int)end, response.status,
@@ -108,7 +108,7 @@ static bool write_behind_the_last_record(enum kind kind, const char *reference_i
     struct buffer record;
 
     send_upsert(fd, reference_id, false);
-    assert_int_equal(poll(&answered, 1, PATIENCE_MS), 1);
+    assert_int_equal(poll(&answered, 1, TIMEOUT_MS), 1);
     buffer_init(&record, 64);
     fastcgi_append_record(&record, 1, FASTCGI_STDIN, 1, "", 0);
     for (int i = 0; i < WRITES; i++) { /* over TCP the first is taken by a closed socket, too */
@@ -132,7 +132,6 @@ static void what_is_written_behind_the_last_record_takes_no_response_back(void *
 {
     enum { ENOUGH = 3, TRIES = 60 };
 
-    (void)state;
     for (enum kind kind = UNIX; kind < KINDS; kind++) {
         int in_time = 0;
 
@@ -151,16 +150,15 @@ static void no_response_waits_for_an_acknowledgement(void **state)
     enum { REQUESTS = 80, WARM = 40, ACKNOWLEDGED_MS = 40 };
     const struct fastcgi_request request = {
         .keep = true, .verb = "GET", .path = "metrics", .authorization = "Bearer " METRICS_TOKEN};
-    int64_t fastest_ms = PATIENCE_MS;
+    int64_t fastest_ms = TIMEOUT_MS;
     int fd = connect_to(TCP);
 
-    (void)state;
     for (int i = 0; i < REQUESTS; i++) {
         int64_t started_ms = clock_now_ms(), took_ms;
         struct http_response response;
 
         send_request(fd, &request);
-        assert_int_equal(fastcgi_receive(fd, PATIENCE_MS, &response), FASTCGI_ANSWERED);
+        assert_int_equal(fastcgi_receive(fd, TIMEOUT_MS, &response), FASTCGI_ANSWERED);
         http_response_free(&response);
         took_ms = clock_now_ms() - started_ms;
         fastest_ms = i >= WARM && took_ms < fastest_ms ? took_ms : fastest_ms;
@@ -203,7 +201,7 @@ static void do_meanwhile(int fd, enum meanwhile meanwhile)
 /* Waits until the worker has so many descriptors. */
 static void await_taken_in(const struct stack *worker, size_t descriptors)
 {
-    int64_t give_up_ms = clock_now_ms() + PATIENCE_MS;
+    int64_t give_up_ms = clock_now_ms() + TIMEOUT_MS;
 
     while (worker_descriptors(worker) < descriptors) {
         assert_true(clock_now_ms() < give_up_ms);
@@ -217,7 +215,6 @@ static void what_a_peer_does_while_its_request_waits_harms_no_response(void **st
 {
     enum { PEERS = ENOUGH_PEERS * MEANWHILES, WATCH_MS = 1000 };
 
-    (void)state;
     for (enum kind kind = UNIX; kind < KINDS; kind++) {
         int fds[PEERS], next[ENOUGH_PEERS];
         size_t before;
@@ -299,7 +296,7 @@ static void check_long_response(enum kind kind)
     char length[32];
 
     send_request(fd, &request);
-    assert_int_equal(fastcgi_receive(fd, PATIENCE_MS, &response), FASTCGI_ANSWERED);
+    assert_int_equal(fastcgi_receive(fd, TIMEOUT_MS, &response), FASTCGI_ANSWERED);
     assert_int_equal(response.status, 200);
     assert_non_null(http_response_header(&response, "Content-Length", length, sizeof length));
     assert_int_equal(strlen(response.body), strtoul(length, NULL, 10));
@@ -311,7 +308,6 @@ static void a_response_that_nobody_reads_leaves_nothing_to_the_next(void **state
 {
     enum { PEERS = 3 };
 
-    (void)state;
     for (enum kind kind = UNIX; kind < KINDS; kind++) {
         int fds[PEERS];
 
@@ -347,7 +343,6 @@ static void of_1000_connections_990_are_silent_and_ten_are_served(void **state)
     const struct fastcgi_request request = {.path = "incidents.upsert", .body = "{\"reference_id\":"};
     struct buffer bytes;
 
-    (void)state;
     if (!may_open(SILENT + GOOD + SPARE)) {
         skip();
     }
@@ -434,7 +429,7 @@ static bool write_through_a_stop(int number)
     snprintf(name, sizeof name, "stop-%d", number);
     stopped = start_worker(listener, name);
     send_upsert(fd, name, false);
-    assert_int_equal(poll(&answered, 1, PATIENCE_MS), 1);
+    assert_int_equal(poll(&answered, 1, TIMEOUT_MS), 1);
     started_ms = clock_now_ms();
     kill(stopped.worker, SIGTERM);
     for (int i = 0; i < WRITES; i++) {
@@ -449,7 +444,7 @@ static bool write_through_a_stop(int number)
     }
     close(fd);
     close(listener);
-    assert_int_equal(process_wait(stopped.worker, PATIENCE_MS), 0);
+    assert_int_equal(process_wait(stopped.worker, TIMEOUT_MS), 0);
     return is_in_time;
 }
 
@@ -458,7 +453,6 @@ static void a_stop_takes_no_response_back_either(void **state)
     enum { TRIES = 20 };
     bool is_in_time = false;
 
-    (void)state;
     for (int i = 0; i < TRIES && !is_in_time; i++) {
         is_in_time = write_through_a_stop(i);
     }
@@ -473,7 +467,6 @@ static void a_listener_that_was_shut_down_keeps_no_worker_busy(void **state)
     struct stack other = start_worker(listener, "shut-down");
     long cpu_ms;
 
-    (void)state;
     assert_int_equal(shutdown(listener, SHUT_RDWR), 0);
     free(await_in_file(other.worker_log, "unable to accept a connection"));
     cpu_ms = worker_cpu_ms(&other);
@@ -487,7 +480,6 @@ static void a_listener_that_was_shut_down_keeps_no_worker_busy(void **state)
 
 static void the_second_worker_ends_cleanly_and_without_a_leak(void **state)
 {
-    (void)state;
     stack_stop_worker(&stacks[TCP]);
 }
 

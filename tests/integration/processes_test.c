@@ -18,7 +18,7 @@
 #include "harness/fixture.h"
 #include "harness/ledger.h"
 
-enum { PROCESSES = 3, CLIENTS = 8, KILLS = 6, DEADLINE_MS = 50000, PATIENCE_MS = 60000 };
+enum { PROCESSES = 3, CLIENTS = 8, KILLS = 6, DEADLINE_MS = 50000, TIMEOUT_MS = 60000 };
 
 static const char killed[] = "was ended by signal 9 (Killed), this one replaces it";
 
@@ -71,7 +71,7 @@ static size_t find_processes(pid_t pids[PROCESSES])
 /* Until all of them run, and none of those is `gone`. */
 static void await_processes(pid_t pids[PROCESSES], pid_t gone)
 {
-    int64_t deadline_ms = clock_now_ms() + PATIENCE_MS;
+    int64_t deadline_ms = clock_now_ms() + TIMEOUT_MS;
     pid_t parent;
 
     while (state_of(gone, &parent) != 0 || find_processes(pids) != PROCESSES) {
@@ -110,7 +110,7 @@ static pid_t find_busiest(const pid_t pids[PROCESSES])
 
 static void await_end(const pid_t pids[PROCESSES])
 {
-    int64_t deadline_ms = clock_now_ms() + PATIENCE_MS;
+    int64_t deadline_ms = clock_now_ms() + TIMEOUT_MS;
     pid_t parent;
 
     for (size_t i = 0; i < PROCESSES; i++) {
@@ -125,7 +125,7 @@ static void await_end(const pid_t pids[PROCESSES])
 /* Has all but one stand still, which then serves alone. */
 static void let_only(pid_t one, const pid_t pids[PROCESSES])
 {
-    int64_t deadline_ms = clock_now_ms() + PATIENCE_MS;
+    int64_t deadline_ms = clock_now_ms() + TIMEOUT_MS;
     pid_t parent;
 
     for (size_t i = 0; i < PROCESSES; i++) {
@@ -166,7 +166,7 @@ static double value_of(const char *series)
 
 static void await_value(const char *series, double wanted)
 {
-    int64_t deadline_ms = clock_now_ms() + PATIENCE_MS;
+    int64_t deadline_ms = clock_now_ms() + TIMEOUT_MS;
     double value;
 
     while ((value = value_of(series)) != wanted) {
@@ -197,7 +197,7 @@ static void end_upsert(int fd)
 {
     struct http_response response;
 
-    assert_int_equal(fastcgi_receive(fd, PATIENCE_MS, &response), FASTCGI_ANSWERED);
+    assert_int_equal(fastcgi_receive(fd, TIMEOUT_MS, &response), FASTCGI_ANSWERED);
     assert_int_equal(response.status, 200);
     http_response_free(&response);
     close(fd);
@@ -207,7 +207,7 @@ static void end_upsert(int fd)
 static PGconn *begin_one_of_each(const char *name, const pid_t pids[PROCESSES], int fds[PROCESSES])
 {
     PGconn *holder = stack_hold(&stack, "LOCK TABLE intake.incident IN EXCLUSIVE MODE");
-    int64_t deadline_ms = clock_now_ms() + PATIENCE_MS;
+    int64_t deadline_ms = clock_now_ms() + TIMEOUT_MS;
 
     for (size_t i = 0; i < PROCESSES; i++) {
         let_only(pids[i], pids);
@@ -244,7 +244,6 @@ static void all_of_them_serve_and_count_together(void **state)
         "\nincidents_requests_total{method=\"incidents.upsert\",outcome=\"created\"} ";
     pid_t pids[PROCESSES];
 
-    (void)state;
     await_processes(pids, 0);
     await_value("\nincidents_processes ", PROCESSES);
     for (size_t i = 0; i < PROCESSES; i++) {
@@ -265,7 +264,6 @@ static void one_that_is_killed_is_started_again_and_nothing_that_got_200_is_lost
     pid_t pids[PROCESSES];
     int64_t recovery_ms = 0;
 
-    (void)state;
     await_processes(pids, 0);
     for (size_t i = 0; i < KILLS; i++) {
         pid_t victim;
@@ -296,11 +294,10 @@ static void one_that_is_killed_keeps_nobody_else_from_a_response(void **state)
     struct http_response response;
     PGconn *holder;
 
-    (void)state;
     await_processes(pids, 0);
     holder = begin_one_of_each("bystander", pids, fds);
     assert_int_equal(kill(pids[0], SIGKILL), 0);
-    assert_int_equal(fastcgi_receive(fds[0], PATIENCE_MS, &response), FASTCGI_CLOSED);
+    assert_int_equal(fastcgi_receive(fds[0], TIMEOUT_MS, &response), FASTCGI_CLOSED);
     http_response_free(&response);
     close(fds[0]);
     stack_let_go(holder);
@@ -318,7 +315,6 @@ static void a_signal_to_the_parent_has_all_respond_to_what_has_come(void **state
     pid_t pids[PROCESSES];
     PGconn *holder;
 
-    (void)state;
     await_processes(pids, 0);
     holder = begin_one_of_each("drained", pids, fds);
     assert_int_equal(kill(stack.worker, SIGTERM), 0);
@@ -326,7 +322,7 @@ static void a_signal_to_the_parent_has_all_respond_to_what_has_come(void **state
     for (size_t i = 0; i < PROCESSES; i++) {
         end_upsert(fds[i]);
     }
-    assert_int_equal(process_wait(stack.worker, PATIENCE_MS), 0);
+    assert_int_equal(process_wait(stack.worker, TIMEOUT_MS), 0);
     await_end(pids);
     expect_stored("drained");
     start_worker();
@@ -337,7 +333,6 @@ static void every_signal_that_stops_one_worker_stops_all(void **state)
     static const int signals[] = {SIGINT, SIGHUP, SIGUSR1, SIGXCPU};
     pid_t pids[PROCESSES];
 
-    (void)state;
     for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
         await_processes(pids, 0);
         assert_int_equal(process_stop(stack.worker, signals[i]), 0);
@@ -352,7 +347,6 @@ static void a_parent_that_is_killed_leaves_nobody_behind_and_no_request_without_
     pid_t pids[PROCESSES];
     PGconn *holder;
 
-    (void)state;
     await_processes(pids, 0);
     holder = begin_one_of_each("orphaned", pids, fds);
     assert_int_equal(process_stop(stack.worker, SIGKILL), 128 + SIGKILL);
@@ -370,7 +364,7 @@ static int run_worker(const char *setting)
 {
     const char *const argv[] = {"scripts/service", "worker", stack.worker_socket, stack.program, NULL};
     const char *const environment[] = {"INCIDENTS_PROCESSES=3", setting, NULL};
-    int status = process_wait(process_start(argv, environment, stack.worker_log), PATIENCE_MS);
+    int status = process_wait(process_start(argv, environment, stack.worker_log), TIMEOUT_MS);
 
     assert_false(http_is_listening(stack.worker_socket));
     return status;
@@ -378,7 +372,6 @@ static int run_worker(const char *setting)
 
 static void a_worker_that_cannot_start_ends_with_1(void **state)
 {
-    (void)state;
     stack_stop_worker(&stack);
     assert_int_equal(run_worker("INCIDENTS_PROCESSES=0"), 1);
     assert_int_equal(run_worker("INCIDENTS_THREADS=2"), 1);

@@ -66,7 +66,6 @@ static void expect_figure(int row, int column, const char *expected)
 
 static void each_key_figure_has_its_change_against_the_time_before(void **state)
 {
-    (void)state;
     /* Of the last 90 days: 3, resolved in 60 and 120 min; of the 90 before: 2, in 60 min each. */
     store("a", "P1", "now() - interval '10 days'", "now() - interval '10 days' + interval '60 minutes'", NULL,
           NULL);
@@ -115,7 +114,6 @@ static void out_of_hours_is_a_share_of_what_started(void **state)
 {
     static const char *const times[] = {"0 8:00", "0 17:59:59", "0 7:59:59", "0 18:00", "5 12:00"};
 
-    (void)state;
     for (size_t i = 0; i < sizeof times / sizeof times[0]; i++) {
         char id[8], at[256], to[300];
 
@@ -135,7 +133,6 @@ static void out_of_hours_is_a_share_of_what_started(void **state)
 
 static void open_incidents_come_by_priority_and_then_by_age(void **state)
 {
-    (void)state;
     store("young", "P1", "now() - interval '1 hour'", NULL, BOTH, NULL);
     store("old", "P1", "now() - interval '2 hours'", NULL, NULL, NULL);
     store("oldest", "P2", "now() - interval '3 days'", NULL, NULL, NULL);
@@ -160,7 +157,6 @@ static void open_incidents_come_by_priority_and_then_by_age(void **state)
 
 static void causes_are_counted(void **state)
 {
-    (void)state;
     store("a", NULL, WEDNESDAY("0"), WEDNESDAY("0") " + interval '10 minutes'", NULL, "deploy");
     store("b", NULL, WEDNESDAY("1"), WEDNESDAY("1") " + interval '20 minutes'", NULL, "deploy");
     store("c", NULL, "now() - interval '1 hour'", NULL, NULL, "load");
@@ -173,7 +169,6 @@ static void causes_are_counted(void **state)
 
 static void a_report_can_be_of_a_service_or_a_priority(void **state)
 {
-    (void)state;
     store("a", "P1", WEDNESDAY("0"), WEDNESDAY("0") " + interval '10 minutes'", BOTH, "deploy");
     store("b", "P2", WEDNESDAY("1"), WEDNESDAY("1") " + interval '20 minutes'", CHECKOUT, "deploy");
     store("c", "P1", "now() - interval '1 hour'", NULL, CHECKOUT, NULL);
@@ -200,7 +195,6 @@ static void a_report_can_be_of_a_service_or_a_priority(void **state)
 
 static void every_table_comes_as_csv(void **state)
 {
-    (void)state;
     store("a,\"1\"", "P1", WEDNESDAY("0"), WEDNESDAY("0") " + interval '10 minutes'", BOTH, NULL);
     expect_csv(
         "services", NULL, NULL,
@@ -215,7 +209,6 @@ static const char *const all_tables[] = {"weeks", "months", "longest", "open", "
 
 static void tables_of_nothing_have_their_names(void **state)
 {
-    (void)state;
     for (size_t i = 0; i < sizeof all_tables / sizeof all_tables[0]; i++) {
         const char *found = report("--csv", all_tables[i], NULL, NULL);
 
@@ -233,7 +226,6 @@ static void a_date_is_one_of_the_time_zone(void **state)
                  {"2025-12-31T23:00Z", "2"}, {"2026-01-01T00:00+01:00", "2"},     {"20260101", "2"},
                  {"2025-W01-1", "3"}};
 
-    (void)state;
     store("before", NULL, "'2025-12-31 22:59:59Z'", "'2026-01-01Z'", NULL, NULL);
     store("at", NULL, "'2025-12-31 23:00Z'", "'2026-01-01Z'", NULL, NULL);
     store("after", NULL, "'2025-12-31 23:59:59Z'", "'2026-01-01Z'", NULL, NULL);
@@ -245,7 +237,6 @@ static void a_date_is_one_of_the_time_zone(void **state)
 
 static void the_first_and_the_last_period_are_marked_as_not_whole(void **state)
 {
-    (void)state;
     store("a", NULL, "date_trunc('week', now()) - interval '19 days'",
           "date_trunc('week', now()) - interval '18 days'", NULL, NULL); /* a Wednesday */
     page_make(&stack, NULL);
@@ -263,7 +254,6 @@ static void wide_characters_take_two_columns(void **state)
 {
     const char *found, *wide, *narrow;
 
-    (void)state;
     store("a", "支払処理", WEDNESDAY("0"), WEDNESDAY("0") " + interval '10 minutes'", NULL, NULL);
     store("b", "abcdefgh", WEDNESDAY("1"), WEDNESDAY("1") " + interval '20 minutes'", NULL, NULL);
     for (int i = 0; i < 2; i++) {
@@ -288,7 +278,6 @@ static void what_no_report_can_be_of_is_refused(void **state)
                  {"--service", "nowhere", "--service", 1},
                  {"--csv", "incidents", "suspicious", 2}};
 
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const struct outcome *outcome =
             stack_control(&stack, NULL, "report", cases[i].option, cases[i].value, NULL);

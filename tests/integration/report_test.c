@@ -129,7 +129,6 @@ static void nothing_stored_makes_a_report(void **state)
 {
     const struct outcome *outcome = stack_control(&stack, NULL, "report", NULL);
 
-    (void)state;
     assert_int_equal(outcome->status, 0);
     assert_non_null(strstr(outcome->out, "incidents           0"));
     page_make(&stack, NULL);
@@ -140,7 +139,6 @@ static void nothing_stored_makes_a_report(void **state)
 
 static void one_incident_makes_a_report(void **state)
 {
-    (void)state;
     stack_query(&stack,
                 "INSERT INTO intake.incident (reference_id, name, started_at, created_at, updated_at) "
                 "VALUES ('one', 'Alone', now() - interval '90 minutes', now(), now())");
@@ -167,7 +165,6 @@ static void fill_with_sample(void)
 
 static void the_figures_are_those_of_the_views(void **state)
 {
-    (void)state;
     fill_with_sample();
     page_make(&stack, NULL);
     expect_the_figures_of_the_views();
@@ -181,7 +178,6 @@ static void whoever_may_read_the_views_may_make_the_report(void **state)
 {
     struct stack reader = stack;
 
-    (void)state;
     fill_with_sample();
     snprintf(reader.owner_url, sizeof reader.owner_url, "postgresql:///incidents?host=%s&user=analyst",
              stack.directory);
@@ -193,7 +189,6 @@ static void a_database_without_the_views_is_named(void **state)
     struct stack other = stack;
     const struct outcome *outcome;
 
-    (void)state;
     snprintf(other.owner_url, sizeof other.owner_url, "postgresql:///postgres?host=%s&user=analyst",
              stack.directory);
     outcome = stack_control(&other, NULL, "report", NULL);
@@ -205,7 +200,6 @@ static void a_database_without_the_views_is_named(void **state)
  */
 static void a_hundred_thousand_incidents_make_a_report(void **state)
 {
-    (void)state;
     stack_query(
         &stack,
         "INSERT INTO intake.incident (reference_id, priority, services, started_at, resolved_at, created_at, "
@@ -233,7 +227,6 @@ static void a_hundred_thousand_incidents_make_a_report(void **state)
 
 static void since_leaves_out_what_started_before(void **state)
 {
-    (void)state;
     fill_with_sample();
     page_make(&stack, "--since", "60d", NULL);
     page_expect("string(//dl/div[2]/dd[1]/data/@value)",
@@ -264,7 +257,6 @@ static void since_leaves_out_what_started_before(void **state)
 
 static void periods_are_those_of_the_time_zone(void **state)
 {
-    (void)state;
     fill_with_sample();
     page_make(&stack, "--time-zone", "Pacific/Auckland", NULL);
     page_expect("string(//header/p/bdi)", "Pacific/Auckland");
@@ -278,7 +270,6 @@ static void periods_are_those_of_the_time_zone(void **state)
 /* Havana puts its clocks back from one o'clock to midnight, on a first of November too: in 2026. */
 static void months_begin_and_end_where_those_of_the_views_do(void **state)
 {
-    (void)state;
     stack_query(&stack, "SET reporting.time_zone = 'America/Havana'");
     stack_query(
         &stack,
@@ -306,7 +297,6 @@ static void wrong_arguments_are_refused_by_name(void **state)
         {"all", NULL, 2, "argument"},
     };
 
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const struct outcome *outcome =
             stack_control(&stack, NULL, "report", cases[i].option, cases[i].value, NULL);
@@ -340,7 +330,6 @@ static void store_hostile(void)
 
 static void stored_text_never_becomes_markup(void **state)
 {
-    (void)state;
     store_hostile();
     page_make(&stack, NULL);
     expect_the_figures_of_the_views();
@@ -365,7 +354,6 @@ static void stored_text_never_becomes_markup(void **state)
 /* It needs nothing from anywhere: no address in it but those of the incidents. */
 static void the_page_stands_alone(void **state)
 {
-    (void)state;
     fill_with_sample();
     page_make(&stack, NULL);
     for (const char *at = strstr(page, "http"); at != NULL; at = strstr(at + 1, "http")) {
@@ -382,7 +370,6 @@ static void the_page_stands_alone(void **state)
 
 static void the_page_can_be_read_without_seeing_it(void **state)
 {
-    (void)state;
     fill_with_sample();
     page_make(&stack, NULL);
     page_expect("string(/html/@lang)", "en");
@@ -415,7 +402,6 @@ static void the_file_is_replaced_as_a_whole(void **state)
     struct stat status;
     char *first;
 
-    (void)state;
     snprintf(directory, sizeof directory, "%s/pages", stack.directory);
     snprintf(file, sizeof file, "%s/report.html", directory);
     snprintf(link, sizeof link, "%s/link.html", directory);
@@ -455,7 +441,6 @@ static void the_terminal_gets_what_it_has_room_for_and_no_command(void **state)
 {
     static const char *const widths[] = {"40", "52", "61", "62", "80", "120"};
 
-    (void)state;
     fill_with_sample();
     store_hostile();
     for (size_t i = 0; i < sizeof widths / sizeof widths[0]; i++) {

@@ -89,7 +89,6 @@ static void upsert(const char *body)
 
 static void every_view_and_column_has_a_comment(void **state)
 {
-    (void)state;
     assert_string_equal(
         stack_query(&stack,
                     "SELECT coalesce(string_agg(format('%s.%s', c.relname, a.attname), ' '), '') "
@@ -109,7 +108,6 @@ static void the_shapes_are_those_of_dx(void **state)
         "SELECT string_agg(column_name || ' ' || data_type, ', ' ORDER BY ordinal_position) "
         "FROM information_schema.columns WHERE table_schema = 'reporting' AND table_name = $1";
 
-    (void)state;
     assert_string_equal(stack_query_for(&stack, columns, "incidents"),
                         "id bigint, name text, priority text, source text, source_id text, source_url text, "
                         "started_at timestamp with time zone, resolved_at timestamp with time zone, "
@@ -123,7 +121,6 @@ static void the_shapes_are_those_of_dx(void **state)
 /* As DX's customers write it. */
 static void sql_for_dx_runs_unchanged(void **state)
 {
-    (void)state;
     store("a", "P1", "'2024-01-01 10:00Z'", "'2024-01-01 11:00:00.9Z'", BOTH);
     store("b", "P1", "'2024-01-01 10:00Z'", "'2024-01-01 13:00Z'", CHECKOUT);
     store("c", "P2", "'2024-01-08 10:00Z'", NULL, CHECKOUT);
@@ -143,7 +140,6 @@ static void sql_for_dx_runs_unchanged(void **state)
 
 static void nothing_stored_gives_no_rows_and_no_error(void **state)
 {
-    (void)state;
     check("SELECT * FROM time_to_resolve", "0|-|-|-\n");
     check("SELECT * FROM time_to_resolve_by_day", "");
     check("SELECT * FROM time_to_resolve_by_month", "");
@@ -165,7 +161,6 @@ static void ids_outlive_updates(void **state)
                               "UNION ALL SELECT 'metadata', id, key FROM incident_metadata WHERE key = 'a.b' "
                               "ORDER BY 1, 3";
 
-    (void)state;
     upsert("{\"reference_id\":\"one\",\"started_at\":\"2024-01-01\",\"metadata\":{\"a\":{\"b\":1},\"c\":2},"
            "\"services\":[{\"identifier\":\"gone\"},{\"identifier\":\"stays\"},{\"identifier\":\"too\"}]}");
     snprintf(before, sizeof before, "%s", rows(ids));
@@ -194,7 +189,6 @@ static void ids_outlive_updates(void **state)
 
 static void the_history_shows_incidents_as_json(void **state)
 {
-    (void)state;
     stack_query(&stack, "SELECT intake.enable_history(true)");
     PQclear(run("SET TimeZone = 'Asia/Tokyo'"));
     upsert("{\"reference_id\":\"h\",\"started_at\":\"2024-01-01T10:00:00.5Z\",\"name\":\"N\","
@@ -210,7 +204,6 @@ static void the_history_shows_incidents_as_json(void **state)
 
 static void metadata_is_flattened(void **state)
 {
-    (void)state;
     upsert("{\"reference_id\":\"m\",\"started_at\":\"2024-01-01\",\"metadata\":{"
            "\"cause\":{\"kind\":\"deploy\",\"by\":{\"who\":\"x\"},\"empty\":{}},"
            "\"cause-kind\":\"other\",\"0\":{\"1\":\"digits\"},\"none\":null,\"yes\":true,"
@@ -240,7 +233,6 @@ static void metadata_is_flattened(void **state)
 /* The API refuses a key with a period; who writes one by hand gets both values, under the same key. */
 static void keys_that_flatten_to_the_same_both_stay(void **state)
 {
-    (void)state;
     store("a", NULL, "'2024-01-01Z'", NULL, NULL);
     stack_query(&stack, "UPDATE intake.incident SET metadata = '{\"a.b\": 1, \"a\": {\"b\": 2}}'");
     check("SELECT key, value FROM incident_metadata ORDER BY value", "a.b|1\na.b|2\n");
@@ -249,7 +241,6 @@ static void keys_that_flatten_to_the_same_both_stay(void **state)
 
 static void names_may_hold_anything(void **state)
 {
-    (void)state;
     upsert(
         "{\"reference_id\":\"x' OR 1=1 --\",\"started_at\":\"2024-01-01\",\"resolved_at\":\"2024-01-01T01\","
         "\"priority\":\"P1 \\\"\\u2620\\\"\",\"services\":[{\"identifier\":\"a,b\\n\",\"name\":\"\"},"
@@ -262,7 +253,6 @@ static void names_may_hold_anything(void **state)
 
 static void times_to_resolve_are_right(void **state)
 {
-    (void)state;
     store("one", "P1", "'2024-03-01 10:00Z'", "'2024-03-01 10:01:40Z'", CHECKOUT); /* 100 s */
     check("SELECT * FROM time_to_resolve", "1|100|100|100\n");
     store("two", "P2", "'2024-03-02 10:00Z'", "'2024-03-02 10:03:20Z'", BOTH); /* 200 s */
@@ -286,7 +276,6 @@ static void times_to_resolve_are_right(void **state)
 
 static void periods_without_incidents_have_rows_of_zero(void **state)
 {
-    (void)state;
     store("a", "P1", "'2024-01-31 23:59:59.999999Z'", "'2024-03-01 00:00Z'", CHECKOUT);
     store("b", "P2", "'2024-03-31 12:00Z'", "'2024-03-31 12:10Z'", BOTH);
     check("SELECT period, opened, resolved FROM opened_and_resolved_by_month WHERE period < '2024-05-01' "
@@ -323,7 +312,6 @@ static void periods_follow_the_setting_and_not_the_session(void **state)
     static const char opened[] = "SELECT period, opened, resolved FROM opened_and_resolved_by_day "
                                  "WHERE opened + resolved > 0 ORDER BY period";
 
-    (void)state;
     /* Berlin's clocks go from 2:00 to 3:00 on Sunday 2024-03-31, which is 23 hours: 03-30 23:00Z to 03-31
      * 22:00Z. */
     store("a", "P", "'2024-03-30 22:59:59Z'", "'2024-03-30 23:00Z'", SEARCH);
@@ -357,7 +345,6 @@ static void periods_follow_the_setting_and_not_the_session(void **state)
 
 static void open_incidents_have_an_age(void **state)
 {
-    (void)state;
     store("old", "P1", "now() - interval '2 days 3 hours'", NULL, BOTH);
     store("new", NULL, "now() - interval '90 minutes'", NULL, NULL);
     store("resolved", "P1", "now() - interval '1 day'", "now()", CHECKOUT);
@@ -369,7 +356,6 @@ static void open_incidents_have_an_age(void **state)
 
 static void minutes_of_overlapping_incidents_count_once(void **state)
 {
-    (void)state;
     store("a", NULL, "'2024-01-01 10:00Z'", "'2024-01-01 11:00Z'", CHECKOUT);
     store("inside", NULL, "'2024-01-01 10:10Z'", "'2024-01-01 10:20Z'", CHECKOUT);
     store("across", NULL, "'2024-01-01 10:30Z'", "'2024-01-01 11:15Z'", BOTH);
@@ -388,7 +374,6 @@ static void minutes_of_overlapping_incidents_count_once(void **state)
 
 static void what_cannot_be_right_is_listed_with_its_reason(void **state)
 {
-    (void)state;
     store("fine", NULL, "now() - interval '89 days'", NULL, NULL);
     store("fine too", NULL, "now() - interval '100 days'", "now() - interval '11 days'", NULL);
     store("zero", NULL, "'2024-01-03 10:00Z'", "'2024-01-03 10:00Z'", NULL);
@@ -432,7 +417,6 @@ static void what_cannot_be_right_is_listed_with_its_reason(void **state)
 /* A broken clock says 1970: five incidents that took an hour, and a mean of 11 years. */
 static void a_clock_that_lost_the_time_makes_no_mean_of_years(void **state)
 {
-    (void)state;
     store("1", NULL, "'2024-01-01 10:00Z'", "'2024-01-01 11:00Z'", CHECKOUT);
     store("2", NULL, "'2024-01-02 10:00Z'", "'2024-01-02 11:00Z'", CHECKOUT);
     store("3", NULL, "'2024-01-03 10:00Z'", "'2024-01-03 11:00Z'", CHECKOUT);
@@ -446,7 +430,6 @@ static void a_clock_that_lost_the_time_makes_no_mean_of_years(void **state)
 /* Whoever is plausible has no reason against it, and whoever is not has one, whatever the times. */
 static void an_incident_is_in_the_figures_or_suspicious(void **state)
 {
-    (void)state;
     stack_query(
         &stack,
         "INSERT INTO intake.incident (reference_id, started_at, resolved_at, created_at, updated_at) "
@@ -472,7 +455,6 @@ static void an_incident_is_in_the_figures_or_suspicious(void **state)
 
 static void a_service_has_the_name_that_it_was_last_sent_with(void **state)
 {
-    (void)state;
     store("a", NULL, "'2024-01-01 10:00Z'", "'2024-01-01 10:01Z'", CHECKOUT);
     store("b", NULL, "'2024-01-02 10:00Z'", "'2024-01-02 10:01Z'", CHECKOUT);
     store("c", NULL, "'2024-01-03 10:00Z'", "'2024-01-03 10:01Z'", CHECKOUT);
@@ -505,7 +487,6 @@ static void a_service_has_the_name_that_it_was_last_sent_with(void **state)
 /* Of incidents that started in the same moment, the one that was stored last. */
 static void names_of_the_same_moment_go_by_when_they_were_stored(void **state)
 {
-    (void)state;
     upsert("{\"reference_id\":\"a\",\"started_at\":\"2024-01-01\",\"services\":[{\"identifier\":\"s\","
            "\"name\":\"Z\"}]}");
     upsert("{\"reference_id\":\"b\",\"started_at\":\"2024-01-01\",\"services\":[{\"identifier\":\"s\","
@@ -520,7 +501,6 @@ static void figures_are_right_at_once_and_snapshots_when_taken(void **state)
 {
     PGresult *result;
 
-    (void)state;
     upsert(
         "{\"reference_id\":\"one\",\"started_at\":\"2024-01-01T10:00\",\"resolved_at\":\"2024-01-01T10:02\","
         "\"services\":[{\"identifier\":\"s\"}]}");
@@ -566,7 +546,6 @@ static void what_was_stored_by_hand_breaks_no_view(void **state)
 {
     PGresult *views;
 
-    (void)state;
     stack_query(&stack, "INSERT INTO intake.incident (reference_id, started_at, created_at, updated_at, "
                         "services, metadata) SELECT 'hand ' || n, now(), now(), now(), services, metadata "
                         "FROM (VALUES (1, '{}'::jsonb, '[]'::jsonb), (2, '\"s\"', '\"m\"'), (3, '1', '2'), "
@@ -591,7 +570,6 @@ static void the_reader_reads_every_view_and_the_worker_none(void **state)
 {
     PGresult *relations;
 
-    (void)state;
     stack_query(&stack, "SELECT reporting.refresh_snapshots()");
     relations =
         PQexec(stack.owner, "SELECT oid::regclass, relnamespace::regnamespace FROM pg_class "
@@ -619,7 +597,6 @@ static void joins_use_indexes(void **state)
         {"i.source_id = 'i-4711'", "incident_pkey"},
     };
 
-    (void)state;
     stack_query(&stack,
                 "INSERT INTO intake.incident (reference_id, started_at, services, created_at, updated_at) "
                 "SELECT 'i-' || n, now() - interval '1 hour' * n, "
@@ -648,7 +625,6 @@ static void the_planner_expects_about_as_many_services_as_there_are(void **state
 {
     static const char *const views[] = {"incident_services", "incident_with_service"};
 
-    (void)state;
     stack_query(
         &stack,
         "INSERT INTO intake.incident (reference_id, started_at, services, created_at, updated_at) "
@@ -673,7 +649,6 @@ static void the_planner_expects_about_as_many_services_as_there_are(void **state
 
 static void resolving_stays_hot(void **state)
 {
-    (void)state;
     /* No index, its WHERE and its expressions included, knows a column that ordinary updates change. */
     assert_string_equal(
         stack_query(&stack,
@@ -718,9 +693,8 @@ static void the_statements_of_the_documentation_run(void **state)
 {
     static const char opening[] = "```sql\n", response[] = "\n\n```text\n";
     char *text = read_whole_file("docs/reporting.md");
-    int statements = 0, answers = 0;
+    int statements = 0, responses = 0;
 
-    (void)state;
     fill_with_sample();
     for (char *block = strstr(text, opening); block != NULL; block = strstr(block, opening)) {
         char *sql = block + strlen(opening), *end = strstr(sql, "\n```");
@@ -735,13 +709,13 @@ static void the_statements_of_the_documentation_run(void **state)
             if (PQntuples(result) == 0 || !has_columns(result, block + strlen(response))) {
                 fail_msg("the documentation shows another result of: %s", sql);
             }
-            answers++;
+            responses++;
         }
         PQclear(result);
     }
     free(text);
     assert_true(statements >= 12);
-    assert_true(answers >= 11);
+    assert_true(responses >= 11);
 }
 
 /* What Grafana puts in place of its macros and of the dashboard's variables. */
@@ -818,7 +792,6 @@ static void the_queries_of_the_dashboard_run(void **state)
 {
     struct json_object *dashboard = open_dashboard(), *panels = member(dashboard, "panels");
 
-    (void)state;
     assert_true(json_object_array_length(panels) >= 6);
     for (size_t panel = 0; panel < json_object_array_length(panels); panel++) {
         struct json_object *targets = member(json_object_array_get_idx(panels, panel), "targets");
@@ -887,7 +860,6 @@ static void the_dashboard_can_be_of_some_services_and_priorities(void **state)
                        *variables = member(member(dashboard, "templating"), "list");
     PGresult *result;
 
-    (void)state;
     for (size_t i = 0; i < json_object_array_length(variables); i++) {
         struct json_object *variable = json_object_array_get_idx(variables, i);
 

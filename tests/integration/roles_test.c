@@ -98,7 +98,6 @@ static void the_worker_may_call_its_functions_and_nothing_else(void **state)
         "CREATE FUNCTION intake.mine() RETURNS int LANGUAGE sql AS 'SELECT 1'",
     };
 
-    (void)state;
     migrate();
     stack_query(&stack, "CREATE ROLE w LOGIN IN ROLE incidents_worker");
     assert_string_equal(sqlstate_as("w", "SELECT intake.schema_version()"), "00000");
@@ -125,7 +124,6 @@ static void the_reader_sees_the_reporting_views_alone(void **state)
                                             "SELECT reporting.refresh_snapshots()",
                                             "SELECT intake.apply_batch(intake.schema_version(), '{}')"};
 
-    (void)state;
     migrate();
     stack_query(&stack, "CREATE ROLE r LOGIN IN ROLE incidents_reader");
     stack_query(&stack, "CREATE VIEW reporting.later AS SELECT reference_id FROM intake.incident");
@@ -174,7 +172,7 @@ static void soften(void)
     run_all(statements, sizeof statements / sizeof statements[0]);
 }
 
-static void every_view_answers(const char *reader)
+static void every_view_responses(const char *reader)
 {
     PGresult *views = stack_rows(&stack,
                                  "SELECT 'SELECT * FROM reporting.' || quote_ident(relname) FROM pg_class "
@@ -194,7 +192,6 @@ static void every_view_answers(const char *reader)
 
 static void a_hardened_server_takes_nothing_from_the_roles(void **state)
 {
-    (void)state;
     harden();
     migrate();
     stack_query(&stack, "CREATE ROLE w LOGIN IN ROLE incidents_worker");
@@ -213,13 +210,12 @@ static void a_hardened_server_takes_nothing_from_the_roles(void **state)
                                          "NULL, NULL)::intake.operation])"),
                         "00000");
     assert_string_equal(sqlstate_as("r", "SELECT reporting.time_zone()"), "00000");
-    every_view_answers("r");
+    every_view_responses("r");
     soften();
 }
 
 static void nor_does_one_that_is_hardened_later(void **state)
 {
-    (void)state;
     migrate();
     stack_query(&stack, "CREATE ROLE w LOGIN IN ROLE incidents_worker");
     stack_query(&stack, "CREATE ROLE r LOGIN IN ROLE incidents_reader");
@@ -240,7 +236,6 @@ static void one_role_may_serve_for_all(void **state)
                           .body = "{\"reference_id\":\"one\",\"started_at\":\"2024-01-01\"}"};
     struct http_response response;
 
-    (void)state;
     as_superuser("ALTER ROLE incidents_owner NOCREATEROLE");
     migrate();
     assert_string_equal(
@@ -256,7 +251,6 @@ static void one_role_may_serve_for_all(void **state)
 
 static void a_group_that_is_made_later_gets_its_rights_at_the_next_run(void **state)
 {
-    (void)state;
     as_superuser("ALTER ROLE incidents_owner NOCREATEROLE");
     migrate();
     as_superuser("CREATE ROLE incidents_worker");
@@ -276,7 +270,6 @@ static void the_owner_adds_a_worker_where_a_superuser_made_the_groups(void **sta
     static const char add[] = "CREATE ROLE w LOGIN IN ROLE incidents_worker";
     char *page = read_whole_file("docs/operations.md");
 
-    (void)state;
     assert_non_null(strstr(page, grant));
     free(page);
     as_superuser("CREATE ROLE incidents_worker");
@@ -293,7 +286,6 @@ static void the_owner_adds_a_worker_where_a_superuser_made_the_groups(void **sta
 /* What is not the owner's is not the owner's to give. */
 static void what_others_put_into_reporting_is_left_to_them(void **state)
 {
-    (void)state;
     migrate();
     as_superuser("CREATE TABLE reporting.calendar (day date)");
     as_superuser("CREATE FUNCTION reporting.holiday() RETURNS integer LANGUAGE sql AS 'SELECT 1'");
@@ -309,7 +301,6 @@ static void each_database_of_a_server_has_group_roles_of_its_own(void **state)
 {
     const struct outcome *outcome;
 
-    (void)state;
     migrate();
     as_superuser("CREATE DATABASE staging OWNER incidents_owner");
 
@@ -346,7 +337,6 @@ static void each_database_of_a_server_has_group_roles_of_its_own(void **state)
 
 static void two_databases_share_group_roles_where_they_are_named(void **state)
 {
-    (void)state;
     migrate();
     as_superuser("CREATE DATABASE shared OWNER incidents_owner");
     assert_int_equal(
@@ -376,7 +366,6 @@ static const char *run_with_psql(const char *database, const char *options)
 
 static void psql_alone_takes_the_names_from_settings(void **state)
 {
-    (void)state;
     assert_string_equal(run_with_psql("incidents", "PGOPTIONS="), "");
     as_superuser("CREATE DATABASE staging OWNER incidents_owner");
     assert_non_null(strstr(run_with_psql("staging", "PGOPTIONS="), "--worker-role NAME --reader-role NAME"));
@@ -395,7 +384,6 @@ static void other_names_move_the_rights(void **state)
 {
     static const char odd[] = "Ops; \"quoted\" 'worker' %I";
 
-    (void)state;
     migrate();
     assert_int_equal(stack_control(&stack, NULL, "migrate", "--worker-role", odd, NULL)->status, 0);
     stack_query(&stack, "DROP ROLE incidents_worker");
@@ -442,7 +430,6 @@ static void names_that_cannot_be_a_group_are_refused(void **state)
         {"--worker-role", "incidents_reader", 1}, /* the readers' */
     };
 
-    (void)state;
     migrate();
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const struct outcome *outcome =

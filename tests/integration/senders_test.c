@@ -79,7 +79,6 @@ static void head_is_get_without_the_body(void **state)
         {"metrics", "", 401}, {"incidents.upsert", "", 405}, {"nothing", "", 404},
     };
 
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct call call = {.path = cases[i].path, .verb = "GET", .authorization = cases[i].authorization};
         char to_get[HTTP_HEAD_MAX], to_head[HTTP_HEAD_MAX], length[32];
@@ -109,7 +108,6 @@ static void what_follows_head_is_answered_as_ever(void **state)
     static const struct call upsert = {.path = "incidents.upsert",
                                        .body = "{\"reference_id\":\"h\",\"started_at\":\"2024-01-01\"}"};
 
-    (void)state;
     for (int i = 0; i < 5; i++) {
         struct http_response response;
 
@@ -140,7 +138,6 @@ static void method_and_verb_decide_whatever_the_body_is(void **state)
         {"healthz", "PUT", {"Transfer-Encoding: chunked"}, 405},
     };
 
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct call call = {.path = cases[i].path, .verb = cases[i].verb, .body = "[\x01 no JSON"};
         struct http_response response;
@@ -166,7 +163,6 @@ static void a_chunked_body_as_cgi_changes_no_verdict(void **state)
         {{.path = "incidents.delete", .body = "{\"reference_id\":"}, 422},
     };
 
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct http_response response;
         const struct outcome *outcome = http_run_cgi(&stack, &cases[i].call, chunked, &response);
@@ -185,7 +181,6 @@ static void blanks_around_scheme_and_token_are_passed_over(void **state)
                                                {"\tBearer ", ""}, {"\t \tBEARER \t ", ""}, {"Bearer ", "\t "},
                                                {" Bearer ", ""}};
 
-    (void)state;
     for (size_t i = 0; i < sizeof spellings / sizeof spellings[0]; i++) {
         char authorization[STACK_TOKEN_MAX + 32];
         struct call call = {.path = "incidents.delete",
@@ -213,7 +208,6 @@ static void not_authed_says_what_is_missing(void **state)
          "invalid token: unknown, expired or revoked"},
     };
 
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct call call = {.path = "incidents.delete", .body = "{", .authorization = cases[i].authorization};
 
@@ -227,7 +221,6 @@ static void a_token_that_is_not_good_any_more_is_as_one_that_never_was(void **st
     static const char *const ends[] = {"expires_at = clock_timestamp()", "revoked_at = clock_timestamp()"};
     static const char message[] = "invalid token: unknown, expired or revoked";
 
-    (void)state;
     for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
         char token[STACK_TOKEN_MAX], authorization[STACK_TOKEN_MAX + 8], label[16], sql[128];
         struct call call = {.path = "incidents.delete", .body = "{", .authorization = authorization};
@@ -246,7 +239,6 @@ static void a_token_of_the_database_is_not_the_one_for_metrics(void **state)
 {
     static const struct call call = {.path = "metrics", .verb = "GET"};
 
-    (void)state;
     check_error(&call, "metrics", 401, "not_authed", "INCIDENTS_METRICS_TOKEN");
 }
 
@@ -256,7 +248,6 @@ static void unknown_method_names_those_that_there_are(void **state)
 {
     static const struct call call = {.path = "incidents.create", .body = "{}"};
 
-    (void)state;
     check_error(&call, "an unknown method", 404, "unknown_method",
                 "incidents.upsert, incidents.delete, incidents.sync, healthz, readyz, metrics");
 }
@@ -289,7 +280,6 @@ static void a_body_that_is_no_json_is_named(void **state)
          "the body is a form and its Content-Type is not application/x-www-form-urlencoded"},
     };
 
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct call call = {.path = "incidents.upsert",
                             .body = cases[i].body,
@@ -309,7 +299,6 @@ static void json_is_read_whatever_the_headers_call_it(void **state)
                                           "Content-Encoding: utf-8",
                                           "Content-Type: multipart/form-data; boundary=x"};
 
-    (void)state;
     for (size_t i = 0; i < sizeof headers / sizeof headers[0]; i++) {
         struct call call = {
             .path = "incidents.delete", .body = "{\"reference_id\":\"none\"}", .headers = {headers[i]}};
@@ -350,7 +339,6 @@ static void a_form_is_read_as_its_arguments(void **state)
         "&source_url=x%3Dy&resolved_at=2024-01-02&metadata=%7B%22n%22:1.10%7D&source_name=ignored"
         "&services=%5B%22s%22,%7B%22identifier%22:%22t%22,%22name%22:%22T%22%7D%5D";
 
-    (void)state;
     send_form("incidents.upsert", first, 200, "created");
     assert_string_equal(stack_query(&stack, stored),
                         "a b+c||x=y|2023-12-31 22:00:00|2024-01-02 00:00:00|{\"n\": 1.10}|s=,t=T");
@@ -390,7 +378,6 @@ static void what_is_wrong_with_a_form_is_told_by_the_same_codes(void **state)
         {"incidents.delete", "null", "invalid_arguments"},
     };
 
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         send_form(cases[i].path, cases[i].body, 422, cases[i].error);
     }
@@ -398,7 +385,6 @@ static void what_is_wrong_with_a_form_is_told_by_the_same_codes(void **state)
 
 static void json_that_is_called_a_form_is_json(void **state)
 {
-    (void)state;
     send_form("incidents.delete", " \r\n\t{\"reference_id\":\"a+b%20\"}", 200, "not_found");
     send_form("incidents.delete", "{\"reference_id\":", 422, "invalid_json");
     send_form("incidents.delete", "[]", 422, "invalid_arguments");
@@ -418,7 +404,6 @@ static void a_form_takes_nothing_from_elsewhere(void **state)
                                       .query = "reference_id=f",
                                       .headers = {FORM_TYPE}};
 
-    (void)state;
     check_error(&unknown, "an unknown token", 401, "not_authed", "");
     check_error(&query, "arguments in the query string", 422, "invalid_arguments", "reference_id");
 }
@@ -437,7 +422,6 @@ static void an_error_of_the_database_is_blamed_on_no_argument_that_is_not_there(
     static const struct call deleting = {.path = "incidents.delete", .body = "{\"reference_id\":\"odd\"}"};
     struct http_response response;
 
-    (void)state;
     send_for(&with, 200, "while nothing is refused", &response);
     http_response_free(&response);
     stack_query(&stack, "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS "
@@ -459,7 +443,6 @@ static void request_too_large_says_the_limit(void **state)
     static const struct call call = {.path = "incidents.upsert", .body = body, .body_len = sizeof body};
     struct http_response response;
 
-    (void)state;
     memset(body, ' ', sizeof body);
     if (send_call == as_cgi) {
         http_run_cgi(&stack, &call, limits, &response);

@@ -69,7 +69,6 @@ static void a_wrong_setting_is_named(void **state)
         "INCIDENTS_SETTINGS=/nonexistent/settings",
     };
 
-    (void)state;
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         const struct outcome *outcome = check_with(wrong[i], NULL);
         char name[64];
@@ -117,7 +116,6 @@ static void a_wrong_line_of_the_file_is_named(void **state)
         {"\nDATABASE_URL=postgresql://[\n", "line 2: DATABASE_URL is not a PostgreSQL"},
     };
 
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const char *setting = write_file(cases[i].text);
         const struct outcome *outcome = check_with(setting, NULL);
@@ -138,7 +136,6 @@ static void every_variable_of_libpq_may_stand_in_the_file(void **state)
     size_t count = 0;
     const struct outcome *outcome;
 
-    (void)state;
     assert_non_null(options);
     for (const PQconninfoOption *option = options; option->keyword != NULL; option++) {
         if (option->envvar != NULL) {
@@ -160,7 +157,6 @@ static void every_variable_of_libpq_may_stand_in_the_file(void **state)
 /* The environment's names are named too, with what was meant, or what has become of them. */
 static void a_misspelt_name_in_the_environment_is_named(void **state)
 {
-    (void)state;
     assert_non_null(
         strstr(check_with("INCIDENTS_REQUEST_TIMEOUT=5000", NULL)->err,
                "INCIDENTS_REQUEST_TIMEOUT is not a setting; did you mean INCIDENTS_REQUEST_TIMEOUT_MS?"));
@@ -184,7 +180,6 @@ static void check_shows_the_settings_and_whether_the_database_is_ready(void **st
     char text[1024];
     const struct outcome *outcome;
 
-    (void)state;
     snprintf(text, sizeof text,
              "# a comment\r\nPGHOST='%s'\r\nPGDATABASE=\"incidents\"\nPGUSER=incidents_fcgi\n"
              "INCIDENTS_DB_POOL_SIZE=7\nINCIDENTS_BATCH_MAX=5",
@@ -208,7 +203,6 @@ static void a_service_file_of_libpq_serves_too(void **state)
     char path[128], text[256], service_file[160];
     FILE *file;
 
-    (void)state;
     snprintf(path, sizeof path, "%s/services", stack.directory);
     snprintf(text, sizeof text, "[mine]\nhost=%s\ndbname=incidents\nuser=incidents_fcgi\n", stack.directory);
     file = fopen(path, "we");
@@ -226,7 +220,6 @@ static void a_cgi_program_with_a_wrong_setting_responds_500_and_logs_its_name(vo
                                               "PATH_INFO=/healthz", "INCIDENTS_DB_POOL_SIZE=none", NULL};
     const struct outcome *outcome = process_run_bare(argv, environment, NULL, 0);
 
-    (void)state;
     assert_int_equal(strncmp(outcome->out, "Status: 500 ", 12), 0);
     assert_non_null(strstr(outcome->out, "\"error\":\"internal_error\""));
     assert_null(strstr(outcome->out, "INCIDENTS_DB_POOL_SIZE"));
@@ -243,7 +236,6 @@ static void a_query_string_cannot_pass_arguments(void **state)
     static const char *const environment[] = {"GATEWAY_INTERFACE=CGI/1.1", "REQUEST_METHOD=GET",
                                               "PATH_INFO=/healthz", NULL};
 
-    (void)state;
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
         const char *const argv[] = {stack.program, words[i][0], words[i][1], NULL};
         const struct outcome *outcome = process_run_bare(argv, environment, NULL, 0);
@@ -264,7 +256,6 @@ static void the_method_is_the_last_segment_of_path_info_or_script_name(void **st
                  {"PATH_INFO=", "SCRIPT_NAME=/api/healthz"},
                  {"UNRELATED=1", "SCRIPT_NAME=/healthz"}};
 
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const char *const argv[] = {stack.program, NULL};
         const char *const environment[] = {"GATEWAY_INTERFACE=CGI/1.1", "REQUEST_METHOD=GET",
@@ -280,7 +271,6 @@ static void authorization_is_found_where_apache_moves_it(void **state)
                                         "REDIRECT_REDIRECT_HTTP_AUTHORIZATION", "HTTP_X_AUTHORIZATION"};
     static const char body[] = "{\"reference_id\":\"moved\"}";
 
-    (void)state;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         char authorization[256], url[STACK_PATH_MAX + 16];
         const char *const argv[] = {stack.program, NULL};
@@ -328,7 +318,6 @@ static void a_body_that_is_shorter_than_its_length_is_not_processed(void **state
     static const char *const lengths[] = {"CONTENT_LENGTH=1000", "CONTENT_LENGTH=-2", "CONTENT_LENGTH=4x",
                                           "CONTENT_LENGTH=99999999999999999999"};
 
-    (void)state;
     for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
         send_as_cgi(body, lengths[i], "Status: 422 ");
     }
@@ -341,7 +330,6 @@ static void a_body_without_a_length_ends_with_the_input(void **state)
     static const char body[] = "{\"reference_id\":\"unmeasured\",\"started_at\":\"2024-01-01\"}";
     static const char *const lengths[] = {"NO_LENGTH=", "CONTENT_LENGTH=", "CONTENT_LENGTH=-1"};
 
-    (void)state;
     for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
         send_as_cgi(body, lengths[i], "Status: 200 ");
     }
@@ -349,8 +337,8 @@ static void a_body_without_a_length_ends_with_the_input(void **state)
 
 /* The response must come while the input is open, as nothing promises that it ever ends: `<>` makes the
  * program its own writer. The limit is generous, and less than the program waits for its input. */
-static void expect_answer_with_open_input(const char *verb, const char *length, const char *setting,
-                                          const char *status)
+static void expect_response_with_open_input(const char *verb, const char *length, const char *setting,
+                                            const char *status)
 {
     char method[32], fifo[STACK_PATH_MAX];
     const char *const argv[] = {"/usr/bin/timeout",     "40",          "/bin/sh", "-c",
@@ -375,11 +363,10 @@ static void a_get_without_a_length_does_not_wait_for_the_input(void **state)
     static const char *const lengths[] = {"NO_LENGTH=", "CONTENT_LENGTH=", "CONTENT_LENGTH=-1",
                                           "CONTENT_LENGTH=4x", "CONTENT_LENGTH=99999999999999999999"};
 
-    (void)state;
     for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
-        expect_answer_with_open_input("GET", lengths[i], "INCIDENTS_DB_POOL_SIZE=2", "Status: 200 ");
-        expect_answer_with_open_input("HEAD", lengths[i], "INCIDENTS_DB_POOL_SIZE=2", "Status: 200 ");
-        expect_answer_with_open_input("GET", lengths[i], "INCIDENTS_DB_POOL_SIZE=many", "Status: 500 ");
+        expect_response_with_open_input("GET", lengths[i], "INCIDENTS_DB_POOL_SIZE=2", "Status: 200 ");
+        expect_response_with_open_input("HEAD", lengths[i], "INCIDENTS_DB_POOL_SIZE=2", "Status: 200 ");
+        expect_response_with_open_input("GET", lengths[i], "INCIDENTS_DB_POOL_SIZE=many", "Status: 500 ");
     }
 }
 
@@ -436,7 +423,6 @@ static void the_log_goes_to_a_file_as_json_and_follows_its_name(void **state)
     const char *const settings[] = {setting, "INCIDENTS_LOG_FORMAT=json", NULL};
     struct stat status;
 
-    (void)state;
     snprintf(path, sizeof path, "%s/json.log", stack.directory);
     snprintf(moved, sizeof moved, "%s.1", path);
     snprintf(setting, sizeof setting, "INCIDENTS_LOG=%s", path);
@@ -483,7 +469,6 @@ static void the_log_goes_to_syslog(void **state)
     const struct outcome *outcome;
     ssize_t len;
 
-    (void)state;
     snprintf(directory, sizeof directory, "%s/dev", stack.directory);
     snprintf(address.sun_path, sizeof address.sun_path, "%s/log", directory);
     assert_int_equal(mkdir(directory, 0755), 0);
@@ -514,7 +499,6 @@ static void a_log_that_cannot_be_opened_is_named(void **state)
                                        "PATH_INFO=/healthz", "INCIDENTS_LOG=/nonexistent/log", NULL};
     const struct outcome *outcome = process_run_bare(argv, environment, NULL, 0);
 
-    (void)state;
     assert_int_equal(outcome->status, 1);
     assert_int_equal(strncmp(outcome->out, "Status: 500 ", 12), 0);
     assert_non_null(strstr(outcome->err, "/nonexistent/log"));

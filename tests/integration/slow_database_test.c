@@ -131,7 +131,6 @@ static void a_database_that_takes_connections_and_says_nothing_is_not_waited_for
     static const char *const settings[] = {"INCIDENTS_REQUEST_TIMEOUT_MS=3000", NULL};
     char url[STACK_PATH_MAX + 64];
 
-    (void)state;
     start_silent_server();
     snprintf(url, sizeof url, "host=%s dbname=incidents user=incidents_fcgi", silent_directory);
     start_worker(settings, url);
@@ -175,7 +174,6 @@ static void a_database_that_takes_no_connection_is_not_waited_for(void **state)
     int descriptor, fillers[BACKLOG_FILLERS], port;
     char url[STACK_PATH_MAX];
 
-    (void)state;
     port = start_full_server(&descriptor, fillers);
     snprintf(url, sizeof url, "host=127.0.0.1 port=%d dbname=incidents user=incidents_fcgi", port);
     start_worker(settings, url);
@@ -212,7 +210,6 @@ static void name_servers_that_are_silent_are_not_waited_for(void **state)
     char path[STACK_PATH_MAX], url[2 * STACK_PATH_MAX];
     FILE *file;
 
-    (void)state;
     make_settings(settings, LATE_NAMES, "silent-names");
     snprintf(path, sizeof path, "%s/silent-names", stack.directory);
     /* Nobody listens at the host with a name; who has learned that goes on to the other one. */
@@ -252,7 +249,6 @@ static void a_clock_that_is_set_back_and_forth_changes_nothing(void **state)
     const char *settings[5];
     char id[32], *log;
 
-    (void)state;
     set_clock(0);
     make_settings(settings, LATE_CLOCK, "clock");
     start_worker(settings, worker_url);
@@ -276,7 +272,6 @@ static void a_request_waits_as_long_whatever_clock_is_set_meanwhile(void **state
     static const long seconds[] = {315360000, -315360000};
     const char *settings[5];
 
-    (void)state;
     set_clock(0);
     make_settings(settings, LATE_CLOCK, "clock");
     start_worker(settings, worker_url);

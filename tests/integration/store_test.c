@@ -322,7 +322,6 @@ static void requests_that_wait_share_a_transaction(void **state)
     struct settings settings = settings_for(1);
     struct store_thread *store = start_behind_gate(&settings);
 
-    (void)state;
     queue_upserts(store, "together", 64);
     open_gate("gate0");
     await_all();
@@ -337,7 +336,6 @@ static void a_transaction_holds_no_more_than_the_setting_allows(void **state)
     struct settings settings = settings_for(1);
     struct store_thread *store;
 
-    (void)state;
     settings.batch_max = 10;
     store = start_behind_gate(&settings);
     queue_upserts(store, "capped", 40);
@@ -353,7 +351,6 @@ static void requests_on_two_connections_are_under_way_side_by_side(void **state)
     struct settings settings = settings_for(2);
     struct store_thread *store = start_behind_gate(&settings);
 
-    (void)state;
     send_upserts(store, "beside", 8); /* while gate0 is held back */
     for (size_t i = 1; i < sent; i++) {
         assert_int_equal(await(&requests[i]), OP_CREATED);
@@ -369,7 +366,6 @@ static void a_poisoned_op_among_63_good_ones_fails_alone(void **state)
     const struct request *poisoned;
     struct store_thread *store;
 
-    (void)state;
     stack_query(&stack, "ALTER TABLE intake.incident ADD CONSTRAINT poison CHECK (reference_id <> 'poison')");
     store = start_behind_gate(&settings);
     queue_upserts(store, "before", 30);
@@ -424,14 +420,12 @@ static void an_error_is_its_own_requests(const char *sqlstate, enum op_outcome o
 
 static void a_value_that_the_database_refuses_is_its_own_requests_error(void **state)
 {
-    (void)state;
     an_error_is_its_own_requests("22003", OP_INVALID_VALUE);
 }
 
 /* With this SQLSTATE Postgres also says that a prepared statement is of no use any more. */
 static void what_the_database_does_not_support_is_its_own_requests_error(void **state)
 {
-    (void)state;
     an_error_is_its_own_requests("0A000", OP_FAILED);
 }
 
@@ -471,7 +465,6 @@ static void a_response_that_makes_no_sense_is_nobodys_success(void **state)
     };
     struct settings settings = settings_for(1);
 
-    (void)state;
     for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {
         struct store_thread *store = start_store(store_thread_start, &settings);
 
@@ -504,7 +497,6 @@ static void what_the_database_remarks_is_in_the_log_and_costs_nothing(void **sta
     struct store_thread *store;
     char path[128], *log;
 
-    (void)state;
     stack_query(&stack, "CREATE FUNCTION test.remark() RETURNS trigger LANGUAGE plpgsql AS "
                         "$$ BEGIN RAISE WARNING 'mind the gap'; RETURN NEW; END $$");
     stack_query(&stack, "CREATE TRIGGER remark BEFORE INSERT ON intake.incident FOR EACH ROW "
@@ -532,7 +524,6 @@ static void requests_for_one_incident_take_effect_in_their_order(void **state)
     size_t refused = stack_count_in_log(&stack, "two operations of a batch");
     char expected[256] = "";
 
-    (void)state;
     close_gate("gate0");
     close_gate("gate1");
     send_upsert(store, "gate0", "n"); /* two connections, and both are held back */
@@ -573,7 +564,6 @@ static void a_connection_killed_in_the_middle_of_a_batch_costs_its_requests_noth
     struct settings settings = settings_for(1);
     struct store_thread *store = start_behind_gate(&settings);
 
-    (void)state;
     close_gate("gate1");
     queue_upserts(store, "before", 31); /* rows are written in this order */
     queue_upsert(store, "gate1", "n");
@@ -599,7 +589,6 @@ static void a_prepared_statement_that_is_gone_costs_no_request(void **state)
     struct settings settings = settings_for(1);
     struct store_thread *store = start_store(store_thread_start, &settings);
 
-    (void)state;
     stack_query(&stack, "CREATE FUNCTION test.forget() RETURNS trigger LANGUAGE plpgsql AS "
                         "$$ BEGIN EXECUTE 'DEALLOCATE ALL'; RETURN NEW; END $$");
     stack_query(&stack, "CREATE TRIGGER forget BEFORE INSERT ON intake.incident FOR EACH ROW "
@@ -621,7 +610,6 @@ static void a_prepared_statement_whose_result_has_changed_costs_no_request(void 
     struct settings settings = settings_for(1);
     struct store_thread *store = start_store(store_thread_start, &settings);
 
-    (void)state;
     for (int i = 0; i < 3; i++) {
         await(send_upsert(store, "before", "n"));
     }
@@ -641,7 +629,6 @@ static void a_type_that_is_made_anew_costs_no_request(void **state)
     struct settings settings = settings_for(1);
     struct store_thread *store = start_store(store_thread_start, &settings);
 
-    (void)state;
     for (int i = 0; i < 3; i++) {
         await(send_upsert(store, "before", "n"));
     }
@@ -668,7 +655,6 @@ static void a_type_with_other_columns_is_a_schema_of_another_version(void **stat
     struct store_thread *store = start_store(store_thread_start, &settings);
     struct request *request;
 
-    (void)state;
     stack_query(&stack, "ALTER TYPE intake.operation ADD ATTRIBUTE severity text");
     request = send_upsert(store, "other columns", "n");
     assert_int_equal(await(request), OP_UNAVAILABLE);
@@ -692,7 +678,6 @@ static void a_statement_is_prepared_once_the_connection_lasts(void **state)
     struct settings settings = settings_for(1);
     struct store_thread *store = start_store(store_thread_start, &settings);
 
-    (void)state;
     count_prepared();
     assert_int_equal(await(send_upsert(store, "first", "n")), OP_CREATED);
     stack_query(&stack, "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
@@ -712,7 +697,6 @@ static void a_schema_that_comes_later_finds_statements_prepared(void **state)
     struct settings settings = settings_for(1);
     struct store_thread *store = start_store(store_thread_start, &settings);
 
-    (void)state;
     count_prepared();
     stack_query(&stack, "ALTER SCHEMA intake RENAME TO later");
     for (int i = 0; i < 3; i++) {
@@ -734,7 +718,6 @@ static void a_full_queue_refuses_at_once_and_keeps_what_it_has(void **state)
     struct request *refused;
     struct store_thread *store;
 
-    (void)state;
     settings.queue_max = 4;
     settings.request_timeout_ms = 2 * SANITY_MS;
     store = start_behind_gate(&settings);
@@ -755,7 +738,6 @@ static void whoever_waits_past_the_deadline_is_not_stored_later(void **state)
     struct settings settings = settings_for(1);
     struct store_thread *store;
 
-    (void)state;
     settings.request_timeout_ms = 3000; /* in which a busy machine opens a connection and sends the first */
     store = start_behind_gate(&settings);
     send_upserts(store, "late", 8);
@@ -777,7 +759,6 @@ static void one_slow_op_does_not_take_the_others_along(void **state)
     const struct request *slow;
     struct store_thread *store;
 
-    (void)state;
     settings.request_timeout_ms = 8000; /* forty transactions, one after the other, on a busy machine */
     store = start_behind_gate(&settings);
     open_gate("gate0");
@@ -834,13 +815,11 @@ static void several_slow_ops_do_not_take_the_others_along(int connections, int s
 
 static void several_slow_ops_leave_one_connection_to_the_others(void **state)
 {
-    (void)state;
     several_slow_ops_do_not_take_the_others_along(1, 4);
 }
 
 static void several_slow_ops_leave_two_connections_to_the_others(void **state)
 {
-    (void)state;
     several_slow_ops_do_not_take_the_others_along(2, 8);
 }
 
@@ -852,7 +831,6 @@ static void whoever_gives_up_at_a_lock_ends(void **state)
     struct store_thread *store, *single;
     struct request *request;
 
-    (void)state;
     settings.request_timeout_ms =
         5500; /* a tenth of it is longer than lock_timeout: the last attempt is no timeout of ours */
     store = start_store(store_thread_start, &settings);
@@ -907,7 +885,6 @@ static void a_batch_that_was_lost_undoes_nothing_newer(void **state)
     struct store_thread *store = start_behind_gate(&settings);
     struct request *first;
 
-    (void)state;
     close_gate("gate1");
     close_gate("a-gate");
     send_upsert(store, "gate1", "n");
@@ -942,7 +919,6 @@ static void two_requests_that_were_lost_undo_nothing_newer(void **state)
     struct store_thread *store = start_behind_gate(&settings);
     struct request *one;
 
-    (void)state;
     close_gate("gate1");
     send_upsert(store, "gate1", "n");
     await_busy("2"); /* both connections are open */
@@ -1012,7 +988,6 @@ static void a_batch_that_was_given_up_is_never_stored(void **state)
     enum op_outcome given_up, newer;
     size_t terminated = stack_count_in_log(&stack, terminating);
 
-    (void)state;
     start_logging(path, sizeof path);
     settings.request_timeout_ms = 4000;
     store = start_store(store_thread_start, &settings);
@@ -1069,13 +1044,11 @@ static void a_database_that_stood_still_is_found_again(int connections)
 
 static void a_database_that_stood_still_is_found_again_by_one_connection(void **state)
 {
-    (void)state;
     a_database_that_stood_still_is_found_again(1);
 }
 
 static void a_database_that_stood_still_is_found_again_by_several(void **state)
 {
-    (void)state;
     a_database_that_stood_still_is_found_again(2);
 }
 
@@ -1102,7 +1075,6 @@ static void a_silent_server_leaves_the_next_one_its_share_of_the_time(void **sta
     char directory[128];
     int fd = listen_in_silence(directory, sizeof directory);
 
-    (void)state;
     for (size_t i = 0; i < 2; i++) {
         struct settings settings = settings_for(1);
         struct store_thread *store;
@@ -1133,7 +1105,6 @@ static void a_host_that_has_failed_is_left_by_idle_connections_too(void **state)
     struct store_thread *store;
     char before[64];
 
-    (void)state;
     settings.request_timeout_ms = 5000;
     snprintf(settings.database_url, sizeof settings.database_url,
              "postgresql:///incidents?host=%s,%s/.&user=incidents_fcgi", stack.directory, stack.directory);
@@ -1169,7 +1140,6 @@ static void a_large_request_to_a_database_that_stands_still_ends_in_time(void **
     struct store_thread *store;
     struct buffer body;
 
-    (void)state;
     settings.request_timeout_ms = 3000;
     store = start_store(store_thread_start, &settings);
     assert_int_equal(await(send_upsert(store, "first", "n")), OP_CREATED);
@@ -1191,7 +1161,6 @@ static void large_requests_do_not_share_a_transaction_of_any_size(void **state)
     struct store_thread *store = start_behind_gate(&settings);
     struct buffer bodies[2];
 
-    (void)state;
     send_large(store, "large0", &bodies[0]);
     send_large(store, "large1", &bodies[1]);
     await_queue(2);
@@ -1210,14 +1179,13 @@ static void *stop_from_a_thread(void *store)
     return NULL;
 }
 
-static void a_store_that_stops_answers_a_full_queue_first(void **state)
+static void a_store_that_stops_responses_a_full_queue_first(void **state)
 {
     struct settings settings = settings_for(1);
     struct request *refused;
     struct store_thread *store;
     pthread_t stopping;
 
-    (void)state;
     settings.queue_max = 60;
     store = start_behind_gate(&settings);
     queue_upserts(store, "waits", 60);
@@ -1238,7 +1206,6 @@ static void a_request_that_comes_within_a_probe_is_sent_behind_it(void **state)
     struct request *request;
     struct store_thread *store;
 
-    (void)state;
     settings.request_timeout_ms = 10000;
     store = start_store(store_thread_start, &settings);
     assert_int_equal(await(send_upsert(store, "before", "n")), OP_CREATED);
@@ -1269,7 +1236,6 @@ static void a_database_that_refuses_is_not_stormed(void **state)
     int64_t since_ms = clock_now_ms();
     struct store_thread *store;
 
-    (void)state;
     settings.request_timeout_ms = SANITY_MS;
     store = start_store(store_thread_start, &settings);
     stack_query(&stack, "ALTER ROLE incidents_fcgi CONNECTION LIMIT 0"); /* 53300: try again */
@@ -1293,7 +1259,6 @@ static void a_database_that_refuses_one_of_two_is_not_stormed(void **state)
     size_t refused = count_refused();
     int64_t since_ms = clock_now_ms();
 
-    (void)state;
     /* From the beginning: on a busy machine both might be open else. */
     stack_query(&stack, "ALTER ROLE incidents_fcgi CONNECTION LIMIT 1");
     stack_query(&stack, "CREATE FUNCTION test.linger() RETURNS trigger LANGUAGE plpgsql AS "
@@ -1395,7 +1360,6 @@ static void a_name_server_that_is_silent_keeps_nobody_past_the_deadline(void **s
     struct settings settings = settings_for(2);
     struct store_thread *store;
 
-    (void)state;
     settings.request_timeout_ms = 1000;
     snprintf(settings.database_url, sizeof settings.database_url,
              "host=localhost port=1 dbname=incidents user=x");
@@ -1431,7 +1395,6 @@ static void the_next_batch_is_sent_before_callbacks_run(void **state)
     bool is_stored = false;
     sem_t let_go;
 
-    (void)state;
     assert_int_equal(sem_init(&let_go, 0, 0), 0);
     for (int i = 0; i < 2; i++) { /* behind which the connection knows the statement */
         assert_int_equal(await(send_upsert(store, i == 0 ? "first" : "second", "n")), OP_CREATED);
@@ -1461,7 +1424,6 @@ static void one_connection_is_enough_for_all(void **state)
     struct settings settings = settings_for(1);
     struct store_thread *store = start_store(store_thread_start, &settings);
 
-    (void)state;
     run_clients(store, "1");
     stop_store(store);
 }
@@ -1471,7 +1433,6 @@ static void several_connections_keep_every_request(void **state)
     struct settings settings = settings_for(4);
     struct store_thread *store = start_store(store_thread_start, &settings);
 
-    (void)state;
     run_clients(store, "4");
     stop_store(store);
 }
@@ -1539,7 +1500,7 @@ int main(void)
         cmocka_unit_test(a_host_that_has_failed_is_left_by_idle_connections_too),
         cmocka_unit_test(a_large_request_to_a_database_that_stands_still_ends_in_time),
         cmocka_unit_test(a_request_that_comes_within_a_probe_is_sent_behind_it),
-        cmocka_unit_test(a_store_that_stops_answers_a_full_queue_first),
+        cmocka_unit_test(a_store_that_stops_responses_a_full_queue_first),
         cmocka_unit_test(a_database_that_refuses_is_not_stormed),
         cmocka_unit_test(a_database_that_refuses_one_of_two_is_not_stormed),
         cmocka_unit_test(a_name_server_that_is_silent_keeps_nobody_past_the_deadline),

@@ -71,7 +71,6 @@ static void start(void)
  * for it is 0:00 then, and has 25 hours, until 01:00Z of the 27th. */
 static void the_hour_that_azores_repeats_after_midnight_is_of_the_new_day(void **state)
 {
-    (void)state;
     use_zone("Atlantic/Azores");
     store("a", "'2025-10-26 00:20Z'", "'2025-10-26 00:50Z'");
     store("b", "'2025-10-25 23:59:59.999999Z'", "'2025-10-26 00:00Z'");
@@ -96,7 +95,6 @@ static void the_hour_that_azores_repeats_after_midnight_is_of_the_new_day(void *
 /* A date that clocks have passed over is no day; Samoa had no 30th of December in 2011. */
 static void a_day_that_never_was_has_no_row(void **state)
 {
-    (void)state;
     use_zone("Pacific/Apia");
     store("a", "'2011-12-30 09:59:59Z'", "'2011-12-30 10:00Z'"); /* 23:59:59 of the 29th, 0:00 of the 31st */
     check("SELECT string_agg(concat_ws(' ', period, opened, resolved), ', ' ORDER BY period) "
@@ -107,7 +105,6 @@ static void a_day_that_never_was_has_no_row(void **state)
 /* A day begins at the first instant of its date, and days are told from one another by that alone. */
 static void days_begin_at_their_first_midnight_around_every_change_of_every_zone(void **state)
 {
-    (void)state;
     check("SELECT count(*) > 15000 AND count(DISTINCT zone) > 250 FROM change", "t");
     stack_query(
         &stack,
@@ -177,7 +174,6 @@ static void all_views_have_one_rule_where_clocks_change_at_midnight(void **state
                  {"America/St_Johns", "2010-10-01"},
                  {"Antarctica/Casey", "2020-01-01"}};
 
-    (void)state;
     for (size_t i = 0; i < sizeof zones / sizeof zones[0]; i++) {
         char sql[SQL_MAX];
 
@@ -208,7 +204,6 @@ static void only_names_are_time_zones(void **state)
         "<x>-2",         "Foo/Bar+2", "Mars/Olympus", "CET-1CEST,M3.5.0/2,M10.5.0/3",
         "Europe/Berlin "};
 
-    (void)state;
     store("a", "'2024-01-01Z'", "NULL");
     stack_query(&stack, "UPDATE intake.incident SET started_at = now() - interval '1 hour'");
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {

@@ -39,7 +39,6 @@ static void a_scope_lets_through_its_own_methods_alone(void **state)
 {
     char upsert[STACK_TOKEN_MAX], delete[STACK_TOKEN_MAX];
 
-    (void)state;
     stack_create_token(&stack, "scope u", "upsert", upsert);
     stack_create_token(&stack, "scope d", "delete", delete);
     assert_int_equal(status_with(upsert, "incidents.upsert"), 200);
@@ -52,7 +51,6 @@ static void revoking_takes_effect_on_the_next_request(void **state)
 {
     char token[STACK_TOKEN_MAX], id[32];
 
-    (void)state;
     stack_create_token(&stack, "revoked", "upsert", token);
     assert_int_equal(status_with(token, "incidents.upsert"), 200);
     assert_int_equal(stack_control(&stack, NULL, "token", "revoke", "revoked", NULL)->status, 0);
@@ -84,7 +82,6 @@ static void an_expired_token_is_as_good_as_unknown(void **state)
     const struct outcome *outcome;
     char token[STACK_TOKEN_MAX], expired[HTTP_BODY_MAX];
 
-    (void)state;
     outcome = stack_control(&stack, NULL, "token", "create", "--label", "short", "--expires", "1h", NULL);
     assert_int_equal(outcome->status, 0);
     snprintf(token, sizeof token, "%.*s", (int)outcome->out_len - 1, outcome->out);
@@ -101,7 +98,6 @@ static void rotating_keeps_the_old_token_good_for_the_grace_period(void **state)
     const struct outcome *outcome;
     char old[STACK_TOKEN_MAX], renewed[STACK_TOKEN_MAX];
 
-    (void)state;
     stack_create_token(&stack, "rotated", "upsert", old);
     outcome = stack_control(&stack, NULL, "token", "rotate", "rotated", "--grace", "1h", NULL);
     assert_int_equal(outcome->status, 0);
@@ -129,7 +125,6 @@ static void a_token_that_clients_hold_is_taken_over_from_standard_input(void **s
                                           "character-here",
                                           "\xC3\xA9-not-ascii-at-all-here"};
 
-    (void)state;
     assert_int_equal(status_with(held, "incidents.upsert"), 401);
     assert_int_equal(
         stack_control(&stack, "dx_held-by.clients~for/years+=!\n", "token", "import", "--label", "held", NULL)
@@ -169,7 +164,6 @@ static void wrong_arguments_are_refused_by_name(void **state)
         {{"nothing", NULL}, "create"},
     };
 
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const char *const *a = cases[i].arguments;
         const struct outcome *outcome =
@@ -188,7 +182,6 @@ static void list_is_a_table_for_people_and_json_for_scripts(void **state)
     const struct outcome *outcome = stack_control(&stack, NULL, "token", "list", NULL);
     struct json_object *rows, *label, *scopes;
 
-    (void)state;
     assert_int_equal(outcome->status, 0);
     assert_non_null(strstr(outcome->out, "label"));
     assert_non_null(strstr(outcome->out, "good"));
@@ -210,7 +203,6 @@ static void a_token_in_the_query_string_or_the_body_is_none(void **state)
     struct call call = {.path = "incidents.upsert", .authorization = "", .query = query, .body = body};
     struct http_response response;
 
-    (void)state;
     snprintf(query, sizeof query, "access_token=%s", stack.token);
     snprintf(body, sizeof body, "{\"token\":\"%s\",\"access_token\":\"%s\"}", stack.token, stack.token);
     http_as_cgi(&stack, &call, &response);
@@ -222,7 +214,6 @@ static void the_scheme_is_read_in_any_case(void **state)
 {
     static const char *const schemes[] = {"bearer", "BEARER", "BeArEr  "};
 
-    (void)state;
     for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++) {
         char authorization[256];
         struct call call = {
@@ -241,7 +232,6 @@ static void the_last_use_is_written_at_most_once_a_minute(void **state)
     static const char query[] = "SELECT last_used_at FROM intake.api_token WHERE label = 'good'";
     char first[64];
 
-    (void)state;
     stack_query(&stack, "UPDATE intake.api_token SET last_used_at = NULL WHERE label = 'good'");
     assert_int_equal(status_with(stack.token, "incidents.upsert"), 200);
     snprintf(first, sizeof first, "%s", stack_query(&stack, query));
@@ -256,7 +246,6 @@ static void no_token_stands_in_the_clear_anywhere(void **state)
     static const char *const logs[] = {"worker.log", "postgres.log", "nginx.log", "nginx/error.log",
                                        "nginx/access.log"};
 
-    (void)state;
     clock_sleep_ms(1500); /* nginx writes its access log once a second */
     for (size_t i = 0; i < sizeof logs / sizeof logs[0]; i++) {
         char path[256], *text;
@@ -284,7 +273,6 @@ static void no_token_stands_in_the_clear_anywhere(void **state)
 
 static void scopes_may_be_given_one_by_one(void **state)
 {
-    (void)state;
     assert_int_equal(stack_control(&stack, NULL, "token", "create", "--label", "both", "--scope", "upsert",
                                    "--scope", "delete", NULL)
                          ->status,
@@ -320,7 +308,6 @@ static void an_option_that_is_repeated_is_named(void **state)
         {"doctor", "--socket", "/a", "--socket", "/b"},
     };
 
-    (void)state;
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
         const char *const *c = commands[i];
         const struct outcome *outcome =
@@ -339,7 +326,6 @@ static void details_and_hints_of_the_server_are_shown(void **state)
 {
     const struct outcome *outcome;
 
-    (void)state;
     stack_query(&stack, "CREATE FUNCTION intake.refuse() RETURNS trigger LANGUAGE plpgsql AS "
                         "$$ BEGIN RAISE 'no' USING DETAIL = 'the detail', HINT = 'the hint'; END $$");
     stack_query(&stack, "CREATE TRIGGER refuse BEFORE INSERT ON intake.api_token FOR EACH ROW "

@@ -59,7 +59,7 @@ static void check_cgi(const char *url, const char *message)
     check_as_cgi(url, &(struct call){.path = "readyz", .verb = "GET", .authorization = ""}, message);
 }
 
-static void answer_to(const char *body, struct http_response *response)
+static void response_to(const char *body, struct http_response *response)
 {
     struct call call = {.path = "incidents.upsert", .body = body};
 
@@ -70,7 +70,7 @@ static int status_of(const char *body)
 {
     struct http_response response;
 
-    answer_to(body, &response);
+    response_to(body, &response);
     http_response_free(&response);
     return response.status;
 }
@@ -80,7 +80,7 @@ static void check_worker(const char *message, const char *logged)
 {
     struct http_response response;
 
-    answer_to("{\"reference_id\":\"w\",\"started_at\":\"2024-01-01\"}", &response);
+    response_to("{\"reference_id\":\"w\",\"started_at\":\"2024-01-01\"}", &response);
     check(&response, 503, "service_unavailable", message);
     http_response_free(&response);
     free(await_in_file(stack.worker_log, logged));
@@ -108,7 +108,6 @@ static const char *url_of(const char *user, const char *password)
 
 static void a_refused_login_is_told(void **state)
 {
-    (void)state;
     check_cgi(url_of("nobody_has_made_it", NULL), refuses_login);
     stack_query(&stack, "CREATE ROLE barred LOGIN PASSWORD 'right' IN ROLE incidents_worker");
     stack_query(&stack, "ALTER ROLE barred NOLOGIN");
@@ -131,7 +130,6 @@ static void a_wrong_password_is_told(void **state)
     const char *path;
     FILE *file;
 
-    (void)state;
     stack_query(&stack, "CREATE ROLE guarded LOGIN PASSWORD 'right' IN ROLE incidents_worker");
     snprintf(statement, sizeof statement, "%s/data/pg_hba.conf", stack.directory);
     path = statement;
@@ -157,7 +155,6 @@ static void a_missing_right_is_told(void **state)
         {"REVOKE USAGE ON SCHEMA intake FROM incidents_worker", "permission denied for schema intake"},
     };
 
-    (void)state;
     for (size_t i = 0; i < sizeof rights / sizeof rights[0]; i++) {
         stack_query(&stack, rights[i][0]);
         check_cgi(stack.worker_url, lacks_right);
@@ -173,7 +170,6 @@ static void a_missing_right_is_told(void **state)
 
 static void an_older_schema_is_told(void **state)
 {
-    (void)state;
     stack_query(&stack, "UPDATE intake.migration SET version = -version WHERE version > 2");
     check_cgi(stack.worker_url, other_schema);
     check_worker(other_schema, "this database has schema version 2, the program needs");
@@ -184,7 +180,6 @@ static void an_older_schema_is_told(void **state)
 /* After a logical replication, which does not carry sequences over. */
 static void a_sequence_behind_the_history_is_told(void **state)
 {
-    (void)state;
     assert_int_equal(stack_control(&stack, NULL, "history", "--on", NULL)->status, 0);
     assert_int_equal(status_of("{\"reference_id\":\"w\",\"started_at\":\"2024-01-02\"}"), 200);
     stack_query(&stack, "ALTER TABLE intake.incident_change ALTER change_id RESTART WITH 1");
@@ -212,7 +207,6 @@ static void metadata_alone_is_blamed_for_what_the_database_refuses(void **state)
     };
     char body[8192], name[4000];
 
-    (void)state;
     for (size_t i = 0; i < sizeof name - 1; i++) {
         name[i] = (char)('a' + rand() % 26);
     }
@@ -224,7 +218,7 @@ static void metadata_alone_is_blamed_for_what_the_database_refuses(void **state)
         snprintf(body, sizeof body,
                  "{\"reference_id\":\"n\",\"started_at\":\"2024-01-01\",\"name\":\"%s\"%s}", name,
                  cases[i].extra);
-        answer_to(body, &response);
+        response_to(body, &response);
         check(&response, cases[i].status, cases[i].error, cases[i].message);
         http_response_free(&response);
     }
@@ -236,7 +230,6 @@ static void metadata_alone_is_blamed_for_what_the_database_refuses(void **state)
  * otherwise. */
 static void statements_that_write_begin_with_a_comment(void **state)
 {
-    (void)state;
     check_recovery();
     stack_query(&stack, "GRANT incidents_fcgi TO incidents_owner"); /* who then sees its statements */
     assert_string_equal(stack_query(&stack,
@@ -275,7 +268,6 @@ static void statements_of_incidentctl_that_write_begin_with_a_comment(void **sta
 {
     char path[STACK_PATH_MAX], *log;
 
-    (void)state;
     stack_stop_postgres(&stack, SIGINT);
     stack_start_postgres(&stack, "-c fsync=off -c log_statement=all -c log_line_prefix=by:%a:");
     check_recovery();
@@ -297,7 +289,6 @@ static void statements_of_incidentctl_that_write_begin_with_a_comment(void **sta
 
 static void a_stopped_database_is_told(void **state)
 {
-    (void)state;
     stack_stop_postgres(&stack, SIGINT);
     check_cgi(stack.worker_url, unreachable);
     check_worker(unreachable, "unable to connect to the database");
@@ -325,7 +316,6 @@ static void a_cgi_program_that_is_refused_a_connection_and_then_served_logs_no_e
     struct stack other = stack;
     size_t refused = 0;
 
-    (void)state;
     stack_query(&stack, "CREATE ROLE single LOGIN IN ROLE incidents_worker CONNECTION LIMIT 1");
     snprintf(other.worker_url, sizeof other.worker_url, "%s", url_of("single", NULL));
     for (int i = 0; i < TRIES && refused == 0; i++) { /* it may come too late to be refused */

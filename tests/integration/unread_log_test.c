@@ -22,7 +22,7 @@
 #include "harness/fixture.h"
 #include "harness/ledger.h"
 
-enum { CLIENTS = 8, DEADLINE_MS = 8000, PATIENCE_MS = 120000, TEXT_MAX = 4 * 1024 * 1024 };
+enum { CLIENTS = 8, DEADLINE_MS = 8000, TIMEOUT_MS = 120000, TEXT_MAX = 4 * 1024 * 1024 };
 
 static struct stack_metrics metrics;
 static const char dropped_here[] = " lines were dropped here: the log was not read, or had no room";
@@ -86,7 +86,7 @@ static void read_all(void)
 
 static void await_in_log(const char *wanted)
 {
-    int64_t deadline_ms = clock_now_ms() + PATIENCE_MS;
+    int64_t deadline_ms = clock_now_ms() + TIMEOUT_MS;
 
     for (read_all(); strstr(text, wanted) == NULL; read_all()) {
         if (clock_now_ms() > deadline_ms) {
@@ -133,7 +133,7 @@ static long count_in_log(void)
 /* Under load, until lines are dropped: nothing is refused, and nothing lost. */
 static void serve_until_lines_are_dropped(const char *name)
 {
-    int64_t deadline_ms = clock_now_ms() + PATIENCE_MS;
+    int64_t deadline_ms = clock_now_ms() + TIMEOUT_MS;
     struct ledger *ledger = ledger_open(&stack, CLIENTS, name, DEADLINE_MS);
     long before = count_in_metrics();
     struct ledger_figures figures;
@@ -191,7 +191,6 @@ static void standard_error_is_not_read(void **state)
     char log[sizeof stack.worker_log];
     long before;
 
-    (void)state;
     stack_stop_worker(&stack);
     set_place("stderr");
     snprintf(log_setting, sizeof log_setting, "INCIDENTS_LOG=stderr");
@@ -215,7 +214,6 @@ static void the_file_is_a_fifo_that_nobody_reads(void **state)
 {
     long before;
 
-    (void)state;
     stack_stop_worker(&stack);
     set_place("fifo");
     assert_int_equal(mkfifo(place, 0666), 0);
@@ -251,7 +249,6 @@ static void the_file_reaches_its_limit(void **state)
 {
     long before;
 
-    (void)state;
     stack_stop_worker(&stack);
     set_place("limited");
     start_worker();
@@ -278,7 +275,6 @@ static void the_disk_is_full(void **state)
     char directory[96], ballast[128];
     long before;
 
-    (void)state;
     snprintf(directory, sizeof directory, "%s/disk", stack.directory);
     snprintf(ballast, sizeof ballast, "%s/ballast", directory);
     if (!mount_small_disk(directory)) {
@@ -359,7 +355,6 @@ static void syslog_is_not_read(void **state)
     char program[STACK_PATH_MAX], dev[96];
     long before;
 
-    (void)state;
     if (!namespaces_are_allowed()) {
         print_message("a /dev of its own is not to be had here\n");
         skip();
@@ -393,7 +388,6 @@ static void a_standard_error_that_is_closed_is_no_other_file(void **state)
     char program[STACK_PATH_MAX], link[64], target[64] = "", field[64];
     FILE *wrapper;
 
-    (void)state;
     stack_stop_worker(&stack);
     snprintf(log_setting, sizeof log_setting, "INCIDENTS_LOG=stderr");
     snprintf(program, sizeof program, "%s", stack.program);
@@ -420,7 +414,7 @@ static void a_standard_error_that_is_closed_is_no_other_file(void **state)
 
 /* Runs one request behind that beginning of a shell's; returns what it printed to the standard error that it
  * had before. */
-static const char *answer_by_cgi(const char *beginning)
+static const char *response_by_cgi(const char *beginning)
 {
     static const struct call call = {.path = "incidents.upsert",
                                      .body = "{\"reference_id\":\"cgi\",\"started_at\":\"2024-01-01\"}"};
@@ -447,7 +441,7 @@ static const char *answer_by_cgi(const char *beginning)
 }
 
 /* With a standard error that is full, and then one whose reader is gone. */
-static void answer_by_cgi_behind_a_full(const int ends[2])
+static void response_by_cgi_behind_a_full(const int ends[2])
 {
     static char filler[4096];
     char redirection[32];
@@ -457,9 +451,9 @@ static void answer_by_cgi_behind_a_full(const int ends[2])
     }
     assert_int_equal(fcntl(ends[1], F_SETFL, 0), 0);
     snprintf(redirection, sizeof redirection, "exec 2>&%d", ends[1]);
-    answer_by_cgi(redirection);
+    response_by_cgi(redirection);
     close(ends[0]);
-    answer_by_cgi(redirection);
+    response_by_cgi(redirection);
     close(ends[1]);
 }
 
@@ -468,13 +462,12 @@ static void a_cgi_program_ends_though_nobody_reads_its_standard_error(void **sta
 {
     int ends[2];
 
-    (void)state;
     assert_int_equal(pipe(ends), 0);
-    answer_by_cgi_behind_a_full(ends);
+    response_by_cgi_behind_a_full(ends);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
-    answer_by_cgi_behind_a_full(ends);
-    answer_by_cgi("exec 2>/dev/full");
-    answer_by_cgi("exec 2>&-");
+    response_by_cgi_behind_a_full(ends);
+    response_by_cgi("exec 2>/dev/full");
+    response_by_cgi("exec 2>&-");
 }
 
 /* By whom else the pipe is written to is no concern of the program's: it stays as it is for them. */
@@ -484,10 +477,9 @@ static void a_cgi_program_writes_its_line_and_leaves_the_pipe_as_it_was(void **s
     char redirection[64], line[1024];
     ssize_t len;
 
-    (void)state;
     assert_int_equal(pipe(ends), 0);
     snprintf(redirection, sizeof redirection, "exec 2>&%d", ends[1]);
-    assert_string_equal(answer_by_cgi(redirection), "");
+    assert_string_equal(response_by_cgi(redirection), "");
     assert_int_equal(fcntl(ends[1], F_GETFL) & O_NONBLOCK, 0);
     len = read(ends[0], line, sizeof line - 1);
     assert_true(len > 0);

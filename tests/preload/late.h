@@ -1,4 +1,4 @@
-/* A system that answers late, or in another time: what tests/preload/late.c reads. */
+/* A system that responses late, or in another time: what tests/preload/late.c reads. */
 #ifndef INCIDENTS_TESTS_LATE_H
 #define INCIDENTS_TESTS_LATE_H
 

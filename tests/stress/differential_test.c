@@ -579,7 +579,6 @@ static void json_is_judged_as_jsonb_does_but_for_what_is_known(void **state)
     struct batch batch;
     struct buffer text;
 
-    (void)state;
     buffer_init(&text, TEXT_MAX);
     batch_begin(&batch, "judge_json", compare_json);
     for_each_kept(add_text, &batch);
@@ -874,7 +873,6 @@ static void what_is_read_jsonb_keeps_to_the_last_digit(void **state)
     struct operations *operations = calloc(1, sizeof *operations);
     struct buffer body;
 
-    (void)state;
     assert_non_null(operations);
     buffer_init(&body, TEXT_MAX);
     buffer_init(&operations->elements, (size_t)2 * BATCH_BYTES);
@@ -1137,7 +1135,6 @@ static void timestamps_are_the_instants_that_postgres_reads_but_for_what_is_know
     struct batch batch;
     struct buffer text;
 
-    (void)state;
     buffer_init(&text, TEXT_MAX);
     batch_begin(&batch, "read_instant", compare_timestamp);
     for (size_t i = 0; i < timestamp_case_count; i++) {
@@ -1229,13 +1226,11 @@ static void compare_days(const char *heading, const char *judge, bool is_week, s
 
 static void week_dates_are_the_days_that_the_calendar_has(void **state)
 {
-    (void)state;
     compare_days("Week dates: ours beside to_date('IYYY-IW-ID')", "read_week", true, 549);
 }
 
 static void ordinal_dates_are_the_days_that_the_calendar_has(void **state)
 {
-    (void)state;
     compare_days("Ordinal dates: ours beside to_date('YYYY-DDD')", "read_ordinal", false, 370);
 }
 

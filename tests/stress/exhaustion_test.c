@@ -439,7 +439,6 @@ static long refuse_each(const struct trial *trial, long many, long step)
 
 static void a_request_to_the_worker_survives_each_allocation_refused(void **state)
 {
-    (void)state;
     assert_true(atomic_load(&scarcity.shared->libfcgi) > 0); /* at the start: it is known which are its own */
     scarcity_refuse_allocations(&scarcity, 0, 0);            /* counts anew */
     await_service();
@@ -453,7 +452,6 @@ static void a_request_to_the_worker_survives_each_allocation_refused(void **stat
  * to answer it, it is answered 500. */
 static void a_request_to_the_worker_survives_all_memory_gone(void **state)
 {
-    (void)state;
     for (size_t i = 0; i < TRIALS; i++) {
         bool needs_least = strcmp(trials[i].name, "healthz") == 0;
         long refused = refuse_each(&trials[i], LONG_MAX, needs_least ? 1 : stress_amount(83, 5));
@@ -471,7 +469,6 @@ static void the_worker_survives_whatever_little_memory_is_left(void **state)
     const long step = stress_amount(4096, 64);
     struct tally tally = {0};
 
-    (void)state;
     learn(trial, &truth);
     for (long left = 0; left <= LEFT_MAX; left += step) {
         struct http_response response;
@@ -571,7 +568,6 @@ static void refuse_each_as_cgi(const struct trial *trial, long many, long step)
 
 static void plain_cgi_survives_each_allocation_refused(void **state)
 {
-    (void)state;
     for (size_t i = 0; i < TRIALS; i++) {
         if (!trials[i].is_apart) {
             refuse_each_as_cgi(&trials[i], 1, stress_amount(151, 1));
@@ -581,7 +577,6 @@ static void plain_cgi_survives_each_allocation_refused(void **state)
 
 static void plain_cgi_survives_all_memory_gone(void **state)
 {
-    (void)state;
     for (size_t i = 0; i < TRIALS; i++) {
         if (!trials[i].is_apart) {
             refuse_each_as_cgi(&trials[i], LONG_MAX, stress_amount(293, 7));

@@ -134,7 +134,6 @@ static void the_primary_is_killed_and_the_standby_promoted(void **state)
     int times = stress_amount(2, 10);
     int64_t slowest_ms = 0;
 
-    (void)state;
     for (int i = 0; i < times; i++) {
         clock_sleep_ms(BETWEEN_MS);
         cluster_kill(&cluster, cluster.primary);
@@ -154,7 +153,6 @@ static void the_primary_stands_still_and_the_standby_is_promoted(void **state)
     int times = stress_amount(1, 6);
     int64_t slowest_ms = 0;
 
-    (void)state;
     for (int i = 0; i < times; i++) {
         clock_sleep_ms(BETWEEN_MS);
         cluster_pause(&cluster, cluster.primary);
@@ -174,7 +172,6 @@ static void a_standby_that_is_first_in_the_connection_string_is_recognised(void 
 {
     struct ledger *ledger;
 
-    (void)state;
     restart_worker_with_first(cluster_other(&cluster), "");
     ledger = ledger_open(&stack, CLIENTS, "readonly", DEADLINE_MS);
     ledger_await_200(ledger, clock_now_ms());
@@ -192,7 +189,6 @@ static void a_former_primary_confirms_nothing(void **state)
     struct ledger *ledger;
     int64_t recovery_ms;
 
-    (void)state;
     restart_worker_with_first(former, read_write);
     assert_string_equal(upsert_in_the_end("moved", "old"), "created");
     cluster_kill(&cluster, former);
@@ -258,7 +254,6 @@ static void what_the_standby_has_not_confirmed_is_not_answered_200(void **state)
     struct load *load;
     char action[16] = "?";
 
-    (void)state;
     /* Whatever the role has been told to keep to itself. */
     stack_query(&stack, "ALTER ROLE incidents_fcgi SET client_min_messages = error");
     stack_stop_worker(&stack);

@@ -68,7 +68,6 @@ static void kill_postgres(int number)
 
 static void postgres_is_killed(void **state)
 {
-    (void)state;
     repeat("killed", "Postgres killed (SIGKILL) and started again", stress_amount(3, 20), kill_postgres);
 }
 
@@ -81,7 +80,6 @@ static void restart_postgres(int number)
 
 static void postgres_stops_in_an_orderly_way(void **state)
 {
-    (void)state;
     repeat("stopped", "Postgres stopped and started (an upgrade)", stress_amount(1, 10), restart_postgres);
 }
 
@@ -92,7 +90,6 @@ static void sessions_are_terminated_at_random(void **state)
     struct ledger_figures figures;
     unsigned seed = 6;
 
-    (void)state;
     while (terminated < times) {
         terminated +=
             atoi(stack_query(&stack, "SELECT count(pg_terminate_backend(pid)) FROM (SELECT pid FROM "
@@ -115,7 +112,6 @@ static void stop_postgres_for_two_deadlines(int number)
 
 static void postgres_stands_still_for_longer_than_the_deadline(void **state)
 {
-    (void)state;
     repeat("still", "Postgres hangs (SIGSTOP) for two deadlines", stress_amount(1, 10),
            stop_postgres_for_two_deadlines);
 }
@@ -133,7 +129,6 @@ static void stop_a_session_for_two_deadlines(int number)
 
 static void a_session_stands_still_for_longer_than_the_deadline(void **state)
 {
-    (void)state;
     repeat("session", "a session hangs (SIGSTOP) for two deadlines", stress_amount(4, 50),
            stop_a_session_for_two_deadlines);
 }
@@ -147,7 +142,6 @@ static void kill_worker(int number)
 
 static void the_worker_is_killed(void **state)
 {
-    (void)state;
     repeat("worker", "the worker killed (SIGKILL) and started again", stress_amount(3, 20), kill_worker);
 }
 
@@ -157,7 +151,6 @@ static void nginx_is_reloaded(void **state)
     int times = stress_amount(3, 20);
     struct ledger_figures figures;
 
-    (void)state;
     restart_worker(patient); /* a busy machine is not to be taken for a refusal */
     ledger = ledger_open(&stack, CLIENTS, "reloaded", PATIENT_MS);
     for (int i = 0; i < times; i++) {
@@ -181,7 +174,6 @@ static void connections_are_used_up(void **state)
     int times = stress_amount(1, 5), count;
     int64_t slowest_ms = 0;
 
-    (void)state;
     ledger = open_ledger("crowded");
     for (int i = 0; i < times; i++) {
         clock_sleep_ms(LEDGER_PAUSE_MS);
@@ -214,7 +206,6 @@ static void a_row_is_locked(void **state)
     int times = stress_amount(1, 5);
     struct ledger_figures figures;
 
-    (void)state;
     for (int i = 0; i < times; i++) {
         PGconn *locker;
 
@@ -247,7 +238,6 @@ static void lock_table_for_two_deadlines(int number)
 
 static void the_table_is_locked(void **state)
 {
-    (void)state;
     repeat("table", "the table locked for two deadlines", stress_amount(1, 5), lock_table_for_two_deadlines);
 }
 
@@ -281,7 +271,6 @@ static void a_migration_runs(void **state)
     int times = stress_amount(2, 10);
     int64_t slowest_ms = 0;
 
-    (void)state;
     for (int i = 0; i < times; i++) {
         clock_sleep_ms(LEDGER_PAUSE_MS);
         run_as_owner(next_migration);
@@ -299,7 +288,6 @@ static void an_older_schema_is_migrated(void **state)
     struct ledger *ledger;
     int64_t slowest_ms = 0;
 
-    (void)state;
     /* As it was before the last migration, which apply_batch does without. */
     run_as_owner(
         "DELETE FROM intake.migration WHERE name = 'roles'; DROP TABLE intake.group_role; "
@@ -404,7 +392,6 @@ static void the_disk_is_full(void **state)
     struct ledger *ledger;
     int64_t slowest_ms = 0;
 
-    (void)state;
     if (geteuid() != 0) {
         print_message("only root can make a file system of its own for this one\n");
         skip();

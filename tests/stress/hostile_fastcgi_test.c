@@ -19,7 +19,7 @@
 #include "harness/figures.h"
 #include "harness/fixture.h"
 
-enum { PATIENCE_MS = 20000, PEERS_MAX = 300 };
+enum { TIMEOUT_MS = 20000, PEERS_MAX = 300 };
 
 static struct stack stack;
 
@@ -82,7 +82,7 @@ static size_t count_closed(const int *fds, size_t count)
 /* How many the worker has closed by the time that it has closed all, or the time is over. */
 static size_t await_closed(const int *fds, size_t count)
 {
-    int64_t deadline_ms = clock_now_ms() + PATIENCE_MS;
+    int64_t deadline_ms = clock_now_ms() + TIMEOUT_MS;
     size_t closed;
 
     while ((closed = count_closed(fds, count)) < count && clock_now_ms() < deadline_ms) {
@@ -120,13 +120,12 @@ static void stall(const char *what, double part)
     close_all(fds, many);
     attack_end(&attack, closed);
     if (closed < many) {
-        fail_msg("%s: after %d ms %zu of %zu are still waited for", what, PATIENCE_MS, many - closed, many);
+        fail_msg("%s: after %d ms %zu of %zu are still waited for", what, TIMEOUT_MS, many - closed, many);
     }
 }
 
 static void peers_that_stall_delay_nobody_and_are_given_up(void **state)
 {
-    (void)state;
     stall("stalled in a record's header", 0.01);
     if (stress_is_long()) {
         stall("stalled in the variables", 0.5);
@@ -155,7 +154,6 @@ static void peers_that_trickle_are_served_and_starve_nobody(void **state)
     struct attack attack;
     int fds[PEERS_MAX] = {0};
 
-    (void)state;
     attack_begin(&attack, &stack, "trickling, byte by byte", many, true);
     for (size_t i = 0; i < many; i++) {
         char reference_id[32];
@@ -169,7 +167,7 @@ static void peers_that_trickle_are_served_and_starve_nobody(void **state)
     for (size_t i = 0; i < many; i++) {
         struct http_response response;
 
-        if (fastcgi_receive(fds[i], PATIENCE_MS, &response) == FASTCGI_ANSWERED && response.status == 200) {
+        if (fastcgi_receive(fds[i], TIMEOUT_MS, &response) == FASTCGI_ANSWERED && response.status == 200) {
             answered++;
         }
         http_response_free(&response);
@@ -193,7 +191,6 @@ static void requests_that_never_end_hold_a_bounded_memory(void **state)
     int fds[PEERS_MAX] = {0};
     double most;
 
-    (void)state;
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
     fastcgi_append_head(&bytes, &stack, &request);
     for (size_t at = 0; at < PART; at += 60000) {
@@ -226,7 +223,6 @@ static void peers_that_ask_on_and_never_read_starve_nobody(void **state)
     struct buffer bytes;
     int fds[PEERS_MAX] = {0};
 
-    (void)state;
     attack_begin(&attack, &stack, "asking on and never reading", many, true);
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
     fastcgi_append_request(&bytes, &stack, &request);
@@ -255,7 +251,6 @@ static void peers_that_send_on_behind_their_response_starve_nobody(void **state)
     struct buffer bytes;
     int fds[PEERS_MAX] = {0};
 
-    (void)state;
     attack_begin(&attack, &stack, "sending on behind their response", many, true);
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
     fastcgi_append_request(&bytes, &stack, &request);
@@ -264,7 +259,7 @@ static void peers_that_send_on_behind_their_response_starve_nobody(void **state)
 
         fds[i] = fastcgi_connect(stack.worker_socket);
         assert_true(fastcgi_send(fds[i], bytes.data, bytes.len));
-        assert_int_equal(fastcgi_receive(fds[i], PATIENCE_MS, &response), FASTCGI_ANSWERED);
+        assert_int_equal(fastcgi_receive(fds[i], TIMEOUT_MS, &response), FASTCGI_ANSWERED);
         http_response_free(&response);
     }
     for (int round = 0; round < stress_amount(100, 5000); round++) {
@@ -284,7 +279,6 @@ static void a_connection_that_ends_at_any_byte_leaves_nothing_behind(void **stat
     struct attack attack;
     struct buffer bytes;
 
-    (void)state;
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
     append_upsert(&bytes, "cut");
     attack_begin(&attack, &stack, "cut at every byte", rounds * bytes.len, true);
@@ -322,19 +316,18 @@ static void values_asked_for_again_and_again_are_answered_once(void **state)
     char content[256];
     size_t len;
 
-    (void)state;
     buffer_init(&names, FASTCGI_BYTES_MAX);
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
     append_names(&names, NAMES);
     fastcgi_append_record(&bytes, 1, FASTCGI_GET_VALUES, 0, names.data, names.len);
     append_upsert(&bytes, "asked");
     assert_true(fastcgi_send(fd, bytes.data, bytes.len));
-    type = fastcgi_receive_record(fd, PATIENCE_MS, content, sizeof content, &len);
+    type = fastcgi_receive_record(fd, TIMEOUT_MS, content, sizeof content, &len);
     if (type != FASTCGI_GET_VALUES_RESULT || len != sizeof value - 1 || memcmp(content, value, len) != 0) {
         fail_msg("%d times the same name was answered with a record of type %d and %zu bytes", NAMES, type,
                  len);
     }
-    assert_int_equal(fastcgi_receive(fd, PATIENCE_MS, &response), FASTCGI_ANSWERED);
+    assert_int_equal(fastcgi_receive(fd, TIMEOUT_MS, &response), FASTCGI_ANSWERED);
     assert_int_equal(response.status, 200);
     http_response_free(&response);
     close(fd);
@@ -348,13 +341,12 @@ static void a_record_full_of_names_is_refused(void **state)
     struct buffer names, bytes;
     struct http_response response;
 
-    (void)state;
     buffer_init(&names, FASTCGI_BYTES_MAX);
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
     append_names(&names, 3855);
     fastcgi_append_record(&bytes, 1, FASTCGI_GET_VALUES, 0, names.data, names.len);
     fastcgi_send(fd, bytes.data, bytes.len);
-    assert_int_equal(fastcgi_receive(fd, PATIENCE_MS, &response), FASTCGI_CLOSED);
+    assert_int_equal(fastcgi_receive(fd, TIMEOUT_MS, &response), FASTCGI_CLOSED);
     http_response_free(&response);
     close(fd);
     buffer_free(&names);
@@ -368,7 +360,6 @@ static void management_floods_are_cut_off(void **state)
     size_t many = (size_t)stress_amount(20, 1000), refused = 0;
     struct attack attack;
 
-    (void)state;
     attack_begin(&attack, &stack, "10,000 management records each", many, true);
     for (size_t i = 0; i < many; i++) {
         int fd = fastcgi_connect(stack.worker_socket);
@@ -398,7 +389,6 @@ static void lengths_of_two_gigabytes_are_not_believed(void **state)
         "\277\377\377\377\300\1\1\1ab",
     };
 
-    (void)state;
     for (size_t i = 0; i < 2 * sizeof contents / sizeof contents[0]; i++) {
         int fd = fastcgi_connect(stack.worker_socket);
         struct http_response response;
@@ -413,7 +403,7 @@ static void lengths_of_two_gigabytes_are_not_believed(void **state)
         }
         fastcgi_send(fd, bytes.data, bytes.len);
         buffer_free(&bytes);
-        if (fastcgi_receive(fd, PATIENCE_MS, &response) != FASTCGI_CLOSED) {
+        if (fastcgi_receive(fd, TIMEOUT_MS, &response) != FASTCGI_CLOSED) {
             fail_msg("length %zu: the connection is still open", i);
         }
         http_response_free(&response);
@@ -466,7 +456,7 @@ static void send_sized(const struct sized_case *c)
     fastcgi_append_stream(&bytes, FASTCGI_PARAMS, 1, params.data, params.len);
     fastcgi_append_stream(&bytes, FASTCGI_STDIN, 1, body, sizeof body - 1);
     fastcgi_send(fd, bytes.data, bytes.len);
-    if (fastcgi_receive(fd, PATIENCE_MS, &response) != FASTCGI_ANSWERED || response.status != c->status ||
+    if (fastcgi_receive(fd, TIMEOUT_MS, &response) != FASTCGI_ANSWERED || response.status != c->status ||
         response.json == NULL) {
         fail_msg("%s: should be answered %d, was answered %d: %s", c->what, c->status, response.status,
                  response.body);
@@ -502,7 +492,6 @@ static void variables_have_a_bound_and_over_it_the_response_is_413(void **state)
     size_t rounds = (size_t)stress_amount(3, 50), count = sizeof cases / sizeof cases[0], refused = 0;
     struct attack attack;
 
-    (void)state;
     attack_begin(&attack, &stack, "headers by the thousand, or of megabytes", rounds * count, true);
     for (size_t i = 0; i < rounds * count; i++) {
         send_sized(&cases[i % count]);

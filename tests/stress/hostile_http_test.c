@@ -27,7 +27,7 @@
 #include "harness/figures.h"
 #include "harness/fixture.h"
 
-enum { CLIENTS_MAX = 300, PATIENCE_MS = 10000, ANSWERS_MAX = 64, TEXT_MAX = 16 * 1024 * 1024 };
+enum { CLIENTS_MAX = 300, TIMEOUT_MS = 10000, ANSWERS_MAX = 64, TEXT_MAX = 16 * 1024 * 1024 };
 
 static struct stack stack;
 
@@ -40,15 +40,15 @@ static size_t count_like(const char *pattern)
 
 /* ---- HTTP by hand ---- */
 
-struct raw_answer {
+struct raw_response {
     int status;
     char id[160]; /* X-Request-Id */
     char body[512];
 };
 
-struct raw_answers {
+struct raw_responses {
     size_t count;
-    struct raw_answer list[ANSWERS_MAX];
+    struct raw_response list[ANSWERS_MAX];
 };
 
 /* Reads until the server closes, or has said nothing for so long that it will not. */
@@ -58,7 +58,7 @@ static void read_to_end(int fd, struct buffer *text)
     char chunk[16384];
     ssize_t got = 1;
 
-    while (got > 0 && poll(&readable, 1, PATIENCE_MS) > 0) {
+    while (got > 0 && poll(&readable, 1, TIMEOUT_MS) > 0) {
         got = recv(fd, chunk, sizeof chunk, 0);
         if (got > 0) {
             buffer_append(text, chunk, (size_t)got);
@@ -78,23 +78,23 @@ static void copy_header(const char *head, const char *end, const char *name, cha
 }
 
 /* Takes the responses apart; interim ones (100 Continue) are passed over. */
-static void parse_answers(const struct buffer *text, struct raw_answers *answers)
+static void parse_responses(const struct buffer *text, struct raw_responses *responses)
 {
     const char *at = text->data, *end;
 
-    *answers = (struct raw_answers){0};
+    *responses = (struct raw_responses){0};
     while (at != NULL && strncmp(at, "HTTP/1.1 ", 9) == 0 && (end = strstr(at, "\r\n\r\n")) != NULL) {
-        struct raw_answer *response = &answers->list[answers->count];
+        struct raw_response *response = &responses->list[responses->count];
         char length[32];
         size_t len;
 
-        assert_true(answers->count < ANSWERS_MAX - 1);
+        assert_true(responses->count < ANSWERS_MAX - 1);
         response->status = (int)strtol(at + 9, NULL, 10);
         copy_header(at, end, "\r\nX-Request-Id: ", response->id, sizeof response->id);
         copy_header(at, end, "\r\nContent-Length: ", length, sizeof length);
         len = strtoul(length, NULL, 10);
         snprintf(response->body, sizeof response->body, "%.*s", (int)len, end + 4);
-        answers->count += response->status == 100 ? 0 : 1;
+        responses->count += response->status == 100 ? 0 : 1;
         at = end + 4 + len > text->data + text->len ? NULL : end + 4 + len;
     }
     if (at != NULL && *at != '\0') {
@@ -103,7 +103,7 @@ static void parse_answers(const struct buffer *text, struct raw_answers *answers
 }
 
 /* Sends the bytes over one connection to nginx and returns what it says until it closes. */
-static void converse(const char *data, size_t len, struct raw_answers *answers)
+static void converse(const char *data, size_t len, struct raw_responses *responses)
 {
     int fd = fastcgi_connect(stack.nginx_socket);
     struct buffer text;
@@ -112,7 +112,7 @@ static void converse(const char *data, size_t len, struct raw_answers *answers)
     fastcgi_send(fd, data, len);
     read_to_end(fd, &text);
     close(fd);
-    parse_answers(&text, answers);
+    parse_responses(&text, responses);
     buffer_free(&text);
 }
 
@@ -149,25 +149,24 @@ static const char next[] =
 
 static void what_is_hidden_in_these_tests_would_be_executed(void **state)
 {
-    struct raw_answers answers;
+    struct raw_responses responses;
     struct buffer text;
     int fd = fastcgi_connect(stack.worker_socket);
     struct http_response response;
 
-    (void)state;
     buffer_init(&text, TEXT_MAX);
     append_hidden(&text, HIDDEN_HTTP);
     buffer_append_text(&text, next);
-    converse(text.data, text.len, &answers);
-    assert_int_equal(answers.count, 2);
-    assert_int_equal(answers.list[0].status, 200);
+    converse(text.data, text.len, &responses);
+    assert_int_equal(responses.count, 2);
+    assert_int_equal(responses.list[0].status, 200);
     assert_int_equal(count_like("forged"), 1);
     stack_query(&stack, "DELETE FROM intake.incident");
 
     buffer_reset(&text, TEXT_MAX);
     append_hidden(&text, HIDDEN_FASTCGI);
     assert_true(fastcgi_send(fd, text.data, text.len));
-    assert_int_equal(fastcgi_receive(fd, PATIENCE_MS, &response), FASTCGI_ANSWERED);
+    assert_int_equal(fastcgi_receive(fd, TIMEOUT_MS, &response), FASTCGI_ANSWERED);
     assert_int_equal(response.status, 200);
     http_response_free(&response);
     close(fd);
@@ -300,24 +299,24 @@ static void append_hiding(struct buffer *out, const struct hiding_case *c, const
 
 /* The request's own response first, then that of the next one, where the connection has lasted; nothing else.
  */
-static void check_hiding(const struct hiding_case *c, const struct raw_answers *answers)
+static void check_hiding(const struct hiding_case *c, const struct raw_responses *responses)
 {
-    for (size_t i = 0; i < answers->count; i++) {
-        if (strcmp(answers->list[i].id, "forged") == 0) {
-            fail_msg("%s: the hidden request was answered: %d %s", c->what, answers->list[i].status,
-                     answers->list[i].body);
+    for (size_t i = 0; i < responses->count; i++) {
+        if (strcmp(responses->list[i].id, "forged") == 0) {
+            fail_msg("%s: the hidden request was answered: %d %s", c->what, responses->list[i].status,
+                     responses->list[i].body);
         }
     }
-    if (answers->count == 0 ||
-        (c->status == 0 ? answers->list[0].status < 400 || answers->list[0].status > 501
-                        : answers->list[0].status != c->status)) {
-        fail_msg("%s: %zu answers, the first %d %s", c->what, answers->count,
-                 answers->count == 0 ? 0 : answers->list[0].status, answers->list[0].body);
+    if (responses->count == 0 ||
+        (c->status == 0 ? responses->list[0].status < 400 || responses->list[0].status > 501
+                        : responses->list[0].status != c->status)) {
+        fail_msg("%s: %zu answers, the first %d %s", c->what, responses->count,
+                 responses->count == 0 ? 0 : responses->list[0].status, responses->list[0].body);
     }
-    if (answers->count > 2 || (answers->count == 2 && (answers->list[1].status != 200 ||
-                                                       strcmp(answers->list[1].id, "next") != 0))) {
-        fail_msg("%s: %zu answers, the second %d %s is not the next request's", c->what, answers->count,
-                 answers->list[1].status, answers->list[1].body);
+    if (responses->count > 2 || (responses->count == 2 && (responses->list[1].status != 200 ||
+                                                           strcmp(responses->list[1].id, "next") != 0))) {
+        fail_msg("%s: %zu answers, the second %d %s is not the next request's", c->what, responses->count,
+                 responses->list[1].status, responses->list[1].body);
     }
     if (count_like("forged") != 0) {
         fail_msg("%s: the hidden request was executed", c->what);
@@ -327,7 +326,7 @@ static void check_hiding(const struct hiding_case *c, const struct raw_answers *
 /* Whether the connection lasted. */
 static bool hide(const struct hiding_case *c, enum hidden hidden)
 {
-    struct raw_answers answers;
+    struct raw_responses responses;
     struct buffer body, text;
 
     buffer_init(&body, TEXT_MAX);
@@ -337,11 +336,11 @@ static bool hide(const struct hiding_case *c, enum hidden hidden)
     }
     append_hiding(&text, c, &body);
     buffer_append_text(&text, next);
-    converse(text.data, text.len, &answers);
-    check_hiding(c, &answers);
+    converse(text.data, text.len, &responses);
+    check_hiding(c, &responses);
     buffer_free(&body);
     buffer_free(&text);
-    return answers.count == 2;
+    return responses.count == 2;
 }
 
 static void a_request_hidden_in_a_body_is_never_executed(void **state)
@@ -350,7 +349,6 @@ static void a_request_hidden_in_a_body_is_never_executed(void **state)
     size_t refused = 0, lasted = 0;
     struct attack attack;
 
-    (void)state;
     attack_begin(&attack, &stack, "a request hidden in another's body", 2 * rounds * count, false);
     for (size_t i = 0; i < 2 * rounds * count; i++) {
         const struct hiding_case *c = &hiding_cases[i / 2 % count];
@@ -368,10 +366,9 @@ static void each_of_many_pipelined_requests_gets_its_own_response(void **state)
     int rounds = stress_amount(10, 200);
     struct attack attack;
 
-    (void)state;
     attack_begin(&attack, &stack, "50 requests in one piece", (size_t)rounds * IN_LINE, false);
     for (int round = 0; round < rounds; round++) {
-        struct raw_answers answers;
+        struct raw_responses responses;
         struct buffer text;
         char id[64];
 
@@ -387,13 +384,13 @@ static void each_of_many_pipelined_requests_gets_its_own_response(void **state)
                 append_upsert(&text, id, i == IN_LINE - 2 ? "Expect: 100-continue\r\n" : "");
             }
         }
-        converse(text.data, text.len, &answers);
-        assert_int_equal(answers.count, IN_LINE);
+        converse(text.data, text.len, &responses);
+        assert_int_equal(responses.count, IN_LINE);
         for (int i = 0; i < IN_LINE; i++) {
             snprintf(id, sizeof id, "line-%d-%d", round, i);
-            assert_string_equal(answers.list[i].id, id);
-            assert_int_equal(answers.list[i].status, i % 5 == 4 ? 404 : 200);
-            assert_true(i % 5 == 4 || strstr(answers.list[i].body, id) != NULL);
+            assert_string_equal(responses.list[i].id, id);
+            assert_int_equal(responses.list[i].status, i % 5 == 4 ? 404 : 200);
+            assert_true(i % 5 == 4 || strstr(responses.list[i].body, id) != NULL);
         }
         buffer_free(&text);
     }
@@ -409,7 +406,6 @@ static void a_body_cut_short_is_not_processed(void **state)
     struct attack attack;
     struct buffer text;
 
-    (void)state;
     buffer_init(&text, TEXT_MAX);
     append_upsert(&text, "cut", "");
     start = (size_t)(strstr(text.data, "\r\n\r\n") - text.data);
@@ -430,9 +426,8 @@ static void a_length_that_lies_makes_no_incident(void **state)
 {
     static const char body[] = "{\"reference_id\":\"lying\",\"started_at\":\"2024-01-01\"}";
 
-    (void)state;
     for (size_t declared = 0; declared < sizeof body - 1; declared++) {
-        struct raw_answers answers;
+        struct raw_responses responses;
         struct buffer text;
 
         buffer_init(&text, TEXT_MAX);
@@ -440,9 +435,9 @@ static void a_length_that_lies_makes_no_incident(void **state)
                              "POST /api/incidents.upsert HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n"
                              "Connection: close\r\nContent-Length: %zu\r\n\r\n%s",
                              stack.token, declared, body);
-        converse(text.data, text.len, &answers);
-        if (answers.count < 1 || answers.list[0].status != 422) {
-            fail_msg("a length of %zu: %d %s", declared, answers.list[0].status, answers.list[0].body);
+        converse(text.data, text.len, &responses);
+        if (responses.count < 1 || responses.list[0].status != 422) {
+            fail_msg("a length of %zu: %d %s", declared, responses.list[0].status, responses.list[0].body);
         }
         buffer_free(&text);
     }
@@ -468,7 +463,7 @@ static void append_many(struct buffer *out, size_t count)
 
 static void send_sized(const struct size_case *c)
 {
-    struct raw_answers answers;
+    struct raw_responses responses;
     struct buffer text;
 
     buffer_init(&text, TEXT_MAX);
@@ -483,10 +478,10 @@ static void send_sized(const struct size_case *c)
         buffer_append_text(&text, "\r\n");
     }
     buffer_append_text(&text, "\r\n");
-    converse(text.data, text.len, &answers);
-    if (answers.count != 1 || answers.list[0].status != c->status) {
-        fail_msg("%s: %zu answers, %d %s", c->what, answers.count, answers.list[0].status,
-                 answers.list[0].body);
+    converse(text.data, text.len, &responses);
+    if (responses.count != 1 || responses.list[0].status != c->status) {
+        fail_msg("%s: %zu answers, %d %s", c->what, responses.count, responses.list[0].status,
+                 responses.list[0].body);
     }
     buffer_free(&text);
 }
@@ -509,7 +504,6 @@ static void what_nginx_lets_through_is_answered_and_all_else_refused(void **stat
     size_t rounds = (size_t)stress_amount(3, 100), count = sizeof cases / sizeof cases[0], refused = 0;
     struct attack attack;
 
-    (void)state;
     attack_begin(&attack, &stack, "headers, paths and queries without a bound", rounds * count, false);
     for (size_t i = 0; i < rounds * count; i++) {
         send_sized(&cases[i % count]);
@@ -576,7 +570,6 @@ static void slow_senders_starve_nobody(void **state)
 {
     char start[512];
 
-    (void)state;
     slow_through_nginx("slow headers, through nginx",
                        "POST /api/incidents.upsert HTTP/1.1\r\nHost: x\r\nX-Slow: ");
     snprintf(start, sizeof start,
@@ -594,7 +587,6 @@ static void slow_readers_starve_nobody(void **state)
     struct attack attack;
     struct buffer text;
 
-    (void)state;
     buffer_init(&text, TEXT_MAX);
     append_upsert(&text, "unread", "");
     attack_begin(&attack, &stack, "asking on and never reading, through nginx", many, false);
@@ -638,7 +630,6 @@ static void a_flood_of_bad_tokens_starves_nobody(void **state)
     struct attack attack;
     struct load *load;
 
-    (void)state;
     attack_begin(&attack, &stack, "16 clients that guess tokens", GUESSERS, false);
     load = load_start(&stack, GUESSERS, send_bad_tokens, refused);
     clock_sleep_ms(stress_amount(2000, 15000));
@@ -732,7 +723,7 @@ static pid_t start_apache(int port, size_t clients)
 {
     char path[128], log[128];
     const char *const argv[] = {"scripts/service", "program", "apache2", "-DFOREGROUND", "-f", path, NULL};
-    int64_t deadline_ms = clock_now_ms() + PATIENCE_MS;
+    int64_t deadline_ms = clock_now_ms() + TIMEOUT_MS;
     pid_t pid;
     int fd;
 
@@ -776,7 +767,6 @@ static void slow_senders_behind_apache_delay_nobody(void **state)
     struct attack attack;
     char start[512];
 
-    (void)state;
     snprintf(start, sizeof start,
              "POST /api/incidents.upsert HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n"
              "Content-Length: 100000\r\n\r\n{\"reference_id\":\"slow\",",
@@ -787,7 +777,7 @@ static void slow_senders_behind_apache_delay_nobody(void **state)
         assert_true(fds[i] >= 0);
     }
     drip(fds, many, start, stress_amount(3000, 15000));
-    for (int64_t give_up_ms = clock_now_ms() + PATIENCE_MS;
+    for (int64_t give_up_ms = clock_now_ms() + TIMEOUT_MS;
          (at_worker = count_to_worker(attack.descriptors)) < many / 2 && clock_now_ms() < give_up_ms;) {
         drip(fds, many, "", 200); /* Apache is not there yet */
     }

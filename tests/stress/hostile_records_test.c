@@ -21,7 +21,7 @@
 #include "harness/fixture.h"
 #include "harness/prng.h"
 
-enum { PATIENCE_MS = 20000, RECORD_MAX = 60000 };
+enum { TIMEOUT_MS = 20000, RECORD_MAX = 60000 };
 
 static struct stack stack;
 
@@ -285,7 +285,7 @@ static void send_good(struct generator *generator)
         put_request(&bytes, NO_FAULT, reference_id, i + 1 < count);
         send_in_pieces(fd, bytes.data, bytes.len);
         buffer_free(&bytes);
-        if (fastcgi_receive(fd, PATIENCE_MS, &response) != FASTCGI_ANSWERED || response.status != 200 ||
+        if (fastcgi_receive(fd, TIMEOUT_MS, &response) != FASTCGI_ANSWERED || response.status != 200 ||
             strcmp(http_response_text(&response, "reference_id"), reference_id) != 0) {
             fail_with_seed(generator, "a good request was not answered as one", &response);
         }
@@ -302,7 +302,7 @@ static void hear_out(const struct generator *generator, int fd, bool may_succeed
     enum fastcgi_end end;
 
     shutdown(fd, SHUT_WR);
-    while ((end = fastcgi_receive(fd, PATIENCE_MS, &response)) == FASTCGI_ANSWERED) {
+    while ((end = fastcgi_receive(fd, TIMEOUT_MS, &response)) == FASTCGI_ANSWERED) {
         if (response.status == 200 && !may_succeed) {
             fail_with_seed(generator, "a spoilt request was answered as a good one", &response);
         }
@@ -420,7 +420,6 @@ static void records_at_random_fool_nobody(void **state)
     size_t count = (size_t)stress_amount(1500, 30000);
     struct attack attack;
 
-    (void)state;
     attack_begin(&attack, &stack, "sequences of records at random", count, true);
     generate(&generator, count);
     attack_end(&attack, generator.spoilt);

@@ -78,7 +78,6 @@ static void tokens_that_are_no_good_all_get_the_same_response(void **state)
 
     char first[8192], other[8192];
 
-    (void)state;
     send_with("Bearer unknown", good_body, first, sizeof first);
     for (size_t b = 0; b < sizeof bodies / sizeof bodies[0]; b++) {
         for (size_t i = 0; i < ALIKE; i++) {
@@ -123,7 +122,6 @@ static void and_take_the_same_time(void **state)
     size_t count = (size_t)stress_amount(400, 20000);
     double *took = calloc(ALIKE * count, sizeof *took), least = 1e9, most = 0;
 
-    (void)state;
     assert_non_null(took);
     for (size_t i = 0; i < count; i++) {
         for (size_t kind = 0; kind < ALIKE; kind++) {
@@ -252,7 +250,6 @@ static void nobody_elses_functions_and_operators_run_with_our_rights(void **stat
     PGconn *hostile;
     char call[1024], version[16], token[STACK_TOKEN_MAX];
 
-    (void)state;
     snprintf(version, sizeof version, "%d", SCHEMA_VERSION);
     stack_query(&stack, "CREATE ROLE hostile LOGIN IN ROLE incidents_worker");
     PQclear(PQexec(stack.owner, trap));
@@ -304,7 +301,6 @@ static void incidentctl_is_not_led_into_a_trap_either(void **state)
                                               {"delete", "trapped", NULL},
                                               {"history", "--off", NULL}};
 
-    (void)state;
     assert_int_equal(http_upsert(&stack, "trapped"), 200);
     stack_query(&stack, "ALTER ROLE incidents_owner SET search_path = trap, pg_catalog");
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
@@ -325,7 +321,6 @@ static void incidentctl_is_not_led_into_a_trap_either(void **state)
  */
 static void every_function_with_the_owners_rights_says_where_it_looks(void **state)
 {
-    (void)state;
     assert_string_equal(
         stack_query(&stack, "SELECT coalesce(string_agg(oid::regprocedure::text, ', '), '') FROM pg_proc "
                             "WHERE pronamespace IN ('intake'::regnamespace, 'reporting'::regnamespace) "
@@ -358,7 +353,6 @@ static void nothing_of_a_request_becomes_sql(void **state)
         "-rf",
     };
 
-    (void)state;
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         char *body = NULL;
         struct json_object *text = json_object_new_string(texts[i]);
@@ -427,7 +421,6 @@ static bool is_in_process_list(const char *secret)
 
 static void secrets_are_not_in_the_process_list(void **state)
 {
-    (void)state;
     assert_true(is_in_process_list(stack.directory)); /* Postgres is told it: the list is read */
     assert_false(is_in_process_list("pass-word-of-the-worker"));
     assert_false(is_in_process_list(stack.token));
@@ -440,7 +433,6 @@ static void there_is_no_core_dump_and_no_look_into_the_worker(void **state)
     char path[64];
     struct stat entry, program;
 
-    (void)state;
     snprintf(path, sizeof path, "/proc/%d/environ", (int)stack.worker);
     assert_int_equal(stat(path, &entry), 0);
     assert_int_equal(entry.st_uid, 0);
@@ -456,7 +448,6 @@ static void the_sockets_and_files_are_for_whom_they_are_meant(void **state)
     struct stat status;
     char path[256];
 
-    (void)state;
     assert_int_equal(stat(stack.worker_socket, &status), 0);
     assert_int_equal(status.st_mode & 0777, 0660);
     snprintf(path, sizeof path, "%s/a.log", stack.directory);
@@ -470,7 +461,6 @@ static void no_log_has_a_secret(void **state)
                                        "nginx.log", "nginx/error.log", "nginx/access.log"};
     size_t read = 0;
 
-    (void)state;
     clock_sleep_ms(1500); /* nginx writes its access log once a second */
     for (size_t i = 0; i < sizeof logs / sizeof logs[0]; i++) {
         char path[256], *text;

@@ -30,7 +30,7 @@ enum { HAS_ADDRESS_SANITIZER = 0 };
 #endif
 
 enum {
-    PATIENCE_MS = 20000, /* for what a busy machine may take long for */
+    TIMEOUT_MS = 20000, /* for what a busy machine may take long for */
     BODY_LIMIT = 1024 * 1024,
     PEERS_MAX = 64,
 };
@@ -65,7 +65,7 @@ static int ask(void)
 /* The same of a machine that may be too busy to store it in time: asks again then. */
 static int ask_until_in_time(void)
 {
-    int64_t give_up_ms = clock_now_ms() + PATIENCE_MS;
+    int64_t give_up_ms = clock_now_ms() + TIMEOUT_MS;
     int status = ask();
 
     while (status == 503 && clock_now_ms() < give_up_ms) {
@@ -81,7 +81,7 @@ static int64_t await_service(const char *what)
 
     while (ask() != 200) {
         check_alive(what);
-        if (clock_now_ms() - before_ms > PATIENCE_MS) {
+        if (clock_now_ms() - before_ms > TIMEOUT_MS) {
             fail_msg("%s: the worker does not serve any more", what);
         }
     }
@@ -207,7 +207,6 @@ static void without_descriptors_the_worker_waits_and_recovers(void **state)
     const struct fastcgi_request request = {.path = "incidents.upsert", .content_length = "1000"};
     struct buffer half;
 
-    (void)state;
     figures_table("Descriptors", "connections|many|processor time|a good request meanwhile|answered after");
     use_up_descriptors("that say nothing", "", 0);
     buffer_init(&half, FASTCGI_BYTES_MAX);
@@ -243,7 +242,7 @@ static int connect_and_stay(void)
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
     fastcgi_append_request(&bytes, &stack, &request);
     assert_true(fastcgi_send(fd, bytes.data, bytes.len));
-    assert_int_equal(fastcgi_receive(fd, PATIENCE_MS, &response), FASTCGI_ANSWERED);
+    assert_int_equal(fastcgi_receive(fd, TIMEOUT_MS, &response), FASTCGI_ANSWERED);
     assert_int_equal(response.status, 200);
     http_response_free(&response);
     buffer_free(&bytes);
@@ -272,7 +271,6 @@ static void without_a_descriptor_for_postgres_the_response_is_503_in_time(void *
     int64_t took_ms;
     size_t count;
 
-    (void)state;
     restart_unasked_with_descriptors(8);
     count = fill_descriptors(fds, 1);
     took_ms = clock_now_ms();
@@ -298,7 +296,6 @@ static void while_nobody_waits_for_a_descriptor_no_request_is_given_up(void **st
     enum fastcgi_end end;
     size_t count;
 
-    (void)state;
     restart_unasked_with_descriptors(8);
     buffer_init(&bytes, FASTCGI_BYTES_MAX);
     fastcgi_append_request(&bytes, &stack, &request);
@@ -309,7 +306,7 @@ static void while_nobody_waits_for_a_descriptor_no_request_is_given_up(void **st
         close(fds[i]);
     }
     assert_true(fastcgi_send(slow, bytes.data + bytes.len / 2, bytes.len - bytes.len / 2));
-    end = fastcgi_receive(slow, PATIENCE_MS, &response);
+    end = fastcgi_receive(slow, TIMEOUT_MS, &response);
     close(slow);
     buffer_free(&bytes);
     assert_int_equal(end, FASTCGI_ANSWERED);
@@ -342,7 +339,6 @@ static void those_that_wait_for_the_worker_do_not_keep_it_from_starting(void **s
     char go[STACK_PATH_MAX], line[STACK_PATH_MAX + 128];
     size_t limit;
 
-    (void)state;
     restart_worker("");
     limit = worker_descriptors(&stack) + 8;
     for (int round = 0; round < 5; round++) {
@@ -363,7 +359,7 @@ static void those_that_wait_for_the_worker_do_not_keep_it_from_starting(void **s
 /* Waits until the worker says that it serves; its status where it ends before, else -1. */
 static int await_serving(pid_t pid, const char *log)
 {
-    int64_t deadline_ms = clock_now_ms() + PATIENCE_MS;
+    int64_t deadline_ms = clock_now_ms() + TIMEOUT_MS;
     bool serves = false;
     int status = -1;
 
@@ -386,7 +382,6 @@ static void a_thread_refused_at_the_start_ends_the_worker_with_a_message(void **
     const char *words[5];
     struct scarcity scarcity;
 
-    (void)state;
     memcpy(words, argv, sizeof words);
     scarcity_open(&scarcity, &stack);
     figures_table("Threads", "refused|ended with|after");
@@ -403,7 +398,7 @@ static void a_thread_refused_at_the_start_ends_the_worker_with_a_message(void **
         words[2] = socket;
         scarcity_refuse_threads(&scarcity, number, LONG_MAX);
         pid = process_start(words, environment, log);
-        status = number > THREADS ? await_serving(pid, log) : process_wait(pid, PATIENCE_MS);
+        status = number > THREADS ? await_serving(pid, log) : process_wait(pid, TIMEOUT_MS);
         if (status < 0) {
             assert_int_equal(process_stop(pid, SIGTERM), 0);
         }
@@ -485,7 +480,6 @@ static void the_deepest_json_needs_no_more_stack_than_any(void **state)
     /* AddressSanitizer lays a wall around each variable. */
     const rlim_t small_kib = HAS_ADDRESS_SANITIZER ? 1024 : 256;
 
-    (void)state;
     figures_table("Stack", "body|worker|plain CGI on a small stack");
     for (size_t i = 0; i < sizeof deep / sizeof deep[0]; i++) {
         struct fastcgi_request request = {.path = "incidents.upsert"};
@@ -576,7 +570,6 @@ static void many_large_bodies_and_little_memory_do_not_end_the_worker(void **sta
     char limit[32];
     int64_t recovery_ms;
 
-    (void)state;
     figures_table("Memory for many: 24 clients, bodies of 1 MiB, 12 MiB more than at rest",
                   "limit|stored|500|503|no response|a small one answered after");
     if (HAS_ADDRESS_SANITIZER) {

@@ -108,7 +108,6 @@ static void its_administration_costs_no_request(void **state)
     struct ledger *ledger = open_ledger("reconnected");
     int times = stress_amount(3, 20);
 
-    (void)state;
     for (int i = 0; i < times; i++) {
         clock_sleep_ms(LEDGER_PAUSE_MS);
         command(commands[i % 2]);
@@ -127,7 +126,6 @@ static void pause_shortly(int number)
 
 static void a_pause_shorter_than_the_deadline_costs_no_request(void **state)
 {
-    (void)state;
     repeat("paused", "PgBouncer: PAUSE for half a second, RESUME", stress_amount(1, 10), pause_shortly);
 }
 
@@ -137,7 +135,6 @@ static void a_pause_longer_than_the_deadline_is_got_over(void **state)
     int times = stress_amount(1, 5);
     int64_t slowest_ms = 0;
 
-    (void)state;
     restart_worker(DEADLINE_MS);
     ledger = open_ledger("long");
     for (int i = 0; i < times; i++) {
@@ -161,7 +158,6 @@ static void kill_pgbouncer(int number)
 
 static void pgbouncer_is_killed(void **state)
 {
-    (void)state;
     repeat("pooler", "PgBouncer killed, or stopped, and started again", stress_amount(2, 20), kill_pgbouncer);
 }
 
@@ -174,7 +170,6 @@ static void kill_postgres(int number)
 
 static void postgres_behind_it_is_killed(void **state)
 {
-    (void)state;
     repeat("behind", "Postgres behind it killed and started again", stress_amount(1, 10), kill_postgres);
 }
 
@@ -188,7 +183,6 @@ static void stop_postgres_for_two_deadlines(int number)
 
 static void postgres_behind_it_stands_still_for_longer_than_the_deadline(void **state)
 {
-    (void)state;
     repeat("still", "Postgres behind it hangs for two deadlines", stress_amount(1, 5),
            stop_postgres_for_two_deadlines);
 }
@@ -206,7 +200,6 @@ static void stop_a_session_for_two_deadlines(int number)
 
 static void a_session_behind_it_stands_still_for_longer_than_the_deadline(void **state)
 {
-    (void)state;
     repeat("session", "a session behind it hangs for two deadlines", stress_amount(2, 50),
            stop_a_session_for_two_deadlines);
 }
@@ -219,7 +212,6 @@ static void sessions_behind_it_are_terminated(void **state)
     int times = stress_amount(30, 300), terminated = 0;
     int64_t slowest_ms = 0;
 
-    (void)state;
     while (terminated < times) {
         terminated +=
             atoi(stack_query(&stack, "SELECT count(pg_terminate_backend(pid)) FROM (SELECT pid FROM "
@@ -258,7 +250,6 @@ static void a_statement_that_is_prepared_elsewhere_is_sent_whole(void **state)
     char *log = read_whole_file(stack.worker_log);
     size_t count = 0, refused;
 
-    (void)state;
     for (const char *found = log; (found = strstr(found, "prepared statement \"apply_batch ")) != NULL;
          found++) {
         count++;

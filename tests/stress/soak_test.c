@@ -260,7 +260,6 @@ static void two_hours_of_requests_leave_the_worker_as_large_as_it_was(void **sta
     struct load *load;
     double took_s;
 
-    (void)state;
     memset(filling, 'x', 2 * BODY_LIMIT);
     warm.filling = soak.filling = filling;
     load_run(&stack, CLIENTS, send_all_kinds, &warm);

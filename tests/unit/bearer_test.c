@@ -18,7 +18,6 @@ static void a_token_is_found_whatever_blanks_are_around_it(void **state)
         "Bearer t0k.en \t\t ", "\t bEaReR\tt0k.en\t ",
     };
 
-    (void)state;
     for (size_t i = 0; i < sizeof headers / sizeof headers[0]; i++) {
         struct error error = {.code = ERROR_NONE};
         struct slice token;
@@ -55,7 +54,6 @@ static void what_is_no_token_is_named(void **state)
         {"Bearer a\n", "visible ASCII"},
     };
 
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct error error = {.code = ERROR_NONE};
         struct slice token;
@@ -76,7 +74,6 @@ static void a_token_ends_at_its_limit(void **state)
     struct error error = {.code = ERROR_NONE};
     struct slice token;
 
-    (void)state;
     assert_non_null(header);
     memcpy(header, scheme, sizeof scheme - 1);
     memset(header + sizeof scheme - 1, 'x', BEARER_TOKEN_MAX + 1);

@@ -26,7 +26,6 @@ static void each_field_is_its_type_its_length_and_its_bytes(void **state)
 {
     struct buffer buffer;
 
-    (void)state;
     buffer_init(&buffer, MAX);
     binary_append_null(&buffer, BINARY_JSONB);
     CHECK_BYTES(&buffer, "\0\0\x0e\xda\xff\xff\xff\xff");
@@ -56,7 +55,6 @@ static void a_timestamp_is_counted_from_2000(void **state)
     };
     struct buffer buffer;
 
-    (void)state;
     buffer_init(&buffer, MAX);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         buffer_reset(&buffer, MAX);
@@ -73,7 +71,6 @@ static void a_field_whose_length_comes_later_has_it(void **state)
     struct buffer buffer;
     size_t field;
 
-    (void)state;
     buffer_init(&buffer, MAX);
     binary_append_int32(&buffer, 2);
     field = binary_begin_field(&buffer, BINARY_TEXT);
@@ -90,7 +87,6 @@ static void a_field_whose_length_comes_later_has_it(void **state)
 /* One that has no room, or no memory, says so in the end, and nothing is written where nothing is. */
 static void a_buffer_that_is_full_stays_so(void **state)
 {
-    (void)state;
     for (size_t max = 0; max < 40; max++) {
         struct buffer buffer;
         size_t field;
@@ -134,7 +130,6 @@ static void an_array_is_read_as_it_was_written(void **state)
     struct buffer buffer;
     struct slice bytes, text;
 
-    (void)state;
     buffer_init(&buffer, MAX);
     append_texts(&buffer, texts, count);
     bytes = (struct slice){.data = buffer.data, .len = buffer.len};
@@ -179,7 +174,6 @@ static void one_that_is_cut_short_is_not_read_beyond_its_end(void **state)
     struct buffer buffer;
     size_t count;
 
-    (void)state;
     buffer_init(&buffer, MAX);
     append_texts(&buffer, texts, 4);
     for (size_t len = 0; len < buffer.len; len++) {
@@ -207,7 +201,6 @@ static void what_is_no_array_of_texts_is_refused(void **state)
     static const char *const texts[] = {"a", "b"};
     struct buffer buffer;
 
-    (void)state;
     buffer_init(&buffer, MAX);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct slice bytes;
@@ -227,7 +220,6 @@ static void a_length_that_cannot_be_is_refused(void **state)
 {
     static const int32_t lengths[] = {-2, INT32_MIN, 2, INT32_MAX};
 
-    (void)state;
     for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
         struct buffer buffer;
         struct slice bytes, text;
@@ -245,7 +237,6 @@ static void a_length_that_cannot_be_is_refused(void **state)
 
 static void a_bigint_is_eight_bytes(void **state)
 {
-    (void)state;
     assert_true(binary_read_int64("\0\0\0\0\0\0\x01\x02") == 258);
     assert_true(binary_read_int64("\xff\xff\xff\xff\xff\xff\xff\xff") == -1);
     assert_true(binary_read_int64("\x80\0\0\0\0\0\0\0") == INT64_MIN);

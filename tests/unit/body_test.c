@@ -48,7 +48,6 @@ static void a_form_is_what_is_called_so_and_does_not_begin_like_json(void **stat
         {FORM, "\x1F\x8B\x08", false},
     };
 
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct request request = request_of(cases[i].content_type, "", cases[i].body, strlen(cases[i].body));
 
@@ -121,7 +120,6 @@ static void what_is_neither_is_named_where_it_is_known(void **state)
         {"", "", BYTES("x"), NULL},
     };
 
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct request request =
             request_of(cases[i].content_type, cases[i].content_encoding, cases[i].body, cases[i].len);

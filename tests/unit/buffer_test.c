@@ -31,7 +31,6 @@ static void expect_same(const char *text, size_t len)
 
 static void every_byte_of_ascii_is_read_as_it_was_written(void **state)
 {
-    (void)state;
     for (int byte = 0; byte < 0x80; byte++) {
         const char text[] = {'a', (char)byte, 'b', (char)byte, (char)byte};
 
@@ -45,7 +44,6 @@ static void other_characters_stand_for_themselves(void **state)
     static const char text[] = "\u00e9 \u20ac \U0001F600";
     struct buffer written;
 
-    (void)state;
     expect_same("", 0);
     expect_same(text, strlen(text));
     buffer_init(&written, 1024);
@@ -59,7 +57,6 @@ static void a_string_that_does_not_fit_is_a_failure(void **state)
 {
     struct buffer written;
 
-    (void)state;
     for (size_t max = 0; max < 8; max++) {
         buffer_init(&written, max);
         buffer_append_json_string(&written, "a\nb\"c", 5); /* nine bytes with its quotes */
@@ -74,7 +71,6 @@ static void a_number_is_its_digits(void **state)
     struct buffer written;
     char expected[32];
 
-    (void)state;
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         buffer_init(&written, 20);
         buffer_append_number(&written, numbers[i]);

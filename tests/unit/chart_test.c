@@ -44,7 +44,6 @@ static void axes_have_round_numbers(void **state)
         {SCALE_SECONDS, 3e6 * DAY, "0 1,000,000 2,000,000 3,000,000 days"},
     };
 
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char labels[256] = "", text[SCALE_TEXT_MAX];
         struct scale scale;
@@ -62,7 +61,6 @@ static void axes_have_round_numbers(void **state)
 
 static void every_value_is_within_its_axis(void **state)
 {
-    (void)state;
     for (double max = 0.001; max < 1e15; max *= 1.07) {
         for (int kind = SCALE_COUNT; kind <= SCALE_SECONDS; kind++) {
             struct scale scale;
@@ -99,7 +97,6 @@ static void durations_are_in_units_that_suit_them(void **state)
     };
     char text[SCALE_TEXT_MAX];
 
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         scale_duration(cases[i].seconds, text);
         assert_string_equal(text, cases[i].text);
@@ -130,7 +127,6 @@ static void a_period_without_a_value_leaves_a_gap(void **state)
                                         .count = 4};
     struct buffer out;
 
-    (void)state;
     buffer_init(&out, 65536);
     chart_draw_history(&out, &chart, CHART_WIDE);
     assert_false(out.failed);
@@ -156,7 +152,6 @@ static void a_series_alone_has_an_axis_of_its_own(void **state)
                                   .count = 1};
     struct buffer out;
 
-    (void)state;
     buffer_init(&out, 65536);
     chart_draw_history(&out, &chart, CHART_WIDE);
     assert_non_null(strstr(out.data, ">seconds<"));
@@ -185,7 +180,6 @@ static void every_month_is_on_the_axis(void **state)
                                   .periods = periods,
                                   .count = 24};
 
-    (void)state;
     for (int i = 0; i < 24; i++) {
         snprintf(starts[i], sizeof starts[i], "%d-%02d-01", 2025 + i / 12, i % 12 + 1);
         periods[i] = (struct chart_period){starts[i], {1, 1}, false};
@@ -218,7 +212,6 @@ static void charts_draw_nothing_one_and_zeros(void **state)
     static const struct chart_period zero = {"2026-01-05", {0, 0}, false};
     static const struct chart_row row = {"<b>", {0, NAN}, NAN};
 
-    (void)state;
     for (size_t count = 0; count <= 1; count++) {
         for (int width = CHART_WIDE; width <= CHART_NARROW; width++) {
             const struct chart_history history = {.caption = {"c", "t", "d"},
@@ -251,7 +244,6 @@ static void a_long_name_is_cut_between_characters(void **state)
         .caption = {"r", "t", "d"}, .columns = {"one", "two"}, .rows = &row, .count = 1};
     struct buffer out;
 
-    (void)state;
     for (size_t i = 0; i + 2 < sizeof name; i += 2) {
         memcpy(name + i, "\xc3\xa9", 3);
     }

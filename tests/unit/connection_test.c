@@ -65,7 +65,6 @@ static void start_storing(size_t count)
 
 static void a_batch_is_done_when_the_server_says_so(void **state)
 {
-    (void)state;
     start_storing(2);
     fake_postgres_say_outcomes(&server, "created", 2);
     assert_int_equal(go_on(), BATCH_DONE);
@@ -79,7 +78,6 @@ static void a_batch_is_done_when_the_server_says_so(void **state)
 /* What the server knows by now is not asked again, and the statement prepared for the second batch. */
 static void the_second_batch_has_the_statement_prepared(void **state)
 {
-    (void)state;
     start_storing(1);
     fake_postgres_say_outcomes(&server, "updated", 1);
     assert_int_equal(go_on(), BATCH_DONE);
@@ -98,7 +96,6 @@ static void the_second_batch_has_the_statement_prepared(void **state)
 
 static void where_it_cannot_be_prepared_it_goes_along(void **state)
 {
-    (void)state;
     connection.is_used = true;
     start_batch(1);
     fake_postgres_say_sync(&server);
@@ -117,7 +114,6 @@ static void where_it_cannot_be_prepared_it_goes_along(void **state)
 /* However the pieces arrive. */
 static void a_response_that_comes_in_pieces_is_waited_for(void **state)
 {
-    (void)state;
     start_storing(1);
     fake_postgres_say(&server, '1', "", 0);
     assert_int_equal(go_on(), BATCH_PENDING);
@@ -134,7 +130,6 @@ static void a_response_that_does_not_say_what_became_of_each_is_a_defect(void **
     } cases[] = {{2, 2, 1, 0}, {2, 2, 0, 1},  {1, 2, 0, 0},  {2, 1, 0, 0},
                  {3, 3, 0, 0}, {2, 2, 11, 0}, {2, 2, 22, 0}, {2, 2, 0, 13}};
 
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         connection.session.operation_type = 0; /* so that it begins as the first does */
         connection.is_used = false;
@@ -163,7 +158,6 @@ static void an_error_says_what_is_to_be_done(void **state)
         {"25006", BATCH_UNREACHABLE, false},
     };
 
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         connection.session.operation_type = 0;
         connection.is_used = false;
@@ -183,7 +177,6 @@ static void an_error_says_what_is_to_be_done(void **state)
 
 static void a_sync_that_makes_no_sense_is_a_defect(void **state)
 {
-    (void)state;
     start_batch(1);
     fake_postgres_say_row(&server, true, (const struct slice[]){{"1", 1}}, 1);
     fake_postgres_say_ready(&server);
@@ -193,7 +186,6 @@ static void a_sync_that_makes_no_sense_is_a_defect(void **state)
 
 static void an_error_before_the_batch_is_one_of_the_batch(void **state)
 {
-    (void)state;
     start_batch(1);
     fake_postgres_say_error(&server, "53100", NULL, NULL);
     fake_postgres_say_ready(&server);
@@ -207,7 +199,6 @@ static void an_error_before_the_batch_is_one_of_the_batch(void **state)
 /* It may have stored the batch. */
 static void a_batch_whose_response_does_not_come_is_lost(void **state)
 {
-    (void)state;
     start_storing(1);
     assert_int_equal(connection_deadline_ms(&connection), connection.deadline_ms);
     assert_int_equal(connection_abort(&connection), BATCH_LOST);
@@ -217,7 +208,6 @@ static void a_batch_whose_response_does_not_come_is_lost(void **state)
 
 static void a_batch_whose_server_hangs_up_is_lost(void **state)
 {
-    (void)state;
     start_storing(1);
     fake_postgres_hang_up(&server);
     assert_int_equal(go_on(), BATCH_LOST);
@@ -227,7 +217,6 @@ static void a_batch_whose_server_hangs_up_is_lost(void **state)
 /* Postgres sends the result before it commits. */
 static void a_result_without_an_end_is_no_promise(void **state)
 {
-    (void)state;
     start_storing(1);
     fake_postgres_say_result(&server, "created", 1, 1, 0, 0);
     assert_int_equal(go_on(), BATCH_PENDING);
@@ -239,7 +228,6 @@ static void a_result_without_an_end_is_no_promise(void **state)
 /* As a pooler might. */
 static void an_end_without_a_result_is_no_promise_either(void **state)
 {
-    (void)state;
     start_storing(1);
     fake_postgres_say_ready(&server);
     assert_int_equal(go_on(), BATCH_LOST);
@@ -249,7 +237,6 @@ static void an_end_without_a_result_is_no_promise_either(void **state)
 /* As without memory: it says why, and the server is not at fault. Something else is under way here. */
 static void what_libpq_does_not_take_is_not_stored(void **state)
 {
-    (void)state;
     assert_int_equal(PQsendQuery(connection.pg, "SELECT 1"), 1);
     assert_int_equal(start_batch(1), BATCH_UNREACHABLE);
     assert_int_equal(connection.state, CONNECTION_CLOSED);
@@ -258,7 +245,6 @@ static void what_libpq_does_not_take_is_not_stored(void **state)
 
 static void a_batch_that_was_not_sent_is_not_stored(void **state)
 {
-    (void)state;
     assert_int_equal(start_batch(1), BATCH_PENDING);
     assert_int_equal(connection_deadline_ms(&connection), connection.store_until_ms);
     fake_postgres_hang_up(&server);
@@ -271,7 +257,6 @@ static void a_batch_that_was_sent_in_part_is_not_stored(void **state)
 {
     static char large[LARGE_BYTES];
 
-    (void)state;
     buffer_free(&ops[0].record);
     buffer_init(&ops[0].record, LARGE_BYTES);
     buffer_append(&ops[0].record, large, sizeof large);
@@ -297,7 +282,6 @@ static void the_rest_of_a_batch_that_was_given_up_is_never_sent(void **state)
     size_t total = 0;
     ssize_t got;
 
-    (void)state;
     buffer_free(&ops[0].record);
     buffer_init(&ops[0].record, LARGE_BYTES);
     buffer_append(&ops[0].record, record, sizeof record);
@@ -318,7 +302,6 @@ static void the_rest_of_a_batch_that_was_given_up_is_never_sent(void **state)
 
 static void an_idle_connection_that_the_server_ends_is_closed(void **state)
 {
-    (void)state;
     fake_postgres_hang_up(&server);
     assert_int_equal(go_on(), BATCH_PENDING);
     assert_int_equal(connection.state, CONNECTION_CLOSED);
@@ -326,7 +309,6 @@ static void an_idle_connection_that_the_server_ends_is_closed(void **state)
 
 static void an_idle_connection_hears_what_the_server_says_and_stays(void **state)
 {
-    (void)state;
     fake_postgres_say(&server, 'S', "name\0value", sizeof "name\0value"); /* ParameterStatus */
     assert_int_equal(go_on(), BATCH_PENDING);
     assert_int_equal(connection.state, CONNECTION_IDLE);
@@ -341,7 +323,6 @@ static void the_next_connection_ends_a_session_that_was_given_up(void **state)
 {
     const struct slice ended[] = {{"1", 1}};
 
-    (void)state;
     connection.session.id = (struct session_id){.pid = 5, .synced_us = 50, .server_us = 7};
     start_storing(1);
     connection.session.id = (struct session_id){.pid = 5, .synced_us = 50, .server_us = 7};
@@ -363,7 +344,6 @@ static void the_next_connection_ends_a_session_that_was_given_up(void **state)
 /* That it may not is no reason to do without the connection. */
 static void where_it_may_not_end_it_goes_on(void **state)
 {
-    (void)state;
     connection.session.abandoned[0] = (struct session_id){.pid = 5, .synced_us = 50, .server_us = 7};
     connection.session.abandoned_count = 1;
     assert_int_equal(start_batch(1), BATCH_PENDING);
@@ -378,7 +358,6 @@ static void where_it_may_not_end_it_goes_on(void **state)
 
 static int start(void **state)
 {
-    (void)state;
     hosts = hosts_new("");
     if (hosts == NULL || !connection_init(&connection, hosts, OPS)) {
         return -1;
@@ -396,7 +375,6 @@ static int start(void **state)
 
 static int finish(void **state)
 {
-    (void)state;
     connection_free(&connection);
     fake_postgres_hang_up(&server);
     hosts_free(hosts);

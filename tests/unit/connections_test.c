@@ -183,7 +183,6 @@ static void a_request_that_does_not_go_on_times_out_and_is_logged(void **state)
 {
     struct peer *peer = begin_request("body", 4);
 
-    (void)state;
     assert_string_equal(expire(), "");
     assert_int_equal(count_calls(), 0);
     peer->last_read_ms -= TIMEOUT_MS + LONG_AGO_MS;
@@ -196,7 +195,6 @@ static void a_request_that_goes_on_does_not_time_out(void **state)
 {
     struct peer *peer = begin_request("body", 4);
 
-    (void)state;
     peer->last_read_ms -= TIMEOUT_MS + LONG_AGO_MS;
     send_bytes(far_end(), "\1", 1); /* of the next record */
     expect_open(peer);
@@ -209,7 +207,6 @@ static void an_idle_connection_never_times_out(void **state)
 {
     struct peer *peer = add_peer();
 
-    (void)state;
     expect_open(peer);
     assert_int_equal(peer->state, PEER_IDLE);
     assert_true(connections_due_ms(&connections) == LOOP_NEVER);
@@ -223,7 +220,6 @@ static void while_a_request_comes_in_it_is_checked_every_second(void **state)
     struct peer *peer = begin_request("body", 4);
     int64_t due_ms = connections_due_ms(&connections);
 
-    (void)state;
     assert_true(due_ms >= before_ms + 1000 && due_ms <= clock_now_ms() + 1000);
     peer->last_read_ms -= TIMEOUT_MS + LONG_AGO_MS;
     connections.check_at_ms = clock_now_ms() + LONG_AGO_MS;
@@ -238,7 +234,6 @@ static void behind_a_management_record_in_pieces_a_connection_is_idle(void **sta
 {
     struct peer *peer = add_peer();
 
-    (void)state;
     send_bytes(far_end(), "\1\11\0", 3);
     expect_open(peer);
     assert_int_equal(peer->state, PEER_READING);
@@ -253,7 +248,6 @@ static void a_body_that_has_ended_early_is_responded_to_and_not_logged_as_timed_
 {
     struct peer *peer = begin_request("", 0);
 
-    (void)state;
     assert_true(peer->parser.has_ended_early);
     assert_string_equal(expire(), "");
     assert_int_equal(peer->state, PEER_READING);
@@ -269,7 +263,6 @@ static void a_connection_carries_one_request_after_the_other(void **state)
 {
     struct peer *peer = finish_request();
 
-    (void)state;
     for (int i = 0; i < 3; i++) {
         connections_next(&connections, peer);
         assert_int_equal(peer->state, PEER_IDLE);
@@ -287,7 +280,6 @@ static void the_parsers_output_is_sent(void **state)
     struct peer *peer = add_peer();
     char output[32];
 
-    (void)state;
     send_bytes(far_end(), "\1\11\0\0\0\0\0\0", 8);
     expect_open(peer);
     assert_int_equal(recv(far_end(), output, sizeof output, MSG_DONTWAIT), 8);
@@ -298,7 +290,6 @@ static void who_hangs_up_is_gone(void **state)
 {
     struct peer *idle = add_peer(), *reading;
 
-    (void)state;
     assert_int_equal(shutdown(far_end(), SHUT_WR), 0);
     assert_int_equal(count_calls(), 1);
     expect_closed(idle);
@@ -313,7 +304,6 @@ static void what_comes_before_the_response_is_not_told_again(void **state)
 {
     struct peer *peer = finish_request();
 
-    (void)state;
     send_bytes(far_end(), "more", 4);
     assert_int_equal(count_calls(), 1);
     connections_ignore(&connections, peer, EPOLLIN);
@@ -329,7 +319,6 @@ static void who_hangs_up_before_the_response_is_known_to_be_gone(void **state)
 {
     struct peer *ended = finish_request(), *gone;
 
-    (void)state;
     assert_int_equal(shutdown(far_end(), SHUT_WR), 0);
     assert_int_equal(count_calls(), 1);
     connections_ignore(&connections, ended, told);
@@ -349,7 +338,6 @@ static void where_memory_is_short_the_oldest_that_holds_some_is_released(void **
     static const char body[20000];
     struct peer *lingering = linger(), *older, *newer;
 
-    (void)state;
     older = begin_request(body, sizeof body);
     connections.memory_max = older->memory + older->memory / 2;
     newer = begin_request(body, sizeof body);
@@ -366,7 +354,6 @@ static void one_request_over_the_limit_releases_itself(void **state)
 {
     struct peer *peer;
 
-    (void)state;
     connections.memory_max = 100;
     peer = begin_request("a body that takes memory", 24);
     assert_int_equal(peer->state, PEER_SHUT_DOWN);
@@ -384,7 +371,6 @@ static void for_a_descriptor_lingering_idle_and_reading_are_released_in_this_ord
     struct peer *reading[] = {begin_request("body", 4), begin_request("body", 4)};
     struct peer *idle[] = {add_peer(), finish_request()}, *waiting = finish_request(), *lingering = linger();
 
-    (void)state;
     connections_next(&connections, idle[1]);
     connections_free_descriptor(&connections);
     assert_int_equal(lingering->state, PEER_SHUT_DOWN);
@@ -413,7 +399,6 @@ static void who_writes_behind_its_last_record_still_reads_its_response(void **st
     struct peer *peer = finish_request();
     char text[32];
 
-    (void)state;
     send_bytes(peer->descriptor, "the response", 12);
     connections_linger(&connections, peer);
     assert_int_equal(peer->state, PEER_LINGERING);
@@ -433,7 +418,6 @@ static void what_came_before_the_response_is_thrown_away_too(void **state)
 {
     struct peer *peer = finish_request();
 
-    (void)state;
     send_bytes(far_end(), "more", 4);
     assert_int_equal(count_calls(), 1);
     connections_ignore(&connections, peer, EPOLLIN);
@@ -447,7 +431,6 @@ static void who_lingers_in_silence_is_closed(void **state)
 {
     struct peer *peer = linger();
 
-    (void)state;
     assert_string_equal(expire(), "");
     assert_int_equal(peer->state, PEER_LINGERING);
     peer->last_read_ms -= LONG_AGO_MS; /* two seconds are waited for */
@@ -461,7 +444,6 @@ static void who_lingers_is_closed_in_the_end(void **state)
     struct peer *peer = linger();
     int64_t until_ms = peer->linger_until_ms;
 
-    (void)state;
     assert_true(until_ms >= peer->last_read_ms + HALF_A_MINUTE_MS);
     assert_true(until_ms <= clock_now_ms() + HALF_A_MINUTE_MS);
     send_bytes(far_end(), "more", 4);
@@ -476,7 +458,6 @@ static void of_who_lingers_only_so_much_is_read(void **state)
 {
     struct peer *peer = linger();
 
-    (void)state;
     peer->lingered = BODY_DRAIN_MAX - 4;
     send_bytes(far_end(), "more", 4);
     expect_open(peer);
@@ -492,7 +473,6 @@ static void a_stop_closes_those_on_which_a_request_may_still_come(void **state)
     struct peer *waiting = finish_request(), *lingering;
     int far_end_of_lingering;
 
-    (void)state;
     add_peer();
     connections_free_descriptor(&connections);
     lingering = linger();
@@ -512,7 +492,6 @@ static void a_stop_closes_those_on_which_a_request_may_still_come(void **state)
 
 static int start(void **state)
 {
-    (void)state;
     if (!loop_open(&loop)) {
         return -1;
     }
@@ -522,7 +501,6 @@ static int start(void **state)
 
 static int finish(void **state)
 {
-    (void)state;
     connections_free(&connections);
     loop_close(&loop);
     while (far_end_count > 0) {

@@ -72,7 +72,6 @@ static bool is_told(int timeout_ms)
 
 static void a_connection_comes_back_when_it_could_not_be_opened(void **state)
 {
-    (void)state;
     assert_null(connector_take_opened(connector));
     assert_false(is_told(0));
     for (int i = 0; i < 3; i++) {
@@ -89,7 +88,6 @@ static void a_connection_comes_back_when_it_could_not_be_opened(void **state)
 
 static void while_it_is_opened_it_is_the_connector_s(void **state)
 {
-    (void)state;
     listen_silently();
     begin_attempt(clock_now_ms() + LONG_MS);
     assert_null(connector_take_opened(connector));
@@ -105,7 +103,6 @@ static void it_is_tried_until_its_deadline(void **state)
 {
     int64_t deadline_ms = clock_now_ms() + 500;
 
-    (void)state;
     listen_silently();
     begin_attempt(deadline_ms);
     assert_true(is_told(TIMEOUT_MS));
@@ -120,7 +117,6 @@ static void it_is_tried_until_its_deadline(void **state)
 /* One that has not begun is not begun any more. */
 static void an_attempt_that_was_asked_for_at_the_last_is_no_obstacle(void **state)
 {
-    (void)state;
     connector_open(connector, &connection, clock_now_ms() + LONG_MS);
     connector_stop(connector, note_end, &connection);
     assert_true(has_ended(0));
@@ -129,7 +125,6 @@ static void an_attempt_that_was_asked_for_at_the_last_is_no_obstacle(void **stat
 /* The loop had no turn between. */
 static void what_came_back_and_was_not_taken_is_no_obstacle(void **state)
 {
-    (void)state;
     connector_open(connector, &connection, clock_now_ms() + TIMEOUT_MS);
     assert_true(is_told(TIMEOUT_MS));
     connector_stop(connector, note_end, &connection);
@@ -139,7 +134,6 @@ static void what_came_back_and_was_not_taken_is_no_obstacle(void **state)
 /* The system's resolver cannot be stopped, nor can this. */
 static void an_attempt_that_goes_on_keeps_nobody_from_stopping(void **state)
 {
-    (void)state;
     listen_silently();
     begin_attempt(clock_now_ms() + LONG_MS);
     connector_stop(connector, note_end, &connection);
@@ -153,7 +147,6 @@ static void an_attempt_that_goes_on_keeps_nobody_from_stopping(void **state)
 
 static int start(void **state)
 {
-    (void)state;
     hosts = hosts_new(url);
     connector = connector_start();
     return hosts != NULL && connector != NULL && connection_init(&connection, hosts, 1) ? 0 : -1;
@@ -161,7 +154,6 @@ static int start(void **state)
 
 static int finish(void **state)
 {
-    (void)state;
     connection_free(&connection);
     hosts_free(hosts);
     return 0;
@@ -169,7 +161,6 @@ static int finish(void **state)
 
 static int make_directory(void **state)
 {
-    (void)state;
     if (mkdtemp(directory) == NULL || pipe(ends) != 0) {
         return -1;
     }
@@ -181,7 +172,6 @@ static int make_directory(void **state)
 
 static int remove_directory(void **state)
 {
-    (void)state;
     close(ends[0]);
     close(ends[1]);
     return rmdir(directory);

@@ -52,7 +52,6 @@ static void a_row_ends_where_a_line_ends_outside_quotes(void **state)
         {"x,\"open\n\n", "+9"},
     };
 
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         for (size_t piece = 1; piece <= strlen(cases[i].text) + 1; piece++) {
             char found[128];
@@ -101,7 +100,6 @@ static void cells_are_split_and_their_quotes_read(void **state)
         {"\xC3\xA9,\xE6\xBC\xA2", "\xC3\xA9|\xE6\xBC\xA2"},
     };
 
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char cells[256];
 
@@ -120,7 +118,6 @@ static void what_is_wrong_with_a_row_is_said(void **state)
         {"a\"b,c", "within a cell"}, {"a, \"b\"", "within a cell"},
     };
 
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char cells[256];
         const char *fault = split(cases[i].text, cells);
@@ -136,7 +133,6 @@ static void a_row_of_commas_is_bounded(void **state)
     static char commas[CSV_CELLS_MAX + 1];
     struct csv_row row;
 
-    (void)state;
     memset(commas, ',', CSV_CELLS_MAX);
     csv_row_init(&row);
     assert_non_null(strstr(csv_split(&row, (struct slice){.data = commas, .len = CSV_CELLS_MAX}), "10000"));

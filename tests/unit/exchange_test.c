@@ -48,7 +48,6 @@ static void without_memory_the_response_has_the_request_id(void **state)
 {
     char id[REQUEST_ID_MAX + 1], expected[1024];
 
-    (void)state;
     assert_int_equal(strlen(BODY), 63);
     expect_last_resort("POST", false, "a-1", HEAD_BEFORE_ID "a-1" HEAD_BEHIND_ID BODY);
     expect_last_resort("POST", true, "a-1", HEAD_BEFORE_ID "a-1" HEAD_BEHIND_ID BODY);
@@ -66,7 +65,6 @@ static void headers_over_the_limit_are_told_the_limit(void **state)
     struct buffer out;
     char message[128];
 
-    (void)state;
     begin(&exchange, NULL, NULL);
     exchange_refuse_headers(&exchange);
     buffer_init(&out, RESPONSE_MAX);

@@ -41,7 +41,6 @@ static void a_form_is_said_as_json(void **state)
         {{BYTES("Services=[&meta=]")}, "{\"Services\":\"[\",\"meta\":\"]\"}"},
     };
 
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct error error;
         struct buffer json;
@@ -81,7 +80,6 @@ static void what_is_no_form_is_named(void **state)
         {{BYTES("metadata=\"%5Cud800\"")}, "metadata in a form must be JSON"},
     };
 
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct error error;
         struct buffer json;
@@ -101,7 +99,6 @@ static void whatever_is_read_is_valid_json(void **state)
     static const char letters[] = "a=&+%0aA\1\"\\\xC3\xA9{}[]";
     char form[40];
 
-    (void)state;
     srand(7);
     for (int i = 0; i < 200000; i++) {
         size_t len = (size_t)rand() % sizeof form;

@@ -50,7 +50,6 @@ static void each_host_has_its_own_name_address_and_port(void **state)
         {"host=a,b,c hostaddr=::1,127.0.0.1", 1, {{"", "", ""}}},
     };
 
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct hosts *hosts = hosts_new(cases[i].url);
 
@@ -72,7 +71,6 @@ static void the_string_is_needed_no_longer(void **state)
     char url[] = "host=a,b";
     struct hosts *hosts = hosts_new(url);
 
-    (void)state;
     memset(url, 'x', sizeof url - 1);
     assert_string_equal(value(hosts, 1, "dbname"), "host=a,b");
     assert_string_equal(value(hosts, 1, "host"), "b");
@@ -83,7 +81,6 @@ static void lists_of_the_environment_are_left_to_libpq(void **state)
 {
     static const char *const names[] = {"PGHOST", "PGHOSTADDR", "PGPORT"};
 
-    (void)state;
     for (size_t i = 0; i < 3; i++) {
         struct hosts *hosts;
 
@@ -113,7 +110,6 @@ static size_t place_of(const char *keyword)
 /* Of two values libpq takes the one behind. */
 static void the_string_wins_over_what_we_would_like_but_not_over_what_we_need(void **state)
 {
-    (void)state;
     assert_true(place_of("fallback_application_name") < place_of("dbname"));
     assert_true(place_of("tcp_user_timeout") < place_of("dbname"));
     assert_true(place_of("dbname") < place_of("host"));
@@ -132,7 +128,6 @@ static void one_of_several_gets_two_seconds_unless_connect_timeout_says_otherwis
         {"host=a,b", 2000},    {"host=a,b connect_timeout=-1", 2000},   {"host=a,b connect_timeout=1", 1000},
     };
 
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct hosts *hosts = hosts_new(cases[i].url);
 
@@ -145,7 +140,6 @@ static void the_one_that_was_good_is_first_until_it_is_marked_as_failed(void **s
 {
     struct hosts *hosts = hosts_new("host=a,b,c");
 
-    (void)state;
     assert_int_equal(hosts_first(hosts), 0);
     hosts_mark_working(hosts, 2);
     assert_int_equal(hosts_first(hosts), 2);

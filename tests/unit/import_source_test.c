@@ -79,7 +79,6 @@ static const struct {
 
 static void records_are_found_wherever_the_pieces_end(void **state)
 {
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         for (size_t piece = 1; piece <= strlen(cases[i].text) + 1; piece++) {
             struct source source;
@@ -114,7 +113,6 @@ static void a_format_is_guessed_and_nothing_of_it_lost(void **state)
         {"{}", SOURCE_LINES, "[1:{}]"},
     };
 
-    (void)state;
     for (size_t i = 0; i < sizeof guesses / sizeof guesses[0]; i++) {
         for (size_t piece = 1; piece <= strlen(guesses[i].text) + 1; piece++) {
             enum source_kind kind = SOURCE_LINES;

@@ -50,7 +50,6 @@ static void check_links(const char *body, enum method_rules rules, enum presence
 
 static void services_become_links_and_a_repeated_one_keeps_its_place(void **state)
 {
-    (void)state;
     check_links(BASE(""), RULES_UPSERT, PRESENCE_ABSENT, NULL);
     check_links(BASE(",\"services\":null"), RULES_UPSERT, PRESENCE_CLEARED, NULL);
     check_links(BASE(",\"services\":[ ]"), RULES_UPSERT, PRESENCE_CLEARED, "[]");
@@ -69,7 +68,6 @@ static void services_become_links_and_a_repeated_one_keeps_its_place(void **stat
 
 static void services_are_objects_or_identifiers_in_upsert_and_in_sync(void **state)
 {
-    (void)state;
     for (enum method_rules rules = RULES_UPSERT; rules <= RULES_SYNC; rules++) {
         check_links(BASE(",\"services\":[]"), rules, PRESENCE_CLEARED, "[]");
         check_links(BASE(",\"services\":[\"a\",\"b\",\"a\"]"), rules, PRESENCE_GIVEN,
@@ -98,7 +96,6 @@ static void an_element_of_services_that_is_no_good_is_named(void **state)
         {"{\"identifier\":\"a\",\"name\":5}", "services[1].name must be a string or null"},
     };
 
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0] * 2; i++) {
         char body[256];
         struct incident incident;
@@ -117,7 +114,6 @@ static void an_element_of_services_that_is_no_good_is_named(void **state)
 /* Objects and strings, in upsert and in sync. */
 static void a_thousand_services_are_read_and_one_more_is_refused(void **state)
 {
-    (void)state;
     for (size_t i = 0; i < 8; i++) {
         size_t count = 1000 + i / 4;
         char body[64 * 1024];
@@ -147,7 +143,6 @@ static void a_blank_identifier_is_refused_in_every_white_space(void **state)
                                          "\\u0085", "\\u00a0",  "\\u2003\\u2028",
                                          "\\u3000", "\xC2\xA0", "\xE2\x80\x89 \xE3\x80\x80"};
 
-    (void)state;
     for (size_t i = 0; i < sizeof blanks / sizeof blanks[0]; i++) {
         char body[128];
         struct incident incident;
@@ -184,7 +179,6 @@ static void every_method_takes_a_string_or_an_integer_digit_by_digit(void **stat
                  {"\" \"", NULL},
                  {"\"a\\u0000\"", NULL}};
 
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0] * 3; i++) {
         const char *json = cases[i / 3].json, *id = cases[i / 3].id;
         char body[128];
@@ -206,7 +200,6 @@ static void every_method_takes_a_string_or_an_integer_digit_by_digit(void **stat
 
 static void every_method_takes_an_integer_of_1024_digits_and_none_of_more(void **state)
 {
-    (void)state;
     for (size_t i = 0; i < 6; i++) {
         int digits = IDENTIFIER_BYTES_MAX + (int)(i / 3);
         char body[IDENTIFIER_BYTES_MAX + 128];
@@ -329,7 +322,6 @@ static void every_scalar_value_means_the_same_in_utf8_and_as_an_escape(void **st
     struct spellings spellings;
     size_t walked = 0;
 
-    (void)state;
     buffer_init(&spellings.meant, SIZE_MAX);
     buffer_init(&spellings.utf8, SIZE_MAX);
     buffer_init(&spellings.escaped, SIZE_MAX);
@@ -372,7 +364,6 @@ static void gos_zero_time_means_open_in_any_spelling(void **state)
                  {"0001-01-01T00:00:00-05:00", PRESENCE_GIVEN},
                  {"1970-01-01T00:00:00Z", PRESENCE_GIVEN}};
 
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char body[256];
         struct incident incident;
@@ -448,7 +439,6 @@ static void the_sentence_says_what_was_found_in_place_of_a_timestamp(void **stat
         {"\"2024-02-30T25:00:00\"", AN_ISO_TIMESTAMP},
     };
 
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0] * 2; i++) {
         const char *name = i % 2 == 0 ? "started_at" : "resolved_at", *json = cases[i / 2].json;
         char body[256], sentence[256];
@@ -473,7 +463,6 @@ static void a_long_text_is_no_timestamp_either(void **state)
     struct incident incident;
     struct error error;
 
-    (void)state;
     snprintf(body, sizeof body, "{\"reference_id\":\"r\",\"started_at\":\"2024-02-30T00:00:00.%02000dZ\"}",
              0);
     assert_false(read_body(body, RULES_UPSERT, &incident, &error));
@@ -511,7 +500,6 @@ static void the_sentence_shows_the_metadata_key_that_is_refused(void **state)
         {X63 "x\\u0001", X63 "x..."},
     };
 
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char body[512], sentence[512];
         struct incident incident;
@@ -538,7 +526,6 @@ static void a_key_of_control_characters_is_shown_in_full(void **state)
     struct buffer body;
     struct error error;
 
-    (void)state;
     buffer_init(&body, SIZE_MAX);
     buffer_append_text(&body, "{\"reference_id\":\"r\",\"started_at\":\"2024-01-01\",\"metadata\":{\"");
     for (size_t i = 0; i < 65; i++) {
@@ -586,7 +573,6 @@ static void each_rule_has_its_code_and_its_sentence(void **state)
          "the body is not valid JSON: unpaired surrogate escape (byte 23)"},
     };
 
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0] * 2; i++) {
         struct incident incident;
         struct error error;
@@ -603,7 +589,6 @@ static void each_rule_has_its_code_and_its_sentence(void **state)
 
 static void a_service_may_have_an_identifier_of_1024_bytes_and_a_name_of_any_length(void **state)
 {
-    (void)state;
     for (size_t i = 0; i < 4; i++) {
         int excess = (int)(i / 2);
         struct buffer body;
@@ -640,7 +625,6 @@ static void presence_tells_absent_null_and_a_value_apart(void **state)
     struct incident incident;
     struct error error;
 
-    (void)state;
     for (size_t i = 0; i < 2; i++) {
         char body[256];
         const char *value = cases[i].value;

@@ -16,7 +16,6 @@ static struct label_table table;
 
 static int clear(void **state)
 {
-    (void)state;
     memset(&table, 0, sizeof table);
     return 0;
 }
@@ -25,7 +24,6 @@ static void a_label_is_found_where_it_was_entered(void **state)
 {
     size_t first = label_table_find(&table, "statuspage bot"), second = label_table_find(&table, "backfill");
 
-    (void)state;
     assert_true(first < LABEL_TABLE_ROWS && second < LABEL_TABLE_ROWS && first != second);
     assert_int_equal(label_table_find(&table, "statuspage bot"), first);
     assert_int_equal(label_table_find(&table, "backfill"), second);
@@ -35,7 +33,6 @@ static void a_label_is_found_where_it_was_entered(void **state)
 
 static void one_that_begins_as_another_is_another(void **state)
 {
-    (void)state;
     assert_int_not_equal(label_table_find(&table, "bot"), label_table_find(&table, "bot 2"));
     assert_int_not_equal(label_table_find(&table, ""), label_table_find(&table, "bot"));
     assert_string_equal(label_table_text(&table, label_table_find(&table, "")), "");
@@ -46,7 +43,6 @@ static void what_is_over_the_rows_has_none(void **state)
     char label[32];
     bool has_row[LABEL_TABLE_ROWS] = {false};
 
-    (void)state;
     for (int i = 0; i < LABEL_TABLE_ROWS; i++) {
         size_t row;
 
@@ -65,7 +61,6 @@ static void a_label_is_cut_between_characters(void **state)
     char label[200] = "", expected[LABEL_TABLE_BYTES] = "";
     size_t row;
 
-    (void)state;
     for (int i = 0; i < 40; i++) {
         strncat(label, "\xC3\xA9", sizeof label - strlen(label) - 1);
     }
@@ -84,7 +79,6 @@ static void a_row_that_was_claimed_and_left_stops_nobody(void **state)
 {
     size_t row = label_table_find(&table, "killed"), next;
 
-    (void)state;
     table.rows[row].state = 1;
     next = label_table_find(&table, "killed");
     assert_true(next < LABEL_TABLE_ROWS && next != row);
@@ -117,7 +111,6 @@ static void labels_are_entered_at_the_same_time(void **state)
 {
     pthread_t threads[THREADS];
 
-    (void)state;
     for (int i = 0; i < THREADS; i++) {
         assert_int_equal(pthread_create(&threads[i], NULL, enter_all, NULL), 0);
     }

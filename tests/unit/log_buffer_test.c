@@ -28,7 +28,6 @@ static void expect_batch(const char *text, uint64_t lines, uint64_t dropped)
 
 static void lines_come_out_in_their_order(void **state)
 {
-    (void)state;
     assert_true(put("one\n"));
     assert_true(put("two\n"));
     expect_batch("one\ntwo\n", 2, 0);
@@ -41,7 +40,6 @@ static void what_was_returned_stays_while_the_next_lines_come(void **state)
 {
     struct log_batch batch;
 
-    (void)state;
     assert_true(put("being written\n"));
     batch = log_buffer_swap(&buffer);
     while (put("next\n")) {
@@ -65,7 +63,6 @@ static void fill(size_t bytes)
 
 static void the_last_byte_is_used_and_none_beyond_it(void **state)
 {
-    (void)state;
     fill(LOG_BUFFER_BYTES - 4);
     assert_true(put("end\n"));
     assert_false(put("\n"));
@@ -76,7 +73,6 @@ static void what_follows_a_dropped_line_is_dropped_until_there_is_room(void **st
 {
     struct log_batch batch;
 
-    (void)state;
     fill(LOG_BUFFER_BYTES - 4);
     assert_false(put("too long\n"));
     assert_false(put("fit\n"));
@@ -89,7 +85,6 @@ static void what_follows_a_dropped_line_is_dropped_until_there_is_room(void **st
 
 static void it_says_when_it_is_empty_and_when_half_full(void **state)
 {
-    (void)state;
     assert_true(log_buffer_is_empty(&buffer));
     fill(LOG_BUFFER_BYTES / 2);
     assert_false(log_buffer_is_empty(&buffer));
@@ -103,13 +98,11 @@ static void it_says_when_it_is_empty_and_when_half_full(void **state)
 
 static int set_up(void **state)
 {
-    (void)state;
     return log_buffer_init(&buffer) ? 0 : -1;
 }
 
 static int tear_down(void **state)
 {
-    (void)state;
     log_buffer_free(&buffer);
     return 0;
 }

@@ -64,7 +64,6 @@ static void a_handler_is_called_while_its_descriptor_is_ready(void **state)
 {
     struct end end;
 
-    (void)state;
     open_end(&end, note_call);
     assert_true(loop_watch(&loop, end.descriptor, EPOLLIN, &end.handler));
     loop_run_once(&loop, 0);
@@ -84,7 +83,6 @@ static void that_the_other_end_has_closed_is_told_unasked(void **state)
 {
     struct end end;
 
-    (void)state;
     open_end(&end, note_call);
     assert_true(loop_watch(&loop, end.descriptor, 0, &end.handler));
     close(end.other);
@@ -98,7 +96,6 @@ static void other_events_can_be_asked_for(void **state)
 {
     struct end end;
 
-    (void)state;
     open_end(&end, note_call);
     assert_true(loop_watch(&loop, end.descriptor, EPOLLIN, &end.handler));
     assert_true(loop_change(&loop, end.descriptor, EPOLLIN | EPOLLOUT, &end.handler));
@@ -117,7 +114,6 @@ static void what_is_unwatched_is_told_no_more_until_it_is_watched_again(void **s
 {
     struct end end;
 
-    (void)state;
     open_end(&end, note_call);
     assert_true(loop_watch(&loop, end.descriptor, EPOLLIN, &end.handler));
     write_to(&end);
@@ -134,7 +130,6 @@ static void what_cannot_be_watched_is_said(void **state)
 {
     struct loop_handler handler = {.ready = note_call};
 
-    (void)state;
     errno = 0;
     assert_false(loop_watch(&loop, -1, EPOLLIN, &handler));
     assert_int_equal(errno, EBADF);
@@ -159,7 +154,6 @@ static void a_handler_may_close_its_descriptor_and_free_itself(void **state)
 {
     struct end staying;
 
-    (void)state;
     closed_count = 0;
     open_end(&staying, note_call);
     for (int i = 0; i < 20; i++) {
@@ -198,7 +192,6 @@ static void a_new_descriptor_has_nothing_of_one_before_it_with_its_number(void *
 {
     struct end end;
 
-    (void)state;
     open_end(&end, reopen);
     assert_true(loop_watch(&loop, end.descriptor, EPOLLIN, &end.handler));
     write_to(&end);
@@ -218,7 +211,6 @@ static void everyone_has_a_turn(void **state)
     static struct end ends[MANY];
     int called = 0;
 
-    (void)state;
     for (int i = 0; i < MANY; i++) {
         open_end(&ends[i], note_call);
         assert_true(loop_watch(&loop, ends[i].descriptor, EPOLLIN, &ends[i].handler));
@@ -240,7 +232,6 @@ static void it_waits_until_then(void **state)
 {
     int64_t until_ms = clock_now_ms() + WAIT_MS;
 
-    (void)state;
     loop_run_once(&loop, until_ms);
     assert_true(clock_now_ms() >= until_ms);
 }
@@ -251,7 +242,6 @@ static void it_does_not_wait_for_what_is_due_already(void **state)
     static const int64_t times[] = {INT64_MIN / 2, -1, 0, 1};
     struct end end;
 
-    (void)state;
     open_end(&end, note_call);
     assert_true(loop_watch(&loop, end.descriptor, EPOLLIN, &end.handler));
     write_to(&end);
@@ -267,7 +257,6 @@ static void an_event_ends_the_wait(void **state)
 {
     struct end end;
 
-    (void)state;
     open_end(&end, note_call);
     assert_true(loop_watch(&loop, end.descriptor, EPOLLIN, &end.handler));
     write_to(&end);
@@ -283,7 +272,6 @@ static void a_loop_that_is_closed_is_closed_once(void **state)
     struct loop other;
     int number;
 
-    (void)state;
     assert_true(loop_open(&other));
     number = other.epoll;
     assert_true((fcntl(number, F_GETFD) & FD_CLOEXEC) != 0);
@@ -295,13 +283,11 @@ static void a_loop_that_is_closed_is_closed_once(void **state)
 
 static int start(void **state)
 {
-    (void)state;
     return loop_open(&loop) ? 0 : -1;
 }
 
 static int finish(void **state)
 {
-    (void)state;
     loop_close(&loop);
     return 0;
 }

@@ -34,7 +34,6 @@ static void each_outcome_has_its_error_and_its_sentence(void **state)
         {OP_FAILED, REASON_NONE, &with_metadata, ERROR_INTERNAL, "internal error"},
     };
 
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const struct store_op op = {.outcome = cases[i].outcome, .reason = cases[i].reason};
         struct error error = {0};
@@ -52,7 +51,6 @@ static void what_was_done_is_no_error(void **state)
                                            OP_NOT_FOUND, OP_AUTHORIZED, OP_READY};
     struct error error = {0};
 
-    (void)state;
     for (size_t i = 0; i < sizeof done / sizeof done[0]; i++) {
         const struct store_op op = {.outcome = done[i]};
 

@@ -131,7 +131,6 @@ static void expect_output(const void *output, size_t len)
 
 static void a_request_is_taken_however_it_is_cut(void **state)
 {
-    (void)state;
     head();
     body("{}");
     expect_body("{}");
@@ -146,7 +145,6 @@ static void a_stream_in_many_records_of_any_padding_is_one(void **state)
 {
     static const char params[] = "\16\4REQUEST_METHODPOST\11\5PATH_INFO/a/bc";
 
-    (void)state;
     begin(65535, 1, 0);
     for (size_t i = 0; i < sizeof params - 1; i++) {
         record_as(1, PARAMS, 65535, params + i, 1, (i * 37) % 256);
@@ -166,7 +164,6 @@ static void a_stream_in_many_records_of_any_padding_is_one(void **state)
 
 static void a_request_without_its_last_byte_is_none(void **state)
 {
-    (void)state;
     head();
     body("{\"a\":1}");
     while (bytes.len > 1) {
@@ -178,7 +175,6 @@ static void a_request_without_its_last_byte_is_none(void **state)
 /* Nothing of one request is left for the next. */
 static void the_next_request_is_taken_too(void **state)
 {
-    (void)state;
     parser_init(&parser, LIMIT);
     for (int i = 0; i < 3; i++) {
         buffer_reset(&bytes, BYTES_MAX);
@@ -219,7 +215,6 @@ static void little_memory_is_kept_for_the_next_request(void **state)
 {
     size_t memory;
 
-    (void)state;
     head();
     body("small");
     expect_body("small");
@@ -235,7 +230,6 @@ static void little_memory_is_kept_for_the_next_request(void **state)
 
 static void a_large_body_is_freed_and_the_variables_stay(void **state)
 {
-    (void)state;
     take_large_body();
     parser_free_body(&parser);
     assert_true(parser_memory(&parser) < LARGE);
@@ -244,7 +238,6 @@ static void a_large_body_is_freed_and_the_variables_stay(void **state)
 
 static void what_comes_behind_a_request_ends_its_connection(void **state)
 {
-    (void)state;
     head();
     body("{}");
     buffer_append(&bytes, "\1", 1);
@@ -255,7 +248,6 @@ static void what_comes_behind_a_request_ends_its_connection(void **state)
 
 static void each_variable_has_the_first_value_of_its_name(void **state)
 {
-    (void)state;
     begin(1, 1, 1);
     text_record(PARAMS, 1, "\11\1PATH_INFO/\11\1PATH_INFOx\13\3HTTP_COOKIEabc\11\1PATH_INFOy");
     record(PARAMS, 1, "\200\0\0\16\3CONTENT_LENGTH123\16\0REQUEST_METHOD", 38);
@@ -273,7 +265,6 @@ static void each_variable_has_the_first_value_of_its_name(void **state)
 /* Until the stream ends, a later record may belong to the same variable. */
 static void there_are_no_variables_before_all_have_come(void **state)
 {
-    (void)state;
     begin(1, 1, 1);
     text_record(PARAMS, 1, "\11\1PATH_INFO/");
     expect(PARSER_INCOMPLETE);
@@ -282,7 +273,6 @@ static void there_are_no_variables_before_all_have_come(void **state)
 
 static void every_variable_that_is_read_is_found_by_its_number(void **state)
 {
-    (void)state;
     begin(1, 1, 1);
     for (int i = REQUEST_VARIABLES - 1; i >= 0; i--) {
         const char *name = request_variable_name((enum request_variable)i);
@@ -303,7 +293,6 @@ static void every_variable_that_is_read_is_found_by_its_number(void **state)
 
 static void a_nul_ends_no_value(void **state)
 {
-    (void)state;
     begin(1, 1, 1);
     record(PARAMS, 1, "\11\12PATH_INFO/upsert\0\0x", 2 + 9 + 10);
     record(PARAMS, 1, "\13\3REMOTE_ADDR\0\0\0", 2 + 11 + 3);
@@ -320,7 +309,6 @@ static void a_nul_ends_no_value(void **state)
 /* A name is one of ours as a whole, or not at all. */
 static void a_nul_ends_no_name(void **state)
 {
-    (void)state;
     begin(1, 1, 1);
     record(PARAMS, 1, "\12\1PATH_INFO\0x", 2 + 10 + 1);
     record(PARAMS, 1, "\10\1PATH_INFx", 2 + 8 + 1);
@@ -345,7 +333,6 @@ static void head_of_length(const char *length)
 /* mod_fcgid 2.3.9 sends such for a body that came in HTTP/2 without a length. */
 static void empty_records_within_a_body_that_is_declared_do_not_end_it(void **state)
 {
-    (void)state;
     head_of_length("006");
     text_record(STDIN, 1, "");
     text_record(STDIN, 1, "");
@@ -367,7 +354,6 @@ static void without_a_length_the_first_empty_record_ends_the_body(void **state)
 {
     static const char *const lengths[] = {"000", "abc", "-01", "+99", " 99"};
 
-    (void)state;
     for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
         buffer_reset(&bytes, BYTES_MAX);
         head_of_length(lengths[i]);
@@ -378,7 +364,6 @@ static void without_a_length_the_first_empty_record_ends_the_body(void **state)
 
 static void a_body_that_ended_early_is_a_request_once_no_more_comes(void **state)
 {
-    (void)state;
     head_of_length("006");
     text_record(STDIN, 1, "abc");
     expect(PARSER_INCOMPLETE);
@@ -392,7 +377,6 @@ static void a_body_that_ended_early_is_a_request_once_no_more_comes(void **state
 
 static void a_body_that_ends_again_and_again_is_refused(void **state)
 {
-    (void)state;
     head_of_length("999");
     for (int i = 0; i < PARSER_STRAY_MAX; i++) {
         text_record(STDIN, 1, "");
@@ -436,7 +420,6 @@ static void a_value_of_any_length_is_read_whole(void **state)
 {
     enum { VALUE_MAX = REQUEST_PARAMS_MAX - 23 };
 
-    (void)state;
     for (size_t len = 0; len < 300; len++) {
         expect_value_of(len);
     }
@@ -470,7 +453,6 @@ static void lengths_that_lie_are_never_believed(void **state)
         {"\11\1PATH_INFO/\1", 13},
     };
 
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         buffer_reset(&bytes, BYTES_MAX);
         begin(1, 1, 1);
@@ -488,7 +470,6 @@ static void variables_over_the_limit_are_counted_and_not_kept(void **state)
 {
     char *filling = calloc(1, 60000);
 
-    (void)state;
     begin(1, 1, 1);
     record(PARAMS, 1, filling, 60000);
     record(PARAMS, 1, filling, 60000);
@@ -524,7 +505,6 @@ static void a_body_over_the_limit_is_counted_and_not_kept(void **state)
 {
     char filling[LIMIT + 1] = {0};
 
-    (void)state;
     head();
     record(STDIN, 1, filling, LIMIT);
     text_record(STDIN, 1, "");
@@ -555,7 +535,6 @@ static void values_are_sent_once_however_often_they_are_asked_for(void **state)
     static const char output[] = "\1\12\0\0\0\22\6\0\17\1FCGI_MPXS_CONNS0\0\0\0\0\0\0";
     char many[PARSER_CONTENT_MAX + 1];
 
-    (void)state;
     for (size_t i = 0; i < sizeof many; i++) {
         many[i] = name[i % (sizeof name - 1)];
     }
@@ -582,7 +561,6 @@ static void management_records_do_not_disturb_a_request(void **state)
 {
     static const char output[] = "\1\13\0\0\0\10\0\0M\0\0\0\0\0\0\0";
 
-    (void)state;
     begin(1, 1, 1);
     text_record(77, 0, "a type that is unknown");
     text_record(PARAMS, 1, "\16\4REQUEST_METHODPOST");
@@ -602,7 +580,6 @@ static void a_flood_of_stray_records_is_refused(void **state)
         int type, id;
     } cases[] = {{GET_VALUES, 0}, {77, 0}, {STDIN, 9}, {PARAMS, 9}, {ABORT, 9}, {77, 9}};
 
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         buffer_reset(&bytes, BYTES_MAX);
         for (int n = 0; n < PARSER_STRAY_MAX; n++) {
@@ -619,7 +596,6 @@ static void another_request_in_between_has_responded_and_this_one_goes_on(void *
 {
     static const char refusal[] = "\1\3\0\2\0\10\0\0\0\0\0\0\1\0\0\0"; /* FCGI_CANT_MPX_CONN */
 
-    (void)state;
     head();
     begin(2, 1, 1);
     text_record(PARAMS, 2, "\11\1PATH_INFO/");
@@ -639,7 +615,6 @@ static void other_roles_are_refused(void **state)
 {
     static const int roles[] = {0, 2, 3, 4, 257, 65535};
 
-    (void)state;
     for (size_t i = 0; i < sizeof roles / sizeof roles[0]; i++) {
         buffer_reset(&bytes, BYTES_MAX);
         begin(1, roles[i], 1);
@@ -650,7 +625,6 @@ static void other_roles_are_refused(void **state)
 
 static void records_out_of_place_end_the_connection(void **state)
 {
-    (void)state;
     for (int stage = 0; stage < 3; stage++) {
         for (int type = 0; type < 256; type++) {
             bool has_place = stage == 0 ? type != BEGIN : type == (stage == 1 ? PARAMS : STDIN);
@@ -670,7 +644,6 @@ static void records_out_of_place_end_the_connection(void **state)
 
 static void what_is_no_fastcgi_is_refused_at_once(void **state)
 {
-    (void)state;
     for (int version = 0; version < 256; version++) {
         buffer_reset(&bytes, BYTES_MAX);
         record_as(version, BEGIN, 1, "\0\1\1\0\0\0\0\0", 8, 0);
@@ -692,7 +665,6 @@ static void what_is_no_fastcgi_is_refused_at_once(void **state)
 
 static void an_abort_ends_the_connection_and_is_no_error(void **state)
 {
-    (void)state;
     begin(1, 1, 1);
     text_record(ABORT, 1, "");
     expect(PARSER_ERROR);
@@ -701,7 +673,6 @@ static void an_abort_ends_the_connection_and_is_no_error(void **state)
 
 static int set_up(void **state)
 {
-    (void)state;
     buffer_init(&bytes, BYTES_MAX);
     parser_init(&parser, LIMIT);
     return 0;
@@ -709,7 +680,6 @@ static int set_up(void **state)
 
 static int clean_up(void **state)
 {
-    (void)state;
     buffer_free(&bytes);
     parser_free(&parser);
     return 0;

@@ -32,7 +32,6 @@ static void every_connection_is_closed_in_the_beginning(void **state)
 {
     struct connection *taken[COUNT];
 
-    (void)state;
     assert_null(pool_acquire(&pool.idle));
     for (int i = 0; i < COUNT; i++) {
         taken[i] = pool_acquire(&pool.closed);
@@ -51,7 +50,6 @@ static void the_one_that_was_used_last_is_used_first(void **state)
 {
     struct connection *one = open_to(0), *two = open_to(0), *three = open_to(0);
 
-    (void)state;
     pool_release(&pool, one);
     pool_release(&pool, two);
     pool_release(&pool, three);
@@ -67,7 +65,6 @@ static void one_that_is_released_has_no_batch(void **state)
 {
     struct connection *connection = open_to(0);
 
-    (void)state;
     connection->started_ms = NOW_MS;
     pool_release(&pool, connection);
     assert_int_equal(connection->started_ms, 0);
@@ -77,7 +74,6 @@ static void an_idle_one_that_closes_is_to_be_opened_again(void **state)
 {
     struct connection *each[] = {open_to(0), open_to(0), open_to(0)};
 
-    (void)state;
     for (size_t closing = 0; closing < 3; closing++) {
         for (size_t i = 0; i < 3; i++) {
             each[i]->state = CONNECTION_IDLE;
@@ -100,7 +96,6 @@ static void idle_ones_to_a_host_that_is_not_the_first_are_closed(void **state)
 {
     struct connection *old_one = open_to(0), *new_one = open_to(1), *old_other = open_to(0);
 
-    (void)state;
     pool_release(&pool, old_one);
     pool_release(&pool, new_one);
     pool_release(&pool, old_other);
@@ -120,7 +115,6 @@ static void idle_ones_to_a_host_that_is_not_the_first_are_closed(void **state)
 
 static void there_is_no_wait_before_the_first_attempt(void **state)
 {
-    (void)state;
     for (int i = 0; i < MANY; i++) {
         assert_int_equal(pool_back_off_ms(&pool, 0, LONG_MS), 0);
     }
@@ -151,7 +145,6 @@ static void each_wait_is_longer_than_the_one_before_up_to_half_a_second(void **s
         int64_t longest_ms;
     } cases[] = {{1, 20}, {2, 40}, {3, 80}, {4, 160}, {5, 320}, {6, 500}, {7, 500}, {63, 500}, {100000, 500}};
 
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         expect_wait(cases[i].attempts, LONG_MS, cases[i].longest_ms);
     }
@@ -164,7 +157,6 @@ static void no_wait_takes_more_than_a_sixteenth_of_the_time_left(void **state)
         int64_t left_ms, longest_ms;
     } cases[] = {{8000, 500}, {1600, 100}, {480, 30}, {321, 20}, {100, 20}, {0, 20}, {-5000, 20}};
 
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         expect_wait(9, cases[i].left_ms, cases[i].longest_ms);
         expect_wait(1, cases[i].left_ms, 20);
@@ -177,7 +169,6 @@ static void two_processes_do_not_wait_alike(void **state)
     struct pool other;
     int same = 0;
 
-    (void)state;
     assert_true(pool_init(&other, hosts, 1, 1, 2));
     for (int i = 0; i < MANY; i++) {
         same += pool_back_off_ms(&pool, 6, LONG_MS) == pool_back_off_ms(&other, 6, LONG_MS);
@@ -189,7 +180,6 @@ static void two_processes_do_not_wait_alike(void **state)
 /* A connection may just have gone stale. */
 static void the_first_failure_is_followed_by_an_attempt_at_once(void **state)
 {
-    (void)state;
     assert_int_equal(pool_ready_ms(&pool), 0);
     pool_note_unreachable(&pool, REASON_NONE, NOW_MS, LONG_MS);
     assert_int_equal(pool_ready_ms(&pool), NOW_MS);
@@ -207,7 +197,6 @@ static void the_first_failure_is_followed_by_an_attempt_at_once(void **state)
 
 static void it_is_known_since_when_and_why_the_database_is_not_reached(void **state)
 {
-    (void)state;
     assert_int_equal(pool.unreachable_since_ms, 0);
     pool_note_unreachable(&pool, REASON_LOGIN, NOW_MS, LONG_MS);
     pool_note_unreachable(&pool, REASON_NONE, NOW_MS + 300, LONG_MS);
@@ -222,7 +211,6 @@ static void it_is_known_since_when_and_why_the_database_is_not_reached(void **st
 
 static void whether_it_is_back_is_asked_half_a_second_behind_each_failure(void **state)
 {
-    (void)state;
     pool_note_unreachable(&pool, REASON_NONE, NOW_MS, LONG_MS);
     assert_int_equal(pool.probe_at_ms, NOW_MS + 500);
     pool_note_unreachable(&pool, REASON_NONE, NOW_MS + 123, LONG_MS);
@@ -235,7 +223,6 @@ static void connections_that_cannot_be_opened_delay_connections_alone(void **sta
 {
     struct connection *open = open_to(0);
 
-    (void)state;
     pool_note_open_failure(&pool, REASON_NONE, NOW_MS, LONG_MS);
     assert_true(pool_ready_ms(&pool) >= NOW_MS + 10 && pool_ready_ms(&pool) <= NOW_MS + 20);
     pool_note_open_failure(&pool, REASON_LOGIN, NOW_MS, LONG_MS);
@@ -258,7 +245,6 @@ static void one_that_cannot_be_opened_while_none_is_open_means_that_the_database
 {
     struct connection *opening = pool_acquire(&pool.closed);
 
-    (void)state;
     opening->state = CONNECTION_OPENING;
     pool_note_open_failure(&pool, REASON_LOGIN, NOW_MS, LONG_MS);
     assert_int_equal(pool.unreachable_since_ms, NOW_MS);
@@ -271,7 +257,6 @@ static void one_that_cannot_be_opened_while_none_is_open_means_that_the_database
 /* That there is a connection does not say yet that anything can be stored. */
 static void one_that_was_opened_does_not_end_the_wait_for_the_database(void **state)
 {
-    (void)state;
     pool_note_unreachable(&pool, REASON_NONE, NOW_MS, LONG_MS);
     pool_note_unreachable(&pool, REASON_NONE, NOW_MS, LONG_MS);
     pool_note_open_failure(&pool, REASON_NONE, NOW_MS, LONG_MS);
@@ -286,14 +271,12 @@ static void one_that_was_opened_does_not_end_the_wait_for_the_database(void **st
 
 static int start(void **state)
 {
-    (void)state;
     hosts = hosts_new("host=a,b");
     return hosts != NULL && pool_init(&pool, hosts, COUNT, 1, 1) ? 0 : -1;
 }
 
 static int finish(void **state)
 {
-    (void)state;
     pool_free(&pool);
     hosts_free(hosts);
     return 0;

@@ -94,7 +94,6 @@ static void a_signal_is_passed_on_to_all_and_ends_the_parent_behind_them(void **
 {
     int count = 5;
 
-    (void)state;
     assert_int_equal(run_to_exit(count, stop_when_all_run, &count), EXIT_SUCCESS);
     assert_int_equal(said->starts, count);
     for (int i = 0; i < count; i++) {
@@ -114,7 +113,6 @@ static int fail_or_wait(void *context, const char *warning)
 
 static void one_that_cannot_start_ends_all(void **state)
 {
-    (void)state;
     assert_int_equal(run_to_exit(3, fail_or_wait, NULL), EXIT_FAILURE);
     assert_int_equal(said->starts, 3);
 }
@@ -130,7 +128,6 @@ static int stop_badly(void *context, const char *warning)
 
 static void one_that_does_not_stop_well_is_a_failure(void **state)
 {
-    (void)state;
     assert_int_equal(run_to_exit(1, stop_badly, NULL), EXIT_FAILURE);
 }
 
@@ -157,7 +154,6 @@ static void whichever_ends_is_started_again_and_says_what_became_of_the_one_befo
 {
     char warning[WARNING_SIZE];
 
-    (void)state;
     assert_int_equal(run_to_exit(1, end_three_times, NULL), EXIT_SUCCESS);
     assert_int_equal(said->starts, 4);
     assert_string_equal(said->warning[0], "");
@@ -188,7 +184,6 @@ static void one_that_does_not_last_is_started_less_and_less_often(void **state)
     int crashes = 4;
     int64_t begun_ms = clock_now_ms();
 
-    (void)state;
     assert_int_equal(run_to_exit(1, crash_often, &crashes), EXIT_SUCCESS);
     assert_int_equal(said->starts, crashes + 1);
     assert_true(clock_now_ms() - begun_ms >= 100 + 200 + 400 + 800);
@@ -212,7 +207,6 @@ static int fail_in_its_place(void *context, const char *warning)
 
 static void one_that_cannot_start_in_the_place_of_another_tries_on_while_others_serve(void **state)
 {
-    (void)state;
     assert_int_equal(run_to_exit(2, fail_in_its_place, NULL), EXIT_SUCCESS);
     assert_int_equal(said->starts, 5);
 }
@@ -228,7 +222,6 @@ static int fail_after_a_crash(void *context, const char *warning)
 
 static void and_ends_the_parent_where_nobody_serves(void **state)
 {
-    (void)state;
     assert_int_equal(run_to_exit(1, fail_after_a_crash, NULL), EXIT_FAILURE);
     assert_int_equal(said->starts, 2);
 }
@@ -240,7 +233,6 @@ static void where_no_process_is_to_be_had_it_ends(void **state)
     int wait_status;
     pid_t pid;
 
-    (void)state;
     memset(said, 0, sizeof *said);
     fflush(NULL);
     pid = fork();
@@ -276,7 +268,6 @@ static void they_are_told_to_stop_where_the_parent_is_killed(void **state)
     int ends[2], wait_status;
     char byte;
 
-    (void)state;
     assert_int_equal(pipe(ends), 0);
     wait_status = run(1, end_the_parent, &ends[1]);
     assert_true(WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGKILL);
@@ -288,7 +279,6 @@ static void they_are_told_to_stop_where_the_parent_is_killed(void **state)
 
 static int set_up(void **state)
 {
-    (void)state;
     said = mmap(NULL, sizeof *said, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     return said == MAP_FAILED;
 }

@@ -109,7 +109,6 @@ static void end(char name)
 
 static void a_batch_is_what_came_first(void **state)
 {
-    (void)state;
     expect_batch("");
     for (int i = 0; i < 10; i++) {
         add(NULL);
@@ -122,7 +121,6 @@ static void a_batch_is_what_came_first(void **state)
 
 static void a_batch_has_no_more_than_its_limit(void **state)
 {
-    (void)state;
     begin_with(1, WAITING_MAX);
     add("1");
     add("2");
@@ -134,7 +132,6 @@ static void a_batch_has_no_more_than_its_limit(void **state)
 
 static void of_one_incident_one_is_sent_at_a_time_in_order(void **state)
 {
-    (void)state;
     add("1");
     add("1");
     add("2");
@@ -152,7 +149,6 @@ static void of_one_incident_one_is_sent_at_a_time_in_order(void **state)
 
 static void what_has_no_incident_waits_for_nothing(void **state)
 {
-    (void)state;
     add(NULL);
     add(NULL);
     add("");
@@ -165,7 +161,6 @@ static void what_has_no_incident_waits_for_nothing(void **state)
 
 static void one_that_is_returned_goes_before_the_later_ones_of_its_incident(void **state)
 {
-    (void)state;
     add("1");
     add("1");
     add("2");
@@ -179,7 +174,6 @@ static void one_that_is_returned_goes_before_the_later_ones_of_its_incident(void
 
 static void one_that_may_not_be_sent_yet_holds_the_later_ones_of_its_incident(void **state)
 {
-    (void)state;
     add("1");
     add("1");
     add("2");
@@ -193,7 +187,6 @@ static void one_that_may_not_be_sent_yet_holds_the_later_ones_of_its_incident(vo
 /* One bucket for all. */
 static void incidents_that_share_a_bucket_do_not_wait_for_each_other(void **state)
 {
-    (void)state;
     begin_with(BATCH_MAX, 0);
     add("1");
     add("2");
@@ -210,7 +203,6 @@ static void incidents_that_share_a_bucket_do_not_wait_for_each_other(void **stat
 /* It costs one of them a wait, no more. */
 static void incidents_that_share_a_key_are_taken_for_one(void **state)
 {
-    (void)state;
     begin_with(BATCH_MAX, 0);
     add("1");
     add("2")->place.key = op_of('a')->place.key;
@@ -224,7 +216,6 @@ static void incidents_that_share_a_key_are_taken_for_one(void **state)
  * hash so far. */
 static void an_incident_whose_hash_is_zero_is_one_like_any_other(void **state)
 {
-    (void)state;
     begin_with_seed(BATCH_MAX, WAITING_MAX, 'z');
     add("z");
     add("z");
@@ -237,7 +228,6 @@ static void the_seed_decides_which_share_one(void **state)
     struct store_op one = {.reference_id = "an incident"}, other = {.reference_id = "an incident"};
     struct queue another;
 
-    (void)state;
     assert_true(queue_init(&another, &limits, 1));
     queue_add(&queue, &one, NOW_MS);
     queue_add(&another, &other, NOW_MS);
@@ -249,7 +239,6 @@ static void the_seed_decides_which_share_one(void **state)
 
 static void a_batch_has_four_mebibytes_at_most(void **state)
 {
-    (void)state;
     add_sized("1", MIB);
     add_sized("2", 2 * MIB);
     add_sized("3", MIB);
@@ -260,7 +249,6 @@ static void a_batch_has_four_mebibytes_at_most(void **state)
 
 static void a_larger_one_is_sent_alone_and_in_its_turn(void **state)
 {
-    (void)state;
     add_sized("1", 100);
     add_sized("2", 5 * MIB);
     add_sized("3", 100);
@@ -271,7 +259,6 @@ static void a_larger_one_is_sent_alone_and_in_its_turn(void **state)
 
 static void so_many_may_wait_and_those_that_are_sent_do_not_count(void **state)
 {
-    (void)state;
     for (int i = 0; i < WAITING_MAX; i++) {
         assert_true(queue_has_room(&queue, 100));
         add(NULL);
@@ -293,7 +280,6 @@ static void so_many_may_wait_and_those_that_are_sent_do_not_count(void **state)
 
 static void sixty_four_mebibytes_may_be_in_it_and_one_that_is_larger(void **state)
 {
-    (void)state;
     assert_true(queue_has_room(&queue, (size_t)65 * MIB));
     add_sized("1", (size_t)65 * MIB);
     assert_false(queue_has_room(&queue, 1));
@@ -311,7 +297,6 @@ static void sixty_four_mebibytes_may_be_in_it_and_one_that_is_larger(void **stat
 
 static void what_must_run_alone_is_a_batch_by_itself(void **state)
 {
-    (void)state;
     add_alone("1");
     add_alone("2");
     expect_batch("a");
@@ -321,7 +306,6 @@ static void what_must_run_alone_is_a_batch_by_itself(void **state)
 
 static void every_second_batch_is_one_of_the_others(void **state)
 {
-    (void)state;
     begin_with(2, WAITING_MAX);
     add_alone("1");
     add_alone("2");
@@ -339,7 +323,6 @@ static void every_second_batch_is_one_of_the_others(void **state)
 /* It has its turn when it is the first; it does not break a batch that has begun before it. */
 static void what_must_run_alone_is_left_out_of_a_batch_of_others(void **state)
 {
-    (void)state;
     add("1");
     add_alone("2");
     add("3");
@@ -349,7 +332,6 @@ static void what_must_run_alone_is_left_out_of_a_batch_of_others(void **state)
 
 static void another_that_must_run_alone_follows_where_no_other_may_be_sent(void **state)
 {
-    (void)state;
     add_alone("1");
     add_alone("2");
     add("1"); /* which waits for the first */
@@ -364,7 +346,6 @@ static void that_it_must_run_alone_is_kept_when_it_is_added(void **state)
 {
     struct store_op probe = {.reference_id = NULL, .deadline_ms = DEADLINE_MS, .request_id = "p"};
 
-    (void)state;
     probe.place.must_run_alone = true;
     add("1");
     queue_add(&queue, &probe, NOW_MS);
@@ -377,7 +358,6 @@ static void that_it_must_run_alone_is_kept_when_it_is_added(void **state)
 
 static void one_that_is_returned_keeps_its_place(void **state)
 {
-    (void)state;
     begin_with(2, WAITING_MAX);
     for (int i = 0; i < 4; i++) {
         add(NULL);
@@ -392,7 +372,6 @@ static void one_that_is_returned_keeps_its_place(void **state)
 
 static void one_that_is_moved_to_the_end_goes_behind_all_others(void **state)
 {
-    (void)state;
     begin_with(2, WAITING_MAX);
     for (int i = 0; i < 3; i++) {
         add(NULL);
@@ -411,7 +390,6 @@ static void one_that_is_moved_to_the_end_goes_behind_all_others(void **state)
 /* They would take effect in another order than they came in. */
 static void one_that_is_moved_to_the_end_stays_before_the_later_ones_of_its_incident(void **state)
 {
-    (void)state;
     add("1");
     add("1");
     add("2");
@@ -427,7 +405,6 @@ static void one_that_is_moved_to_the_end_stays_before_the_later_ones_of_its_inci
 
 static void what_has_too_little_time_left_is_not_sent(void **state)
 {
-    (void)state;
     add("1");
     add("2")->deadline_ms = DEADLINE_MS + 1;
     expect_batch_at("b", DEADLINE_MS - MARGIN_MS);
@@ -435,7 +412,6 @@ static void what_has_too_little_time_left_is_not_sent(void **state)
 
 static void the_first_that_waits_and_has_expired_is_found(void **state)
 {
-    (void)state;
     add("1");
     add("2");
     add("3");
@@ -454,7 +430,6 @@ static void the_first_that_waits_and_has_expired_is_found(void **state)
 
 static void one_expires_that_was_asked_for_too_early(void **state)
 {
-    (void)state;
     add("1");
     assert_null(queue_find_expired(&queue, DEADLINE_MS - MARGIN_MS - 1));
     assert_ptr_equal(queue_find_expired(&queue, DEADLINE_MS - MARGIN_MS), op_of('a'));
@@ -466,7 +441,6 @@ static void one_expires_that_was_asked_for_too_early(void **state)
 
 static void before_a_time_that_is_known_without_a_look_none_expires(void **state)
 {
-    (void)state;
     assert_true(queue_due_ms(&queue, LOOP_NEVER, NOW_MS) == LOOP_NEVER);
     add("1");
     add("2");
@@ -482,7 +456,6 @@ static void before_a_time_that_is_known_without_a_look_none_expires(void **state
 
 static void what_waits_is_due_when_it_may_be_sent_or_expires(void **state)
 {
-    (void)state;
     assert_true(queue_due_ms(&queue, NOW_MS, NOW_MS) == LOOP_NEVER);
     add("1");
     add("1");
@@ -503,7 +476,6 @@ static void what_waits_is_due_when_it_may_be_sent_or_expires(void **state)
 
 static void the_latest_deadline_is_of_all_that_are_not_done(void **state)
 {
-    (void)state;
     assert_true(queue_last_deadline_ms(&queue) == LOOP_NEVER);
     add("1")->deadline_ms = DEADLINE_MS + 2;
     add("2")->deadline_ms = DEADLINE_MS + 1;
@@ -517,7 +489,6 @@ static void how_long_one_waited_is_added_up(void **state)
 {
     struct store_op *batch[BATCH_MAX], *op = add("1");
 
-    (void)state;
     assert_int_equal(queue_take_batch(&queue, batch, NOW_MS + 7), 1);
     assert_int_equal(op->queue_ms, 7);
     queue_return(&queue, op, 0, NOW_MS + 100); /* it was with the database in between */
@@ -527,7 +498,6 @@ static void how_long_one_waited_is_added_up(void **state)
 
 static void what_waits_and_what_is_sent_can_be_removed(void **state)
 {
-    (void)state;
     add("1");
     add("1");
     add("1");
@@ -642,7 +612,7 @@ static int64_t due_ms(int64_t send_from_ms)
 }
 
 /* What can be asked without a change. */
-static void check_answers(int64_t now_ms)
+static void check_responses(int64_t now_ms)
 {
     int64_t send_from_ms = draw(4) == 0 ? LOOP_NEVER : now_ms + (int64_t)draw(40) - 20;
     int64_t due = due_ms(send_from_ms), is_due = queue_due_ms(&queue, send_from_ms, now_ms);
@@ -727,7 +697,6 @@ static void it_is_as_the_model_is_whatever_happens(void **state)
 {
     int64_t now_ms = NOW_MS;
 
-    (void)state;
     begin_with(BATCH_MAX, 2); /* three buckets */
     entry_count = 0;
     last_was_alone = false;
@@ -744,7 +713,7 @@ static void it_is_as_the_model_is_whatever_happens(void **state)
         } else {
             now_ms += (int64_t)draw(30);
         }
-        check_answers(now_ms);
+        check_responses(now_ms);
     }
 }
 
@@ -752,14 +721,12 @@ static void it_is_as_the_model_is_whatever_happens(void **state)
 
 static int start(void **state)
 {
-    (void)state;
     begin_with(BATCH_MAX, WAITING_MAX);
     return 0;
 }
 
 static int finish(void **state)
 {
-    (void)state;
     queue_free(&queue);
     return 0;
 }

@@ -23,7 +23,6 @@ static void a_session_that_is_given_up_is_to_be_ended(void **state)
 {
     struct session session = of(5);
 
-    (void)state;
     session_abandon(&session);
     assert_int_equal(session.abandoned_count, 1);
     assert_int_equal(session.abandoned[0].pid, 5);
@@ -36,7 +35,6 @@ static void one_that_cannot_be_named_is_left(void **state)
 {
     struct session session = of(0);
 
-    (void)state;
     session_abandon(&session);
     assert_int_equal(session.abandoned_count, 0);
 }
@@ -45,7 +43,6 @@ static void of_many_the_oldest_is_forgotten(void **state)
 {
     struct session session = of(0);
 
-    (void)state;
     for (int i = 1; i <= ABANDONED_SESSIONS_MAX + 3; i++) {
         session.id = of(i).id;
         session_abandon(&session);
@@ -60,7 +57,6 @@ static void of_a_connection_that_has_ended_only_what_is_to_be_ended_is_known(voi
 {
     struct session session = of(5);
 
-    (void)state;
     session.operation_type = TYPE;
     session.clock = (struct server_clock){.server_us = 1, .received_ms = clock_now_ms(), .started_us = 1};
     session_abandon(&session);
@@ -110,7 +106,6 @@ static void a_sync_is_read(void **state)
     struct session session = of(3);
     int64_t now_ms = clock_now_ms();
 
-    (void)state;
     assert_true(session_read_sync(&session, pg, row, now_ms));
     assert_int_equal(session.operation_type, TYPE);
     assert_int_equal(session.clock.started_us, STARTED_US);
@@ -128,7 +123,6 @@ static void without_the_type_the_rest_is_known(void **state)
     PGresult *row = greeting(values);
     struct session session = of(3);
 
-    (void)state;
     session.operation_type = TYPE;
     assert_true(session_read_sync(&session, pg, row, clock_now_ms()));
     assert_int_equal(session.operation_type, 0);
@@ -147,7 +141,6 @@ static void a_sync_that_makes_no_sense_is_none(void **state)
     };
     PGconn *pg = PQconnectStart("host=/nowhere");
 
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         PGresult *row = greeting(cases[i]);
         struct session session = of(3);

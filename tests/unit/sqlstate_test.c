@@ -82,7 +82,6 @@ static const struct {
 
 static void each_state_has_its_action(void **state)
 {
-    (void)state;
     for (size_t i = 0; i < sizeof state_cases / sizeof state_cases[0]; i++) {
         if (sqlstate_action(state_cases[i].sqlstate, NULL, NULL) != state_cases[i].action) {
             fail_msg("%s: action %d, not %d", state_cases[i].sqlstate,
@@ -110,7 +109,6 @@ static PGresult *refuse(const char *sqlstate, const char *function, const char *
 
 static void an_error_s_action_is_by_its_state_and_where_it_arose(void **state)
 {
-    (void)state;
     for (size_t i = 0; i < sizeof located_cases / sizeof located_cases[0]; i++) {
         PGresult *result =
             refuse(located_cases[i].sqlstate, located_cases[i].function, located_cases[i].table);
@@ -185,7 +183,6 @@ static void each_row_of_the_table_decides_a_case(void **state)
     size_t rows = 0, located_rows = 0;
     struct row row;
 
-    (void)state;
     assert_non_null(file);
     for (; read_row(file, &row); rows++) {
         located_rows += row.source[0] != '\0' ? 1 : 0;
@@ -225,7 +222,6 @@ static void a_refusal_is_taken_apart(void **state)
         {"", "", ""},
     };
 
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char message[512], sqlstate[SQLSTATE_SIZE];
 
@@ -239,7 +235,6 @@ static void a_message_that_is_too_long_is_cut(void **state)
 {
     static const char verbose[] = "failed: FATAL:  28P01: password\nDETAIL:  there is more\n";
 
-    (void)state;
     for (size_t size = 1; size < sizeof verbose; size++) {
         char message[sizeof verbose], sqlstate[SQLSTATE_SIZE];
 
@@ -255,14 +250,12 @@ static void a_message_that_is_too_long_is_cut(void **state)
 
 static int start(void **state)
 {
-    (void)state;
     fake_postgres_connect(&server);
     return 0;
 }
 
 static int finish(void **state)
 {
-    (void)state;
     PQfinish(server.pg);
     fake_postgres_hang_up(&server);
     return 0;

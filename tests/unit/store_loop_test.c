@@ -103,7 +103,6 @@ static void welcome(void)
 
 static void behind_a_batch_it_sleeps(void **state)
 {
-    (void)state;
     submit();
     welcome();
     fake_postgres_read(&server);
@@ -117,7 +116,6 @@ static void behind_a_batch_it_sleeps(void **state)
 /* The worker had no processor for a while: what it could not send before, and the response, are one event. */
 static void it_sleeps_behind_a_response_that_comes_with_room_for_the_rest_of_the_batch(void **state)
 {
-    (void)state;
     submit_large();
     welcome();
     assert_false(is_awake()); /* the socket is full */
@@ -148,7 +146,6 @@ static void what_the_server_says_meanwhile_is_heard_once(void **state)
     static const char notice[] = "SWARNING\0VWARNING\0C01000\0Mwatch out\0", part[] = "\0\0\0\5channel";
     static const char notification[] = "\0\0\0\5channel\0payload";
 
-    (void)state;
     apply();
     fake_postgres_say(&server, 'N', notice, sizeof notice);
     assert_true(is_awake());
@@ -178,7 +175,6 @@ static void what_the_server_says_meanwhile_is_heard_once(void **state)
 
 static void a_server_that_ends_the_connection_meanwhile_is_heard_once(void **state)
 {
-    (void)state;
     apply();
     fake_postgres_hang_up(&server);
     assert_true(is_awake());
@@ -194,7 +190,6 @@ static void who_has_lost_as_many_as_may_be_waits_until_they_can_store_no_more(vo
 {
     int64_t started_ms = clock_now_ms();
 
-    (void)state;
     submit();
     for (int attempt = 0; attempt < ORPHANED_ATTEMPTS_MAX; attempt++) {
         assert_int_equal(done_count, 0);
@@ -228,19 +223,16 @@ static int start_with(int timeout_ms)
 
 static int start(void **state)
 {
-    (void)state;
     return start_with(WAIT_MS);
 }
 
 static int start_hastily(void **state)
 {
-    (void)state;
     return start_with(LOSSES_MS);
 }
 
 static int finish(void **state)
 {
-    (void)state;
     fake_postgres_hang_up(&server);
     fake_postgres_stop_listening(&server);
     store_stop(store);

@@ -27,7 +27,6 @@ static void a_letter_more_less_other_or_swapped_is_one_step(void **state)
         {"kitten", "sitting", 3},
     };
 
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         assert_int_equal(suggest_distance(cases[i].a, cases[i].b), cases[i].steps);
         assert_int_equal(suggest_distance(cases[i].b, cases[i].a), cases[i].steps);
@@ -38,7 +37,6 @@ static void a_third_of_the_letters_may_differ(void **state)
 {
     size_t distance;
 
-    (void)state;
     assert_true(suggest_is_near("thread", "THREADS", &distance));
     assert_int_equal(distance, 1);
     assert_true(suggest_is_near("LOK", "LOG", &distance));
@@ -50,7 +48,6 @@ static void a_name_that_is_too_long_is_like_nothing(void **state)
     char name[SUGGEST_NAME_MAX + 2];
     size_t distance;
 
-    (void)state;
     memset(name, 'a', sizeof name);
     name[SUGGEST_NAME_MAX] = '\0';
     assert_true(suggest_is_near(name, name, &distance));
@@ -64,7 +61,6 @@ static void the_nearest_of_several_is_suggested(void **state)
     static const char *const known[] = {"since", "service", "open"};
     struct suggestion best = {0}, none = {0};
 
-    (void)state;
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
         suggest_consider(&best, "sevrice", known[i]);
         suggest_consider(&none, "frobnicate", known[i]);

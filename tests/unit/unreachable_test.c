@@ -54,7 +54,6 @@ static void run_until_done(int count)
 /* It has nothing to do but to try again now and then. */
 static void the_loop_does_not_turn_for_nothing(void **state)
 {
-    (void)state;
     for (int i = 1; i <= 3; i++) {
         submit(0);
         run_until_done(i);
@@ -78,7 +77,6 @@ static void an_operation_is_given_up_when_its_time_is_up(void **state)
 {
     int64_t started_ms = clock_now_ms();
 
-    (void)state;
     submit(0);
     assert_int_equal(done_count, 0); /* nobody is called back within the call */
     run_until_done(1);
@@ -90,7 +88,6 @@ static void an_operation_is_given_up_when_its_time_is_up(void **state)
 
 static void where_no_more_may_wait_the_next_is_refused_at_once(void **state)
 {
-    (void)state;
     submit(0);
     submit(1);
     submit(2); /* over INCIDENTS_QUEUE_MAX */
@@ -106,7 +103,6 @@ static void where_no_more_may_wait_the_next_is_refused_at_once(void **state)
 /* Whoever waited would most likely wait for nothing. */
 static void once_it_is_known_to_be_away_all_are_refused_at_once(void **state)
 {
-    (void)state;
     submit(0);
     run_until_done(1);
     turn_for(DEADLINE_MS);
@@ -121,7 +117,6 @@ static void a_store_for_one_request_gives_up_in_time(void **state)
     struct store *single = store_start(&settings, NULL);
     int64_t started_ms = clock_now_ms();
 
-    (void)state;
     assert_non_null(single);
     assert_true(op_ping(&ops[0]));
     store_apply(single, &ops[0]);
@@ -132,7 +127,6 @@ static void a_store_for_one_request_gives_up_in_time(void **state)
 
 static void a_stop_waits_for_what_was_submitted(void **state)
 {
-    (void)state;
     submit(0);
     submit(1);
     store_stop(store);
@@ -143,7 +137,6 @@ static void a_stop_waits_for_what_was_submitted(void **state)
 /* A sanitizer sees what is not freed. */
 static void a_stop_frees_a_probe_that_is_under_way(void **state)
 {
-    (void)state;
     submit(0);
     run_until_done(1);
     turn_for(700); /* half a second behind a failure it is asked whether it is back, for two seconds */
@@ -154,7 +147,6 @@ static void a_stop_frees_a_probe_that_is_under_way(void **state)
 
 static int start(void **state)
 {
-    (void)state;
     settings = (struct settings){.request_timeout_ms = DEADLINE_MS,
                                  .db_pool_size = 2,
                                  .batch_max = 8,
@@ -168,7 +160,6 @@ static int start(void **state)
 
 static int finish(void **state)
 {
-    (void)state;
     if (store != NULL) {
         store_stop(store);
     }

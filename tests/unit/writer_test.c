@@ -139,7 +139,6 @@ static void a_response_is_records_of_its_request(void **state)
 {
     static const int ids[] = {1, 2, 255, 256, 257, 65535};
 
-    (void)state;
     for (size_t i = 0; i < sizeof ids / sizeof ids[0]; i++) {
         connect_peer();
         assert_true(respond(ids[i], 'x', 150));
@@ -149,7 +148,6 @@ static void a_response_is_records_of_its_request(void **state)
 
 static void one_connection_takes_one_response_after_the_other(void **state)
 {
-    (void)state;
     connect_peer();
     for (int i = 1; i < 100; i++) {
         assert_true(respond(i, (char)('a' + i % 26), (size_t)i * 7));
@@ -159,7 +157,6 @@ static void one_connection_takes_one_response_after_the_other(void **state)
 
 static void a_response_of_any_length_is_padded_and_whole(void **state)
 {
-    (void)state;
     connect_peer();
     for (size_t len = 0; len < 40; len++) {
         assert_true(respond(1, 's', len));
@@ -173,7 +170,6 @@ static void a_response_of_any_length_is_padded_and_whole(void **state)
 
 static void what_is_longer_than_a_record_is_several(void **state)
 {
-    (void)state;
     connect_peer();
     assert_true(respond(1, 'l', RECORD_CONTENT_MAX));
     assert_int_equal(expect_response(1, 'l', RECORD_CONTENT_MAX), 1);
@@ -184,7 +180,6 @@ static void what_is_longer_than_a_record_is_several(void **state)
 /* Metrics of many tokens: a peer that has not begun to read is not waited for. */
 static void the_largest_response_has_room_in_the_socket(void **state)
 {
-    (void)state;
     connect_peer();
     assert_true(respond(1, 'L', RESPONSE_MAX));
     assert_int_equal(expect_response(1, 'L', RESPONSE_MAX),
@@ -197,7 +192,6 @@ static void a_response_is_one_write(void **state)
     char packet[1024];
     int pair[2];
 
-    (void)state;
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
     for (int i = 0; i < 3; i++) {
         assert_true(writer_send(&writer, pair[0], 1, (struct slice){.data = "0123456789", .len = 10}));
@@ -212,7 +206,6 @@ static void of_a_peer_that_has_closed_nothing_is_left_for_the_next(void **state)
 {
     static const size_t lengths[] = {1, 300, LIBRARY_BUFFER, LIBRARY_BUFFER + 300, RESPONSE_MAX};
 
-    (void)state;
     for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
         connect_peer();
         close(far_end);
@@ -224,7 +217,6 @@ static void of_a_peer_that_has_closed_nothing_is_left_for_the_next(void **state)
 
 static void of_a_peer_that_reads_no_more_nothing_is_left_for_the_next(void **state)
 {
-    (void)state;
     connect_peer();
     assert_int_equal(shutdown(far_end, SHUT_RD), 0);
     assert_false(respond(1, 'c', 300));
@@ -234,7 +226,6 @@ static void of_a_peer_that_reads_no_more_nothing_is_left_for_the_next(void **sta
 /* The loop has no time for it. */
 static void a_peer_that_takes_too_little_is_not_waited_for(void **state)
 {
-    (void)state;
     connect_peer();
     make_narrow();
     assert_false(respond(1, 't', USUAL_MAX));
@@ -246,7 +237,6 @@ static void whatever_room_a_peer_has_the_next_response_is_whole(void **state)
 {
     bool had_room = false, had_none = false;
 
-    (void)state;
     for (size_t taken = 0; !had_none; taken++) {
         struct buffer before;
         bool is_full = false;
@@ -271,13 +261,11 @@ static void whatever_room_a_peer_has_the_next_response_is_whole(void **state)
 
 static int start(void **state)
 {
-    (void)state;
     return writer_open(&writer) ? 0 : -1;
 }
 
 static int finish(void **state)
 {
-    (void)state;
     disconnect();
     writer_close(&writer);
     return 0;
