@@ -158,7 +158,7 @@ endif
 
 one: ## build and run one test under the sanitizers, found by its name: TEST=batch, TEST=doctor, TEST=unit/parser
 	@scripts/setup run test
-	@SANITIZE='$(or $(SANITIZE),address$(comma)undefined)' MAKE='$(MAKE) --no-print-directory $(JOBS)' scripts/one '$(subst ','\'',$(TEST))'
+	@SANITIZE='$(or $(SANITIZE),address$(comma)undefined)' MAKE='$(MAKE) -s --no-print-directory $(JOBS)' scripts/one '$(subst ','\'',$(TEST))'
 
 cross: ## build for ARCH (arm64, i386, s390x) in a fresh Debian of its own, and run the unit tests there under QEMU
 	@scripts/setup cross
