@@ -215,6 +215,17 @@ bool op_ping(struct store_op *op)
     return encode(op, "ping", NULL, NULL, &nothing);
 }
 
+void op_prepare(struct store_op *op, int64_t deadline_ms, void (*done)(void *context), void *context)
+{
+    op->done = done;
+    op->context = context;
+    op->deadline_ms = deadline_ms;
+    op->outcome = OP_PENDING;
+    op->attempts = 0;
+    op->orphaned_count = 0;
+    op->place = (struct queue_entry){0};
+}
+
 void op_free(struct store_op *op)
 {
     buffer_free(&op->record);

@@ -80,6 +80,9 @@ bool op_delete(struct store_op *op, const char *token_hash, const struct inciden
 bool op_authorize(struct store_op *op, const char *token_hash, enum scope scope);
 bool op_ping(struct store_op *op);
 
+/* Makes it ready for the queue, whatever its last outcome was. deadline_ms is of clock_now_ms(). */
+void op_prepare(struct store_op *op, int64_t deadline_ms, void (*done)(void *context), void *context);
+
 void op_free(struct store_op *op);
 
 /* The outcome for a text of apply_batch's; OP_FAILED for an unknown one. */

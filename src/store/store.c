@@ -278,18 +278,6 @@ static void open_connection(struct store *store, int64_t now_ms)
 
 /* ---- Operations ---- */
 
-/* Sets the operation up for the queue, whatever was its last result. */
-static void prepare_op(struct store_op *op, int64_t deadline_ms, void (*done)(void *context), void *context)
-{
-    op->done = done;
-    op->context = context;
-    op->deadline_ms = deadline_ms;
-    op->outcome = OP_PENDING;
-    op->attempts = 0;
-    op->orphaned_count = 0;
-    op->place = (struct queue_entry){0};
-}
-
 static void end_probe(void *context)
 {
     struct store *store = context;
@@ -303,7 +291,7 @@ static void start_probe(struct store *store, int64_t now_ms)
         return;
     }
     store->is_probing = true;
-    prepare_op(&store->probe, now_ms + PROBE_TIMEOUT_MS + store->queue.limits.margin_ms, end_probe, store);
+    op_prepare(&store->probe, now_ms + PROBE_TIMEOUT_MS + store->queue.limits.margin_ms, end_probe, store);
     store->probe.place.must_run_alone = true;
     queue_add(&store->queue, &store->probe, now_ms);
 }
@@ -390,7 +378,7 @@ void store_submit(struct store *store, struct store_op *op, void (*done)(void *c
     int64_t now_ms = clock_now_ms();
     bool has_room;
 
-    prepare_op(op, now_ms + store->settings->request_timeout_ms, done, context);
+    op_prepare(op, now_ms + store->settings->request_timeout_ms, done, context);
     store->pending++;
     has_room = queue_has_room(&store->queue, op->record.capacity);
     if (has_room && !is_outage(store, now_ms)) {

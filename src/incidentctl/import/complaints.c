@@ -47,7 +47,7 @@ static struct complaint_kind *find_kind(struct complaints *complaints, const str
     if (complaints->count == COMPLAINT_KINDS_MAX) {
         kind = &complaints->kinds[COMPLAINT_KINDS_MAX];
         kind->code = ERROR_NONE;
-        (void)snprintf(kind->text, sizeof kind->text, "other mistakes");
+        snprintf(kind->text, sizeof kind->text, "other mistakes");
         return kind;
     }
     kind = &complaints->kinds[complaints->count++];
@@ -71,10 +71,10 @@ void complaints_print_rest(const struct complaints *complaints)
         if (kind->count > COMPLAINTS_OF_A_KIND) {
             buffer_init(&shown, 4096);
             append_shown(&shown, text, text.len);
-            (void)print_error("%llu more like these: %s%s%s",
-                              (unsigned long long)(kind->count - COMPLAINTS_OF_A_KIND),
-                              kind->code == ERROR_NONE ? "" : error_code_text(kind->code),
-                              kind->code == ERROR_NONE ? "" : ": ", shown.data);
+            print_error("%llu more like these: %s%s%s",
+                        (unsigned long long)(kind->count - COMPLAINTS_OF_A_KIND),
+                        kind->code == ERROR_NONE ? "" : error_code_text(kind->code),
+                        kind->code == ERROR_NONE ? "" : ": ", shown.data);
             buffer_free(&shown);
         }
     }

@@ -43,7 +43,7 @@ static bool complain(const char *what, struct slice name)
 
     buffer_init(&shown, 4096);
     append_shown(&shown, name, SHOWN_BYTES_MAX);
-    (void)print_error("%s \"%s\"", what, shown.data == NULL ? "" : shown.data);
+    print_error("%s \"%s\"", what, shown.data == NULL ? "" : shown.data);
     buffer_free(&shown);
     return false;
 }
@@ -151,7 +151,7 @@ bool csv_table_set_arguments(struct csv_table *table, const struct csv_row *head
         enum column_role role = role_of(&name);
 
         if (role == COLUMN_LEFT_OUT && !column_is(name, REJECTS_COLUMN)) {
-            (void)complain("note: nothing is known of this column, it is left out:", name);
+            complain("note: nothing is known of this column, it is left out:", name);
         }
         if (!set_column(table, i, role, name, header->cells[i].text)) {
             return false;

@@ -26,9 +26,9 @@ static bool check_schema(PGconn *session)
     bool ok = result != NULL && strtol(PQgetvalue(result, 0, 0), NULL, 10) >= SCHEMA_VERSION;
 
     if (!ok) {
-        (void)fprintf(stderr,
-                      "incidentctl: the database's schema is not the one this program needs, see incidentctl "
-                      "migrate\n");
+        fprintf(stderr,
+                "incidentctl: the database's schema is not the one this program needs, see incidentctl "
+                "migrate\n");
     }
     PQclear(result);
     return ok;
@@ -58,7 +58,7 @@ bool import_make_token(struct import *import)
 
     if (session != NULL && check_schema(session) && read_bound(import, session) && token_make(token)) {
         digest_sha256((struct slice){.data = token, .len = strlen(token)}, import->token_hash);
-        (void)snprintf(prefix, sizeof prefix, "%.*s", PREFIX_SHOWN, token);
+        snprintf(prefix, sizeof prefix, "%.*s", PREFIX_SHOWN, token);
         explicit_bzero(token, sizeof token);
         result = session_query(
             session,
@@ -90,7 +90,7 @@ void import_remove_token(struct import *import)
                                1, values);
     }
     if (result == NULL) {
-        (void)fprintf(
+        fprintf(
             stderr,
             "incidentctl: the token \"%s\" could not be removed; nobody knows it, and it expires by itself\n",
             import_token_label);
@@ -104,7 +104,7 @@ bool import_start_store(struct import *import)
     char error[512];
 
     if (!settings_load_for_admin(&import->settings, error, sizeof error)) {
-        (void)fprintf(stderr, "incidentctl: %s\n", error);
+        fprintf(stderr, "incidentctl: %s\n", error);
         return false;
     }
     import->settings.db_pool_size = DB_POOL_SIZE;
@@ -114,7 +114,7 @@ bool import_start_store(struct import *import)
         import->settings.request_timeout_ms = REQUEST_TIMEOUT_MIN_MS;
     }
     if (!loop_open(&import->loop)) {
-        (void)fprintf(stderr, "incidentctl: %s\n", strerror(errno));
+        fprintf(stderr, "incidentctl: %s\n", strerror(errno));
         return false;
     }
     import->store = store_start(&import->settings, &import->loop);

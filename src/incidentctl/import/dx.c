@@ -164,14 +164,13 @@ static bool read_rows(struct dx_rows *rows, enum dx_table kind, struct source *s
                 break;
             }
         } else if (!read_row(rows, kind, &columns, &row, record.text, &error)) {
-            (void)fprintf(stderr, "%s:%llu: %s\n", source->name, (unsigned long long)record.line,
-                          error.message);
+            fprintf(stderr, "%s:%llu: %s\n", source->name, (unsigned long long)record.line, error.message);
             ok = false;
         }
     }
     csv_row_free(&row);
     if (result == SOURCE_BROKEN) {
-        (void)print_error("unable to read %s: %s", source->name, source->fault);
+        print_error("unable to read %s: %s", source->name, source->fault);
     }
     return ok && has_header && result == SOURCE_END;
 }

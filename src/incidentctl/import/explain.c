@@ -39,7 +39,7 @@ static void append(struct error *error, const struct buffer *more)
     size_t len = strlen(error->message);
 
     if (more->data != NULL && !more->failed) {
-        (void)snprintf(error->message + len, sizeof error->message - len, "%s", more->data);
+        snprintf(error->message + len, sizeof error->message - len, "%s", more->data);
     }
 }
 
@@ -79,7 +79,7 @@ void explain_encoding(struct error *error, struct slice record)
         i += len;
     }
     if (error->code == ERROR_INVALID_JSON && i < record.len) {
-        (void)error_set(
+        error_set(
             error, ERROR_INVALID_JSON,
             "the record is not UTF-8: its byte %zu is 0x%02X; if the file is in Windows-1252 or Latin-1, "
             "iconv -f WINDOWS-1252 -t UTF-8 FILE makes UTF-8 of it",

@@ -79,10 +79,9 @@ bool format_print_unknown(const char *input, const char *what, jv names)
                                                                                : "\"");
     jv_free(names);
     format_list_names(known, sizeof known);
-    (void)print_error(
-        "unable to tell the format of %s: its %s are %s; looked for reference_id and started_at, "
-        "and for those of %s; name the format by --format, or map it by --jq FILE",
-        input, what, shown.data, strstr(known, "dx"));
+    print_error("unable to tell the format of %s: its %s are %s; looked for reference_id and started_at, "
+                "and for those of %s; name the format by --format, or map it by --jq FILE",
+                input, what, shown.data, strstr(known, "dx"));
     buffer_free(&shown);
     return false;
 }

@@ -23,10 +23,10 @@ static bool catch_signals(struct import *import)
 {
     sigset_t caught;
 
-    (void)sigemptyset(&caught);
-    (void)sigaddset(&caught, SIGINT);
-    (void)sigaddset(&caught, SIGTERM);
-    (void)sigaddset(&caught, SIGHUP);
+    sigemptyset(&caught);
+    sigaddset(&caught, SIGINT);
+    sigaddset(&caught, SIGTERM);
+    sigaddset(&caught, SIGHUP);
     if (pthread_sigmask(SIG_BLOCK, &caught, &import->former_signals) != 0) {
         return false;
     }
@@ -37,8 +37,8 @@ static bool catch_signals(struct import *import)
 static void release_signals(struct import *import)
 {
     if (import->signals >= 0) {
-        (void)close(import->signals);
-        (void)pthread_sigmask(SIG_SETMASK, &import->former_signals, NULL);
+        close(import->signals);
+        pthread_sigmask(SIG_SETMASK, &import->former_signals, NULL);
     }
 }
 
@@ -49,11 +49,11 @@ static void look_for_signals(struct import *import)
     while (read(import->signals, &signal, sizeof signal) == sizeof signal) {
         progress_clear(&import->progress);
         if (import->is_interrupted) {
-            (void)fprintf(stderr, "incidentctl: ended at once; what was under way may be stored\n");
+            fprintf(stderr, "incidentctl: ended at once; what was under way may be stored\n");
             _exit(128 + (int)signal.ssi_signo);
         }
         import->is_interrupted = true;
-        (void)fprintf(stderr, "incidentctl: waiting for what is under way; once more ends it at once\n");
+        fprintf(stderr, "incidentctl: waiting for what is under way; once more ends it at once\n");
     }
 }
 
@@ -87,8 +87,8 @@ static bool read_records(struct import *import)
     look_for_signals(import);
     if (result == SOURCE_BROKEN) {
         progress_clear(&import->progress);
-        (void)fprintf(stderr, "%s:%llu: the rest was not read: %s\n", import->source.name,
-                      (unsigned long long)import->source.line, import->source.fault);
+        fprintf(stderr, "%s:%llu: the rest was not read: %s\n", import->source.name,
+                (unsigned long long)import->source.line, import->source.fault);
     }
     return result == SOURCE_END;
 }
@@ -124,8 +124,8 @@ static void note_unused(const char *path, const struct dx_rows *rows)
     size_t unused = dx_rows_unused(rows);
 
     if (unused > 0) {
-        (void)fprintf(stderr, "incidentctl: note: %zu rows of %s belong to no incident that was read\n",
-                      unused, path);
+        fprintf(stderr, "incidentctl: note: %zu rows of %s belong to no incident that was read\n", unused,
+                path);
     }
 }
 
@@ -135,34 +135,34 @@ static void print_sum(const struct import *import, bool is_all_read)
     uint64_t unfinished = import->read - import->done;
 
     if (import->options->is_dry_run) {
-        (void)printf("read %llu: %llu good, %llu bad", (unsigned long long)import->read,
-                     (unsigned long long)import->good, (unsigned long long)import->bad);
+        printf("read %llu: %llu good, %llu bad", (unsigned long long)import->read,
+               (unsigned long long)import->good, (unsigned long long)import->bad);
     } else {
-        (void)printf("read %llu: %llu stored (%llu created, %llu updated, %llu unchanged), %llu bad",
-                     (unsigned long long)import->read, (unsigned long long)import->good,
-                     (unsigned long long)import->created, (unsigned long long)import->updated,
-                     (unsigned long long)import->unchanged, (unsigned long long)import->bad);
+        printf("read %llu: %llu stored (%llu created, %llu updated, %llu unchanged), %llu bad",
+               (unsigned long long)import->read, (unsigned long long)import->good,
+               (unsigned long long)import->created, (unsigned long long)import->updated,
+               (unsigned long long)import->unchanged, (unsigned long long)import->bad);
     }
     if (import->left_out > 0) {
-        (void)printf(", %llu left out%s", (unsigned long long)import->left_out,
-                     import->adapter.format->kind == FORMAT_DX ? " (deleted)" : "");
+        printf(", %llu left out%s", (unsigned long long)import->left_out,
+               import->adapter.format->kind == FORMAT_DX ? " (deleted)" : "");
     }
     if (unfinished > 0) {
-        (void)printf(", %llu not finished", (unsigned long long)unfinished);
+        printf(", %llu not finished", (unsigned long long)unfinished);
     }
     if (import->read != import->records) {
-        (void)printf("; of %llu records", (unsigned long long)import->records);
+        printf("; of %llu records", (unsigned long long)import->records);
     }
     if (import->skipped > 0) {
-        (void)printf("; %llu skipped before them", (unsigned long long)import->skipped);
+        printf("; %llu skipped before them", (unsigned long long)import->skipped);
     }
-    (void)printf("%s\n", import->options->is_dry_run ? "; nothing was stored" : "");
+    printf("%s\n", import->options->is_dry_run ? "; nothing was stored" : "");
     if (!is_all_read || unfinished > 0) {
         if (import->is_cut) {
-            (void)printf("the input breaks off in its last record, it seems; where there is more of it,\n");
+            printf("the input breaks off in its last record, it seems; where there is more of it,\n");
         }
-        (void)printf("not all was imported: go on with --skip %llu\n",
-                     (unsigned long long)(import->skipped + import->records_done - import->is_cut));
+        printf("not all was imported: go on with --skip %llu\n",
+               (unsigned long long)(import->skipped + import->records_done - import->is_cut));
     }
 }
 
@@ -172,16 +172,14 @@ static void print_notes(const struct import *import)
     complaints_print_rest(&import->complaints);
     if (complaints_have(&import->complaints, ERROR_INVALID_TIMESTAMP) &&
         import->options->date_format == NULL) {
-        (void)print_error(
-            "note: times that are not in ISO 8601 are read by --date-format, such as "
-            "--date-format '%%d/%%m/%%Y %%H:%%M'; those of another zone than UTC by --time-zone");
+        print_error("note: times that are not in ISO 8601 are read by --date-format, such as "
+                    "--date-format '%%d/%%m/%%Y %%H:%%M'; those of another zone than UTC by --time-zone");
     }
     unknown_keys_print(&import->unknown_keys);
     if (import->suspicious > 0) {
-        (void)print_error("note: %llu of the %s have times that cannot be right, or were open for too long: "
-                          "reports leave them out, and the view reporting.suspicious lists them",
-                          (unsigned long long)import->suspicious,
-                          import->options->is_dry_run ? "good" : "stored");
+        print_error("note: %llu of the %s have times that cannot be right, or were open for too long: "
+                    "reports leave them out, and the view reporting.suspicious lists them",
+                    (unsigned long long)import->suspicious, import->options->is_dry_run ? "good" : "stored");
     }
 }
 
@@ -194,8 +192,8 @@ static bool run(struct import *import)
     is_all_read = read_records(import);
     wait_for_end(import);
     if (window_is_refused(&import->window)) {
-        (void)fprintf(stderr, "incidentctl: the database takes no more: the token \"%s\" was ended\n",
-                      import_token_label);
+        fprintf(stderr, "incidentctl: the database takes no more: the token \"%s\" was ended\n",
+                import_token_label);
     }
     if (is_all_read) {
         note_unused(import->options->services, &import->adapter.services);
@@ -203,8 +201,7 @@ static bool run(struct import *import)
     }
     if (is_all_read && import->records == 0 && import->skipped == 0 && import->source.consumed > 0) {
         is_all_read = false;
-        (void)print_error("nothing was read from %s, which is not empty: it has no incidents",
-                          import->source.name);
+        print_error("nothing was read from %s, which is not empty: it has no incidents", import->source.name);
     }
     print_notes(import);
     is_all_read = is_all_read && import->read == import->done && !import->is_cut;

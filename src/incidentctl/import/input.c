@@ -53,9 +53,9 @@ static const struct format *recognise(const struct import *import, struct slice 
     }
     format = format_recognise(jv_copy(record), own);
     if (format == NULL) {
-        (void)format_print_unknown(import->source.name, "names",
-                                   jv_get_kind(record) == JV_KIND_OBJECT ? jv_keys_unsorted(jv_copy(record))
-                                                                         : jv_array());
+        format_print_unknown(import->source.name, "names",
+                             jv_get_kind(record) == JV_KIND_OBJECT ? jv_keys_unsorted(jv_copy(record))
+                                                                   : jv_array());
     }
     jv_free(record);
     return format;
@@ -71,7 +71,7 @@ static const struct format *recognise_first(struct import *import)
     result = import_next_record(import, &import->first);
     import->has_first = result == SOURCE_RECORD;
     if (result == SOURCE_STOPPED || result == SOURCE_BROKEN) {
-        (void)print_unreadable(import, result);
+        print_unreadable(import, result);
         return NULL;
     }
     if (import->has_first && !import->first.is_too_large) {
@@ -165,14 +165,14 @@ static bool take_tables(struct import *import)
         if (options->services == NULL && options->metadata == NULL) {
             return true;
         }
-        (void)fprintf(stderr, "incidentctl: --services and --metadata are tables of DX, and %s is none\n",
-                      import->source.name);
+        fprintf(stderr, "incidentctl: --services and --metadata are tables of DX, and %s is none\n",
+                import->source.name);
         return false;
     }
     if (options->services == NULL || options->metadata == NULL) {
-        (void)fprintf(stderr, "incidentctl: note: without %s the incidents come without their %s\n",
-                      options->services == NULL ? "--services" : "--metadata",
-                      options->services == NULL ? "services" : "metadata");
+        fprintf(stderr, "incidentctl: note: without %s the incidents come without their %s\n",
+                options->services == NULL ? "--services" : "--metadata",
+                options->services == NULL ? "services" : "metadata");
     }
     return (options->services == NULL ||
             dx_rows_read(&import->adapter.services, DX_SERVICES, options->services)) &&

@@ -78,14 +78,14 @@ static void set_timer(long seconds)
 {
     const struct itimerval timer = {.it_interval.tv_sec = seconds, .it_value.tv_sec = seconds};
 
-    (void)setitimer(ITIMER_PROF, &timer, NULL);
+    setitimer(ITIMER_PROF, &timer, NULL);
 }
 
 static void set_bounds(void)
 {
     struct sigaction action = {.sa_handler = look_at_bounds, .sa_flags = SA_RESTART};
 
-    (void)sigaction(SIGPROF, &action, NULL);
+    sigaction(SIGPROF, &action, NULL);
     running.size_kb = process_size_kb();
 }
 
@@ -95,8 +95,8 @@ static void set_bounds(void)
 static void print_fault(void *name, jv message)
 {
     message = jq_format_error(message);
-    (void)print_error("%s: %s", (const char *)name,
-                      jv_get_kind(message) == JV_KIND_STRING ? jv_string_value(message) : "?");
+    print_error("%s: %s", (const char *)name,
+                jv_get_kind(message) == JV_KIND_STRING ? jv_string_value(message) : "?");
     jv_free(message);
 }
 
@@ -116,7 +116,7 @@ static bool compile(struct jq_filter *filter, const char *name, const char *text
     char shown[256];
     bool ok;
 
-    (void)snprintf(shown, sizeof shown, "%s", name);
+    snprintf(shown, sizeof shown, "%s", name);
     *filter = (struct jq_filter){.jq = jq_init(), .output = jv_invalid()};
     if (filter->jq == NULL) {
         return print_error("out of memory for the filter");
@@ -159,7 +159,7 @@ bool jq_filter_open_file(struct jq_filter *filter, const char *path, const char 
     }
     ok = ferror(file) == 0 ? !text.failed || print_error("%s is over 1 MiB", path)
                            : print_error("unable to read %s: %s", path, strerror(errno));
-    (void)fclose(file);
+    fclose(file);
     if (ok && (text.len == 0 || strlen(text.data) != text.len)) {
         ok = print_error("%s is no filter: it is empty, or no text", path);
     }
@@ -211,7 +211,7 @@ void jq_filter_start(struct jq_filter *filter, jv record, uint64_t line)
 
 static enum filtered bad(struct error *error, const char *said)
 {
-    (void)error_set(error, ERROR_INVALID_ARGUMENTS, "the filter says: %s", said);
+    error_set(error, ERROR_INVALID_ARGUMENTS, "the filter says: %s", said);
     return FILTERED_BAD;
 }
 
@@ -250,9 +250,9 @@ enum filtered jq_filter_next(struct jq_filter *filter, struct slice *output, str
         return take_end(filter, result, error);
     }
     if (jv_get_kind(result) != JV_KIND_OBJECT) {
-        (void)error_set(error, ERROR_INVALID_ARGUMENTS,
-                        "the filter must give an object, the body of an upsert, and gave: %s",
-                        jv_kind_name(jv_get_kind(result)));
+        error_set(error, ERROR_INVALID_ARGUMENTS,
+                  "the filter must give an object, the body of an upsert, and gave: %s",
+                  jv_kind_name(jv_get_kind(result)));
         jv_free(result);
         return FILTERED_BAD;
     }

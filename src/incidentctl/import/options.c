@@ -92,16 +92,16 @@ int command_import(int argc, char **argv)
         }
     }
     if (argc - optind != 1) {
-        (void)usage_error("import takes one file, or - for standard input");
+        usage_error("import takes one file, or - for standard input");
         return EXIT_USAGE;
     }
     if ((options.services != NULL || options.metadata != NULL) && options.format != NULL &&
         options.format->kind != FORMAT_DX) {
-        (void)usage_error("--services and --metadata go with --format dx");
+        usage_error("--services and --metadata go with --format dx");
         return EXIT_USAGE;
     }
     if (options.jq != NULL && options.format != NULL) {
-        (void)usage_error("--jq is a format of its own: leave --format away");
+        usage_error("--jq is a format of its own: leave --format away");
         return EXIT_USAGE;
     }
     options.format = options.jq != NULL ? &format_of_caller : options.format;

@@ -34,12 +34,12 @@ static void complain(struct import *import, const struct window_record *record)
                          error_code_text(record->error.code));
     append_shown(&message, said, said.len);
     if (!import->has_bad && message.data != NULL) { /* the record's first */
-        (void)snprintf(import->reason, sizeof import->reason, "%s", message.data);
+        snprintf(import->reason, sizeof import->reason, "%s", message.data);
     }
     if (is_shown) {
         progress_clear(&import->progress);
-        (void)fprintf(stderr, "%s:%s%s\n", import->source.name, message.data + sizeof "line " - 1,
-                      is_lost ? " (and is not in the file of rejects)" : "");
+        fprintf(stderr, "%s:%s%s\n", import->source.name, message.data + sizeof "line " - 1,
+                is_lost ? " (and is not in the file of rejects)" : "");
     }
     buffer_free(&message);
 }
@@ -104,7 +104,7 @@ static enum window_state judge(struct import *import, struct slice body, struct 
         unknown_keys_count(&import->unknown_keys, body);
     }
     if (!import->options->is_dry_run && !op_upsert(&record->op, import->token_hash, &record->incident)) {
-        (void)error_set(&record->error, ERROR_INTERNAL, "out of memory");
+        error_set(&record->error, ERROR_INTERNAL, "out of memory");
         return WINDOW_BAD;
     }
     incident_trim(&record->incident);
@@ -143,7 +143,7 @@ static bool take_incidents(struct taking *taking)
     struct slice body;
 
     if (taking->read->is_too_large) {
-        (void)error_set(&error, ERROR_REQUEST_TOO_LARGE, "the record is over 16 MiB");
+        error_set(&error, ERROR_REQUEST_TOO_LARGE, "the record is over 16 MiB");
     } else if (adapter_begin(&import->adapter, import->source.kind, taking->read, &error)) {
         while ((filtered = adapter_next(&import->adapter, &body, &error)) == FILTERED_OUTPUT) {
             struct window_record *record = next_record(taking);
@@ -193,6 +193,6 @@ void import_skip_record(struct import *import, const struct source_record *read)
     import->skipped++;
     import->bytes_done = read->end;
     if (import->adapter.format->kind == FORMAT_DX && !read->is_too_large) {
-        (void)adapter_begin(&import->adapter, import->source.kind, read, &unused);
+        adapter_begin(&import->adapter, import->source.kind, read, &unused);
     }
 }

@@ -51,20 +51,19 @@ bool rejects_open(struct rejects *rejects, const char *path, const struct source
     }
     rejects->is_empty = ours.st_size == 0;
     if (!S_ISREG(ours.st_mode)) {
-        (void)print_error("unable to write %s: %s", path, "it is no regular file");
+        print_error("unable to write %s: %s", path, "it is no regular file");
     } else if (ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino) {
-        (void)print_error("unable to write %s: %s", path, "it is what is imported");
+        print_error("unable to write %s: %s", path, "it is what is imported");
     } else if (!rejects->is_empty && !resumes) {
-        (void)print_error("unable to write %s: %s", path,
-                          "it holds something already; move it away, or name another file");
+        print_error("unable to write %s: %s", path,
+                    "it holds something already; move it away, or name another file");
     } else if (go_to_end(rejects, fd, ours.st_size)) {
         rejects->file = fdopen(fd, "r+");
     }
     if (rejects->file == NULL) {
-        (void)close(fd);
+        close(fd);
     } else {
-        (void)setvbuf(rejects->file, NULL, _IONBF,
-                      0); /* what is not written shall not be tried again later */
+        setvbuf(rejects->file, NULL, _IONBF, 0); /* what is not written shall not be tried again later */
         rejects->end = ftello(rejects->file);
     }
     return rejects->file != NULL;
@@ -164,10 +163,10 @@ static bool write_record(struct rejects *rejects, struct slice record, struct sl
 static void take_back(struct rejects *rejects)
 {
     rejects->failed = true;
-    (void)print_error("unable to write %s: %s", rejects->path, strerror(errno));
+    print_error("unable to write %s: %s", rejects->path, strerror(errno));
     if (ftruncate(fileno(rejects->file), rejects->end) != 0 ||
         fseeko(rejects->file, rejects->end, SEEK_SET) != 0) {
-        (void)print_error("unable to take half a record out of %s: %s", rejects->path, strerror(errno));
+        print_error("unable to take half a record out of %s: %s", rejects->path, strerror(errno));
     }
 }
 
@@ -202,7 +201,7 @@ bool rejects_close(struct rejects *rejects)
     ok = fclose(rejects->file) == 0 && ok;
     rejects->file = NULL;
     if (rejects->is_empty && rejects->is_new) {
-        (void)unlink(rejects->path);
+        unlink(rejects->path);
     }
     return (ok || print_error("unable to write the end of %s: %s", rejects->path, strerror(errno))) &&
            !rejects->failed;

@@ -24,7 +24,7 @@ bool source_open(struct source *source, const char *path, int stop_fd)
         source->fd = open(path, O_RDONLY | O_CLOEXEC);
     }
     if (source->fd < 0 || fstat(source->fd, &status) != 0) {
-        (void)fprintf(stderr, "incidentctl: unable to read %s: %s\n", path, strerror(errno));
+        fprintf(stderr, "incidentctl: unable to read %s: %s\n", path, strerror(errno));
         return false;
     }
     source->size = S_ISREG(status.st_mode) && status.st_size > 0 ? (uint64_t)status.st_size : 0;
@@ -34,7 +34,7 @@ bool source_open(struct source *source, const char *path, int stop_fd)
 void source_close(struct source *source)
 {
     if (source->fd > STDERR_FILENO) {
-        (void)close(source->fd);
+        close(source->fd);
     }
     free(source->data);
     *source = (struct source){.fd = -1, .stop_fd = -1};

@@ -91,8 +91,8 @@ static bool read_unix(const char *text, const char *format, int64_t *micros)
 /* Writes what names no date as it would be in ISO 8601, to be refused for that reason. */
 static void write_no_date(const struct tm *fields, char result[TIMESTAMP_TEXT_MAX])
 {
-    (void)snprintf(result, TIMESTAMP_TEXT_MAX, "%04d-%02d-%02d", fields->tm_year + 1900, fields->tm_mon + 1,
-                   fields->tm_mday);
+    snprintf(result, TIMESTAMP_TEXT_MAX, "%04d-%02d-%02d", fields->tm_year + 1900, fields->tm_mon + 1,
+             fields->tm_mday);
 }
 
 static bool read_by_format(const struct times *times, const char *text, const char *format,

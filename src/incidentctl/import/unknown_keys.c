@@ -91,12 +91,12 @@ void unknown_keys_print(const struct unknown_keys *unknown)
         buffer_init(&shown, 1024);
         append_shown(&shown, (struct slice){.data = unknown->keys[i].name, .len = unknown->keys[i].len},
                      UNKNOWN_KEY_BYTES);
-        (void)print_error("note: nothing is known of the key \"%s\", it is left out of %llu incidents",
-                          shown.data == NULL ? "" : shown.data, (unsigned long long)unknown->keys[i].count);
+        print_error("note: nothing is known of the key \"%s\", it is left out of %llu incidents",
+                    shown.data == NULL ? "" : shown.data, (unsigned long long)unknown->keys[i].count);
         buffer_free(&shown);
     }
     if (unknown->others > 0) {
-        (void)print_error("note: nor is anything known of other keys, %llu of them",
-                          (unsigned long long)unknown->others);
+        print_error("note: nor is anything known of other keys, %llu of them",
+                    (unsigned long long)unknown->others);
     }
 }

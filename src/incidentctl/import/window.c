@@ -232,8 +232,8 @@ static void retry_in_vain(struct window *window, bool may_retry)
         return;
     }
     if (!window->has_complained) {
-        (void)fprintf(stderr, "incidentctl: %zu records could not be stored in time, trying again\n",
-                      window->unavailable);
+        fprintf(stderr, "incidentctl: %zu records could not be stored in time, trying again\n",
+                window->unavailable);
     }
     window->has_complained = true;
     let_store_go_on(window, clock_now_ms() + RETRY_AFTER_MS);
