@@ -11,7 +11,7 @@ static const struct explanation {
     const char *text;
 } explanations[] = {
     {"doctor", "socket", "where the worker listens; /run/incidents/incidents.sock without it"},
-    {"doctor", "url", "what methods are appended to, such as https://your.host/api/"},
+    {"doctor", "url", "the base URL, such as https://your.host/api/"},
     {"export", "format", "jsonl, which the API and import take back (without it), or csv"},
     {"history", "before", "with --purge: the changes before this time"},
     {"history", "off", "keep no changes from now on; what there is stays"},
@@ -41,7 +41,7 @@ static const struct explanation {
     {"report", "time-zone", "of weeks, months and times, such as Europe/Berlin"},
     {"report", "title", "the heading; Incidents without it"},
     {"token", "expires", "when the token ends; never without it"},
-    {"token", "grace", "how long the present token stays good"},
+    {"token", "grace", "how long the old token stays valid"},
     {"token", "id", "the token's number, of token list"},
     {"token", "label", "the name of the token in logs, metrics and the database"},
     {"token", "scope", "what the token may do; both without it"},

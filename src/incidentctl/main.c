@@ -20,57 +20,56 @@ static const struct {
 } commands[] = {
     {"migrate", command_migrate,
      "  migrate [--worker-role NAME] [--reader-role NAME] [--dry-run] | --status [--json]\n"
-     "      bring the database's schema up to date, or show its state; the roles are groups, of which\n"
-     "      each database of a server has its own\n"},
+     "      bring the database's schema up to date, or show its state; each database of a server has\n"
+     "      group roles of its own\n"},
     {"token", command_token,
      "  token create --label LABEL [--scope upsert,delete] [--expires WHEN]\n"
-     "      make a token and print it, this once\n"
+     "      create a token and print it; it cannot be shown again\n"
      "  token import --label LABEL [--scope upsert,delete] [--expires WHEN]\n"
-     "      take over a token that clients already hold, from standard input\n"
+     "      register an existing token, from standard input\n"
      "  token list [--json]\n"
      "  token revoke LABEL | --id ID\n"
-     "      end every token with that label, or one, at once\n"
+     "      revoke all tokens with the label, or one token\n"
      "  token rotate LABEL --grace DURATION [--expires WHEN]\n"
-     "      make a token in the place of the present one, which stays good for DURATION\n"},
+     "      replace a token; the old one stays valid for DURATION\n"},
     {"list", command_list,
      "  list [--open] [--since WHEN] [--until WHEN] [--service ID] [--priority P] [--text WORDS]\n"
      "       [--limit N] [--json]\n"
-     "      show the newest incidents (50), of those that are meant\n"},
+     "      list the newest incidents that match the filters (50)\n"},
     {"show", command_show,
      "  show ID [--json]\n"
-     "      show everything about one; ID is its reference_id\n"},
+     "      show one incident; ID is its reference_id\n"},
     {"history", command_history,
      "  history ID [--json] | --on | --off | --status | --purge --before WHEN [--yes]\n"
-     "      show what became of one incident, or keep that from now on, or no longer, or forget what\n"
-     "      is older\n"},
+     "      show an incident's changes; switch history on or off; delete old changes\n"},
     {"delete", command_delete,
      "  delete ID...\n"
-     "      delete incidents with their services and metadata\n"},
+     "      delete incidents by their reference_id\n"},
     {"purge", command_purge,
      "  purge [--before WHEN] [--token LABEL] [--open] [--since WHEN] [--until WHEN] [--service ID]\n"
      "        [--priority P] [--text WORDS] [--yes]\n"
-     "      delete the incidents for which all filters hold, one of which must be given\n"},
+     "      delete the incidents that match all filters; one is required\n"},
     {"export", command_export,
      "  export [--format jsonl|csv] [--open] [--since WHEN] [--until WHEN] [--service ID] [--priority P]\n"
      "         [--text WORDS] [FILE]\n"
-     "      write incidents as JSON Lines, which the API takes back, or as CSV\n"},
+     "      write incidents as JSON Lines, which the API accepts, or as CSV\n"},
     {"import", command_import,
      "  import [--format FORMAT | --jq FILE] [--rejects FILE] [--skip N] [--dry-run] [--time-zone ZONE]\n"
      "         [--date-format FORMAT] [--delimiter C] [--separator TEXT] [--services FILE] [--metadata "
      "FILE]\n"
      "         FILE|-\n"
-     "      store the incidents of a file: jsonl, json, csv, or what dx, pagerduty, opsgenie, statuspage,\n"
-     "      servicenow, firehydrant, incident-io, datadog, rootly, squadcast or jira exported; it may be\n"
-     "      repeated\n"},
+     "      store the incidents of a file: jsonl, json, csv, or an export of dx, pagerduty, opsgenie,\n"
+     "      opsgenie-alerts, statuspage, servicenow, firehydrant, incident-io, datadog, rootly, squadcast\n"
+     "      or jira; safe to repeat\n"},
     {"doctor", command_doctor,
      "  doctor [--url URL] [--socket PATH]\n"
-     "      find out what is wrong with an installation, and what to do about it; URL is what methods are\n"
-     "      appended to, https://your.host/api/\n"},
+     "      check the installation and say how to mend it; URL is the base URL, such as\n"
+     "      https://your.host/api/\n"},
     {"report", command_report,
      "  report [--html FILE | --csv TABLE] [--since WHEN] [--time-zone ZONE] [--service NAME]\n"
      "         [--priority P] [--title TEXT]\n"
-     "      sum up the incidents that started since WHEN (a duration is one up to now), in the terminal, as\n"
-     "      a page with charts (the FILE - is standard output), or one table of it\n"},
+     "      summarize the incidents that started since WHEN: in the terminal, as an HTML page with charts\n"
+     "      (FILE - is standard output), or one table as CSV\n"},
 };
 
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
@@ -80,7 +79,7 @@ static void print_conventions(FILE *stream)
     fputs("WHEN is an ISO-8601 date or timestamp, or a duration: from now with --expires (or never), ago "
           "elsewhere.\n"
           "A DURATION is like 90d, 12h, 30m, 0s.\n"
-          "The database is the one that DATABASE_URL, or libpq's PGHOST, PGSERVICE ... name.\n",
+          "The database is that of DATABASE_URL, else of libpq's PGHOST, PGSERVICE and others.\n",
           stream);
 }
 
@@ -91,7 +90,7 @@ static int usage(FILE *stream, int status)
         fputs(commands[i].help, stream);
     }
     fputs("  help [COMMAND]\n"
-          "      say what there is, or tell the options of one command, as COMMAND --help does\n"
+          "      list the commands, or the options of one, as COMMAND --help does\n"
           "  --version | --help\n",
           stream);
     print_conventions(stream);
