@@ -122,15 +122,6 @@ static bool read_groups(PGconn *session, const char *sql, const struct query_sco
     return result != NULL;
 }
 
-/* In one process: to hand on each service of each incident costs others more than they take off it. */
-static bool read_services(PGconn *session, const struct query_scope *scope, struct report *report)
-{
-    return session_run(session, "SET LOCAL max_parallel_workers_per_gather = 0") &&
-           read_groups(session, query_services, scope, report, report->services, REPORT_SERVICES_MAX,
-                       &report->service_count, &report->service_total) &&
-           session_run(session, "SET LOCAL max_parallel_workers_per_gather TO DEFAULT");
-}
-
 static struct report_incident incident_at(const PGresult *result, int row)
 {
     return (struct report_incident){.source_id = text_at(result, row, 1),
@@ -229,7 +220,9 @@ bool report_read(PGconn *session, const struct report_scope *scope, struct repor
 
     *report = (struct report){.service = scope->service, .priority = scope->priority};
     ok = query_begin(session, scope, &settled) && read_totals(session, &settled, report) &&
-         read_periods(session, &settled, report) && read_services(session, &settled, report) &&
+         read_periods(session, &settled, report) &&
+         read_groups(session, query_services, &settled, report, report->services, REPORT_SERVICES_MAX,
+                     &report->service_count, &report->service_total) &&
          read_groups(session, query_priorities, &settled, report, report->priorities, REPORT_PRIORITIES_MAX,
                      &report->priority_count, &report->priority_total) &&
          read_groups(session, query_causes, &settled, report, report->causes, REPORT_CAUSES_MAX,
