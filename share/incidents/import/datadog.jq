@@ -1,5 +1,7 @@
-# Datadog: incidents of the API (https://docs.datadoghq.com/api/latest/incidents/#get-a-list-of-incidents). The
-# impact on customers, where there is one, is the beginning. Tests are left out.
+# Datadog: incidents of the API (https://docs.datadoghq.com/api/latest/incidents/get-a-list-of-incidents/). The
+# impact on customers, where there is one, is the beginning. Tests are left out. The names in attributes.fields are
+# each organisation's. Not checked against a published description: fields.services, fields.root_cause, fields.state,
+# fields.severity.
 def field($name): .attributes.fields[$name]?.value?;
 if .attributes.is_test == true then empty
 else {

@@ -1,5 +1,7 @@
-# DX: rows of its table incidents (https://docs.getdx.com/schema/incidents). The rows of incident_services and
-# incident_metadata that belong to one stand in it under those names. Metadata's keys are paths: cause.kind.
+# DX: rows of its table incidents (https://docs.getdx.com/schema/incidents). The rows of incident_services
+# (https://docs.getdx.com/schema/incident_services) and incident_metadata
+# (https://docs.getdx.com/schema/incident_metadata) that belong to one stand in it under those names. Metadata's keys
+# are paths: cause.kind.
 def is_deleted:
   if . == null or type == "boolean" then . == true
   else (tostring | ascii_downcase) as $text

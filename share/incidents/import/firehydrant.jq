@@ -1,6 +1,10 @@
-# FireHydrant: incidents of the API (https://docs.firehydrant.com/reference/list-incidents). The end is the
-# milestone resolved, else closed.
-def milestone($type): [.milestones[]? | select(.type == $type) | .occurred_at][-1];
+# FireHydrant: incidents of the API (https://docs.firehydrant.com/reference/list_incidents). The end is the
+# milestone resolved, else closed. Newer answers have the milestones in lifecycle_phases
+# (openapi.yaml of https://github.com/firehydrant/firehydrant-go-sdk: milestones is deprecated). Each organisation
+# may name them (https://docs.firehydrant.com/docs/lifecycle-phases). Not checked against a published description:
+# that the milestone's name is "closed".
+def milestone($name): [.milestones[]?, .lifecycle_phases[]?.milestones[]?
+  | select(given(.type, .slug) == $name) | .occurred_at | select(. != null)][-1];
 {
   reference_id: .id,
   name,

@@ -1,6 +1,7 @@
 # incident.io: incidents of the API (https://api-docs.incident.io/tag/Incidents-V2). Its timestamps have names that
-# each organisation chooses; these are those that it begins with. What was declined, merged or cancelled is no
-# incident, nor is a test or a tutorial: they are left out.
+# each organisation chooses (https://docs.incident.io/api-reference/incident-timestamps-v2); these are those that it
+# begins with. What was declined, merged or cancelled is no incident, nor is a test or a tutorial: they are left out.
+# Not checked against a published description: the timestamps "Started" and "Resolved".
 def timestamp($names): [$names[] as $name | .incident_timestamp_values[]?
   | select((.incident_timestamp.name | ascii_downcase | rtrimstr(" at")) == $name) | .value.value?
   | select(. != null)][0];

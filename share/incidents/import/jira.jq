@@ -1,7 +1,8 @@
-# Jira and Jira Service Management: issues as "Export CSV" writes them
-# (https://support.atlassian.com/jira-software-cloud/docs/export-issues/), or of GET /rest/api/3/search
-# (https://developer.atlassian.com/cloud/jira/platform/rest/v3/api-group-issue-search/). The CSV's times are those
-# of the user, in the format of the instance: --time-zone, --date-format.
+# Jira and Jira Service Management: issues as "Export CSV" writes them, or of GET /rest/api/3/search/jql with the
+# fields (https://developer.atlassian.com/cloud/jira/platform/rest/v3/api-group-issue-search/), which replaced
+# /rest/api/3/search (https://developer.atlassian.com/changelog/#CHANGE-2046). The CSV's times name no zone, and have
+# the format of the instance: --time-zone, --date-format. Its columns are as public exports have them. Not checked
+# against a published description: that its times are of the user's zone; the columns affected_services and key.
 if .fields then {
   reference_id: .key,
   name: .fields.summary,

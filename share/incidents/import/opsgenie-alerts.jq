@@ -1,7 +1,9 @@
-# Opsgenie: alerts of the API (https://docs.opsgenie.com/docs/alert-api#list-alerts), or as its "Export alerts"
-# writes them to CSV: Alert ID, Alias, TinyID, Message, Status, CreatedAt and UpdatedAt in milliseconds. An
-# alert ends report.closeTime milliseconds after its beginning; its last update may be a note of years later.
-# A CSV file has no such time: there a closed alert ends with its last update.
+# Opsgenie: alerts of the API (https://docs.opsgenie.com/docs/alert-api), or as its "Export alerts" writes them to
+# CSV: Alert ID, Alias, TinyID, Message, Status, CreatedAt and UpdatedAt in milliseconds. An alert ends
+# report.closeTime milliseconds after its beginning, as https://github.com/api-evangelist/opsgenie describes it; its
+# last update may be a note of years later. A CSV file has no such time: there a closed alert ends with its last
+# update. Not checked against a description of Opsgenie's own: that closeTime counts milliseconds. Not checked against
+# a published description: the columns of the CSV, which are as a public reader of it has them; priority in it.
 def closed: (.status // "" | ascii_downcase) == "closed";
 if .alert_id then {
   reference_id: .alert_id,

@@ -1,5 +1,8 @@
-# Opsgenie: incidents of the API (https://docs.opsgenie.com/docs/incident-api), or with these names as CSV.
-# The end of the impact is the resolution, as DX takes it (https://docs.getdx.com/schema/opsgenie_incidents).
+# Opsgenie: incidents of the API (https://docs.opsgenie.com/docs/incident-api), or with these names as CSV. The end
+# of the impact is the resolution. Answers of the API are in Packs/OpsGenie of https://github.com/demisto/content,
+# names such as impact_start_date in
+# https://fivetran.com/docs/connectors/applications/opsgenie/connector-schema.md. Not checked against a published
+# description: impacted_services, owner_team, links_web.
 {
   reference_id: .id,
   name: .message,

@@ -1,6 +1,7 @@
-# PagerDuty: incidents of the REST API (GET /incidents), of analytics (POST /analytics/raw/incidents) and of
-# reports as CSV. https://developer.pagerduty.com/api-reference/9d0b4b12e36f9-list-incidents,
-# https://developer.pagerduty.com/api-reference/ce4ba7ebf2d9a-get-raw-data-multiple-incidents
+# PagerDuty: incidents of the REST API (https://developer.pagerduty.com/api-reference/9d0b4b12e36f9-list-incidents),
+# of analytics (POST /analytics/raw/incidents) and of reports as CSV. The fields of both are in
+# reference/REST/openapiv3.json of https://github.com/PagerDuty/api-schema. Not checked against a published
+# description: created_on, resolved_on, priority_summary, service_summary.
 {
   reference_id: .id,
   name: given(.title, .description),

@@ -1,7 +1,12 @@
 # ServiceNow: rows of the table incident, by the table API with any sysparm_display_value
 # (https://www.servicenow.com/docs/bundle/yokohama-api-reference/page/integrate/inbound-rest/concept/c_TableAPI.html),
-# or a list that was exported as CSV, whose columns have the names or the labels of the fields. The API's times
-# are UTC; those of a list, and display values, are those of the user who exported: --time-zone, --date-format.
+# or a list that was exported as CSV, whose columns have the names of the fields, or their labels where the instance
+# or sysparm_export_column_header_label says so:
+# https://www.servicenow.com/docs/r/australia/platform-administration/table-administration-and-data-management/system-properties-display-value-header.html
+# The API's times are UTC. Display values, which a CSV has unless glide.export.csv.raw.value is true, are of the zone
+# and in the format of the user who exported (field-types-affected.md of https://github.com/ServiceNow/ServiceNowDocs;
+# c_ExportDateAndTimeInformation.md there says that a CSV has stored ones): --time-zone, --date-format. Not checked
+# against a published description: the labels of fields.
 def raw: if type == "object" then given(.value, .display_value) else . end;
 def shown: if type == "object" then given(.display_value, .value) else . end;
 def at: given(raw);

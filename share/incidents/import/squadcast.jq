@@ -1,6 +1,10 @@
 # Squadcast: incidents as GET /v3/incidents/export gives them, JSON or CSV
-# (https://developers.squadcast.com/api-reference/incidents#get-v3-incidents-export). While an incident is open its
-# resolved_at is 0001-01-01T00:00:00Z, which is no time here either.
+# (https://developers.incidents.cloud.solarwinds.com/api-reference/incidents; its SDK,
+# https://github.com/SquadcastHub/squadcast-sdk-go, leaves the answer open). id, title, priority, service, status and
+# created_at are as published scripts read it, url and the objects as its webhooks send them. While an incident is
+# open its resolved_at is 0001-01-01T00:00:00Z, Go's zero, which is no time here either. Not checked against a
+# published description: resolved_at, that zero, alert_source as text, incident_id, incident_url, severity,
+# triggered_at.
 def named: if type == "object" then {identifier: given(.id, .name), name} else . end;
 {
   reference_id: given(.id, .incident_id),
@@ -10,5 +14,6 @@ def named: if type == "object" then {identifier: given(.id, .name), name} else .
   started_at: given(.created_at, .triggered_at),
   resolved_at: (.resolved_at | if . == "" or . == null or startswith("0001-01-01") then null else . end),
   services: services(.service | named),
-  metadata: ({status, alert_source: (.alert_source | if type == "object" then .name else . end)} | metadata)
+  metadata: ({status, alert_source: (.alert_source | if type == "object" then given(.type, .name) else . end)}
+    | metadata)
 } | incident

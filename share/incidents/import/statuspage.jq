@@ -1,6 +1,6 @@
 # Atlassian Statuspage: incidents of the API (https://developer.statuspage.io/#operation/getPagesPageIdIncidents)
-# and of a page itself, /api/v2/incidents.json. What was scheduled is maintenance, and left out. Some are
-# resolved without a time for it: then it is that of the last update.
+# and of a page itself, /api/v2/incidents.json, which alone has started_at. What was scheduled is maintenance, and
+# left out. Where one is resolved without a time for it, that of the last update is taken.
 if .scheduled_for != null or .impact == "maintenance" then empty
 else {
   reference_id: .id,
