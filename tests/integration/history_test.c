@@ -341,7 +341,8 @@ static void it_can_be_turned_on_under_load(void **state)
 
 int main(void)
 {
-    static const struct fixture fixture = {.stack = &stack, .clean = empty_history};
+    /* At the start, too: make citus-test has other tests change the same database before. */
+    static const struct fixture fixture = {.stack = &stack, .start = empty_history, .clean = empty_history};
     static const struct CMUnitTest cases[] = {
         cmocka_unit_test(every_change_is_kept_and_no_resend),
         cmocka_unit_test(nothing_is_written_while_it_is_off),
