@@ -35,6 +35,16 @@ static const char *const argument_names[ARGUMENT_COUNT] = {
     [ARGUMENT_METADATA] = "metadata",
 };
 
+bool incident_has_argument(struct slice key)
+{
+    for (size_t i = 0; i < ARGUMENT_COUNT; i++) {
+        if (strlen(argument_names[i]) == key.len && memcmp(argument_names[i], key.data, key.len) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* LCOV_EXCL_START: out of memory (exhaustion_test) */
 static bool out_of_memory(struct error *error)
 {

@@ -62,4 +62,7 @@ void incident_trim(struct incident *incident);
 /* Frees what the incident owns. One that is all zero is fine. */
 void incident_free(struct incident *incident);
 
+/* Whether an upsert has an argument of that name; the key is as it stands in the JSON, without its quotes. */
+bool incident_has_argument(struct slice key);
+
 #endif

@@ -6,21 +6,7 @@
 
 #include "incidentctl/import/show.h"
 #include "incidentctl/support/print_error.h"
-
-static bool is_argument(struct slice key)
-{
-    static const struct slice arguments[] = {
-        {"reference_id", 12}, {"started_at", 10}, {"resolved_at", 11}, {"name", 4},
-        {"priority", 8},      {"source_url", 10}, {"services", 8},     {"metadata", 8},
-    };
-
-    for (size_t i = 0; i < sizeof arguments / sizeof arguments[0]; i++) {
-        if (arguments[i].len == key.len && memcmp(arguments[i].data, key.data, key.len) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
+#include "model/incident.h"
 
 static void count(struct unknown_keys *unknown, struct slice key)
 {
@@ -74,7 +60,7 @@ void unknown_keys_count(struct unknown_keys *unknown, struct slice body)
             }
             string = (struct slice){.data = at + 1, .len = (size_t)(close - at - 1)};
             at = close;
-        } else if (*at == ':' && depth == 1 && !is_argument(string)) {
+        } else if (*at == ':' && depth == 1 && !incident_has_argument(string)) {
             count(unknown, string);
         } else {
             depth += *at == '{' || *at == '[';
