@@ -433,6 +433,22 @@ bool stack_pause_session(struct stack *stack, int nth)
     return stack->paused[0] != '\0' && kill((pid_t)strtol(stack->paused, NULL, 10), SIGSTOP) == 0;
 }
 
+void stack_pause_postgres_for(struct stack *stack, int ms)
+{
+    stack_pause_postgres(stack);
+    clock_sleep_ms(ms);
+    stack_resume_postgres(stack);
+}
+
+void stack_pause_session_for(struct stack *stack, int nth, int ms)
+{
+    while (!stack_pause_session(stack, nth)) {
+        clock_sleep_ms(1);
+    }
+    clock_sleep_ms(ms);
+    stack_resume_postgres(stack);
+}
+
 void stack_resume_postgres(struct stack *stack)
 {
     if (stack->postgres > 0) {

@@ -50,6 +50,9 @@ void stack_resume_postgres(struct stack *stack);
 /* Stops one of the worker's sessions, the nth of those that there are, in the same way; false where there is
  * none. stack_resume_postgres lets it go on. */
 bool stack_pause_session(struct stack *stack, int nth);
+/* The same for so long; the second waits until there is a session. */
+void stack_pause_postgres_for(struct stack *stack, int ms);
+void stack_pause_session_for(struct stack *stack, int nth, int ms);
 /* A session of the owner's that has run the statement in a transaction and stays in it, for others to wait
  * for; takes it back. */
 PGconn *stack_hold(const struct stack *stack, const char *sql);

@@ -105,9 +105,7 @@ static void sessions_are_terminated_at_random(void **state)
 static void stop_postgres_for_two_deadlines(int number)
 {
     (void)number;
-    stack_pause_postgres(&stack);
-    clock_sleep_ms(2 * DEADLINE_MS);
-    stack_resume_postgres(&stack);
+    stack_pause_postgres_for(&stack, 2 * DEADLINE_MS);
 }
 
 static void postgres_stands_still_for_longer_than_the_deadline(void **state)
@@ -120,11 +118,7 @@ static void postgres_stands_still_for_longer_than_the_deadline(void **state)
  * sessions take turns. */
 static void stop_a_session_for_two_deadlines(int number)
 {
-    while (!stack_pause_session(&stack, number)) {
-        clock_sleep_ms(1);
-    }
-    clock_sleep_ms(2 * DEADLINE_MS);
-    stack_resume_postgres(&stack);
+    stack_pause_session_for(&stack, number, 2 * DEADLINE_MS);
 }
 
 static void a_session_stands_still_for_longer_than_the_deadline(void **state)
