@@ -293,3 +293,29 @@ write_incidents() { # DIRECTORY
         }
     }'
 }
+
+# A file as another system exports it: the first of the made-up ones of that format, its record repeated, each with an
+# identifier of its own in the place of ID.
+write_format() { # FORMAT ID COUNT: to standard output
+    awk -v id="$2" -v count="$3" '
+        /^#### / { if (++files > 1) exit; next }
+        { line[++lines] = $0 }
+        END {
+            if (line[1] ~ /^ *[[{]$/) { # JSON: the first object of the first array, with commas between
+                for (first = 2; line[first] !~ /^ *{$/ || line[first - 1] !~ /\[$/; first++) if (first == lines) exit 1
+                indent = line[first]; sub(/{/, "}", indent); comma = ","
+                for (last = first; line[last] != indent; last++) if (last == lines) exit 1
+            } else # CSV: one row below the header
+                first = last = 2
+            for (i = first; i <= last; i++) record = record (i == first ? "" : "\n") line[i]
+            at = index(record, id)
+            if (!at) exit 1
+            for (i = 1; i < first; i++) print line[i]
+            before = substr(record, 1, at - 1); after = substr(record, at + length(id))
+            for (n = 1; n <= count; n++) print before sprintf("%s%0*d", prefix(id), digits(id), n) after (n < count ? comma : "")
+            for (i = last + 1; i <= lines; i++) print line[i]
+        }
+        function prefix(id) { sub(/[0-9]+$/, "", id); return id }
+        function digits(id) { return length(id) - length(prefix(id)) }
+    ' "tests/cases/import/formats/$1.txt" || fail "$1: no record with $2 in its first file"
+}
