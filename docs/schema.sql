@@ -89,7 +89,7 @@ BEGIN
         SELECT array_agg(CASE
                    WHEN settled[ordinality] IS NOT NULL THEN 'settled'
                    WHEN scope IS NULL THEN 'ready'
-                   WHEN t.token_id IS NULL THEN 'not_authed'
+                   WHEN t.token_id IS NULL OR t.revoked_at IS NOT NULL OR t.expires_at <= clock_timestamp() THEN 'not_authed'
                    WHEN scope = ANY (t.scopes) IS NOT TRUE THEN 'not_permitted'
                    WHEN operation = 'authorize' THEN 'authorized'
                    WHEN operation <> 'upsert' THEN operation
@@ -107,15 +107,15 @@ BEGIN
                END),
                array_agg(CASE WHEN settled[ordinality] IS NOT NULL THEN token_labels[ordinality] ELSE t.label END),
                array_agg(i.version),
-               array_agg(t.token_id) FILTER (WHERE t.token_id IS NOT NULL AND (t.last_used_at IS NULL
-                                                OR t.last_used_at < clock_timestamp() - interval '1 minute')),
+               array_agg(t.token_id) FILTER (WHERE t.token_id IS NOT NULL
+                                               AND (t.last_used_at IS NULL
+                                                    OR t.last_used_at < clock_timestamp() - interval '1 minute')
+                                               AND t.revoked_at IS NULL
+                                               AND (t.expires_at IS NULL OR t.expires_at > clock_timestamp())),
                intake.to_microseconds(pg_postmaster_start_time())
         INTO outcomes, token_labels, versions, stale, server_started_us
         FROM unnest(operations) WITH ORDINALITY o
-        LEFT JOIN intake.api_token t
-               ON t.token_hash = o.token_hash
-              AND t.revoked_at IS NULL
-              AND (t.expires_at IS NULL OR t.expires_at > clock_timestamp())
+        LEFT JOIN intake.api_token t ON t.token_hash = o.token_hash
         LEFT JOIN intake.stored_incidents(operations) i
                ON operation = 'upsert' AND i.reference_id = o.reference_id COLLATE "C";
         EXIT WHEN ('created' = ANY (outcomes) OR 'updated' = ANY (outcomes) OR 'locked' = ANY (outcomes)) IS NOT TRUE; -- or none

@@ -12,17 +12,6 @@
 
 enum state { FREE, CLAIMED, READY };
 
-static size_t cut(const char *label)
-{
-    size_t len = strnlen(label, LABEL_TABLE_BYTES), whole = 0, sequence;
-
-    while (whole < len && (sequence = utf8_sequence((const unsigned char *)label + whole, len - whole)) > 0 &&
-           whole + sequence < LABEL_TABLE_BYTES) {
-        whole += sequence;
-    }
-    return whole;
-}
-
 /* FNV-1a. */
 static size_t hash(const char *text, size_t len)
 {
@@ -54,7 +43,7 @@ static bool claim(struct label_row *row, const char *text, size_t len)
 
 size_t label_table_find(struct label_table *table, const char *label)
 {
-    size_t len = cut(label), first = hash(label, len);
+    size_t len = utf8_cut(label, strlen(label), LABEL_TABLE_BYTES - 1), first = hash(label, len);
 
     for (size_t i = 0; i < LABEL_TABLE_ROWS; i++) {
         size_t number = (first + i) % LABEL_TABLE_ROWS;

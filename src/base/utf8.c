@@ -34,17 +34,20 @@ size_t utf8_sequence(const unsigned char *data, size_t left)
     return length;
 }
 
+size_t utf8_cut(const char *data, size_t len, size_t max)
+{
+    size_t whole = 0, step;
+
+    while (whole < len && (step = utf8_sequence((const unsigned char *)data + whole, len - whole)) > 0 &&
+           whole + step <= max) {
+        whole += step;
+    }
+    return whole;
+}
+
 bool utf8_is_valid(const char *data, size_t len)
 {
-    size_t step;
-
-    for (size_t at = 0; at < len; at += step) {
-        step = utf8_sequence((const unsigned char *)data + at, len - at);
-        if (step == 0) {
-            return false;
-        }
-    }
-    return true;
+    return utf8_cut(data, len, len) == len;
 }
 
 uint32_t utf8_code_point(const unsigned char *sequence, size_t length)

@@ -10,6 +10,9 @@
  * (Unicode 15, table 3-7). */
 size_t utf8_sequence(const unsigned char *data, size_t left);
 
+/* How many of the bytes are whole characters from the first on, `max` at most: where to cut a text. */
+size_t utf8_cut(const char *data, size_t len, size_t max);
+
 /* Whether the bytes are such sequences and nothing else. */
 bool utf8_is_valid(const char *data, size_t len);
 

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "base/utf8.h"
 #include "schema_version.h"
 #include "store/binary.h"
 #include "store/sqlstate.h"
@@ -267,7 +268,8 @@ static bool read_texts(struct connection *connection, struct slice outcomes, str
             return false;
         }
         op->outcome = op_outcome_from_text(outcome);
-        snprintf(op->token_label, sizeof op->token_label, "%.*s", (int)label.len,
+        snprintf(op->token_label, sizeof op->token_label, "%.*s",
+                 (int)utf8_cut(label.data, label.len, sizeof op->token_label - 1),
                  label.data == NULL ? "" : label.data);
     }
     return true;

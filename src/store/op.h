@@ -62,7 +62,7 @@ struct store_op {
     enum op_reason reason;
     int64_t queue_ms;                  /* how long it waited for a connection, between attempts too, */
     int64_t database_ms;               /* and how long its batches took */
-    char token_label[TOKEN_LABEL_MAX]; /* empty if the token is unknown; cut if it is longer */
+    char token_label[TOKEN_LABEL_MAX]; /* empty if the token is unknown; cut between characters */
 
     /* The store's: */
     void (*done)(void *context);

@@ -79,6 +79,34 @@ static void outcomes_come_in_the_order_of_the_items(void **state)
     assert_string_equal(stored("d"), "");
 }
 
+/* An unknown token has no label. One that has ended has its label, so that an operator knows whose it is, and
+ * no use of it is recorded. */
+static void a_token_that_has_ended_is_refused_under_its_label(void **state)
+{
+    static const char *const ends[] = {"revoked_at = now()", "expires_at = clock_timestamp()"};
+    char token[STACK_TOKEN_MAX], label[16], sql[160], items[256], expected[128];
+
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
+        snprintf(label, sizeof label, "ended %zu", i);
+        stack_create_token(&stack, label, "upsert,delete", token);
+        snprintf(sql, sizeof sql, "UPDATE intake.api_token SET %s WHERE label = '%s'", ends[i], label);
+        stack_query(&stack, sql);
+        snprintf(items, sizeof items,
+                 "[{\"reference_id\":\"e\",\"as\":\"%s\"},{\"operation\":\"delete\",\"reference_id\":\"e\","
+                 "\"as\":\"%s\"},{\"operation\":\"authorize\",\"scope\":\"upsert\",\"as\":\"%s\"},"
+                 "{\"as\":\"nobody\"},{\"reference_id\":\"f\"}]",
+                 label, label, label);
+        snprintf(expected, sizeof expected,
+                 "not_authed %s, not_authed %s, not_authed %s, not_authed, %s good", label, label, label,
+                 i == 0 ? "created" : "unchanged");
+        assert_string_equal(apply(items), expected);
+    }
+    assert_string_equal(stored("e"), "");
+    assert_string_equal(stack_query(&stack, "SELECT count(last_used_at) FROM intake.api_token "
+                                            "WHERE label LIKE 'ended%'"),
+                        "0");
+}
+
 /* Each against what is stored, and what is to be said; then once more, which is unchanged. */
 static void services_are_the_same_only_in_number_place_and_name(void **state)
 {
@@ -740,6 +768,7 @@ int main(void)
         .stack = &stack, .extent = FIXTURE_MIGRATED, .start = start, .clean = end_other_sessions};
     static const struct CMUnitTest cases[] = {
         cmocka_unit_test(outcomes_come_in_the_order_of_the_items),
+        cmocka_unit_test(a_token_that_has_ended_is_refused_under_its_label),
         cmocka_unit_test(services_are_the_same_only_in_number_place_and_name),
         cmocka_unit_test(what_somebody_did_to_the_services_by_hand_is_put_right),
         cmocka_unit_test(a_batch_that_changes_an_incident_twice_is_refused_whole),

@@ -336,6 +336,27 @@ static void what_can_be_no_address_is_none(void **state)
     }
 }
 
+/* Whose client broke is told by the label, of a token that has ended too. Its first 63 bytes, without half a
+ * character; incidentctl makes none that is longer. */
+static void a_revoked_tokens_line_has_the_beginning_of_its_label(void **state)
+{
+    char token[STACK_TOKEN_MAX], authorization[STACK_TOKEN_MAX + 8], message[256], cut[63] = "";
+    const struct call call = {.path = "incidents.delete", .body = "{", .authorization = authorization};
+    struct json_object *line;
+
+    for (int i = 0; i < 31; i++) {
+        memcpy(cut + 2 * i, "\xC3\xA9", 2);
+    }
+    stack_create_token(&stack, "revoked", "delete", token);
+    stack_query(&stack, "UPDATE intake.api_token SET label = repeat('\xC3\xA9', 40), revoked_at = now() "
+                        "WHERE label = 'revoked'");
+    snprintf(authorization, sizeof authorization, "Bearer %s", token);
+    line = line_of(&call, "192.0.2.7", NULL, 401, message);
+    assert_string_equal(member(line, "token"), cut);
+    assert_string_equal(message, "invalid token: unknown, expired or revoked");
+    json_object_put(line);
+}
+
 /* nginx, which is asked over a socket of its own here, calls any client of such a socket so. */
 static void the_client_is_known_behind_nginx_too(void **state)
 {
@@ -361,6 +382,7 @@ int main(void)
         cmocka_unit_test(an_errors_line_has_the_sentence_and_the_client),
         cmocka_unit_test(a_good_requests_line_has_neither),
         cmocka_unit_test(what_can_be_no_address_is_none),
+        cmocka_unit_test(a_revoked_tokens_line_has_the_beginning_of_its_label),
     };
 
     return fixture_run(&fixture, cases, sizeof cases / sizeof cases[0]);

@@ -194,6 +194,8 @@ static void requests_are_counted_by_the_label_of_their_token(void **state)
                                    "outcome=\"invalid_timestamp\"}",
                       permitted[] = "incidents_token_requests_total{token=\"a \\\"b\\\" c\\\\d \xC3\xA9\","
                                     "outcome=\"not_permitted\"}",
+                      revoked[] = "incidents_token_requests_total{token=\"a \\\"b\\\" c\\\\d \xC3\xA9\","
+                                  "outcome=\"not_authed\"}",
                       unknown[] = "incidents_token_requests_total{token=\"\",outcome=\"not_authed\"}";
     double unknown_before = value_of(unknown);
     char sent[STACK_TOKEN_MAX], hash[DIGEST_HEX_SIZE];
@@ -208,6 +210,12 @@ static void requests_are_counted_by_the_label_of_their_token(void **state)
     send_with("inct_unknown", "2024-01-01");
     assert_true(value_of(at_fault) == 2);
     assert_true(value_of(permitted) == 0);
+    assert_true(value_of(revoked) == 0);
+    assert_true(value_of(unknown) == unknown_before + 1);
+    stack_query(&stack, "UPDATE intake.api_token SET revoked_at = now() WHERE label LIKE 'a \"b\"%'");
+    send_with(sent, "2024-01-01");
+    send_with(sent, "2024-01-01");
+    assert_true(value_of(revoked) == 2);
     assert_true(value_of(unknown) == unknown_before + 1);
 
     digest_sha256((struct slice){.data = sent, .len = strlen(sent)}, hash);
