@@ -3,7 +3,7 @@
 #
 # CGI (RFC 3875, section 4.1.2) has digits there, or nothing where no body is known of. Caddy writes out the number that
 # its language's library keeps for "unknown", and the bytes come nevertheless. A program that takes it for 0 drops them.
-# What this project does: src/gateway/request.c reads -1 as "none given", and takes the body up to its end.
+# What this project does: src/http/request.c reads -1 as "none given", and takes the body up to its end.
 #
 # Seen 2026-11-28 with caddy=2.6.2-5:
 #   HTTP/1.1, Content-Length: 3: CONTENT_LENGTH=3, a body of 3 bytes

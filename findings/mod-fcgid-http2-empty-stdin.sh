@@ -3,7 +3,7 @@
 #
 # An empty record of that type is how FastCGI ends a stream. Over HTTP/2 mod_fcgid turns each empty piece of its input into
 # one, and counts a CONTENT_LENGTH that is right. A program that believes the first of the two has an empty body.
-# What this project does: src/gateway/guard.c lets an empty record end the body only where CONTENT_LENGTH bytes are there.
+# What this project does: src/fastcgi/parser.c lets an empty record end the body only where CONTENT_LENGTH bytes are there.
 #
 # The program below answers with the types of the records that it was sent (1: begin, 4: FCGI_PARAMS, 5: FCGI_STDIN) and
 # the bytes of each FCGI_STDIN, up to the empty one behind CONTENT_LENGTH bytes.

@@ -3,7 +3,7 @@
 #
 # 408 is what RFC 9110, section 15.5.9, has for it, and what mod_reqtimeout's manual says is sent. A sender that is told 500 looks
 # for a defect in the program, which has not even been asked: mod_fcgid makes a 500 of every failure to read a body.
-# What this project does: apache/incidents-errors.conf answers both in JSON: send it again. README.md tells them apart.
+# What this project does: apache/incidents-errors.conf answers both in JSON: send it again. docs/servers tells them apart.
 #
 # Seen 2026-11-28 with libapache2-mod-fcgid=1:2.3.9-4 and apache2-bin=2.4.71-1~deb12u1, a body of Content-Length: 3:
 #   mod_cgid, 3 bytes: HTTP/1.1 200 OK
