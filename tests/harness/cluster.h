@@ -49,7 +49,7 @@ void cluster_start_again(struct cluster *cluster, size_t node);
 /* Runs a statement on a node as the superuser and returns its first value, good until the next call. */
 const char *cluster_query(const struct cluster *cluster, size_t node, const char *sql);
 
-/* Waits until the statement's first value is that one; fails the test where it is not within 30 s. */
+/* Waits until the statement's first value is that one; fails the test where it is not within two minutes. */
 void cluster_await(const struct cluster *cluster, size_t node, const char *sql, const char *value);
 
 #endif
