@@ -74,7 +74,8 @@ void exchange_refuse_headers(struct exchange *exchange)
               REQUEST_PARAMS_MAX);
 }
 
-/* The database's no comes before ours: only who has a good token is told what is wrong with a body. */
+/* The database's no comes before ours: only a caller with a valid token is told what is wrong with the body.
+ */
 static void fill_response(struct exchange *exchange)
 {
     struct error refusal;

@@ -58,7 +58,7 @@ static const struct {
     const char *name;
     const char *advice;
 } retired[] = {
-    {"INCIDENTS_CGI_PERSIST_MS", "plain CGI answers each request by itself; remove it"},
+    {"INCIDENTS_CGI_PERSIST_MS", "plain CGI serves each request by itself; remove it"},
     {"INCIDENTS_CONNECTIONS", "it is called INCIDENTS_DB_POOL_SIZE now"},
     {"INCIDENTS_DEADLINE_MS", "it is called INCIDENTS_REQUEST_TIMEOUT_MS now"},
     {"INCIDENTS_THREADS", "a worker is one thread, and INCIDENTS_PROCESSES says how many workers there are"},

@@ -74,18 +74,18 @@ static bool check_label(const char *label)
 /* Turns "upsert,delete" into what Postgres reads as text[]. Only what the schema allows gets through. */
 static bool read_scopes(const char *words, char array[64])
 {
-    bool good = *words != '\0' && strlen(words) < 32;
+    bool ok = *words != '\0' && strlen(words) < 32;
 
-    for (const char *word = words; good; word += strcspn(word, ",") + 1) {
+    for (const char *word = words; ok; word += strcspn(word, ",") + 1) {
         size_t len = strcspn(word, ",");
 
-        good = (len == 6 && strncmp(word, "upsert", len) == 0) ||
-               (len == 6 && strncmp(word, "delete", len) == 0);
+        ok = (len == 6 && strncmp(word, "upsert", len) == 0) ||
+             (len == 6 && strncmp(word, "delete", len) == 0);
         if (word[len] == '\0') {
             break;
         }
     }
-    if (!good) {
+    if (!ok) {
         return print_error("--scope must be upsert, delete or upsert,delete");
     }
     snprintf(array, 64, "{%s}", words);
@@ -217,7 +217,7 @@ static bool import(PGconn *session, const struct token_options *options)
 
     explicit_bzero(buffer, sizeof buffer);
     if (ok) {
-        fprintf(stderr, "The token \"%s\" is good from now on.\n", options->label);
+        fprintf(stderr, "The token \"%s\" is valid from now on.\n", options->label);
     }
     return ok;
 }
@@ -232,7 +232,7 @@ static bool list(PGconn *session, const struct token_options *options)
         session,
         "SELECT token_id, label, prefix, array_to_string(scopes, ','),"
         " CASE WHEN revoked_at IS NOT NULL THEN 'revoked' WHEN expires_at <= now() THEN 'expired' ELSE "
-        "'good' END,"
+        "'valid' END,"
         " to_char(created_at AT TIME ZONE 'UTC', f), to_char(expires_at AT TIME ZONE 'UTC', f),"
         " to_char(revoked_at AT TIME ZONE 'UTC', f), to_char(last_used_at AT TIME ZONE 'UTC', f)"
         " FROM intake.api_token, (VALUES ('YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')) AS format (f) ORDER BY token_id",
@@ -275,7 +275,7 @@ static bool revoke(PGconn *session, const struct token_options *options)
     return ok;
 }
 
-/* The newest token with that label that is good, and what its successor takes from it. */
+/* The newest token with that label that is valid, and what its successor takes from it. */
 static bool find_predecessor(PGconn *session, const char *label, bool expiry_given, char scopes[64])
 {
     PGresult *result = session_query(session,
@@ -283,7 +283,7 @@ static bool find_predecessor(PGconn *session, const char *label, bool expiry_giv
                                      "WHERE label = $1 AND " IS_LIVE " ORDER BY token_id DESC LIMIT 1",
                                      1, &label);
     bool ok =
-        result != NULL && (PQntuples(result) == 1 || print_error("there is no good token with this label"));
+        result != NULL && (PQntuples(result) == 1 || print_error("there is no valid token with this label"));
 
     if (ok && !expiry_given && *PQgetvalue(result, 0, 1) == 't') {
         ok = print_error("the present token expires, so say when the new one does: --expires WHEN");
@@ -318,7 +318,7 @@ static bool rotate(PGconn *session, const struct token_options *options)
         return print_error("token rotate takes a label");
     }
     if (options->grace == NULL || !duration_parse(options->grace, &grace_seconds)) {
-        return print_error("--grace must say how long the present token stays good, like 24h or 0s");
+        return print_error("--grace must say how long the old token stays valid, like 24h or 0s");
     }
     if (!read_expiry(options->expires, buffer, &expires) || !token_make(token)) {
         return false;

@@ -175,7 +175,7 @@ static int64_t send_from_ms(const struct store *store, int64_t now_ms)
                : clock_later(second_batch_at_ms(store, now_ms), pool_ready_ms(&store->pool));
 }
 
-/* The batch is not stored after its first operation expires: that is answered then. */
+/* The batch is not stored after its first operation expires: that gets its response then. */
 static void start_batch(struct store *store, struct connection *connection, int64_t now_ms)
 {
     connection->deadline_ms = LOOP_NEVER;

@@ -180,7 +180,7 @@ static void wrong_arguments_are_refused_by_name(void **state)
 static void list_is_a_table_for_people_and_json_for_scripts(void **state)
 {
     const struct outcome *outcome = stack_control(&stack, NULL, "token", "list", NULL);
-    struct json_object *rows, *label, *scopes;
+    struct json_object *rows, *label, *scopes, *token_state;
 
     assert_int_equal(outcome->status, 0);
     assert_non_null(strstr(outcome->out, "label"));
@@ -194,6 +194,8 @@ static void list_is_a_table_for_people_and_json_for_scripts(void **state)
     assert_string_equal(json_object_get_string(label), "good");
     assert_true(json_object_object_get_ex(json_object_array_get_idx(rows, 0), "scopes", &scopes));
     assert_int_equal(json_object_array_length(scopes), 2);
+    assert_true(json_object_object_get_ex(json_object_array_get_idx(rows, 0), "state", &token_state));
+    assert_string_equal(json_object_get_string(token_state), "valid");
     json_object_put(rows);
 }
 

@@ -15,7 +15,7 @@ struct doctor {
     const char *socket;       /* --socket; NULL where it was not given */
     struct settings settings; /* the worker's */
     PGconn *worker;           /* as the worker connects; perhaps not connected */
-    PGconn *owner;     /* as the environment says, most likely the schema's owner; NULL where it cannot */
+    PGconn *owner; /* as the environment says, most likely the schema's owner; NULL where that is not so */
     bool has_password; /* PGPASSWORD stands in the settings file */
     int problems;
 };

@@ -27,7 +27,7 @@ static const struct {
     {"Permission denied",
      "this user may not open Postgres's socket: take host=localhost, or the directory's group"},
     {"could not translate host name", "the host in DATABASE_URL has no address: misspelt, or no DNS"},
-    {"timeout expired", "nothing answers at that address: a firewall, or the wrong host"},
+    {"timeout expired", "nothing responds at that address: a firewall, or the wrong host"},
     {"password authentication failed",
      "set a new one: ALTER ROLE ... PASSWORD, and the same in DATABASE_URL"},
     {"no password supplied", "put it into DATABASE_URL, or into ~/.pgpass of the worker's user"},
@@ -60,7 +60,7 @@ PGconn *database_connect(const char *url)
     return PQconnectdbParams(keywords, values, 1);
 }
 
-/* The first row of a statement, or NULL, with the reason in *message and sqlstate. */
+/* The first row of a statement, or NULL, with the reason in *message. */
 static PGresult *query(PGconn *session, const char *sql, const char *value, char *message, size_t size)
 {
     PGresult *result = PQexecParams(session, sql, value == NULL ? 0 : 1, NULL, &value, NULL, NULL, 0);
@@ -69,7 +69,7 @@ static PGresult *query(PGconn *session, const char *sql, const char *value, char
         return result;
     }
     snprintf(message, size, "%s",
-             PQresultStatus(result) == PGRES_TUPLES_OK ? "no answer" : PQerrorMessage(session));
+             PQresultStatus(result) == PGRES_TUPLES_OK ? "no row" : PQerrorMessage(session));
     PQclear(result);
     return NULL;
 }
@@ -111,10 +111,10 @@ static void check_server(struct doctor *doctor, PGconn *session)
     } else if (is_true(result, 4)) {
         checks_report(doctor, FINDING_WARNING, subject,
                       "turn fsync, full_page_writes and synchronous_commit on",
-                      "a crash of its machine loses incidents that were answered 200");
+                      "a crash of its machine loses incidents that got 200");
     } else if (is_true(result, 5)) {
         checks_report(doctor, FINDING_WARNING, subject, "set synchronous_commit to on",
-                      "a failover may lose incidents that were answered 200: commits do not wait until the "
+                      "a failover may lose incidents that got 200: commits do not wait until the "
                       "synchronous standby has them on its disk");
     } else {
         checks_report(doctor, FINDING_OK, subject, NULL, "PostgreSQL %s, database %s",
@@ -287,12 +287,12 @@ static void check_tokens(struct doctor *doctor)
         checks_report(doctor, FINDING_NOTE, what, NULL, "%s", message);
     } else if (strcmp(PQgetvalue(result, 0, 0), "0") == 0) {
         checks_report(doctor, FINDING_PROBLEM, what, "incidentctl token create --label LABEL",
-                      "there is no good token");
+                      "there is no valid token");
     } else if (strcmp(PQgetvalue(result, 0, 1), "0") == 0) {
         checks_report(doctor, FINDING_WARNING, what, "incidentctl token rotate LABEL --grace 7d",
-                      "every good token expires within a week");
+                      "every valid token expires within a week");
     } else {
-        checks_report(doctor, FINDING_OK, what, NULL, "%s good", PQgetvalue(result, 0, 0));
+        checks_report(doctor, FINDING_OK, what, NULL, "%s valid", PQgetvalue(result, 0, 0));
     }
     PQclear(result);
 }
@@ -379,6 +379,44 @@ static void check_worker_session(struct doctor *doctor)
     }
 }
 
+/* Whether the environment's login is the owner's, or as good. The catalogue is everybody's to read. */
+static bool is_owner(struct doctor *doctor)
+{
+    static const char advice[] =
+        "name the worker's database, as the schema's owner: DATABASE_URL, in the environment";
+    const char *failure = PQerrorMessage(doctor->owner);
+    char message[512];
+    PGresult *result;
+    bool ok;
+
+    if (PQstatus(doctor->owner) != CONNECTION_OK) {
+        if (strcmp(failure, PQerrorMessage(doctor->worker)) != 0) { /* else that has been said */
+            checks_report(doctor, FINDING_WARNING, "owner", advice_for(failure),
+                          "the environment's login cannot connect: %s", failure);
+        }
+        return false;
+    }
+    result = query(doctor->owner,
+                   "SELECT bool_or(has_table_privilege(c.oid, 'SELECT')) FROM pg_class c JOIN pg_namespace n "
+                   "ON n.oid = c.relnamespace WHERE n.nspname = 'intake' AND c.relname = 'api_token'",
+                   NULL, message, sizeof message);
+    ok = result != NULL && is_true(result, 0);
+    if (result != NULL && PQgetisnull(result, 0, 0)) {
+        checks_report(doctor, FINDING_WARNING, "owner", advice,
+                      "the environment's database %s has no schema intake", PQdb(doctor->owner));
+    }
+    PQclear(result);
+    return ok;
+}
+
+static void check_owner(struct doctor *doctor)
+{
+    if (doctor->owner != NULL && !is_owner(doctor)) {
+        PQfinish(doctor->owner);
+        doctor->owner = NULL;
+    }
+}
+
 void database_check(struct doctor *doctor)
 {
     char group[ROLE_NAME_SIZE];
@@ -387,6 +425,7 @@ void database_check(struct doctor *doctor)
     check_worker_session(doctor);
     check_password(doctor, doctor->worker);
     check_password(doctor, doctor->owner);
+    check_owner(doctor);
     session = PQstatus(doctor->worker) == CONNECTION_OK ? doctor->worker : doctor->owner;
     if (session != NULL) {
         check_server(doctor, session);

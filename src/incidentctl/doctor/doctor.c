@@ -95,10 +95,6 @@ static bool load_settings(struct doctor *doctor, char *error, size_t error_size)
     doctor->has_password = has_variable(&of_file, "PGPASSWORD");
     url = getenv("DATABASE_URL");
     doctor->owner = given.count == 0 ? NULL : database_connect(url == NULL ? "" : url);
-    if (PQstatus(doctor->owner) != CONNECTION_OK) {
-        PQfinish(doctor->owner);
-        doctor->owner = NULL;
-    }
     return true;
 }
 
@@ -203,6 +199,23 @@ static void check_socket(struct doctor *doctor)
     }
 }
 
+/* False with a message where it is no base URL. */
+static bool check_url_option(const char *url)
+{
+    const char *host = strncmp(url, "http://", 7) == 0 ? url + 7 : url + 8;
+
+    if (strncmp(url, "http://", 7) != 0 && strncmp(url, "https://", 8) != 0) {
+        return print_error("--url must begin with http:// or https://");
+    }
+    if (*host == '\0' || *host == '/') {
+        return print_error("--url must name a host, as in https://your.host/api/");
+    }
+    if (strpbrk(url, "\"\\ \t\r\n?#") != NULL) {
+        return print_error("--url must not contain spaces, quotes, backslashes, ? or #");
+    }
+    return true;
+}
+
 static bool read_options(int argc, char **argv, struct doctor *doctor)
 {
     static const struct option names[] = {
@@ -221,19 +234,10 @@ static bool read_options(int argc, char **argv, struct doctor *doctor)
             return false;
         }
     }
-    if (doctor->url != NULL && strncmp(doctor->url, "http://", 7) != 0 &&
-        strncmp(doctor->url, "https://", 8) != 0) {
-        print_error("--url must begin with http:// or https://");
-        return false;
-    }
-    if (doctor->url != NULL && strpbrk(doctor->url, "\"\\ \t\r\n") != NULL) {
-        print_error("--url must not contain spaces, quotes or backslashes");
-        return false;
-    }
     if (optind < argc) {
-        print_error("there is an argument too many; see incidentctl --help");
+        return print_error("doctor takes no argument but its options; see incidentctl doctor --help");
     }
-    return optind == argc;
+    return doctor->url == NULL || check_url_option(doctor->url);
 }
 
 int command_doctor(int argc, char **argv)

@@ -18,11 +18,12 @@ enum { NO_CURL = 127, RESPONSE_MAX = 4096, LARGE_BODY = 1000 * 1000 };
 
 static const char subject[] = "web server";
 
-/* A response: curl's exit status, the HTTP status, the beginning of the body, or of
- * curl's error message. */
+/* A response: curl's exit status, the HTTP status, "HEADER: VALUE" of what tells most about it, the beginning
+ * of the body, or of curl's error message. */
 struct response {
     int curl;
     int status;
+    char header[256];
     char body[RESPONSE_MAX];
 };
 
@@ -51,8 +52,8 @@ static void read_text(int file, char *text, size_t size)
     text[len < 0 ? 0 : len] = '\0';
 }
 
-/* Takes the HTTP status from the last line of standard error; an error message of curl stands before it.
- */
+/* Takes the HTTP status and a header from the last line of standard error; an error message of curl stands
+ * before it. */
 static void read_response(int output, int errors, struct response *response)
 {
     char text[RESPONSE_MAX];
@@ -61,7 +62,10 @@ static void read_response(int output, int errors, struct response *response)
     read_text(errors, text, sizeof text);
     last = strrchr(text, '\n');
     if (last != NULL) {
-        response->status = (int)strtol(last + 1, NULL, 10);
+        char *header = last + 1;
+
+        response->status = (int)strtol(last + 1, &header, 10);
+        snprintf(response->header, sizeof response->header, "%s", header);
         *last = '\0';
     }
     read_text(output, response->body, sizeof response->body);
@@ -95,7 +99,7 @@ static struct response send_request(const struct doctor *doctor, const char *met
     }
     dprintf(configuration,
             "url = \"%s%s%s\"\nsilent\nshow-error\nmax-time = 20\ngloboff\nmax-filesize = 1000000\n"
-            "write-out = \"%%{stderr}\\n%%{http_code}\"\n",
+            "write-out = \"%%{stderr}\\n%%{http_code} %%{content_type}%%{redirect_url}\"\n",
             doctor->url, slash, method);
     if (token != NULL) {
         write_authorization(configuration, token);
@@ -124,7 +128,7 @@ static bool is_ours(const struct response *response)
     return strncmp(response->body, "{\"ok\":", 6) == 0;
 }
 
-/* The worker alone answers 405 to a GET of this method. */
+/* The worker alone returns 405 for a GET of this method. */
 static bool reaches_methods(const struct doctor *doctor, const char *method)
 {
     struct response response = send_request(doctor, method, NULL, -1);
@@ -132,12 +136,20 @@ static bool reaches_methods(const struct doctor *doctor, const char *method)
     return response.status == 405 && is_ours(&response);
 }
 
-/* healthz is at the root as well where our configuration is included, so the URL of a host alone looks right.
- */
+/* Whether clients may append a method's name. healthz is at the root as well where our configuration is
+ * included, and the worker looks at the last segment of a path alone; so either URL looks right. */
 static bool check_url(struct doctor *doctor)
 {
-    const char *slash = doctor->url[strlen(doctor->url) - 1] == '/' ? "" : "/";
+    const char *slash = doctor->url[strlen(doctor->url) - 1] == '/' ? "" : "/",
+               *method = strstr(doctor->url, "/incidents.");
 
+    if (method != NULL) {
+        checks_report(doctor, FINDING_PROBLEM, subject,
+                      "leave the method out, here and in the settings of clients",
+                      "%s names a method: the base URL is %.*s/", doctor->url, (int)(method - doctor->url),
+                      doctor->url);
+        return false;
+    }
     if (reaches_methods(doctor, "incidents.upsert") || !reaches_methods(doctor, "api/incidents.upsert")) {
         return true;
     }
@@ -145,6 +157,65 @@ static bool check_url(struct doctor *doctor)
                   "name it with /api/ at its end, here and in the settings of clients",
                   "%s lacks /api/: methods are at %s%sapi/", doctor->url, doctor->url, slash);
     return false;
+}
+
+/* What to do about an exit status of curl(1). */
+static const char *curl_advice(int status)
+{
+    static const struct {
+        int status;
+        const char *advice;
+    } advices[] = {
+        {3, "correct --url; it is like https://your.host/api/"},
+        {6, "the host's name is misspelt, or DNS does not have it"},
+        {7, "the web server does not run, or listens on another address or port, or a firewall is between"},
+        {28, "nothing came in 20 s: a firewall, the wrong host, or a worker that stands still"},
+        {35, "TLS fails: does that port speak TLS, or is it http://?"},
+        {52, "the server closed the connection: does that port speak TLS, so that it is https://?"},
+        {60,
+         "the certificate is expired, for another name, or of an authority that this machine does not know: "
+         "clients refuse it too"},
+    };
+
+    for (size_t i = 0; i < sizeof advices / sizeof advices[0]; i++) {
+        if (advices[i].status == status) {
+            return advices[i].advice;
+        }
+    }
+    return "does the web server run, and is that its name and port?";
+}
+
+/* What to do about a response to healthz that is not the worker's 200. */
+static const char *health_advice(const struct response *response)
+{
+    switch (response->status) {
+    case 301:
+    case 302:
+    case 307:
+    case 308:
+        return "give the URL that it leads to, most likely with https://; clients need it as well";
+    case 401:
+    case 403:
+    case 407:
+        return "something before the worker wants a password or refuses this address (auth_basic, allow, a "
+               "proxy): "
+               "take it away for this path, as the worker checks tokens itself";
+    case 500:
+    case 502:
+    case 503:
+    case 504:
+        return "it does not reach the worker: does that run, and may the web server's user write to its "
+               "socket "
+               "(ls -l /run/incidents) or execute it? Its error log has the reason";
+    default:
+        break;
+    }
+    return is_ours(response)
+               ? "correct --url: it ends where a method's name begins, as in https://your.host/api/"
+               : "its configuration does not hand this path on: is ours included, in the right server or "
+                 "virtual "
+                 "host, and was it reloaded? The URL ends where a method's name begins, as in "
+                 "https://your.host/api/";
 }
 
 /* Whether the worker is reached; false where further checks are of no use. */
@@ -155,31 +226,16 @@ static bool check_health(struct doctor *doctor)
     if (response.curl == NO_CURL) {
         checks_report(doctor, FINDING_NOTE, subject, "apt-get install curl", "curl is not installed");
     } else if (response.curl != 0) {
-        checks_report(doctor, FINDING_PROBLEM, subject,
-                      "does the web server run, and is that its name, port and certificate?", "%s",
-                      response.body);
+        checks_report(doctor, FINDING_PROBLEM, subject, curl_advice(response.curl), "%s", response.body);
     } else if (response.status == 200 && is_ours(&response)) {
         checks_report(doctor, FINDING_OK, subject, NULL, "hands requests on to the worker");
         return true;
-    } else if (response.status >= 300 && response.status < 400) {
-        checks_report(doctor, FINDING_PROBLEM, subject,
-                      "give the URL that it leads to, most likely with https://; clients need it as well",
-                      "healthz is answered %d, a redirect", response.status);
-    } else if (is_ours(&response) || response.status == 502 || response.status == 503 ||
-               response.status == 504) {
-        checks_report(
-            doctor, FINDING_PROBLEM, subject,
-            "it does not reach the worker: does that run, and may the web server's user write to its socket "
-            "(ls -l /run/incidents) or execute it? Its error log has the reason",
-            "healthz is answered %d%s%s", response.status, is_ours(&response) ? ": " : "",
-            is_ours(&response) ? response.body : "");
+    } else if (is_ours(&response)) {
+        checks_report(doctor, FINDING_PROBLEM, subject, health_advice(&response), "healthz returns %d: %s",
+                      response.status, response.body);
     } else {
-        checks_report(
-            doctor, FINDING_PROBLEM, subject,
-            "its configuration does not hand this path on: is ours included, in the right server or virtual "
-            "host, and was it reloaded? The URL ends where a method's name begins, as in "
-            "https://your.host/api/",
-            "healthz is answered %d, not by the worker", response.status);
+        checks_report(doctor, FINDING_PROBLEM, subject, health_advice(&response),
+                      "healthz returns %d, not by the worker:%s", response.status, response.header);
     }
     return false;
 }
@@ -194,11 +250,11 @@ static void check_readiness(struct doctor *doctor)
     } else {
         checks_report(doctor, FINDING_PROBLEM, "worker",
                       "its log says why: journalctl -u incidents, or the web server's error log",
-                      "readyz is answered %d: %s", response.status, response.body);
+                      "readyz returns %d: %s", response.status, response.body);
     }
 }
 
-/* Makes a token that is good for as long as this takes. */
+/* Makes a token that is valid for as long as this takes. */
 static bool create_token(struct doctor *doctor, char token[TOKEN_SIZE])
 {
     char hash[DIGEST_HEX_SIZE];
@@ -230,7 +286,7 @@ static void delete_token(struct doctor *doctor, const char *token)
                          1, NULL, &value, NULL, NULL, 0));
 }
 
-/* Looks at the response to a request whose body is no incident, so that nothing is stored: with a good token
+/* Looks at the response to a request whose body is no incident, so that nothing is stored: with a valid token
  * it is refused for its body, or for the token's scope, without one for the token. */
 static void check_authorization(struct doctor *doctor, const char *token, bool is_temporary)
 {
@@ -249,11 +305,11 @@ static void check_authorization(struct doctor *doctor, const char *token, bool i
             "before "
             "it that takes the header for itself. Or the worker has another database than this one",
             is_temporary
-                ? "a good token does not arrive at the worker: the Authorization header is lost on the way"
-                : "the token of INCIDENTS_TOKEN is no good, or does not arrive at the worker");
+                ? "a valid token does not arrive at the worker: the Authorization header is lost on the way"
+                : "the token of INCIDENTS_TOKEN is not valid, or does not arrive at the worker");
     } else {
         checks_report(doctor, FINDING_PROBLEM, subject, "the worker's log has the reason",
-                      "incidents.upsert is answered %d: %s", response.status, response.body);
+                      "incidents.upsert returns %d: %s", response.status, response.body);
     }
 }
 
@@ -271,13 +327,13 @@ static void check_large_body(struct doctor *doctor, const char *token)
         checks_report(doctor, FINDING_WARNING, subject,
                       "client_max_body_size of nginx, LimitRequestBody of Apache, FcgidMaxRequestLen of "
                       "mod_fcgid (which "
-                      "answers 500), INCIDENTS_BODY_LIMIT of the worker",
-                      "a body of a megabyte is answered %d", response.status);
+                      "returns 500), INCIDENTS_BODY_LIMIT of the worker",
+                      "a body of a megabyte gets %d", response.status);
     } else if (response.status == 422 && is_ours(&response)) {
         checks_report(doctor, FINDING_OK, subject, NULL, "lets a body of a megabyte through");
     } else {
         checks_report(doctor, FINDING_PROBLEM, subject, "the worker's log has the reason",
-                      "a body of a megabyte is answered %d: %s", response.status, response.body);
+                      "a body of a megabyte gets %d: %s", response.status, response.body);
     }
 }
 
@@ -298,8 +354,8 @@ void web_check(struct doctor *doctor)
     char temporary[TOKEN_SIZE];
 
     if (doctor->url == NULL) {
-        checks_report(doctor, FINDING_NOTE, subject,
-                      "name what methods are appended to: --url https://your.host/api/", "not checked");
+        checks_report(doctor, FINDING_NOTE, subject, "name the base URL: --url https://your.host/api/",
+                      "not checked");
         return;
     }
     if (!check_url(doctor) || !check_health(doctor)) {
