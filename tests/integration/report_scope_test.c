@@ -109,6 +109,52 @@ static void each_key_figure_has_its_change_against_the_time_before(void **state)
     assert_non_null(strstr(report("--since", "15d", NULL, NULL), "since then      before"));
 }
 
+/* What began before the first incident cannot be compared with. */
+static void a_change_needs_a_whole_time_before(void **state)
+{
+    store("a", NULL, "now() - interval '10 days'", "now() - interval '9 days'", NULL, NULL);
+    store("b", NULL, "now() - interval '170 days'", "now() - interval '169 days'", NULL, NULL);
+    page_make(&stack, NULL);
+    expect_figure(1, 3, "1");
+    expect_figure(1, 4, "–");
+    page_expect("contains(//main/p[1], 'it is not whole')", "true");
+    assert_non_null(strstr(report(NULL, NULL, NULL, NULL), "No change is shown"));
+    store("c", NULL, "now() - interval '190 days'", "now() - interval '189 days'", NULL, NULL);
+    page_make(&stack, NULL);
+    expect_figure(1, 4, "0 %");
+    page_expect("contains(//main/p[1], 'whole')", "false");
+    assert_null(strstr(report(NULL, NULL, NULL, NULL), "No change is shown"));
+}
+
+/* Summer time has begun in these 90 days, or in those before, by a client's time zone, which has no say. */
+static void spans_are_as_long_in_every_time_zone_of_clients(void **state)
+{
+    static const char *const days[] = {"45", "135"};
+    char sql[256], zone[64] = "UTC";
+
+    store("in", NULL, "now() - interval '2159.5 hours'", "now() - interval '1 day'", NULL, NULL);
+    store("out", NULL, "now() - interval '2160.5 hours'", "now() - interval '1000 hours'", NULL, NULL);
+    store("before", NULL, "now() - interval '4319.5 hours'", "now() - interval '2159.75 hours'", NULL, NULL);
+    store("first", NULL, "now() - interval '4320.5 hours'", "now() - interval '4000 hours'", NULL, NULL);
+    for (size_t i = 0; i <= sizeof days / sizeof days[0]; i++) {
+        if (i > 0) {
+            snprintf(sql, sizeof sql,
+                     "SELECT format('AAA0BBB,J%%s,J%%s', least(extract(doy FROM now() - interval '%s days'), "
+                     "365), least(extract(doy FROM now() + interval '45 days'), 365))",
+                     days[i - 1]);
+            snprintf(zone, sizeof zone, "%s", stack_query(&stack, sql));
+        }
+        setenv("PGTZ", zone, 1);
+        page_make(&stack, NULL);
+        expect_figure(1, 2, "1");
+        expect_figure(1, 3, "2");
+        expect_figure(3, 3, "2"); /* "out" and "before" were open then */
+        page_make(&stack, "--since", "90d", NULL);
+        expect_figure(1, 2, "2");
+    }
+    unsetenv("PGTZ");
+}
+
 /* Monday 8:00 and 17:59 are in hours; 7:59, 18:00 and a Saturday's noon are not: 3 of 5. */
 static void out_of_hours_is_a_share_of_what_started(void **state)
 {
@@ -128,6 +174,8 @@ static void out_of_hours_is_a_share_of_what_started(void **state)
     }
     page_make(&stack, "--time-zone", "Europe/Berlin", NULL);
     expect_figure(7, 2, "60 %");
+    assert_non_null(
+        strstr(report("--time-zone", "Europe/Berlin", NULL, NULL), "  out of hours          60 %"));
     page_expect("string(//dl/div[4]/dd[1])", "60 %");
 }
 
@@ -201,11 +249,13 @@ static void every_table_comes_as_csv(void **state)
         "service,incidents,open,minutes,resolved,mean_seconds,median_seconds,p90_seconds,identifier\r\n"
         "Checkout,1,0,10,1,600,600,600,checkout\r\nsearch,1,0,10,1,600,600,600,search\r\n");
     expect_csv("figures", NULL, NULL,
-               "span,incidents,resolved,mean_seconds,median_seconds,p90_seconds,out_of_hours,open_at_end\r\n"
-               "all,1,1,600,600,600,,0\r\nrecent,1,1,600,600,600,0,0\r\nbefore,0,0,,,,0,0\r\n");
+               "span,incidents,resolved,mean_seconds,median_seconds,p90_seconds,out_of_hours,open_at_end,is_"
+               "whole\r\n"
+               "all,1,1,600,600,600,,0,t\r\nrecent,1,1,600,600,600,0,0,f\r\nbefore,0,0,,,,0,0,f\r\n");
 }
 
-static const char *const all_tables[] = {"weeks", "months", "longest", "open", "suspicious", "priorities"};
+static const char *const all_tables[] = {"weeks",      "months",     "longest", "open",
+                                         "suspicious", "priorities", "causes",  "reasons"};
 
 static void tables_of_nothing_have_their_names(void **state)
 {
@@ -215,6 +265,62 @@ static void tables_of_nothing_have_their_names(void **state)
         assert_ptr_equal(strstr(found, "\r\n") + 2, found + strlen(found));
         assert_non_null(strchr(found, ','));
     }
+}
+
+/* The page and the terminal cut it. */
+static void long_texts_are_whole_in_csv(void **state)
+{
+    char longest[301], priority[81], expected[1024];
+
+    memset(longest, 'n', sizeof longest - 1);
+    longest[sizeof longest - 1] = '\0';
+    memset(priority, 'p', sizeof priority - 1);
+    priority[sizeof priority - 1] = '\0';
+    store(longest, priority, "now() - interval '1 hour'", NULL, NULL, priority);
+    snprintf(expected, sizeof expected, "\r\n%s,Name of %s,%s,", longest, longest, priority);
+    assert_non_null(strstr(report("--csv", "open", NULL, NULL), expected));
+    snprintf(expected, sizeof expected, "\r\n%s,1,", priority);
+    assert_non_null(strstr(report("--csv", "priorities", NULL, NULL), expected));
+    assert_non_null(strstr(report("--csv", "causes", NULL, NULL), expected));
+    page_make(&stack, NULL);
+    page_expect("string-length(//section[@aria-labelledby='open']//tbody/tr/th/bdi | "
+                "//section[@aria-labelledby='open']//tbody/tr/th/a)",
+                "201");
+}
+
+static void services_of_one_name_are_told_apart(void **state)
+{
+    store("a", NULL, WEDNESDAY("0"), WEDNESDAY("0") " + interval '10 minutes'", CHECKOUT, NULL);
+    store("b", NULL, WEDNESDAY("1"), WEDNESDAY("1") " + interval '20 minutes'", "[[\"P1\", \"Checkout\"]]",
+          NULL);
+    store("c", NULL, WEDNESDAY("2"), WEDNESDAY("2") " + interval '5 minutes'", "[[\"s\", \"Search\"]]", NULL);
+    page_make(&stack, NULL);
+    page_expect("concat(//section[@aria-labelledby='services']//tbody/tr[1]/th, ', ', "
+                "//section[@aria-labelledby='services']//tbody/tr[2]/th, ', ', "
+                "//section[@aria-labelledby='services']//tbody/tr[3]/th)",
+                "Checkout (P1), Checkout (checkout), Search");
+}
+
+static void an_incident_that_is_open_says_so_among_the_longest(void **state)
+{
+    store("open", NULL, "now() - interval '3 days'", NULL, NULL, NULL);
+    store("done", NULL, "now() - interval '3 days'", "now() - interval '1 day'", NULL, NULL);
+    page_make(&stack, NULL);
+    page_expect("concat(//section[@aria-labelledby='longest']//tbody/tr[1]/td[2]/div[2], ', ', "
+                "count(//section[@aria-labelledby='longest']//tbody/tr[2]/td[2]/div))",
+                "still open, 1");
+}
+
+static void times_of_nothing_are_no_charts(void **state)
+{
+    store("open", "P2", "now() - interval '3 days'", NULL, NULL, NULL);
+    page_make(&stack, NULL);
+    page_expect("count(//section[@aria-labelledby='months']//*[local-name()='svg'])", "0");
+    page_expect("contains(//section[@aria-labelledby='months'], 'No incident that started')", "true");
+    assert_non_null(strstr(report(NULL, NULL, NULL, NULL), "  P2  open"));
+    stack_query(&stack, "UPDATE intake.incident SET resolved_at = now()");
+    page_make(&stack, NULL);
+    page_expect("count(//section[@aria-labelledby='months']/*[local-name()='svg'])", "4");
 }
 
 /* Midnight in Berlin is 23:00Z of the day before. */
@@ -294,12 +400,18 @@ int main(void)
     static const struct fixture fixture = {.stack = &stack, .extent = FIXTURE_MIGRATED};
     static const struct CMUnitTest cases[] = {
         cmocka_unit_test(each_key_figure_has_its_change_against_the_time_before),
+        cmocka_unit_test(a_change_needs_a_whole_time_before),
+        cmocka_unit_test(spans_are_as_long_in_every_time_zone_of_clients),
         cmocka_unit_test(out_of_hours_is_a_share_of_what_started),
         cmocka_unit_test(open_incidents_come_by_priority_and_then_by_age),
         cmocka_unit_test(causes_are_counted),
         cmocka_unit_test(a_report_can_be_of_a_service_or_a_priority),
         cmocka_unit_test(every_table_comes_as_csv),
         cmocka_unit_test(tables_of_nothing_have_their_names),
+        cmocka_unit_test(long_texts_are_whole_in_csv),
+        cmocka_unit_test(services_of_one_name_are_told_apart),
+        cmocka_unit_test(an_incident_that_is_open_says_so_among_the_longest),
+        cmocka_unit_test(times_of_nothing_are_no_charts),
         cmocka_unit_test(a_date_is_one_of_the_time_zone),
         cmocka_unit_test(the_first_and_the_last_period_are_marked_as_not_whole),
         cmocka_unit_test(wide_characters_take_two_columns),

@@ -141,14 +141,15 @@ static void one_incident_makes_a_report(void **state)
 {
     stack_query(&stack,
                 "INSERT INTO intake.incident (reference_id, name, started_at, created_at, updated_at) "
-                "VALUES ('one', 'Alone', now() - interval '90 minutes', now(), now())");
+                "VALUES ('one', 'Alone', now() - interval '72 hours', now(), now())");
     page_make(&stack, NULL);
     expect_the_figures_of_the_views();
-    page_expect("count(//svg[@role])", "8"); /* no service */
+    page_expect("count(//svg[@role])", "4"); /* no service, and nothing resolved */
     page_expect("string(//section[@aria-labelledby='open']//tr/th/bdi)", "Alone");
-    page_expect("string(//section[@aria-labelledby='open']//tr/td[2]/data)", "90 min");
+    page_expect("string(//section[@aria-labelledby='open']//tr/td[2]/data)", "3 d");
     stack_query(&stack, "UPDATE intake.incident SET resolved_at = now()");
     page_make(&stack, NULL);
+    page_expect("count(//svg[@role])", "8");
     expect_the_figures_of_the_views();
     page_expect("string(//section[@aria-labelledby='open']/p)", "No incident is open.");
 }

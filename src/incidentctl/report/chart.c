@@ -191,13 +191,15 @@ static void draw_time_axis(struct buffer *out, const struct chart_history *chart
         const char *start = chart->periods[i].start;
         long year = strtol(start, NULL, 10), month = strtol(start + 5, NULL, 10);
         double x = frame->left + slot * ((double)i + 0.5);
-        const char *anchor = is_crowded(chart, i, slot / (letters == 3 ? 1 : 0.4)) ? "end" : "middle";
+        bool gives_way = is_crowded(chart, i, slot / (letters == 3 ? 1 : 0.4));
+        const char *anchor = gives_way ? "end" : "middle";
         char name[4];
 
         if (strncmp(start, last, 7) == 0 || month < 1 || month > 12) {
             continue;
         }
         last = start;
+        x -= gives_way ? 5 : 0; /* the next begins close by */
         snprintf(name, sizeof name, "%.*s", letters, months[month - 1]);
         draw_text(out, x, frame->bottom + 18, anchor, name);
         if (year != last_year && !is_year_crowded(chart, i, slot)) {

@@ -11,22 +11,24 @@
 #define ANY      "2147483647"
 #define NONE     "0"
 #define NO_NAMES "{}"
+#define UNCUT    "false"
 
 static const struct {
     const char *name;
     const char *sql;
     int count; /* of the parameters behind $3 */
-    const char *values[4];
+    const char *values[5];
 } tables[] = {
     {"figures", query_totals, 0, {NULL}},
     {"weeks", query_weeks, 1, {ANY}},
     {"months", query_months, 1, {ANY}},
     {"services", query_named_services, 1, {ANY}},
-    {"priorities", query_priorities, 1, {ANY}},
-    {"causes", query_causes, 1, {ANY}},
-    {"longest", query_incidents, 4, {NONE, "1000", NONE, NO_NAMES}},
-    {"open", query_incidents, 4, {ANY, NONE, NONE, NO_NAMES}},
-    {"suspicious", query_incidents, 4, {NONE, NONE, ANY, NO_NAMES}},
+    {"priorities", query_priorities, 2, {ANY, UNCUT}},
+    {"causes", query_causes, 2, {ANY, UNCUT}},
+    {"longest", query_incidents, 5, {NONE, "1000", NONE, NO_NAMES, UNCUT}},
+    {"open", query_incidents, 5, {ANY, NONE, NONE, NO_NAMES, UNCUT}},
+    {"suspicious", query_incidents, 5, {NONE, NONE, ANY, NO_NAMES, UNCUT}},
+    {"reasons", query_reasons, 1, {ANY}},
 };
 
 enum { TABLE_COUNT = sizeof tables / sizeof tables[0] };
@@ -82,7 +84,7 @@ static int find_table(const char *name)
 bool report_has_table(const char *table)
 {
     return find_table(table) >= 0 || print_error("--csv takes figures, weeks, months, services, priorities, "
-                                                 "causes, longest, open or suspicious");
+                                                 "causes, longest, open, suspicious or reasons");
 }
 
 bool report_write_csv(PGconn *session, const struct report_scope *scope, const char *table, FILE *stream)
@@ -99,7 +101,8 @@ bool report_write_csv(PGconn *session, const struct report_scope *scope, const c
                                       tables[chosen].values[0],
                                       tables[chosen].values[1],
                                       tables[chosen].values[2],
-                                      tables[chosen].values[3]};
+                                      tables[chosen].values[3],
+                                      tables[chosen].values[4]};
 
         result = session_query(session, tables[chosen].sql, 3 + tables[chosen].count, values);
     }

@@ -11,16 +11,17 @@
 
 enum { IDENTIFIERS_BYTES_MAX = 1024 * 1024 };
 
-/* A result that the report keeps. limit is what the statement's last parameter is; 0 where it has none. */
+/* A result that the report keeps. limit is the parameter behind the scope; 0 where there is none. With cuts,
+ * there is one more: long texts are cut. */
 static PGresult *ask(PGconn *session, struct report *report, const char *sql, const struct query_scope *scope,
-                     int limit)
+                     int limit, bool cuts)
 {
     char most[16];
-    const char *const values[] = {scope->from, scope->identifiers, scope->priority, most};
+    const char *const values[] = {scope->from, scope->identifiers, scope->priority, most, "true"};
     PGresult *result;
 
     snprintf(most, sizeof most, "%d", limit);
-    result = session_query(session, sql, 3 + (limit > 0), values);
+    result = session_query(session, sql, 3 + (limit > 0) + cuts, values);
     if (result != NULL) {
         report->results[report->result_count++] = result;
     }
@@ -51,6 +52,39 @@ static struct report_times times_at(const PGresult *result, int row, int column)
                                  .p90 = number_at(result, row, column + 3)};
 }
 
+struct report_change report_change(const struct report *report, double now, double before, bool is_share)
+{
+    bool is_known = report->before_is_whole && !isnan(now) && (is_share ? !isnan(before) : before > 0);
+
+    return (struct report_change){.amount = !is_known  ? NAN
+                                            : is_share ? now - before
+                                                       : 100 * (now - before) / before,
+                                  .is_points = is_share};
+}
+
+void report_describe_change(const struct report_change *change, char text[REPORT_CHANGE_MAX])
+{
+    double shown = round(change->amount);
+
+    if (isnan(shown)) {
+        snprintf(text, REPORT_CHANGE_MAX, "\xe2\x80\x93");
+        return;
+    }
+    snprintf(text, REPORT_CHANGE_MAX, "%s%.0f %s",
+             shown > 0   ? "+"
+             : shown < 0 ? "-"
+                         : "",
+             fabs(shown),
+             !change->is_points   ? "%"
+             : fabs(shown) == 1.0 ? "point"
+                                  : "points");
+}
+
+double report_share_out_of_hours(const struct report_totals *totals)
+{
+    return totals->incidents > 0 ? 100 * totals->out_of_hours / totals->incidents : NAN;
+}
+
 static struct report_totals totals_at(const PGresult *result, int row)
 {
     return (struct report_totals){.incidents = number_at(result, row, 1),
@@ -61,8 +95,8 @@ static struct report_totals totals_at(const PGresult *result, int row)
 
 static bool read_totals(PGconn *session, const struct query_scope *scope, struct report *report)
 {
-    PGresult *facts = ask(session, report, query_facts, scope, 0);
-    PGresult *totals = facts == NULL ? NULL : ask(session, report, query_totals, scope, 0);
+    PGresult *facts = ask(session, report, query_facts, scope, 0, false);
+    PGresult *totals = facts == NULL ? NULL : ask(session, report, query_totals, scope, 0, false);
 
     if (totals == NULL) {
         return false;
@@ -74,6 +108,7 @@ static bool read_totals(PGconn *session, const struct query_scope *scope, struct
     report->suspicious_total = number_at(facts, 0, 4);
     report->week_total = number_at(facts, 0, 5);
     report->month_total = number_at(facts, 0, 6);
+    report->before_is_whole = flag_at(facts, 0, 7);
     report->all = totals_at(totals, 0);
     report->recent = totals_at(totals, 1);
     report->before = totals_at(totals, 2);
@@ -82,8 +117,9 @@ static bool read_totals(PGconn *session, const struct query_scope *scope, struct
 
 static bool read_periods(PGconn *session, const struct query_scope *scope, struct report *report)
 {
-    PGresult *weeks = ask(session, report, query_weeks, scope, REPORT_WEEKS_MAX);
-    PGresult *months = weeks == NULL ? NULL : ask(session, report, query_months, scope, REPORT_MONTHS_MAX);
+    PGresult *weeks = ask(session, report, query_weeks, scope, REPORT_WEEKS_MAX, false);
+    PGresult *months =
+        weeks == NULL ? NULL : ask(session, report, query_months, scope, REPORT_MONTHS_MAX, false);
 
     if (months == NULL) {
         return false;
@@ -107,7 +143,7 @@ static bool read_groups(PGconn *session, const char *sql, const struct query_sco
                         struct report *report, struct report_group *groups, int most, size_t *count,
                         double *total)
 {
-    PGresult *result = ask(session, report, sql, scope, most);
+    PGresult *result = ask(session, report, sql, scope, most, sql != query_services);
 
     for (int row = 0; result != NULL && row < PQntuples(result); row++) {
         groups[(*count)++] =
@@ -188,9 +224,9 @@ static bool read_incidents(PGconn *session, const struct query_scope *scope, str
         buffer_free(&identifiers);
         return print_error("unable to make the report: out of memory");
     }
-    const char *const values[] = {scope->from, scope->identifiers, scope->priority, open,
-                                  longest,     suspicious,         identifiers.data};
-    result = session_query(session, query_incidents, 7, values);
+    const char *const values[] = {scope->from, scope->identifiers, scope->priority,  open,
+                                  longest,     suspicious,         identifiers.data, "true"};
+    result = session_query(session, query_incidents, 8, values);
     buffer_free(&identifiers);
     if (result == NULL) {
         return false;
@@ -204,7 +240,7 @@ static bool read_incidents(PGconn *session, const struct query_scope *scope, str
 
 static bool read_reasons(PGconn *session, const struct query_scope *scope, struct report *report)
 {
-    PGresult *reasons = ask(session, report, query_reasons, scope, REPORT_REASONS_MAX);
+    PGresult *reasons = ask(session, report, query_reasons, scope, REPORT_REASONS_MAX, false);
 
     for (int row = 0; reasons != NULL && row < PQntuples(reasons); row++) {
         report->reasons[report->reason_count++] = (struct report_reason){

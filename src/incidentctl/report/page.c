@@ -22,7 +22,7 @@ static const char style[] =
     "var(--two);outline-offset:2px}\n"
     "nav ul{display:flex;flex-wrap:wrap;gap:.25rem 1rem;margin:.75rem 0 0;padding:0;list-style:none}\n"
     "nav a{display:inline-block;padding:.2rem 0}\n"
-    ".tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(10rem,1fr));gap:.75rem;margin:1.5rem "
+    ".tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(9rem,1fr));gap:.75rem;margin:1.5rem "
     "0}\n"
     ".tiles div{padding:.75rem 1rem;border:1px solid var(--grid);border-radius:.5rem}\n"
     ".tiles dt{color:var(--soft);font-size:.875rem}\n"
@@ -38,11 +38,12 @@ static const char style[] =
     "data,time,.whole{white-space:nowrap}\n"
     "tbody th:not(.text){overflow-wrap:normal}\n"
     ".scroll{overflow-x:auto}\n"
-    ".text{min-width:6rem;text-align:start}\n.open td.text{min-width:0}\n"
+    ".text{min-width:6rem;text-align:start}\n.open td.text,.open th+th.text{min-width:0}\n"
     ".open td,.open th{padding-right:1rem}\n"
     "tr>:last-child{padding-right:0}\n"
     "summary{cursor:pointer;padding:.35rem 0}\n"
     "@media (max-width:22rem){.whole{white-space:normal}}\n"
+    "@media (max-width:29rem){.tiles div:last-child:nth-child(odd){grid-column:1/-1}}\n"
     ".chart{display:block;width:100%;height:auto;margin:.75rem 0}\n"
     ".narrow{display:none}\n"
     "@media screen and (max-width:43.99rem){.wide{display:none}.narrow{display:block;max-width:28rem}"
@@ -108,24 +109,15 @@ static void put_header(struct buffer *out, const struct report *report, const ch
     page_put(out, "</ul></nav>\n</header>\n");
 }
 
-static double share_of(const struct report_totals *totals)
+static void put_change(struct buffer *out, const struct report_change *change)
 {
-    return totals->incidents > 0 ? 100 * totals->out_of_hours / totals->incidents : NAN;
-}
+    char text[REPORT_CHANGE_MAX];
 
-/* "+12 %", a dash where there was nothing before. */
-static void put_change(struct buffer *out, double now, double before)
-{
-    double change = before > 0 && !isnan(now) ? 100 * (now - before) / before : NAN;
-
-    if (isnan(change)) {
-        page_put(out, "\xe2\x80\x93");
+    report_describe_change(change, text);
+    if (isnan(change->amount)) {
+        page_put(out, text);
     } else {
-        buffer_append_format(out, "<data value=\"%.15g\">%s%.0f %%</data>", change,
-                             round(change) > 0   ? "+"
-                             : round(change) < 0 ? "-"
-                                                 : "",
-                             fabs(round(change)));
+        buffer_append_format(out, "<data value=\"%.15g\">%s</data>", change->amount, text);
     }
 }
 
@@ -146,11 +138,14 @@ static void open_tile(struct buffer *out, const char *name)
 static void put_tiles(struct buffer *out, const struct report *report)
 {
     const char *span = report->since != NULL ? "since then" : "in the last 90 days";
+    struct report_change change =
+        report_change(report, report->recent.times.median, report->before.times.median, false);
 
     page_put(out, "<dl class=\"tiles\">\n");
     open_tile(out, "Open now");
     page_put_number(out, report->recent.open);
-    page_put(out, "</dd><dd class=\"soft\">before: ");
+    page_put(out, report->since != NULL ? "</dd><dd class=\"soft\">then: "
+                                        : "</dd><dd class=\"soft\">90 days ago: ");
     page_put_number(out, report->before.open);
     page_put(out, "</dd></div>\n");
     open_tile(out, "Incidents");
@@ -161,10 +156,10 @@ static void put_tiles(struct buffer *out, const struct report *report)
     open_tile(out, "Median time to resolve");
     page_put_duration(out, report->recent.times.median);
     buffer_append_format(out, "</dd><dd class=\"soft\">%s; change: ", span);
-    put_change(out, report->recent.times.median, report->before.times.median);
+    put_change(out, &change);
     page_put(out, "</dd></div>\n");
     open_tile(out, "Out of hours");
-    put_percent(out, share_of(&report->recent));
+    put_percent(out, report_share_out_of_hours(&report->recent));
     buffer_append_format(out, "</dd><dd class=\"soft\">of what started %s</dd></div>\n", span);
     open_tile(out, "Suspicious");
     page_put_number(out, report->suspicious_total);
@@ -177,6 +172,8 @@ typedef void put_function(struct buffer *out, double value);
 static void put_figure(struct buffer *out, const struct report *report, const char *name,
                        const double values[3], put_function *put)
 {
+    struct report_change change = report_change(report, values[1], values[2], put == put_percent);
+
     buffer_append_format(out, "<tr><th scope=\"row\">%s</th>", name);
     for (int i = report->since != NULL ? 1 : 0; i < 3; i++) {
         page_put(out, "<td>");
@@ -184,7 +181,7 @@ static void put_figure(struct buffer *out, const struct report *report, const ch
         page_put(out, "</td>");
     }
     page_put(out, "<td>");
-    put_change(out, values[1], values[2]);
+    put_change(out, &change);
     page_put(out, "</td></tr>\n");
 }
 
@@ -208,12 +205,16 @@ static void put_figures(struct buffer *out, const struct report *report)
                page_put_duration);
     put_figure(out, report, "90th percentile", (double[]){all->times.p90, now->times.p90, before->times.p90},
                page_put_duration);
-    put_figure(out, report, "Out of hours", (double[]){NAN, share_of(now), share_of(before)}, put_percent);
+    put_figure(out, report, "Out of hours",
+               (double[]){NAN, report_share_out_of_hours(now), report_share_out_of_hours(before)},
+               put_percent);
     page_close_table(out);
     page_put(out, "<p class=\"soft\">The time before began at ");
     page_put_time(out, report->before_from);
-    page_put(out,
-             ". Out of hours: started before 8 or from 18 o&#39;clock, on a Saturday or a Sunday.</p>\n");
+    page_put(out, report->before_is_whole || report->week_total == 0
+                      ? "."
+                      : ", before the first incident: it is not whole, so no change is shown.");
+    page_put(out, " Out of hours: started before 8 or from 18 o&#39;clock, on a Saturday or a Sunday.</p>\n");
 }
 
 void report_write_html(const struct report *report, const char *title, struct buffer *out)

@@ -111,6 +111,16 @@ static void draw_months(struct buffer *out, const struct report *report, int ser
     draw_history(out, &chart);
 }
 
+static bool has_times(const struct report *report)
+{
+    for (size_t i = 0; i < report->month_count; i++) {
+        if (report->months[i].times.incidents > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void page_put_months(struct buffer *out, const struct report *report)
 {
     char sentence[PAGE_SENTENCE_MAX];
@@ -128,8 +138,12 @@ void page_put_months(struct buffer *out, const struct report *report)
         "than the 90th percentile. Months are those in which the incidents started, so the last ones still "
         "move. In outline: the last month is not over, or the first not whole.</p>\n",
         sentence);
-    draw_months(out, report, 0);
-    draw_months(out, report, 1);
+    if (has_times(report)) {
+        draw_months(out, report, 0);
+        draw_months(out, report, 1);
+    } else {
+        page_put(out, "<p>No incident that started in these months is resolved.</p>\n");
+    }
     page_put(out, "<details><summary>Figures per month</summary>\n");
     page_open_table(out, "Time to resolve per month", "Month from|Resolved|Mean|Median|90th percentile");
     for (size_t i = 0; i < report->month_count; i++) {

@@ -39,7 +39,7 @@ static void put_started(struct buffer *out, const struct report_incident *incide
 }
 
 static void put_lasting(struct buffer *out, const struct report_incident *incidents, size_t count,
-                        const char *heading)
+                        const char *heading, bool says_open)
 {
     open_list(out, heading);
     for (size_t i = 0; i < count; i++) {
@@ -47,6 +47,7 @@ static void put_lasting(struct buffer *out, const struct report_incident *incide
         page_put(out, "<td>");
         page_put_duration(out, incidents[i].seconds);
         put_started(out, &incidents[i]);
+        page_put(out, says_open && incidents[i].is_open ? "<div class=\"soft\">still open</div>" : "");
         page_put(out, "</td></tr>\n");
     }
     page_put(out, "</tbody>\n</table>\n</section>\n");
@@ -67,7 +68,7 @@ void page_put_open(struct buffer *out, const struct report *report)
         "<p class=\"soft\">%sBy priority; of one priority, those that have been open longest "
         "come first.</p>\n",
         sentence);
-    put_lasting(out, report->open, report->open_count, "Open for, since");
+    put_lasting(out, report->open, report->open_count, "Open for, since", false);
 }
 
 void page_put_longest(struct buffer *out, const struct report *report)
@@ -79,9 +80,9 @@ void page_put_longest(struct buffer *out, const struct report *report)
         page_put(out, "<p>No incidents.</p>\n</section>\n");
         return;
     }
-    page_say_capped(sentence, "first", report->longest_count, report->all.incidents, "incidents");
+    page_say_capped(sentence, "longest", report->longest_count, report->all.incidents, "incidents");
     buffer_append_format(out, "<p class=\"soft\">%sOpen ones up to now.</p>\n", sentence);
-    put_lasting(out, report->longest, report->longest_count, "Lasted, from");
+    put_lasting(out, report->longest, report->longest_count, "Lasted, from", true);
 }
 
 static void put_reasons(struct buffer *out, const struct report *report)

@@ -11,10 +11,10 @@
  * column of incidents is read in it (migrations/0003_reporting.sql). A column named "-" is the page's alone.
  */
 
-/* Stored text can be a megabyte. */
-#define CUT(column, most)                                                                                    \
-    "CASE WHEN char_length(" column ") > " #most " THEN left(" column ", " #most ") || '…' ELSE " column     \
-    " END"
+/* Stored text can be a megabyte: the page has so much of it, where the parameter that is a flag says so. */
+#define CUT(column, most, flag)                                                                              \
+    "CASE WHEN " flag "::boolean AND char_length(" column ") > " #most " THEN left(" column ", " #most       \
+    ") || '…' ELSE " column " END"
 
 #define MINUTES_ "YYYY-MM-DD HH24:MI"
 
@@ -34,18 +34,25 @@
     " percentile_cont(0.9) WITHIN GROUP (ORDER BY t.seconds) AS p90_seconds"
 #define SECONDS "date_part('epoch', i.resolved_at - i.started_at) AS seconds"
 
-/* The time since then, or 90 days, and as much time before it. */
+/* An interval in hours and less: days are of 23 to 25 hours by TimeZone, which is the client's. */
+#define HOURS(interval) "make_interval(secs => extract(epoch FROM " interval ")::float8)"
+
+/* The time since then, or 90 days, and as much time before it. Nothing tells whether either is whole where it
+ * begins before the first incident. */
 #define SPAN                                                                                                 \
-    "span AS MATERIALIZED (SELECT r.since, r.since - (now() - r.since) AS before FROM (SELECT"               \
-    " CASE WHEN $1::timestamptz > '-infinity' THEN $1::timestamptz ELSE now() - interval '90 days' END"      \
-    " AS since) r)"
+    "span AS MATERIALIZED (SELECT s.*, s.since >= f.started_at AS since_is_whole, s.before >= f.started_at"  \
+    " AS before_is_whole FROM (SELECT r.since, r.since - " HOURS(                                            \
+        "now() - r.since") " AS before FROM (SELECT"                                                         \
+                           " CASE WHEN $1::timestamptz > '-infinity' THEN $1::timestamptz"                   \
+                           " ELSE now() - interval '2160 hours' END AS since) r) s LEFT JOIN"                \
+                           " (SELECT p.started_at FROM plausible_incidents p ORDER BY 1 LIMIT 1) f ON true)"
 
 const char query_facts[] =
     "WITH " SPAN ", doubted AS MATERIALIZED (SELECT * FROM suspicious) SELECT time_zone(), to_char(now() AT "
     "TIME ZONE time_zone(), '" MINUTES_ "'),"
     " CASE WHEN $1::timestamptz > '-infinity' THEN to_char($1::timestamptz AT TIME ZONE time_zone(),"
     " '" MINUTES_ "') END, to_char(a.before AT TIME ZONE time_zone(), '" MINUTES_ "'),"
-    " s.total, w.total, m.total FROM span a,"
+    " s.total, w.total, m.total, coalesce(a.before_is_whole, false) FROM span a,"
     " (SELECT count(DISTINCT s.id) AS total FROM doubted s WHERE " MATCHES(
         "s") ") s,"
              " (SELECT count(*) AS total FROM weeks w WHERE w.ends_at > $1) w,"
@@ -65,15 +72,19 @@ const char query_totals[] =
              " i.started_at < s.since AND (i.resolved_at IS NULL OR i.resolved_at >= s.since)) AS then FROM "
              "span s"
              " CROSS JOIN longest_incident() l (longest) JOIN plausible_incidents i"
-             " ON i.started_at >= least(s.since, now()) - l.longest AND " MATCHES(
+             " ON i.started_at >= least(s.since, now()) - " HOURS("l.longest") " AND " MATCHES(
                  "i") ")"
                       " SELECT n.span, coalesce(f.incidents, 0) AS incidents, coalesce(f.resolved, 0) AS "
                       "resolved,"
                       " f.mean_seconds, f.median_seconds, f.p90_seconds,"
                       " CASE WHEN n.number > 0 THEN coalesce(f.out_of_hours, 0) END AS out_of_hours,"
-                      " CASE WHEN n.number = 2 THEN o.then ELSE o.now END AS open_at_end"
+                      " CASE WHEN n.number = 2 THEN o.then ELSE o.now END AS open_at_end,"
+                      " CASE n.number WHEN 0 THEN true WHEN 1 THEN s.since_is_whole ELSE s.before_is_whole "
+                      "END"
+                      " AS is_whole"
                       " FROM (VALUES (0, 'all'), (1, 'recent'), (2, 'before')) n (number, span)"
-                      " LEFT JOIN figures f USING (number) CROSS JOIN open o ORDER BY n.number";
+                      " LEFT JOIN figures f USING (number) CROSS JOIN open o CROSS JOIN span s ORDER BY "
+                      "n.number";
 
 /* The last ones, and the times at which they start, of which one ends where the next begins. An index yields
  * incidents in the order of a period each on another page, which takes twice the time: so they are read once,
@@ -131,25 +142,26 @@ const char query_named_services[] = SERVICES("n.service", " LEFT JOIN service_na
  * are.
  */
 const char query_priorities[] = "SELECT " CUT(
-    "p.priority",
-    60) " AS priority, p.incidents, p.open, NULL AS \"-\", v.resolved,"
-        " v.mean_seconds, v.median_seconds, v.p90_seconds, p.total AS \"-\""
-        " FROM (SELECT t.priority COLLATE \"C\" AS priority, count(*) AS incidents,"
-        " count(*) FILTER (WHERE t.resolved_at IS NULL) AS open, array_agg(t.seconds) AS seconds,"
-        " count(*) OVER () AS total FROM (SELECT i.*, " SECONDS " FROM " INCIDENTS " i) t"
-        " GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT $4) p"
-        " CROSS JOIN LATERAL (SELECT " TIMES " FROM unnest(p.seconds) t (seconds)) v ORDER BY p.priority";
+    "p.priority", 60,
+    "$5") " AS priority, p.incidents, p.open, NULL AS \"-\", v.resolved,"
+          " v.mean_seconds, v.median_seconds, v.p90_seconds, p.total AS \"-\""
+          " FROM (SELECT t.priority COLLATE \"C\" AS priority, count(*) AS incidents,"
+          " count(*) FILTER (WHERE t.resolved_at IS NULL) AS open, array_agg(t.seconds) AS seconds,"
+          " count(*) OVER () AS total FROM (SELECT i.*, " SECONDS " FROM " INCIDENTS " i) t"
+          " GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT $4) p"
+          " CROSS JOIN LATERAL (SELECT " TIMES " FROM unnest(p.seconds) t (seconds)) v ORDER BY p.priority";
 
 /* What docs/reporting.md asks metadata for. */
 const char query_causes[] = "SELECT " CUT(
-    "c.cause",
-    60) " AS cause, c.incidents, c.open, NULL AS \"-\", c.resolved, c.mean_seconds,"
-        " NULL AS \"-\", NULL AS \"-\", c.total AS \"-\""
-        " FROM (SELECT t.cause, count(*) AS incidents, count(*) FILTER (WHERE t.resolved_at IS NULL) AS open,"
-        " count(t.seconds) AS resolved, avg(t.seconds) AS mean_seconds, count(*) OVER () AS total"
-        " FROM (SELECT i.metadata_json #>> '{cause,kind}' COLLATE \"C\" AS cause, i.resolved_at, " SECONDS
-        " FROM " INCIDENTS " i) t WHERE t.cause IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT $4) c"
-        " ORDER BY c.incidents DESC, c.cause";
+    "c.cause", 60,
+    "$5") " AS cause, c.incidents, c.open, NULL AS \"-\", c.resolved, c.mean_seconds,"
+          " NULL AS \"-\", NULL AS \"-\", c.total AS \"-\""
+          " FROM (SELECT t.cause, count(*) AS incidents, count(*) FILTER (WHERE t.resolved_at IS NULL) AS "
+          "open,"
+          " count(t.seconds) AS resolved, avg(t.seconds) AS mean_seconds, count(*) OVER () AS total"
+          " FROM (SELECT i.metadata_json #>> '{cause,kind}' COLLATE \"C\" AS cause, i.resolved_at, " SECONDS
+          " FROM " INCIDENTS " i) t WHERE t.cause IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT $4) c"
+          " ORDER BY c.incidents DESC, c.cause";
 
 /* One statement for the three lists, and for the names of services, which take a look at all incidents. */
 #define LISTED(list, rows) "SELECT '" list "' AS list, row_number() OVER () AS number, l.* FROM (" rows ") l"
@@ -176,10 +188,10 @@ const char query_incidents[] =
         " FROM suspicious i WHERE "
         MATCHES("i") " GROUP BY i.id, " COLUMNS
         ", i.resolved_at ORDER BY i.started_at DESC, i.source_id LIMIT $6")
-    ") SELECT l.list AS \"-\", " CUT("l.source_id", 200) " AS source_id, " CUT("l.name", 200)
+    ") SELECT l.list AS \"-\", " CUT("l.source_id", 200, "$8") " AS source_id, " CUT("l.name", 200, "$8")
     " AS name, "
-    CUT("l.priority", 60) " AS priority, " CUT("v.services", 200)
-    " AS services, CASE WHEN octet_length(l.source_url) <= 2000 THEN l.source_url END"
+    CUT("l.priority", 60, "$8") " AS priority, " CUT("v.services", 200, "$8")
+    " AS services, CASE WHEN octet_length(l.source_url) <= 2000 OR NOT $8::boolean THEN l.source_url END"
     " AS source_url, to_char(l.started_at AT TIME ZONE z.zone, '"
     MINUTES_
     "') AS started, l.number AS \"-\", l.seconds, l.is_open, l.reasons FROM listed l LEFT"
@@ -189,8 +201,9 @@ const char query_incidents[] =
     " 'array' THEN i.services_json END) WITH ORDINALITY AS s (service, position)"
     " WHERE jsonb_typeof(s.service) = 'array') e JOIN names n USING (identifier) GROUP BY 1, 2) v"
     " USING (list, number) CROSS JOIN time_zone() z (zone) UNION ALL SELECT 'names', n.identifier, "
-    CUT("n.service", 200)
-    ", NULL, NULL, NULL, NULL, 0, NULL, NULL, NULL FROM names n"
+    CUT("n.service", 200, "$8") " || CASE WHEN n.bearers > 1 THEN ' (' || " CUT("n.identifier", 60, "$8")
+    " || ')' ELSE '' END, NULL, NULL, NULL, NULL, 0, NULL, NULL, NULL"
+    " FROM (SELECT n.*, count(*) OVER (PARTITION BY n.service) AS bearers FROM names n) n"
     " WHERE n.identifier = ANY ($7::text[]) ORDER BY 1, 8";
 /* clang-format on */
 

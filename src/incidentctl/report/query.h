@@ -17,15 +17,17 @@ struct query_scope {
 
 /* Each takes $1 to $3 and some parameters of its own. */
 extern const char query_facts[];  /* none */
-extern const char query_totals[]; /* none; rows of all, recent, before */
+extern const char query_totals[]; /* none; rows of all, recent, before, which is_whole where it begins no
+                                     sooner than the first incident */
 extern const char query_weeks[];  /* $4: how many at most; so with the next */
 extern const char query_months[];
 extern const char query_services[]; /* without the names */
 extern const char query_named_services[];
-extern const char query_priorities[];
+extern const char query_priorities[]; /* $5: whether long names are cut; so with the next */
 extern const char query_causes[];
 extern const char query_incidents[]; /* $4 to $6: how many open, longest, suspicious ones at most; $7: text[],
-                                        the services whose names are wanted too */
+                                        the services whose names are wanted too, a name that several have with
+                                        the identifier; $8: whether long texts are cut */
 extern const char query_reasons[];   /* $4: how many at most */
 
 /* Begins a transaction on one snapshot, and settles what the scope means. False, with a message on standard

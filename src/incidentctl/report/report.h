@@ -95,6 +95,7 @@ struct report {
     struct report_totals all;            /* of everything, or since then */
     struct report_totals recent, before; /* since then, or of 90 days; and of the time before that, as long */
     const char *before_from;             /* YYYY-MM-DD HH:MM */
+    bool before_is_whole; /* else it begins before the first incident: nothing to compare with */
     struct report_period weeks[REPORT_WEEKS_MAX], months[REPORT_MONTHS_MAX];
     struct report_group services[REPORT_SERVICES_MAX], priorities[REPORT_PRIORITIES_MAX],
         causes[REPORT_CAUSES_MAX];
@@ -118,6 +119,22 @@ void report_free(struct report *report);
 /* Writes one of the report's tables as CSV (RFC 4180), of any length, with a row of names. False, with a
  * message on standard error, where there is no such table or it cannot be read. */
 bool report_write_csv(PGconn *session, const struct report_scope *scope, const char *table, FILE *stream);
+
+/* How a figure has changed against the time before. */
+struct report_change {
+    double amount; /* percent, or of a share percentage points; NAN where there is nothing to compare with */
+    bool is_points;
+};
+
+enum { REPORT_CHANGE_MAX = 48 };
+
+struct report_change report_change(const struct report *report, double now, double before, bool is_share);
+
+/* "+12 %", "-1 point", or a dash. */
+void report_describe_change(const struct report_change *change, char text[REPORT_CHANGE_MAX]);
+
+/* In percent; NAN where there are no incidents. */
+double report_share_out_of_hours(const struct report_totals *totals);
 
 /* Whether there is such a table; the message says which there are. */
 bool report_has_table(const char *table);

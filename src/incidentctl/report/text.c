@@ -7,7 +7,7 @@
 #include "incidentctl/report/scale.h"
 #include "base/utf8.h"
 
-enum { SERVICES_SHOWN = 10, OPEN_SHOWN = 5, NAME_MAX_COLUMNS = 32, BAR_MIN = 8 };
+enum { SERVICES_SHOWN = 10, OPEN_SHOWN = 5, PRIORITY_MAX_COLUMNS = 8, NAME_MAX_COLUMNS = 32, BAR_MIN = 8 };
 
 struct terminal {
     FILE *stream;
@@ -167,25 +167,31 @@ static void print_totals(const struct terminal *terminal, const struct report *r
     }
 }
 
-/* The last 90 days, or since then, beside the time before, as long. */
-static void print_change(const struct terminal *terminal, const char *name, double now, double before,
-                         bool is_duration)
+static void print_percent(const struct terminal *terminal, double percent, int width)
 {
     char text[SCALE_TEXT_MAX] = "\xe2\x80\x93";
 
-    print_cell(terminal, name, 16);
-    if (is_duration) {
-        print_duration(terminal, now, 12);
-        print_duration(terminal, before, 12);
-    } else {
-        print_number(terminal, now, 12);
-        print_number(terminal, before, 12);
+    if (!isnan(percent)) {
+        snprintf(text, sizeof text, "%.0f %%", percent);
     }
+    print_right(terminal, text, width);
+}
+
+typedef void print_function(const struct terminal *terminal, double value, int width);
+
+/* The last 90 days, or since then, beside the time before, as long. */
+static void print_change(const struct terminal *terminal, const struct report *report, const char *name,
+                         double now, double before, print_function *print)
+{
+    struct report_change change = report_change(report, now, before, print == print_percent);
+    char text[REPORT_CHANGE_MAX];
+
+    print_cell(terminal, name, 16);
+    print(terminal, now, 12);
+    print(terminal, before, 12);
     if (has_room_for_mean(terminal)) {
-        if (before > 0 && !isnan(now)) {
-            snprintf(text, sizeof text, "%+.0f %%", 100 * (now - before) / before);
-        }
-        print_right(terminal, text, 10);
+        report_describe_change(&change, text);
+        print_right(terminal, text, 12);
     }
     fputc('\n', terminal->stream);
 }
@@ -196,12 +202,16 @@ static void print_changes(const struct terminal *terminal, const struct report *
 
     fprintf(terminal->stream, "\nStarted         %s%s\n",
             report->since != NULL ? "  since then      before" : "last 90 days   90 before",
-            has_room_for_mean(terminal) ? "    change" : "");
-    print_change(terminal, "  incidents", now->incidents, before->incidents, false);
-    print_change(terminal, "  median", now->times.median, before->times.median, true);
-    print_change(terminal, "  p90", now->times.p90, before->times.p90, true);
-    print_change(terminal, "  out of hours", now->out_of_hours, before->out_of_hours, false);
-    print_change(terminal, "  open", now->open, before->open, false);
+            has_room_for_mean(terminal) ? "      change" : "");
+    print_change(terminal, report, "  incidents", now->incidents, before->incidents, print_number);
+    print_change(terminal, report, "  median", now->times.median, before->times.median, print_duration);
+    print_change(terminal, report, "  p90", now->times.p90, before->times.p90, print_duration);
+    print_change(terminal, report, "  out of hours", report_share_out_of_hours(now),
+                 report_share_out_of_hours(before), print_percent);
+    print_change(terminal, report, "  open", now->open, before->open, print_number);
+    if (!report->before_is_whole && report->week_total > 0) {
+        fputs("No change is shown: the time before\nbegan before the first incident.\n", terminal->stream);
+    }
 }
 
 static void print_times_row(const struct terminal *terminal, const char *name,
@@ -314,19 +324,37 @@ static void print_priorities(const struct terminal *terminal, const struct repor
     }
 }
 
+/* How wide the priorities are at most, up to the room that they have. */
+static int priorities_width(const struct report *report, size_t count)
+{
+    int widest = 1;
+
+    for (size_t i = 0; i < count; i++) {
+        int columns = report->open[i].priority == NULL
+                          ? 1
+                          : fit_text(report->open[i].priority, PRIORITY_MAX_COLUMNS, NULL);
+
+        widest = columns > widest ? columns : widest;
+    }
+    return widest;
+}
+
 static void print_open(const struct terminal *terminal, const struct report *report)
 {
     size_t count = report->open_count < OPEN_SHOWN ? report->open_count : OPEN_SHOWN;
+    int priorities = priorities_width(report, count);
 
     if (count > 0) {
         fputs("\nOpen, by priority and age\n", terminal->stream);
     }
     for (size_t i = 0; i < count; i++) {
         const struct report_incident *incident = &report->open[i];
-        int used = 2 + 12 + 2;
+        int used = 2 + 12 + 2 + priorities + 2;
 
         fputs("  ", terminal->stream);
         print_duration(terminal, incident->seconds, 12);
+        fputs("  ", terminal->stream);
+        print_cell(terminal, incident->priority == NULL ? "-" : incident->priority, priorities);
         fputs("  ", terminal->stream);
         used += print_text(terminal, incident->source_id, terminal->columns - used);
         if (incident->name != NULL && used + 2 + BAR_MIN < terminal->columns) {
