@@ -22,7 +22,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/stop_signals.h"
-#include "fastcgi/connections.h"
+#include "fastcgi/peers.h"
 #include "fastcgi/server.h"
 #include "fastcgi/writer.h"
 #include "store/store.h"
@@ -43,7 +43,7 @@ enum {
 struct server {
     const struct settings *settings;
     struct loop loop;
-    struct connections connections;
+    struct peers peers;
     struct store *store;
     struct writer writer;
     struct buffer out; /* the response that is written */
@@ -69,18 +69,18 @@ bool started_as_fastcgi(void)
 static void finish_request(void *context)
 {
     struct peer *peer = context;
-    struct server *server = peer->server;
+    struct server *server = peer->table->context;
     struct slice response = exchange_end(&peer->exchange, &server->out);
     bool is_sent =
         !peer->hung_up && writer_send(&server->writer, peer->descriptor, peer->parser.request_id, response);
 
     buffer_reset(&server->out, OUT_KEPT);
     if (!is_sent) {
-        connections_close(&server->connections, peer);
+        peer_close(peer);
     } else if (peer->parser.keep && !server->is_stopping) {
-        connections_next(&server->connections, peer);
+        peer_next(peer);
     } else {
-        connections_linger(&server->connections, peer);
+        peer_linger(peer);
     }
 }
 
@@ -103,15 +103,14 @@ static void start_request(struct server *server, struct peer *peer)
     }
 }
 
-static void serve_peer(void *context, uint32_t events)
+static void serve_peer(struct peer *peer, uint32_t events)
 {
-    struct peer *peer = context;
-    struct server *server = peer->server;
+    struct server *server = peer->table->context;
 
     server->is_quiet = server->is_quiet && peer->state == PEER_LINGERING;
     if (peer->state == PEER_WAITING) {
-        connections_ignore(&server->connections, peer, events);
-    } else if (connections_read(&server->connections, peer)) {
+        peer_ignore(peer, events);
+    } else if (peer_read(peer)) {
         start_request(server, peer);
     }
 }
@@ -153,7 +152,7 @@ static void handle_accept_failure(struct server *server, int failure)
         if (!is_connection_waiting()) {
             return;
         }
-        connections_free_descriptor(&server->connections);
+        peers_free_descriptor(&server->peers);
         pause_ms = NO_DESCRIPTOR_MS;
         break;
         /* LCOV_EXCL_STOP */
@@ -179,7 +178,7 @@ static void accept_connections(void *context, uint32_t events)
             break;
         }
         server->is_quiet = false;
-        connections_add(&server->connections, descriptor, serve_peer, server);
+        peers_add(&server->peers, descriptor);
     }
 }
 
@@ -207,11 +206,11 @@ static void read_signal(void *context, uint32_t events)
 static void run_once(struct server *server, int64_t until_ms)
 {
     until_ms = clock_earlier(until_ms, store_due_ms(server->store));
-    until_ms = clock_earlier(until_ms, connections_due_ms(&server->connections));
+    until_ms = clock_earlier(until_ms, peers_due_ms(&server->peers));
     until_ms = clock_earlier(until_ms, server->accept_at_ms != 0 ? server->accept_at_ms : LOOP_NEVER);
     loop_run_once(&server->loop, until_ms);
     accept_again(server);
-    connections_expire(&server->connections);
+    peers_expire(&server->peers);
     store_run_once(server->store);
 }
 
@@ -219,7 +218,7 @@ static void run_once(struct server *server, int64_t until_ms)
 
 static bool has_requests(const struct server *server)
 {
-    return server->connections.count[PEER_READING] + server->connections.count[PEER_WAITING] > 0;
+    return server->peers.count[PEER_READING] + server->peers.count[PEER_WAITING] > 0;
 }
 
 /* Serves what has arrived, and what comes meanwhile: the web server may have connected and not sent its
@@ -247,13 +246,13 @@ static void finish(struct server *server)
     int64_t limit_ms;
 
     server->is_stopping = true;
-    connections_stop(&server->connections);
-    while (server->connections.count[PEER_WAITING] > 0) {
+    peers_stop(&server->peers);
+    while (server->peers.count[PEER_WAITING] > 0) {
         run_once(server,
                  LOOP_NEVER); /* LCOV_EXCL_LINE: by chance: those that had come have been waited for */
     }
     limit_ms = clock_now_ms() + STOP_LINGER_MS;
-    while (server->connections.count[PEER_LINGERING] > 0 && clock_now_ms() < limit_ms) {
+    while (server->peers.count[PEER_LINGERING] > 0 && clock_now_ms() < limit_ms) {
         run_once(server, limit_ms);
     }
 }
@@ -331,13 +330,14 @@ int server_run(const struct settings *settings)
         /* LCOV_EXCL_STOP */
     } else if (writer_open(&server.writer)) {
         signal(SIGPIPE, SIG_IGN); /* libfcgi has a handler for it, too */
-        connections_init(&server.connections, &server.loop, settings->body_limit, settings->body_timeout_ms);
+        peers_init(&server.peers, &server.loop, settings->body_limit, settings->body_timeout_ms, serve_peer,
+                   &server);
         server.store = store_start(settings, &server.loop);
         ok = server.store != NULL && start_listening(&server);
         if (ok) {
             serve_until_stopped(&server);
         }
-        connections_free(&server.connections);
+        peers_free(&server.peers);
         if (server.store != NULL) {
             store_stop(server.store);
         }

@@ -101,7 +101,9 @@ void cluster_stop(struct cluster *cluster)
             cluster_kill(cluster, i); /* an orderly one would wait for its standby */
         }
     }
-    cluster->stack->postgres = 0;
+    if (cluster->stack != NULL) { /* else it was never started */
+        cluster->stack->postgres = 0;
+    }
 }
 
 size_t cluster_other(const struct cluster *cluster)

@@ -16,7 +16,7 @@
 #include "base/buffer.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "fastcgi/connections.h"
+#include "fastcgi/peers.h"
 #include "fastcgi/record.h"
 
 enum {
@@ -28,15 +28,15 @@ enum {
 };
 
 static struct loop loop;
-static struct connections connections;
+static struct peers peers;
 static int far_ends[FAR_ENDS_MAX];
 static size_t far_end_count;
 static int calls;     /* of the handler, */
 static uint32_t told; /* and the last one's events */
 
-static void count_call(void *peer, uint32_t events)
+static void count_call(struct peer *peer, uint32_t events)
 {
-    (void)peer;
+    assert_ptr_equal(peer->table->context, &calls);
     told = events;
     calls++;
 }
@@ -50,8 +50,8 @@ static struct peer *add_peer(void)
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
     assert_int_equal(fcntl(pair[0], F_SETFL, O_NONBLOCK), 0);
     far_ends[far_end_count++] = pair[1];
-    connections_add(&connections, pair[0], count_call, NULL);
-    peer = TAILQ_LAST(&connections.peers, peers);
+    peers_add(&peers, pair[0]);
+    peer = TAILQ_LAST(&peers.list, peer_list);
     assert_non_null(peer);
     assert_int_equal(peer->descriptor, pair[0]);
     return peer;
@@ -62,7 +62,7 @@ static size_t count_peers(void)
     size_t count = 0;
 
     for (int state = 0; state < PEER_STATES; state++) {
-        count += connections.count[state];
+        count += peers.count[state];
     }
     return count;
 }
@@ -72,7 +72,7 @@ static void expect_open(struct peer *peer)
 {
     size_t before = count_peers();
 
-    assert_false(connections_read(&connections, peer));
+    assert_false(peer_read(peer));
     assert_int_equal(count_peers(), before);
 }
 
@@ -81,7 +81,7 @@ static void expect_closed(struct peer *peer)
 {
     size_t before = count_peers();
 
-    assert_false(connections_read(&connections, peer));
+    assert_false(peer_read(peer));
     assert_int_equal(count_peers(), before - 1);
 }
 
@@ -134,7 +134,7 @@ static struct peer *finish_request(void)
     struct peer *peer = add_peer();
 
     send_request(far_end(), "2", "{}", 2, true);
-    assert_true(connections_read(&connections, peer));
+    assert_true(peer_read(peer));
     assert_int_equal(peer->state, PEER_WAITING);
     return peer;
 }
@@ -144,7 +144,7 @@ static struct peer *linger(void)
 {
     struct peer *peer = finish_request();
 
-    connections_linger(&connections, peer);
+    peer_linger(peer);
     return peer;
 }
 
@@ -163,14 +163,14 @@ static int count_calls(void)
 static const char *expire(void)
 {
     static char text[512];
-    char path[] = "/tmp/connections-test.XXXXXX";
+    char path[] = "/tmp/peers-test.XXXXXX";
     int file = mkstemp(path);
     ssize_t len;
 
     assert_true(file >= 0);
     assert_true(log_open(path, LOG_FORMAT_TEXT));
-    connections.check_at_ms = clock_now_ms();
-    connections_expire(&connections);
+    peers.check_at_ms = clock_now_ms();
+    peers_expire(&peers);
     assert_true(log_open("stderr", LOG_FORMAT_TEXT));
     len = read(file, text, sizeof text - 1);
     text[len > 0 ? len : 0] = '\0';
@@ -209,24 +209,24 @@ static void an_idle_connection_never_times_out(void **state)
 
     expect_open(peer);
     assert_int_equal(peer->state, PEER_IDLE);
-    assert_true(connections_due_ms(&connections) == LOOP_NEVER);
+    assert_true(peers_due_ms(&peers) == LOOP_NEVER);
     finish_request();
-    assert_true(connections_due_ms(&connections) == LOOP_NEVER);
+    assert_true(peers_due_ms(&peers) == LOOP_NEVER);
 }
 
 static void while_a_request_comes_in_it_is_checked_every_second(void **state)
 {
     int64_t before_ms = clock_now_ms();
     struct peer *peer = begin_request("body", 4);
-    int64_t due_ms = connections_due_ms(&connections);
+    int64_t due_ms = peers_due_ms(&peers);
 
     assert_true(due_ms >= before_ms + 1000 && due_ms <= clock_now_ms() + 1000);
     peer->last_read_ms -= TIMEOUT_MS + LONG_AGO_MS;
-    connections.check_at_ms = clock_now_ms() + LONG_AGO_MS;
-    connections_expire(&connections); /* it is not due */
+    peers.check_at_ms = clock_now_ms() + LONG_AGO_MS;
+    peers_expire(&peers); /* it is not due */
     assert_int_equal(peer->state, PEER_READING);
     expire();
-    assert_true(connections_due_ms(&connections) == LOOP_NEVER);
+    assert_true(peers_due_ms(&peers) == LOOP_NEVER);
 }
 
 /* A record of the connection's own is no request, however slowly it came. */
@@ -240,7 +240,7 @@ static void behind_a_management_record_in_pieces_a_connection_is_idle(void **sta
     send_bytes(far_end(), "\0\0\0\0\0", 5);
     expect_open(peer);
     assert_int_equal(peer->state, PEER_IDLE);
-    assert_true(connections_due_ms(&connections) == LOOP_NEVER);
+    assert_true(peers_due_ms(&peers) == LOOP_NEVER);
 }
 
 /* It is responded to, so nothing is said of it but what is said of every request. */
@@ -254,7 +254,7 @@ static void a_body_that_has_ended_early_is_responded_to_and_not_logged_as_timed_
     peer->last_read_ms -= LONG_AGO_MS; /* two seconds are waited for */
     assert_string_equal(expire(), "");
     assert_int_equal(count_calls(), 1);
-    assert_true(connections_read(&connections, peer));
+    assert_true(peer_read(peer));
 }
 
 /* ---- Reading ---- */
@@ -264,15 +264,15 @@ static void a_connection_carries_one_request_after_the_other(void **state)
     struct peer *peer = finish_request();
 
     for (int i = 0; i < 3; i++) {
-        connections_next(&connections, peer);
+        peer_next(peer);
         assert_int_equal(peer->state, PEER_IDLE);
         assert_int_equal(count_calls(), 0);
         send_request(far_end(), "3", "[1]", 3, true);
         assert_int_equal(count_calls(), 1);
-        assert_true(connections_read(&connections, peer));
+        assert_true(peer_read(peer));
         assert_string_equal(peer->parser.body.bytes.data, "[1]");
     }
-    assert_int_equal(connections.memory, 0);
+    assert_int_equal(peers.memory, 0);
 }
 
 static void the_parsers_output_is_sent(void **state)
@@ -296,7 +296,7 @@ static void who_hangs_up_is_gone(void **state)
     reading = begin_request("body", 4);
     assert_int_equal(shutdown(far_end(), SHUT_WR), 0);
     expect_closed(reading);
-    assert_int_equal(connections.count[PEER_READING], 0);
+    assert_int_equal(peers.count[PEER_READING], 0);
 }
 
 /* Else the loop would turn without end while the database takes its time. */
@@ -306,11 +306,11 @@ static void what_comes_before_the_response_is_not_told_again(void **state)
 
     send_bytes(far_end(), "more", 4);
     assert_int_equal(count_calls(), 1);
-    connections_ignore(&connections, peer, EPOLLIN);
+    peer_ignore(peer, EPOLLIN);
     assert_int_equal(count_calls(), 0);
     assert_int_equal(shutdown(far_end(), SHUT_RDWR), 0);
     assert_int_equal(count_calls(), 0);
-    connections_next(&connections, peer);
+    peer_next(peer);
     assert_int_equal(count_calls(), 1);
 }
 
@@ -321,12 +321,12 @@ static void who_hangs_up_before_the_response_is_known_to_be_gone(void **state)
 
     assert_int_equal(shutdown(far_end(), SHUT_WR), 0);
     assert_int_equal(count_calls(), 1);
-    connections_ignore(&connections, ended, told);
+    peer_ignore(ended, told);
     assert_false(ended->hung_up);
     gone = finish_request();
     close(far_ends[--far_end_count]);
     assert_int_equal(count_calls(), 1);
-    connections_ignore(&connections, gone, told);
+    peer_ignore(gone, told);
     assert_true(gone->hung_up);
 }
 
@@ -339,12 +339,12 @@ static void where_memory_is_short_the_oldest_that_holds_some_is_released(void **
     struct peer *lingering = linger(), *older, *newer;
 
     older = begin_request(body, sizeof body);
-    connections.memory_max = older->memory + older->memory / 2;
+    peers.memory_max = older->memory + older->memory / 2;
     newer = begin_request(body, sizeof body);
     assert_int_equal(older->state, PEER_SHUT_DOWN);
     assert_int_equal(newer->state, PEER_READING);
     assert_int_equal(lingering->state, PEER_LINGERING);
-    assert_int_equal(connections.memory, newer->memory);
+    assert_int_equal(peers.memory, newer->memory);
     send_bytes(far_ends[0], "more", 4);
     expect_open(lingering);
     expect_closed(older);
@@ -354,10 +354,10 @@ static void one_request_over_the_limit_releases_itself(void **state)
 {
     struct peer *peer;
 
-    connections.memory_max = 100;
+    peers.memory_max = 100;
     peer = begin_request("a body that takes memory", 24);
     assert_int_equal(peer->state, PEER_SHUT_DOWN);
-    assert_int_equal(connections.memory, 0);
+    assert_int_equal(peers.memory, 0);
     expect_closed(peer);
 }
 
@@ -371,23 +371,23 @@ static void for_a_descriptor_lingering_idle_and_reading_are_released_in_this_ord
     struct peer *reading[] = {begin_request("body", 4), begin_request("body", 4)};
     struct peer *idle[] = {add_peer(), finish_request()}, *waiting = finish_request(), *lingering = linger();
 
-    connections_next(&connections, idle[1]);
-    connections_free_descriptor(&connections);
+    peer_next(idle[1]);
+    peers_free_descriptor(&peers);
     assert_int_equal(lingering->state, PEER_SHUT_DOWN);
     expect_closed(lingering);
     for (size_t i = 0; i < 2; i++) {
         assert_int_equal(idle[i]->state, PEER_IDLE);
-        connections_free_descriptor(&connections);
+        peers_free_descriptor(&peers);
         assert_int_equal(idle[i]->state, PEER_SHUT_DOWN);
         expect_closed(idle[i]);
     }
     for (size_t i = 0; i < 2; i++) {
         assert_int_equal(reading[i]->state, PEER_READING);
-        connections_free_descriptor(&connections);
+        peers_free_descriptor(&peers);
         assert_int_equal(reading[i]->state, PEER_SHUT_DOWN);
         expect_closed(reading[i]);
     }
-    connections_free_descriptor(&connections); /* where there is nobody to be released */
+    peers_free_descriptor(&peers); /* where there is nobody to be released */
     assert_int_equal(waiting->state, PEER_WAITING);
 }
 
@@ -400,7 +400,7 @@ static void who_writes_behind_its_last_record_still_reads_its_response(void **st
     char text[32];
 
     send_bytes(peer->descriptor, "the response", 12);
-    connections_linger(&connections, peer);
+    peer_linger(peer);
     assert_int_equal(peer->state, PEER_LINGERING);
     for (int i = 0; i < 3; i++) {
         send_bytes(far_end(), "more", 4);
@@ -420,8 +420,8 @@ static void what_came_before_the_response_is_thrown_away_too(void **state)
 
     send_bytes(far_end(), "more", 4);
     assert_int_equal(count_calls(), 1);
-    connections_ignore(&connections, peer, EPOLLIN);
-    connections_linger(&connections, peer);
+    peer_ignore(peer, EPOLLIN);
+    peer_linger(peer);
     assert_int_equal(count_calls(), 1);
     expect_open(peer);
     assert_int_equal(count_calls(), 0);
@@ -474,16 +474,16 @@ static void a_stop_closes_those_on_which_a_request_may_still_come(void **state)
     int far_end_of_lingering;
 
     add_peer();
-    connections_free_descriptor(&connections);
+    peers_free_descriptor(&peers);
     lingering = linger();
     far_end_of_lingering = far_end();
     begin_request("body", 4);
     add_peer();
-    connections_stop(&connections);
+    peers_stop(&peers);
     assert_int_equal(count_peers(), 2);
     assert_int_equal(waiting->state, PEER_WAITING);
     assert_int_equal(lingering->state, PEER_LINGERING);
-    assert_int_equal(connections.memory, 0);
+    assert_int_equal(peers.memory, 0);
     send_bytes(far_end_of_lingering, "more", 4);
     expect_open(lingering);
 }
@@ -495,13 +495,13 @@ static int start(void **state)
     if (!loop_open(&loop)) {
         return -1;
     }
-    connections_init(&connections, &loop, LIMIT, TIMEOUT_MS);
+    peers_init(&peers, &loop, LIMIT, TIMEOUT_MS, count_call, &calls);
     return 0;
 }
 
 static int finish(void **state)
 {
-    connections_free(&connections);
+    peers_free(&peers);
     loop_close(&loop);
     while (far_end_count > 0) {
         close(far_ends[--far_end_count]);

@@ -1,5 +1,5 @@
-/* The table of the web server's connections. */
-#include "fastcgi/connections.h"
+/* The web server's connections. */
+#include "fastcgi/peers.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -20,28 +20,36 @@ enum {
     CHUNKS_AT_ONCE = 64, /* then others have their turn */
 };
 
-void connections_init(struct connections *connections, const struct loop *loop, size_t body_limit,
-                      int timeout_ms)
+void peers_init(struct peers *peers, const struct loop *loop, size_t body_limit, int timeout_ms,
+                peer_handler *ready, void *context)
 {
-    *connections = (struct connections){
+    *peers = (struct peers){
         .loop = loop,
         .body_limit = body_limit,
         .timeout_ms = timeout_ms,
+        .ready = ready,
+        .context = context,
         .memory_max = MEMORY_MAX + 2 * body_limit,
     };
-    TAILQ_INIT(&connections->peers);
+    TAILQ_INIT(&peers->list);
 }
 
-void connections_add(struct connections *connections, int descriptor,
-                     void (*ready)(void *peer, uint32_t events), void *server)
+static void handle_events(void *context, uint32_t events)
+{
+    struct peer *peer = context;
+
+    peer->table->ready(peer, events);
+}
+
+void peers_add(struct peers *peers, int descriptor)
 {
     struct peer *peer = calloc(1, sizeof *peer);
 
     if (peer != NULL) {
         peer->descriptor = descriptor;
-        peer->handler = (struct loop_handler){.ready = ready, .context = peer};
-        peer->server = server;
-        peer->is_watched = loop_watch(connections->loop, descriptor, EPOLLIN, &peer->handler);
+        peer->handler = (struct loop_handler){.ready = handle_events, .context = peer};
+        peer->table = peers;
+        peer->is_watched = loop_watch(peers->loop, descriptor, EPOLLIN, &peer->handler);
     }
     if (peer == NULL || !peer->is_watched) {
         /* LCOV_EXCL_START: out of memory or descriptors (exhaustion_test, limits_test) */
@@ -51,31 +59,33 @@ void connections_add(struct connections *connections, int descriptor,
         return;
         /* LCOV_EXCL_STOP */
     }
-    parser_init(&peer->parser, connections->body_limit);
-    TAILQ_INSERT_TAIL(&connections->peers, peer, link);
-    connections->count[PEER_IDLE]++;
+    parser_init(&peer->parser, peers->body_limit);
+    TAILQ_INSERT_TAIL(&peers->list, peer, link);
+    peers->count[PEER_IDLE]++;
 }
 
 /* ---- States ---- */
 
-static void count_memory(struct connections *connections, struct peer *peer, size_t memory)
+static void count_memory(struct peer *peer, size_t memory)
 {
-    connections->memory = connections->memory - peer->memory + memory;
+    peer->table->memory = peer->table->memory - peer->memory + memory;
     peer->memory = memory;
 }
 
-static void set_state(struct connections *connections, struct peer *peer, enum peer_state state)
+static void set_state(struct peer *peer, enum peer_state state)
 {
+    struct peers *peers = peer->table;
+
     peer->last_read_ms = clock_now_ms();
-    if (connections_due_ms(connections) == LOOP_NEVER) {
-        connections->check_at_ms = peer->last_read_ms + CHECK_EVERY_MS;
+    if (peers_due_ms(peers) == LOOP_NEVER) {
+        peers->check_at_ms = peer->last_read_ms + CHECK_EVERY_MS;
     }
-    count_memory(connections, peer, 0);
-    connections->count[peer->state]--;
-    connections->count[state]++;
+    count_memory(peer, 0);
+    peers->count[peer->state]--;
+    peers->count[state]++;
     peer->state = state;
-    TAILQ_REMOVE(&connections->peers, peer, link);
-    TAILQ_INSERT_TAIL(&connections->peers, peer, link);
+    TAILQ_REMOVE(&peers->list, peer, link);
+    TAILQ_INSERT_TAIL(&peers->list, peer, link);
 }
 
 /* Whether it has ended its request, if early: it is responded to once it is shut down. */
@@ -84,18 +94,18 @@ static bool has_ended_early(const struct peer *peer)
     return peer->state == PEER_READING && peer->parser.has_ended_early;
 }
 
-static void shut_down(struct connections *connections, struct peer *peer)
+static void shut_down(struct peer *peer)
 {
     shutdown(peer->descriptor, has_ended_early(peer) ? SHUT_RD : SHUT_RDWR);
-    set_state(connections, peer, PEER_SHUT_DOWN);
+    set_state(peer, PEER_SHUT_DOWN);
 }
 
 /* The one that has been longest in that state, with so much memory at least; NULL: there is none. */
-static struct peer *find_oldest(const struct connections *connections, enum peer_state state, size_t memory)
+static struct peer *find_oldest(const struct peers *peers, enum peer_state state, size_t memory)
 {
     struct peer *peer;
 
-    TAILQ_FOREACH(peer, &connections->peers, link)
+    TAILQ_FOREACH(peer, &peers->list, link)
     {
         if (peer->state == state && peer->memory >= memory) {
             break;
@@ -104,20 +114,20 @@ static struct peer *find_oldest(const struct connections *connections, enum peer
     return peer;
 }
 
-static void note_progress(struct connections *connections, struct peer *peer)
+static void note_progress(struct peer *peer)
 {
     enum peer_state state = parser_is_idle(&peer->parser) ? PEER_IDLE : PEER_READING;
+    const struct peers *peers = peer->table;
     struct peer *oldest;
 
     if (peer->state != state) {
-        set_state(connections, peer, state);
+        set_state(peer, state);
     }
     peer->last_read_ms = clock_now_ms();
-    count_memory(connections, peer, state == PEER_READING ? parser_memory(&peer->parser) : 0);
-    while (connections->memory > connections->memory_max &&
-           (oldest = find_oldest(connections, PEER_READING, 1)) != NULL) {
-        log_error("closed the oldest incomplete request: all of them hold %zu bytes", connections->memory);
-        shut_down(connections, oldest);
+    count_memory(peer, state == PEER_READING ? parser_memory(&peer->parser) : 0);
+    while (peers->memory > peers->memory_max && (oldest = find_oldest(peers, PEER_READING, 1)) != NULL) {
+        log_error("closed the oldest incomplete request: all of them hold %zu bytes", peers->memory);
+        shut_down(oldest);
     }
 }
 
@@ -163,7 +173,7 @@ static enum parser_result parse(struct peer *peer)
 }
 
 /* Discards what has come. Closes the connection at its end, or if too much has come. */
-static void discard(struct connections *connections, struct peer *peer)
+static void discard(struct peer *peer)
 {
     char chunk[CHUNK_BYTES];
 
@@ -176,25 +186,25 @@ static void discard(struct connections *connections, struct peer *peer)
         peer->last_read_ms = clock_now_ms();
         peer->lingered += got > 0 ? (size_t)got : 0;
         if (got <= 0 || peer->lingered > BODY_DRAIN_MAX) {
-            connections_close(connections, peer);
+            peer_close(peer);
             return;
         }
     }
 }
 
-bool connections_read(struct connections *connections, struct peer *peer)
+bool peer_read(struct peer *peer)
 {
     if (peer->state == PEER_LINGERING) {
-        discard(connections, peer);
+        discard(peer);
         return false;
     }
     switch (parse(peer)) {
     case PARSER_COMPLETE:
-        set_state(connections, peer, PEER_WAITING);
+        set_state(peer, PEER_WAITING);
         return true;
     case PARSER_INCOMPLETE:
         if (peer->state != PEER_SHUT_DOWN) {
-            note_progress(connections, peer);
+            note_progress(peer);
         }
         break;
     case PARSER_ERROR:
@@ -202,92 +212,90 @@ bool connections_read(struct connections *connections, struct peer *peer)
             log_error("closed a connection: FastCGI protocol error: %s", peer->parser.error);
         }
         if (peer->parser.has_responded) {
-            connections_linger(connections, peer);
+            peer_linger(peer);
         } else {
-            connections_close(connections, peer);
+            peer_close(peer);
         }
         break;
     }
     return false;
 }
 
-void connections_ignore(struct connections *connections, struct peer *peer, uint32_t events)
+void peer_ignore(struct peer *peer, uint32_t events)
 {
     peer->hung_up = (events & (EPOLLHUP | EPOLLERR)) != 0;
-    loop_unwatch(connections->loop, peer->descriptor);
+    loop_unwatch(peer->table->loop, peer->descriptor);
     peer->is_watched = false;
 }
 
 /* Prepares for the next request, or for what is discarded, and watches events again, which may have been
  * ignored. Closes the connection if there is no memory for that. */
-static void read_again(struct connections *connections, struct peer *peer, enum peer_state state)
+static void read_again(struct peer *peer, enum peer_state state)
 {
     parser_next(&peer->parser);
-    set_state(connections, peer, state);
+    set_state(peer, state);
     peer->is_watched =
-        peer->is_watched || loop_watch(connections->loop, peer->descriptor, EPOLLIN, &peer->handler);
+        peer->is_watched || loop_watch(peer->table->loop, peer->descriptor, EPOLLIN, &peer->handler);
     if (!peer->is_watched) {
         /* LCOV_EXCL_START: out of memory or descriptors (exhaustion_test, limits_test) */
         log_error("unable to watch a connection: %s", strerror(errno));
-        connections_close(connections, peer);
+        peer_close(peer);
         /* LCOV_EXCL_STOP */
     }
 }
 
-void connections_next(struct connections *connections, struct peer *peer)
+void peer_next(struct peer *peer)
 {
-    read_again(connections, peer, PEER_IDLE);
+    read_again(peer, PEER_IDLE);
 }
 
-void connections_linger(struct connections *connections, struct peer *peer)
+void peer_linger(struct peer *peer)
 {
     shutdown(peer->descriptor, SHUT_WR);
     peer->linger_until_ms = clock_now_ms() + LINGER_MS;
-    read_again(connections, peer, PEER_LINGERING);
+    read_again(peer, PEER_LINGERING);
 }
 
-void connections_close(struct connections *connections, struct peer *peer)
+void peer_close(struct peer *peer)
 {
-    count_memory(connections, peer, 0);
-    connections->count[peer->state]--;
-    TAILQ_REMOVE(&connections->peers, peer, link);
+    count_memory(peer, 0);
+    peer->table->count[peer->state]--;
+    TAILQ_REMOVE(&peer->table->list, peer, link);
     close(peer->descriptor);
     parser_free(&peer->parser);
     free(peer);
 }
 
-static void close_all_but(struct connections *connections, enum peer_state one, enum peer_state other)
+static void close_all_but(struct peers *peers, enum peer_state one, enum peer_state other)
 {
     struct peer *peer, *next;
 
-    for (peer = TAILQ_FIRST(&connections->peers); peer != NULL; peer = next) {
+    for (peer = TAILQ_FIRST(&peers->list); peer != NULL; peer = next) {
         next = TAILQ_NEXT(peer, link);
         if (peer->state != one && peer->state != other) {
-            connections_close(connections, peer);
+            peer_close(peer);
         }
     }
 }
 
-void connections_stop(struct connections *connections)
+void peers_stop(struct peers *peers)
 {
-    close_all_but(connections, PEER_WAITING, PEER_LINGERING);
+    close_all_but(peers, PEER_WAITING, PEER_LINGERING);
 }
 
-void connections_free(struct connections *connections)
+void peers_free(struct peers *peers)
 {
-    close_all_but(connections, PEER_STATES, PEER_STATES);
+    close_all_but(peers, PEER_STATES, PEER_STATES);
 }
 
 /* ---- Time ---- */
 
-int64_t connections_due_ms(const struct connections *connections)
+int64_t peers_due_ms(const struct peers *peers)
 {
-    return connections->count[PEER_READING] + connections->count[PEER_LINGERING] > 0
-               ? connections->check_at_ms
-               : LOOP_NEVER;
+    return peers->count[PEER_READING] + peers->count[PEER_LINGERING] > 0 ? peers->check_at_ms : LOOP_NEVER;
 }
 
-static bool has_timed_out(const struct connections *connections, const struct peer *peer, int64_t now_ms)
+static bool has_timed_out(const struct peer *peer, int64_t now_ms)
 {
     int64_t silence_ms = now_ms - peer->last_read_ms;
 
@@ -295,41 +303,40 @@ static bool has_timed_out(const struct connections *connections, const struct pe
         return silence_ms > LINGER_SILENCE_MS || now_ms > peer->linger_until_ms;
     }
     return peer->state == PEER_READING &&
-           silence_ms > (peer->parser.has_ended_early ? EARLY_END_MS : connections->timeout_ms);
+           silence_ms > (peer->parser.has_ended_early ? EARLY_END_MS : peer->table->timeout_ms);
 }
 
-void connections_expire(struct connections *connections)
+void peers_expire(struct peers *peers)
 {
     int64_t now_ms = clock_now_ms();
     struct peer *peer, *next;
     size_t timed_out = 0;
 
-    if (connections_due_ms(connections) > now_ms) {
+    if (peers_due_ms(peers) > now_ms) {
         return;
     }
-    connections->check_at_ms = now_ms + CHECK_EVERY_MS;
-    for (peer = TAILQ_FIRST(&connections->peers); peer != NULL; peer = next) {
+    peers->check_at_ms = now_ms + CHECK_EVERY_MS;
+    for (peer = TAILQ_FIRST(&peers->list); peer != NULL; peer = next) {
         next = TAILQ_NEXT(peer, link);
-        if (has_timed_out(connections, peer, now_ms)) {
+        if (has_timed_out(peer, now_ms)) {
             timed_out += peer->state == PEER_READING && !has_ended_early(peer) ? 1 : 0;
-            shut_down(connections, peer);
+            shut_down(peer);
         }
     }
     if (timed_out > 0) {
-        log_error("%zu incomplete requests timed out: nothing came for %d ms", timed_out,
-                  connections->timeout_ms);
+        log_error("%zu incomplete requests timed out: nothing came for %d ms", timed_out, peers->timeout_ms);
     }
 }
 
-void connections_free_descriptor(struct connections *connections)
+void peers_free_descriptor(struct peers *peers)
 {
     static const enum peer_state order[] = {PEER_LINGERING, PEER_IDLE, PEER_READING};
 
     for (size_t i = 0; i < sizeof order / sizeof order[0]; i++) {
-        struct peer *peer = find_oldest(connections, order[i], 0);
+        struct peer *peer = find_oldest(peers, order[i], 0);
 
         if (peer != NULL) {
-            shut_down(connections, peer);
+            shut_down(peer);
             return;
         }
     }
