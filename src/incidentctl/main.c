@@ -97,6 +97,18 @@ static int usage(FILE *stream, int status)
     return status;
 }
 
+static bool refuse_option(const char *name)
+{
+    struct suggestion best = {0};
+
+    suggest_consider(&best, name + strspn(name, "-"), "help");
+    suggest_consider(&best, name + strspn(name, "-"), "version");
+    return best.known != NULL
+               ? print_error("there is no option %s; did you mean --%s?", name, best.known)
+               : print_error("there is no option %s before a command; incidentctl help lists the commands",
+                             name);
+}
+
 /* The number of the command; COMMANDS, and said so on standard error, where there is none. */
 static size_t find_command(const char *name)
 {
@@ -116,10 +128,15 @@ static size_t find_command(const char *name)
     return COMMANDS;
 }
 
-static int print_help(const char *name)
+/* Of a command; of token's it is that of all of them. */
+static int print_help(int count, char **names)
 {
-    size_t i = find_command(name);
+    size_t i = find_command(names[0]);
 
+    if (i < COMMANDS && count > (strcmp(names[0], "token") == 0 ? 2 : 1)) {
+        print_error("help takes one command");
+        return EXIT_USAGE;
+    }
     if (i == COMMANDS) {
         return EXIT_USAGE;
     }
@@ -137,18 +154,24 @@ static int run(int argc, char **argv)
     if (argc < 2) {
         return usage(stderr, EXIT_USAGE);
     }
-    if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+    if (strcmp(argv[1], "--version") == 0) {
         printf("incidentctl %s\n", VERSION);
         return EXIT_SUCCESS;
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
-        return argc == 2 ? usage(stdout, EXIT_SUCCESS) : print_help(argv[2]);
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+        bool is_general = argc == 2 || strcmp(argv[2], "help") == 0 || strcmp(argv[2], "--help") == 0;
+
+        return is_general ? usage(stdout, EXIT_SUCCESS) : print_help(argc - 2, argv + 2);
+    }
+    if (argv[1][0] == '-') {
+        refuse_option(argv[1]);
+        return EXIT_USAGE;
     }
     i = find_command(argv[1]);
     if (i == COMMANDS) {
         return EXIT_USAGE;
     }
-    return help_is_wanted(argc - 1, argv + 1) ? print_help(argv[1]) : commands[i].run(argc - 1, argv + 1);
+    return help_is_wanted(argc - 1, argv + 1) ? print_help(1, argv + 1) : commands[i].run(argc - 1, argv + 1);
 }
 
 /* All output must have been written: a script would take half of it for all. */

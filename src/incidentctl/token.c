@@ -414,7 +414,8 @@ static bool read_options(int argc, char **argv, const struct subcommand *subcomm
     if (subcommand->takes_label && optind < argc) {
         options->label = argv[optind++];
     }
-    return optind == argc || print_error("there is an argument too many; see incidentctl --help");
+    return optind == argc ||
+           print_error("%s takes no argument %s; see incidentctl token --help", argv[0], argv[optind]);
 }
 
 static int refuse_subcommand(const char *name)

@@ -338,7 +338,7 @@ static void wide_characters_take_two_cells(void **state)
 {
     char command[STACK_PATH_MAX + 64], url[STACK_PATH_MAX + 16];
     const char *const argv[] = {"/usr/bin/script", "-qec", command, "/dev/null", NULL};
-    const char *const environment[] = {url, "LC_ALL=C.UTF-8", NULL};
+    const char *const environment[] = {url, "LC_ALL=C", NULL}; /* whatever the locale is */
     const struct outcome *outcome;
 
     upsert("{\"reference_id\":\"wide\",\"started_at\":\"2024-01-01\",\"name\":\"" WIDE_20 WIDE_20 "\"}");
@@ -427,6 +427,9 @@ static void wrong_arguments_are_refused_by_name(void **state)
         {{"delete"}, "delete"},
         {{"purge"}, "--before"},
         {{"purge", "--yes"}, "--before"},
+        {{"purge", "--yes", "--text", ""}, "--text must not be empty"}, /* which every incident has */
+        {{"purge", "--yes", "--service="}, "--service must not be empty"},
+        {{"purge", "--yes", "--token", ""}, "--token must not be empty"},
         {{"purge", "--before", "never"}, "before"},
         {{"history"}, "history"},
         {{"history", "--on", "a"}, "history"},

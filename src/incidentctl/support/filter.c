@@ -14,6 +14,14 @@ static bool parse_time(const char **value, char buffer[TIME_TEXT_MAX], const cha
     return true;
 }
 
+/* An empty text is most likely a script's variable that is not set. It is in every incident, and a purge
+ * would take them all. */
+static bool take_text(const char **value, const char *option, const char *text)
+{
+    *value = text;
+    return *text != '\0' || print_error("%s must not be empty", option);
+}
+
 bool filter_is_given(const struct filter *filter)
 {
     for (size_t i = 0; i < FILTER_COUNT; i++) {
@@ -37,20 +45,17 @@ bool filter_parse_option(struct filter *filter, int letter, const char *value)
         return parse_time(&filter->values[FILTER_UNTIL], filter->until,
                           letter == 'b' ? "--until" : "--before", value);
     case 's':
-        filter->values[FILTER_SERVICE] = value;
-        return true;
-    case 'p':
+        return take_text(&filter->values[FILTER_SERVICE], "--service", value);
+    case 'p': /* which may be empty, as sent */
         filter->values[FILTER_PRIORITY] = value;
         return true;
     case 't':
-        filter->values[FILTER_TEXT] = value;
-        return true;
+        return take_text(&filter->values[FILTER_TEXT], "--text", value);
     case 'o':
         filter->values[FILTER_OPEN] = "true";
         return true;
     case 'T':
-        filter->values[FILTER_WRITER] = value;
-        return true;
+        return take_text(&filter->values[FILTER_WRITER], "--token", value);
     default:
         return false;
     }

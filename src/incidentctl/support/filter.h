@@ -76,8 +76,8 @@ struct filter {
     {"text", required_argument, NULL, 't'}
 /* clang-format on */
 
-/* Reads one of these options by its letter. False, with a message on standard error where it is a time that
- * cannot be read, and without one where the letter is none of them. */
+/* Reads one of these options by its letter. False, with a message on standard error where its value is of no
+ * use, and without one where the letter is none of them. */
 bool filter_parse_option(struct filter *filter, int letter, const char *value);
 
 /* Whether there is any filter at all. */

@@ -221,6 +221,15 @@ static void print_cell(const char *text, size_t width, bool is_last, FILE *strea
     }
 }
 
+/* For wcwidth, which knows what the locale does. In a container that is ASCII, but what is written is UTF-8.
+ */
+static void know_widths(void)
+{
+    if (setlocale(LC_CTYPE, "C.UTF-8") == NULL) {
+        setlocale(LC_CTYPE, ""); /* LCOV_EXCL_LINE: a C library without it */
+    }
+}
+
 static bool print_table(const struct table *table, FILE *stream)
 {
     size_t columns = table->column_count, limit = terminal_width(stream);
@@ -229,7 +238,7 @@ static bool print_table(const struct table *table, FILE *stream)
     if (widths == NULL) {
         return false;
     }
-    setlocale(LC_CTYPE, ""); /* for wcwidth */
+    know_widths();
     for (size_t i = 0; i < columns; i++) {
         widths[i] = column_width(table, i);
     }
