@@ -1,4 +1,5 @@
 """Sends an incident until it is stored or refused; Python's standard library alone."""
+import http.client
 import json
 import os
 import sys
@@ -29,8 +30,9 @@ def upsert(incident, attempts=8):
             body = error.read().decode(errors="replace")
             if error.code not in RETRY:
                 raise ValueError(body) from error  # refused: it will be refused again
-            wait = int(error.headers.get("Retry-After") or wait)
-        except OSError:
+            if error.headers.get("Retry-After", "").isdigit():
+                wait = int(error.headers["Retry-After"])
+        except (OSError, http.client.HTTPException):
             pass  # not reached, or the response got lost: sending it again is safe
     raise TimeoutError("not stored after %d attempts" % attempts)
 

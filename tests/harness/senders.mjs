@@ -1,5 +1,5 @@
 // Runs what a sender runs in JavaScript, with stand-ins for what the sender hands to it, and prints the body that it sends.
-//   node senders.mjs datadog|servicenow|n8n FILE     the data as JSON on standard input
+//   node senders.mjs datadog|servicenow|zapier|n8n FILE     the data as JSON on standard input
 // n8n's own engine evaluates the expression where N8N_WORKFLOW names the package's directory.
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -54,6 +54,24 @@ function servicenow() {
   return sent;
 }
 
+async function zapier() {
+  const AsyncFunction = (async () => {}).constructor;
+  const sent = [];
+  const answer = (status, body) => async (url, request) => {
+    if (request.method !== "POST" || request.headers.Authorization !== "Bearer secret" || !url.endsWith("/api/incidents.upsert")) {
+      throw new Error("the request is not the one that it should be");
+    }
+    sent.push(request.body);
+    return new Response(body, { status });
+  };
+  const run = new AsyncFunction("inputData", "fetch", source);
+  const output = await run({ ...data, token: "secret" }, answer(200, '{"ok":true,"action":"created"}'));
+  if (output.action !== "created") throw new Error("the step does not return the response");
+  const failed = await run({ ...data, token: "secret" }, answer(503, "not now")).catch((error) => error.message);
+  if (failed !== "503 not now") throw new Error(`a response of 503 does not make the step fail: ${failed}`);
+  return sent[0];
+}
+
 function n8n() {
   const expression = JSON.parse(source).nodes[0].parameters.jsonBody;
   const whole = /^=\{\{(.*)\}\}$/s.exec(expression);
@@ -69,4 +87,4 @@ function n8n() {
   return workflow.expression.getParameterValue(expression, null, 0, 0, "Upsert", items, "manual", {});
 }
 
-process.stdout.write({ datadog, servicenow, n8n }[engine]());
+process.stdout.write(await { datadog, servicenow, zapier, n8n }[engine]());
