@@ -3,6 +3,7 @@
 
 #include "base/utf8.h"
 #include "incidentctl/import/columns.h"
+#include "incidentctl/import/jq_value.h"
 #include "incidentctl/support/print_error.h"
 
 enum { KEEP_BYTES = 256 * 1024 };
@@ -113,7 +114,7 @@ bool adapter_begin(struct adapter *adapter, enum source_kind kind, const struct 
 
     if (format_is_filtered(adapter->format)) {
         if (!(kind == SOURCE_ROWS ? row_objects_read(&adapter->objects, record->text, &object, error)
-                                  : jq_filter_parse(record->text, &object, error))) {
+                                  : jq_value_read(record->text, &object, error))) {
             return false;
         }
         jq_filter_start(&adapter->filter, add_tables(adapter, object), record->line);

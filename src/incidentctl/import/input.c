@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "incidentctl/import/import.h"
+#include "incidentctl/import/jq_value.h"
 #include "incidentctl/import/show.h"
 #include "incidentctl/support/print_error.h"
 #include "model/json.h"
@@ -48,7 +49,7 @@ static const struct format *recognise(const struct import *import, struct slice 
     struct error error;
     jv record;
 
-    if (is_own(text) || !jq_filter_parse(text, &record, &error)) {
+    if (is_own(text) || !jq_value_read(text, &record, &error)) {
         return own;
     }
     format = format_recognise(jv_copy(record), own);

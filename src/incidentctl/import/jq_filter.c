@@ -11,11 +11,12 @@
 #include <unistd.h>
 
 #include "incidentctl/import/filters.h"
+#include "incidentctl/import/jq_value.h"
 #include "incidentctl/import/tidy.h"
 #include "incidentctl/support/print_error.h"
-#include "model/json.h"
 
-static const size_t PROGRAM_BYTES_MAX = (size_t)1024 * 1024;
+enum { KEEP_BYTES = 256 * 1024 };
+static const size_t PROGRAM_BYTES_MAX = (size_t)1024 * 1024, OUTPUT_BYTES_MAX = (size_t)128 * 1024 * 1024;
 static const long FILTER_GROWTH_MAX_KB = 2L * 1024 * 1024;
 
 /* --- The bounds -----------------------------------------------------------------------------------------
@@ -117,7 +118,8 @@ static bool compile(struct jq_filter *filter, const char *name, const char *text
     bool ok;
 
     snprintf(shown, sizeof shown, "%s", name);
-    *filter = (struct jq_filter){.jq = jq_init(), .output = jv_invalid()};
+    *filter = (struct jq_filter){.jq = jq_init()};
+    buffer_init(&filter->output, OUTPUT_BYTES_MAX);
     if (filter->jq == NULL) {
         return print_error("out of memory for the filter");
     }
@@ -171,7 +173,7 @@ bool jq_filter_open_file(struct jq_filter *filter, const char *path, const char 
 void jq_filter_close(struct jq_filter *filter)
 {
     if (filter->jq != NULL) {
-        jv_free(filter->output);
+        buffer_free(&filter->output);
         jq_teardown(&filter->jq);
     }
     *filter = (struct jq_filter){0};
@@ -179,28 +181,6 @@ void jq_filter_close(struct jq_filter *filter)
 
 /* --- Running --------------------------------------------------------------------------------------------
  */
-
-/* libjq takes much that is no JSON (nan, texts cut short), so that the strict reader comes first. */
-bool jq_filter_parse(struct slice text, jv *record, struct error *error)
-{
-    struct json_reader reader;
-    struct json_token token;
-    enum json_event event;
-
-    json_reader_init(&reader, text);
-    do {
-        event = json_next(&reader, &token);
-    } while (event != JSON_END_OF_TEXT && event != JSON_INVALID);
-    if (event == JSON_INVALID) {
-        return error_set(error, ERROR_INVALID_JSON, "the record is not valid JSON: %s", reader.fault);
-    }
-    *record = jv_parse_sized(text.data, (int)text.len);
-    if (!jv_is_valid(*record)) {
-        jv_free(*record);
-        return error_set(error, ERROR_INVALID_JSON, "the record is not JSON that libjq reads");
-    }
-    return true;
-}
 
 void jq_filter_start(struct jq_filter *filter, jv record, uint64_t line)
 {
@@ -260,9 +240,11 @@ enum filtered jq_filter_next(struct jq_filter *filter, struct slice *output, str
         jv_free(result);
         return bad(error, "a record has more than 1000 incidents");
     }
-    jv_free(filter->output);
-    filter->output = jv_dump_string(tidy_incident(result), 0);
-    *output = (struct slice){.data = jv_string_value(filter->output),
-                             .len = (size_t)jv_string_length_bytes(jv_copy(filter->output))};
+    buffer_reset(&filter->output, KEEP_BYTES);
+    jq_value_append(&filter->output, tidy_incident(result));
+    if (filter->output.failed) {
+        return bad(error, "its incident is over 128 MiB");
+    }
+    *output = (struct slice){.data = filter->output.data, .len = filter->output.len};
     return FILTERED_OUTPUT;
 }

@@ -17,8 +17,8 @@
 enum { FILTER_OUTPUTS_MAX = 1000, FILTER_SECONDS_MAX = 5 };
 
 struct jq_filter {
-    jq_state *jq; /* NULL for none */
-    jv output;    /* the text of the last one */
+    jq_state *jq;         /* NULL for none */
+    struct buffer output; /* the text of the last one */
     size_t outputs;
 };
 
@@ -31,9 +31,6 @@ bool jq_filter_open_file(struct jq_filter *filter, const char *path, const char 
 
 /* Frees it. One that is all zero is fine. */
 void jq_filter_close(struct jq_filter *filter);
-
-/* Reads a record that must be JSON to the letter. False with ERROR_INVALID_JSON. */
-bool jq_filter_parse(struct slice text, jv *record, struct error *error);
 
 /* Begins with a record, which is the filter's then, in the place of what was begun before. The line is for
  * the message. */
