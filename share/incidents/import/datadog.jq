@@ -7,11 +7,11 @@ if .attributes.is_test == true then empty
 else {
   reference_id: .id,
   name: .attributes.title,
-  priority: given(.attributes.severity, field("severity")),
-  started_at: (.attributes | given(.customer_impact_start, .detected, .declared, .created)),
-  resolved_at: (.attributes | given(.resolved, .customer_impact_end)),
+  priority: given(.attributes.severity; field("severity")),
+  started_at: (.attributes | given(.customer_impact_start; .detected; .declared; .created)),
+  resolved_at: (.attributes | given(.resolved; .customer_impact_end)),
   services: services(field("services") | if type == "array" then .[] else . end),
-  metadata: ({public_id: .attributes.public_id, state: given(.attributes.state, field("state")),
+  metadata: ({public_id: .attributes.public_id, state: given(.attributes.state; field("state")),
               customer_impact_scope: .attributes.customer_impact_scope,
               root_cause: field("root_cause")} | metadata)
 } | incident end

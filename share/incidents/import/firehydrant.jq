@@ -3,15 +3,15 @@
 # (openapi.yaml of https://github.com/firehydrant/firehydrant-go-sdk: milestones is deprecated). Each organisation
 # may name them (https://docs.firehydrant.com/docs/lifecycle-phases). Not checked against a published description:
 # that the milestone's name is "closed".
-def milestone($name): [.milestones[]?, .lifecycle_phases[]?.milestones[]?
-  | select(given(.type, .slug) == $name) | .occurred_at | select(. != null)][-1];
-{
+def milestones: reduce (.milestones[]?, .lifecycle_phases[]?.milestones[]? | select(.occurred_at)) as $one
+  ({}; . + {($one | given(.type; .slug) // ""): $one.occurred_at});
+milestones as $at | {
   reference_id: .id,
   name,
-  priority: given(.priority, .severity),
+  priority: given(.priority; .severity),
   source_url: .incident_url,
-  started_at: given(milestone("started"), .started_at, .created_at),
-  resolved_at: given(milestone("resolved"), milestone("closed")),
+  started_at: given($at.started; .started_at; .created_at),
+  resolved_at: ($at.resolved // $at.closed),
   services: services(.services[]? | {identifier: .id, name}),
   metadata: ({number, severity, milestone: .current_milestone, tags: .tag_list,
               labels} | metadata)

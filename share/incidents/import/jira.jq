@@ -13,12 +13,12 @@ if .fields then {
   metadata: ({issue_type: .fields.issuetype.name?, status: .fields.status.name?,
               resolution: .fields.resolution.name?, labels: .fields.labels} | metadata)
 } else {
-  reference_id: given(.issue_key, .key),
+  reference_id: given(.issue_key; .key),
   name: .summary,
   priority,
   started_at: .created,
   resolved_at: .resolved,
-  services: services(given(.custom_field_affected_services, .affected_services, .components, .component_s)
+  services: services(given(.custom_field_affected_services; .affected_services; .components; .component_s)
     | texts[] | pieces($separator)[]),
   metadata: ({issue_type, status, resolution, labels, project_key} | metadata)
 } end | incident

@@ -9,8 +9,8 @@ if .alert_id then {
   reference_id: .alert_id,
   name: .message,
   priority,
-  started_at: (.created_at | from_ms),
-  resolved_at: (if closed then .updated_at | from_ms else null end),
+  started_at: .created_at,
+  resolved_at: (if closed then .updated_at else null end),
   metadata: ({alias, tinyId: .tiny_id, owner, teams, count} | metadata)
 } else {
   reference_id: .id,
@@ -18,7 +18,7 @@ if .alert_id then {
   priority,
   started_at: .createdAt,
   resolved_at: (if closed | not then null
-                elif .report.closeTime? then (.createdAt | to_ms) + .report.closeTime | from_ms
+                elif .report.closeTime? then (.createdAt | to_ms) + .report.closeTime
                 else .updatedAt end),
   metadata: ({alias, tinyId, source, owner, count, tags,
               teams: [.teams[]?.id], integration: .integration.name?} | metadata)

@@ -4,7 +4,7 @@
 # description: created_on, resolved_on, priority_summary, service_summary.
 {
   reference_id: .id,
-  name: given(.title, .description),
+  name: given(.title; .description),
   priority: (.priority.summary? // .priority.name? // .priority_name // .priority_summary),
   source_url: .html_url,
   started_at: (.created_at // .created_on),

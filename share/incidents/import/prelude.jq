@@ -1,7 +1,10 @@
 # What every filter of an import may use; it stands before the filter, in one line.
 
 # The first of several values that is neither null nor empty; else null.
-def given(f): [f | select(. != null and . != "")][0];
+def filled: if . == "" then null else . end;
+def given(a; b): (a | filled) // (b | filled);
+def given(a; b; c): (a | filled) // (b | filled) // (c | filled);
+def given(a; b; c; d): (a | filled) // (b | filled) // (c | filled) // (d | filled);
 
 # A text without the blanks around it.
 def strip: if startswith(" ") or startswith("\t") or startswith("\n") then .[1:] | strip elif endswith(" ") or endswith("\t") or endswith("\n") then .[:-1] | strip else . end;
@@ -28,4 +31,4 @@ def incident: . + {"": true};
 def incident_with_all_metadata: . + {"": false};
 
 # Milliseconds since 1970 of a timestamp in UTC: 2024-01-01T11:22:33.5Z.
-def to_ms: (.[:19] + "Z" | fromdate) * 1000 + ((.[19:] | rtrimstr("Z") | if startswith(".") then "0" + . | tonumber else 0 end) * 1000 | floor);
+def to_ms: (.[:19] + "Z" | fromdate) * 1000 + ((.[20:] | rtrimstr("Z")) + "000" | .[:3] | tonumber);

@@ -2,17 +2,17 @@
 # are in swagger.json of https://github.com/rootlyhq/rootly-go and in client/incidents.go of
 # https://github.com/rootlyhq/terraform-provider-rootly. Services are a list, or an object whose data is one. Tests,
 # examples and scheduled maintenance are left out.
-def name_of: given(.data.attributes.name?, .attributes.name?, .name?);
+def name_of: given(.data.attributes.name?; .attributes.name?; .name?);
 if .attributes.kind // "normal" | test("^(test|example|scheduled)") then empty
 else {
   reference_id: .id,
   name: .attributes.title,
   priority: (.attributes.severity | if type == "object" then name_of else . end),
-  source_url: given(.attributes.url, .attributes.short_url),
-  started_at: given(.attributes.started_at, .attributes.created_at),
-  resolved_at: given(.attributes.resolved_at, .attributes.cancelled_at),
+  source_url: given(.attributes.url; .attributes.short_url),
+  started_at: given(.attributes.started_at; .attributes.created_at),
+  resolved_at: given(.attributes.resolved_at; .attributes.cancelled_at),
   services: services(.attributes.services | if type == "object" then .data else . end
-    | .[]? | {identifier: given(.data.id?, .id?, name_of), name: name_of}),
+    | .[]? | {identifier: given(.data.id?; .id?; name_of), name: name_of}),
   metadata: ({number: .attributes.sequential_id, slug: .attributes.slug, status: .attributes.status,
               mitigated_at: .attributes.mitigated_at,
               labels: .attributes.labels} | metadata)

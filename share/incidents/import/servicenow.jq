@@ -7,18 +7,17 @@
 # and in the format of the user who exported (field-types-affected.md of https://github.com/ServiceNow/ServiceNowDocs;
 # c_ExportDateAndTimeInformation.md there says that a CSV has stored ones): --time-zone, --date-format. Not checked
 # against a published description: the labels of fields.
-def raw: if type == "object" then given(.value, .display_value) else . end;
-def shown: if type == "object" then given(.display_value, .value) else . end;
-def at: given(raw);
+def raw: if type == "object" then given(.value; .display_value) else . end;
+def shown: if type == "object" then given(.display_value; .value) else . end;
 {
   reference_id: (.number | raw),
   name: (.short_description | raw),
   priority: (.priority | shown),
-  started_at: given((.opened_at, .opened, .sys_created_on, .created) | at),
-  resolved_at: given((.resolved_at, .resolved, .closed_at, .closed) | at),
+  started_at: given(.opened_at | raw; .opened | raw; .sys_created_on | raw; .created | raw),
+  resolved_at: given(.resolved_at | raw; .resolved | raw; .closed_at | raw; .closed | raw),
   services: services([.business_service, .service, .cmdb_ci, .configuration_item][]
-    | if type == "object" then {identifier: raw, name: .display_value} else {identifier: given(.)} end),
-  metadata: ({sys_id: (.sys_id | raw), state: given((.state, .incident_state) | shown),
+    | if type == "object" then {identifier: raw, name: .display_value} else {identifier: filled} end),
+  metadata: ({sys_id: (.sys_id | raw), state: given(.state | shown; .incident_state | shown),
               category: (.category | shown), assignment_group: (.assignment_group | shown),
-              close_code: given((.close_code, .resolution_code) | shown)} | metadata)
+              close_code: given(.close_code | shown; .resolution_code | shown)} | metadata)
 } | incident

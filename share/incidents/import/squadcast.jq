@@ -5,15 +5,15 @@
 # open its resolved_at is 0001-01-01T00:00:00Z, Go's zero, which is no time here either. Not checked against a
 # published description: resolved_at, that zero, alert_source as text, incident_id, incident_url, severity,
 # triggered_at.
-def named: if type == "object" then {identifier: given(.id, .name), name} else . end;
+def named: if type == "object" then {identifier: given(.id; .name), name} else . end;
 {
-  reference_id: given(.id, .incident_id),
-  name: given(.title, .message),
-  priority: given(.priority, .severity),
-  source_url: given(.url, .incident_url),
-  started_at: given(.created_at, .triggered_at),
+  reference_id: given(.id; .incident_id),
+  name: given(.title; .message),
+  priority: given(.priority; .severity),
+  source_url: given(.url; .incident_url),
+  started_at: given(.created_at; .triggered_at),
   resolved_at: (.resolved_at | if . == "" or . == null or startswith("0001-01-01") then null else . end),
   services: services(.service | named),
-  metadata: ({status, alert_source: (.alert_source | if type == "object" then given(.type, .name) else . end)}
+  metadata: ({status, alert_source: (.alert_source | if type == "object" then given(.type; .name) else . end)}
     | metadata)
 } | incident

@@ -7,8 +7,8 @@ else {
   name,
   priority: .impact,
   source_url: .shortlink,
-  started_at: given(.started_at, .created_at),
-  resolved_at: given(.resolved_at,
+  started_at: given(.started_at; .created_at),
+  resolved_at: given(.resolved_at;
                      (if .status == "resolved" or .status == "postmortem" then .updated_at else null end)),
   services: services(.components[]? | {identifier: .id, name}),
   metadata: ({status, page_id} | metadata)

@@ -10,6 +10,9 @@
 /* Jira writes the times of a CSV file as its administrator has set it: these are its own, old and new. */
 static const char *const jira_dates[] = {"%d/%b/%y %I:%M %p", "%d/%b/%y %H:%M", NULL};
 
+/* Opsgenie's alerts: their CSV has nothing else, and so does the end that their filter works out. */
+static const char *const unix_ms[] = {"unix-ms", NULL};
+
 static const struct format formats[] = {
     {"jsonl", FORMAT_JSONL, NULL},
     {"json", FORMAT_JSON, NULL},
@@ -17,7 +20,7 @@ static const struct format formats[] = {
     {"dx", FORMAT_DX, NULL},
     {"pagerduty", FORMAT_FILTERED, NULL},
     {"opsgenie", FORMAT_FILTERED, NULL},
-    {"opsgenie-alerts", FORMAT_FILTERED, NULL},
+    {"opsgenie-alerts", FORMAT_FILTERED, unix_ms},
     {"statuspage", FORMAT_FILTERED, NULL},
     {"servicenow", FORMAT_FILTERED, NULL},
     {"firehydrant", FORMAT_FILTERED, NULL},
