@@ -52,6 +52,33 @@ int command_delete(int argc, char **argv)
     return ok ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
+/* A name that several services have is too little to delete by; and a name, which may become another
+ * service's, is too little for a script. */
+static bool settle(PGconn *session, struct filter *filter, bool is_sure)
+{
+    if (!filter_settle(session, filter)) {
+        return false;
+    }
+    if (filter->service.count > 1) {
+        print_error("--service names %d services; give the identifier of one:", filter->service.count);
+        table_print_text(filter->service.names, stderr);
+        fputc('\n', stderr);
+        return false;
+    }
+    if (filter->service.is_by_name && is_sure) {
+        print_error("--yes takes no service by its name, which may change; give its identifier:");
+        table_print_text(filter->service.names, stderr);
+        fputc('\n', stderr);
+        return false;
+    }
+    if (filter->service.names != NULL) {
+        fputs("of the service ", stderr);
+        table_print_text(filter->service.names, stderr);
+        fputs(": ", stderr);
+    }
+    return true;
+}
+
 /* Counts what is to be deleted and prints that; -1 where that fails. */
 static long long announce(PGconn *session, const struct filter *filter)
 {
@@ -153,8 +180,9 @@ int command_purge(int argc, char **argv)
     if (session == NULL) {
         return EXIT_FAILURE;
     }
-    count = announce(session, &filter);
+    count = settle(session, &filter, is_sure) ? announce(session, &filter) : -1;
     ok = count == 0 || (count > 0 && (is_sure || confirm()) && purge(session, &filter));
+    filter_free(&filter);
     PQfinish(session);
     return ok ? EXIT_SUCCESS : EXIT_FAILURE;
 }

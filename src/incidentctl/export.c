@@ -29,6 +29,9 @@ static const char lines_of_0_1_sql[] =
           " FROM intake.incident_service s WHERE s.reference_id = v.reference_id) AS services"
           " FROM intake.incident v)");
 
+/* On the same snapshot, so exact; it takes a twentieth of the time that they take to be exported. */
+static const char count_sql[] = "SELECT count(*) FROM intake.incident i WHERE" FILTER_SQL;
+
 static const char is_of_0_1_sql[] = "SELECT EXISTS (SELECT FROM pg_class WHERE relkind = 'r' AND oid = "
                                     "to_regclass('intake.incident_service'))";
 
@@ -82,7 +85,7 @@ static void count_row(struct export *export)
 {
     export->rows++;
     if (export->shows_progress) {
-        progress_show(&export->progress, export->rows, 0);
+        progress_show(&export->progress, export->rows, export->progress.total == 0 ? 0 : export->rows);
     }
 }
 
@@ -186,29 +189,49 @@ static bool export_csv(PGconn *session, const struct filter *filter, struct expo
     return ok;
 }
 
-static bool export_lines(PGconn *session, const struct filter *filter, struct export *export)
+static bool export_lines(PGconn *session, const struct filter *filter, bool is_of_0_1, struct export *export)
 {
-    PGresult *is_of_0_1 = session_query(session, is_of_0_1_sql, 0, NULL);
-    bool ok = is_of_0_1 != NULL &&
-              session_stream(session, *PQgetvalue(is_of_0_1, 0, 0) == 't' ? lines_of_0_1_sql : lines_sql,
-                             FILTER_COUNT, filter->values, false, write_line, export);
+    return session_stream(session, is_of_0_1 ? lines_of_0_1_sql : lines_sql, FILTER_COUNT, filter->values,
+                          false, write_line, export);
+}
 
-    PQclear(is_of_0_1);
+static bool find_version(PGconn *session, bool *is_of_0_1)
+{
+    PGresult *result = session_query(session, is_of_0_1_sql, 0, NULL);
+    bool ok = result != NULL;
+
+    *is_of_0_1 = ok && *PQgetvalue(result, 0, 0) == 't';
+    PQclear(result);
     return ok;
 }
 
-static bool export_to(PGconn *session, const struct filter *filter, bool as_csv, const char *path)
+/* Whoever looks on is told how many there will be. */
+static bool start_progress(PGconn *session, const struct filter *filter, bool is_of_0_1,
+                           struct export *export)
+{
+    PGresult *result = NULL;
+    bool counts = export->shows_progress && !is_of_0_1;
+
+    if (counts) {
+        result = session_query(session, count_sql, FILTER_COUNT, filter->values);
+    }
+    progress_start(&export->progress, result == NULL ? 0 : strtoull(PQgetvalue(result, 0, 0), NULL, 10));
+    PQclear(result);
+    return !counts || result != NULL;
+}
+
+static bool export_to(PGconn *session, struct filter *filter, bool as_csv, const char *path)
 {
     struct export export = {.rows = 0};
-    bool ok;
+    bool ok, is_of_0_1;
 
+    export.shows_progress = isatty(STDERR_FILENO) && (path != NULL || !isatty(STDOUT_FILENO));
     if (!session_run(session, FILTER_PLANS) || !session_run(session, FILTER_SNAPSHOT) ||
-        !output_open(&export.output, path)) {
+        !filter_settle(session, filter) || !find_version(session, &is_of_0_1) ||
+        !start_progress(session, filter, is_of_0_1, &export) || !output_open(&export.output, path)) {
         return false;
     }
-    progress_start(&export.progress, 0);
-    export.shows_progress = export.progress.is_terminal && (path != NULL || !isatty(STDOUT_FILENO));
-    ok = as_csv ? export_csv(session, filter, &export) : export_lines(session, filter, &export);
+    ok = as_csv ? export_csv(session, filter, &export) : export_lines(session, filter, is_of_0_1, &export);
     progress_clear(&export.progress);
     ok = output_close(&export.output, ok) && ok;
     if (ok && path != NULL) {
@@ -242,6 +265,7 @@ int command_export(int argc, char **argv)
     }
     session = session_open();
     ok = session != NULL && export_to(session, &filter, strcmp(format, "csv") == 0, path);
+    filter_free(&filter);
     PQfinish(session);
     return ok ? EXIT_SUCCESS : EXIT_FAILURE;
 }

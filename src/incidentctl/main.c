@@ -33,7 +33,7 @@ static const struct {
      "  token rotate LABEL --grace DURATION [--expires WHEN]\n"
      "      replace a token; the old one stays valid for DURATION\n"},
     {"list", command_list,
-     "  list [--open] [--since WHEN] [--until WHEN] [--service ID] [--priority P] [--text WORDS]\n"
+     "  list [--open] [--since WHEN] [--until WHEN] [--service NAME] [--priority P] [--text WORDS]\n"
      "       [--limit N] [--json]\n"
      "      list the newest incidents that match the filters (50)\n"},
     {"show", command_show,
@@ -46,11 +46,11 @@ static const struct {
      "  delete ID...\n"
      "      delete incidents by their reference_id\n"},
     {"purge", command_purge,
-     "  purge [--before WHEN] [--token LABEL] [--open] [--since WHEN] [--until WHEN] [--service ID]\n"
+     "  purge [--before WHEN] [--token LABEL] [--open] [--since WHEN] [--until WHEN] [--service NAME]\n"
      "        [--priority P] [--text WORDS] [--yes]\n"
      "      delete the incidents that match all filters; one is required\n"},
     {"export", command_export,
-     "  export [--format jsonl|csv] [--open] [--since WHEN] [--until WHEN] [--service ID] [--priority P]\n"
+     "  export [--format jsonl|csv] [--open] [--since WHEN] [--until WHEN] [--service NAME] [--priority P]\n"
      "         [--text WORDS] [FILE]\n"
      "      write incidents as JSON Lines, which the API accepts, or as CSV\n"},
     {"import", command_import,

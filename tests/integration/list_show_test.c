@@ -83,7 +83,8 @@ static void list_shows_the_newest_first_and_those_that_are_meant(void **state)
         {{"--since", "1d"}, ""},
         {{"--since", "2024-01-01", "--until", "2024-02-02"}, "b a"},
         {{"--service", "search"}, "b a"},
-        {{"--service", "Login"}, ""},
+        {{"--service", "Login"}, "b"}, /* by its name */
+        {{"--service", "LOGIN"}, ""},
         {{"--priority", "P1"}, "a"},
         {{"--text", "äpfel"}, "a"},
         {{"--text", "c-3"}, "C-3"},
@@ -127,7 +128,7 @@ static void the_table_says_where_it_ends_and_cuts_what_is_long(void **state)
     outcome = stack_control(&stack, NULL, "list", NULL);
     assert_int_equal(outcome->status, 0);
     assert_string_equal(outcome->err, "");
-    assert_non_null(strstr(outcome->out, "login, search"));
+    assert_non_null(strstr(outcome->out, "Login, search"));
     assert_non_null(strstr(outcome->out, "2024-03-01T12:00:00.250000Z"));
     assert_non_null(strstr(outcome->out, "0000…\n"));
     outcome = stack_control(&stack, NULL, "list", "--limit", "1", NULL);
@@ -288,6 +289,99 @@ static void purge_takes_the_filters_of_list(void **state)
     }
     assert_int_equal(
         stack_control(&stack, NULL, "purge", "--yes", "--until", "1d", "--before", "2d", NULL)->status, 2);
+}
+
+/* One service with two names, of which the later one counts; two services of one name; and one whose name is
+ * the identifier of another. */
+static void store_names(void)
+{
+    upsert(
+        "{\"reference_id\":\"old\",\"started_at\":\"2024-01-01\",\"services\":[{\"identifier\":\"checkout\","
+        "\"name\":\"Shop\"}]}");
+    upsert(
+        "{\"reference_id\":\"new\",\"started_at\":\"2024-02-01\",\"services\":[{\"identifier\":\"checkout\","
+        "\"name\":\"Checkout\"},{\"identifier\":\"mail\"}]}");
+    upsert("{\"reference_id\":\"two\",\"started_at\":\"2024-03-01\",\"services\":[{\"identifier\":\"PX1\","
+           "\"name\":\"Checkout\"}]}");
+    upsert("{\"reference_id\":\"odd\",\"started_at\":\"2024-04-01\",\"services\":[{\"identifier\":\"relay\","
+           "\"name\":\"mail\"}]}");
+}
+
+static void a_service_has_its_one_name(void **state)
+{
+    const struct outcome *outcome;
+
+    store_names();
+    outcome = stack_control(&stack, NULL, "list", NULL);
+    assert_non_null(strstr(outcome->out, "Checkout, mail"));
+    assert_null(strstr(outcome->out, "checkout"));
+    assert_null(strstr(outcome->out, "Shop"));
+    outcome = stack_control(&stack, NULL, "show", "old", NULL);
+    assert_non_null(strstr(outcome->out, "services      checkout (Checkout)\n"));
+    outcome = stack_control(&stack, NULL, "show", "new", NULL);
+    assert_non_null(strstr(outcome->out, "services      checkout (Checkout)\n              mail\n"));
+    outcome = stack_control(&stack, NULL, "show", "old", "--json", NULL); /* as sent */
+    assert_non_null(strstr(outcome->out, "\"Shop\""));
+}
+
+static void a_service_is_found_by_its_identifier_or_else_by_its_name(void **state)
+{
+    static const struct {
+        const char *text, *ids, *title;
+    } cases[] = {{"checkout", "new old", "Of the service Checkout (checkout)\n"},
+                 {"PX1", "two", "Of the service Checkout (PX1)\n"},
+                 {"Checkout", "two new old", "Of the service Checkout\n"},
+                 {"mail", "new", "Of the service mail\n"}, /* not relay, which is called so */
+                 {"relay", "odd", "Of the service mail (relay)\n"},
+                 {"Shop", "", NULL}, /* no longer its name */
+                 {"nobody", "", NULL}};
+    const struct outcome *outcome;
+
+    store_names();
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        size_t lines = 0, ids = *cases[i].ids != '\0';
+
+        assert_string_equal(listed("--service", cases[i].text, NULL, NULL), cases[i].ids);
+        outcome = stack_control(&stack, NULL, "export", "--service", cases[i].text, NULL);
+        assert_int_equal(outcome->status, 0);
+        for (const char *c = outcome->out; *c != '\0'; c++) {
+            lines += *c == '\n';
+        }
+        for (const char *c = cases[i].ids; *c != '\0'; c++) {
+            ids += *c == ' ';
+        }
+        assert_int_equal(lines, ids);
+        outcome = stack_control(&stack, NULL, "report", "--service", cases[i].text, NULL);
+        assert_int_equal(outcome->status, cases[i].title == NULL ? 1 : 0);
+        assert_true(cases[i].title == NULL || strstr(outcome->out, cases[i].title) != NULL);
+    }
+}
+
+static void purge_wants_one_service(void **state)
+{
+    const struct outcome *outcome;
+
+    store_names();
+    outcome = stack_control(&stack, NULL, "purge", "--service", "Checkout", NULL);
+    assert_int_equal(outcome->status, 1);
+    outcome = stack_control(&stack, NULL, "purge", "--yes", "--service", "Checkout", NULL);
+    assert_int_equal(outcome->status, 1);
+    assert_string_equal(outcome->out, "");
+    assert_string_equal(outcome->err, "incidentctl: --service names 2 services; give the identifier of one:\n"
+                                      "Checkout (PX1), Checkout (checkout)\n");
+    outcome = stack_control(&stack, NULL, "purge", "--yes", "--service", "Shop", NULL);
+    assert_int_equal(outcome->status, 0);
+    assert_string_equal(listed(NULL, NULL, NULL, NULL), "odd two new old");
+    outcome = stack_control(&stack, NULL, "purge", "--yes", "--service", "mail", NULL);
+    assert_non_null(strstr(outcome->err, "of the service mail (mail): incidents to be deleted: 1,"));
+    assert_string_equal(listed(NULL, NULL, NULL, NULL), "odd two old");
+    outcome = stack_control(&stack, NULL, "purge", "--yes", "--service", "mail", NULL);
+    assert_int_equal(outcome->status, 1); /* now it is another's name alone */
+    assert_string_equal(
+        outcome->err,
+        "incidentctl: --yes takes no service by its name, which may change; give its identifier:\n"
+        "mail (relay)\n");
+    assert_string_equal(listed(NULL, NULL, NULL, NULL), "odd two old");
 }
 
 /* On a terminal no line is longer than that is wide; elsewhere, names are whole. */
@@ -460,6 +554,9 @@ int main(void)
         cmocka_unit_test(delete_deletes_what_it_is_given_and_nothing_else),
         cmocka_unit_test(purge_takes_what_all_filters_let_through),
         cmocka_unit_test(purge_takes_the_filters_of_list),
+        cmocka_unit_test(a_service_has_its_one_name),
+        cmocka_unit_test(a_service_is_found_by_its_identifier_or_else_by_its_name),
+        cmocka_unit_test(purge_wants_one_service),
         cmocka_unit_test(the_table_fits_the_terminal),
         cmocka_unit_test(wide_characters_take_two_cells),
         cmocka_unit_test(purge_goes_through_more_than_one_batch),

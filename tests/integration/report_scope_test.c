@@ -233,6 +233,7 @@ static void a_report_can_be_of_a_service_or_a_priority(void **state)
     page_expect("string(//dl/div[5]/dd[1])", "1");
     page_expect("contains(//header, 'Of the service Checkout alone')", "true");
     page_make(&stack, "--service", "checkout", "--priority", "P2", NULL);
+    page_expect("contains(//header, 'Of the service Checkout (checkout) alone')", "true");
     page_expect("string(//dl/div[2]/dd[1])", "1");
     page_expect("string(//dl/div[1]/dd[1])", "0");
     page_expect("count(//section[@aria-labelledby='suspicious']//tbody/tr)", "0");

@@ -249,14 +249,25 @@ static bool read_reasons(PGconn *session, const struct query_scope *scope, struc
     return reasons != NULL;
 }
 
+/* Beyond the transaction, as the results of the statements. */
+static bool keep_service(struct report *report, struct query_scope *settled)
+{
+    if (settled->service.result != NULL) {
+        report->service = settled->service.title;
+        report->results[report->result_count++] = settled->service.result;
+        settled->service.result = NULL;
+    }
+    return true;
+}
+
 bool report_read(PGconn *session, const struct report_scope *scope, struct report *report)
 {
     struct query_scope settled;
     bool ok;
 
-    *report = (struct report){.service = scope->service, .priority = scope->priority};
-    ok = query_begin(session, scope, &settled) && read_totals(session, &settled, report) &&
-         read_periods(session, &settled, report) &&
+    *report = (struct report){.priority = scope->priority};
+    ok = query_begin(session, scope, &settled) && keep_service(report, &settled) &&
+         read_totals(session, &settled, report) && read_periods(session, &settled, report) &&
          read_groups(session, query_services, &settled, report, report->services, REPORT_SERVICES_MAX,
                      &report->service_count, &report->service_total) &&
          read_groups(session, query_priorities, &settled, report, report->priorities, REPORT_PRIORITIES_MAX,

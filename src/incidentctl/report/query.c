@@ -239,22 +239,25 @@ static bool set_time_zone(PGconn *session, const char *time_zone)
 
 static bool settle(PGconn *session, const struct report_scope *scope, struct query_scope *settled)
 {
-    static const char sql[] =
-        "SELECT CASE WHEN $2::boolean THEN first_instant($1::timestamp, time_zone())"
-        " ELSE coalesce($1::timestamptz, '-infinity') END, CASE WHEN $3::text IS NOT NULL THEN"
-        " (SELECT array_agg(n.identifier) FROM service_names n WHERE n.identifier = $3 OR n.service = $3) "
-        "END";
-    const char *const values[] = {scope->since, scope->since_is_local ? "true" : "false", scope->service};
-    PGresult *result = session_query(session, sql, 3, values);
+    static const char sql[] = "SELECT CASE WHEN $2::boolean THEN first_instant($1::timestamp, time_zone())"
+                              " ELSE coalesce($1::timestamptz, '-infinity') END";
+    const char *const values[] = {scope->since, scope->since_is_local ? "true" : "false"};
+    PGresult *result = session_query(session, sql, 2, values);
 
     settled->result = result;
     if (result == NULL) {
         return false;
     }
     settled->from = PQgetvalue(result, 0, 0);
-    settled->identifiers = PQgetisnull(result, 0, 1) ? NULL : PQgetvalue(result, 0, 1);
     settled->priority = scope->priority;
-    return scope->service == NULL || settled->identifiers != NULL ||
+    if (scope->service == NULL) {
+        return true;
+    }
+    if (!service_find(session, scope->service, &settled->service)) {
+        return false;
+    }
+    settled->identifiers = settled->service.identifiers;
+    return settled->service.names != NULL ||
            print_error("no incident has the service that --service names, by its identifier or its name");
 }
 
@@ -270,7 +273,8 @@ bool query_begin(PGconn *session, const struct report_scope *scope, struct query
 bool query_end(PGconn *session, struct query_scope *settled, bool ok)
 {
     PQclear(settled->result);
-    settled->result = NULL;
+    PQclear(settled->service.result);
+    settled->result = settled->service.result = NULL;
     return PQtransactionStatus(session) == PQTRANS_IDLE
                ? ok
                : session_run(session, ok ? "COMMIT" : "ROLLBACK") && ok;

@@ -6,12 +6,14 @@
 #include <stdbool.h>
 
 #include "incidentctl/report/report.h"
+#include "incidentctl/support/service.h"
 
 /* What all statements know of the scope; results hold the texts. */
 struct query_scope {
     const char *from;        /* $1: timestamptz, '-infinity' for everything */
     const char *identifiers; /* $2: text[] of the services; NULL for all */
     const char *priority;    /* $3; NULL for all */
+    struct service_match service;
     PGresult *result;
 };
 

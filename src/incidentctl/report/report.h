@@ -28,7 +28,7 @@ struct report_scope {
     const char *since;     /* as Postgres reads it */
     bool since_is_local;   /* since is a time in the report's time zone, else one with a zone of its own */
     const char *time_zone; /* of days, weeks and months; NULL: the session's */
-    const char *service;   /* an identifier or a name */
+    const char *service;   /* an identifier, or else a name: support/service.h */
     const char *priority;
 };
 
@@ -88,9 +88,9 @@ struct report_reason {
  * many of it are here (_count) and how many there are (_total). No figure counts a suspicious incident. */
 struct report {
     const char *time_zone;
-    const char *as_of; /* YYYY-MM-DD HH:MM */
-    const char *since; /* the same; NULL: everything */
-    const char *service, *priority;
+    const char *as_of;              /* YYYY-MM-DD HH:MM */
+    const char *since;              /* the same; NULL: everything */
+    const char *service, *priority; /* NULL: of all */
     double suspicious_total;
     struct report_totals all;            /* of everything, or since then */
     struct report_totals recent, before; /* since then, or of 90 days; and of the time before that, as long */

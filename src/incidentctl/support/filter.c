@@ -32,6 +32,24 @@ bool filter_is_given(const struct filter *filter)
     return false;
 }
 
+bool filter_settle(PGconn *session, struct filter *filter)
+{
+    if (filter->values[FILTER_SERVICE] == NULL) {
+        return true;
+    }
+    if (!service_find(session, filter->values[FILTER_SERVICE], &filter->service)) {
+        return false;
+    }
+    filter->values[FILTER_SERVICE] = filter->service.identifiers;
+    return true;
+}
+
+void filter_free(struct filter *filter)
+{
+    PQclear(filter->service.result);
+    *filter = (struct filter){0};
+}
+
 bool filter_parse_option(struct filter *filter, int letter, const char *value)
 {
     switch (letter) {

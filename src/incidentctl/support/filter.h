@@ -2,8 +2,10 @@
 #ifndef INCIDENTS_INCIDENTCTL_SUPPORT_FILTER_H
 #define INCIDENTS_INCIDENTCTL_SUPPORT_FILTER_H
 
+#include <libpq-fe.h>
 #include <stdbool.h>
 
+#include "incidentctl/support/service.h"
 #include "incidentctl/support/time.h"
 
 /* The parameters of FILTER_SQL, in its order. NULL filters nothing. */
@@ -23,6 +25,7 @@ struct filter {
     char since[TIME_TEXT_MAX];
     char until[TIME_TEXT_MAX];
     const char *values[FILTER_COUNT];
+    struct service_match service; /* filter_settle's */
 };
 
 /* The condition on intake.incident i, with $1 to $7. One text for all: Postgres plans it with the values, so
@@ -31,8 +34,8 @@ struct filter {
 #define FILTER_SQL                                                                                           \
     " ($1::timestamptz IS NULL OR i.started_at >= $1)"                                                       \
     " AND ($2::timestamptz IS NULL OR i.started_at < $2)"                                                    \
-    " AND ($3::text IS NULL OR jsonb_path_exists(i.services, 'strict $[*] ? (@[0] == $service)',"            \
-    " jsonb_build_object('service', $3::text)))"                                                             \
+    " AND ($3::text[] IS NULL OR jsonb_path_exists(i.services, 'strict $[*] ? (@[0] == $service[*])',"       \
+    " jsonb_build_object('service', $3::text[]), true))"                                                     \
     " AND ($4::text IS NULL OR i.priority = $4)"                                                             \
     " AND ($5::text IS NULL OR position(lower($5) IN lower(i.reference_id COLLATE \"default\")) > 0"         \
     " OR position(lower($5) IN lower(i.name)) > 0)"                                                          \
@@ -79,6 +82,12 @@ struct filter {
 /* Reads one of these options by its letter. False, with a message on standard error where its value is of no
  * use, and without one where the letter is none of them. */
 bool filter_parse_option(struct filter *filter, int letter, const char *value);
+
+/* Finds out which services are meant, before the first statement with FILTER_SQL. False, with a message on
+ * standard error, where that fails; filter_free in either case. */
+bool filter_settle(PGconn *session, struct filter *filter);
+
+void filter_free(struct filter *filter);
 
 /* Whether there is any filter at all. */
 bool filter_is_given(const struct filter *filter);

@@ -9,10 +9,10 @@
 
 enum { BAR_EVERY_MS = 200, LINE_EVERY_MS = 5000, BAR_WIDTH = 24, SOON_MS = 500 };
 
-void progress_start(struct progress *progress, uint64_t total_bytes)
+void progress_start(struct progress *progress, uint64_t total)
 {
     *progress = (struct progress){
-        .is_terminal = isatty(STDERR_FILENO) == 1, .total_bytes = total_bytes, .started_ms = clock_now_ms()};
+        .is_terminal = isatty(STDERR_FILENO) == 1, .total = total, .started_ms = clock_now_ms()};
     progress->next_ms = progress->started_ms + (progress->is_terminal ? SOON_MS : LINE_EVERY_MS);
 }
 
@@ -25,17 +25,17 @@ void progress_clear(struct progress *progress)
 }
 
 /* "45%, 1:23:45 left"; empty where the end is not known. */
-static void describe_rest(const struct progress *progress, uint64_t bytes, int64_t elapsed_ms,
+static void describe_rest(const struct progress *progress, uint64_t done, int64_t elapsed_ms,
                           char text[static 64])
 {
     double part, left_seconds;
     long seconds;
 
     *text = '\0';
-    if (progress->total_bytes == 0 || bytes == 0) {
+    if (progress->total == 0 || done == 0) {
         return;
     }
-    part = (double)bytes / (double)progress->total_bytes;
+    part = (double)done / (double)progress->total;
     part = part > 1 ? 1 : part;
     left_seconds = (double)elapsed_ms / 1000 * (1 - part) / part;
     seconds = left_seconds > 8639999 ? 8639999 : (long)left_seconds;
@@ -43,12 +43,12 @@ static void describe_rest(const struct progress *progress, uint64_t bytes, int64
              seconds % 60);
 }
 
-static void draw_bar(const struct progress *progress, uint64_t bytes)
+static void draw_bar(const struct progress *progress, uint64_t done)
 {
     char bar[BAR_WIDTH + 1];
-    size_t filled = progress->total_bytes == 0 ? 0 : (size_t)(bytes * BAR_WIDTH / progress->total_bytes);
+    size_t filled = progress->total == 0 ? 0 : (size_t)(done * BAR_WIDTH / progress->total);
 
-    if (progress->total_bytes > 0) {
+    if (progress->total > 0) {
         memset(bar, '.', BAR_WIDTH);
         memset(bar, '#', filled > BAR_WIDTH ? BAR_WIDTH : filled);
         bar[BAR_WIDTH] = '\0';
@@ -56,7 +56,7 @@ static void draw_bar(const struct progress *progress, uint64_t bytes)
     }
 }
 
-void progress_show(struct progress *progress, uint64_t records, uint64_t bytes)
+void progress_show(struct progress *progress, uint64_t records, uint64_t done)
 {
     int64_t now_ms = clock_now_ms(), elapsed_ms = now_ms - progress->started_ms;
     char rest[64];
@@ -65,10 +65,10 @@ void progress_show(struct progress *progress, uint64_t records, uint64_t bytes)
         return;
     }
     progress->next_ms = now_ms + (progress->is_terminal ? BAR_EVERY_MS : LINE_EVERY_MS);
-    describe_rest(progress, bytes, elapsed_ms, rest);
+    describe_rest(progress, done, elapsed_ms, rest);
     progress_clear(progress);
     if (progress->is_terminal) {
-        draw_bar(progress, bytes);
+        draw_bar(progress, done);
     } else {
         fputs("incidentctl: ", stderr);
     }
