@@ -11,7 +11,6 @@
 #include <sys/queue.h>
 
 #include "base/buffer.h"
-#include "loop/loop.h"
 #include "store/hosts.h"
 #include "store/op.h"
 #include "store/session.h"
@@ -67,11 +66,7 @@ struct connection {
     int64_t last_failure_ms;  /* when a failure was logged */
     char last_failure[512];
 
-    /* The pool's and the store's: */
-    LIST_ENTRY(connection) link;
-    struct loop_handler handler;
-    bool waits_to_write;
-    void *store;
+    LIST_ENTRY(connection) link; /* the pool's */
 };
 
 /* Closed, with room for batches of batch_max. The hosts must outlive it. False when out of memory;

@@ -223,7 +223,7 @@ void op_prepare(struct store_op *op, int64_t deadline_ms, void (*done)(void *con
     op->outcome = OP_PENDING;
     op->attempts = 0;
     op->orphaned_count = 0;
-    op->place = (struct queue_entry){0};
+    op->entry = (struct queue_entry){0};
 }
 
 void op_free(struct store_op *op)

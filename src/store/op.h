@@ -67,7 +67,7 @@ struct store_op {
     /* The store's: */
     void (*done)(void *context);
     void *context;
-    struct queue_entry place;
+    struct queue_entry entry;
     int attempts;
     int64_t orphaned[ORPHANED_ATTEMPTS_MAX]; /* attempts that the database may still execute */
     size_t orphaned_count;

@@ -11,6 +11,7 @@ enum {
     BACK_OFF_MAX_MS = 500,
     BACK_OFF_FRACTION = 16, /* of the time left, at most */
     PROBE_EVERY_MS = 500,
+    SECOND_BATCH_DELAY_MS = 10, /* how long a batch is waited for before another is sent beside it */
 };
 
 bool pool_init(struct pool *pool, struct hosts *hosts, size_t count, size_t batch_max, unsigned seed)
@@ -39,6 +40,20 @@ void pool_free(struct pool *pool)
 int64_t pool_ready_ms(const struct pool *pool)
 {
     return LIST_EMPTY(&pool->idle) ? clock_later(pool->retry_at_ms, pool->connect_at_ms) : pool->retry_at_ms;
+}
+
+int64_t pool_second_batch_at_ms(const struct pool *pool, int64_t now_ms)
+{
+    int64_t at_ms = 0;
+
+    for (size_t i = 0; i < pool->count; i++) {
+        int64_t started_ms = pool->connections[i].started_ms;
+
+        if (started_ms != 0 && now_ms < started_ms + SECOND_BATCH_DELAY_MS) {
+            at_ms = clock_later(at_ms, started_ms + SECOND_BATCH_DELAY_MS);
+        }
+    }
+    return at_ms;
 }
 
 struct connection *pool_acquire(struct connection_list *list)

@@ -31,16 +31,23 @@ void pool_free(struct pool *pool);
 /* When a batch may be sent on a connection that is idle, or one be opened for it. */
 int64_t pool_ready_ms(const struct pool *pool);
 
+/* Until when operations wait for the batch under way, though a connection is free: two small batches cost
+ * more than a large one, and delay each other. A batch that takes long delays no other. 0 if there is nothing
+ * to wait for. */
+int64_t pool_second_batch_at_ms(const struct pool *pool, int64_t now_ms);
+
 /* Closes the idle connections to a host that is no longer the one to try first: a batch on each would have to
  * run into a timeout. */
 void pool_close_outdated(struct pool *pool);
 
-/* Takes a connection off the pool's idle ones, or a closed one to be opened; NULL if there is none. */
+/* Takes a connection off the pool's idle ones, or a closed one to be opened; NULL if there is none. It is the
+ * caller's, who may change its state, until pool_release. */
 struct connection *pool_acquire(struct connection_list *list);
 
+/* Puts it to the idle or the closed ones, as its state is. It has no batch any more. */
 void pool_release(struct pool *pool, struct connection *connection);
 
-/* A connection that was idle has been closed. */
+/* A connection that was idle, and not acquired, has been closed. */
 void pool_note_closed(struct pool *pool, struct connection *connection);
 
 /* A batch or a connection attempt reached the database; or did not, for that reason: then nothing is tried

@@ -44,7 +44,7 @@ static uint64_t hash(uint64_t seed, const char *reference_id)
 
 static struct store_ops *bucket_of(const struct queue *queue, const struct store_op *op)
 {
-    return &queue->buckets[op->place.key % queue->bucket_count];
+    return &queue->buckets[op->entry.key % queue->bucket_count];
 }
 
 bool queue_has_room(const struct queue *queue, size_t bytes)
@@ -65,11 +65,11 @@ static void note_expiry(struct queue *queue, const struct store_op *op)
 
 void queue_add(struct queue *queue, struct store_op *op, int64_t now_ms)
 {
-    op->place = (struct queue_entry){.key = hash(queue->seed, op->reference_id),
+    op->entry = (struct queue_entry){.key = hash(queue->seed, op->reference_id),
                                      .since_ms = now_ms,
-                                     .must_run_alone = op->place.must_run_alone};
-    TAILQ_INSERT_TAIL(&queue->ops, op, place.link);
-    TAILQ_INSERT_TAIL(bucket_of(queue, op), op, place.same_key);
+                                     .must_run_alone = op->entry.must_run_alone};
+    TAILQ_INSERT_TAIL(&queue->ops, op, entry.link);
+    TAILQ_INSERT_TAIL(bucket_of(queue, op), op, entry.same_key);
     queue->waiting++;
     queue->bytes += op->record.capacity;
     note_expiry(queue, op);
@@ -80,12 +80,12 @@ static bool is_behind_another(const struct queue *queue, const struct store_op *
 {
     const struct store_op *earlier;
 
-    if (op->place.key == 0) {
+    if (op->entry.key == 0) {
         return false;
     }
     for (earlier = TAILQ_FIRST(bucket_of(queue, op)); earlier != op;
-         earlier = TAILQ_NEXT(earlier, place.same_key)) {
-        if (earlier->place.key == op->place.key) {
+         earlier = TAILQ_NEXT(earlier, entry.same_key)) {
+        if (earlier->entry.key == op->entry.key) {
             return true;
         }
     }
@@ -94,15 +94,15 @@ static bool is_behind_another(const struct queue *queue, const struct store_op *
 
 static bool may_be_sent(const struct queue *queue, const struct store_op *op, int64_t now_ms)
 {
-    return !op->place.is_sent && op->place.not_before_ms <= now_ms && expiry_of(queue, op) > now_ms &&
+    return !op->entry.is_sent && op->entry.not_before_ms <= now_ms && expiry_of(queue, op) > now_ms &&
            !is_behind_another(queue, op);
 }
 
 static void take(struct queue *queue, struct store_op *op, int64_t now_ms)
 {
-    op->place.is_sent = true;
-    op->queue_ms += now_ms - op->place.since_ms;
-    op->place.since_ms = now_ms;
+    op->entry.is_sent = true;
+    op->queue_ms += now_ms - op->entry.since_ms;
+    op->entry.since_ms = now_ms;
     queue->waiting--;
 }
 
@@ -112,9 +112,9 @@ static size_t take_in_order(struct queue *queue, struct store_op **batch, bool w
     size_t count = 0, bytes = 0;
     struct store_op *op;
 
-    TAILQ_FOREACH(op, &queue->ops, place.link)
+    TAILQ_FOREACH(op, &queue->ops, entry.link)
     {
-        bool is_alone = op->place.must_run_alone;
+        bool is_alone = op->entry.must_run_alone;
 
         if (count == queue->limits.batch_max || bytes > BATCH_BYTES_MAX) {
             break;
@@ -145,24 +145,24 @@ size_t queue_take_batch(struct queue *queue, struct store_op **batch, int64_t no
 
 void queue_return(struct queue *queue, struct store_op *op, int64_t not_before_ms, int64_t now_ms)
 {
-    op->place.is_sent = false;
-    op->place.since_ms = now_ms;
-    op->place.not_before_ms = not_before_ms;
+    op->entry.is_sent = false;
+    op->entry.since_ms = now_ms;
+    op->entry.not_before_ms = not_before_ms;
     queue->waiting++;
     note_expiry(queue, op);
 }
 
 void queue_move_to_end(struct queue *queue, struct store_op *op)
 {
-    TAILQ_REMOVE(&queue->ops, op, place.link);
-    TAILQ_INSERT_TAIL(&queue->ops, op, place.link);
+    TAILQ_REMOVE(&queue->ops, op, entry.link);
+    TAILQ_INSERT_TAIL(&queue->ops, op, entry.link);
 }
 
 void queue_remove(struct queue *queue, struct store_op *op)
 {
-    TAILQ_REMOVE(&queue->ops, op, place.link);
-    TAILQ_REMOVE(bucket_of(queue, op), op, place.same_key);
-    queue->waiting -= op->place.is_sent ? 0 : 1;
+    TAILQ_REMOVE(&queue->ops, op, entry.link);
+    TAILQ_REMOVE(bucket_of(queue, op), op, entry.same_key);
+    queue->waiting -= op->entry.is_sent ? 0 : 1;
     queue->bytes -= op->record.capacity;
 }
 
@@ -175,11 +175,11 @@ struct store_op *queue_find_expired(struct queue *queue, int64_t now_ms)
     if (now_ms < queue->expires_from_ms) {
         return NULL;
     }
-    TAILQ_FOREACH(op, &queue->ops, place.link)
+    TAILQ_FOREACH(op, &queue->ops, entry.link)
     {
         int64_t expiry_ms = expiry_of(queue, op);
 
-        if (op->place.is_sent) {
+        if (op->entry.is_sent) {
             continue;
         }
         if (expiry_ms <= now_ms) {
@@ -202,11 +202,11 @@ int64_t queue_due_ms(const struct queue *queue, int64_t send_from_ms, int64_t no
     if (send_from_ms == LOOP_NEVER) {
         return queue->expires_from_ms;
     }
-    TAILQ_FOREACH(op, &queue->ops, place.link)
+    TAILQ_FOREACH(op, &queue->ops, entry.link)
     {
-        int64_t send_ms = clock_later(op->place.not_before_ms, send_from_ms);
+        int64_t send_ms = clock_later(op->entry.not_before_ms, send_from_ms);
 
-        if (op->place.is_sent) {
+        if (op->entry.is_sent) {
             continue;
         }
         due_ms = clock_earlier(due_ms, expiry_of(queue, op));
@@ -225,7 +225,7 @@ int64_t queue_last_deadline_ms(const struct queue *queue)
     int64_t deadline_ms = 0;
     const struct store_op *op;
 
-    TAILQ_FOREACH(op, &queue->ops, place.link)
+    TAILQ_FOREACH(op, &queue->ops, entry.link)
     {
         deadline_ms = clock_later(deadline_ms, op->deadline_ms);
     }

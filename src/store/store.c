@@ -16,8 +16,15 @@
 enum {
     MARGIN_DIVISOR = 10, /* an operation with less than this part of its time left is not sent any more */
     PROBE_TIMEOUT_MS = 2000,
-    SECOND_BATCH_DELAY_MS = 10, /* how long a batch is waited for before another is sent beside it, */
-    HOLD_MAX = 64,              /* unless so many operations wait */
+    SECOND_BATCH_OPS = 64, /* so many operations do not wait for the batch under way */
+};
+
+/* What the loop tells of a connection. */
+struct watch {
+    struct store *store;
+    struct connection *connection;
+    struct loop_handler handler;
+    uint32_t events; /* that are watched */
 };
 
 struct store {
@@ -27,6 +34,7 @@ struct store {
     struct hosts *hosts;
     struct queue queue;
     struct pool pool;
+    struct watch *watches;       /* one for each connection of the pool, in the same order */
     struct connector *connector; /* NULL with its own loop: this thread opens the connection */
     struct loop_handler connector_handler;
     bool is_opening;            /* the connector has a connection */
@@ -50,7 +58,7 @@ static void complete_op(struct store *store, struct store_op *op, enum op_outcom
 {
     op->outcome = outcome;
     queue_remove(&store->queue, op);
-    TAILQ_INSERT_TAIL(&store->completed, op, place.link);
+    TAILQ_INSERT_TAIL(&store->completed, op, entry.link);
 }
 
 static bool is_reached(enum batch_result result)
@@ -60,8 +68,7 @@ static bool is_reached(enum batch_result result)
 
 /* Has the operation sent again, before later ones on its incident. Alone from then on if the database was
  * reached: one of several may be at fault, and a batch of one waits for an attempt that may still run. If it
- * hit the lock timeout alone it moves to the end of the queue, or a few such operations would take every
- * iteration. */
+ * hit the lock timeout alone it moves to the end, or a few such operations would take every iteration. */
 static void retry_op(struct store *store, const struct connection *connection, struct store_op *op,
                      enum batch_result result, int64_t now_ms)
 {
@@ -76,7 +83,7 @@ static void retry_op(struct store *store, const struct connection *connection, s
     if (connection->count == 1 && result == BATCH_CONFLICT) {
         queue_move_to_end(&store->queue, op);
     }
-    op->place.must_run_alone = op->place.must_run_alone || result != BATCH_UNREACHABLE;
+    op->entry.must_run_alone = op->entry.must_run_alone || result != BATCH_UNREACHABLE;
     if (is_reached(result)) {
         not_before_ms = now_ms + pool_back_off_ms(&store->pool, op->attempts++, left_ms(store, now_ms));
     }
@@ -112,16 +119,21 @@ static void complete_batch(struct store *store, struct connection *connection, e
     pool_release(&store->pool, connection);
 }
 
+static struct watch *watch_of(const struct store *store, const struct connection *connection)
+{
+    return &store->watches[connection - store->pool.connections];
+}
+
 /* A batch was started, or has continued: it waits for its socket, or is complete. A response may come in the
  * same call in which the last of the batch is sent. */
 static void handle_result(struct store *store, struct connection *connection, enum batch_result result)
 {
-    bool waits_to_write = result == BATCH_PENDING && !connection->is_flushed;
+    struct watch *watch = watch_of(store, connection);
+    uint32_t events = result == BATCH_PENDING && !connection->is_flushed ? EPOLLIN | EPOLLOUT : EPOLLIN;
 
-    if (connection->pg != NULL && waits_to_write != connection->waits_to_write) {
-        connection->waits_to_write = waits_to_write;
-        loop_change(store->loop, PQsocket(connection->pg), waits_to_write ? EPOLLIN | EPOLLOUT : EPOLLIN,
-                    &connection->handler);
+    if (connection->pg != NULL && events != watch->events) {
+        watch->events = events;
+        loop_change(store->loop, PQsocket(connection->pg), events, &watch->handler);
     }
     if (result != BATCH_PENDING) {
         complete_batch(store, connection, result);
@@ -130,8 +142,9 @@ static void handle_result(struct store *store, struct connection *connection, en
 
 static void connection_ready(void *context, uint32_t events)
 {
-    struct connection *connection = context;
-    struct store *store = connection->store;
+    const struct watch *watch = context;
+    struct store *store = watch->store;
+    struct connection *connection = watch->connection;
     bool was_idle = connection->state == CONNECTION_IDLE;
     enum batch_result result = connection_continue(connection);
 
@@ -145,34 +158,18 @@ static void connection_ready(void *context, uint32_t events)
 
 /* ---- Batches ---- */
 
-/* Until when operations wait for the batch under way, though a connection is free: two small batches cost
- * more than a large one, and delay each other. A batch that takes long delays no other. 0 if there is
- * nothing to wait for. */
-static int64_t second_batch_at_ms(const struct store *store, int64_t now_ms)
-{
-    int64_t until_ms = 0;
-
-    if (store->queue.waiting >= HOLD_MAX || store->queue.waiting >= store->queue.limits.batch_max) {
-        return 0;
-    }
-    for (size_t i = 0; i < store->pool.count; i++) {
-        int64_t started_ms = store->pool.connections[i].started_ms;
-
-        if (started_ms != 0 && now_ms < started_ms + SECOND_BATCH_DELAY_MS) {
-            until_ms = clock_later(until_ms, started_ms + SECOND_BATCH_DELAY_MS);
-        }
-    }
-    return until_ms;
-}
-
 /* When a batch may be sent on an idle connection, or one be opened for it; LOOP_NEVER if there is none. */
 static int64_t send_from_ms(const struct store *store, int64_t now_ms)
 {
+    const struct queue *queue = &store->queue;
+    bool is_enough = queue->waiting >= SECOND_BATCH_OPS || queue->waiting >= queue->limits.batch_max;
     bool may_open = !LIST_EMPTY(&store->pool.closed) && !store->is_opening;
 
-    return LIST_EMPTY(&store->pool.idle) && !may_open
-               ? LOOP_NEVER
-               : clock_later(second_batch_at_ms(store, now_ms), pool_ready_ms(&store->pool));
+    if (LIST_EMPTY(&store->pool.idle) && !may_open) {
+        return LOOP_NEVER;
+    }
+    return clock_later(pool_ready_ms(&store->pool),
+                       is_enough ? 0 : pool_second_batch_at_ms(&store->pool, now_ms));
 }
 
 /* The batch is not stored after its first operation expires: that gets its response then. */
@@ -223,13 +220,15 @@ static void expire_batches(struct store *store, int64_t now_ms)
 /* An open connection does not mean yet that anything can be stored. */
 static void note_opened(struct store *store, struct connection *connection)
 {
+    struct watch *watch = watch_of(store, connection);
     int64_t now_ms = clock_now_ms();
 
-    connection->handler = (struct loop_handler){.ready = connection_ready, .context = connection};
-    connection->store = store;
-    connection->waits_to_write = false;
+    *watch = (struct watch){.store = store,
+                            .connection = connection,
+                            .handler = {.ready = connection_ready, .context = watch},
+                            .events = EPOLLIN};
     if (connection->state == CONNECTION_IDLE &&
-        !loop_watch(store->loop, PQsocket(connection->pg), EPOLLIN, &connection->handler)) {
+        !loop_watch(store->loop, PQsocket(connection->pg), watch->events, &watch->handler)) {
         /* LCOV_EXCL_START: out of memory: epoll's in the kernel */
         log_error("unable to watch a connection to the database: %s", strerror(errno));
         connection_close(connection);
@@ -292,7 +291,7 @@ static void start_probe(struct store *store, int64_t now_ms)
     }
     store->is_probing = true;
     op_prepare(&store->probe, now_ms + PROBE_TIMEOUT_MS + store->queue.limits.margin_ms, end_probe, store);
-    store->probe.place.must_run_alone = true;
+    store->probe.entry.must_run_alone = true;
     queue_add(&store->queue, &store->probe, now_ms);
 }
 
@@ -301,7 +300,7 @@ static void expire_ops(struct store *store, int64_t now_ms)
     struct store_op *op;
 
     while ((op = queue_find_expired(&store->queue, now_ms)) != NULL) {
-        op->queue_ms += now_ms - op->place.since_ms;
+        op->queue_ms += now_ms - op->entry.since_ms;
         if (store->pool.reason != REASON_NONE) { /* else that of its own last attempt */
             op->reason = store->pool.reason;
         }
@@ -311,7 +310,7 @@ static void expire_ops(struct store *store, int64_t now_ms)
 
 static void update_metrics(struct store *store)
 {
-    bool has_probe = store->is_probing && store->probe.outcome == OP_PENDING && !store->probe.place.is_sent;
+    bool has_probe = store->is_probing && store->probe.outcome == OP_PENDING && !store->probe.entry.is_sent;
     int64_t waiting = (int64_t)store->queue.waiting - has_probe;
 
     if (waiting != store->waiting) {
@@ -325,7 +324,7 @@ static void run_callbacks(struct store *store)
     struct store_op *op;
 
     while ((op = TAILQ_FIRST(&store->completed)) != NULL) {
-        TAILQ_REMOVE(&store->completed, op, place.link);
+        TAILQ_REMOVE(&store->completed, op, entry.link);
         store->pending -= op == &store->probe ? 0 : 1;
         op->done(op->context);
     }
@@ -387,7 +386,7 @@ void store_submit(struct store *store, struct store_op *op, void (*done)(void *c
     }
     op->reason = has_room || store->pool.unreachable_since_ms != 0 ? store->pool.reason : REASON_QUEUE_FULL;
     op->outcome = OP_UNAVAILABLE;
-    TAILQ_INSERT_TAIL(&store->completed, op, place.link);
+    TAILQ_INSERT_TAIL(&store->completed, op, entry.link);
 }
 
 /* ---- The store ---- */
@@ -422,6 +421,7 @@ static void store_free(void *context)
     struct store *store = context;
 
     pool_free(&store->pool);
+    free(store->watches);
     queue_free(&store->queue);
     hosts_free(store->hosts);
     loop_close(&store->own_loop);
@@ -455,7 +455,9 @@ static bool store_open(struct store *store)
     }
     store->last_attempt = (int64_t)random[0];
     store->hosts = hosts_new(settings->database_url);
-    if (store->hosts == NULL || !op_ping(&store->probe) || !queue_init(&store->queue, &limits, random[1]) ||
+    store->watches = calloc(connections, sizeof store->watches[0]);
+    if (store->hosts == NULL || store->watches == NULL || !op_ping(&store->probe) ||
+        !queue_init(&store->queue, &limits, random[1]) ||
         !pool_init(&store->pool, store->hosts, connections, limits.batch_max, (unsigned)random[2])) {
         return false; /* LCOV_EXCL_LINE: out of memory (exhaustion_test) */
     }

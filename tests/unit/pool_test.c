@@ -113,6 +113,22 @@ static void idle_ones_to_a_host_that_is_not_the_first_are_closed(void **state)
 
 /* ---- When ---- */
 
+static void a_second_batch_waits_for_the_last_one_for_ten_milliseconds(void **state)
+{
+    struct connection *one = open_to(0), *two = open_to(0);
+
+    pool_release(&pool, open_to(0));
+    assert_int_equal(pool_second_batch_at_ms(&pool, NOW_MS), 0);
+    one->started_ms = NOW_MS;
+    two->started_ms = NOW_MS + 5;
+    assert_int_equal(pool_second_batch_at_ms(&pool, NOW_MS + 5), NOW_MS + 15);
+    assert_int_equal(pool_second_batch_at_ms(&pool, NOW_MS + 14), NOW_MS + 15);
+    assert_int_equal(pool_second_batch_at_ms(&pool, NOW_MS + 15), 0);
+    two->state = CONNECTION_CLOSED;
+    pool_release(&pool, two);
+    assert_int_equal(pool_second_batch_at_ms(&pool, NOW_MS + 5), NOW_MS + 10);
+}
+
 static void there_is_no_wait_before_the_first_attempt(void **state)
 {
     for (int i = 0; i < MANY; i++) {
@@ -292,6 +308,7 @@ int main(void)
         CASE(one_that_is_released_has_no_batch),
         CASE(an_idle_one_that_closes_is_to_be_opened_again),
         CASE(idle_ones_to_a_host_that_is_not_the_first_are_closed),
+        CASE(a_second_batch_waits_for_the_last_one_for_ten_milliseconds),
         CASE(there_is_no_wait_before_the_first_attempt),
         CASE(each_wait_is_longer_than_the_one_before_up_to_half_a_second),
         CASE(no_wait_takes_more_than_a_sixteenth_of_the_time_left),

@@ -72,7 +72,7 @@ static struct store_op *add_alone(const char *reference_id)
 {
     struct store_op *op = add(reference_id);
 
-    op->place.must_run_alone = true;
+    op->entry.must_run_alone = true;
     return op;
 }
 
@@ -197,7 +197,7 @@ static void incidents_that_share_a_bucket_do_not_wait_for_each_other(void **stat
     expect_batch("");
     end('a');
     expect_batch("c");
-    assert_true(op_of('a')->place.key != op_of('b')->place.key);
+    assert_true(op_of('a')->entry.key != op_of('b')->entry.key);
 }
 
 /* It costs one of them a wait, no more. */
@@ -205,7 +205,7 @@ static void incidents_that_share_a_key_are_taken_for_one(void **state)
 {
     begin_with(BATCH_MAX, 0);
     add("1");
-    add("2")->place.key = op_of('a')->place.key;
+    add("2")->entry.key = op_of('a')->entry.key;
     add("3");
     expect_batch("ac");
     end('a');
@@ -231,7 +231,7 @@ static void the_seed_decides_which_share_one(void **state)
     assert_true(queue_init(&another, &limits, 1));
     queue_add(&queue, &one, NOW_MS);
     queue_add(&another, &other, NOW_MS);
-    assert_true(one.place.key != other.place.key);
+    assert_true(one.entry.key != other.entry.key);
     queue_free(&another);
 }
 
@@ -346,7 +346,7 @@ static void that_it_must_run_alone_is_kept_when_it_is_added(void **state)
 {
     struct store_op probe = {.reference_id = NULL, .deadline_ms = DEADLINE_MS, .request_id = "p"};
 
-    probe.place.must_run_alone = true;
+    probe.entry.must_run_alone = true;
     add("1");
     queue_add(&queue, &probe, NOW_MS);
     add("2");
@@ -659,10 +659,10 @@ static void add_entry(int64_t now_ms)
     *op = (struct store_op){.reference_id = ids[draw(10)], .deadline_ms = now_ms + 50 + (int64_t)draw(400)};
     op->record.len = draw(20) == 0 ? draw((size_t)5 * MIB) : draw(1000);
     op->record.capacity = op->record.len + draw(100);
-    op->place.must_run_alone = draw(6) == 0;
+    op->entry.must_run_alone = draw(6) == 0;
     queue_add(&queue, op, now_ms);
     entries[entry_count++] =
-        (struct entry){.op = op, .arrival = ++arrivals, .is_alone = op->place.must_run_alone};
+        (struct entry){.op = op, .arrival = ++arrivals, .is_alone = op->entry.must_run_alone};
 }
 
 static void drop_entry(size_t at)
@@ -682,7 +682,7 @@ static void end_attempt(size_t at, int64_t now_ms)
         return;
     }
     entry.is_sent = false;
-    entry.is_alone = entry.op->place.must_run_alone = entry.is_alone || draw(3) == 0;
+    entry.is_alone = entry.op->entry.must_run_alone = entry.is_alone || draw(3) == 0;
     entry.not_before_ms = draw(2) == 0 ? 0 : now_ms + (int64_t)draw(60);
     entries[at] = entry;
     if (draw(4) == 0) {
