@@ -84,8 +84,9 @@ static bool set_up(const struct start *start, bool as_worker)
     const struct settings *settings = &start->settings;
     bool is_open = start->is_loaded && log_open(settings->log, settings->log_format);
     int reason = errno;
+    bool has_writer = as_worker ? log_start_writer() : log_start_writer_on_demand();
 
-    if (!(as_worker ? log_start_writer() : log_start_writer_on_demand()) && as_worker) {
+    if (as_worker && !has_writer) {
         log_error("unable to start a thread for the log: %s", strerror(errno));
         return false;
     }

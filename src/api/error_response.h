@@ -5,7 +5,9 @@
 #include "base/error.h"
 #include "http/response.h"
 
-/* 200 with {"ok":true} and, where reference_id is not NULL, what happened to which incident. */
+/* Both set the status and append to response->body. If there is no memory for it, body.failed is set. */
+
+/* 200 with {"ok":true} and, if reference_id is not NULL, what happened to which incident. */
 void respond_ok(struct response *response, const char *action, const char *reference_id);
 
 /* The error's status, code and sentence. */

@@ -44,8 +44,9 @@ void exchange_begin(struct exchange *exchange, const char *const variables[REQUE
 void exchange_refuse_headers(struct exchange *exchange);
 
 /* Ends with the exchange's error, with what the database says where it was asked, or with ok; logs it in one
- * line, counts it, and frees it. Returns CGI's form of the response. `out` is empty; the response is in it,
- * or where there is no memory for that, in a place that the next such end takes. */
+ * line, counts it, and frees it. Returns CGI's form of the response, which is valid until `out` is reset, or
+ * until the next exchange_end. `out` is empty; if there is no memory in it for the response, a short 500 is
+ * written to a static place. */
 struct slice exchange_end(struct exchange *exchange, struct buffer *out);
 
 /* What came of an exchange, as a number below OUTCOMES: the errors' codes, then the operations' outcomes. */

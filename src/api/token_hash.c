@@ -5,15 +5,15 @@
 
 enum { REMEMBERED = 16, LENGTH_MAX = 128 };
 
-/* len is 0 where there is none yet, or a token that is too long to be kept. */
+/* len is 0 if there is none yet, or if the token is too long to be kept. */
 struct remembered {
     char token[LENGTH_MAX];
     size_t len;
     char hash[DIGEST_HEX_SIZE];
 };
 
-/* How long this takes tells nothing of where they differ, and so nothing of a token that somebody else sent.
- */
+/* How long this takes tells nothing of where they differ, and so nothing of a token that another client
+ * sent. */
 static bool is_same(const struct remembered *remembered, struct slice token)
 {
     unsigned difference = 0;

@@ -28,13 +28,13 @@ struct parser {
     int request_id;
     bool keep;            /* whether the connection may carry another request behind this one */
     struct stream params; /* where they are over the limit, the request is to be refused */
-    const char *variables[REQUEST_VARIABLES]; /* in params, once these are complete; NULL: it is not there */
+    const char *variables[REQUEST_VARIABLES]; /* in params, from their end to parser_next; NULL: not there */
     struct stream body;
     size_t body_declared; /* CONTENT_LENGTH; 0 where there is none that can be read */
     bool has_ended_early; /* the record that ends the body came last, and more of it was declared */
     size_t early_ends;    /* such records, so far */
     struct buffer output; /* records for the peer, to be sent and reset */
-    const char *error;    /* why PARSER_ERROR; NULL where there is nothing wrong */
+    const char *error;    /* why PARSER_ERROR, a static text; NULL while nothing is wrong */
     bool has_responded;   /* the output of PARSER_ERROR ends the request */
 
     size_t stray; /* records that belonged to no request of ours, so far */

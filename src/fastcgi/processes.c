@@ -1,7 +1,7 @@
 /* Several workers on one listening socket, and the parent that starts and replaces them.
  *
- * The parent writes no log: a log that nobody reads would stop it, and a thread for the log must not exist
- * beside fork(2). The next worker logs what there is to say. */
+ * The parent writes no log: an unread log would stop it, and a thread for the log must not exist beside
+ * fork(2). The next worker logs what there is to say. */
 #include "fastcgi/processes.h"
 
 #include <errno.h>
@@ -46,7 +46,7 @@ struct parent {
     int count;
     sigset_t signals;
     int signal_descriptor;
-    bool is_stopping; /* nobody is started any more */
+    bool is_stopping; /* no worker is started any more */
     int status;
 };
 
@@ -72,7 +72,7 @@ static void stop(struct parent *parent, int signal_number)
 
 /* ---- Starting ---- */
 
-/* In the new process. A signal to stop that comes before it can read signals waits for it. */
+/* In the new process. A signal to stop stays pending until the worker reads signals. */
 _Noreturn static void run_worker(const struct parent *parent, struct worker *worker, pid_t parent_pid)
 {
     size_t len = strlen(worker->warning);
@@ -104,7 +104,7 @@ static void schedule_start(struct worker *worker, int64_t now_ms, bool has_laste
     worker->start_at_ms = now_ms + worker->delay_ms;
 }
 
-/* No worker serves, so the log may be waited for. A signal ends that. */
+/* No worker runs, so this may wait for the log. A signal ends that. */
 /* LCOV_EXCL_START: out of processes or descriptors: fork(2), signalfd(2) */
 static void fail(struct parent *parent, int reason)
 {

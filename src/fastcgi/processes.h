@@ -3,19 +3,18 @@
 #ifndef INCIDENTS_FASTCGI_PROCESSES_H
 #define INCIDENTS_FASTCGI_PROCESSES_H
 
-/* What each of them does until it is told to stop by SIGTERM, SIGINT, SIGHUP, SIGUSR1 or SIGXCPU, which it
- * finds blocked; it returns its exit status, EXIT_FAILURE only where it cannot start at all. warning is a
- * sentence for the log about the one that it replaces, NULL where there was none. */
+/* What each worker does until it is told to stop by SIGTERM, SIGINT, SIGHUP, SIGUSR1 or SIGXCPU, which it
+ * finds blocked. It returns its exit status, EXIT_FAILURE only if it cannot start at all. warning is a
+ * sentence for the log about the worker that it replaces, NULL if there was none. */
 typedef int processes_serve(void *context, const char *warning);
 
-/* Starts so many processes, from 1 to SETTINGS_PROCESSES_MAX, and waits for their end. Before there is a
- * second thread.
+/* Starts that many workers, from 1 to SETTINGS_PROCESSES_MAX, and waits for their end. No other thread may
+ * exist yet.
  *
- * Each of those signals is passed on to all of them, and ends the parent once they have ended; so does one
- * that cannot start, unless others serve and it is in the place of another. Whichever else ends is started
- * again: at once, or after a while that grows where it does not last. They get a SIGTERM when the parent
- * ends without it. Returns the exit status: EXIT_FAILURE where one could not start, or did not stop with
- * status 0. */
+ * Each of those signals is passed on to all workers, and the parent ends once they have ended. A worker that
+ * ends otherwise is replaced: at once, or after a delay that grows if its successors do not last. If a first
+ * start fails, or no other worker runs, all stop. If the parent is killed, its workers get a SIGTERM. Returns
+ * the exit status: EXIT_FAILURE if a worker could not start, or did not stop with status 0. */
 int processes_run(int count, processes_serve *serve, void *context);
 
 #endif

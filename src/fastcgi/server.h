@@ -10,8 +10,8 @@
  * (FastCGI specification, section 2.2). */
 bool started_as_fastcgi(void);
 
-/* Serves requests until SIGTERM, SIGINT, SIGHUP, SIGUSR1 or SIGXCPU; then those that have come, and
- * those that the kernel has accepted for it; returns the exit status. */
+/* Serves requests until SIGTERM, SIGINT, SIGHUP, SIGUSR1 or SIGXCPU. Then serves those that have come and
+ * those in the listen backlog, and returns the exit status. */
 int server_run(const struct settings *settings);
 
 #endif

@@ -7,7 +7,7 @@
  * A response is one write: its content's records, and those that end the stream and the request. libfcgi adds
  * these when the stream's emptyBuffProc, a public member too, is told to close it. Behind the first time the
  * stream takes records as they are, which is why the content's headers are ours; FCGX_FClose does the same,
- * and marks the stream as one that nobody can use again. */
+ * and marks the stream as unusable. */
 #include "fastcgi/writer.h"
 
 #include <errno.h>
@@ -71,7 +71,7 @@ static bool close_stream(FCGX_Request *request, int streams_left)
 
 /* Has libfcgi read the head from the near end. -1: should it want to accept another connection, it fails and
  * comes back. FCGX_Accept_r begins with FCGX_Finish_r, which would close the connection unless it is kept.
- * The end of a stream that nobody has written to goes to the pair. */
+ * The end of a stream that was not written to goes to the pair. */
 static bool set_up(FCGX_Request *request, const int pair[2])
 {
     if (!has_memory() || FCGX_Init() != 0 || FCGX_InitRequest(request, -1, FCGI_FAIL_ACCEPT_ON_INTR) != 0 ||

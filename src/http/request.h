@@ -37,16 +37,21 @@ struct stream {
     size_t total;        /* bytes that came */
 };
 
+/* An empty stream that keeps max bytes. It needs no memory yet. stream_free it. */
 void stream_init(struct stream *stream, size_t max);
 void stream_free(struct stream *stream);
+
 /* Forgets what came, and keeps the memory for what comes next, unless that is more than keep bytes. */
 void stream_reset(struct stream *stream, size_t keep);
+
+/* Appends a copy of the bytes. If there is no memory for them, bytes.failed is set. */
 void stream_append(struct stream *stream, const char *data, size_t len);
+
 bool stream_is_over_limit(const struct stream *stream);
 
 enum body_state {
     BODY_COMPLETE,
-    BODY_TOO_LARGE, /* over the limit; it was read and thrown away */
+    BODY_TOO_LARGE, /* over the limit; it was read and discarded */
     BODY_CUT_SHORT, /* it ended before, or went on behind, its CONTENT_LENGTH */
     BODY_NO_MEMORY, /* there was no memory to keep it in */
 };
@@ -65,13 +70,14 @@ struct request {
     size_t body_limit; /* bytes */
 };
 
-/* The number of the variable of that name; REQUEST_VARIABLES where it is none of ours. */
+/* The number of the variable of that name; REQUEST_VARIABLES for any other. */
 size_t request_find_variable(struct slice name);
 
 /* The variable's name. */
 const char *request_variable_name(enum request_variable variable);
 
-/* Makes a request of its variables, each NULL where it is not set, and of all that came of its body. */
+/* Makes a request of its variables, each NULL if it is not set, and of all that came of its body. There is
+ * nothing to free; variables and body must outlive the request. */
 void request_init(struct request *request, const char *const variables[REQUEST_VARIABLES],
                   const struct stream *body);
 

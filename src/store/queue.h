@@ -29,7 +29,7 @@ struct queue {
     bool last_was_alone;     /* the last batch was an operation that must run alone */
 };
 
-/* An empty queue. seed: from a random source, so that nobody outside can choose reference_ids that share a
+/* An empty queue. seed: from a random source, so that no client can choose reference_ids that share a
  * bucket. False when out of memory. */
 bool queue_init(struct queue *queue, const struct queue_limits *limits, uint64_t seed);
 
@@ -53,6 +53,7 @@ void queue_return(struct queue *queue, struct store_op *op, int64_t not_before_m
 /* Moves the operation behind all others. */
 void queue_move_to_end(struct queue *queue, struct store_op *op);
 
+/* Removes a waiting or a sent operation, which is the caller's again. */
 void queue_remove(struct queue *queue, struct store_op *op);
 
 /* The first waiting operation that has expired; NULL if there is none. */

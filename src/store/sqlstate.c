@@ -25,11 +25,12 @@ static const struct {
     {"40001", NULL, SQLSTATE_RETRY},       /* serialization_failure */
     {"40P01", NULL, SQLSTATE_RETRY},       /* deadlock_detected */
     {"55P03", NULL, SQLSTATE_RETRY},       /* lock_not_available: apply_batch's lock_timeout */
-    {"57", NULL, SQLSTATE_UNAVAILABLE},    /* operator intervention; query_canceled: somebody meant it */
+    {"57", NULL, SQLSTATE_UNAVAILABLE},    /* operator intervention; query_canceled: an administrator's */
     {"IS001", NULL, SQLSTATE_SCHEMA},      /* raised by apply_batch */
     {"IS002", NULL, SQLSTATE_RESYNC},      /* raised by apply_batch: too late by the server's clock */
     {"IS003", NULL, SQLSTATE_UNAVAILABLE}, /* raised by apply_batch: the administrator's to mend */
-    /* datatype_mismatch: intake.operation has another OID there, or other columns; else somebody's trigger */
+    /* datatype_mismatch: intake.operation has another OID there, or other columns; else a trigger of the
+       administrator's */
     {"42804", "array_recv", SQLSTATE_RESYNC},
     {"42804", "record_recv", SQLSTATE_SCHEMA},
     /* feature_not_supported: a prepared statement's result type has changed */

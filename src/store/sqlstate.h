@@ -21,7 +21,7 @@ enum sqlstate_action {
     SQLSTATE_UNAVAILABLE, /* retrying at once is of no use: 503 */
     SQLSTATE_JSONB_SIZE,  /* a jsonb cannot hold so much (manual, 8.14: 256 MB): metadata's fault */
     SQLSTATE_DATA,        /* a value cannot be stored. The error does not name it, nor whether it is
-                             the operation's fault or that of an index or trigger that somebody added */
+                             the operation's fault or that of an index or trigger that was added */
     SQLSTATE_DEFECT,      /* ours */
 };
 

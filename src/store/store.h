@@ -28,10 +28,13 @@ void store_run_once(struct store *store);
 /* When store_run_once is to be called, of clock_now_ms(), if no event comes before. */
 int64_t store_due_ms(const struct store *store);
 
-/* As store_submit, and turns the loop until the operation is done. The log has an error only if it failed. */
+/* As store_submit, and runs the loop until all that was submitted is done. For a store with a loop of its
+ * own: the log has an error only if the database could not be reached in the end. */
 void store_apply(struct store *store, struct store_op *op);
 
-/* Turns the loop until all that was submitted is done, then closes the connections. */
+/* Runs the loop until all that was submitted is done, then closes the connections and frees the store. If the
+ * thread that opens connections is in the system's resolver and does not end within 3 s, it is left behind
+ * and frees the store later: the settings must live on. */
 void store_stop(struct store *store);
 
 #endif
