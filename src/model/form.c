@@ -55,18 +55,15 @@ static bool decode(struct slice text, struct buffer *decoded, struct error *erro
 static bool append_json(struct buffer *json, const char *name, struct slice value, struct error *error)
 {
     struct json_reader reader;
-    struct json_token token;
 
     if (value.len == 0) {
         buffer_append_text(json, "null");
         return true;
     }
     json_reader_init(&reader, value);
-    while (json_next(&reader, &token) != JSON_END_OF_TEXT) {
-        if (token.event == JSON_INVALID) {
-            return error_set(error, ERROR_INVALID_JSON, "%s in a form must be JSON: %s (byte %zu)", name,
-                             reader.fault, reader.at);
-        }
+    if (!json_read_to_end(&reader)) {
+        return error_set(error, ERROR_INVALID_JSON, "%s in a form must be JSON: %s (byte %zu)", name,
+                         reader.fault, reader.at);
     }
     buffer_append_slice(json, value);
     return true;

@@ -385,6 +385,17 @@ enum json_event json_next(struct json_reader *reader, struct json_token *token)
     return token->event;
 }
 
+bool json_read_to_end(struct json_reader *reader)
+{
+    struct json_token token;
+    enum json_event event;
+
+    do {
+        event = json_next(reader, &token);
+    } while (event != JSON_END_OF_TEXT && event != JSON_INVALID);
+    return event == JSON_END_OF_TEXT;
+}
+
 /* The UTF-16 unit or the byte that the next character of a valid string's inside represents, and moves behind
  * it.
  */

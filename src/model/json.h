@@ -55,6 +55,9 @@ void json_reader_init(struct json_reader *reader, struct slice text);
  * reader->fault says why and reader->at where (a byte offset from 0); do not read on. */
 enum json_event json_next(struct json_reader *reader, struct json_token *token);
 
+/* Reads the rest of the text: true if the whole of it is one valid JSON value, else as after JSON_INVALID. */
+bool json_read_to_end(struct json_reader *reader);
+
 /* A member that json_find_members looks for, or an element without a name, and what was found. */
 struct json_member {
     const char *name;

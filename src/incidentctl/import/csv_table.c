@@ -237,14 +237,9 @@ static bool append_metadata(struct csv_table *table, struct buffer *json, struct
 static bool append_whole_metadata(struct slice cell, struct buffer *json, struct error *error)
 {
     struct json_reader reader;
-    struct json_token token;
-    enum json_event event;
 
     json_reader_init(&reader, cell);
-    do {
-        event = json_next(&reader, &token);
-    } while (event != JSON_END_OF_TEXT && event != JSON_INVALID);
-    if (event == JSON_INVALID) {
+    if (!json_read_to_end(&reader)) {
         return error_set(error, ERROR_INVALID_JSON, "metadata is not valid JSON: %s", reader.fault);
     }
     append_json_member(json, "metadata", cell);
