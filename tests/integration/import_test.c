@@ -480,6 +480,24 @@ static void a_filter_of_the_callers_makes_incidents_of_anything(void **state)
     check_query("SELECT name || priority FROM intake.incident WHERE reference_id = '1'", "2+3x");
 }
 
+/* Go programs have a time in year 1 for none, and jq writes its year without zeros. */
+static void epochs_in_a_filter_become_timestamps_of_any_year(void **state)
+{
+    static const char program[] =
+        "{reference_id: .id, started_at: (.at | from_seconds), resolved_at: (.ms | from_ms)}";
+    static const char text[] = "{\"id\":\"zero\",\"at\":\"1704108153\",\"ms\":-62135596800000}\n"
+                               "{\"id\":\"999\",\"at\":-30641760000,\"ms\":1704108153678}\n";
+
+    forget_all();
+    check_outcome_of(
+        stack_control(&stack, text, "import", "--jq", write_file("years.jq", program), "-", NULL), 0,
+        "2 created");
+    check_query("SELECT string_agg(concat_ws('|', reference_id, started_at AT TIME ZONE 'UTC', resolved_at "
+                "AT TIME ZONE "
+                "'UTC'), ' ' ORDER BY started_at) FROM intake.incident",
+                "999|0999-01-01 00:00:00|2024-01-01 11:22:33.678 zero|2024-01-01 11:22:33");
+}
+
 static void a_filter_that_is_none_is_refused(void **state)
 {
     static const struct {
@@ -752,6 +770,7 @@ int main(void)
         cmocka_unit_test(what_opsgenie_exports_is_read),
         cmocka_unit_test(what_dx_exports_is_read),
         cmocka_unit_test(a_filter_of_the_callers_makes_incidents_of_anything),
+        cmocka_unit_test(epochs_in_a_filter_become_timestamps_of_any_year),
         cmocka_unit_test(a_filter_that_is_none_is_refused),
         cmocka_unit_test(wrong_arguments_are_refused_by_name),
         cmocka_unit_test(a_header_must_make_sense),

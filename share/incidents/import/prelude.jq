@@ -19,9 +19,13 @@ def texts: if . == null then [] elif type == "array" then . else [.] end;
 def metadata: .;
 def services(f): [f];
 
+# Whole Unix seconds in ISO 8601, with four digits of the year: todate leaves zeros out before 1000. Go's "no time" is
+# in year 1.
+def iso: todate | if length < 20 then ("000" + .)[length - 17:] else . end;
+
 # Unix seconds and milliseconds, as numbers or texts, in ISO 8601; null stays null.
-def from_seconds: if . == null or . == "" then null else (tonumber | floor | todate) end;
-def from_ms: if . == null or . == "" then null else tonumber | (. / 1000 | floor) as $seconds | ($seconds | todate | .[:-1]) + "." + ((. - $seconds * 1000 + 1000 | floor | tostring) | .[1:]) + "Z" end;
+def from_seconds: if . == null or . == "" then null else (tonumber | floor | iso) end;
+def from_ms: if . == null or . == "" then null else tonumber | (. / 1000 | floor) as $seconds | ($seconds | iso | .[:-1]) + "." + ((. - $seconds * 1000 + 1000 | floor | tostring) | .[1:]) + "Z" end;
 
 # An incident states all of itself: what is null is left out, but that it is open; so are services without an
 # identifier, and metadata that says nothing: null, "", [] and {}. Keys of metadata get "_" for what they may not
