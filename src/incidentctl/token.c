@@ -7,7 +7,7 @@
 #include "incidentctl/command.h"
 #include "incidentctl/support/print_error.h"
 #include "incidentctl/support/table.h"
-#include "incidentctl/support/time.h"
+#include "incidentctl/support/time_text.h"
 #include "incidentctl/support/options.h"
 #include "incidentctl/support/session.h"
 #include "incidentctl/token.h"

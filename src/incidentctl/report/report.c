@@ -9,7 +9,7 @@
 
 #include "incidentctl/command.h"
 #include "incidentctl/support/print_error.h"
-#include "incidentctl/support/time.h"
+#include "incidentctl/support/time_text.h"
 #include "incidentctl/support/options.h"
 #include "incidentctl/support/output.h"
 #include "incidentctl/report/report.h"

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 
 #include "incidentctl/support/service.h"
-#include "incidentctl/support/time.h"
+#include "incidentctl/support/time_text.h"
 
 /* The parameters of FILTER_SQL, in its order. NULL filters nothing. */
 enum filter_value {

@@ -1,6 +1,6 @@
 /* Durations and times as people write them on a command line. */
-#ifndef INCIDENTS_INCIDENTCTL_SUPPORT_TIME_H
-#define INCIDENTS_INCIDENTCTL_SUPPORT_TIME_H
+#ifndef INCIDENTS_INCIDENTCTL_SUPPORT_TIME_TEXT_H
+#define INCIDENTS_INCIDENTCTL_SUPPORT_TIME_TEXT_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,5 +1,5 @@
 /* Durations and times as people write them on a command line. */
-#include "incidentctl/support/time.h"
+#include "incidentctl/support/time_text.h"
 
 #include <stdio.h>
 #include <stdlib.h>
