@@ -24,7 +24,7 @@ static const struct explanation {
     {"import", "format", "what the file is; detected from its beginning without it"},
     {"import", "jq", "a filter in the jq language that makes incidents of any JSON or CSV"},
     {"import", "metadata", "with --format dx: the table incident_metadata, as CSV"},
-    {"import", "rejects", "where bad records are written, to be corrected and imported"},
+    {"import", "rejects", "where invalid records are written, to be corrected and imported"},
     {"import", "separator", "what stands between the services of a cell; ; without it"},
     {"import", "services", "with --format dx: the table incident_services, as CSV"},
     {"import", "skip", "skip the first records, which an interrupted import has done"},

@@ -108,8 +108,8 @@ static void an_export_that_finds_no_room_leaves_the_old_file(void **state)
     assert_int_equal(glob(pattern, 0, NULL, &found), GLOB_NOMATCH); /* nothing is left beside it */
 }
 
-/* A bad record of 3 KiB, as each format has it. */
-static void append_bad(struct buffer *text, const char *format, int number)
+/* An invalid record of 3 KiB, as each format has it. */
+static void append_invalid(struct buffer *text, const char *format, int number)
 {
     char head[64], padding[3001];
 
@@ -134,7 +134,7 @@ static void append_good(struct buffer *text, const char *format, int number)
     buffer_append_text(text, line);
 }
 
-/* Three bad records among four good ones. In JSON they are an array. */
+/* Three invalid records among four valid ones. In JSON they are an array. */
 static void write_input(const char *path, const char *format)
 {
     bool is_json = strcmp(format, "json") == 0;
@@ -149,7 +149,7 @@ static void write_input(const char *path, const char *format)
     append_good(&text, format, 0);
     for (int i = 1; i <= 3; i++) {
         buffer_append_text(&text, is_json ? "," : "");
-        append_bad(&text, format, i);
+        append_invalid(&text, format, i);
         buffer_append_text(&text, is_json ? "," : "");
         append_good(&text, format, i);
     }
@@ -180,7 +180,7 @@ static void check_import(const char *format)
     stack_query(&stack, "TRUNCATE intake.incident");
     outcome = control_behind("ulimit -S -f 8", arguments);
     if (outcome->status != 1 || strstr(outcome->err, "File too large") == NULL ||
-        strstr(outcome->out, "1 bad") == NULL || strstr(outcome->out, "go on with --skip 3\n") == NULL) {
+        strstr(outcome->out, "1 invalid") == NULL || strstr(outcome->out, "go on with --skip 3\n") == NULL) {
         fail_msg("%s: status %d: %s%s", format, outcome->status, outcome->out, outcome->err);
     }
     rejected = read_whole_file(rejects);
@@ -189,17 +189,17 @@ static void check_import(const char *format)
     free(rejected);
 
     outcome = control_behind(":", rest);
-    if (outcome->status != 1 || strstr(outcome->out, "2 bad; 3 skipped before them\n") == NULL) {
+    if (outcome->status != 1 || strstr(outcome->out, "2 invalid; 3 skipped before them\n") == NULL) {
         fail_msg("%s: status %d: %s%s", format, outcome->status, outcome->out, outcome->err);
     }
     expect_good("4");
     outcome = control_behind(":", again);
-    if (strstr(outcome->out, "read 3: 0 good, 3 bad") == NULL) {
-        fail_msg("%s: all bad records should be in the file: %s%s", format, outcome->out, outcome->err);
+    if (strstr(outcome->out, "read 3: 0 valid, 3 invalid") == NULL) {
+        fail_msg("%s: all invalid records should be in the file: %s%s", format, outcome->out, outcome->err);
     }
 }
 
-static void an_import_that_cannot_keep_a_bad_record_stops_and_goes_on_later(void **state)
+static void an_import_that_cannot_keep_an_invalid_record_stops_and_goes_on_later(void **state)
 {
     check_import("jsonl");
     check_import("json");
@@ -218,7 +218,7 @@ int main(void)
         cmocka_unit_test(what_standard_output_does_not_take_is_an_error),
         cmocka_unit_test(a_standard_output_that_is_closed_is_an_error),
         cmocka_unit_test(an_export_that_finds_no_room_leaves_the_old_file),
-        cmocka_unit_test(an_import_that_cannot_keep_a_bad_record_stops_and_goes_on_later),
+        cmocka_unit_test(an_import_that_cannot_keep_an_invalid_record_stops_and_goes_on_later),
     };
 
     return fixture_run(&fixture, cases, sizeof cases / sizeof cases[0]);

@@ -25,7 +25,7 @@ static void import_files(const char *path)
             next[1] = '\0';
         }
         outcome = stack_control(&stack, file, "import", "-", NULL);
-        if (outcome->status != 0 || strstr(outcome->out, " 0 bad") == NULL) {
+        if (outcome->status != 0 || strstr(outcome->out, " 0 invalid") == NULL) {
             fail_msg("%s: %.*s: %s%s", path, (int)strcspn(at, "\n"), at, outcome->out, outcome->err);
         }
         count++;

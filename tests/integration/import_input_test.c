@@ -147,7 +147,7 @@ static void times_are_read_in_the_zone_and_the_format_that_is_said(void **state)
                                  cases[i].zone != NULL ? cases[i].zone : cases[i].format,
                                  cases[i].zone != NULL && cases[i].format != NULL ? "--date-format" : NULL,
                                  cases[i].format, NULL),
-                   0, " 0 bad");
+                   0, " 0 invalid");
         epoch = stack_query(&stack, "SELECT extract(epoch FROM started_at)::bigint FROM intake.incident");
         if (strcmp(epoch, cases[i].epoch) != 0) {
             fail_msg("%s became %s, not %s", cases[i].time, epoch, cases[i].epoch);
@@ -156,7 +156,7 @@ static void times_are_read_in_the_zone_and_the_format_that_is_said(void **state)
     /* A number is a time where that is said. */
     check_says(stack_control(&stack, "{\"reference_id\":\"a\",\"started_at\":1704067201.25}", "import", "-",
                              "--date-format", "unix", NULL),
-               0, " 0 bad");
+               0, " 0 invalid");
     check_says(stack_control(&stack, "{\"reference_id\":\"a\",\"started_at\":\"30/2/2016 01:16\"}", "import",
                              "-", "--date-format", "%d/%m/%Y %H:%M", NULL),
                1, "started_at names a date that does not exist");
@@ -253,7 +253,7 @@ static void the_same_mistake_is_said_ten_times_and_counted(void **state)
     fputs(",2024-01-01\n", file);
     assert_int_equal(fclose(file), 0);
     outcome = stack_control(&stack, NULL, "import", "--dry-run", path, NULL);
-    check_says(outcome, 1, "read 50001: 0 good, 50001 bad");
+    check_says(outcome, 1, "read 50001: 0 valid, 50001 invalid");
     assert_int_equal(count_of(outcome->err, ": started_at must be"), 10 + 1);
     check_says(outcome, 1,
                "incidentctl: 49990 more like these: invalid_timestamp: started_at must be an ISO-#");
@@ -288,7 +288,7 @@ static void rejects_of_rejects_have_one_reason(void **state)
         &stack,
         "import_error;reference_id;started_at\n\"line 3: said; \"\"so\"\"\";a;x\nplain;b;2024-01-01\n",
         "import", "--dry-run", "--rejects", path, "-", NULL);
-    check_says(outcome, 1, "1 good, 1 bad");
+    check_says(outcome, 1, "1 valid, 1 invalid");
     assert_null(strstr(outcome->err, "import_error"));
     text = read_whole_file(path);
     assert_string_equal(
@@ -320,7 +320,7 @@ static void those_whose_times_cannot_be_right_are_counted(void **state)
     char expected[128];
 
     check_says(stack_control(&stack, text, "import", "--dry-run", "-", NULL), 0,
-               "note: 7 of the good have times");
+               "note: 7 of the valid have times");
     assert_int_equal(setenv("PGOPTIONS", "-c reporting.longest_incident=1000000d", 1), 0);
     check_says(stack_control(&stack, text, "import", "-", NULL), 0, "note: 5 of the stored have times");
     assert_int_equal(unsetenv("PGOPTIONS"), 0);

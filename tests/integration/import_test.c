@@ -1,5 +1,5 @@
-/* incidentctl import: every format, bad records and what becomes of them, interruptions, and that it all adds
- * up. */
+/* incidentctl import: every format, invalid records and what becomes of them, interruptions, and that it all
+ * adds up. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -101,13 +101,13 @@ static void every_format_of_our_own_is_known_by_how_it_begins(void **state)
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         forget_all();
         check_outcome_of(stack_control(&stack, texts[i], "import", "-", NULL), 0,
-                         "read 2: 2 stored (2 created, 0 updated, 0 unchanged), 0 bad\n");
+                         "read 2: 2 stored (2 created, 0 updated, 0 unchanged), 0 invalid\n");
         check_query(EVERY_COLUMN, ITS_VALUES);
         check_query("SELECT count(*) FROM intake.incident WHERE reference_id = 'B' AND name IS NULL "
                     "AND resolved_at IS NULL AND metadata IS NULL",
                     "1");
         check_outcome_of(stack_control(&stack, NULL, "import", write_file("again", texts[i]), NULL), 0,
-                         "read 2: 2 stored (0 created, 0 updated, 2 unchanged), 0 bad\n");
+                         "read 2: 2 stored (0 created, 0 updated, 2 unchanged), 0 invalid\n");
     }
     check_query("SELECT count(*) FROM intake.api_token WHERE label LIKE '%import%'", "0");
 }
@@ -136,7 +136,7 @@ static void odd_data_arrives_as_it_is(void **state)
                 "{\"big\": 18446744073709551616, \"cost\": 1.10}]},[{\"");
 }
 
-static void bad_lines_are_named_and_can_be_mended(void **state)
+static void invalid_lines_are_named_and_can_be_mended(void **state)
 {
     static const char rejected[] =
         "import_error,reference_id,started_at,name\n"
@@ -155,7 +155,7 @@ static void bad_lines_are_named_and_can_be_mended(void **state)
                       "r-3,yesterday,Bad\nr-4,2024-01-01\n,2024-01-01,None\nr-5,2024-01-01,\"a\"b\n"
                       "r-6,2024-01-01,\"Good\"\n");
     outcome = stack_control(&stack, NULL, "import", "--rejects", rejects, file, NULL);
-    check_outcome_of(outcome, 1, "read 7: 3 stored (3 created, 0 updated, 0 unchanged), 4 bad\n");
+    check_outcome_of(outcome, 1, "read 7: 3 stored (3 created, 0 updated, 0 unchanged), 4 invalid\n");
     snprintf(expected, sizeof expected,
              "%s:5: invalid_timestamp: started_at must be an ISO-8601 timestamp such as "
              "2024-01-01T11:22:33Z: it is \"yesterday\", in the column \"started_at\"\n"
@@ -179,7 +179,7 @@ static void bad_lines_are_named_and_can_be_mended(void **state)
     file = write_file("mended.csv", "reference_id,started_at,name\nr-3,2024-01-01,Bad\nr-4,2024-01-01,\n"
                                     "r-4b,2024-01-01,None\nr-5,2024-01-01,\"a\"\n");
     check_outcome_of(stack_control(&stack, NULL, "import", "--rejects", path_of("none"), file, NULL), 0,
-                     "4 created, 0 updated, 0 unchanged), 0 bad\n");
+                     "4 created, 0 updated, 0 unchanged), 0 invalid\n");
     assert_int_not_equal(access(path_of("none"), F_OK), 0);
 }
 
@@ -219,7 +219,7 @@ static void every_format_rejects_what_it_can_read_again(void **state)
 
         forget_all();
         outcome = stack_control(&stack, cases[i].text, "import", "--rejects", path_of("rejects"), "-", NULL);
-        check_outcome_of(outcome, 1, "read 4: 1 stored (1 created, 0 updated, 0 unchanged), 3 bad\n");
+        check_outcome_of(outcome, 1, "read 4: 1 stored (1 created, 0 updated, 0 unchanged), 3 invalid\n");
         for (size_t j = 0; j < 3; j++) {
             if (strstr(outcome->err, cases[i].errors[j]) == NULL) {
                 fail_msg("case %zu lacks \"%s\": %s", i, cases[i].errors[j], outcome->err);
@@ -232,7 +232,7 @@ static void every_format_rejects_what_it_can_read_again(void **state)
         outcome = stack_control(&stack, cases[i].text, "import", "--skip", "1", "--rejects",
                                 path_of("rejects"), "-", NULL);
         check_outcome_of(outcome, 1,
-                         "read 3: 0 stored (0 created, 0 updated, 0 unchanged), 3 bad; 1 skipped");
+                         "read 3: 0 stored (0 created, 0 updated, 0 unchanged), 3 invalid; 1 skipped");
         rejected = read_whole_file(path_of("rejects"));
         check_outcome_of(stack_control(&stack, rejected, "import", "-", NULL), 1, "read 6: 0 stored");
         free(rejected);
@@ -253,7 +253,7 @@ static void an_input_that_breaks_off_says_so(void **state)
     outcome = stack_control(
         &stack, "[{\"reference_id\":\"a\",\"started_at\":\"2024-01-01\"},{\"reference_id\":\"b\",\"sta",
         "import", "-", NULL);
-    check_outcome_of(outcome, 1, "read 2: 1 stored (0 created, 0 updated, 1 unchanged), 1 bad\n");
+    check_outcome_of(outcome, 1, "read 2: 1 stored (0 created, 0 updated, 1 unchanged), 1 invalid\n");
     assert_non_null(strstr(outcome->out, "--skip 1\n"));
     outcome = stack_control(
         &stack, "{\"reference_id\":\"a\",\"started_at\":\"2024-01-01\"}\n{\"reference_id\":\"b\",\"sta",
@@ -261,14 +261,14 @@ static void an_input_that_breaks_off_says_so(void **state)
     assert_non_null(strstr(outcome->out, "--skip 1\n"));
     outcome = stack_control(&stack, "reference_id,started_at\na,2024-01-01\nb,\"2024-01-01\nc,2024-01-01\n",
                             "import", "-", NULL);
-    check_outcome_of(outcome, 1, "read 2: 1 stored (0 created, 0 updated, 1 unchanged), 1 bad\n");
+    check_outcome_of(outcome, 1, "read 2: 1 stored (0 created, 0 updated, 1 unchanged), 1 invalid\n");
     assert_non_null(
         strstr(outcome->err, "standard input:3: invalid_arguments: the row has a quote that is not closed"));
     check_outcome_of(stack_control(&stack, "", "import", "-", NULL), 0, "read 0: 0 stored");
 }
 
-/* A file of rejects begins with a bad line by its nature. */
-static void a_bad_first_line_spoils_no_other(void **state)
+/* A file of rejects begins with an invalid line by its nature. */
+static void an_invalid_first_line_spoils_no_other(void **state)
 {
     forget_all();
     check_outcome_of(
@@ -276,7 +276,7 @@ static void a_bad_first_line_spoils_no_other(void **state)
                       "{\"reference_id\":\"a\"\n{\"reference_id\":\"b\",\"started_at\":\"2024-01-01\"}\n"
                       "{\"reference_id\":\"c\",\"started_at\":\"2024-01-01\"}\n",
                       "import", "-", NULL),
-        1, "read 3: 2 stored (2 created, 0 updated, 0 unchanged), 1 bad\n");
+        1, "read 3: 2 stored (2 created, 0 updated, 0 unchanged), 1 invalid\n");
 }
 
 static void a_mark_of_a_spreadsheets_is_passed_over(void **state)
@@ -295,7 +295,7 @@ static void what_dx_calls_deleted_stays_so(void **state)
                       "id,source_id,started_at,deleted\n1,a,2024-01-01,True\n2,b,2024-01-01,YES\n"
                       "3,c,2024-01-01,False\n4,d,2024-01-01,perhaps\n",
                       "import", "--format", "dx", "-", NULL),
-        1, "read 4: 1 stored (1 created, 0 updated, 0 unchanged), 1 bad, 2 left out (deleted)\n");
+        1, "read 4: 1 stored (1 created, 0 updated, 0 unchanged), 1 invalid, 2 left out (deleted)\n");
 }
 
 static void a_record_over_16_mib_is_refused_and_the_next_is_not(void **state)
@@ -317,7 +317,7 @@ static void a_record_over_16_mib_is_refused_and_the_next_is_not(void **state)
                 i == 1 ? "]" : "");
         assert_int_equal(fclose(file), 0);
         outcome = stack_control(&stack, NULL, "import", path, "--format", i == 0 ? "jsonl" : "json", NULL);
-        check_outcome_of(outcome, 1, "read 2: 1 stored (1 created, 0 updated, 0 unchanged), 1 bad\n");
+        check_outcome_of(outcome, 1, "read 2: 1 stored (1 created, 0 updated, 0 unchanged), 1 invalid\n");
         assert_non_null(strstr(outcome->err, "large:1: request_too_large: the record is over 16 MiB"));
         unlink(path);
     }
@@ -331,9 +331,9 @@ static void a_dry_run_needs_no_database_and_stores_nothing(void **state)
 
     forget_all();
     check_outcome_of(process_run(argv, environment, text, strlen(text)), 1,
-                     "read 2: 1 good, 1 bad; nothing was stored\n");
+                     "read 2: 1 valid, 1 invalid; nothing was stored\n");
     check_outcome_of(stack_control(&stack, AS_JSON, "import", "--dry-run", "-", NULL), 0,
-                     "read 1: 1 good, 0 bad");
+                     "read 1: 1 valid, 0 invalid");
     check_query("SELECT count(*) FROM intake.incident", "0");
 }
 
@@ -349,7 +349,7 @@ static void the_last_line_of_an_incident_counts(void **state)
     }
     assert_int_equal(fclose(file), 0);
     check_outcome_of(stack_control(&stack, NULL, "import", path, NULL), 0,
-                     "read 300: 300 stored (3 created, 297 updated, 0 unchanged), 0 bad\n");
+                     "read 300: 300 stored (3 created, 297 updated, 0 unchanged), 0 invalid\n");
     check_query("SELECT string_agg(name, ' ' ORDER BY reference_id) FROM intake.incident", "297 298 299");
 }
 
@@ -406,7 +406,7 @@ static void what_opsgenie_exports_is_read(void **state)
             "{\"id\":\"og-4\",\"createdAt\":\"2024-01-01\",\"impactedServices\":7}\n"
             "{\"id\":\"og-5\",\"createdAt\":\"2024-01-01\",\"extraProperties\":\"not an object\"}\n",
             "import", "--format", "opsgenie", "--rejects", path_of("rejects"), "-", NULL),
-        1, "1 bad");
+        1, "1 invalid");
     check_query("SELECT metadata->>'extraProperties' FROM intake.incident WHERE reference_id = 'og-5'",
                 "not an object");
     forget_all();
@@ -427,8 +427,9 @@ static void what_dx_exports_is_read(void **state)
     outcome = stack_control(&stack, NULL, "import", "--services", "tests/cases/import/dx_services.csv",
                             "--metadata", "tests/cases/import/dx_metadata.csv",
                             "tests/cases/import/dx_incidents.csv", NULL);
-    check_outcome_of(outcome, 0,
-                     "read 3: 2 stored (2 created, 0 updated, 0 unchanged), 0 bad, 1 left out (deleted)\n");
+    check_outcome_of(
+        outcome, 0,
+        "read 3: 2 stored (2 created, 0 updated, 0 unchanged), 0 invalid, 1 left out (deleted)\n");
     assert_non_null(
         strstr(outcome->err, "1 rows of tests/cases/import/dx_services.csv belong to no incident"));
     check_query("SELECT concat_ws('|', name, priority, source_url, resolved_at - started_at, metadata::text) "
@@ -464,7 +465,7 @@ static void a_filter_of_the_callers_makes_incidents_of_anything(void **state)
     outcome = stack_control(&stack, text, "import", "--jq", path, "--rejects", rejects, "-", NULL);
     check_outcome_of(
         outcome, 1,
-        "read 10: 5 stored (5 created, 0 updated, 0 unchanged), 3 bad, 2 left out; of 6 records\n");
+        "read 10: 5 stored (5 created, 0 updated, 0 unchanged), 3 invalid, 2 left out; of 6 records\n");
     assert_non_null(strstr(outcome->err, "standard input:5: invalid_arguments: the filter says: Cannot "));
     check_file(rejects,
                "[\n\"import_error: line 4: invalid_arguments: reference_id must be a non-empty string or an "
@@ -650,7 +651,7 @@ static void an_interrupted_import_says_how_to_go_on(void **state)
     assert_string_equal(stack_query(&stack, "SELECT count(*) FROM intake.incident"), number);
     check_query("SELECT count(*) FROM intake.api_token WHERE label LIKE '%import%'", "0");
     snprintf(expected, sizeof expected,
-             "read %d: %d stored (%d created, 0 updated, 0 unchanged), 0 bad; %s skipped",
+             "read %d: %d stored (%d created, 0 updated, 0 unchanged), 0 invalid; %s skipped",
              MANY - atoi(number), MANY - atoi(number), MANY - atoi(number), number);
     check_outcome_of(stack_control(&stack, NULL, "import", "--skip", number, path, NULL), 0, expected);
     free(text);
@@ -736,7 +737,7 @@ static void a_token_that_is_ended_ends_the_import(void **state)
         fail_msg("%s", text);
     }
     free(text);
-    check_outcome_of(stack_control(&stack, NULL, "import", path, NULL), 0, "0 bad\n");
+    check_outcome_of(stack_control(&stack, NULL, "import", path, NULL), 0, "0 invalid\n");
 }
 
 static void an_older_schema_is_refused(void **state)
@@ -757,8 +758,8 @@ int main(void)
     static const struct CMUnitTest cases[] = {
         cmocka_unit_test(every_format_of_our_own_is_known_by_how_it_begins),
         cmocka_unit_test(odd_data_arrives_as_it_is),
-        cmocka_unit_test(bad_lines_are_named_and_can_be_mended),
-        cmocka_unit_test(a_bad_first_line_spoils_no_other),
+        cmocka_unit_test(invalid_lines_are_named_and_can_be_mended),
+        cmocka_unit_test(an_invalid_first_line_spoils_no_other),
         cmocka_unit_test(a_mark_of_a_spreadsheets_is_passed_over),
         cmocka_unit_test(what_dx_calls_deleted_stays_so),
         cmocka_unit_test(every_format_rejects_what_it_can_read_again),

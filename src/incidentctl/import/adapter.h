@@ -42,7 +42,7 @@ bool adapter_begin(struct adapter *adapter, enum source_kind kind, const struct 
                    struct error *error);
 
 /* The next body of an upsert that the record has. It points into the record or into the adapter, and is
- * judged by incident_read, not here. */
+ * validated by incident_read, not here. */
 enum filtered adapter_next(struct adapter *adapter, struct slice *body, struct error *error);
 
 #endif

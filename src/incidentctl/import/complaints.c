@@ -1,4 +1,4 @@
-/* What an import says of bad records. */
+/* What an import says of invalid records. */
 #include "incidentctl/import/complaints.h"
 
 #include <stdio.h>

@@ -1,4 +1,5 @@
-/* What an import says of bad records: each of them, but of the same mistake ten times and then its number. */
+/* What an import says of invalid records: each of them, but of the same mistake ten times and then its
+ * number. */
 #ifndef INCIDENTS_INCIDENTCTL_IMPORT_COMPLAINTS_H
 #define INCIDENTS_INCIDENTCTL_IMPORT_COMPLAINTS_H
 

@@ -40,7 +40,7 @@ void csv_table_free(struct csv_table *table);
 bool csv_table_set_arguments(struct csv_table *table, const struct csv_row *header);
 
 /* Appends a row as one JSON object. An empty cell without quotes has no member. False with the reason where
- * the row is no good. */
+ * the row is invalid. */
 bool csv_table_read(struct csv_table *table, struct slice text, struct buffer *json, struct error *error);
 
 #endif

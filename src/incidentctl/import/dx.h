@@ -19,7 +19,7 @@ struct dx_rows {
 /* What of a row is kept. */
 enum dx_table { DX_SERVICES, DX_METADATA };
 
-/* Reads a whole CSV file. False, with messages on standard error, one for each row that is no good. */
+/* Reads a whole CSV file. False, with messages on standard error, one for each row that is invalid. */
 bool dx_rows_read(struct dx_rows *rows, enum dx_table table, const char *path);
 void dx_rows_free(struct dx_rows *rows);
 

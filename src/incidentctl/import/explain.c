@@ -1,4 +1,4 @@
-/* Why a record is bad. */
+/* Why a record is invalid. */
 #include "incidentctl/import/explain.h"
 
 #include <stdio.h>

@@ -1,4 +1,4 @@
-/* Why a record is bad, in more words than a client of the API gets: whoever imports has the file. */
+/* Why a record is invalid, in more words than a client of the API gets: whoever imports has the file. */
 #ifndef INCIDENTS_INCIDENTCTL_IMPORT_EXPLAIN_H
 #define INCIDENTS_INCIDENTCTL_IMPORT_EXPLAIN_H
 

@@ -1,6 +1,6 @@
 /* incidentctl import: stores the incidents of a file, by the very checks and the very way of the API.
  *
- * A record becomes the body of an upsert, is judged by incident_read and stored by the store, in batches,
+ * A record becomes the body of an upsert, is validated by incident_read and stored by the store, in batches,
  * with thousands of records under way. What the store does needs a bearer token: the import makes itself one,
  * and takes it back at its end. */
 #include "incidentctl/import/import.h"
@@ -135,13 +135,13 @@ static void print_sum(const struct import *import, bool is_all_read)
     uint64_t unfinished = import->read - import->done;
 
     if (import->options->is_dry_run) {
-        printf("read %llu: %llu good, %llu bad", (unsigned long long)import->read,
-               (unsigned long long)import->good, (unsigned long long)import->bad);
+        printf("read %llu: %llu valid, %llu invalid", (unsigned long long)import->read,
+               (unsigned long long)import->valid, (unsigned long long)import->invalid);
     } else {
-        printf("read %llu: %llu stored (%llu created, %llu updated, %llu unchanged), %llu bad",
-               (unsigned long long)import->read, (unsigned long long)import->good,
+        printf("read %llu: %llu stored (%llu created, %llu updated, %llu unchanged), %llu invalid",
+               (unsigned long long)import->read, (unsigned long long)import->valid,
                (unsigned long long)import->created, (unsigned long long)import->updated,
-               (unsigned long long)import->unchanged, (unsigned long long)import->bad);
+               (unsigned long long)import->unchanged, (unsigned long long)import->invalid);
     }
     if (import->left_out > 0) {
         printf(", %llu left out%s", (unsigned long long)import->left_out,
@@ -179,7 +179,7 @@ static void print_notes(const struct import *import)
     if (import->suspicious > 0) {
         print_error("note: %llu of the %s have times that cannot be right, or were open for too long: "
                     "reports leave them out, and the view reporting.suspicious lists them",
-                    (unsigned long long)import->suspicious, import->options->is_dry_run ? "good" : "stored");
+                    (unsigned long long)import->suspicious, import->options->is_dry_run ? "valid" : "stored");
     }
 }
 
@@ -206,7 +206,7 @@ static bool run(struct import *import)
     print_notes(import);
     is_all_read = is_all_read && import->read == import->done && !import->is_cut;
     print_sum(import, is_all_read);
-    return is_all_read && import->bad == 0;
+    return is_all_read && import->invalid == 0;
 }
 
 int import_file(const struct import_options *options)

@@ -54,16 +54,16 @@ struct import {
     uint64_t skipped;
     uint64_t records; /* behind those skipped; a filter may make several incidents of one */
     uint64_t records_done;
-    uint64_t read; /* incidents, and records that have none */
-    uint64_t done; /* of these, how many are, in order */
-    bool is_cut;   /* the last record is bad, and the input ends in it */
-    bool has_bad;  /* the record whose incidents are being done has a bad one */
-    uint64_t created, updated, unchanged, good, left_out, bad;
+    uint64_t read;    /* incidents, and records that have none */
+    uint64_t done;    /* of these, how many are, in order */
+    bool is_cut;      /* the last record is invalid, and the input ends in it */
+    bool has_invalid; /* the record whose incidents are being done has an invalid one */
+    uint64_t created, updated, unchanged, valid, left_out, invalid;
     uint64_t bytes_done;
     struct complaints complaints;
     struct unknown_keys unknown_keys;
-    char reason[REASON_BYTES]; /* why the record whose incidents are being done is bad */
-    uint64_t suspicious;       /* of the good */
+    char reason[REASON_BYTES]; /* why the record whose incidents are being done is invalid */
+    uint64_t suspicious;       /* of the valid */
     int64_t now_micros, longest_seconds;
 };
 

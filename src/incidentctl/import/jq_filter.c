@@ -189,10 +189,10 @@ void jq_filter_start(struct jq_filter *filter, jv record, uint64_t line)
     jq_start(filter->jq, record, 0);
 }
 
-static enum filtered bad(struct error *error, const char *said)
+static enum filtered invalid(struct error *error, const char *said)
 {
     error_set(error, ERROR_INVALID_ARGUMENTS, "the filter says: %s", said);
-    return FILTERED_BAD;
+    return FILTERED_INVALID;
 }
 
 /* What libjq has to say: the value that error() was given, or nothing at the end. */
@@ -203,7 +203,7 @@ static enum filtered take_end(struct jq_filter *filter, jv result, struct error 
 
     if (jq_halted(filter->jq)) {
         jv_free(result);
-        return bad(error, "it halted");
+        return invalid(error, "it halted");
     }
     if (!jv_invalid_has_msg(jv_copy(result))) {
         jv_free(result);
@@ -213,7 +213,7 @@ static enum filtered take_end(struct jq_filter *filter, jv result, struct error 
     if (jv_get_kind(message) != JV_KIND_STRING) {
         message = jv_dump_string(message, 0);
     }
-    filtered = bad(error, jv_string_value(message));
+    filtered = invalid(error, jv_string_value(message));
     jv_free(message);
     return filtered;
 }
@@ -234,16 +234,16 @@ enum filtered jq_filter_next(struct jq_filter *filter, struct slice *output, str
                   "the filter must give an object, the body of an upsert, and gave: %s",
                   jv_kind_name(jv_get_kind(result)));
         jv_free(result);
-        return FILTERED_BAD;
+        return FILTERED_INVALID;
     }
     if (++filter->outputs > FILTER_OUTPUTS_MAX) {
         jv_free(result);
-        return bad(error, "a record has more than 1000 incidents");
+        return invalid(error, "a record has more than 1000 incidents");
     }
     buffer_reset(&filter->output, KEEP_BYTES);
     jq_value_append(&filter->output, tidy_incident(result));
     if (filter->output.failed) {
-        return bad(error, "its incident is over 128 MiB");
+        return invalid(error, "its incident is over 128 MiB");
     }
     *output = (struct slice){.data = filter->output.data, .len = filter->output.len};
     return FILTERED_OUTPUT;

@@ -37,9 +37,9 @@ void jq_filter_close(struct jq_filter *filter);
 void jq_filter_start(struct jq_filter *filter, jv record, uint64_t line);
 
 enum filtered {
-    FILTERED_OUTPUT, /* *output is JSON, good until the next call */
+    FILTERED_OUTPUT, /* *output is JSON, valid until the next call */
     FILTERED_END,
-    FILTERED_BAD, /* *error says why; the record is over */
+    FILTERED_INVALID, /* *error says why; the record is over */
 };
 
 /* The next output. */

@@ -1,4 +1,4 @@
-/* Writing the body of an upsert, which incident_read then judges as it judges a request's. */
+/* Writing the body of an upsert, which incident_read then validates as it does a request's. */
 #ifndef INCIDENTS_INCIDENTCTL_IMPORT_JSON_H
 #define INCIDENTS_INCIDENTCTL_IMPORT_JSON_H
 

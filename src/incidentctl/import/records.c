@@ -12,7 +12,7 @@ enum { MESSAGE_BYTES_MAX = 8192 };
 
 static void count_stored(struct import *import, const struct window_record *record)
 {
-    import->good++;
+    import->valid++;
     import->created += record->outcome == OP_CREATED;
     import->updated += record->outcome == OP_UPDATED;
     import->unchanged += record->outcome == OP_UNCHANGED;
@@ -33,7 +33,7 @@ static void complain(struct import *import, const struct window_record *record)
     buffer_append_format(&message, "line %llu: %s: ", (unsigned long long)record->line,
                          error_code_text(record->error.code));
     append_shown(&message, said, said.len);
-    if (!import->has_bad && message.data != NULL) { /* the record's first */
+    if (!import->has_invalid && message.data != NULL) { /* the record's first */
         snprintf(import->reason, sizeof import->reason, "%s", message.data);
     }
     if (is_shown) {
@@ -44,7 +44,7 @@ static void complain(struct import *import, const struct window_record *record)
     buffer_free(&message);
 }
 
-/* Keeps a record that has a bad incident. False where that fails. */
+/* Keeps a record that has an invalid incident. False where that fails. */
 static bool reject(struct import *import, const struct window_record *record)
 {
     if (record->error.code != ERROR_REQUEST_TOO_LARGE &&
@@ -64,14 +64,14 @@ static void count(struct import *import, const struct window_record *record)
         import->left_out++;
     } else {
         complain(import, record);
-        import->bad++;
-        import->has_bad = true;
+        import->invalid++;
+        import->has_invalid = true;
     }
     import->done++;
 }
 
-/* An incident is done, and all before it are. Behind a bad record that could not be kept none is: the next
- * import begins with that one. */
+/* An incident is done, and all before it are. Behind an invalid record that could not be kept none is: the
+ * next import begins with that one. */
 void import_take_done(void *context, const struct window_record *record)
 {
     struct import *import = context;
@@ -83,29 +83,29 @@ void import_take_done(void *context, const struct window_record *record)
     if (!record->ends_record) {
         return;
     }
-    if (import->has_bad && !reject(import, record)) {
-        import->bad -= record->state == WINDOW_BAD;
+    if (import->has_invalid && !reject(import, record)) {
+        import->invalid -= record->state == WINDOW_INVALID;
         import->done--;
         return;
     }
-    import->has_bad = false;
+    import->has_invalid = false;
     import->records_done++;
     import->bytes_done = record->end;
 }
 
-static enum window_state judge(struct import *import, struct slice body, struct window_record *record)
+static enum window_state validate(struct import *import, struct slice body, struct window_record *record)
 {
     if (!incident_read(body, RULES_UPSERT, &record->incident, &record->error)) {
         explain_value(&record->error, body,
                       import->source.kind == SOURCE_ROWS ? &import->adapter.table : NULL);
-        return WINDOW_BAD;
+        return WINDOW_INVALID;
     }
     if (import->source.kind != SOURCE_ROWS || format_is_filtered(import->adapter.format)) {
         unknown_keys_count(&import->unknown_keys, body);
     }
     if (!import->options->is_dry_run && !op_upsert(&record->op, import->token_hash, &record->incident)) {
         error_set(&record->error, ERROR_INTERNAL, "out of memory");
-        return WINDOW_BAD;
+        return WINDOW_INVALID;
     }
     incident_trim(&record->incident);
     return import->options->is_dry_run ? WINDOW_STORED : WINDOW_UNDERWAY;
@@ -139,7 +139,7 @@ static bool take_incidents(struct taking *taking)
 {
     struct import *import = taking->import;
     struct error error = {.code = ERROR_NONE};
-    enum filtered filtered = FILTERED_BAD;
+    enum filtered filtered = FILTERED_INVALID;
     struct slice body;
 
     if (taking->read->is_too_large) {
@@ -151,19 +151,19 @@ static bool take_incidents(struct taking *taking)
             if (record == NULL) {
                 return false;
             }
-            record->state = judge(import, body, record);
-            if (record->state == WINDOW_BAD) {
+            record->state = validate(import, body, record);
+            if (record->state == WINDOW_INVALID) {
                 explain_encoding(&record->error, taking->read->text);
             }
         }
     }
-    if (filtered == FILTERED_BAD || taking->last == NULL) {
+    if (filtered == FILTERED_INVALID || taking->last == NULL) {
         struct window_record *record = next_record(taking);
 
         if (record == NULL) {
             return false;
         }
-        record->state = filtered == FILTERED_BAD ? WINDOW_BAD : WINDOW_LEFT_OUT;
+        record->state = filtered == FILTERED_INVALID ? WINDOW_INVALID : WINDOW_LEFT_OUT;
         record->error = error;
         explain_encoding(&record->error, taking->read->text);
     }

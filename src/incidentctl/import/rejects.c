@@ -1,4 +1,4 @@
-/* The file that takes an import's bad records. */
+/* The file that takes an import's invalid records. */
 #include "incidentctl/import/rejects.h"
 
 #include <errno.h>

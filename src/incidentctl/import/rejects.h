@@ -1,6 +1,6 @@
-/* The file that takes an import's bad records, verbatim, so that it can be mended and imported itself. The
- * reason stands beside each: of rows in a column before all others, of JSON in a string of its own before the
- * record. */
+/* The file that takes an import's invalid records, verbatim, so that it can be mended and imported itself.
+ * The reason stands beside each: of rows in a column before all others, of JSON in a string of its own before
+ * the record. */
 #ifndef INCIDENTS_INCIDENTCTL_IMPORT_REJECTS_H
 #define INCIDENTS_INCIDENTCTL_IMPORT_REJECTS_H
 

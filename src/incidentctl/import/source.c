@@ -253,7 +253,7 @@ static void look_at_string(struct source *source, char byte)
 enum look { LOOK_ON, LOOK_END_BEFORE, LOOK_END_BEHIND, LOOK_WRAPPER };
 
 /* Looks at one byte of a value. An element lasts to the comma or bracket behind it, whatever stands before
- * that, so that a bad one spoils no other; a text of its own ends with itself. */
+ * that, so that an invalid one spoils no other; a text of its own ends with itself. */
 static enum look look_at(struct source *source, char byte)
 {
     bool is_element = source->values.at != VALUES_OUTSIDE;

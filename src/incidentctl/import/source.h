@@ -26,7 +26,7 @@ enum source_result {
 };
 
 struct source_record {
-    struct slice text; /* verbatim, without a line end behind it; good until the next call */
+    struct slice text; /* verbatim, without a line end behind it; valid until the next call */
     uint64_t line;     /* on which it begins, from 1 */
     uint64_t end;      /* bytes of the input up to its end */
     bool is_too_large; /* the text is empty then */

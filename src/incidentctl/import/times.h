@@ -1,4 +1,5 @@
-/* Times that are local, or not written in ISO 8601: they become timestamps before an incident is judged. */
+/* Times that are local, or not written in ISO 8601: they become timestamps before an incident is validated.
+ */
 #ifndef INCIDENTS_INCIDENTCTL_IMPORT_TIMES_H
 #define INCIDENTS_INCIDENTCTL_IMPORT_TIMES_H
 

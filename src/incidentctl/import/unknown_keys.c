@@ -43,7 +43,7 @@ static const char *find_string_end(const char *at, const char *end)
     }
 }
 
-/* The body has been judged to be valid, so that strings and brackets are all there is to look at: a string of
+/* The body is valid, so that strings and brackets are all there is to look at: a string of
  * the outermost object behind which a colon stands is a key. */
 void unknown_keys_count(struct unknown_keys *unknown, struct slice body)
 {

@@ -84,7 +84,7 @@ void window_free(struct window *window)
 }
 
 /* What an outcome makes of a record. */
-static enum window_state judge(struct window_record *record)
+static enum window_state state_of(struct window_record *record)
 {
     switch (record->op.outcome) {
     case OP_UNAVAILABLE:
@@ -93,7 +93,7 @@ static enum window_state judge(struct window_record *record)
     case OP_NOT_PERMITTED:
         return WINDOW_REFUSED;
     default:
-        return op_check(&record->op, &record->incident, &record->error) ? WINDOW_STORED : WINDOW_BAD;
+        return op_check(&record->op, &record->incident, &record->error) ? WINDOW_STORED : WINDOW_INVALID;
     }
 }
 
@@ -103,7 +103,7 @@ static void take_back(void *context)
     struct window_record *record = context;
     struct window *window = record->window;
 
-    record->state = judge(record);
+    record->state = state_of(record);
     if (record->state == WINDOW_STORED && record->outcome == OP_PENDING) {
         record->outcome = record->op.outcome;
     }
@@ -113,7 +113,7 @@ static void take_back(void *context)
 }
 
 /* Sends a record that is counted as under way. */
-static void send(struct window *window, struct window_record *record)
+static void send_record(struct window *window, struct window_record *record)
 {
     record->op.outcome = OP_PENDING;
     store_submit(window->store, &record->op, take_back, record);
@@ -131,7 +131,7 @@ void window_add(struct window *window, struct window_record *record)
     window->bytes += record->bytes;
     window->underway += is_underway;
     if (is_underway) {
-        send(window, record);
+        send_record(window, record);
         if (++window->added % TURN_EVERY == 0) {
             loop_run_once(window->loop, 0);
             store_run_once(window->store);
@@ -200,7 +200,7 @@ static void retry(struct window *window)
         if (is_due(window, record)) {
             record->state = WINDOW_UNDERWAY;
             window->underway++;
-            send(window, record);
+            send_record(window, record);
         }
     }
 }

@@ -15,10 +15,10 @@
 enum window_state {
     WINDOW_STORED,
     WINDOW_LEFT_OUT,
-    WINDOW_BAD,
+    WINDOW_INVALID,
     WINDOW_UNDERWAY,
     WINDOW_UNAVAILABLE, /* the database could not be reached in time */
-    WINDOW_REFUSED,     /* the token is good no more */
+    WINDOW_REFUSED,     /* the token is valid no more */
 };
 
 struct window_record {
@@ -27,14 +27,14 @@ struct window_record {
     struct slice text; /* the record verbatim; too large ones have none */
     struct incident incident;
     struct store_op op;
-    struct error error; /* where it is bad */
+    struct error error; /* where it is invalid */
     enum window_state state;
     bool ends_record; /* it is the last of those that the record of the input became, and has its text */
     bool is_last;     /* as source_record has it */
 
     struct buffer copy;      /* what text points to */
     struct window *window;   /* the window's own from here on */
-    enum op_outcome outcome; /* the first that was good */
+    enum op_outcome outcome; /* the first that was stored */
     size_t bytes;
     TAILQ_ENTRY(window_record) link;
 };
