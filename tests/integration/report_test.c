@@ -233,24 +233,25 @@ static void since_leaves_out_what_started_before(void **state)
     page_expect("string(//dl/div[2]/dd[1]/data/@value)",
                 stack_query(&stack,
                             "SELECT count(*) FROM reporting.plausible_incidents WHERE started_at >= now() "
-                            "- interval '60 days'"));
+                            "- interval '1440 hours'"));
     page_expect("string(//dl/div[1]/dd[1]/data/@value)", "3"); /* whenever they started */
     page_expect(
         "sum(//section[@aria-labelledby='weeks']//tbody/tr/td[1]/data/@value)",
         stack_query(
             &stack,
             "SELECT count(*) FROM reporting.plausible_incidents WHERE started_at BETWEEN now() - interval "
-            "'60 days' AND now()"));
+            "'1440 hours' AND now()"));
     page_expect(
         "sum(//section[@aria-labelledby='months']//tbody/tr/td[1]/data/@value)",
         stack_query(&stack,
                     "SELECT count(started_to_resolved) FROM reporting.incidents WHERE started_at BETWEEN "
-                    "now() - interval '60 days' AND now()"));
-    expect_column("services", 1,
-                  "SELECT string_agg(n::text, ' ' ORDER BY minutes DESC) FROM (SELECT count(*) AS n, "
-                  "sum(coalesce(resolved_at, now()) - started_at) AS minutes FROM "
-                  "reporting.incident_with_service WHERE started_at >= now() - interval '60 days' GROUP BY "
-                  "identifier) v");
+                    "now() - interval '1440 hours' AND now()"));
+    expect_column(
+        "services", 1,
+        "SELECT string_agg(n::text, ' ' ORDER BY minutes DESC) FROM (SELECT count(*) AS n, "
+        "sum(coalesce(resolved_at, now()) - started_at) AS minutes FROM "
+        "reporting.incident_with_service WHERE started_at >= now() - interval '1440 hours' GROUP BY "
+        "identifier) v");
     page_make(&stack, "--since", "2999-01-01", NULL);
     page_expect("string(//dl/div[2]/dd[1]/data/@value)", "0");
     page_expect("count(//svg[@role])", "0");

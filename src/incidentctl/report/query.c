@@ -239,8 +239,11 @@ static bool set_time_zone(PGconn *session, const char *time_zone)
 
 static bool settle(PGconn *session, const struct report_scope *scope, struct query_scope *settled)
 {
-    static const char sql[] = "SELECT CASE WHEN $2::boolean THEN first_instant($1::timestamp, time_zone())"
-                              " ELSE coalesce($1::timestamptz, '-infinity') END";
+    /* A text first: a parameter has the type of its first cast, and a timestamp becomes a timestamptz by the
+     * client's TimeZone. */
+    static const char sql[] =
+        "SELECT CASE WHEN $2::boolean THEN first_instant($1::text::timestamp, time_zone())"
+        " ELSE coalesce($1::text::timestamptz, '-infinity') END";
     const char *const values[] = {scope->since, scope->since_is_local ? "true" : "false"};
     PGresult *result = session_query(session, sql, 2, values);
 
