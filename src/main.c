@@ -40,8 +40,8 @@ static int check(void)
     }
     store_apply(store, &ping);
     ready = ping.outcome == OP_READY;
-    printf("database: %s (schema version %d is needed)\n", ready ? "ready" : "NOT ready, see above why",
-           SCHEMA_VERSION);
+    printf("database: %s%s (schema version %d is needed)\n",
+           ready ? "ready" : "NOT ready: ", store_failure(store), SCHEMA_VERSION);
     op_free(&ping);
     store_stop(store);
     return ready ? EXIT_SUCCESS : EXIT_FAILURE;
@@ -87,7 +87,7 @@ static bool set_up(const struct start *start, bool as_worker)
     bool has_writer = as_worker ? log_start_writer() : log_start_writer_on_demand();
 
     if (as_worker && !has_writer) {
-        log_error("unable to start a thread for the log: %s", strerror(errno));
+        log_error("unable to start: thread for the log: %s", strerror(errno));
         return false;
     }
     if (!start->is_loaded) {
@@ -95,7 +95,7 @@ static bool set_up(const struct start *start, bool as_worker)
     } else if (!is_open) {
         log_error("unable to start: INCIDENTS_LOG=%s: %s", settings->log, strerror(reason));
     } else if (settings->metrics_token[0] != '\0' && !metrics_open(settings->metrics_token, as_worker)) {
-        log_error("unable to count anything for metrics: %s", strerror(errno));
+        log_error("unable to open shared memory for metrics: %s; /metrics is off", strerror(errno));
     }
     return is_open;
 }

@@ -274,7 +274,7 @@ bool metrics(struct exchange *exchange)
     }
     if (!metrics_are_open()) {
         return error_set(&exchange->error, ERROR_SERVICE_UNAVAILABLE,
-                         "nothing is counted; the log says why since the worker's start");
+                         "metrics are off; see the worker's log at its start");
     }
     exchange->response.status = 200;
     exchange->response.content_type = "text/plain; version=0.0.4; charset=utf-8";

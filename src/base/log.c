@@ -343,7 +343,7 @@ static size_t format_dropped(uint64_t lines, char text[static LOG_LINE_MAX_BYTES
     char message[128];
     struct line line;
 
-    snprintf(message, sizeof message, "%llu lines were dropped here: the log was not read, or had no room",
+    snprintf(message, sizeof message, "dropped %llu log lines: the reader is too slow or the disk is full",
              (unsigned long long)lines);
     begin_line(&line, LOG_LEVEL_WARNING);
     append_message(&line, message);

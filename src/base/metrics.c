@@ -99,10 +99,10 @@ static int take_slot(struct shared *shared)
         struct flock lock = slot_lock(slot);
 
         if (fcntl(self.file, F_SETLK, &lock) == 0) {
+            publish(&shared->slots[slot]); /* first, so that a worker that is counted has its figures */
             for (size_t i = 0; i < METRICS_GAUGES; i++) {
                 atomic_store(&shared->slots[slot].gauges[i], self.gauges[i]);
             }
-            publish(&shared->slots[slot]);
             return slot;
         }
     }

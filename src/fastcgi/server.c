@@ -257,13 +257,29 @@ static void finish(struct server *server)
     }
 }
 
+static void log_start(const struct settings *settings)
+{
+    bool has_file = settings->file[0] != '\0';
+
+    log_info("serving FastCGI: version %s, pid %ld, %s%s, db_pool_size=%d", VERSION, (long)getpid(),
+             has_file ? "settings file " : "no settings file", settings->file, settings->db_pool_size);
+}
+
+/* Other programs read their settings again on these signals. */
+static void log_stop(int stop_signal)
+{
+    bool is_for_reload = stop_signal == SIGHUP || stop_signal == SIGUSR1;
+
+    log_info("stopping: SIG%s%s", sigabbrev_np(stop_signal), is_for_reload ? " (there is no reload)" : "");
+}
+
 static void serve_until_stopped(struct server *server)
 {
-    log_info("serving FastCGI with %d database connections", server->settings->db_pool_size);
+    log_start(server->settings);
     while (server->stop_signal == 0) {
         run_once(server, LOOP_NEVER);
     }
-    log_info("stopping: %s", strsignal(server->stop_signal));
+    log_stop(server->stop_signal);
     drain(server);
     loop_unwatch(&server->loop, LISTENER);
     server->accept_at_ms = 0;
@@ -309,7 +325,7 @@ static bool start_listening(struct server *server)
     server->listener = (struct loop_handler){.ready = accept_connections, .context = server};
     if (flags < 0 || fcntl(LISTENER, F_SETFL, flags | O_NONBLOCK) != 0 || !watch_listener(server)) {
         /* LCOV_EXCL_START: out of descriptors (limits_test) */
-        log_error("unable to start: %s", strerror(errno));
+        log_error("unable to start: listening on descriptor %d: %s", LISTENER, strerror(errno));
         return false;
         /* LCOV_EXCL_STOP */
     }
@@ -324,9 +340,13 @@ int server_run(const struct settings *settings)
     buffer_init(&server.out, RESPONSE_MAX);
     raise_descriptor_limit();
     mallopt(M_MMAP_THRESHOLD, LARGE_BYTES); /* else it grows with the largest, and large bodies leave holes */
-    if (!loop_open(&server.loop) || !set_up_signals(&server)) {
+    if (!loop_open(&server.loop)) {
         /* LCOV_EXCL_START: out of descriptors (limits_test) */
-        log_error("unable to start: %s", strerror(errno));
+        log_error("unable to start: event loop: %s", strerror(errno));
+        /* LCOV_EXCL_STOP */
+    } else if (!set_up_signals(&server)) {
+        /* LCOV_EXCL_START: out of descriptors (limits_test) */
+        log_error("unable to start: signals: %s", strerror(errno));
         /* LCOV_EXCL_STOP */
     } else if (writer_open(&server.writer)) {
         signal(SIGPIPE, SIG_IGN); /* libfcgi has a handler for it, too */

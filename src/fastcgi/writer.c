@@ -95,7 +95,7 @@ bool writer_open(struct writer *writer)
     }
     if (!is_open) {
         /* LCOV_EXCL_START: out of memory or descriptors (exhaustion_test, limits_test) */
-        log_error("unable to set up libfcgi: %s", strerror(errno));
+        log_error("unable to start: libfcgi: %s", strerror(errno));
         /* LCOV_EXCL_STOP */
     }
     if (writer->request.ipcFd >= 0) { /* else libfcgi has closed it */

@@ -97,9 +97,10 @@ void connection_open(struct connection *connection, int64_t deadline_ms)
 {
     size_t count = hosts_count(connection->hosts), first = hosts_first(connection->hosts);
     enum op_reason before = connection->reason;
-    char why[sizeof connection->last_failure] = "";
+    char *why = connection->refusal;
 
     connection->reason = REASON_NONE;
+    why[0] = '\0';
     for (size_t i = 0; i < count && connection->pg == NULL; i++) {
         if (i > 0 && clock_now_ms() >= deadline_ms) { /* name resolution took it all */
             /* LCOV_EXCL_START: by chance: the system takes all the time there is to find a host's address */
@@ -107,15 +108,15 @@ void connection_open(struct connection *connection, int64_t deadline_ms)
             /* LCOV_EXCL_STOP */
         }
         connection->host = (first + i) % count;
-        connection->pg = connect_to(connection, connection->host,
-                                    try_until_ms(connection->hosts, count - i, deadline_ms), why, sizeof why);
+        connection->pg =
+            connect_to(connection, connection->host, try_until_ms(connection->hosts, count - i, deadline_ms),
+                       why, sizeof connection->refusal);
     }
     if (connection->pg == NULL) {
         connection->state = CONNECTION_CLOSED;
         if (connection->reason == REASON_NONE && clock_now_ms() >= deadline_ms) {
             connection->reason = before; /* the server had no time to refuse it again */
         }
-        connection_log_failure(connection, "connect to the database", why);
         metrics_count(METRICS_CONNECT_FAILURES);
         return;
     }

@@ -14,7 +14,7 @@
 #include "store/binary.h"
 #include "store/sqlstate.h"
 
-enum { ENCODED_KEEP_BYTES = 256 * 1024, LOG_EVERY_MS = 10000 };
+enum { ENCODED_KEEP_BYTES = 256 * 1024 };
 
 /* A quarter of Postgres's limit of a message. */
 static const size_t ENCODED_MAX = (size_t)256 * 1024 * 1024;
@@ -32,9 +32,11 @@ enum { PARAMETERS = 6, COLUMN_OUTCOMES = 0, COLUMN_LABELS, COLUMN_NOW, COLUMN_ST
 static const int formats[PARAMETERS] = {[1] = 1}; /* the operations are in binary, as are the results */
 enum { BINARY_RESULTS = 1 };
 
-bool connection_init(struct connection *connection, struct hosts *hosts, size_t batch_max)
+bool connection_init(struct connection *connection, struct hosts *hosts, struct failures *failures,
+                     size_t batch_max)
 {
-    *connection = (struct connection){.hosts = hosts, .ops = calloc(batch_max, sizeof(struct store_op *))};
+    *connection = (struct connection){
+        .hosts = hosts, .failures = failures, .ops = calloc(batch_max, sizeof(struct store_op *))};
     buffer_init(&connection->encoded, ENCODED_MAX);
     return connection->ops != NULL;
 }
@@ -79,36 +81,6 @@ static void abort_connection(struct connection *connection)
     close_lost_connection(connection);
 }
 
-void connection_log_failure(struct connection *connection, const char *what, const char *why)
-{
-    int64_t now = clock_now_ms();
-    char failure[sizeof connection->last_failure];
-
-    snprintf(failure, sizeof failure, "unable to %s: %s", what, why);
-    if (connection->failing_since_ms == 0) {
-        connection->failing_since_ms = now;
-        connection->last_failure[0] = '\0';
-    }
-    if (strcmp(failure, connection->last_failure) != 0 || now - connection->last_failure_ms >= LOG_EVERY_MS) {
-        connection->last_failure_ms = now;
-        memcpy(connection->last_failure, failure, sizeof failure);
-        if (!connection->holds_failures) {
-            log_error("%s", failure);
-        }
-    }
-}
-
-static void mark_healthy(struct connection *connection)
-{
-    if (connection->failing_since_ms != 0) {
-        log_info("the database responds again after %lld ms%s%s",
-                 (long long)(clock_now_ms() - connection->failing_since_ms),
-                 connection->holds_failures ? "; before: " : "",
-                 connection->holds_failures ? connection->last_failure : "");
-        connection->failing_since_ms = 0;
-    }
-}
-
 /* ---- Errors of the server ---- */
 
 enum { REQUEST_NAME_SIZE = 160 };
@@ -139,6 +111,15 @@ static const char *describe_unavailability(enum sqlstate_action action)
     }
 }
 
+static void report_error(struct connection *connection, const char *what, const char *message,
+                         const char *sqlstate)
+{
+    char why[FAILURE_MAX];
+
+    snprintf(why, sizeof why, "%s (SQLSTATE %s)", message, sqlstate);
+    failures_report(connection->failures, what, why);
+}
+
 static enum batch_result handle_error(struct connection *connection, const PGresult *result)
 {
     const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
@@ -147,6 +128,7 @@ static enum batch_result handle_error(struct connection *connection, const PGres
     char name[REQUEST_NAME_SIZE];
 
     message = message == NULL ? PQresultErrorMessage(result) : message;
+    sqlstate = sqlstate == NULL ? "unknown" : sqlstate; /* libpq's own error */
     connection->reason = sqlstate_reason(action);
     switch (action) {
     case SQLSTATE_RECONNECT:
@@ -158,14 +140,15 @@ static enum batch_result handle_error(struct connection *connection, const PGres
         } else if (action == SQLSTATE_READ_ONLY) {
             hosts_mark_failed(connection->hosts, connection->host);
         }
-        connection_log_failure(connection, "store", message);
+        report_error(connection, "store", message, sqlstate);
         close_lost_connection(connection);
         return BATCH_UNREACHABLE;
     case SQLSTATE_RETRY:
         log_warning("unable to store, retrying: %s (SQLSTATE %s)", message, sqlstate);
         return BATCH_CONFLICT;
     case SQLSTATE_RESYNC:
-        log_warning("unable to store, retrying with the server's current time and types: %s", message);
+        log_warning("unable to store, retrying with the server's current time and types: %s (SQLSTATE %s)",
+                    message, sqlstate);
         connection->session.clock = (struct server_clock){0};
         connection->session.operation_type = 0;
         return BATCH_CONFLICT;
@@ -173,7 +156,7 @@ static enum batch_result handle_error(struct connection *connection, const PGres
     case SQLSTATE_PRIVILEGE:
     case SQLSTATE_SEQUENCE:
     case SQLSTATE_UNAVAILABLE:
-        connection_log_failure(connection, describe_unavailability(action), message);
+        report_error(connection, describe_unavailability(action), message, sqlstate);
         return BATCH_UNAVAILABLE;
     case SQLSTATE_JSONB_SIZE:
     case SQLSTATE_DATA:
@@ -305,8 +288,8 @@ enum batch_result connection_abort(struct connection *connection)
 {
     bool may_be_stored = is_sent(connection), has_ended = PQstatus(connection->pg) == CONNECTION_BAD;
 
-    connection_log_failure(connection, may_be_stored ? "read from the database" : "write to the database",
-                           has_ended ? PQerrorMessage(connection->pg) : "timeout");
+    failures_report(connection->failures, may_be_stored ? "read from the database" : "write to the database",
+                    has_ended ? PQerrorMessage(connection->pg) : "timeout");
     if (!has_ended) {
         hosts_mark_failed(connection->hosts, connection->host);
     }
@@ -351,7 +334,7 @@ static enum batch_result send_next(struct connection *connection)
         sent = send_batch(connection);
     }
     if (!sent) { /* out of memory, or the connection has ended: the server is not at fault */
-        connection_log_failure(connection, "write to the database", PQerrorMessage(pg));
+        failures_report(connection->failures, "write to the database", PQerrorMessage(pg));
         abort_connection(connection);
         return BATCH_UNREACHABLE;
     }
@@ -404,7 +387,7 @@ static enum batch_result end_step(struct connection *connection)
         return BATCH_CONFLICT;
     }
     if (connection->result == BATCH_DONE) {
-        mark_healthy(connection);
+        failures_end(connection->failures);
     }
     return connection->result;
 }

@@ -11,6 +11,7 @@
 #include <sys/queue.h>
 
 #include "base/buffer.h"
+#include "store/failures.h"
 #include "store/hosts.h"
 #include "store/op.h"
 #include "store/session.h"
@@ -56,27 +57,26 @@ struct connection {
     int64_t store_until_ms; /* after this the database stores nothing of it, whatever its session does */
     int64_t started_ms;     /* 0 while there is no batch */
 
-    bool is_flushed;          /* everything has been sent */
-    bool is_unconfirmed;      /* committed without the standby's confirmation */
-    int64_t sent_ms;          /* when the current query was sent */
-    enum batch_result result; /* what the server's response means for the batch */
-    enum op_reason reason;    /* why the batch was not stored, or the connection not opened */
-    bool holds_failures;      /* they are kept in last_failure, and logged with a success behind them */
-    int64_t failing_since_ms; /* 0 after a success */
-    int64_t last_failure_ms;  /* when a failure was logged */
-    char last_failure[512];
+    bool is_flushed;           /* everything has been sent */
+    bool is_unconfirmed;       /* committed without the standby's confirmation */
+    int64_t sent_ms;           /* when the current query was sent */
+    enum batch_result result;  /* what the server's response means for the batch */
+    enum op_reason reason;     /* why the batch was not stored, or the connection not opened */
+    struct failures *failures; /* borrowed, and shared with other connections */
+    char refusal[FAILURE_MAX]; /* why it was not opened */
 
     LIST_ENTRY(connection) link; /* the pool's */
 };
 
-/* Closed, with room for batches of batch_max. The hosts must outlive it. False when out of memory;
- * connection_free in either case. */
-bool connection_init(struct connection *connection, struct hosts *hosts, size_t batch_max);
+/* Closed, with room for batches of batch_max. The hosts and failures must outlive it. False when out of
+ * memory; connection_free in either case. */
+bool connection_init(struct connection *connection, struct hosts *hosts, struct failures *failures,
+                     size_t batch_max);
 void connection_free(struct connection *connection);
 
 /* Opens it, to the first host that accepts it, until deadline_ms at the latest; but name resolution is the
- * system's, which takes what time it takes. CONNECTION_IDLE then, else CONNECTION_CLOSED (logged, and
- * `reason` is set). */
+ * system's, which takes what time it takes. CONNECTION_IDLE then, else CONNECTION_CLOSED (`reason` and
+ * `refusal` say why; nothing is reported, for this may be the connector's thread). */
 void connection_open(struct connection *connection, int64_t deadline_ms);
 
 /* Closes it if it is open. */
@@ -96,8 +96,5 @@ int64_t connection_deadline_ms(const struct connection *connection);
 
 /* Closes the connection: BATCH_LOST if the server may have the whole batch, else BATCH_UNREACHABLE. */
 enum batch_result connection_abort(struct connection *connection);
-
-/* For connection_open: logs "unable to WHAT: WHY", at once if that is new, and then every ten seconds. */
-void connection_log_failure(struct connection *connection, const char *what, const char *why);
 
 #endif

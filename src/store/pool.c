@@ -23,7 +23,7 @@ bool pool_init(struct pool *pool, struct hosts *hosts, size_t count, size_t batc
     while (ok && pool->count < count) {
         struct connection *connection = &pool->connections[pool->count++];
 
-        ok = connection_init(connection, hosts, batch_max);
+        ok = connection_init(connection, hosts, &pool->failure_log, batch_max);
         pool_release(pool, connection);
     }
     return ok;

@@ -11,6 +11,7 @@ LIST_HEAD(connection_list, connection);
 struct pool {
     struct connection *connections;
     size_t count;
+    struct failures failure_log; /* of all of them */
     struct connection_list idle; /* the one that was used last first, so that a lone client has a warm one */
     struct connection_list closed; /* and not being opened */
     enum op_reason reason;         /* why the last attempt did not reach the database */

@@ -2,6 +2,7 @@
 #include "store/store.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -230,13 +231,14 @@ static void note_opened(struct store *store, struct connection *connection)
     if (connection->state == CONNECTION_IDLE &&
         !loop_watch(store->loop, PQsocket(connection->pg), watch->events, &watch->handler)) {
         /* LCOV_EXCL_START: out of memory: epoll's in the kernel */
-        log_error("unable to watch a connection to the database: %s", strerror(errno));
+        snprintf(connection->refusal, sizeof connection->refusal, "%s", strerror(errno));
         connection_close(connection);
         /* LCOV_EXCL_STOP */
     }
     if (connection->state == CONNECTION_IDLE) {
         pool_note_opened(&store->pool);
     } else {
+        failures_report(&store->pool.failure_log, "connect to the database", connection->refusal);
         pool_note_open_failure(&store->pool, connection->reason, now_ms, left_ms(store, now_ms));
     }
     pool_release(&store->pool, connection);
@@ -326,7 +328,9 @@ static void run_callbacks(struct store *store)
     while ((op = TAILQ_FIRST(&store->completed)) != NULL) {
         TAILQ_REMOVE(&store->completed, op, entry.link);
         store->pending -= op == &store->probe ? 0 : 1;
-        op->done(op->context);
+        if (op->done != NULL) {
+            op->done(op->context);
+        }
     }
 }
 
@@ -393,27 +397,21 @@ void store_submit(struct store *store, struct store_op *op, void (*done)(void *c
 
 static void run_until_done(struct store *store)
 {
-    store_run_once(store);
-    while (store->pending > 0) {
+    for (store_run_once(store); store->pending > 0; store_run_once(store)) {
         loop_run_once(store->loop, store_due_ms(store));
-        store_run_once(store);
     }
-}
-
-static void ignore(void *context)
-{
-    (void)context;
 }
 
 void store_apply(struct store *store, struct store_op *op)
 {
-    const struct connection *only = store->pool.connections;
-
-    store_submit(store, op, ignore, NULL);
+    store_submit(store, op, NULL, NULL);
     run_until_done(store);
-    if (only->failing_since_ms != 0) {
-        log_error("%s", only->last_failure);
-    }
+    failures_log_held(&store->pool.failure_log);
+}
+
+const char *store_failure(const struct store *store)
+{
+    return failures_last(&store->pool.failure_log);
 }
 
 static void store_free(void *context)
@@ -439,51 +437,53 @@ static void store_close(struct store *store)
     }
 }
 
-/* False with errno set. */
-static bool store_open(struct store *store)
+/* What cannot be opened, with errno set; NULL if all is open. */
+static const char *store_open(struct store *store)
 {
+    static const char pool[] = "connection pool", thread[] = "thread that opens database connections";
     const struct settings *settings = store->settings;
     const struct queue_limits limits = {.batch_max = (size_t)settings->batch_max,
                                         .waiting_max = (size_t)settings->queue_max,
                                         .margin_ms = settings->request_timeout_ms / MARGIN_DIVISOR};
-    bool is_single = store->loop == &store->own_loop;
+    bool is_single = store->loop == &store->own_loop, is_open;
     size_t connections = is_single ? 1 : (size_t)settings->db_pool_size;
     uint64_t random[3];
 
     if (getrandom(random, sizeof random, 0) != sizeof random) {
-        return false; /* LCOV_EXCL_LINE: so few bytes are always given (random(7)) */
+        return pool; /* LCOV_EXCL_LINE: so few bytes are always given (random(7)) */
     }
     store->last_attempt = (int64_t)random[0];
     store->hosts = hosts_new(settings->database_url);
     store->watches = calloc(connections, sizeof store->watches[0]);
-    if (store->hosts == NULL || store->watches == NULL || !op_ping(&store->probe) ||
-        !queue_init(&store->queue, &limits, random[1]) ||
-        !pool_init(&store->pool, store->hosts, connections, limits.batch_max, (unsigned)random[2])) {
-        return false; /* LCOV_EXCL_LINE: out of memory (exhaustion_test) */
-    }
-    if (is_single) {
-        store->pool.connections->holds_failures = true;
-        return loop_open(&store->own_loop);
+    is_open = store->hosts != NULL && store->watches != NULL && op_ping(&store->probe) &&
+              queue_init(&store->queue, &limits, random[1]) &&
+              pool_init(&store->pool, store->hosts, connections, limits.batch_max, (unsigned)random[2]);
+    store->pool.failure_log.are_held = is_single;
+    if (!is_open || is_single) {
+        return is_open && loop_open(&store->own_loop) ? NULL : pool;
     }
     store->connector_handler = (struct loop_handler){.ready = connector_ready, .context = store};
     store->connector = connector_start();
-    return store->connector != NULL &&
-           loop_watch(store->loop, connector_event(store->connector), EPOLLIN, &store->connector_handler);
+    is_open = store->connector != NULL &&
+              loop_watch(store->loop, connector_event(store->connector), EPOLLIN, &store->connector_handler);
+    return is_open ? NULL : thread;
 }
 
 struct store *store_start(const struct settings *settings, const struct loop *loop)
 {
     struct store *store = calloc(1, sizeof *store);
+    const char *failed = "memory";
 
     if (store != NULL) {
         store->settings = settings;
         store->loop = loop != NULL ? loop : &store->own_loop;
         store->own_loop.epoll = -1;
         TAILQ_INIT(&store->completed);
+        failed = store_open(store);
     }
-    if (store == NULL || !store_open(store)) {
+    if (failed != NULL) {
         /* LCOV_EXCL_START: out of memory, threads or descriptors (exhaustion_test, limits_test) */
-        log_error("unable to start the store: %s", strerror(errno));
+        log_error("unable to start: %s: %s", failed, strerror(errno));
         if (store != NULL) {
             store_close(store);
         }

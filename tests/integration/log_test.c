@@ -141,6 +141,30 @@ static void each_line_has_its_priority_in_the_journal(void **state)
 }
 
 /* Whoever was started with a standard error of its own has inherited the variable. */
+static void a_start_names_what_is_started(void **state)
+{
+    char line[STACK_PATH_MAX + 128], path[STACK_PATH_MAX], url[STACK_PATH_MAX + 32],
+        setting[STACK_PATH_MAX + 32];
+    const char *const settings[] = {setting, url, "INCIDENTS_DB_POOL_SIZE=3", NULL};
+    FILE *file;
+
+    snprintf(path, sizeof path, "%s/worker.settings", stack.directory);
+    snprintf(setting, sizeof setting, "INCIDENTS_SETTINGS=%s", path);
+    snprintf(url, sizeof url, "DATABASE_URL=%s", stack.worker_url);
+    file = fopen(path, "we");
+    assert_non_null(file);
+    assert_int_equal(fchmod(fileno(file), 0644), 0);
+    assert_int_equal(fclose(file), 0);
+    stack_stop_worker(&stack);
+    stack_start_worker(&stack, settings);
+    snprintf(line, sizeof line,
+             "serving FastCGI: version " VERSION ", pid %ld, settings file %s, db_pool_size=3\n",
+             (long)stack.worker, path);
+    free(await_in_file(stack.worker_log, line));
+    stack_stop_worker(&stack);
+    stack_start_worker(&stack, NULL);
+}
+
 static void what_is_not_the_journals_has_no_priority(void **state)
 {
     static const struct call call = {.path = "healthz", .verb = "GET"};
@@ -375,6 +399,7 @@ int main(void)
     static const struct CMUnitTest cases[] = {
         cmocka_unit_test(the_client_is_known_behind_nginx_too),
         cmocka_unit_test(each_line_has_its_priority_in_the_journal),
+        cmocka_unit_test(a_start_names_what_is_started),
         cmocka_unit_test(what_is_not_the_journals_has_no_priority),
         cmocka_unit_test(what_libpq_prints_is_a_line_of_the_log),
         cmocka_unit_test(a_wrong_setting_is_an_error_in_the_journal),

@@ -334,7 +334,8 @@ static void where_there_is_no_memory_for_them_requests_get_a_response(void **sta
     stack_stop_worker(&stack);
     assert_int_equal(stack_remove_metrics(metrics.token), 1);
     outcome = send_by_cgi("ulimit -f 0", "uncounted");
-    assert_non_null(strstr(outcome->err, "unable to count anything for metrics: File too large"));
+    assert_non_null(
+        strstr(outcome->err, "unable to open shared memory for metrics: File too large; /metrics is off"));
     stack_start_worker(&stack, settings);
     assert_int_equal(status_of(metrics.authorization, "GET"), 200);
 }

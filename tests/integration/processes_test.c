@@ -331,12 +331,15 @@ static void a_signal_to_the_parent_has_all_respond_to_what_has_come(void **state
 static void every_signal_that_stops_one_worker_stops_all(void **state)
 {
     static const int signals[] = {SIGINT, SIGHUP, SIGUSR1, SIGXCPU};
+    static const char *const lines[] = {"stopping: SIGINT\n", "stopping: SIGHUP (there is no reload)\n",
+                                        "stopping: SIGUSR1 (there is no reload)\n", "stopping: SIGXCPU\n"};
     pid_t pids[PROCESSES];
 
     for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
         await_processes(pids, 0);
         assert_int_equal(process_stop(stack.worker, signals[i]), 0);
         await_end(pids);
+        free(await_in_file(stack.worker_log, lines[i]));
         start_worker();
     }
 }

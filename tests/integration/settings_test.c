@@ -96,7 +96,7 @@ static void a_wrong_line_of_the_file_is_named(void **state)
         {"\nDATABASE_URI=x\n", "line 2: DATABASE_URI is not a setting; did you mean DATABASE_URL?\n"},
         {"PGHOTS=/tmp\n", "PGHOTS is not a setting; did you mean PGHOST?\n"},
         {"INCIDENTS_CGI_PERSIST_MS=60000\n", "line 1: INCIDENTS_CGI_PERSIST_MS is no longer a setting: plain "
-                                             "CGI answers each request by itself; remove it\n"},
+                                             "CGI serves each request by itself; remove it\n"},
         {"\nINCIDENTS_THREADS=2\n",
          "line 2: INCIDENTS_THREADS is no longer a setting: a worker is one thread, and "
          "INCIDENTS_PROCESSES says how many workers there are\n"},
@@ -193,7 +193,8 @@ static void check_shows_the_settings_and_whether_the_database_is_ready(void **st
     outcome = check_with("DATABASE_URL=postgresql://u:s3cret@/x?host=/nonexistent",
                          "INCIDENTS_REQUEST_TIMEOUT_MS=200");
     assert_int_equal(outcome->status, 1);
-    assert_non_null(strstr(outcome->out, "NOT ready"));
+    assert_non_null(strstr(outcome->out, "database: NOT ready: unable to connect to the database: "));
+    assert_non_null(strstr(outcome->out, "No such file or directory"));
     assert_null(strstr(outcome->out, "s3cret"));
     assert_null(strstr(outcome->err, "s3cret"));
 }

@@ -25,7 +25,7 @@
 enum { CLIENTS = 8, DEADLINE_MS = 8000, TIMEOUT_MS = 120000, TEXT_MAX = 4 * 1024 * 1024 };
 
 static struct stack_metrics metrics;
-static const char dropped_here[] = " lines were dropped here: the log was not read, or had no room";
+static const char dropped_here[] = " log lines: the reader is too slow or the disk is full";
 
 static struct stack stack;
 static char place[100];       /* the log: a FIFO, a file, or the socket that stands for /dev/log */

@@ -377,7 +377,10 @@ static int await_serving(pid_t pid, const char *log)
  * it is pthread_create that says no, as it would. */
 static void a_thread_refused_at_the_start_ends_the_worker_with_a_message(void **state)
 {
-    enum { THREADS = 2 }; /* the log's, and the connector */
+    enum { THREADS = 2 };
+    static const char *const messages[] = {
+        " error unable to start: thread for the log: ",
+        " error unable to start: thread that opens database connections: "};
     const char *const argv[] = {"scripts/service", "worker", NULL, stack.program, NULL};
     const char *words[5];
     struct scarcity scarcity;
@@ -405,8 +408,7 @@ static void a_thread_refused_at_the_start_ends_the_worker_with_a_message(void **
         text = read_whole_file(log);
         figures_row("%ld|%s|%lld ms", number, status < 0 ? "nothing, it serves" : "1 and a message",
                     (long long)(clock_now_ms() - before_ms));
-        if (number <= THREADS &&
-            (status != EXIT_FAILURE || strstr(text, " error unable to start ") == NULL)) {
+        if (number <= THREADS && (status != EXIT_FAILURE || strstr(text, messages[number - 1]) == NULL)) {
             fail_msg("thread %ld refused: the worker ended with %d: %s", number, status, text);
         }
         if (number > THREADS && (status >= 0 || strstr(text, "serving FastCGI") == NULL)) {

@@ -7,10 +7,13 @@
 #include <cmocka.h>
 
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "harness/fake_postgres.h"
 #include "store/binary.h"
 #include "store/connection.h"
@@ -24,6 +27,7 @@ enum {
 
 static struct hosts *hosts;
 static struct fake_postgres server;
+static struct failures failures;
 static struct connection connection;
 static struct store_op ops[OPS];
 
@@ -240,7 +244,7 @@ static void what_libpq_does_not_take_is_not_stored(void **state)
     assert_int_equal(PQsendQuery(connection.pg, "SELECT 1"), 1);
     assert_int_equal(start_batch(1), BATCH_UNREACHABLE);
     assert_int_equal(connection.state, CONNECTION_CLOSED);
-    assert_non_null(strstr(connection.last_failure, "unable to write to the database: another command"));
+    assert_non_null(strstr(failures_last(&failures), "unable to write to the database: another command"));
 }
 
 static void a_batch_that_was_not_sent_is_not_stored(void **state)
@@ -354,12 +358,62 @@ static void where_it_may_not_end_it_goes_on(void **state)
     assert_int_equal(connection.state, CONNECTION_SYNCING);
 }
 
+/* Two connections of a pool meet the same outage, as all of them do. */
+static void connections_that_share_their_failures_log_each_once(void **state)
+{
+    static const char *const lines[] = {" error unable to read from the database: timeout\n",
+                                        " error unable to store: refused (SQLSTATE 53100)\n",
+                                        " info the database responds again after "};
+    struct connection other;
+    char path[] = "/tmp/connection-test.XXXXXX", log[1024] = "";
+    const char *line = log, *end = log;
+    int file = mkstemp(path);
+
+    assert_true(file >= 0 && log_open(path, LOG_FORMAT_TEXT));
+    assert_true(connection_init(&other, hosts, &failures, 1));
+    failures_report(other.failures, "read from the database", "timeout");
+    start_storing(1);
+    assert_int_equal(connection_abort(&connection), BATCH_LOST);
+    failures_report(other.failures, "store", "refused (SQLSTATE 53100)");
+    failures_report(connection.failures, "store", "refused (SQLSTATE 53100)");
+    failures_end(other.failures);
+    failures_end(connection.failures);
+    assert_string_equal(failures_last(&failures), "");
+    assert_true(log_open("stderr", LOG_FORMAT_TEXT));
+    assert_true(read(file, log, sizeof log - 1) > 0);
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        assert_non_null(line = strstr(line, lines[i]));
+    }
+    for (size_t count = 0; (end = strchr(end, '\n')) != NULL; end++) {
+        assert_true(++count <= sizeof lines / sizeof lines[0]);
+    }
+    connection_free(&other);
+    close(file);
+    unlink(path);
+}
+
+/* It is the same failure for as long as it says the same, and is repeated every ten seconds. */
+static void a_failure_that_lasts_is_logged_again_after_a_while(void **state)
+{
+    int64_t first_ms;
+
+    failures.are_held = true; /* else it is a line of the test's output */
+    failures_report(&failures, "store", "once");
+    first_ms = failures.logged_ms -= 9000;
+    failures_report(&failures, "store", "once");
+    assert_true(failures.logged_ms == first_ms);
+    first_ms = failures.logged_ms -= 1000;
+    failures_report(&failures, "store", "once");
+    assert_true(failures.logged_ms > first_ms);
+}
+
 /* ---- */
 
 static int start(void **state)
 {
+    failures = (struct failures){0};
     hosts = hosts_new("");
-    if (hosts == NULL || !connection_init(&connection, hosts, OPS)) {
+    if (hosts == NULL || !connection_init(&connection, hosts, &failures, OPS)) {
         return -1;
     }
     for (size_t i = 0; i < OPS; i++) {
@@ -409,6 +463,8 @@ int main(void)
         CASE(an_idle_connection_hears_what_the_server_says_and_stays),
         CASE(the_next_connection_ends_a_session_that_was_given_up),
         CASE(where_it_may_not_end_it_goes_on),
+        CASE(connections_that_share_their_failures_log_each_once),
+        CASE(a_failure_that_lasts_is_logged_again_after_a_while),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -19,6 +19,7 @@
 enum { TIMEOUT_MS = 20000, LONG_MS = 300000 };
 
 static struct connector *connector;
+static struct failures failures;
 static struct connection connection;
 static struct hosts *hosts;
 static char url[128];
@@ -149,7 +150,7 @@ static int start(void **state)
 {
     hosts = hosts_new(url);
     connector = connector_start();
-    return hosts != NULL && connector != NULL && connection_init(&connection, hosts, 1) ? 0 : -1;
+    return hosts != NULL && connector != NULL && connection_init(&connection, hosts, &failures, 1) ? 0 : -1;
 }
 
 static int finish(void **state)
