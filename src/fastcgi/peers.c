@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "fastcgi/peer_name.h"
 
 enum {
     EARLY_END_MS = 2000,      /* for the next bytes behind an early end of the body */
@@ -119,6 +120,7 @@ static void note_progress(struct peer *peer)
     enum peer_state state = parser_is_idle(&peer->parser) ? PEER_IDLE : PEER_READING;
     const struct peers *peers = peer->table;
     struct peer *oldest;
+    char name[PEER_NAME_SIZE];
 
     if (peer->state != state) {
         set_state(peer, state);
@@ -126,7 +128,9 @@ static void note_progress(struct peer *peer)
     peer->last_read_ms = clock_now_ms();
     count_memory(peer, state == PEER_READING ? parser_memory(&peer->parser) : 0);
     while (peers->memory > peers->memory_max && (oldest = find_oldest(peers, PEER_READING, 1)) != NULL) {
-        log_error("closed the oldest incomplete request: all of them hold %zu bytes", peers->memory);
+        peer_write_name(oldest, name);
+        log_error("incomplete requests hold %zu bytes, over the limit of %zu: closed the oldest, from %s",
+                  peers->memory, peers->memory_max, name);
         shut_down(oldest);
     }
 }
@@ -194,6 +198,8 @@ static void discard(struct peer *peer)
 
 bool peer_read(struct peer *peer)
 {
+    char name[PEER_NAME_SIZE];
+
     if (peer->state == PEER_LINGERING) {
         discard(peer);
         return false;
@@ -209,7 +215,8 @@ bool peer_read(struct peer *peer)
         break;
     case PARSER_ERROR:
         if (peer->parser.error != NULL) {
-            log_error("closed a connection: FastCGI protocol error: %s", peer->parser.error);
+            peer_write_name(peer, name);
+            log_error("closed a connection from %s: FastCGI protocol error: %s", name, peer->parser.error);
         }
         if (peer->parser.has_responded) {
             peer_linger(peer);
@@ -311,6 +318,7 @@ void peers_expire(struct peers *peers)
     int64_t now_ms = clock_now_ms();
     struct peer *peer, *next;
     size_t timed_out = 0;
+    char name[PEER_NAME_SIZE]; /* of the first */
 
     if (peers_due_ms(peers) > now_ms) {
         return;
@@ -319,12 +327,15 @@ void peers_expire(struct peers *peers)
     for (peer = TAILQ_FIRST(&peers->list); peer != NULL; peer = next) {
         next = TAILQ_NEXT(peer, link);
         if (has_timed_out(peer, now_ms)) {
-            timed_out += peer->state == PEER_READING && !has_ended_early(peer) ? 1 : 0;
+            if (peer->state == PEER_READING && !has_ended_early(peer) && timed_out++ == 0) {
+                peer_write_name(peer, name);
+            }
             shut_down(peer);
         }
     }
     if (timed_out > 0) {
-        log_error("%zu incomplete requests timed out: nothing came for %d ms", timed_out, peers->timeout_ms);
+        log_error("%zu incomplete requests timed out: nothing came for %d ms; the first is from %s",
+                  timed_out, peers->timeout_ms, name);
     }
 }
 

@@ -160,10 +160,17 @@ static enum body_state judge_body(const struct stream *body, const char *content
                : BODY_CUT_SHORT;
 }
 
+const char *request_client(const char *const variables[REQUEST_VARIABLES])
+{
+    const char *client = or_empty(variables[REMOTE_ADDR]);
+
+    return is_printable(client, CLIENT_ADDRESS_MAX) ? client : "";
+}
+
 void request_init(struct request *request, const char *const variables[REQUEST_VARIABLES],
                   const struct stream *body)
 {
-    const char *id = or_empty(variables[HTTP_X_REQUEST_ID]), *client = or_empty(variables[REMOTE_ADDR]);
+    const char *id = or_empty(variables[HTTP_X_REQUEST_ID]);
 
     *request = (struct request){
         .verb = or_empty(variables[REQUEST_METHOD]),
@@ -171,7 +178,7 @@ void request_init(struct request *request, const char *const variables[REQUEST_V
         .authorization = find_authorization(variables),
         .content_type = or_empty(variables[CONTENT_TYPE]),
         .content_encoding = or_empty(variables[HTTP_CONTENT_ENCODING]),
-        .client = is_printable(client, CLIENT_ADDRESS_MAX) ? client : "",
+        .client = request_client(variables),
         .body = {.data = ""},
         .body_state = judge_body(body, variables[CONTENT_LENGTH]),
         .body_limit = body->bytes.max,

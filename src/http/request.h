@@ -76,6 +76,10 @@ size_t request_find_variable(struct slice name);
 /* The variable's name. */
 const char *request_variable_name(enum request_variable variable);
 
+/* The client's address, of the variables, each NULL if it is not set; empty if there is none, or what could
+ * be no address. It is as the web server says, or a proxy before it. */
+const char *request_client(const char *const variables[REQUEST_VARIABLES]);
+
 /* Makes a request of its variables, each NULL if it is not set, and of all that came of its body. There is
  * nothing to free; variables and body must outlive the request. */
 void request_init(struct request *request, const char *const variables[REQUEST_VARIABLES],

@@ -6,7 +6,9 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <arpa/inet.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +18,7 @@
 #include "base/buffer.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "fastcgi/peer_name.h"
 #include "fastcgi/peers.h"
 #include "fastcgi/record.h"
 
@@ -31,8 +34,9 @@ static struct loop loop;
 static struct peers peers;
 static int far_ends[FAR_ENDS_MAX];
 static size_t far_end_count;
-static int calls;     /* of the handler, */
-static uint32_t told; /* and the last one's events */
+static int calls;                         /* of the handler, */
+static uint32_t told;                     /* and the last one's events */
+static const char client[] = "192.0.2.7"; /* of requests */
 
 static void count_call(struct peer *peer, uint32_t events)
 {
@@ -101,10 +105,11 @@ static void send_request(int descriptor, const char *length, const void *body, s
 {
     const unsigned char begin[8] = {0, FCGI_RESPONDER, FCGI_KEEP_CONN};
     struct buffer bytes;
-    char params[64];
+    char params[128];
 
     buffer_init(&bytes, (size_t)2 * LIMIT);
-    snprintf(params, sizeof params, "\16%cCONTENT_LENGTH%s", (int)strlen(length), length);
+    snprintf(params, sizeof params, "\16%cCONTENT_LENGTH%s\13%cREMOTE_ADDR%s", (int)strlen(length), length,
+             (int)strlen(client), client);
     record_append(&bytes, FCGI_BEGIN_REQUEST, 1, begin, sizeof begin);
     record_append(&bytes, FCGI_PARAMS, 1, params, strlen(params));
     record_append(&bytes, FCGI_PARAMS, 1, "", 0);
@@ -158,25 +163,47 @@ static int count_calls(void)
 
 /* ---- Silence ---- */
 
-/* Releases the peers that have been silent for too long; what is logged. The text is good until the next
- * call. */
-static const char *expire(void)
+static char log_path[] = "/tmp/peers-test.XXXXXX";
+static int log_file;
+
+static void keep_log(void)
 {
-    static char text[512];
-    char path[] = "/tmp/peers-test.XXXXXX";
-    int file = mkstemp(path);
+    memset(strrchr(log_path, '.') + 1, 'X', 6);
+    log_file = mkstemp(log_path);
+    assert_true(log_file >= 0);
+    assert_true(log_open(log_path, LOG_FORMAT_TEXT));
+}
+
+/* What was logged since. The text is good until the next call. */
+static const char *kept_log(void)
+{
+    static char text[1024];
     ssize_t len;
 
-    assert_true(file >= 0);
-    assert_true(log_open(path, LOG_FORMAT_TEXT));
+    assert_true(log_open("stderr", LOG_FORMAT_TEXT));
+    len = read(log_file, text, sizeof text - 1);
+    text[len > 0 ? len : 0] = '\0';
+    close(log_file);
+    unlink(log_path);
+    return text;
+}
+
+/* Releases the peers that have been silent for too long; what is logged. */
+static const char *expire(void)
+{
+    keep_log();
     peers.check_at_ms = clock_now_ms();
     peers_expire(&peers);
-    assert_true(log_open("stderr", LOG_FORMAT_TEXT));
-    len = read(file, text, sizeof text - 1);
-    text[len > 0 ? len : 0] = '\0';
-    close(file);
-    unlink(path);
-    return text;
+    return kept_log();
+}
+
+/* The end of a line about a peer whose request has no REMOTE_ADDR yet. */
+static const char *this_process(void)
+{
+    static char name[64];
+
+    snprintf(name, sizeof name, "process %ld of user %ld", (long)getpid(), (long)geteuid());
+    return name;
 }
 
 static void a_request_that_does_not_go_on_times_out_and_is_logged(void **state)
@@ -186,9 +213,56 @@ static void a_request_that_does_not_go_on_times_out_and_is_logged(void **state)
     assert_string_equal(expire(), "");
     assert_int_equal(count_calls(), 0);
     peer->last_read_ms -= TIMEOUT_MS + LONG_AGO_MS;
-    assert_non_null(strstr(expire(), "1 incomplete requests timed out: nothing came for 60000 ms"));
+    assert_non_null(strstr(expire(),
+                           "1 incomplete requests timed out: nothing came for 60000 ms; the first is from "
+                           "client 192.0.2.7\n"));
     assert_int_equal(count_calls(), 1);
     expect_closed(peer);
+}
+
+static void one_without_its_variables_is_told_by_its_process(void **state)
+{
+    struct peer *peer = add_peer();
+
+    send_bytes(far_end(), "\1\1\0\1\0\10\0\0\0\1", 10);
+    expect_open(peer);
+    peer->last_read_ms -= TIMEOUT_MS + LONG_AGO_MS;
+    assert_non_null(strstr(expire(), this_process()));
+}
+
+static void what_speaks_no_fastcgi_is_told_by_its_process(void **state)
+{
+    struct peer *peer = add_peer();
+    char line[160];
+
+    snprintf(line, sizeof line,
+             " error closed a connection from %s: FastCGI protocol error: ", this_process());
+    send_bytes(far_end(), "GET / HTTP/1.1\r\n\r\n", 18);
+    keep_log();
+    expect_closed(peer);
+    assert_non_null(strstr(kept_log(), line));
+}
+
+static void a_peer_behind_tcp_is_told_by_its_address(void **state)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)}, other;
+    socklen_t size = sizeof address;
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct peer peer = {.descriptor = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    char name[PEER_NAME_SIZE], expected[64];
+
+    assert_int_equal(bind(listener, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(listen(listener, 1), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&address, &size), 0);
+    peer_write_name(&peer, name);
+    assert_string_equal(name, "an unknown peer"); /* not connected (any more) */
+    assert_int_equal(connect(peer.descriptor, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(getpeername(peer.descriptor, (struct sockaddr *)&other, &size), 0);
+    snprintf(expected, sizeof expected, "127.0.0.1 port %d", ntohs(other.sin_port));
+    peer_write_name(&peer, name);
+    assert_string_equal(name, expected);
+    close(peer.descriptor);
+    close(listener);
 }
 
 static void a_request_that_goes_on_does_not_time_out(void **state)
@@ -337,10 +411,15 @@ static void where_memory_is_short_the_oldest_that_holds_some_is_released(void **
 {
     static const char body[20000];
     struct peer *lingering = linger(), *older, *newer;
+    char line[128];
 
     older = begin_request(body, sizeof body);
     peers.memory_max = older->memory + older->memory / 2;
+    snprintf(line, sizeof line, " bytes, over the limit of %zu: closed the oldest, from client 192.0.2.7\n",
+             peers.memory_max);
+    keep_log();
     newer = begin_request(body, sizeof body);
+    assert_non_null(strstr(kept_log(), line));
     assert_int_equal(older->state, PEER_SHUT_DOWN);
     assert_int_equal(newer->state, PEER_READING);
     assert_int_equal(lingering->state, PEER_LINGERING);
@@ -515,6 +594,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(a_request_that_does_not_go_on_times_out_and_is_logged),
+        CASE(one_without_its_variables_is_told_by_its_process),
+        CASE(what_speaks_no_fastcgi_is_told_by_its_process),
+        CASE(a_peer_behind_tcp_is_told_by_its_address),
         CASE(a_request_that_goes_on_does_not_time_out),
         CASE(an_idle_connection_never_times_out),
         CASE(while_a_request_comes_in_it_is_checked_every_second),
