@@ -181,7 +181,8 @@ coverage: ## which lines and branches the tests reach; those of model, store and
 
 # Those that are run under ThreadSanitizer too.
 OF_THREADS := unit/connector_test unit/label_table_test stress/hostile_fastcgi_test \
-              $(addprefix integration/,store_test store_outage_test concurrency_test outage_test fastcgi_test import_test unread_log_test)
+              $(addprefix integration/,store_test store_outage_test concurrency_test outage_test fastcgi_test fastcgi_faults_test \
+                                       nginx_test import_test unread_log_test)
 tests-of-threads: $(BUILD)/incidents.fcgi $(BUILD)/incidentctl $(OF_THREADS:%=$(BUILD)/tests/%)
 
 # What scripts/test runs, built.

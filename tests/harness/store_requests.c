@@ -48,8 +48,8 @@ void stop_store(struct store_thread *store)
     }
 }
 
-struct store_request requests[STORE_REQUESTS_MAX];
-size_t sent;
+struct store_request sent_requests[STORE_REQUESTS_MAX];
+size_t sent_count;
 
 static void *submit(void *argument)
 {
@@ -62,7 +62,7 @@ static void *submit(void *argument)
     return NULL;
 }
 
-void encode(struct store_request *request, const char *id, const char *name)
+void encode_request(struct store_request *request, const char *id, const char *name)
 {
     struct error error;
 
@@ -80,15 +80,15 @@ static void send_off(struct store_request *request, struct store_thread *store)
 {
     request->store = store;
     assert_int_equal(pthread_create(&request->thread, NULL, submit, request), 0);
-    sent++;
+    sent_count++;
 }
 
 struct store_request *send_upsert(struct store_thread *store, const char *id, const char *name)
 {
-    struct store_request *request = &requests[sent];
+    struct store_request *request = &sent_requests[sent_count];
 
-    assert_true(sent < STORE_REQUESTS_MAX);
-    encode(request, id, name);
+    assert_true(sent_count < STORE_REQUESTS_MAX);
+    encode_request(request, id, name);
     send_off(request, store);
     return request;
 }
@@ -96,10 +96,10 @@ struct store_request *send_upsert(struct store_thread *store, const char *id, co
 struct store_request *send_large(struct store_thread *store, const char *id, struct buffer *body)
 {
     enum { LARGE = 5 * 512 * 1024 };
-    struct store_request *request = &requests[sent];
+    struct store_request *request = &sent_requests[sent_count];
     struct error error;
 
-    assert_true(sent < STORE_REQUESTS_MAX);
+    assert_true(sent_count < STORE_REQUESTS_MAX);
     *request = (struct store_request){0};
     buffer_init(body, LARGE + 1024);
     buffer_append_format(body, "{\"reference_id\":\"%s\",\"started_at\":\"2024-01-01\",\"name\":\"", id);
@@ -162,25 +162,26 @@ enum op_outcome await_outcome(struct store_request *request)
 
 void await_all(void)
 {
-    for (size_t i = 0; i < sent; i++) {
-        await_outcome(&requests[i]);
+    for (size_t i = 0; i < sent_count; i++) {
+        await_outcome(&sent_requests[i]);
     }
 }
 
 void forget_all(void)
 {
-    for (size_t i = 0; i < sent; i++) {
-        op_free(&requests[i].op);
-        incident_free(&requests[i].incident);
+    for (size_t i = 0; i < sent_count; i++) {
+        op_free(&sent_requests[i].op);
+        incident_free(&sent_requests[i].incident);
     }
-    sent = 0;
+    sent_count = 0;
 }
 
 void check_all_but(const struct store_request *exception, enum op_outcome expected)
 {
-    for (size_t i = 0; i < sent; i++) {
-        if (&requests[i] != exception && requests[i].op.outcome != expected) {
-            fail_msg("%s came to outcome %d", requests[i].incident.reference_id, requests[i].op.outcome);
+    for (size_t i = 0; i < sent_count; i++) {
+        if (&sent_requests[i] != exception && sent_requests[i].op.outcome != expected) {
+            fail_msg("%s came to outcome %d", sent_requests[i].incident.reference_id,
+                     sent_requests[i].op.outcome);
         }
     }
 }

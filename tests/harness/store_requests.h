@@ -26,8 +26,8 @@ struct store_request {
 };
 
 /* Those that were sent since the last forget_all. */
-extern struct store_request requests[STORE_REQUESTS_MAX];
-extern size_t sent;
+extern struct store_request sent_requests[STORE_REQUESTS_MAX];
+extern size_t sent_count;
 
 /* Runs the cases on a stack without a worker. What a failed case has left is stopped behind it. */
 int store_requests_run(struct stack *of, const struct CMUnitTest cases[], size_t count);
@@ -56,7 +56,7 @@ char *stop_logging(const char *path);
 /* ---- Requests ---- */
 
 /* Sets a request up that is not sent. */
-void encode(struct store_request *request, const char *id, const char *name);
+void encode_request(struct store_request *request, const char *id, const char *name);
 
 /* Sends an upsert without waiting for its outcome. */
 struct store_request *send_upsert(struct store_thread *store, const char *id, const char *name);

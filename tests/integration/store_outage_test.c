@@ -33,9 +33,9 @@ static void whoever_waits_past_the_deadline_is_not_stored_later(void **state)
     store = start_behind_gate(&settings);
     send_upserts(store, "late", 8);
     await_all();
-    for (size_t i = 0; i < sent; i++) {
-        assert_int_equal(requests[i].op.outcome, OP_UNAVAILABLE);
-        assert_true(requests[i].took_ms < SANITY_MS); /* it is the gate that never opens by itself */
+    for (size_t i = 0; i < sent_count; i++) {
+        assert_int_equal(sent_requests[i].op.outcome, OP_UNAVAILABLE);
+        assert_true(sent_requests[i].took_ms < SANITY_MS); /* it is the gate that never opens by itself */
     }
     stop_store(store);
     open_gate("gate0");
@@ -94,11 +94,11 @@ static void several_slow_ops_do_not_take_the_others_along(int connections, int s
     send_upserts(store, "meanwhile", 20);
     await_all();
     stack_let_go(locker);
-    for (size_t i = 0; i < sent; i++) {
+    for (size_t i = 0; i < sent_count; i++) {
         if (i < (size_t)slow) {
-            assert_int_equal(requests[i].op.outcome, OP_UNAVAILABLE);
+            assert_int_equal(sent_requests[i].op.outcome, OP_UNAVAILABLE);
         } else {
-            assert_int_equal(requests[i].op.outcome, OP_CREATED); /* in time, that is */
+            assert_int_equal(sent_requests[i].op.outcome, OP_CREATED); /* in time, that is */
         }
     }
     stop_store(store);
@@ -137,7 +137,7 @@ static void whoever_gives_up_at_a_lock_ends(void **state)
     stop_store(store);
     await_all();
     stack_let_go(locker);
-    check_all_but(&requests[0], OP_UNAVAILABLE);
+    check_all_but(&sent_requests[0], OP_UNAVAILABLE);
     assert_int_equal(request->op.outcome, OP_UNAVAILABLE);
     stop_store(single);
 }
@@ -183,7 +183,7 @@ static void a_batch_that_was_lost_undoes_nothing_newer(void **state)
     first = queue_upsert(store, "behind", "old");
     queue_upsert(store, "a-gate", "n"); /* which comes first in the batch */
     open_gate("gate0");
-    await_outcome(&requests[0]);
+    await_outcome(&sent_requests[0]);
     await_busy("2");
     open_gate("gate1");
     await_busy("1");
@@ -556,8 +556,8 @@ static void a_name_server_that_is_silent_keeps_nobody_past_the_deadline(void **s
         send_upserts(store, "nameless", 8);
         await_all();
         check_all_but(NULL, OP_UNAVAILABLE);
-        for (size_t n = 0; n < sent; n++) {
-            assert_true(requests[n].took_ms < SANITY_MS); /* the name server stays silent */
+        for (size_t n = 0; n < sent_count; n++) {
+            assert_true(sent_requests[n].took_ms < SANITY_MS); /* the name server stays silent */
         }
         forget_all();
     }

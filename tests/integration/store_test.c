@@ -50,11 +50,11 @@ static void requests_on_two_connections_are_under_way_side_by_side(void **state)
     struct store_thread *store = start_behind_gate(&settings);
 
     send_upserts(store, "beside", 8); /* while gate0 is held back */
-    for (size_t i = 1; i < sent; i++) {
-        assert_int_equal(await_outcome(&requests[i]), OP_CREATED);
+    for (size_t i = 1; i < sent_count; i++) {
+        assert_int_equal(await_outcome(&sent_requests[i]), OP_CREATED);
     }
     open_gate("gate0");
-    assert_int_equal(await_outcome(&requests[0]), OP_CREATED);
+    assert_int_equal(await_outcome(&sent_requests[0]), OP_CREATED);
     stop_store(store);
 }
 
@@ -233,10 +233,10 @@ static void requests_for_one_incident_take_effect_in_their_order(void **state)
                                             "intake.incident_service WHERE reference_id = 'one') "
                                             "FROM intake.incident WHERE reference_id = 'one'"),
                         "v23 v23");
-    for (size_t i = 0; i < sent; i++) {
-        bool is_later = strcmp(requests[i].incident.reference_id, "one") == 0 && i > 2;
+    for (size_t i = 0; i < sent_count; i++) {
+        bool is_later = strcmp(sent_requests[i].incident.reference_id, "one") == 0 && i > 2;
 
-        assert_int_equal(requests[i].op.outcome, is_later ? OP_UPDATED : OP_CREATED);
+        assert_int_equal(sent_requests[i].op.outcome, is_later ? OP_UPDATED : OP_CREATED);
     }
     stop_store(store);
 }
@@ -251,7 +251,7 @@ static void a_connection_killed_in_the_middle_of_a_batch_costs_its_requests_noth
     queue_upsert(store, "gate1", "n");
     queue_upserts(store, "then", 31);
     open_gate("gate0");
-    assert_int_equal(await_outcome(&requests[0]), OP_CREATED);
+    assert_int_equal(await_outcome(&sent_requests[0]), OP_CREATED);
     for (int killed = 0; killed < 3;) { /* the batch, and whatever tries again */
         killed += strcmp(stack_query(&stack, "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
                                              "WHERE usename = 'incidents_fcgi' AND wait_event = 'PgSleep'"),
@@ -488,7 +488,7 @@ static void *send_many(void *argument)
             snprintf(id, sizeof id, "shared%zu", (client->number + round) % SHARED_INCIDENTS);
         }
         snprintf(name, sizeof name, "c%zu-%zu", client->number, round);
-        encode(&request, id, name);
+        encode_request(&request, id, name);
         store_thread_apply(client->store, &request.op);
         client->failed += request.op.outcome != OP_CREATED && request.op.outcome != OP_UPDATED;
         op_free(&request.op);
@@ -544,8 +544,8 @@ static void the_next_batch_is_sent_before_callbacks_run(void **state)
         assert_int_equal(await_outcome(send_upsert(store, i == 0 ? "first" : "second", "n")), OP_CREATED);
     }
     close_gate("gate0");
-    request = &requests[sent++];
-    encode(request, "gate0", "n");
+    request = &sent_requests[sent_count++];
+    encode_request(request, "gate0", "n");
     request->is_joined = true; /* there is no thread */
     store_thread_submit(store, &request->op, waits_to_be_let_go, &let_go);
     await_under_way("1");

@@ -15,7 +15,7 @@
 
 #include "base/clock.h"
 #include "harness/background_load.h"
-#include "harness/fastcgi.h"
+#include "harness/fastcgi_checks.h"
 #include "harness/figures.h"
 #include "harness/fixture.h"
 
@@ -24,22 +24,6 @@ enum { TIMEOUT_MS = 20000, PEERS_MAX = 300 };
 static struct stack stack;
 
 /* ---- Helpers ---- */
-
-static void check_the_worker_serves(const char *what)
-{
-    const struct fastcgi_request request = {.path = "incidents.delete",
-                                            .body = "{\"reference_id\":\"none\"}"};
-    struct http_response response;
-
-    if (process_wait(stack.worker, 0) >= 0) {
-        stack.worker = 0;
-        fail_msg("%s: the worker has ended, see %s", what, stack.worker_log);
-    }
-    if (fastcgi_exchange(&stack, &request, &response) != FASTCGI_ANSWERED || response.status != 200) {
-        fail_msg("%s: the worker does not serve any more: %d %s", what, response.status, response.body);
-    }
-    http_response_free(&response);
-}
 
 static size_t count_like(const char *pattern)
 {
@@ -53,7 +37,7 @@ static void append_upsert(struct buffer *bytes, const char *reference_id)
     char body[160];
     const struct fastcgi_request request = {.path = "incidents.upsert", .body = body};
 
-    snprintf(body, sizeof body, "{\"reference_id\":\"%s\",\"started_at\":\"2024-01-01\"}", reference_id);
+    format_upsert(body, sizeof body, reference_id);
     fastcgi_append_request(bytes, &stack, &request);
 }
 
@@ -351,7 +335,7 @@ static void a_record_full_of_names_is_refused(void **state)
     close(fd);
     buffer_free(&names);
     buffer_free(&bytes);
-    check_the_worker_serves("after a record full of names");
+    check_the_worker_serves(&stack, "after a record full of names");
 }
 
 static void management_floods_are_cut_off(void **state)
@@ -408,7 +392,7 @@ static void lengths_of_two_gigabytes_are_not_believed(void **state)
         }
         http_response_free(&response);
         close(fd);
-        check_the_worker_serves("after a length of two gigabytes");
+        check_the_worker_serves(&stack, "after a length of two gigabytes");
     }
 }
 
