@@ -133,19 +133,24 @@ void background_load_stop(struct background_load *background, struct background_
     free(background);
 }
 
+long worker_memory_kib(const struct stack *stack, const char *figure)
+{
+    char path[64], *status, *line;
+    long kib;
+
+    snprintf(path, sizeof path, "/proc/%d/status", (int)stack->worker);
+    status = read_whole_file(path);
+    line = strstr(status, figure);
+    assert_non_null(line);
+    kib = strtol(line + strlen(figure), NULL, 10);
+    free(status);
+    assert_true(kib > 0);
+    return kib;
+}
+
 double worker_memory(const struct stack *stack)
 {
-    char path[64];
-    char *text, *pages;
-    double memory;
-
-    snprintf(path, sizeof path, "/proc/%d/statm", (int)stack->worker);
-    text = read_whole_file(path);
-    pages = strchr(text, ' '); /* the second number is what is resident */
-    assert_non_null(pages);
-    memory = strtod(pages, NULL) * (double)sysconf(_SC_PAGESIZE) / (1024 * 1024);
-    free(text);
-    return memory;
+    return (double)worker_memory_kib(stack, "VmRSS:") / 1024;
 }
 
 size_t worker_descriptors(const struct stack *stack)

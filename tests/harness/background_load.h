@@ -20,6 +20,9 @@ struct background_load *background_load_start(struct stack *stack, size_t count,
  */
 void background_load_stop(struct background_load *background, struct background_load_figures *figures);
 
+/* A figure of the worker's memory, such as "VmHWM:", the most that it has had so far (proc(5), status). */
+long worker_memory_kib(const struct stack *stack, const char *figure);
+
 /* The worker's memory in MiB, and how many descriptors it has open. */
 double worker_memory(const struct stack *stack);
 size_t worker_descriptors(const struct stack *stack);

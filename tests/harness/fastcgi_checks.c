@@ -20,6 +20,19 @@ void format_upsert(char *body, size_t size, const char *reference_id)
     snprintf(body, size, "{\"reference_id\":\"%s\",\"started_at\":\"2024-01-01\"}", reference_id);
 }
 
+char *make_body(size_t len)
+{
+    static const char start[] = "{\"reference_id\":\"sized\",\"started_at\":\"2024-01-01\"";
+    char *body = malloc(len + 1);
+
+    assert_non_null(body);
+    memset(body, ' ', len);
+    memcpy(body, start, sizeof start - 1);
+    body[len - 1] = '}';
+    body[len] = '\0';
+    return body;
+}
+
 bool is_stored(struct stack *stack, const char *reference_id)
 {
     return strcmp(stack_query_for(stack, "SELECT count(*) FROM intake.incident WHERE reference_id = $1",

@@ -8,6 +8,9 @@
 /* Writes the body of an upsert. */
 void format_upsert(char *body, size_t size, const char *reference_id);
 
+/* A body of exactly that many bytes, which is an upsert and blanks. Free it. */
+char *make_body(size_t len);
+
 bool is_stored(struct stack *stack, const char *reference_id);
 size_t count_incidents(struct stack *stack);
 void check_nothing_is_stored(struct stack *stack, const char *what);

@@ -506,20 +506,6 @@ static void a_body_of_another_length_than_declared_is_not_processed(void **state
     check_exchange(&stack, "the right CONTENT_LENGTH", &request, 200);
 }
 
-/* A body of exactly that many bytes, which is an upsert and blanks. Free it. */
-static char *make_body(size_t len)
-{
-    static const char start[] = "{\"reference_id\":\"sized\",\"started_at\":\"2024-01-01\"";
-    char *body = malloc(len + 1);
-
-    assert_non_null(body);
-    memset(body, ' ', len);
-    memcpy(body, start, sizeof start - 1);
-    body[len - 1] = '}';
-    body[len] = '\0';
-    return body;
-}
-
 static void a_body_of_one_mebibyte_is_accepted_and_one_byte_more_is_not(void **state)
 {
     char *body = make_body(LIMIT), *over = make_body(LIMIT + 1);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "harness/background_load.h"
 #include "harness/fastcgi.h"
 #include "harness/fixture.h"
 
@@ -105,25 +106,9 @@ static void await_200(int number)
     }
 }
 
-/* The most memory that the worker has had so far. */
-static long memory_peak_kib(void)
-{
-    char path[64], *status, *line;
-    long kib;
-
-    snprintf(path, sizeof path, "/proc/%d/status", (int)stack.worker);
-    status = read_whole_file(path);
-    line = strstr(status, "VmHWM:");
-    assert_non_null(line);
-    kib = strtol(line + strlen("VmHWM:"), NULL, 10);
-    free(status);
-    assert_true(kib > 0);
-    return kib;
-}
-
 static void check_memory(void)
 {
-    long kib = memory_peak_kib();
+    long kib = worker_memory_kib(&stack, "VmHWM:");
 
     if (kib > MEMORY_MAX_KIB) {
         fail_msg("the worker has had %ld KiB, not at most %d", kib, MEMORY_MAX_KIB);

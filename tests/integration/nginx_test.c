@@ -124,20 +124,6 @@ static pid_t derive_nginx(const char *name, const struct replacement *replacemen
     return start_other_nginx(directory, other);
 }
 
-/* A body of exactly that many bytes, which is an upsert and blanks. Free it. */
-static char *make_body(size_t len)
-{
-    static const char start[] = "{\"reference_id\":\"sized\",\"started_at\":\"2024-01-01\"";
-    char *body = malloc(len + 1);
-
-    assert_non_null(body);
-    memset(body, ' ', len);
-    memcpy(body, start, sizeof start - 1);
-    body[len - 1] = '}';
-    body[len] = '\0';
-    return body;
-}
-
 static void a_chunked_body_is_read_whole(void **state)
 {
     static const char body[] = "{\"reference_id\":\"chunked\",\"started_at\":\"2024-01-01\"}";

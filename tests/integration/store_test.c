@@ -350,6 +350,19 @@ static void count_prepared(void)
                         "FOR EACH ROW EXECUTE FUNCTION test.count_prepared()");
 }
 
+/* By the third request at the latest. */
+static void check_statement_is_prepared(struct store_thread *store)
+{
+    static const char *const ids[] = {"a", "b", "c"};
+
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(await_outcome(send_upsert(store, ids[i], "n")), OP_CREATED);
+    }
+    stack_query(&stack, "DROP FUNCTION test.count_prepared() CASCADE");
+    assert_string_equal(stack_query(&stack, "SELECT name FROM intake.incident WHERE reference_id = 'c'"),
+                        "1");
+}
+
 /* A connection that breaks while it is prepared is no reason to do without from then on. */
 static void a_statement_is_prepared_once_the_connection_lasts(void **state)
 {
@@ -359,17 +372,7 @@ static void a_statement_is_prepared_once_the_connection_lasts(void **state)
     assert_int_equal(await_outcome(send_upsert(store, "first", "n")), OP_CREATED);
     stack_query(&stack, "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
                         "WHERE usename = 'incidents_fcgi'");
-    for (int i = 0; i < 3; i++) {
-        assert_int_equal(await_outcome(send_upsert(store,
-                                                   i == 0   ? "a"
-                                                   : i == 1 ? "b"
-                                                            : "c",
-                                                   "n")),
-                         OP_CREATED);
-    }
-    stack_query(&stack, "DROP FUNCTION test.count_prepared() CASCADE");
-    assert_string_equal(stack_query(&stack, "SELECT name FROM intake.incident WHERE reference_id = 'c'"),
-                        "1");
+    check_statement_is_prepared(store);
     stop_store(store);
 }
 
@@ -384,17 +387,7 @@ static void a_schema_that_comes_later_finds_statements_prepared(void **state)
         assert_int_equal(await_outcome(send_upsert(store, "before", "n")), OP_UNAVAILABLE);
     }
     stack_query(&stack, "ALTER SCHEMA later RENAME TO intake");
-    for (int i = 0; i < 3; i++) {
-        assert_int_equal(await_outcome(send_upsert(store,
-                                                   i == 0   ? "a"
-                                                   : i == 1 ? "b"
-                                                            : "c",
-                                                   "n")),
-                         OP_CREATED);
-    }
-    stack_query(&stack, "DROP FUNCTION test.count_prepared() CASCADE");
-    assert_string_equal(stack_query(&stack, "SELECT name FROM intake.incident WHERE reference_id = 'c'"),
-                        "1");
+    check_statement_is_prepared(store);
     stop_store(store);
 }
 

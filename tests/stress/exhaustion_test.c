@@ -417,8 +417,14 @@ static void figures(const char *name, long numbers, const struct tally *tally)
                 tally->refused, tally->unavailable, tally->no_response, (long long)tally->slowest_ms);
 }
 
-/* How many were answered 500. */
-static long refuse_each(const struct trial *trial, long many, long step)
+/* One of refuse_one and its sibling for plain CGI. */
+typedef bool refuse_function(const struct trial *trial, long number, long many, const struct truth *truth,
+                             struct tally *tally);
+
+/* With each allocation refused in turn, from one to the next by `step`, until a request needs none so late.
+ * Returns how many requests were answered 500. */
+static long refuse_each(const struct trial *trial, refuse_function *refuse, const char *how, long many,
+                        long step)
 {
     static struct truth truth;
     struct tally tally = {0};
@@ -426,13 +432,13 @@ static long refuse_each(const struct trial *trial, long many, long step)
     char name[64];
 
     learn(trial, &truth);
-    while (refuse_one(trial, number, many, &truth, &tally)) {
+    while (refuse(trial, number, many, &truth, &tally)) {
         number += step;
         tried++;
         assert_true(number < ALLOCATIONS_MAX);
     }
     assert_true(tried > 0);
-    snprintf(name, sizeof name, "%s%s", trial->name, many == 1 ? "" : ", all from the n-th on");
+    snprintf(name, sizeof name, "%s%s%s", trial->name, how, many == 1 ? "" : ", all from the n-th on");
     figures(name, tried, &tally);
     return tally.refused;
 }
@@ -444,7 +450,7 @@ static void a_request_to_the_worker_survives_each_allocation_refused(void **stat
     await_service();
     assert_int_equal(atomic_load(&scarcity.shared->libfcgi), 0); /* a request asks for none */
     for (size_t i = 0; i < TRIALS; i++) {
-        refuse_each(&trials[i], 1, stress_amount(17, 1));
+        refuse_each(&trials[i], refuse_one, "", 1, stress_amount(17, 1));
     }
 }
 
@@ -454,7 +460,8 @@ static void a_request_to_the_worker_survives_all_memory_gone(void **state)
 {
     for (size_t i = 0; i < TRIALS; i++) {
         bool needs_least = strcmp(trials[i].name, "healthz") == 0;
-        long refused = refuse_each(&trials[i], LONG_MAX, needs_least ? 1 : stress_amount(83, 5));
+        long refused =
+            refuse_each(&trials[i], refuse_one, "", LONG_MAX, needs_least ? 1 : stress_amount(83, 5));
 
         assert_true(!needs_least || refused > 0);
     }
@@ -548,29 +555,11 @@ static bool refuse_one_as_cgi(const struct trial *trial, long number, long many,
     return refused > 0;
 }
 
-static void refuse_each_as_cgi(const struct trial *trial, long many, long step)
-{
-    static struct truth truth;
-    struct tally tally = {0};
-    long tried = 0, number = 1;
-    char name[64];
-
-    learn(trial, &truth);
-    while (refuse_one_as_cgi(trial, number, many, &truth, &tally)) {
-        number += step;
-        tried++;
-        assert_true(number < ALLOCATIONS_MAX);
-    }
-    assert_true(tried > 0);
-    snprintf(name, sizeof name, "%s, as CGI%s", trial->name, many == 1 ? "" : ", all from the n-th on");
-    figures(name, tried, &tally);
-}
-
 static void plain_cgi_survives_each_allocation_refused(void **state)
 {
     for (size_t i = 0; i < TRIALS; i++) {
         if (!trials[i].is_apart) {
-            refuse_each_as_cgi(&trials[i], 1, stress_amount(151, 1));
+            refuse_each(&trials[i], refuse_one_as_cgi, ", as CGI", 1, stress_amount(151, 1));
         }
     }
 }
@@ -579,7 +568,7 @@ static void plain_cgi_survives_all_memory_gone(void **state)
 {
     for (size_t i = 0; i < TRIALS; i++) {
         if (!trials[i].is_apart) {
-            refuse_each_as_cgi(&trials[i], LONG_MAX, stress_amount(293, 7));
+            refuse_each(&trials[i], refuse_one_as_cgi, ", as CGI", LONG_MAX, stress_amount(293, 7));
         }
     }
 }

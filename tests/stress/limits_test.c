@@ -550,20 +550,6 @@ static void send_large(struct load_client *client)
     free(body);
 }
 
-static long worker_address_space_kib(void)
-{
-    char path[64], *text, *at;
-    long kib;
-
-    snprintf(path, sizeof path, "/proc/%d/status", (int)stack.worker);
-    text = read_whole_file(path);
-    at = strstr(text, "VmSize:");
-    assert_non_null(at);
-    kib = strtol(at + 7, NULL, 10);
-    free(text);
-    return kib;
-}
-
 static void many_large_bodies_and_little_memory_do_not_end_the_worker(void **state)
 {
     enum { CLIENTS = 24, MORE_KIB = 12 * 1024 };
@@ -587,7 +573,7 @@ static void many_large_bodies_and_little_memory_do_not_end_the_worker(void **sta
     storm.len = body.len;
     restart_worker("");
     await_service("before the storm");
-    snprintf(limit, sizeof limit, "-v %ld", worker_address_space_kib() + MORE_KIB);
+    snprintf(limit, sizeof limit, "-v %ld", worker_memory_kib(&stack, "VmSize:") + MORE_KIB);
     restart_worker(limit);
     load_run(&stack, CLIENTS, send_large, &storm);
     check_alive("large bodies and little memory");
