@@ -128,29 +128,49 @@ static bool is_ours(const struct response *response)
     return strncmp(response->body, "{\"ok\":", 6) == 0;
 }
 
-/* The worker alone returns 405 for a GET of this method. */
-static bool reaches_methods(const struct doctor *doctor, const char *method)
+/* The bytes of the base URL in that of a method; 0 if it is none. */
+static size_t base_of_method(const char *url)
 {
-    struct response response = send_request(doctor, method, NULL, -1);
+    static const char *const methods[] = {"/incidents.upsert", "/incidents.delete", "/incidents.sync"};
+    size_t len = strlen(url);
 
-    return response.status == 405 && is_ours(&response);
+    len -= len > 0 && url[len - 1] == '/' ? 1 : 0;
+    for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++) {
+        size_t method = strlen(methods[i]);
+
+        if (len > method && strncmp(url + len - method, methods[i], method) == 0) {
+            return len - method + 1;
+        }
+    }
+    return 0;
+}
+
+/* The worker alone returns 405 for a GET of incidents.upsert. */
+static bool is_a_methods(const struct response *response)
+{
+    return response->status == 405 && is_ours(response);
 }
 
 /* Whether clients may append a method's name. healthz is at the root as well where our configuration is
  * included, and the worker looks at the last segment of a path alone; so either URL looks right. */
 static bool check_url(struct doctor *doctor)
 {
-    const char *slash = doctor->url[strlen(doctor->url) - 1] == '/' ? "" : "/",
-               *method = strstr(doctor->url, "/incidents.");
+    const char *slash = doctor->url[strlen(doctor->url) - 1] == '/' ? "" : "/";
+    size_t base = base_of_method(doctor->url);
+    struct response response;
 
-    if (method != NULL) {
+    if (base > 0) {
         checks_report(doctor, FINDING_PROBLEM, subject,
                       "leave the method out, here and in the settings of clients",
-                      "%s names a method: the base URL is %.*s/", doctor->url, (int)(method - doctor->url),
-                      doctor->url);
+                      "%s names a method: the base URL is %.*s", doctor->url, (int)base, doctor->url);
         return false;
     }
-    if (reaches_methods(doctor, "incidents.upsert") || !reaches_methods(doctor, "api/incidents.upsert")) {
+    response = send_request(doctor, "incidents.upsert", NULL, -1);
+    if (response.curl != 0 || is_a_methods(&response)) {
+        return true;
+    }
+    response = send_request(doctor, "api/incidents.upsert", NULL, -1);
+    if (!is_a_methods(&response)) {
         return true;
     }
     checks_report(doctor, FINDING_PROBLEM, subject,
