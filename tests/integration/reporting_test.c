@@ -435,7 +435,7 @@ static void an_incident_is_in_the_figures_or_suspicious(void **state)
         "INSERT INTO intake.incident (reference_id, started_at, resolved_at, created_at, updated_at) "
         "SELECT row_number() OVER (), s, r, now(), now() FROM unnest(ARRAY['-infinity', '0001-01-01Z', "
         "'1970-12-31 23:59:59.999999Z', '1971-01-01Z', '2020-01-01Z', 'infinity']::timestamptz[] || "
-        "ARRAY[now() - interval '2160 hours', now() - interval '91 days', now() - interval '24 hours', "
+        "ARRAY[now() - interval '2160 hours', now() - interval '2184 hours', now() - interval '24 hours', "
         "now(), "
         "now() "
         "+ interval '1 minute']) s, unnest(ARRAY[NULL, '-infinity', '1970-12-31 23:59:59.999999Z', "

@@ -7,6 +7,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "incidentctl/report/chart.h"
@@ -255,6 +256,39 @@ static void a_long_name_is_cut_between_characters(void **state)
     buffer_free(&out);
 }
 
+/* A character of this size is 7 units wide. */
+static void long_values_end_within_their_column(void **state)
+{
+    static const struct chart_row rows[] = {{"a", {12345678, 86400 * 47 + 82800}, 86400 * 99 + 82800},
+                                            {"b", {7, 172740}, 172740}};
+    static const double widths[] = {[CHART_WIDE] = 760, [CHART_NARROW] = 358},
+                        seconds[] = {[CHART_WIDE] = 470, [CHART_NARROW] = 122};
+    const struct chart_ranking ranking = {.caption = {"r", "t", "d"},
+                                          .columns = {"one", "two"},
+                                          .kinds = {SCALE_COUNT, SCALE_SECONDS},
+                                          .rows = rows,
+                                          .count = 2};
+
+    for (int width = CHART_WIDE; width <= CHART_NARROW; width++) {
+        struct buffer out;
+        int found = 0;
+
+        buffer_init(&out, 65536);
+        chart_draw_ranking(&out, &ranking, (enum chart_width)width);
+        for (const char *at = out.data; (at = strstr(at, "<text x=\"")) != NULL; at++) {
+            double x = strtod(at + strlen("<text x=\""), NULL), end;
+            const char *text = strchr(at, '>') + 1;
+
+            end = x + 7 * (double)strcspn(text, "<");
+            assert_true(end <= (x < seconds[width] ? seconds[width] : widths[width]));
+            found +=
+                strncmp(text, "12,345,678<", 11) == 0 || strncmp(text, "47 d 23 h / 99 d 23 h<", 22) == 0;
+        }
+        assert_int_equal(found, 2);
+        buffer_free(&out);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -266,6 +300,7 @@ int main(void)
         cmocka_unit_test(every_month_is_on_the_axis),
         cmocka_unit_test(charts_draw_nothing_one_and_zeros),
         cmocka_unit_test(a_long_name_is_cut_between_characters),
+        cmocka_unit_test(long_values_end_within_their_column),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

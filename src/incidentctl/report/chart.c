@@ -44,7 +44,7 @@ static const struct {
 } widths[] = {[CHART_WIDE] = {"wide", 760}, [CHART_NARROW] = {"narrow", 358}};
 
 enum { ROW_HEIGHT = 28, NAME_HEIGHT = 20 };
-static const double HEADER_HEIGHT = 24, BAR_HEIGHT = 14, CHAR_WIDTH = 7;
+static const double HEADER_HEIGHT = 24, BAR_HEIGHT = 14, CHAR_WIDTH = 7, GAP = 6;
 
 static void open_chart(struct buffer *out, const struct chart_caption *caption, enum chart_width width,
                        double height)
@@ -253,22 +253,20 @@ static void draw_line(struct buffer *out, const struct chart_history *chart, int
     }
 }
 
-static void append_value(struct buffer *out, enum scale_kind kind, double value)
+static void write_value(enum scale_kind kind, double value, char text[SCALE_TEXT_MAX])
 {
-    char text[SCALE_TEXT_MAX];
-
     if (kind == SCALE_SECONDS) {
         scale_duration(value, text);
     } else {
         scale_number(value, text);
     }
-    buffer_append_text(out, text);
 }
 
 /* What a pointer that rests on a period is told. */
 static void draw_hovers(struct buffer *out, const struct chart_history *chart, const struct frame *frame)
 {
     double slot = slot_width(frame, chart->count);
+    char text[SCALE_TEXT_MAX];
 
     for (size_t i = 0; i < chart->count; i++) {
         const struct chart_period *period = &chart->periods[i];
@@ -281,7 +279,8 @@ static void draw_hovers(struct buffer *out, const struct chart_history *chart, c
             if (chart->series[series] != NULL) {
                 buffer_append_format(out, "%s%s ", series == 1 && chart->series[0] != NULL ? ", " : "",
                                      chart->series[series]);
-                append_value(out, chart->kind, period->values[series]);
+                write_value(chart->kind, period->values[series], text);
+                buffer_append_text(out, text);
             }
         }
         buffer_append_text(out, "</title></rect>\n");
@@ -334,13 +333,13 @@ void chart_draw_history(struct buffer *out, const struct chart_history *chart, e
 struct grid {
     double name_width;
     double column[CHART_COLUMNS]; /* their left edges */
-    double bar[CHART_COLUMNS];    /* the longest bar's width */
+    double bar[CHART_COLUMNS];    /* the longest bar's width, where its value has room behind it */
     double row_height, bar_top;   /* from the row's upper edge */
     double overhang;              /* of the base line above and below the bars */
 };
 
 static const struct grid grids[] = {
-    [CHART_WIDE] = {188, {200, 440}, {170, 140}, ROW_HEIGHT, 7, 7},
+    [CHART_WIDE] = {240, {252, 470}, {150, 140}, ROW_HEIGHT, 7, 7},
     [CHART_NARROW] = {358, {0, 122}, {62, 74}, ROW_HEIGHT + NAME_HEIGHT, NAME_HEIGHT + 4, 4},
 };
 
@@ -376,13 +375,40 @@ static void draw_name(struct buffer *out, const char *name, double y, double wid
     buffer_append_text(out, "</text></svg>\n");
 }
 
-/* A column's bar, its reach and its value. */
-static void draw_cell(struct buffer *out, const struct chart_ranking *chart, const struct chart_row *row,
-                      int column, const struct grid *grid, double y, double max)
+enum { CELL_TEXT_MAX = 2 * SCALE_TEXT_MAX + 4 };
+
+/* "22 min / 3 h 2 min": the value, and its reach where it has one. */
+static void write_cell(const struct chart_ranking *chart, const struct chart_row *row, int column,
+                       char text[CELL_TEXT_MAX])
 {
+    char value[SCALE_TEXT_MAX], reach[SCALE_TEXT_MAX];
+
+    write_value(chart->kinds[column], row->values[column], value);
+    write_value(chart->kinds[column], row->reach, reach);
+    snprintf(text, CELL_TEXT_MAX, "%s%s%s", value, column == 1 && !isnan(row->reach) ? " / " : "",
+             column == 1 && !isnan(row->reach) ? reach : "");
+}
+
+/* The longest bar's width: behind it the longest value ends before the next column, or the chart, does. */
+static double bar_width(const struct chart_ranking *chart, int column, const struct grid *grid, double width)
+{
+    double end = column + 1 < CHART_COLUMNS ? grid->column[column + 1] - GAP : width, longest = 0;
+    char text[CELL_TEXT_MAX];
+
+    for (size_t i = 0; i < chart->count; i++) {
+        write_cell(chart, &chart->rows[i], column, text);
+        longest = fmax(longest, CHAR_WIDTH * (double)strlen(text));
+    }
+    return fmax(fmin(grid->bar[column], end - grid->column[column] - GAP - longest), 16);
+}
+
+/* A column's bar, its reach and its value. scale: of its values to widths. */
+static void draw_cell(struct buffer *out, const struct chart_ranking *chart, const struct chart_row *row,
+                      int column, const struct grid *grid, double y, double scale)
+{
+    char text[CELL_TEXT_MAX];
     double value = row->values[column], x = grid->column[column], end = x,
            middle = y + grid->bar_top + BAR_HEIGHT / 2;
-    double scale = max > 0 ? grid->bar[column] / max : 0;
 
     buffer_append_format(out, "<path class=\"base\" d=\"M%.1f %.1fV%.1f\"/>\n", x,
                          y + grid->bar_top - grid->overhang, y + grid->bar_top + BAR_HEIGHT + grid->overhang);
@@ -397,13 +423,8 @@ static void draw_cell(struct buffer *out, const struct chart_ranking *chart, con
                              reach);
         end = reach;
     }
-    buffer_append_format(out, "<text x=\"%.1f\" y=\"%.1f\">", end + 6, middle + 4.5);
-    append_value(out, chart->kinds[column], value);
-    if (column == 1 && !isnan(row->reach)) {
-        buffer_append_text(out, " / ");
-        append_value(out, chart->kinds[column], row->reach);
-    }
-    buffer_append_text(out, "</text>\n");
+    write_cell(chart, row, column, text);
+    buffer_append_format(out, "<text x=\"%.1f\" y=\"%.1f\">%s</text>\n", end + GAP, middle + 4.5, text);
 }
 
 static double largest(const struct chart_ranking *chart, int column)
@@ -419,11 +440,14 @@ static double largest(const struct chart_ranking *chart, int column)
 void chart_draw_ranking(struct buffer *out, const struct chart_ranking *chart, enum chart_width width)
 {
     const struct grid *grid = &grids[width];
-    double max[CHART_COLUMNS] = {largest(chart, 0), largest(chart, 1)};
+    double scale[CHART_COLUMNS];
     double height = HEADER_HEIGHT + grid->row_height * (double)chart->count + 4;
 
     open_chart(out, &chart->caption, width, height);
     for (int column = 0; column < CHART_COLUMNS; column++) {
+        double max = largest(chart, column);
+
+        scale[column] = max > 0 ? bar_width(chart, column, grid, widths[width].width) / max : 0;
         draw_text(out, grid->column[column], 14.5, "start", chart->columns[column]);
     }
     for (size_t i = 0; i < chart->count; i++) {
@@ -431,7 +455,7 @@ void chart_draw_ranking(struct buffer *out, const struct chart_ranking *chart, e
 
         draw_name(out, chart->rows[i].label, y + (width == CHART_WIDE ? 2 : 0), grid->name_width);
         for (int column = 0; column < CHART_COLUMNS; column++) {
-            draw_cell(out, chart, &chart->rows[i], column, grid, y, max[column]);
+            draw_cell(out, chart, &chart->rows[i], column, grid, y, scale[column]);
         }
     }
     close_chart(out);

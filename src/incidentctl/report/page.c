@@ -43,11 +43,13 @@ static const char style[] =
     "tr>:last-child{padding-right:0}\n"
     "summary{cursor:pointer;padding:.35rem 0}\n"
     "@media (max-width:22rem){.whole{white-space:normal}}\n"
-    "@media (max-width:29rem){.tiles div:last-child:nth-child(odd){grid-column:1/-1}}\n"
     ".chart{display:block;width:100%;height:auto;margin:.75rem 0}\n"
     ".narrow{display:none}\n"
     "@media screen and (max-width:43.99rem){.wide{display:none}.narrow{display:block;max-width:28rem}"
     "table{font-size:.8125rem}th,td{padding-right:.375rem}}\n"
+    "@media screen and (max-width:29rem){.tiles div:last-child:nth-child(odd){grid-column:1/-1}"
+    ".scroll table{font-size:.75rem}.scroll th,.scroll td{padding-right:.25rem}.scroll "
+    ".soft{font-size:inherit}}\n"
     "@media print{body{max-width:none;padding:0;font-size:.875rem}nav,details:not([open]){display:none}"
     "section,tr{break-inside:avoid}section.open{break-inside:auto}h2{break-after:avoid}}\n";
 
