@@ -1,11 +1,12 @@
 // A business rule on Incident: after insert and update, as an advanced script.
 (function executeRule(current, previous) {
+    var token = new sn_cc.StandardCredentialsProvider().getCredentialByID('SYS_ID').getAttribute('api_key');
     var service = current.getValue('business_service');
     var request = new sn_ws.RESTMessageV2();
 
     request.setEndpoint('https://incidents.example.com/api/incidents.upsert');
     request.setHttpMethod('post');
-    request.setRequestHeader('Authorization', 'Bearer ' + gs.getProperty('incidents.token'));
+    request.setRequestHeader('Authorization', 'Bearer ' + token);
     request.setRequestHeader('Content-Type', 'application/json');
     request.disableForcedVariableSubstitution(); // else ${...} in a description is taken for a variable
     request.setRequestBody(JSON.stringify({

@@ -19,11 +19,14 @@ function servicenow() {
     getUniqueValue: () => data.sys_id,
   };
   const gs = {
-    getProperty: (name) => ({ "glide.servlet.uri": "https://example.service-now.com/", "incidents.token": "secret" })[name],
+    getProperty: (name) => ({ "glide.servlet.uri": "https://example.service-now.com/" })[name],
     error(message) {
       throw new Error(message);
     },
   };
+  class StandardCredentialsProvider {
+    getCredentialByID = () => ({ getAttribute: (name) => ({ api_key: "secret" })[name] });
+  }
   let sent;
   class RESTMessageV2 {
     substitutes = true;
@@ -50,7 +53,7 @@ function servicenow() {
       return { getStatusCode: () => 200 };
     }
   }
-  new Function("current", "previous", "gs", "sn_ws", source)(current, null, gs, { RESTMessageV2 });
+  new Function("current", "previous", "gs", "sn_ws", "sn_cc", source)(current, null, gs, { RESTMessageV2 }, { StandardCredentialsProvider });
   return sent;
 }
 
