@@ -185,6 +185,8 @@ static void what_is_no_text_or_has_nothing_in_it_is_said_to_be_so(void **state)
         {"reference_id,started_at\n", 24, "nothing was read from"},
         {"{\"key\":1,\"closed\":null}\n", 24,
          "its names are \"key\", \"closed\"; looked for reference_id and started_at"},
+        {"<!DOCTYPE html>\n<html>\n", 23,
+         "it is HTML or XML, perhaps a page to log in: export it as JSON or CSV"},
         {"a,b\n1,2\n", 8,
          "its columns are \"a\", \"b\"; looked for reference_id and started_at, and for those of dx, "},
     };
@@ -309,6 +311,23 @@ static void a_filter_without_an_end_is_ended(void **state)
                1, "5 seconds of processor time for the record of line 3");
 }
 
+/* By a message of ours: without a bound libjq aborts, or the kernel ends the process. */
+static void a_filter_that_asks_for_all_memory_is_ended(void **state)
+{
+    static const char *const programs[] = {"[] | .[500000000] = 1", "def f(x): f(x + 1); f(1)"};
+    const char *options = getenv("ASAN_OPTIONS");
+    char *before = options != NULL ? strdup(options) : NULL;
+
+    assert_int_equal(setenv("ASAN_OPTIONS", "allocator_may_return_null=1", 1), 0);
+    for (size_t i = 0; i < sizeof programs / sizeof programs[0]; i++) {
+        check_says(stack_control(&stack, "{}", "import", "--dry-run", "--jq",
+                                 write_bytes("all.jq", programs[i], strlen(programs[i])), "-", NULL),
+                   1, "asked for more memory than 1 GiB, or than there is, for the record of line 1");
+    }
+    assert_int_equal(before != NULL ? setenv("ASAN_OPTIONS", before, 1) : unsetenv("ASAN_OPTIONS"), 0);
+    free(before);
+}
+
 /* By the very rule of the reports. */
 static void those_whose_times_cannot_be_right_are_counted(void **state)
 {
@@ -344,6 +363,7 @@ int main(void)
         cmocka_unit_test(unknown_keys_are_noted_once_with_their_number),
         cmocka_unit_test(rejects_of_rejects_have_one_reason),
         cmocka_unit_test(a_filter_without_an_end_is_ended),
+        cmocka_unit_test(a_filter_that_asks_for_all_memory_is_ended),
         cmocka_unit_test(those_whose_times_cannot_be_right_are_counted),
     };
 

@@ -512,6 +512,12 @@ static void a_filter_that_is_none_is_refused(void **state)
         {"repeat({reference_id: \"r\", started_at: \"2024-01-01\"})", "more than 1000 incidents", 1},
         {"error({a: 1})", "the filter says: {\"a\":1}", 1},
         {"error(\"\\u001b[2J\")", "the filter says: ?[2J", 1},
+        {"input", "the filter says: input has nothing to read", 1},
+        {"[inputs]", "the filter says: input has nothing to read", 1},
+        {"debug | 1", "incidentctl: debug: {}\n", 1},
+        {"{a: (reduce range(30000) as $i (0; [.]))}", "nested too deeply", 1},
+        {"{metadata: {a: (reduce range(30000) as $i (0; {\"b c\": .}))}} | incident", "nested too deeply", 1},
+        {"import \"x\" as x; .", "line 1:\nimport \"x\" as x; .", 1}, /* without the prelude before it */
     };
 
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {

@@ -75,7 +75,12 @@ static const struct format *recognise_first(struct import *import)
         print_unreadable(import, result);
         return NULL;
     }
-    if (import->has_first && !import->first.is_too_large) {
+    if (import->has_first && import->first.is_too_large) {
+        print_error("unable to tell the format of %s: its first record is over 16 MiB; name it by --format",
+                    import->source.name);
+        return NULL;
+    }
+    if (import->has_first) {
         format = recognise(import, import->first.text, own);
     }
     import->source.looks_into_wrappers = format != own;

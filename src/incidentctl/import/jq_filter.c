@@ -17,7 +17,7 @@
 
 enum { KEEP_BYTES = 256 * 1024 };
 static const size_t PROGRAM_BYTES_MAX = (size_t)1024 * 1024, OUTPUT_BYTES_MAX = (size_t)128 * 1024 * 1024;
-static const long FILTER_GROWTH_MAX_KB = 2L * 1024 * 1024;
+static const rlim_t FILTER_GROWTH_MAX = (rlim_t)1024 * 1024 * 1024;
 
 /* --- The bounds -----------------------------------------------------------------------------------------
  */
@@ -26,15 +26,8 @@ static const long FILTER_GROWTH_MAX_KB = 2L * 1024 * 1024;
 static struct {
     volatile sig_atomic_t seconds;
     volatile unsigned long long line;
-    long size_kb; /* of the process, before the first */
+    bool is_bounded;
 } running;
-
-static long process_size_kb(void)
-{
-    struct rusage usage;
-
-    return getrusage(RUSAGE_SELF, &usage) == 0 ? usage.ru_maxrss : 0;
-}
 
 static void write_text(const char *text)
 {
@@ -60,19 +53,20 @@ static void give_up(const char *why)
     _exit(EXIT_FAILURE);
 }
 
-static void look_at_bounds(int signal_number)
+static void count_second(int signal_number)
 {
-    int before = errno;
-
     (void)signal_number;
     running.seconds = running.seconds + 1;
     if (running.seconds >= FILTER_SECONDS_MAX) {
         give_up("took 5 seconds of processor time");
     }
-    if (process_size_kb() - running.size_kb > FILTER_GROWTH_MAX_KB) {
-        give_up("took 2 GiB of memory");
-    }
-    errno = before;
+}
+
+/* libjq would abort. */
+static void give_up_for_memory(void *context)
+{
+    (void)context;
+    give_up("asked for more memory than 1 GiB, or than there is,");
 }
 
 static void set_timer(long seconds)
@@ -82,24 +76,38 @@ static void set_timer(long seconds)
     setitimer(ITIMER_PROF, &timer, NULL);
 }
 
+/* What the process may have for its data: what it has, and the bound. proc_pid_statm(5) counts in pages;
+ * where it cannot be read, there is no bound. */
+static void bound_memory(void)
+{
+    unsigned long long pages = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+    struct rlimit limit;
+
+    if (file != NULL && fscanf(file, "%*u %*u %*u %*u %*u %llu", &pages) == 1 &&
+        getrlimit(RLIMIT_DATA, &limit) == 0) {
+        rlim_t bound = (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE) + FILTER_GROWTH_MAX;
+
+        limit.rlim_cur = bound < limit.rlim_max ? bound : limit.rlim_max;
+        setrlimit(RLIMIT_DATA, &limit);
+    }
+    if (file != NULL) {
+        fclose(file);
+    }
+}
+
+/* Once, when all that stands before the records is in memory. */
 static void set_bounds(void)
 {
-    struct sigaction action = {.sa_handler = look_at_bounds, .sa_flags = SA_RESTART};
+    struct sigaction action = {.sa_handler = count_second, .sa_flags = SA_RESTART};
 
     sigaction(SIGPROF, &action, NULL);
-    running.size_kb = process_size_kb();
+    bound_memory();
+    running.is_bounded = true;
 }
 
 /* --- Compiling ------------------------------------------------------------------------------------------
  */
-
-static void print_fault(void *name, jv message)
-{
-    message = jq_format_error(message);
-    print_error("%s: %s", (const char *)name,
-                jv_get_kind(message) == JV_KIND_STRING ? jv_string_value(message) : "?");
-    jv_free(message);
-}
 
 static const char *find_embedded(const char *name)
 {
@@ -109,6 +117,41 @@ static const char *find_embedded(const char *name)
         }
     }
     return NULL;
+}
+
+/* The prelude stands in the program's first line: without it the message has the caller's own. */
+static void print_fault(void *name, jv message)
+{
+    const char *prelude = find_embedded("prelude"), *text, *found, *rest;
+    size_t len;
+
+    message = jq_format_error(message);
+    text = jv_get_kind(message) == JV_KIND_STRING ? jv_string_value(message) : "?";
+    found = strstr(text, prelude);
+    rest = found != NULL ? found + strlen(prelude) : text;
+    len = strlen(rest);
+    while (len > 0 && rest[len - 1] == ' ') {
+        len--;
+    }
+    print_error("%s: %.*s%.*s", (const char *)name, found != NULL ? (int)(found - text) : 0, text, (int)len,
+                rest);
+    jv_free(message);
+}
+
+/* input and inputs: there is one record. */
+static jv refuse_input(jq_state *unused, void *context)
+{
+    (void)unused;
+    (void)context;
+    return jv_invalid_with_msg(jv_string("input has nothing to read, the filter runs for each record"));
+}
+
+static void print_debug(void *unused, jv value)
+{
+    (void)unused;
+    value = jv_dump_string(value, 0);
+    print_error("debug: %s", jv_string_value(value));
+    jv_free(value);
 }
 
 static bool compile(struct jq_filter *filter, const char *name, const char *text, const char *separator)
@@ -127,12 +170,15 @@ static bool compile(struct jq_filter *filter, const char *name, const char *text
     buffer_append_text(&program, find_embedded("prelude"));
     buffer_append_text(&program, text);
     jq_set_error_cb(filter->jq, print_fault, shown);
+    /* libjq 1.6 leaves all three undefined, and calls what it finds there. */
+    jq_set_nomem_handler(filter->jq, give_up_for_memory, NULL);
+    jq_set_input_cb(filter->jq, refuse_input, NULL);
+    jq_set_debug_cb(filter->jq, print_debug, NULL);
     ok = !program.failed &&
          jq_compile_args(filter->jq, program.data,
                          jv_object_set(jv_object(), jv_string("separator"), jv_string(separator))) != 0;
     jq_set_error_cb(filter->jq, NULL, NULL);
     buffer_free(&program);
-    set_bounds();
     return ok;
 }
 
@@ -184,6 +230,9 @@ void jq_filter_close(struct jq_filter *filter)
 
 void jq_filter_start(struct jq_filter *filter, jv record, uint64_t line)
 {
+    if (!running.is_bounded) {
+        set_bounds();
+    }
     running.line = line;
     filter->outputs = 0;
     jq_start(filter->jq, record, 0);

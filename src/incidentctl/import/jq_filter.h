@@ -1,9 +1,8 @@
 /* A filter in the jq language, run by libjq: from one record to the bodies of upserts.
  *
- * Time and memory: a filter that has taken FILTER_SECONDS_MAX of processor time for one output, or has made
- * the process FILTER_GROWTH_MAX larger, ends the program, with a message: libjq can't be interrupted. It
- * looks once a second, so one that asks for all memory within that is ended by the kernel, or by libjq
- * itself. */
+ * Time and memory: a filter that takes FILTER_SECONDS_MAX of processor time for one output ends the
+ * program, with a message, as libjq can't be interrupted. So does one for which the process's data grow by
+ * more than 1 GiB over what they were before the first record. */
 #ifndef INCIDENTS_INCIDENTCTL_IMPORT_JQ_FILTER_H
 #define INCIDENTS_INCIDENTCTL_IMPORT_JQ_FILTER_H
 

@@ -117,7 +117,9 @@ static void append_as_libjq_does(struct buffer *text, jv value)
     jv_free(written);
 }
 
-static void append_object(struct buffer *text, jv object)
+static void append(struct buffer *text, jv value, unsigned depth);
+
+static void append_object(struct buffer *text, jv object, unsigned depth)
 {
     const char *before = "{";
 
@@ -127,37 +129,43 @@ static void append_object(struct buffer *text, jv object)
         append_string(text, key);
         jv_free(key);
         buffer_append_text(text, ":");
-        jq_value_append(text, value);
+        append(text, value, depth + 1);
         before = ",";
     }
     buffer_append_text(text, *before == ',' ? "}" : "{}");
 }
 
-static void append_array(struct buffer *text, jv array)
+static void append_array(struct buffer *text, jv array, unsigned depth)
 {
     buffer_append_text(text, "[");
     jv_array_foreach(array, i, value)
     {
         buffer_append_text(text, i == 0 ? "" : ",");
-        jq_value_append(text, value);
+        append(text, value, depth + 1);
     }
     buffer_append_text(text, "]");
 }
 
-void jq_value_append(struct buffer *text, jv value)
+/* What nests deeper than the reader of bodies takes is cut: that much of it is enough to be refused. */
+static void append(struct buffer *text, jv value, unsigned depth)
 {
-    switch (jv_get_kind(value)) {
+    switch (depth > JSON_DEPTH_MAX ? JV_KIND_NULL : jv_get_kind(value)) {
     case JV_KIND_OBJECT:
-        append_object(text, value);
+        append_object(text, value, depth);
         break;
     case JV_KIND_ARRAY:
-        append_array(text, value);
+        append_array(text, value, depth);
         break;
     case JV_KIND_STRING:
         append_string(text, value);
         break;
     default:
-        append_as_libjq_does(text, jv_copy(value));
+        append_as_libjq_does(text, depth > JSON_DEPTH_MAX ? jv_null() : jv_copy(value));
     }
     jv_free(value);
+}
+
+void jq_value_append(struct buffer *text, jv value)
+{
+    append(text, value, 0);
 }

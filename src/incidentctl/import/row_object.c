@@ -83,6 +83,7 @@ static jv add_text(jv object, const struct row_column *column, jv text)
         return jv_object_set(object, jv_copy(column->key), text);
     }
     texts = jv_object_get(jv_copy(object), jv_copy(column->key));
+    object = jv_object_set(object, jv_copy(column->key), jv_null()); /* else appending copies all texts */
     if (!jv_is_valid(texts)) {
         jv_free(texts);
         texts = jv_array();

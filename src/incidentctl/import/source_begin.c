@@ -36,6 +36,11 @@ static const char *find_fault(struct slice text)
             return marks[i].fault;
         }
     }
+    for (size_t i = 0; i < text.len && (text.data[i] == '<' || source_is_space(text.data[i])); i++) {
+        if (text.data[i] == '<') {
+            return "it is HTML or XML, perhaps a page to log in: export it as JSON or CSV";
+        }
+    }
     if (text.len >= 2 && text.data[0] == '\0' && text.data[1] != '\0') {
         return "it is UTF-16 without a mark: make UTF-8 of it by iconv -f UTF-16BE -t UTF-8";
     }

@@ -4,6 +4,8 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "model/json.h"
+
 static bool is_blank(jv value)
 {
     switch (jv_get_kind(value)) {
@@ -69,14 +71,18 @@ static jv tame_key(jv key)
     return tamed;
 }
 
-/* All keys of a value, whose depth the reader of JSON has bounded. */
-static jv tame_keys(jv value)
+/* All keys of a value, as deep as the body of an upsert may be. */
+static jv tame_keys(jv value, unsigned depth)
 {
     jv tamed = jv_object();
 
+    if (depth > JSON_DEPTH_MAX) {
+        jv_free(tamed);
+        return value;
+    }
     if (jv_get_kind(value) == JV_KIND_ARRAY) {
         for (int i = 0, count = jv_array_length(jv_copy(value)); i < count; i++) {
-            value = jv_array_set(value, i, tame_keys(jv_array_get(jv_copy(value), i)));
+            value = jv_array_set(value, i, tame_keys(jv_array_get(jv_copy(value), i), depth + 1));
         }
     }
     if (jv_get_kind(value) != JV_KIND_OBJECT) {
@@ -85,7 +91,7 @@ static jv tame_keys(jv value)
     }
     jv_object_foreach(value, key, member)
     {
-        tamed = jv_object_set(tamed, tame_key(key), tame_keys(member));
+        tamed = jv_object_set(tamed, tame_key(key), tame_keys(member, depth + 1));
     }
     jv_free(value);
     return tamed;
@@ -124,7 +130,7 @@ static jv tidy_member(const char *name, jv value, bool with_metadata)
     if (strcmp(name, "services") == 0 && jv_get_kind(value) == JV_KIND_ARRAY) {
         value = tidy_services(value);
     } else if (strcmp(name, "metadata") == 0 && with_metadata && jv_get_kind(value) == JV_KIND_OBJECT) {
-        value = tame_keys(without_blanks(value, true));
+        value = tame_keys(without_blanks(value, true), 0);
     } else {
         return value;
     }
