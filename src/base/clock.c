@@ -22,14 +22,6 @@ struct timespec clock_timespec(int64_t milliseconds)
                              .tv_nsec = (long)(milliseconds % 1000) * 1000000};
 }
 
-void clock_sleep_ms(int64_t milliseconds)
-{
-    struct timespec left = clock_timespec(milliseconds);
-
-    while (nanosleep(&left, &left) != 0 && errno == EINTR) {
-    }
-}
-
 bool clock_poll(int descriptor, short events, int64_t deadline_ms)
 {
     struct pollfd polled = {.fd = descriptor, .events = events};

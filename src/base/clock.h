@@ -23,9 +23,6 @@ static inline int64_t clock_later(int64_t one_ms, int64_t other_ms)
  * bits ends. */
 struct timespec clock_timespec(int64_t milliseconds);
 
-/* Sleeps for that many milliseconds, through interruptions. */
-void clock_sleep_ms(int64_t milliseconds);
-
 /* Waits until the descriptor is ready for events, those of poll(2); false once clock_now_ms() has passed
  * deadline_ms and it is not ready even now, or where it cannot be waited for (errno), as one below 0. */
 bool clock_poll(int descriptor, short events, int64_t deadline_ms);

@@ -220,3 +220,11 @@ int process_stop(pid_t pid, int signal_number)
     }
     return status;
 }
+
+void clock_sleep_ms(int64_t milliseconds)
+{
+    struct timespec left = clock_timespec(milliseconds);
+
+    while (nanosleep(&left, &left) != 0 && errno == EINTR) {
+    }
+}

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 enum { PROCESS_OUTPUT_MAX = 256 * 1024 };
@@ -39,5 +40,8 @@ int process_stop(pid_t pid, int signal_number);
 
 /* Waits for the end, up to that many milliseconds; -1 where it did not come. */
 int process_wait(pid_t pid, int milliseconds);
+
+/* Sleeps for that many milliseconds, through interruptions. */
+void clock_sleep_ms(int64_t milliseconds);
 
 #endif
