@@ -5,9 +5,9 @@ const iso = (when) => (when ? new Date(isNaN(when) ? when : Number(when)).toISOS
 return {
   reference_id: id,
   name: attributes.title,
-  priority: attributes.fields?.severity?.value ?? null,
+  priority: attributes.severity ?? attributes.fields?.severity?.value ?? null,
   source_url: `https://app.datadoghq.com/incidents/${attributes.public_id}`,
-  started_at: iso(attributes.detected ?? attributes.created),
-  resolved_at: iso(attributes.resolved),
+  started_at: iso(attributes.customer_impact_start ?? attributes.detected ?? attributes.created),
+  resolved_at: iso(attributes.resolved ?? attributes.customer_impact_end),
   services: attributes.fields?.services?.value ?? null,
 };
