@@ -1,10 +1,10 @@
 #!/bin/sh
-# PGlite takes SET statement_timeout and shows it, and lets every statement run on: nothing is cancelled, ever.
+# PGlite takes SET statement_timeout and shows it, and lets a statement run on for as long as it likes.
 #
-# PostgreSQL's manual (section 19.11.1) has a statement that takes longer aborted; PGlite is that server, built for WebAssembly,
-# where no timer interrupts a statement. Its manual names no such limit. transaction_timeout is taken in the same way. So a
-# test of "the database is too slow" that runs on PGlite passes without ever being one. No report of it was found.
-# What this project does: its tests run on PostgreSQL itself, and slow_database_test pauses that.
+# PostgreSQL's manual (Client Connection Defaults) has a statement that takes longer aborted. PGlite is that server, built for
+# WebAssembly, where no timer interrupts a statement; its manual names no such limit. transaction_timeout is taken in the same
+# way. So a test of "the database is too slow" passes on PGlite without ever being one. No report of it was found.
+# What this project does: its tests run on PostgreSQL itself, or against a server of theirs that is silent (slow_database_test).
 #
 # Seen 2026-11-28 with @electric-sql/pglite@0.5.17, PostgreSQL 18.7:
 #   statement_timeout is 100ms: pg_sleep(1) returned

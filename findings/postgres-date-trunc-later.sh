@@ -1,7 +1,7 @@
 #!/bin/sh
 # PostgreSQL's date_trunc('day', moment, zone) can lie after the moment: by up to an hour, where clocks go back over midnight.
 #
-# There a day begins twice. The manual (table 9.34 and section 9.9.2) has date_trunc set what is less significant to zero, with
+# There a day begins twice. The manual (section 9.9.2) has date_trunc set what is less significant to zero, with
 # the midnight of the zone as its result. It finds that midnight by the rule for ambiguous input (appendix B.2): the second one.
 # So `t >= date_trunc('day', t, zone)` is false for the first hour of that day, an incident of then is older than "today", and
 # where the day is the first of a month, date_trunc('month') is as late. 'hour' is right. No report of it was found.
