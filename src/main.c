@@ -19,6 +19,14 @@
 #include "schema_version.h"
 #include "store/store.h"
 
+/* libpq's messages have several lines. */
+static void print_on_a_line(const char *text)
+{
+    for (; *text != '\0'; text++) {
+        putchar((unsigned char)*text < 0x20 ? ' ' : *text);
+    }
+}
+
 /* Shows the settings, and whether the database is ready. */
 static int check(void)
 {
@@ -40,8 +48,9 @@ static int check(void)
     }
     store_apply(store, &ping);
     ready = ping.outcome == OP_READY;
-    printf("database: %s%s (schema version %d is needed)\n",
-           ready ? "ready" : "NOT ready: ", store_failure(store), SCHEMA_VERSION);
+    printf("database: %s", ready ? "ready" : "NOT ready: ");
+    print_on_a_line(ready ? "" : *store_failure(store) != '\0' ? store_failure(store) : "see above");
+    printf(" (schema version %d is needed)\n", SCHEMA_VERSION);
     op_free(&ping);
     store_stop(store);
     return ready ? EXIT_SUCCESS : EXIT_FAILURE;

@@ -15,12 +15,10 @@ void failures_report(struct failures *failures, const char *what, const char *wh
     char failure[FAILURE_MAX];
 
     snprintf(failure, sizeof failure, "unable to %s: %s", what, why);
-    if (failures->since_ms == 0) {
-        failures->since_ms = now;
-        failures->last[0] = '\0';
-    }
+    failures->since_ms = failures->since_ms == 0 ? now : failures->since_ms;
     if (strcmp(failure, failures->last) != 0 || now - failures->logged_ms >= LOG_EVERY_MS) {
         failures->logged_ms = now;
+        failures->is_logged = true;
         memcpy(failures->last, failure, sizeof failure);
         if (!failures->are_held) {
             log_error("%s", failure);
@@ -30,12 +28,13 @@ void failures_report(struct failures *failures, const char *what, const char *wh
 
 void failures_end(struct failures *failures)
 {
-    if (failures->since_ms != 0) {
+    if (failures->is_logged) {
         log_info("the database responds again after %lld ms%s%s",
                  (long long)(clock_now_ms() - failures->since_ms), failures->are_held ? "; before: " : "",
                  failures->are_held ? failures->last : "");
-        failures->since_ms = 0;
     }
+    failures->is_logged = false;
+    failures->since_ms = 0;
 }
 
 const char *failures_last(const struct failures *failures)

@@ -378,6 +378,9 @@ static void connections_that_share_their_failures_log_each_once(void **state)
     failures_report(connection.failures, "store", "refused (SQLSTATE 53100)");
     failures_end(other.failures);
     failures_end(connection.failures);
+    failures_report(connection.failures, "store", "refused (SQLSTATE 53100)"); /* a second later */
+    assert_string_equal(failures_last(&failures), "unable to store: refused (SQLSTATE 53100)");
+    failures_end(connection.failures);
     assert_string_equal(failures_last(&failures), "");
     assert_true(log_open("stderr", LOG_FORMAT_TEXT));
     assert_true(read(file, log, sizeof log - 1) > 0);

@@ -191,7 +191,8 @@ static const char *curl_advice(int status)
         {7, "the web server does not run, or listens on another address or port, or a firewall is between"},
         {28, "nothing came in 20 s: a firewall, the wrong host, or a worker that stands still"},
         {35, "TLS fails: does that port speak TLS, or is it http://?"},
-        {52, "the server closed the connection: does that port speak TLS, so that it is https://?"},
+        {52, "the server closes the connection: does that port speak TLS, so that it is https://?"},
+        {56, "the server resets the connection: does that port speak TLS, so that it is https://?"},
         {60,
          "the certificate is expired, for another name, or of an authority that this machine does not know: "
          "clients refuse it too"},
