@@ -1,7 +1,11 @@
 // A business rule on Incident: after insert and update, as an advanced script.
 (function executeRule(current, previous) {
     var token = new sn_cc.StandardCredentialsProvider().getCredentialByID('SYS_ID').getAttribute('api_key');
-    var service = current.getValue('business_service');
+    var services = ['business_service', 'cmdb_ci'].filter(function (field) {
+        return current.getValue(field);
+    }).map(function (field) {
+        return { identifier: current.getValue(field), name: current.getDisplayValue(field) };
+    });
     var request = new sn_ws.RESTMessageV2();
 
     request.setEndpoint('https://incidents.example.com/api/incidents.upsert');
@@ -16,7 +20,7 @@
         source_url: gs.getProperty('glide.servlet.uri') + 'incident.do?sys_id=' + current.getUniqueValue(),
         started_at: current.getValue('opened_at'),
         resolved_at: current.getValue('resolved_at') || null,
-        services: service ? [{ identifier: service, name: current.getDisplayValue('business_service') }] : null
+        services: services
     }));
 
     var response = request.execute();
