@@ -57,7 +57,8 @@ func send(body []byte) (action string, retry bool, wait time.Duration, err error
 		return said.Action, false, 0, nil
 	}
 	seconds, _ := strconv.Atoi(response.Header.Get("Retry-After"))
-	retry = response.StatusCode >= 500 || response.StatusCode == http.StatusTooManyRequests
+	retry = response.StatusCode >= 500 || response.StatusCode == http.StatusTooManyRequests ||
+		response.StatusCode == http.StatusRequestTimeout
 	return "", retry, time.Duration(seconds) * time.Second, fmt.Errorf("%s: %s", response.Status, text)
 }
 

@@ -7,7 +7,7 @@ import time
 import urllib.error
 import urllib.request
 
-RETRY = {429, 500, 502, 503, 504}
+RETRY = {408, 429, 500, 502, 503, 504}
 
 
 def upsert(incident, attempts=8):
@@ -27,14 +27,14 @@ def upsert(incident, attempts=8):
                     return said["action"]
                 raise ValueError(said["message"])
         except urllib.error.HTTPError as error:
-            body = error.read().decode(errors="replace")
+            reason = "%d %s" % (error.code, error.read().decode(errors="replace"))
             if error.code not in RETRY:
-                raise ValueError(body) from error  # refused: it will be refused again
+                raise ValueError(reason) from error  # refused: it will be refused again
             if error.headers.get("Retry-After", "").isdigit():
                 wait = int(error.headers["Retry-After"])
-        except (OSError, http.client.HTTPException):
-            pass  # not reached, or the response got lost: sending it again is safe
-    raise TimeoutError("not stored after %d attempts" % attempts)
+        except (OSError, http.client.HTTPException) as error:
+            reason = error  # not reached, or the response got lost: sending it again is safe
+    raise TimeoutError("not stored after %d attempts: %s" % (attempts, reason))
 
 
 if __name__ == "__main__":
