@@ -1,17 +1,19 @@
 # Datadog: incidents of the API (https://docs.datadoghq.com/api/latest/incidents/get-a-list-of-incidents/). The
-# impact on customers, where there is one, is the beginning. Tests are left out. The names in attributes.fields are
-# each organisation's. Not checked against a published description: fields.services, fields.root_cause, fields.state,
-# fields.severity.
+# impact on customers, where there is one, is the beginning; its end is that of what is neither resolved nor open.
+# Tests are left out. The names in attributes.fields are each organisation's. Not checked against a published
+# description: fields.services, fields.root_cause, fields.state, fields.severity.
 def field($name): .attributes.fields[$name]?.value?;
+def state: given(.attributes.state; field("state"));
 if .attributes.is_test == true then empty
 else {
   reference_id: .id,
   name: .attributes.title,
   priority: given(.attributes.severity; field("severity")),
   started_at: (.attributes | given(.customer_impact_start; .detected; .declared; .created)),
-  resolved_at: (.attributes | given(.resolved; .customer_impact_end)),
+  resolved_at: given(.attributes.resolved;
+                     (if state | . == "active" or . == "stable" then null else .attributes.customer_impact_end end)),
   services: services(field("services") | if type == "array" then .[] else . end),
-  metadata: ({public_id: .attributes.public_id, state: given(.attributes.state; field("state")),
+  metadata: ({public_id: .attributes.public_id, state: state,
               customer_impact_scope: .attributes.customer_impact_scope,
               root_cause: field("root_cause")} | metadata)
 } | incident end

@@ -20,5 +20,5 @@ if .fields then {
   resolved_at: .resolved,
   services: services(given(.custom_field_affected_services; .affected_services; .components; .component_s)
     | texts[] | pieces($separator)[]),
-  metadata: ({issue_type, status, resolution, labels, project_key} | metadata)
+  metadata: ({issue_type, status, resolution, labels: (.labels | texts), project_key} | metadata)
 } end | incident

@@ -9,8 +9,9 @@
   priority,
   source_url: (.links.web? // .links.api? // .links_web),
   started_at: (.impactStartDate // .impact_start_date // .createdAt // .created_at),
-  resolved_at: (.impactEndDate // .impact_end_date //
-                (if .status == "resolved" or .status == "closed" then .updatedAt // .updated_at else null end)),
+  resolved_at: (if .status == "open" then null
+                else .impactEndDate // .impact_end_date //
+                  (if .status == "resolved" or .status == "closed" then .updatedAt // .updated_at else null end) end),
   services: ((.impactedServices // .impacted_services // .serviceId // .service_id)
     | if type == "string" then pieces($separator) else . end),
   metadata: ((.extraProperties | if type == "object" then . else {extraProperties: .} end)

@@ -10,7 +10,7 @@ else {
   priority: (.attributes.severity | if type == "object" then name_of else . end),
   source_url: given(.attributes.url; .attributes.short_url),
   started_at: given(.attributes.started_at; .attributes.created_at),
-  resolved_at: given(.attributes.resolved_at; .attributes.cancelled_at),
+  resolved_at: given(.attributes.resolved_at; .attributes.closed_at; .attributes.cancelled_at),
   services: services(.attributes.services | if type == "object" then .data else . end
     | .[]? | {identifier: given(.data.id?; .id?; name_of), name: name_of}),
   metadata: ({number: .attributes.sequential_id, slug: .attributes.slug, status: .attributes.status,

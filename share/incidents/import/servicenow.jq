@@ -1,6 +1,6 @@
 # ServiceNow: rows of the table incident, by the table API with any sysparm_display_value
 # (https://www.servicenow.com/docs/bundle/yokohama-api-reference/page/integrate/inbound-rest/concept/c_TableAPI.html),
-# or a list that was exported as CSV, whose columns have the names of the fields, or their labels where the instance
+# a list that was exported as JSON (records), or one as CSV, whose columns have the names of the fields, or their labels where the instance
 # or sysparm_export_column_header_label says so:
 # https://www.servicenow.com/docs/r/australia/platform-administration/table-administration-and-data-management/system-properties-display-value-header.html
 # The API's times are UTC. Display values, which a CSV has unless glide.export.csv.raw.value is true, are of the zone

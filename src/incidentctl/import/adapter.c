@@ -117,6 +117,9 @@ bool adapter_begin(struct adapter *adapter, enum source_kind kind, const struct 
                                   : jq_value_read(record->text, &object, error))) {
             return false;
         }
+        if (kind != SOURCE_ROWS && format_is_page(adapter->format)) {
+            object = format_unwrap(object);
+        }
         jq_filter_start(&adapter->filter, add_tables(adapter, object), record->line);
         return true;
     }

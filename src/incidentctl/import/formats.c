@@ -8,7 +8,8 @@
 #include "incidentctl/support/print_error.h"
 
 /* Jira writes the times of a CSV file as its administrator has set it: these are its own, old and new. */
-static const char *const jira_dates[] = {"%d/%b/%y %I:%M %p", "%d/%b/%y %H:%M", NULL};
+static const char *const jira_dates[] = {"%d/%b/%y %I:%M %p", "%d/%b/%y %H:%M", "%d/%b/%Y %I:%M %p",
+                                         "%d/%b/%Y %H:%M", NULL};
 
 /* Opsgenie's alerts: their CSV has nothing else, and so does the end that their filter works out. */
 static const char *const unix_ms[] = {"unix-ms", NULL};
@@ -89,6 +90,30 @@ bool format_print_unknown(const char *input, const char *what, jv names)
     return false;
 }
 
+bool format_is_page(const struct format *format)
+{
+    return format->kind == FORMAT_FILTERED && format != &format_of_caller;
+}
+
+jv format_unwrap(jv record)
+{
+    static const char *const wrappers[] = {"data", "incident", "result"};
+
+    if (jv_get_kind(record) != JV_KIND_OBJECT || jv_object_has(jv_copy(record), jv_string("id"))) {
+        return record;
+    }
+    for (size_t i = 0; i < sizeof wrappers / sizeof wrappers[0]; i++) {
+        jv incident = jv_object_get(jv_copy(record), jv_string(wrappers[i]));
+
+        if (jv_get_kind(incident) == JV_KIND_OBJECT) {
+            jv_free(record);
+            return incident;
+        }
+        jv_free(incident);
+    }
+    return record;
+}
+
 /* What only one format has: all of the first names, and one of the others where there are any. Names of a CSV
  * file's columns are as column_append_key makes them. The first that fits is it. */
 static const struct signature {
@@ -116,6 +141,7 @@ static const struct signature {
     {"jira", {"key", "fields"}, {NULL}, NULL},
     {"jira", {"summary"}, {"issue_key", "key"}, NULL},
     {"squadcast", {"id", "created_at", "resolved_at"}, {"alert_source", "service", "tta_ms", "ttr_ms"}, NULL},
+    {"squadcast", {"id", "created_at", "title", "status"}, {"alert_source", "service", "event_count"}, NULL},
     {"dx", {"source_id", "started_at", "id"}, {NULL}, NULL},
     {NULL, {"source_id", "started_at"}, {NULL}, NULL}, /* our own export as CSV */
 };

@@ -31,6 +31,13 @@ bool format_is_filtered(const struct format *format);
 /* Writes the names, with commas between them and "or" before the last. */
 void format_list_names(char *text, size_t size);
 
+/* Whether web APIs give its records, in pages or one by one. */
+bool format_is_page(const struct format *format);
+
+/* The incident within an answer that has one alone, {"data": {...}}, or the record itself. Takes the record.
+ */
+jv format_unwrap(jv record);
+
 /* What a record is by its names, which is freed; of our own it is `own`. NULL where nobody knows. */
 const struct format *format_recognise(jv record, const struct format *own);
 

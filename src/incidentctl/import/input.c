@@ -52,6 +52,7 @@ static const struct format *recognise(const struct import *import, struct slice 
     if (is_own(text) || !jq_value_read(text, &record, &error)) {
         return own;
     }
+    record = format_unwrap(record);
     format = format_recognise(jv_copy(record), own);
     if (format == NULL) {
         format_print_unknown(import->source.name, "names",
@@ -109,11 +110,6 @@ static bool find_format(struct import *import, enum source_kind *kind, const str
     return *format != NULL;
 }
 
-static bool is_page(const struct format *format)
-{
-    return format != NULL && format->kind == FORMAT_FILTERED && format != &format_of_caller;
-}
-
 static bool set_format(struct import *import)
 {
     const struct format *format = import->options->format;
@@ -135,7 +131,7 @@ static bool set_format(struct import *import)
                : format->kind == FORMAT_JSONL ? SOURCE_LINES
                                               : SOURCE_VALUES;
     }
-    source_set_kind(&import->source, kind, is_page(format));
+    source_set_kind(&import->source, kind, format != NULL && format_is_page(format));
     if (import->source.fault != NULL) {
         return print_unreadable(import, SOURCE_BROKEN);
     }

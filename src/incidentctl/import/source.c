@@ -222,7 +222,8 @@ static enum source_result next_line(struct source *source, struct source_record 
 /* Whether the string before the colon is what web APIs call the array of a page. The record is in memory. */
 static bool is_wrapper(const struct source *source)
 {
-    static const char *const wrappers[] = {"\"incidents\"", "\"data\"", "\"result\"", "\"issues\""};
+    static const char *const wrappers[] = {"\"incidents\"", "\"data\"", "\"result\"", "\"issues\"",
+                                           "\"records\""};
     const char *name = source->data + source->start + source->values.string_at;
     size_t len = source->values.string_len;
 

@@ -77,8 +77,8 @@ void source_close(struct source *source);
 enum source_result source_guess(struct source *source, enum source_kind *kind);
 
 /* Says what a record is, before the first is read. Of JSON objects with an array called "incidents", "data",
- * "result" or "issues" the elements of that are the records where looks_into_wrappers: they are pages, as web
- * APIs give them. */
+ * "result", "issues" or "records" the elements of that are the records where looks_into_wrappers: they are
+ * pages, as web APIs give them. */
 void source_set_kind(struct source *source, enum source_kind kind, bool looks_into_wrappers);
 
 enum source_result source_next(struct source *source, struct source_record *record);
