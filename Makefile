@@ -152,8 +152,7 @@ else
 	@scripts/check $(BUILD) quick
 	@$(MAKE) --no-print-directory $(JOBS) SANITIZE=address,undefined tests
 	@$(MAKE) --no-print-directory $(JOBS) SANITIZE=thread tests-of-threads
-	@scripts/test build/address-undefined
-	@scripts/test build/thread $(OF_THREADS:%=build/thread/tests/%)
+	@scripts/test build/address-undefined + $(OF_THREADS:%=build/thread/tests/%)
 endif
 
 one: ## build and run one test under the sanitizers, found by its name: TEST=batch, TEST=doctor, TEST=unit/parser
