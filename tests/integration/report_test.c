@@ -459,6 +459,11 @@ static void the_terminal_gets_what_it_has_room_for_and_no_command(void **state)
         assert_null(strstr(outcome->out, "\xe2\x80\xae"));
         assert_non_null(strstr(outcome->out, "  H-"));
         assert_int_equal(strstr(outcome->out, "\xe2\x96\x88") != NULL, i % 2 == 0 && i > 0);
+        outcome =
+            stack_control(&stack, NULL, "report", "--since", "2000-01-01", "--time-zone",
+                          "America/Argentina/Buenos_Aires", "--title", "Of a title of thirty columns", NULL);
+        assert_true(widest_line(outcome->out) <= strtoul(widths[i], NULL, 10));
+        assert_int_equal(strncmp(outcome->out, "Of a title of thirty columns\nAs of ", 35) == 0, i < 5);
     }
     unsetenv("COLUMNS");
     unsetenv("LC_ALL");

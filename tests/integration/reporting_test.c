@@ -345,13 +345,13 @@ static void periods_follow_the_setting_and_not_the_session(void **state)
 
 static void open_incidents_have_an_age(void **state)
 {
-    store("old", "P1", "now() - interval '2 days 3 hours'", NULL, BOTH);
+    store("old", "P1", "now() - interval '51 hours 30 minutes'", NULL, BOTH);
     store("new", NULL, "now() - interval '90 minutes'", NULL, NULL);
     store("resolved", "P1", "now() - interval '1 day'", "now()", CHECKOUT);
     store("future", "P1", "now() + interval '1 day'", NULL, CHECKOUT);
-    check("SELECT source_id, priority, services, date_trunc('minute', age), age_seconds / 60 FROM open_now "
+    check("SELECT source_id, priority, services, date_trunc('hour', age), age_seconds / 3600 FROM open_now "
           "ORDER BY age DESC",
-          "old|P1|search, Checkout|2 days 03:00:00|3060\nnew|-|-|01:30:00|90\n");
+          "old|P1|search, Checkout|2 days 03:00:00|51\nnew|-|-|01:00:00|1\n");
 }
 
 static void minutes_of_overlapping_incidents_count_once(void **state)

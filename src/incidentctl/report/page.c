@@ -146,7 +146,7 @@ static void put_tiles(struct buffer *out, const struct report *report)
     page_put(out, "<dl class=\"tiles\">\n");
     open_tile(out, "Open now");
     page_put_number(out, report->recent.open);
-    page_put(out, report->since != NULL ? "</dd><dd class=\"soft\">then: "
+    page_put(out, report->since != NULL ? "</dd><dd class=\"soft\">at the start: "
                                         : "</dd><dd class=\"soft\">90 days ago: ");
     page_put_number(out, report->before.open);
     page_put(out, "</dd></div>\n");

@@ -130,10 +130,12 @@ static bool has_room_for_number(const struct terminal *terminal)
 static void print_heading(const struct terminal *terminal, const struct report *report, const char *title)
 {
     const char *const filters[][2] = {{"service", report->service}, {"priority", report->priority}};
+    const char *name = title == NULL || *title == '\0' ? "Incidents" : title;
+    int room = terminal->columns - (int)(strlen("As of  ()") + strlen(report->as_of));
+    int zone = fit_text(report->time_zone, room, NULL), used = print_text(terminal, name, terminal->columns);
 
-    print_text(terminal, title == NULL || *title == '\0' ? "Incidents" : title, terminal->columns / 2);
-    fprintf(terminal->stream, ", as of %s (", report->as_of);
-    print_text(terminal, report->time_zone, 40);
+    fprintf(terminal->stream, "%s %s (", used + 2 + zone <= room ? ", as of" : "\nAs of", report->as_of);
+    print_text(terminal, report->time_zone, room);
     fputs(")\n", terminal->stream);
     for (size_t i = 0; i < 2; i++) {
         if (filters[i][1] != NULL) {
@@ -143,8 +145,8 @@ static void print_heading(const struct terminal *terminal, const struct report *
         }
     }
     if (report->since != NULL) {
-        fprintf(terminal->stream,
-                "Those that started since %s;\nwhat is open or suspicious, whenever it did\n", report->since);
+        fprintf(terminal->stream, "Started since %s;\nopen or suspicious, whenever it started\n",
+                report->since);
     }
 }
 
@@ -160,9 +162,9 @@ static void print_totals(const struct terminal *terminal, const struct report *r
     print_number(terminal, report->suspicious_total, 10);
     fputc('\n', terminal->stream);
     for (size_t i = 0; i < report->reason_count; i++) {
-        print_number(terminal, report->reasons[i].incidents, 8);
+        print_number(terminal, report->reasons[i].incidents, 6);
         fputc(' ', terminal->stream);
-        print_text(terminal, report->reasons[i].reason, terminal->columns - 9);
+        print_text(terminal, report->reasons[i].reason, terminal->columns - 7);
         fputc('\n', terminal->stream);
     }
 }
