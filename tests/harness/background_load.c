@@ -261,3 +261,10 @@ void attack_end(struct attack *attack, size_t refused)
         fail_msg("%s: the worker has grown by %.1f MiB", attack->what, growth);
     }
 }
+
+void close_all(const int *fds, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        close(fds[i]);
+    }
+}

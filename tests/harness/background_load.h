@@ -30,6 +30,9 @@ size_t worker_descriptors(const struct stack *stack);
 /* Processor time that the worker has used, in ms. */
 long worker_cpu_ms(const struct stack *stack);
 
+/* Closes the descriptors, of attackers say. */
+void close_all(const int *fds, size_t count);
+
 /* An attack with good clients beside it, which becomes a row of the table that attack_table begins. */
 struct attack {
     struct stack *stack;

@@ -45,6 +45,13 @@ size_t count_incidents(struct stack *stack)
     return strtoul(stack_query(stack, "SELECT count(*) FROM intake.incident"), NULL, 10);
 }
 
+size_t count_like(struct stack *stack, const char *pattern)
+{
+    return strtoul(
+        stack_query_for(stack, "SELECT count(*) FROM intake.incident WHERE reference_id LIKE $1", pattern),
+        NULL, 10);
+}
+
 void check_nothing_is_stored(struct stack *stack, const char *what)
 {
     size_t count = count_incidents(stack);

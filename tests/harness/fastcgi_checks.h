@@ -13,6 +13,10 @@ char *make_body(size_t len);
 
 bool is_stored(struct stack *stack, const char *reference_id);
 size_t count_incidents(struct stack *stack);
+
+/* How many incidents have a reference_id of that pattern of LIKE. */
+size_t count_like(struct stack *stack, const char *pattern);
+
 void check_nothing_is_stored(struct stack *stack, const char *what);
 
 /* Whether the worker is the process that was started, and stores. */

@@ -25,13 +25,6 @@ static struct stack stack;
 
 /* ---- Helpers ---- */
 
-static size_t count_like(const char *pattern)
-{
-    return strtoul(
-        stack_query_for(&stack, "SELECT count(*) FROM intake.incident WHERE reference_id LIKE $1", pattern),
-        NULL, 10);
-}
-
 static void append_upsert(struct buffer *bytes, const char *reference_id)
 {
     char body[160];
@@ -75,13 +68,6 @@ static size_t await_closed(const int *fds, size_t count)
     return closed;
 }
 
-static void close_all(const int *fds, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        close(fds[i]);
-    }
-}
-
 /* ---- Peers that stall or trickle ---- */
 
 /* Many send no more of a request than that part of its bytes. */
@@ -115,7 +101,7 @@ static void peers_that_stall_delay_nobody_and_are_given_up(void **state)
         stall("stalled in the variables", 0.5);
         stall("stalled before the last byte", 0.999);
     }
-    assert_int_equal(count_like("stalled"), 0);
+    assert_int_equal(count_like(&stack, "stalled"), 0);
 }
 
 /* All send a byte, then the next, as a web server does that hands on what comes. */
@@ -160,7 +146,7 @@ static void peers_that_trickle_are_served_and_starve_nobody(void **state)
     close_all(fds, many);
     attack_end(&attack, many - answered);
     assert_int_equal(answered, many);
-    assert_int_equal(count_like("trickled-%"), many);
+    assert_int_equal(count_like(&stack, "trickled-%"), many);
 }
 
 /* Bodies that fill more memory than there may be: the oldest are given up, and the others go on. */
@@ -274,7 +260,7 @@ static void a_connection_that_ends_at_any_byte_leaves_nothing_behind(void **stat
     }
     attack_end(&attack, rounds * bytes.len);
     buffer_free(&bytes);
-    assert_int_equal(count_like("cut"), 0);
+    assert_int_equal(count_like(&stack, "cut"), 0);
 }
 
 /* ---- What libfcgi must never see ---- */

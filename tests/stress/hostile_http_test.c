@@ -8,9 +8,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -18,25 +16,18 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "harness/apache.h"
 #include "harness/background_load.h"
-#include "harness/fastcgi.h"
+#include "harness/fastcgi_checks.h"
 #include "harness/figures.h"
 #include "harness/fixture.h"
 
 enum { CLIENTS_MAX = 300, TIMEOUT_MS = 10000, ANSWERS_MAX = 64, TEXT_MAX = 16 * 1024 * 1024 };
 
 static struct stack stack;
-
-static size_t count_like(const char *pattern)
-{
-    return strtoul(
-        stack_query_for(&stack, "SELECT count(*) FROM intake.incident WHERE reference_id LIKE $1", pattern),
-        NULL, 10);
-}
 
 /* ---- HTTP by hand ---- */
 
@@ -160,7 +151,7 @@ static void what_is_hidden_in_these_tests_would_be_executed(void **state)
     converse(text.data, text.len, &responses);
     assert_int_equal(responses.count, 2);
     assert_int_equal(responses.list[0].status, 200);
-    assert_int_equal(count_like("forged"), 1);
+    assert_int_equal(count_like(&stack, "forged"), 1);
     stack_query(&stack, "DELETE FROM intake.incident");
 
     buffer_reset(&text, TEXT_MAX);
@@ -171,7 +162,7 @@ static void what_is_hidden_in_these_tests_would_be_executed(void **state)
     http_response_free(&response);
     close(fd);
     buffer_free(&text);
-    assert_int_equal(count_like("forged"), 1);
+    assert_int_equal(count_like(&stack, "forged"), 1);
 }
 
 /* How a body is sent. */
@@ -318,7 +309,7 @@ static void check_hiding(const struct hiding_case *c, const struct raw_responses
         fail_msg("%s: %zu answers, the second %d %s is not the next request's", c->what, responses->count,
                  responses->list[1].status, responses->list[1].body);
     }
-    if (count_like("forged") != 0) {
+    if (count_like(&stack, "forged") != 0) {
         fail_msg("%s: the hidden request was executed", c->what);
     }
 }
@@ -395,7 +386,7 @@ static void each_of_many_pipelined_requests_gets_its_own_response(void **state)
         buffer_free(&text);
     }
     attack_end(&attack, (size_t)rounds * IN_LINE / 5);
-    assert_int_equal(count_like("line-%"), rounds * IN_LINE / 5 * 4);
+    assert_int_equal(count_like(&stack, "line-%"), rounds * IN_LINE / 5 * 4);
 }
 
 /* ---- Bodies of a wrong length ---- */
@@ -419,7 +410,7 @@ static void a_body_cut_short_is_not_processed(void **state)
     }
     attack_end(&attack, many);
     buffer_free(&text);
-    assert_int_equal(count_like("cut"), 0);
+    assert_int_equal(count_like(&stack, "cut"), 0);
 }
 
 static void a_length_that_lies_makes_no_incident(void **state)
@@ -441,7 +432,7 @@ static void a_length_that_lies_makes_no_incident(void **state)
         }
         buffer_free(&text);
     }
-    assert_int_equal(count_like("lying"), 0);
+    assert_int_equal(count_like(&stack, "lying"), 0);
 }
 
 /* ---- Headers and lines without a bound ---- */
@@ -527,13 +518,6 @@ static size_t count_closed(const int *fds, size_t count)
     return closed;
 }
 
-static void close_all(const int *fds, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        close(fds[i]);
-    }
-}
-
 /* Sends the text's beginning, then byte after byte to all of them, for that long. */
 static void drip(const int *fds, size_t many, const char *start, int milliseconds)
 {
@@ -577,7 +561,7 @@ static void slow_senders_starve_nobody(void **state)
              "Content-Length: 1000000\r\n\r\n{\"reference_id\":\"slow\",",
              stack.token);
     slow_through_nginx("slow bodies, through nginx", start);
-    assert_int_equal(count_like("slow"), 0);
+    assert_int_equal(count_like(&stack, "slow"), 0);
 }
 
 static void slow_readers_starve_nobody(void **state)
@@ -640,116 +624,10 @@ static void a_flood_of_bad_tokens_starves_nobody(void **state)
     }
     attack_end(&attack, all);
     assert_true(all > 0);
-    assert_int_equal(count_like("stolen"), 0);
+    assert_int_equal(count_like(&stack, "stolen"), 0);
 }
 
 /* ---- Apache, which hands on what comes as it comes ---- */
-
-static const char apache_modules[] = "/usr/lib/apache2/modules";
-
-/* Appends a file of ours as an administrator would include it, with this test's socket. */
-/* A file that we ship, with this stack's socket; its last line includes another one, which comes in its
- * place.
- */
-static void append_shipped(struct buffer *out, const char *path, const char *included)
-{
-    static const char socket[] = "/run/incidents/incidents.sock";
-    char *text = read_whole_file(path), *rest = read_whole_file(included), *include;
-    const char *at = text, *found;
-
-    include = strstr(text, "\nInclude ");
-    assert_non_null(include);
-    assert_non_null(strstr(include, included));
-    *include = '\0';
-
-    while ((found = strstr(at, socket)) != NULL) {
-        buffer_append(out, at, (size_t)(found - at));
-        buffer_append_text(out, stack.worker_socket);
-        at = found + sizeof socket - 1;
-    }
-    buffer_append_text(out, at);
-    buffer_append_text(out, "\n");
-    buffer_append_text(out, rest);
-    assert_ptr_not_equal(at, text);
-    free(text);
-    free(rest);
-}
-
-static void write_apache_configuration(const char *path, int port, size_t clients)
-{
-    static const char *const modules[] = {"mpm_event", "authz_core", "alias",
-                                          "headers",   "proxy",      "proxy_fcgi"};
-    struct buffer text;
-    FILE *file;
-
-    buffer_init(&text, TEXT_MAX);
-    buffer_append_format(&text,
-                         "ServerRoot %s\nServerName localhost\nPidFile %s/apache.pid\nDefaultRuntimeDir %s\n"
-                         "ErrorLog %s/apache-error.log\nListen 127.0.0.1:%d\nDocumentRoot %s\n",
-                         stack.directory, stack.directory, stack.directory, stack.directory, port,
-                         stack.directory);
-    for (size_t i = 0; i < sizeof modules / sizeof modules[0]; i++) {
-        buffer_append_format(&text, "LoadModule %s_module %s/mod_%s.so\n", modules[i], apache_modules,
-                             modules[i]);
-    }
-    buffer_append_format(&text,
-                         "ThreadsPerChild 25\nServerLimit %zu\nMaxRequestWorkers %zu\nStartServers %zu\n"
-                         "MinSpareThreads 25\nMaxSpareThreads %zu\n",
-                         clients / 25 + 2, (clients / 25 + 2) * 25, clients / 25 + 2,
-                         (clients / 25 + 2) * 25);
-    append_shipped(&text, "apache/incidents-proxy.conf", "apache/incidents-errors.conf");
-    file = fopen(path, "we");
-    assert_non_null(file);
-    assert_int_equal(fwrite(text.data, 1, text.len, file), text.len);
-    assert_int_equal(fclose(file), 0);
-    assert_int_equal(chmod(path, 0644), 0);
-    buffer_free(&text);
-}
-
-static int connect_to_port(int port)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (connect(fd, (const struct sockaddr *)&address, sizeof address) != 0) {
-        close(fd);
-        return -1;
-    }
-    return fd;
-}
-
-static pid_t start_apache(int port, size_t clients)
-{
-    char path[128], log[128];
-    const char *const argv[] = {"scripts/service", "program", "apache2", "-DFOREGROUND", "-f", path, NULL};
-    int64_t deadline_ms = clock_now_ms() + TIMEOUT_MS;
-    pid_t pid;
-    int fd;
-
-    snprintf(path, sizeof path, "%s/apache.conf", stack.directory);
-    snprintf(log, sizeof log, "%s/apache.log", stack.directory);
-    write_apache_configuration(path, port, clients);
-    pid = process_start(argv, NULL, log);
-    while ((fd = connect_to_port(port)) < 0) {
-        if (clock_now_ms() > deadline_ms || process_wait(pid, 50) >= 0) {
-            char *text = read_whole_file(log);
-
-            fprintf(stderr, "%s\n", text);
-            free(text);
-            fail_msg("Apache does not start");
-        }
-    }
-    close(fd);
-    return pid;
-}
-
-static int find_port(void)
-{
-    static const char *const argv[] = {"scripts/free-port", NULL};
-
-    return (int)strtol(process_run(argv, NULL, NULL, 0)->out, NULL, 10);
-}
 
 /* How many connections Apache has open to the worker. */
 static size_t count_to_worker(size_t before)
@@ -763,7 +641,7 @@ static void slow_senders_behind_apache_delay_nobody(void **state)
 {
     size_t many = (size_t)stress_amount(50, CLIENTS_MAX), closed, at_worker;
     int fds[CLIENTS_MAX] = {0}, port = find_port();
-    pid_t apache = start_apache(port, many);
+    pid_t apache = apache_start(&stack, port, many);
     struct attack attack;
     char start[512];
 
@@ -773,7 +651,7 @@ static void slow_senders_behind_apache_delay_nobody(void **state)
              stack.token);
     attack_begin(&attack, &stack, "slow bodies, through Apache", many, true);
     for (size_t i = 0; i < many; i++) {
-        fds[i] = connect_to_port(port);
+        fds[i] = apache_connect(port);
         assert_true(fds[i] >= 0);
     }
     drip(fds, many, start, stress_amount(3000, 15000));
@@ -787,7 +665,7 @@ static void slow_senders_behind_apache_delay_nobody(void **state)
     attack_end(&attack, closed);
     figures_row("of them at the worker|%zu||||||||", at_worker);
     assert_true(at_worker >= many / 2); /* else Apache has kept them to itself, and nothing was tried */
-    assert_int_equal(count_like("slow"), 0);
+    assert_int_equal(count_like(&stack, "slow"), 0);
 }
 
 static void head_table(void)

@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "harness/background_load.h"
-#include "harness/fastcgi.h"
+#include "harness/fastcgi_checks.h"
 #include "harness/figures.h"
 #include "harness/fixture.h"
 #include "harness/prng.h"
@@ -24,13 +24,6 @@
 enum { TIMEOUT_MS = 20000, RECORD_MAX = 60000 };
 
 static struct stack stack;
-
-static size_t count_like(const char *pattern)
-{
-    return strtoul(
-        stack_query_for(&stack, "SELECT count(*) FROM intake.incident WHERE reference_id LIKE $1", pattern),
-        NULL, 10);
-}
 
 /* ---- Records ---- */
 
@@ -400,7 +393,7 @@ static void generate(struct generator *generator, size_t count)
 
 static void check_what_is_stored(const struct generator *generator)
 {
-    size_t bad = count_like("bad%"), good = count_like("good-%");
+    size_t bad = count_like(&stack, "bad%"), good = count_like(&stack, "good-%");
 
     if (bad > 0) {
         fail_msg("HOSTILE_SEED=%llu: %zu spoilt requests are stored, \"%s\" among them",
