@@ -387,16 +387,17 @@ static void purge_wants_one_service(void **state)
 /* On a terminal no line is longer than that is wide; elsewhere, names are whole. */
 static void the_table_fits_the_terminal(void **state)
 {
-    static const int columns[] = {80, 100, 200};
+    static const int columns[] = {68, 80, 100, 200};
     char command[STACK_PATH_MAX + 64], url[STACK_PATH_MAX + 16];
     const char *const argv[] = {"/usr/bin/script", "-qec", command, "/dev/null", NULL};
     const char *const environment[] = {url, NULL};
     const struct outcome *outcome;
 
-    upsert("{\"reference_id\":\"wide\",\"started_at\":\"2024-01-01\",\"priority\":\"of the highest\","
-           "\"services\":[\"checkout\",\"payments-api\",\"search\",\"login\"],"
-           "\"name\":\"\u00e9 Nobody can pay by card, and nobody knows since when that has been so in "
-           "Europe\"}");
+    upsert(
+        "{\"reference_id\":\"wide\",\"started_at\":\"2024-01-01\",\"resolved_at\":\"2024-01-02\","
+        "\"priority\":\"of the highest\",\"services\":[\"checkout\",\"payments-api\",\"search\",\"login\"],"
+        "\"name\":\"\u00e9 Nobody can pay by card, and nobody knows since when that has been so in "
+        "Europe\"}");
     snprintf(url, sizeof url, "DATABASE_URL=%s", stack.owner_url);
     for (size_t i = 0; i < sizeof columns / sizeof columns[0]; i++) {
         size_t lines = 0;
@@ -418,8 +419,15 @@ static void the_table_fits_the_terminal(void **state)
         assert_int_equal(lines, 2);
         assert_true((strstr(outcome->out, "in Europe") != NULL) == (columns[i] == 200));
         assert_true((strstr(outcome->out, "\xE2\x80\xA6") != NULL) == (columns[i] != 200));
-        assert_non_null(strstr(outcome->out, "2024-01-01T00:00:00Z"));
+        assert_non_null(
+            strstr(outcome->out, columns[i] < 80 ? "2024-01-01\xE2\x80\xA6" : "2024-01-01T00:00:00Z"));
+        assert_non_null(strstr(outcome->out, "  2024-01-02"));
     }
+    /* Where nothing helps the terminal wraps, and times stay whole. */
+    snprintf(command, sizeof command, "stty cols 20; exec %s list", stack.control);
+    outcome = process_run(argv, environment, NULL, 0);
+    assert_int_equal(outcome->status, 0);
+    assert_non_null(strstr(outcome->out, "2024-01-02T00:00:00Z"));
     outcome = stack_control(&stack, NULL, "list", NULL);
     assert_non_null(strstr(outcome->out, "in Europe"));
 }

@@ -10,7 +10,10 @@
 
 #include "base/utf8.h"
 
-enum { GAP = 2 }; /* between columns */
+enum {
+    GAP = 2,        /* between columns */
+    DATE_WIDTH = 11 /* of a date, and the sign that something is missing */
+};
 
 struct table {
     const struct column *columns;
@@ -165,8 +168,15 @@ static size_t terminal_width(FILE *stream)
     return ioctl(fileno(stream), TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
 }
 
-/* Narrows columns that may be narrowed, the last first, until a line fits. */
-static void fit(const struct table *table, size_t *widths, size_t limit)
+/* To which a column may be cut; where whole columns leave no room, a time is cut to its date. */
+static size_t least_width(const struct column *column, bool are_cut)
+{
+    return column->least_width == 0 && are_cut && column->type == COLUMN_TEXT ? DATE_WIDTH
+                                                                              : column->least_width;
+}
+
+/* Narrows columns that may be narrowed, the last first, until a line fits. How much it is too long still. */
+static size_t narrow(const struct table *table, size_t *widths, size_t limit, bool are_cut)
 {
     size_t total = 0;
 
@@ -174,13 +184,27 @@ static void fit(const struct table *table, size_t *widths, size_t limit)
         total += widths[i] + (i > 0 ? GAP : 0);
     }
     for (size_t i = table->column_count; i-- > 0 && total > limit;) {
-        size_t least = table->columns[i].least_width;
+        size_t least = least_width(&table->columns[i], are_cut);
 
         if (least > 0 && widths[i] > least) {
             size_t less = widths[i] - least < total - limit ? widths[i] - least : total - limit;
 
             widths[i] -= less;
             total -= less;
+        }
+    }
+    return total > limit ? total - limit : 0;
+}
+
+/* Makes a line fit. Where it cannot, the terminal wraps it, and times stay whole. */
+static void fit(const struct table *table, size_t *widths, size_t limit)
+{
+    size_t cut[TABLE_COLUMNS_MAX];
+
+    if (narrow(table, widths, limit, false) > 0 && table->column_count <= TABLE_COLUMNS_MAX) {
+        memcpy(cut, widths, table->column_count * sizeof *widths);
+        if (narrow(table, cut, limit, true) == 0) {
+            memcpy(widths, cut, table->column_count * sizeof *widths);
         }
     }
 }

@@ -25,7 +25,8 @@ struct table *table_new(const struct column *columns, size_t count);
  * out of memory. */
 bool table_add(struct table *table, const char *const *cells);
 
-/* Prints all rows. In a table on a terminal that is too narrow, columns that may be cut are, the last first.
+/* Prints all rows. In a table on a terminal that is too narrow, columns that may be cut are, the last first;
+ * then times to their dates, if that makes it fit.
  * In a table, control characters are shown as '?', so that no stored text can command the terminal. False
  * when it could not be written. */
 bool table_print(const struct table *table, bool as_json, FILE *stream);
