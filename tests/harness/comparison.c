@@ -7,7 +7,6 @@
 
 #include <glob.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "cases/json_texts.h"
 #include "harness/comparison.h"
