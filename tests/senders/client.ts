@@ -1,4 +1,4 @@
-// A client that is generated from docs/openapi.yaml, as its users write it: what does not compile, or is answered otherwise than its
+// A client that is generated from docs/openapi.yaml, as its users write it: what does not compile, or gets another response than its
 // type says, is a fault of the description. INCIDENTS_URL and INCIDENTS_TOKEN name the worker.
 import createClient from "openapi-fetch";
 import type { paths } from "./openapi.js";
