@@ -50,6 +50,8 @@ static void marks_delimiters_and_line_ends_are_found(void **state)
         "\"a,b\";name;started_at\n", /* what is in quotes does not count */
         "reference-id,NAME,Started_At\na,x;y,2024-01-01",
         "import_error,reference_id,name,started_at\n\"line 7: nothing\",a,x;y,2024-01-01\n",
+        "sep=|\r\nreference_id|name|started_at\r\na|x;y|2024-01-01\r\n",
+        MARK "SEP=,\rreference_id,name,started_at\ra,x;y,2024-01-01",
     };
 
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
@@ -127,6 +129,8 @@ static void times_are_read_in_the_zone_and_the_format_that_is_said(void **state)
         {"Europe/Berlin", NULL, "2024-07-01T12:00:00-04:00", "1719849600"},
         {"Europe/Berlin", NULL, "2024-10-27T02:30:00", "1729989000"}, /* twice there: the first */
         {"Europe/Berlin", NULL, "2024-03-31T02:30:00", "1711848600"}, /* never there: as much later */
+        {"Europe/Dublin", NULL, "2024-10-27T01:30:00", "1729989000"}, /* where winter is the exception */
+        {"Europe/Moscow", NULL, "2014-10-26T01:30:00", "1414272600"}, /* where the zone itself changed */
         {"America/New_York", "%m/%d/%Y %H:%M", "3/17/2025 6:04", "1742205840"},
         {NULL, "%d/%m/%Y %H:%M", "29/2/2016 01:16", "1456708560"},
         {NULL, "%d/%b/%y %I:%M %p", "25/Feb/26 10:17 PM", "1772057820"},
@@ -135,7 +139,11 @@ static void times_are_read_in_the_zone_and_the_format_that_is_said(void **state)
         {NULL, "unix", "1704067201", "1704067201"},
         {NULL, "unix-ms", "1704067201000", "1704067201"},
         {NULL, "%s", "1704067201", "1704067201"},
+        {NULL, "%Y-%j", "2024-366", "1735603200"},
+        {"Europe/Berlin", "%d/%m/%Y %%z", "1/1/2024 %z", "1704063600"},
     };
+    static const char *const incomplete[] = {"DD.MM.YYYY", "%H:%M",       "%d/%m", "%Y",
+                                             "%G-W%V-%u",  "%d/%m/%Y %I", "%%",    "%Q"};
 
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char text[256];
@@ -157,15 +165,24 @@ static void times_are_read_in_the_zone_and_the_format_that_is_said(void **state)
     check_says(stack_control(&stack, "{\"reference_id\":\"a\",\"started_at\":1704067201.25}", "import", "-",
                              "--date-format", "unix", NULL),
                0, " 0 invalid");
-    check_says(stack_control(&stack, "{\"reference_id\":\"a\",\"started_at\":\"30/2/2016 01:16\"}", "import",
-                             "-", "--date-format", "%d/%m/%Y %H:%M", NULL),
-               1, "started_at names a date that does not exist");
+    check_says(
+        stack_control(&stack, "{\"reference_id\":\"a\",\"started_at\":\"30/2/2016 01:16\"}", "import", "-",
+                      "--date-format", "%d/%m/%Y %H:%M", NULL),
+        1, ":1: invalid_timestamp: started_at names a date that does not exist: it is \"30/2/2016 01:16\"");
     check_says(stack_control(&stack, "", "import", "-", "--time-zone", "UTC+2", NULL), 2,
                "there is no UTC+2");
     check_says(stack_control(&stack, "", "import", "-", "--time-zone", "../etc", NULL), 2,
                "there is no ../etc");
-    check_says(stack_control(&stack, "", "import", "-", "--date-format", "DD.MM.YYYY", NULL), 2,
-               "strptime(3)");
+    check_says(stack_control(&stack, "", "import", "-", "--time-zone", "Europe", NULL), 2,
+               "there is no Europe"); /* a directory */
+    check_says(stack_control(&stack, "", "import", "-", "--time-zone", "zone.tab", NULL), 2,
+               "there is no zone.tab");
+    for (size_t i = 0; i < sizeof incomplete / sizeof incomplete[0]; i++) {
+        check_says(stack_control(&stack, "", "import", "-", "--date-format", incomplete[i], NULL), 2,
+                   "strptime(3) that has a year, a month and a day, and %p where it has %I");
+    }
+    check_says(stack_control(&stack, "", "import", "-", "--date-format", "%d/%m/%Y %H:%M %Z", NULL), 2,
+               "can't read names of zones, %Z");
 }
 
 static void what_is_no_text_or_has_nothing_in_it_is_said_to_be_so(void **state)
@@ -349,6 +366,66 @@ static void those_whose_times_cannot_be_right_are_counted(void **state)
     check_says(stack_control(&stack, text, "import", "-", NULL), 0, expected);
 }
 
+static void write_time(const char *time, char text[64])
+{
+    snprintf(text, 64, "%s",
+             *time != '+' && *time != '-'
+                 ? time
+                 : stack_query_for(&stack,
+                                   "SELECT to_char(now() AT TIME ZONE 'UTC' + $1::integer * interval '1 "
+                                   "second', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')",
+                                   time));
+}
+
+/* The import's rule, in C as a dry run has no database, and the reports' in SQL are one. Record i stands in
+ * the file 2^i times, so that the number of the suspicious tells which they are. */
+static void the_rule_of_the_import_is_that_of_the_reports(void **state)
+{
+    static const struct {
+        const char *started, *resolved; /* "": open; seconds from now where they begin with a sign */
+    } cases[] = {
+        {"1970-12-31T23:59:59.999999Z", "1971-01-01T01:00:00Z"},
+        {"1971-01-01T00:00:00Z", "1971-01-01T01:00:00Z"},
+        {"2024-01-01T00:00:00Z", "2024-01-01T00:00:00Z"},
+        {"2024-01-01T00:00:00Z", "2024-01-01T00:00:00.000001Z"},
+        {"2024-01-01T00:00:00.000001Z", "2024-01-01T00:00:00Z"},
+        {"2024-01-01T00:00:00Z", "2024-03-31T00:00:00Z"},
+        {"2024-01-01T00:00:00Z", "2024-03-31T00:00:00.000001Z"},
+        {"1970-01-01T00:00:00Z", ""},
+        {"-7772400", ""}, /* 90 days but an hour */
+        {"-7779600", ""}, /* and an hour */
+        {"+3600", ""},
+        {"-3600", "+3600"},
+        {"+3600", "+7200"},
+        {"-7200", "-3600"},
+    };
+    enum { CASES = sizeof cases / sizeof cases[0] };
+    char query[4096] = "SELECT sum(1 << i) FROM (VALUES ", expected[128];
+    size_t used = strlen(query);
+    const char *path = path_of("rule");
+    FILE *file = fopen(path, "we");
+
+    fputs("reference_id,started_at,resolved_at\n", file);
+    for (size_t i = 0; i < CASES; i++) {
+        char started[64], resolved[64];
+
+        write_time(cases[i].started, started);
+        write_time(cases[i].resolved, resolved);
+        for (size_t n = 0; n < (size_t)1 << i; n++) {
+            fprintf(file, "%zu,%s,%s\n", i, started, resolved);
+        }
+        used += (size_t)snprintf(query + used, sizeof query - used,
+                                 "%s(%zu, timestamptz '%s', nullif('%s', '')::timestamptz)",
+                                 i == 0 ? "" : ", ", i, started, resolved);
+    }
+    assert_int_equal(fclose(file), 0);
+    snprintf(query + used, sizeof query - used,
+             ") v (i, started_at, resolved_at) "
+             "WHERE NOT reporting.is_plausible(started_at, resolved_at, reporting.longest_incident())");
+    snprintf(expected, sizeof expected, "note: %s of the valid have times", stack_query(&stack, query));
+    check_says(stack_control(&stack, NULL, "import", "--dry-run", path, NULL), 0, expected);
+}
+
 int main(void)
 {
     static const struct fixture fixture = {.stack = &stack, .extent = FIXTURE_MIGRATED};
@@ -365,6 +442,7 @@ int main(void)
         cmocka_unit_test(a_filter_without_an_end_is_ended),
         cmocka_unit_test(a_filter_that_asks_for_all_memory_is_ended),
         cmocka_unit_test(those_whose_times_cannot_be_right_are_counted),
+        cmocka_unit_test(the_rule_of_the_import_is_that_of_the_reports),
     };
 
     return fixture_run(&fixture, cases, sizeof cases / sizeof cases[0]);

@@ -152,6 +152,7 @@ enum filtered adapter_next(struct adapter *adapter, struct slice *body, struct e
 {
     enum filtered filtered = next_body(adapter, body, error);
 
+    adapter->unadjusted = *body;
     if (filtered == FILTERED_OUTPUT && times_are_odd(&adapter->times)) {
         *body = times_adjust(&adapter->times, *body, &adapter->adjusted);
     }

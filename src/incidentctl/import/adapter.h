@@ -20,7 +20,8 @@ struct adapter {
     struct row_objects objects; /* where they go through the filter */
     struct buffer flat;         /* a row as a body */
     struct times times;         /* the caller sets what he asked for */
-    struct buffer adjusted;     /* a body with other times */
+    struct buffer adjusted;     /* a body with other times, */
+    struct slice unadjusted;    /* and the last as it was before: its values are what people look for */
     struct dx_rows services, metadata;
     struct slice body; /* of the record that was begun, where no filter makes it */
     bool is_given;

@@ -142,6 +142,9 @@ static bool check_required(const struct csv_row *header)
 
 bool csv_table_set_arguments(struct csv_table *table, const struct csv_row *header)
 {
+    enum { UNKNOWN_SHOWN = 20 };
+    size_t unknown = 0;
+
     if (!check_required(header) || !make_columns(table, header->count)) {
         return false;
     }
@@ -150,12 +153,15 @@ bool csv_table_set_arguments(struct csv_table *table, const struct csv_row *head
         struct slice name = header->cells[i].text;
         enum column_role role = role_of(&name);
 
-        if (role == COLUMN_LEFT_OUT && !column_is(name, REJECTS_COLUMN)) {
+        if (role == COLUMN_LEFT_OUT && !column_is(name, REJECTS_COLUMN) && unknown++ < UNKNOWN_SHOWN) {
             complain("note: nothing is known of this column, it is left out:", name);
         }
         if (!set_column(table, i, role, name, header->cells[i].text)) {
             return false;
         }
+    }
+    if (unknown > UNKNOWN_SHOWN) {
+        print_error("note: nor is anything known of %zu other columns", unknown - UNKNOWN_SHOWN);
     }
     return check_metadata(table);
 }

@@ -185,7 +185,7 @@ static void print_notes(const struct import *import)
 
 static bool run(struct import *import)
 {
-    bool is_all_read;
+    bool is_all_read, is_empty;
 
     window_init(&import->window, &import->loop, import->store, import_take_done, import);
     progress_start(&import->progress, import->source.size);
@@ -199,14 +199,14 @@ static bool run(struct import *import)
         note_unused(import->options->services, &import->adapter.services);
         note_unused(import->options->metadata, &import->adapter.metadata);
     }
-    if (is_all_read && import->records == 0 && import->skipped == 0 && import->source.consumed > 0) {
-        is_all_read = false;
+    is_empty = is_all_read && import->records == 0 && import->skipped == 0 && import->source.consumed > 0;
+    if (is_empty) {
         print_error("nothing was read from %s, which is not empty: it has no incidents", import->source.name);
     }
     print_notes(import);
     is_all_read = is_all_read && import->read == import->done && !import->is_cut;
     print_sum(import, is_all_read);
-    return is_all_read && import->invalid == 0;
+    return is_all_read && !is_empty && import->invalid == 0;
 }
 
 int import_file(const struct import_options *options)

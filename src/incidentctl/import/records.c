@@ -96,7 +96,7 @@ void import_take_done(void *context, const struct window_record *record)
 static enum window_state validate(struct import *import, struct slice body, struct window_record *record)
 {
     if (!incident_read(body, RULES_UPSERT, &record->incident, &record->error)) {
-        explain_value(&record->error, body,
+        explain_value(&record->error, import->adapter.unadjusted,
                       import->source.kind == SOURCE_ROWS ? &import->adapter.table : NULL);
         return WINDOW_INVALID;
     }

@@ -1,5 +1,6 @@
 /* What the first bytes of an import's input say: whether it is text at all, how its lines end, what it is. */
 #include <string.h>
+#include <strings.h>
 
 #include "incidentctl/import/source.h"
 
@@ -115,11 +116,29 @@ static char find_delimiter(struct slice text, char newline)
     return delimiters[best];
 }
 
+/* Passes over a first line sep=; which tells Excel the delimiter. */
+static void take_delimiter_line(struct source *source)
+{
+    enum { LENGTH = 5 };
+    const struct slice text = rest_of(source);
+    const char *end = memchr(text.data, source->newline, text.len);
+    size_t len = end != NULL ? (size_t)(end - text.data) : text.len;
+
+    if (len >= LENGTH && strncasecmp(text.data, "sep=", LENGTH - 1) == 0 &&
+        (len == LENGTH || (len == LENGTH + 1 && text.data[LENGTH] == '\r'))) {
+        source->delimiter = source->delimiter != 0 ? source->delimiter : text.data[LENGTH - 1];
+        source->start += len + (end != NULL);
+        source->consumed += len + (end != NULL);
+        source->line += end != NULL;
+    }
+}
+
 void source_set_kind(struct source *source, enum source_kind kind, bool looks_into_wrappers)
 {
     source->kind = kind;
     source->looks_into_wrappers = looks_into_wrappers;
-    if (begin(source) == SOURCE_RECORD && kind == SOURCE_ROWS) {
+    if (begin(source) == SOURCE_RECORD && kind == SOURCE_ROWS && source->len > source->start) {
+        take_delimiter_line(source);
         source->rows.newline = source->newline;
         source->rows.delimiter =
             source->delimiter != 0 ? source->delimiter : find_delimiter(rest_of(source), source->newline);

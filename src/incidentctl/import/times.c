@@ -16,6 +16,20 @@ enum { TEXT_MAX = 256, KEEP_BYTES = 256 * 1024 };
 
 static const int64_t MICROS = 1000000;
 
+/* Files of zones begin so (RFC 8536, section 3.1); directories and lists of zones lie beside them. */
+static bool is_zone_file(const char *path)
+{
+    char mark[4] = "";
+    FILE *file = fopen(path, "re");
+    bool is_zone = file != NULL && fread(mark, 1, sizeof mark, file) == sizeof mark &&
+                   memcmp(mark, "TZif", sizeof mark) == 0;
+
+    if (file != NULL) {
+        fclose(file);
+    }
+    return is_zone;
+}
+
 bool times_set_zone(const char *name)
 {
     const char *directory = getenv("TZDIR");
@@ -24,26 +38,52 @@ bool times_set_zone(const char *name)
                    snprintf(path, sizeof path, "%s/%s", directory != NULL ? directory : "/usr/share/zoneinfo",
                             name) < (int)sizeof path;
 
-    if (!is_name || access(path, R_OK) != 0) {
+    if (!is_name || !is_zone_file(path)) {
         return print_error(
             "--time-zone must be a name of the system's time zones, such as Europe/Berlin or UTC, "
             "and there is no %s",
             name);
     }
-    return setenv("TZ", name, 1) == 0;
+    if (setenv("TZ", name, 1) != 0) {
+        return print_error("out of memory for the time zone");
+    }
+    tzset();
+    return true;
 }
 
-bool times_check_format(const char *format)
+/* Whether a format of strptime has %letter; %% is none. */
+static bool has_conversion(const char *format, char letter)
 {
-    return strchr(format, '%') != NULL || strcmp(format, "unix") == 0 || strcmp(format, "unix-ms") == 0 ||
-           print_error(
-               "--date-format must be a format of strptime(3), such as \"%%d/%%m/%%Y %%H:%%M\", or unix, "
-               "or unix-ms");
+    for (const char *at = format; (at = strchr(at, '%')) != NULL && at[1] != '\0'; at += 2) {
+        if (at[1] == letter) {
+            return true;
+        }
+    }
+    return false;
 }
 
-bool times_are_odd(const struct times *times)
+/* Whether the format finds a date again that it has written: strptime passes over what it knows by name alone
+ * (%G, %V), leaves a year or a day out that the format does not have, and takes 4 o'clock of %I for the
+ * morning. */
+static bool keeps_times(const char *format)
 {
-    return times->time_zone != NULL || times->date_format != NULL || times->more_formats != NULL;
+    static const struct tm written = {
+        .tm_year = 101, .tm_mon = 1, .tm_mday = 3, .tm_hour = 16, .tm_min = 5, .tm_wday = 6, .tm_yday = 33};
+    struct tm fields = {.tm_mday = 1};
+    char text[TEXT_MAX];
+    const char *end;
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral" /* it is the caller's, and takes nothing but `written`  \
+                                                      */
+    if (strftime(text, sizeof text, format, &written) == 0) {
+        return false;
+    }
+#pragma GCC diagnostic pop
+    end = strptime(text, format, &fields);
+    return end != NULL && *end == '\0' && fields.tm_year == written.tm_year &&
+           fields.tm_mon == written.tm_mon && fields.tm_mday == written.tm_mday &&
+           (fields.tm_hour == written.tm_hour || fields.tm_hour == 0);
 }
 
 static bool is_unix(const char *format)
@@ -51,18 +91,46 @@ static bool is_unix(const char *format)
     return strcmp(format, "unix") == 0 || strcmp(format, "unix-ms") == 0 || strcmp(format, "%s") == 0;
 }
 
+bool times_check_format(const char *format)
+{
+    if (has_conversion(format, 'Z')) {
+        return print_error("--date-format can't read names of zones, %%Z: write them as they stand, such as "
+                           "UTC, and name the zone by --time-zone; %%z reads +0200");
+    }
+    return is_unix(format) || keeps_times(format) ||
+           print_error(
+               "--date-format must be a format of strptime(3) that has a year, a month and a day, and "
+               "%%p where it has %%I, such as \"%%d/%%m/%%Y %%H:%%M\", or unix, or unix-ms");
+}
+
+bool times_are_odd(const struct times *times)
+{
+    return times->time_zone != NULL || times->date_format != NULL || times->more_formats != NULL;
+}
+
+/* What the zone is ahead of UTC at a moment, in seconds. */
+static int64_t offset_at(int64_t moment)
+{
+    const time_t seconds = (time_t)moment;
+    struct tm local;
+
+    return localtime_r(&seconds, &local) != NULL ? local.tm_gmtoff : 0;
+}
+
 /* The moment of a local time. One that is there twice, as clocks go back, is the first of the two; one that
- * clocks pass over is as much later as they do. */
+ * clocks pass over is as much later as they do. mktime's tm_isdst does not tell the two apart: zones change
+ * for other reasons too, and Ireland's winter is its exception. */
 static int64_t from_local(const struct tm *local)
 {
-    struct tm summer = *local, winter = *local;
-    time_t in_summer, in_winter;
+    enum { DAY = 86400 };
+    struct tm copy = *local;
+    int64_t as_utc = (int64_t)timegm(&copy);
+    int64_t before = offset_at(as_utc - DAY), behind = offset_at(as_utc + DAY);
 
-    summer.tm_isdst = 1;
-    winter.tm_isdst = 0;
-    in_summer = mktime(&summer);
-    in_winter = mktime(&winter);
-    return summer.tm_isdst > 0 && summer.tm_hour == local->tm_hour ? (int64_t)in_summer : (int64_t)in_winter;
+    if (before > behind) { /* back: by the old offset while that holds */
+        return as_utc - (offset_at(as_utc - before) == before ? before : behind);
+    }
+    return as_utc - (offset_at(as_utc - behind) == behind ? behind : before);
 }
 
 /* Whether there is such a date: strptime takes the 31st of any month. */
@@ -117,7 +185,7 @@ static bool read_by_format(const struct times *times, const char *text, const ch
         write_no_date(&fields, result);
         return true;
     }
-    if (strstr(format, "%z") != NULL) {
+    if (has_conversion(format, 'z')) {
         long offset = fields.tm_gmtoff;
 
         micros = ((int64_t)timegm(&fields) - offset) * MICROS;
