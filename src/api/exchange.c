@@ -74,8 +74,8 @@ void exchange_refuse_headers(struct exchange *exchange)
               REQUEST_PARAMS_MAX);
 }
 
-/* The database's no comes before ours: only a caller with a valid token is told what is wrong with the body.
- */
+/* The database's refusal comes before ours: only a caller with a valid token is told what is wrong with the
+ * body. */
 static void fill_response(struct exchange *exchange)
 {
     struct error refusal;
@@ -96,7 +96,7 @@ static bool takes_token(enum method method)
     return method == METHOD_UPSERT || method == METHOD_DELETE || method == METHOD_SYNC;
 }
 
-static void count(const struct exchange *exchange, size_t outcome, int64_t total_ms)
+static void count_request(const struct exchange *exchange, size_t outcome, int64_t total_ms)
 {
     metrics_count_request(exchange->method, outcome, total_ms);
     if (takes_token(exchange->method)) {
@@ -107,14 +107,14 @@ static void count(const struct exchange *exchange, size_t outcome, int64_t total
     }
 }
 
-/* In the log and in the metrics. An error's line has what the response says, and to whom. */
-static void record(const struct exchange *exchange)
+/* An error's line has what the response says, and to whom. */
+static void log_and_count(const struct exchange *exchange)
 {
     bool is_error = exchange->error.code != ERROR_NONE;
     size_t outcome = is_error ? exchange->error.code : FIRST_OP_OUTCOME + exchange->op.outcome;
     int64_t total_ms = clock_now_ms() - exchange->started_ms;
 
-    count(exchange, outcome, total_ms);
+    count_request(exchange, outcome, total_ms);
     log_request(&(struct log_request){
         .level = exchange->response.status >= 500 ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO,
         .request_id = exchange->request.id,
@@ -160,7 +160,7 @@ struct slice exchange_end(struct exchange *exchange, struct buffer *out)
 
     fill_response(exchange);
     text = serialize(exchange, out);
-    record(exchange);
+    log_and_count(exchange);
     op_free(&exchange->op);
     incident_free(&exchange->incident);
     response_free(&exchange->response);

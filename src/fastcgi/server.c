@@ -164,7 +164,7 @@ static void handle_accept_failure(struct server *server, int failure)
     server->accept_at_ms = clock_now_ms() + pause_ms;
 }
 
-/* Accepts what is there, but not all in one turn: other events have theirs. */
+/* Accepts what is there, but not all in one iteration of the loop: other events come in between. */
 static void accept_connections(void *context, uint32_t events)
 {
     struct server *server = context;
