@@ -214,6 +214,7 @@ static void what_is_no_text_or_has_nothing_in_it_is_said_to_be_so(void **state)
 
         check_says(outcome, 1, cases[i].says);
         assert_non_null(strstr(outcome->err, path_of("odd")));
+        assert_null(strstr(outcome->out, "go on with --skip")); /* there is nothing to go on with */
     }
     check_says(stack_control(&stack, "", "import", "--dry-run", "-", NULL), 0, "read 0");
 }
@@ -244,6 +245,11 @@ static void messages_have_the_value_its_column_and_what_helps(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         check_says(stack_control(&stack, cases[i].text, "import", "--dry-run", "-", NULL), 1, cases[i].says);
     }
+    check_says(
+        stack_control(&stack, "{\"id\":\"a\"}", "import", "--dry-run", "--format", "servicenow", "-", NULL),
+        1, "reference_id is required: the record has nothing of which the filter of servicenow makes it");
+    check_says(stack_control(&stack, cases[0].text, "import", "--dry-run", "--skip", "2", "-", NULL), 1,
+               "--skip 2 is more than the 1 records of standard input");
 }
 
 static size_t count_of(const char *text, const char *part)

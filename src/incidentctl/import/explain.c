@@ -69,6 +69,16 @@ void explain_value(struct error *error, struct slice body, const struct csv_tabl
     buffer_free(&more);
 }
 
+void explain_filter(struct error *error, const char *format)
+{
+    size_t len = strlen(error->message);
+
+    if (strcmp(error->message, "reference_id is required") == 0) {
+        snprintf(error->message + len, sizeof error->message - len,
+                 ": the record has nothing of which the filter of %s makes it", format);
+    }
+}
+
 void explain_encoding(struct error *error, struct slice record)
 {
     const unsigned char *bytes = (const unsigned char *)record.data;

@@ -10,6 +10,9 @@
  * came from where rows are bodies (NULL: they are not). */
 void explain_value(struct error *error, struct slice body, const struct csv_table *table);
 
+/* Where a filter has made no reference_id: that it looked for other names than the record has. */
+void explain_filter(struct error *error, const char *format);
+
 /* Where a record is no UTF-8: the byte, and what makes UTF-8 of the file. Other errors stay as they are. */
 void explain_encoding(struct error *error, struct slice record);
 

@@ -183,9 +183,22 @@ static void print_notes(const struct import *import)
     }
 }
 
+/* Whether the input, which was read to its end, had as many records as it must have. */
+static bool check_records(const struct import *import)
+{
+    if (import->skipped < import->options->skip) {
+        return print_error("--skip %llu is more than the %llu records of %s",
+                           (unsigned long long)import->options->skip, (unsigned long long)import->skipped,
+                           import->source.name);
+    }
+    return import->records > 0 || import->skipped > 0 || import->source.consumed == 0 ||
+           print_error("nothing was read from %s, which is not empty: it has no incidents",
+                       import->source.name);
+}
+
 static bool run(struct import *import)
 {
-    bool is_all_read, is_empty;
+    bool is_all_read, has_records;
 
     window_init(&import->window, &import->loop, import->store, import_take_done, import);
     progress_start(&import->progress, import->source.size);
@@ -199,14 +212,11 @@ static bool run(struct import *import)
         note_unused(import->options->services, &import->adapter.services);
         note_unused(import->options->metadata, &import->adapter.metadata);
     }
-    is_empty = is_all_read && import->records == 0 && import->skipped == 0 && import->source.consumed > 0;
-    if (is_empty) {
-        print_error("nothing was read from %s, which is not empty: it has no incidents", import->source.name);
-    }
+    has_records = !is_all_read || check_records(import);
     print_notes(import);
     is_all_read = is_all_read && import->read == import->done && !import->is_cut;
     print_sum(import, is_all_read);
-    return is_all_read && !is_empty && import->invalid == 0;
+    return is_all_read && has_records && import->invalid == 0;
 }
 
 int import_file(const struct import_options *options)

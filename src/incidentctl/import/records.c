@@ -98,6 +98,9 @@ static enum window_state validate(struct import *import, struct slice body, stru
     if (!incident_read(body, RULES_UPSERT, &record->incident, &record->error)) {
         explain_value(&record->error, import->adapter.unadjusted,
                       import->source.kind == SOURCE_ROWS ? &import->adapter.table : NULL);
+        if (format_is_filtered(import->adapter.format)) {
+            explain_filter(&record->error, import->adapter.format->name);
+        }
         return WINDOW_INVALID;
     }
     if (import->source.kind != SOURCE_ROWS || format_is_filtered(import->adapter.format)) {
