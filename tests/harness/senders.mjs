@@ -1,6 +1,7 @@
 // Runs what a sender runs in JavaScript, with stand-ins for what the sender hands to it, and prints the body that it sends.
 //   node senders.mjs datadog|servicenow|zapier|n8n FILE     the data as JSON on standard input
-// n8n's own engine evaluates the expression where N8N_WORKFLOW names the package's directory.
+//   node senders.mjs power-automate FILE                    the data and expressions; it prints what the expressions are
+// n8n's own engine evaluates the expression where SENDERS_ENGINES names the folder that has it, and Microsoft's for Power Automate.
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 
@@ -79,9 +80,9 @@ function n8n() {
   const expression = JSON.parse(source).nodes[0].parameters.jsonBody;
   const whole = /^=\{\{(.*)\}\}$/s.exec(expression);
   if (!whole) throw new Error(`not one expression: ${expression}`);
-  if (!process.env.N8N_WORKFLOW) return new Function("$json", `return (${whole[1]})`)(data);
+  if (!process.env.SENDERS_ENGINES) return new Function("$json", `return (${whole[1]})`)(data);
 
-  const { Workflow } = createRequire(`${process.env.N8N_WORKFLOW}/`)("n8n-workflow");
+  const { Workflow } = createRequire(`${process.env.SENDERS_ENGINES}/`)("n8n-workflow");
   const node = { id: "1", name: "Upsert", type: "test", typeVersion: 1, position: [0, 0], parameters: {} };
   const description = { properties: [], defaults: {}, inputs: [], outputs: [], version: 1 };
   const nodeTypes = { getByNameAndVersion: () => ({ description }), getByName: () => ({ description }) };
@@ -90,4 +91,16 @@ function n8n() {
   return workflow.expression.getParameterValue(expression, null, 0, 0, "Upsert", items, "manual", {});
 }
 
-process.stdout.write(await { datadog, servicenow, zapier, n8n }[engine]());
+// The library of Microsoft's bots has the functions of Power Automate's expressions, but neither its triggerBody nor its ?.
+function powerAutomate() {
+  const { Expression } = createRequire(`${process.env.SENDERS_ENGINES}/`)("adaptive-expressions");
+  const values = data.expressions.map((text) => {
+    const plain = text.slice(1).replaceAll("triggerBody()", "trigger").replaceAll("?[", "[");
+    const { value, error } = Expression.parse(plain).tryEvaluate({ trigger: data.trigger });
+    if (error) throw new Error(`${text}: ${error}`);
+    return value ?? null;
+  });
+  return JSON.stringify(values);
+}
+
+process.stdout.write(await { datadog, servicenow, zapier, n8n, "power-automate": powerAutomate }[engine]());
