@@ -268,7 +268,7 @@ static void tables_of_nothing_have_their_names(void **state)
     }
 }
 
-/* The page and the terminal cut it. */
+/* The page and the terminal cut it, and say so. */
 static void long_texts_are_whole_in_csv(void **state)
 {
     char longest[301], priority[81], expected[1024];
@@ -287,6 +287,9 @@ static void long_texts_are_whole_in_csv(void **state)
     page_expect("string-length(//section[@aria-labelledby='open']//tbody/tr/th/bdi | "
                 "//section[@aria-labelledby='open']//tbody/tr/th/a)",
                 "201");
+    setenv("LC_ALL", "C.UTF-8", 1);
+    assert_non_null(strstr(report(NULL, NULL, NULL, NULL), "  ppppppp…  nnnn"));
+    unsetenv("LC_ALL");
 }
 
 static void services_of_one_name_are_told_apart(void **state)

@@ -1,4 +1,5 @@
 /* The report as a summary for the terminal. */
+#include <limits.h>
 #include <math.h>
 #include <string.h>
 #include <wchar.h>
@@ -67,9 +68,17 @@ static int fit_text(const char *text, int room, FILE *stream)
     return used;
 }
 
+/* As much of it as there is room for, with a mark where it is cut; how many columns it takes. */
 static int print_text(const struct terminal *terminal, const char *text, int room)
 {
-    return fit_text(text, room, terminal->stream);
+    int used;
+
+    if (!terminal->with_blocks || fit_text(text, INT_MAX, NULL) <= room) {
+        return fit_text(text, room, terminal->stream);
+    }
+    used = fit_text(text, room - 1, terminal->stream);
+    fputs("\xe2\x80\xa6", terminal->stream);
+    return used + 1;
 }
 
 static void print_cell(const struct terminal *terminal, const char *text, int width)
