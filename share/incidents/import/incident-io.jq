@@ -16,7 +16,7 @@ else timestamps as $at | {
   priority: .severity.name?,
   source_url: .permalink,
   started_at: ($at["impact started"] // $at.started // $at.reported // .created_at),
-  resolved_at: (if .incident_status.category? == "live" then null
+  resolved_at: (if {"triage": true, "live": true, "paused": true}[.incident_status.category? // ""] then null
                 else $at.resolved // $at.fixed // $at.closed end),
   services: services(.custom_field_entries[]? | select(.custom_field.name | contains("ervice") or contains("SERVICE")) | .values[]?
     | if .value_catalog_entry? then .value_catalog_entry | {identifier: .id, name}

@@ -138,6 +138,7 @@ static const struct signature {
     {"rootly", {"id"}, {NULL}, "slug"},
     {"datadog", {"id"}, {NULL}, "customer_impacted"},
     {"datadog", {"id"}, {NULL}, "public_id"},
+    {"datadog", {"type"}, {NULL}, "facets"}, /* of a search */
     {"jira", {"key", "fields"}, {NULL}, NULL},
     {"jira", {"summary"}, {"issue_key", "key"}, NULL},
     {"squadcast", {"id", "created_at", "resolved_at"}, {"alert_source", "service", "tta_ms", "ttr_ms"}, NULL},
