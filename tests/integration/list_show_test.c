@@ -129,7 +129,7 @@ static void the_table_says_where_it_ends_and_cuts_what_is_long(void **state)
     assert_int_equal(outcome->status, 0);
     assert_string_equal(outcome->err, "");
     assert_non_null(strstr(outcome->out, "Login, search"));
-    assert_non_null(strstr(outcome->out, "2024-03-01T12:00:00.250000Z"));
+    assert_non_null(strstr(outcome->out, "2024-03-01T12:00:00Z"));
     assert_non_null(strstr(outcome->out, "0000…\n"));
     outcome = stack_control(&stack, NULL, "list", "--limit", "1", NULL);
     assert_null(strstr(outcome->out, "2024-02-01"));
