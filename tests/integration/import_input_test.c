@@ -50,6 +50,7 @@ static void marks_delimiters_and_line_ends_are_found(void **state)
         "\"a,b\";name;started_at\n", /* what is in quotes does not count */
         "reference-id,NAME,Started_At\na,x;y,2024-01-01",
         "import_error,reference_id,name,started_at\n\"line 7: nothing\",a,x;y,2024-01-01\n",
+        "reference_id,name,started_at\n,,\na,x;y,2024-01-01\n, ,\n,,\n",
         "sep=|\r\nreference_id|name|started_at\r\na|x;y|2024-01-01\r\n",
         MARK "SEP=,\rreference_id,name,started_at\ra,x;y,2024-01-01",
     };
@@ -75,7 +76,7 @@ static void marks_delimiters_and_line_ends_are_found(void **state)
                0, "1 created");
     check_says(stack_control(&stack, "reference_id,x;started_at\n1;2\t3\n", "import", "--delimiter", "tab",
                              "--format", "csv", "-", NULL),
-               1, "the header lacks a column that every incident needs");
+               1, "standard input: the header lacks a column that every incident needs");
     check_says(stack_control(&stack, "", "import", "--delimiter", "ab", "-", NULL), 2,
                "--delimiter must be one character");
 }

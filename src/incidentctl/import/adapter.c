@@ -86,7 +86,8 @@ bool adapter_take_header(struct adapter *adapter, const struct source *source, s
         ok =
             format != NULL ? adapter_set_format(adapter, format, NULL) : print_unknown(source->name, &header);
     }
-    ok = ok && (format_is_filtered(adapter->format) || csv_table_set_arguments(&adapter->table, &header));
+    ok = ok && (format_is_filtered(adapter->format) ||
+                csv_table_set_arguments(&adapter->table, source->name, &header));
     csv_row_free(&header);
     return ok;
 }

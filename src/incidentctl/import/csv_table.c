@@ -37,13 +37,13 @@ void csv_table_free(struct csv_table *table)
 }
 
 /* The name as it stands in the file, but for what would command a terminal. */
-static bool complain(const char *what, struct slice name)
+static bool complain(const struct csv_table *table, const char *what, struct slice name)
 {
     struct buffer shown;
 
     buffer_init(&shown, 4096);
     append_shown(&shown, name, SHOWN_BYTES_MAX);
-    print_error("%s \"%s\"", what, shown.data == NULL ? "" : shown.data);
+    print_error("%s: %s \"%s\"", table->input, what, shown.data == NULL ? "" : shown.data);
     buffer_free(&shown);
     return false;
 }
@@ -53,7 +53,7 @@ static bool make_columns(struct csv_table *table, size_t count)
     table->columns = calloc(count, sizeof table->columns[0]);
     table->leaves = calloc(count, sizeof table->leaves[0]);
     table->count = table->columns != NULL && table->leaves != NULL ? count : 0;
-    return table->count > 0 || complain("out of memory for the columns", (struct slice){.data = ""});
+    return table->count > 0 || complain(table, "out of memory for the columns", (struct slice){.data = ""});
 }
 
 static bool set_column(struct csv_table *table, size_t i, enum column_role role, struct slice name,
@@ -62,11 +62,11 @@ static bool set_column(struct csv_table *table, size_t i, enum column_role role,
     table->columns[i] = (struct csv_table_column){
         .role = role, .name = strndup(name.data, name.len), .title = strndup(title.data, title.len)};
     if (table->columns[i].name == NULL || table->columns[i].title == NULL) {
-        return complain("out of memory for the column", name);
+        return complain(table, "out of memory for the column", name);
     }
     for (size_t j = 0; role != COLUMN_LEFT_OUT && j < i; j++) {
         if (table->columns[j].role == role && strcmp(table->columns[j].name, table->columns[i].name) == 0) {
-            return complain("the header has two columns for", name);
+            return complain(table, "the header has two columns for", name);
         }
     }
     return true;
@@ -125,27 +125,28 @@ static bool check_metadata(struct csv_table *table)
     sort_leaves(table->leaves, count);
     ok = append_leaves(&unused, table->leaves, count, &error) && !(is_whole && count > 0);
     buffer_free(&unused);
-    return ok || complain("the header has columns that exclude each other below",
+    return ok || complain(table, "the header has columns that exclude each other below",
                           (struct slice){.data = "metadata", .len = 8});
 }
 
-static bool check_required(const struct csv_row *header)
+static bool check_required(const struct csv_table *table, const struct csv_row *header)
 {
     bool has_id = column_find(header, "reference_id") < header->count ||
                   column_find(header, "source_id") < header->count;
     bool has_start = column_find(header, "started_at") < header->count;
 
-    return (has_id && has_start) || complain("the header lacks a column that every incident needs:",
+    return (has_id && has_start) || complain(table, "the header lacks a column that every incident needs:",
                                              has_id ? (struct slice){.data = "started_at", .len = 10}
                                                     : (struct slice){.data = "reference_id", .len = 12});
 }
 
-bool csv_table_set_arguments(struct csv_table *table, const struct csv_row *header)
+bool csv_table_set_arguments(struct csv_table *table, const char *input, const struct csv_row *header)
 {
     enum { UNKNOWN_SHOWN = 20 };
     size_t unknown = 0;
 
-    if (!check_required(header) || !make_columns(table, header->count)) {
+    table->input = input;
+    if (!check_required(table, header) || !make_columns(table, header->count)) {
         return false;
     }
     table->row.delimiter = header->delimiter;
@@ -154,14 +155,15 @@ bool csv_table_set_arguments(struct csv_table *table, const struct csv_row *head
         enum column_role role = role_of(&name);
 
         if (role == COLUMN_LEFT_OUT && !column_is(name, REJECTS_COLUMN) && unknown++ < UNKNOWN_SHOWN) {
-            complain("note: nothing is known of this column, it is left out:", name);
+            complain(table, "note: nothing is known of this column, it is left out:", name);
         }
         if (!set_column(table, i, role, name, header->cells[i].text)) {
             return false;
         }
     }
     if (unknown > UNKNOWN_SHOWN) {
-        print_error("note: nor is anything known of %zu other columns", unknown - UNKNOWN_SHOWN);
+        print_error("%s: note: nor is anything known of %zu other columns", table->input,
+                    unknown - UNKNOWN_SHOWN);
     }
     return check_metadata(table);
 }

@@ -23,7 +23,8 @@ struct csv_table_column {
 };
 
 struct csv_table {
-    const char *separator; /* of services; borrowed */
+    const char *separator; /* of services; borrowed, */
+    const char *input;     /* as is the name of the file, for messages */
     struct csv_row row;
     struct csv_table_column *columns;
     size_t count;
@@ -37,7 +38,7 @@ void csv_table_free(struct csv_table *table);
 /* Takes a header whose columns are the arguments of incidents.upsert. Those that are not are named on
  * standard error and left out. False, with a message there, where columns are missing or exclude each other.
  */
-bool csv_table_set_arguments(struct csv_table *table, const struct csv_row *header);
+bool csv_table_set_arguments(struct csv_table *table, const char *input, const struct csv_row *header);
 
 /* Appends a row as one JSON object. An empty cell without quotes has no member. False with the reason where
  * the row is invalid. */

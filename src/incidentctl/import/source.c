@@ -166,10 +166,12 @@ static void hand_out(struct source *source, size_t len, struct source_record *re
     source->is_oversized = false;
 }
 
-static bool is_blank(struct slice text)
+/* Spreadsheets write rows of nothing but delimiters behind their last one. */
+static bool is_blank(const struct source *source, struct slice text)
 {
     for (size_t i = 0; i < text.len; i++) {
-        if (!source_is_space(text.data[i])) {
+        if (!source_is_space(text.data[i]) &&
+            (source->kind != SOURCE_ROWS || text.data[i] != source->rows.delimiter)) {
             return false;
         }
     }
@@ -210,7 +212,7 @@ static enum source_result next_line(struct source *source, struct source_record 
         source->rows.at = 0;
         source->rows.state = CSV_AT_CELL;
         strip_line_end(&record->text);
-        if (record->is_too_large || !is_blank(record->text)) {
+        if (record->is_too_large || !is_blank(source, record->text)) {
             return SOURCE_RECORD;
         }
         line = source->line;

@@ -14,7 +14,7 @@ static const size_t SOURCE_RECORD_MAX = (size_t)16 * 1024 * 1024;
 /* What a record is. */
 enum source_kind {
     SOURCE_LINES,  /* a line that is not blank */
-    SOURCE_ROWS,   /* of CSV: lines, but for line ends in quotes; an empty line is none */
+    SOURCE_ROWS,   /* of CSV: lines, but for line ends in quotes; one without a text is none */
     SOURCE_VALUES, /* JSON: a text, or an element of one that is an array; texts follow one another */
 };
 
