@@ -99,8 +99,9 @@ static bool read_expiry(const char *text, char buffer[TIME_TEXT_MAX], const char
     if (text == NULL || strcmp(text, "never") == 0) {
         return true;
     }
-    if (!time_parse(text, buffer)) {
-        return print_error("--expires must be an ISO-8601 timestamp, a duration like 90d, or never");
+    if (!time_parse_future(text, buffer)) {
+        return print_error(
+            "--expires must be an ISO-8601 timestamp in the future, a duration like 90d, or never");
     }
     *time = buffer;
     return true;
@@ -157,17 +158,23 @@ static bool label_is_free(PGconn *session, const char *label)
     return ok;
 }
 
+static bool check_new(const struct token_options *options)
+{
+    char scopes[64], buffer[TIME_TEXT_MAX];
+    const char *expires;
+
+    return check_label(options->label) && read_scopes(options->scopes, scopes) &&
+           read_expiry(options->expires, buffer, &expires);
+}
+
 /* Stores a token under a label that is not in use. */
 static bool add_token(PGconn *session, struct slice token, size_t shown, const struct token_options *options)
 {
     char scopes[64], buffer[TIME_TEXT_MAX];
     const char *expires;
 
-    if (!check_label(options->label) || !read_scopes(options->scopes, scopes) ||
-        !read_expiry(options->expires, buffer, &expires)) {
-        return false;
-    }
-    return begin(session) &&
+    return read_scopes(options->scopes, scopes) && read_expiry(options->expires, buffer, &expires) &&
+           begin(session) &&
            end(session, label_is_free(session, options->label) &&
                             insert_token(session, token, shown, options->label, scopes, expires));
 }
@@ -244,19 +251,25 @@ static bool list(PGconn *session, const struct token_options *options)
     return ok;
 }
 
+static bool check_revoke(const struct token_options *options)
+{
+    const char *id = options->id;
+
+    if ((options->id == NULL) == (options->label == NULL)) {
+        return print_error("token revoke takes a label, or --id with the id that token list shows");
+    }
+    if (id != NULL && (strspn(id, "0123456789") != strlen(id) || strlen(id) > 9 || *id == '\0')) {
+        return print_error("--id must be a number that token list shows");
+    }
+    return true;
+}
+
 static bool revoke(PGconn *session, const struct token_options *options)
 {
     const char *value = options->id != NULL ? options->id : options->label;
     PGresult *result;
     bool ok;
 
-    if ((options->id == NULL) == (options->label == NULL)) {
-        return print_error("token revoke takes a label, or --id with the id that token list shows");
-    }
-    if (options->id != NULL &&
-        (strspn(value, "0123456789") != strlen(value) || strlen(value) > 9 || *value == '\0')) {
-        return print_error("--id must be a number that token list shows");
-    }
     result = session_query(session,
                            options->id != NULL
                                ? "UPDATE intake.api_token SET revoked_at = now() "
@@ -307,12 +320,11 @@ static bool shorten_predecessors(PGconn *session, const char *label, const char 
     return result != NULL;
 }
 
-static bool rotate(PGconn *session, const struct token_options *options)
+static bool check_rotate(const struct token_options *options)
 {
-    char token[TOKEN_SIZE], scopes[64], grace[24], buffer[TIME_TEXT_MAX];
+    char buffer[TIME_TEXT_MAX];
     const char *expires;
     int64_t grace_seconds;
-    bool ok;
 
     if (options->label == NULL) {
         return print_error("token rotate takes a label");
@@ -320,7 +332,18 @@ static bool rotate(PGconn *session, const struct token_options *options)
     if (options->grace == NULL || !duration_parse(options->grace, &grace_seconds)) {
         return print_error("--grace must say how long the old token stays valid, like 24h or 0s");
     }
-    if (!read_expiry(options->expires, buffer, &expires) || !token_make(token)) {
+    return read_expiry(options->expires, buffer, &expires);
+}
+
+static bool rotate(PGconn *session, const struct token_options *options)
+{
+    char token[TOKEN_SIZE], scopes[64], grace[24], buffer[TIME_TEXT_MAX];
+    const char *expires;
+    int64_t grace_seconds;
+    bool ok;
+
+    if (!duration_parse(options->grace, &grace_seconds) || !read_expiry(options->expires, buffer, &expires) ||
+        !token_make(token)) {
         return false;
     }
     snprintf(grace, sizeof grace, "%lld", (long long)grace_seconds);
@@ -337,12 +360,16 @@ static bool rotate(PGconn *session, const struct token_options *options)
 /* The subcommands, and which options each takes (letters of read_options). */
 static const struct subcommand {
     const char *name;
+    bool (*check)(const struct token_options *options); /* before there is a session */
     bool (*run)(PGconn *session, const struct token_options *options);
     const char *options;
     bool takes_label; /* as an argument without a name */
 } subcommands[] = {
-    {"create", create, "lse", false}, {"import", import, "lse", false}, {"list", list, "j", false},
-    {"revoke", revoke, "i", true},    {"rotate", rotate, "ge", true},
+    {"create", check_new, create, "lse", false},
+    {"import", check_new, import, "lse", false},
+    {"list", NULL, list, "j", false},
+    {"revoke", check_revoke, revoke, "i", true},
+    {"rotate", check_rotate, rotate, "ge", true},
 };
 
 static const struct subcommand *find_subcommand(const char *name)
@@ -446,7 +473,8 @@ int command_token(int argc, char **argv)
     }
     snprintf(name, sizeof name, "token %s", subcommand->name);
     argv[1] = name;
-    if (!read_options(argc - 1, argv + 1, subcommand, &options)) {
+    if (!read_options(argc - 1, argv + 1, subcommand, &options) ||
+        (subcommand->check != NULL && !subcommand->check(&options))) {
         return EXIT_USAGE;
     }
     session = session_open();

@@ -68,6 +68,9 @@ bool output_open(struct output *output, const char *path)
     if (path == NULL || strcmp(path, "-") == 0) {
         return true;
     }
+    if (*path == '\0') {
+        return print_error("the name of the file to write is empty");
+    }
     if (!find_target(output, path)) {
         return false;
     }

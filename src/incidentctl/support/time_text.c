@@ -30,28 +30,43 @@ bool duration_parse(const char *text, int64_t *seconds)
     return false;
 }
 
-/* Durations count from now in that direction: 1 is ahead, -1 is back. */
-static bool parse(const char *text, int direction, char written[TIME_TEXT_MAX])
+static int64_t now_us(void)
 {
-    int64_t seconds, micros;
-
-    if (duration_parse(text, &seconds)) {
-        micros = ((int64_t)time(NULL) + direction * seconds) * 1000000;
-    } else if (!timestamp_parse(text, strlen(text), &micros)) {
-        return false;
-    }
-    timestamp_format(micros, written);
-    return true;
+    return (int64_t)time(NULL) * 1000000;
 }
 
-bool time_parse(const char *text, char time[TIME_TEXT_MAX])
+/* Durations count from now in that direction: 1 is ahead, -1 is back. */
+static bool parse(const char *text, int direction, int64_t *micros)
 {
-    return parse(text, 1, time);
+    int64_t seconds;
+
+    if (duration_parse(text, &seconds)) {
+        *micros = now_us() + direction * seconds * 1000000;
+        return true;
+    }
+    return timestamp_parse(text, strlen(text), micros);
+}
+
+bool time_parse_future(const char *text, char time[TIME_TEXT_MAX])
+{
+    int64_t micros;
+
+    if (!parse(text, 1, &micros) || micros <= now_us()) {
+        return false;
+    }
+    timestamp_format(micros, time);
+    return true;
 }
 
 bool time_parse_past(const char *text, char time[TIME_TEXT_MAX])
 {
-    return parse(text, -1, time);
+    int64_t micros;
+
+    if (!parse(text, -1, &micros)) {
+        return false;
+    }
+    timestamp_format(micros, time);
+    return true;
 }
 
 /* A text without a zone is readable with one behind it, where it has a time at all. */

@@ -11,10 +11,10 @@ enum { TIME_TEXT_MAX = 64 };
 bool duration_parse(const char *text, int64_t *seconds);
 
 /* Reads an ISO-8601 timestamp or a duration from now into what Postgres reads as a timestamptz. False where
- * it is neither. */
-bool time_parse(const char *text, char time[TIME_TEXT_MAX]);
+ * it is neither, or not in the future. */
+bool time_parse_future(const char *text, char time[TIME_TEXT_MAX]);
 
-/* The same for a time in the past: a duration is one that ends now. */
+/* The same where a duration is one that ends now; of any time. */
 bool time_parse_past(const char *text, char time[TIME_TEXT_MAX]);
 
 /* The same, and whether the text has no zone: then what is written is a time in UTC, to be read as a
