@@ -512,6 +512,7 @@ static void a_filter_that_is_none_is_refused(void **state)
         {"repeat({reference_id: \"r\", started_at: \"2024-01-01\"})", "more than 1000 incidents", 1},
         {"error({a: 1})", "the filter says: {\"a\":1}", 1},
         {"error(\"\\u001b[2J\")", "the filter says: ?[2J", 1},
+        {"[] | to_ms", "the filter says: a time must be a text, and is []", 1},
         {"input", "the filter says: input has nothing to read", 1},
         {"[inputs]", "the filter says: input has nothing to read", 1},
         {"debug | 1", "incidentctl: debug: {}\n", 1},

@@ -35,4 +35,4 @@ def incident: . + {"": true};
 def incident_with_all_metadata: . + {"": false};
 
 # Milliseconds since 1970 of a timestamp in UTC: 2024-01-01T11:22:33.5Z.
-def to_ms: (.[:19] + "Z" | fromdate) * 1000 + ((.[20:] | rtrimstr("Z")) + "000" | .[:3] | tonumber);
+def to_ms: if type != "string" then error("a time must be a text, and is \(tojson)") else (.[:19] + "Z" | fromdate) * 1000 + ((.[20:] | rtrimstr("Z")) + "000" | .[:3] | tonumber) end;
