@@ -210,6 +210,9 @@ static bool check_url_option(const char *url)
     if (*host == '\0' || *host == '/') {
         return print_error("--url must name a host, as in https://your.host/api/");
     }
+    if (memchr(host, '@', strcspn(host, "/")) != NULL) { /* it would be shown */
+        return print_error("--url must not contain a user's name or password");
+    }
     if (strpbrk(url, "\"\\ \t\r\n?#") != NULL) {
         return print_error("--url must not contain spaces, quotes, backslashes, ? or #");
     }
