@@ -51,7 +51,8 @@ static const char style[] =
     ".scroll table{font-size:.75rem}.scroll th,.scroll td{padding-right:.25rem}.scroll "
     ".soft{font-size:inherit}}\n"
     "@media print{body{max-width:none;padding:0;font-size:.875rem}nav,details:not([open]){display:none}"
-    "section,tr{break-inside:avoid}section.open{break-inside:auto}h2{break-after:avoid}}\n";
+    "section,tr,p{break-inside:avoid}section.open{break-inside:auto}h2,h2+p{break-after:avoid}"
+    ".scroll{break-inside:avoid}.tiles{grid-template-columns:repeat(5,1fr)}}\n";
 
 static const char *title_of(const char *title)
 {
