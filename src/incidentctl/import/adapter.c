@@ -114,6 +114,7 @@ bool adapter_begin(struct adapter *adapter, enum source_kind kind, const struct 
     jv object;
 
     if (format_is_filtered(adapter->format)) {
+        jq_filter_expect(record->line);
         if (!(kind == SOURCE_ROWS ? row_objects_read(&adapter->objects, record->text, &object, error)
                                   : jq_value_read(record->text, &object, error))) {
             return false;
@@ -121,7 +122,7 @@ bool adapter_begin(struct adapter *adapter, enum source_kind kind, const struct 
         if (kind != SOURCE_ROWS && format_is_page(adapter->format)) {
             object = format_unwrap(object);
         }
-        jq_filter_start(&adapter->filter, add_tables(adapter, object), record->line);
+        jq_filter_start(&adapter->filter, add_tables(adapter, object));
         return true;
     }
     adapter->is_given = false;

@@ -228,12 +228,16 @@ void jq_filter_close(struct jq_filter *filter)
 /* --- Running --------------------------------------------------------------------------------------------
  */
 
-void jq_filter_start(struct jq_filter *filter, jv record, uint64_t line)
+void jq_filter_expect(uint64_t line)
 {
     if (!running.is_bounded) {
         set_bounds();
     }
     running.line = line;
+}
+
+void jq_filter_start(struct jq_filter *filter, jv record)
+{
     filter->outputs = 0;
     jq_start(filter->jq, record, 0);
 }

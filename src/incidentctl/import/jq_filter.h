@@ -31,9 +31,12 @@ bool jq_filter_open_file(struct jq_filter *filter, const char *path, const char 
 /* Frees it. One that is all zero is fine. */
 void jq_filter_close(struct jq_filter *filter);
 
-/* Begins with a record, which is the filter's then, in the place of what was begun before. The line is for
- * the message. */
-void jq_filter_start(struct jq_filter *filter, jv record, uint64_t line);
+/* Says on which line the record stands that is read next, for a filter's message: the bounds hold while it is
+ * read too, as a value of libjq takes much more memory than its text. */
+void jq_filter_expect(uint64_t line);
+
+/* Begins with a record, which is the filter's then, in the place of what was begun before. */
+void jq_filter_start(struct jq_filter *filter, jv record);
 
 enum filtered {
     FILTERED_OUTPUT, /* *output is JSON, valid until the next call */
