@@ -201,6 +201,8 @@ static void what_is_no_text_or_has_nothing_in_it_is_said_to_be_so(void **state)
         {"[]\n", 3, "nothing was read from"},
         {"\n\n", 2, "nothing was read from"},
         {"reference_id,started_at\n", 24, "nothing was read from"},
+        {"{\"data\":{\"reference_id\":\"a\",\"started_at\":\"2024-01-01\"}}\n", 56,
+         "its names are \"data\"; looked"},
         {"{\"key\":1,\"closed\":null}\n", 24,
          "its names are \"key\", \"closed\"; looked for reference_id and started_at"},
         {"<!DOCTYPE html>\n<html>\n", 23,

@@ -52,8 +52,10 @@ static const struct format *recognise(const struct import *import, struct slice 
     if (is_own(text) || !jq_value_read(text, &record, &error)) {
         return own;
     }
-    record = format_unwrap(record);
     format = format_recognise(jv_copy(record), own);
+    if (format == NULL) { /* what is within an answer is a vendor's alone */
+        format = format_recognise(format_unwrap(jv_copy(record)), NULL);
+    }
     if (format == NULL) {
         format_print_unknown(import->source.name, "names",
                              jv_get_kind(record) == JV_KIND_OBJECT ? jv_keys_unsorted(jv_copy(record))
