@@ -171,7 +171,10 @@ int command_purge(int argc, char **argv)
             return EXIT_USAGE;
         }
     }
-    if (optind != argc || !filter_is_given(&filter)) {
+    if (!options_end(argc, argv, 0)) {
+        return EXIT_USAGE;
+    }
+    if (!filter_is_given(&filter)) {
         print_error("purge takes one filter at least: --before WHEN, --token LABEL or those of list; and "
                     "--yes");
         return EXIT_USAGE;

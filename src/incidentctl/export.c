@@ -256,8 +256,11 @@ int command_export(int argc, char **argv)
             return EXIT_USAGE;
         }
     }
-    if ((strcmp(format, "jsonl") != 0 && strcmp(format, "csv") != 0) || argc - optind > 1) {
-        print_error("export takes --format jsonl or csv, and one file at most");
+    if (strcmp(format, "jsonl") != 0 && strcmp(format, "csv") != 0) {
+        print_error("--format must be jsonl or csv");
+        return EXIT_USAGE;
+    }
+    if (!options_end(argc, argv, 1)) {
         return EXIT_USAGE;
     }
     if (optind < argc && strcmp(argv[optind], "-") != 0) {

@@ -111,8 +111,7 @@ int command_list(int argc, char **argv)
             return EXIT_USAGE;
         }
     }
-    if (optind != argc) {
-        print_error("there is an argument too many; see incidentctl --help");
+    if (!options_end(argc, argv, 0)) {
         return EXIT_USAGE;
     }
     session = session_open();

@@ -336,8 +336,10 @@ int command_migrate(int argc, char **argv)
         }
     }
     names_roles = request.roles[0] != NULL || request.roles[1] != NULL;
-    if (optind != argc || (request.status && (request.dry_run || names_roles)) ||
-        (request.as_json && !request.status)) {
+    if (!options_end(argc, argv, 0)) {
+        return EXIT_USAGE;
+    }
+    if ((request.status && (request.dry_run || names_roles)) || (request.as_json && !request.status)) {
         print_error(
             "migrate takes --status, with or without --json, or --worker-role, --reader-role and --dry-run");
         return EXIT_USAGE;

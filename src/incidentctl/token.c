@@ -441,8 +441,7 @@ static bool read_options(int argc, char **argv, const struct subcommand *subcomm
     if (subcommand->takes_label && optind < argc) {
         options->label = argv[optind++];
     }
-    return optind == argc ||
-           print_error("%s takes no argument %s; see incidentctl token --help", argv[0], argv[optind]);
+    return options_end(argc, argv, 0);
 }
 
 static int refuse_subcommand(const char *name)

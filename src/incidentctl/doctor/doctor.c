@@ -237,10 +237,7 @@ static bool read_options(int argc, char **argv, struct doctor *doctor)
             return false;
         }
     }
-    if (optind < argc) {
-        return print_error("doctor takes no argument but its options; see incidentctl doctor --help");
-    }
-    return doctor->url == NULL || check_url_option(doctor->url);
+    return options_end(argc, argv, 0) && (doctor->url == NULL || check_url_option(doctor->url));
 }
 
 int command_doctor(int argc, char **argv)

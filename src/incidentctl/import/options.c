@@ -91,7 +91,10 @@ int command_import(int argc, char **argv)
             return EXIT_USAGE;
         }
     }
-    if (argc - optind != 1) {
+    if (!options_end(argc, argv, 1)) {
+        return EXIT_USAGE;
+    }
+    if (optind == argc) {
         usage_error("import takes one file, or - for standard input");
         return EXIT_USAGE;
     }

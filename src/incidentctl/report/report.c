@@ -86,7 +86,7 @@ static bool read_options(int argc, char **argv, struct report_options *options)
     if (options->file != NULL && options->table != NULL) {
         return print_error("--html and --csv are two forms of the report: give one");
     }
-    return optind == argc || print_error("there is an argument too many; see incidentctl --help");
+    return options_end(argc, argv, 0);
 }
 
 /* Those of the terminal, or what COLUMNS says, within reason. */

@@ -84,3 +84,10 @@ int options_next(int argc, char **argv, const struct option *names, const char *
     seen |= bit;
     return letter;
 }
+
+bool options_end(int argc, char **argv, int most)
+{
+    return argc - optind <= most || print_error("%s takes %s argument \"%s\"; see incidentctl %.*s --help",
+                                                argv[0], most == 0 ? "no" : "no second", argv[optind + most],
+                                                (int)strcspn(argv[0], " "), argv[0]);
+}
