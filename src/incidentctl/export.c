@@ -29,7 +29,7 @@ static const char lines_of_0_1_sql[] =
           " FROM intake.incident_service s WHERE s.reference_id = v.reference_id) AS services"
           " FROM intake.incident v)");
 
-/* On the same snapshot, so exact; it takes a twentieth of the time that they take to be exported. */
+/* On the same snapshot, so exact. */
 static const char count_sql[] = "SELECT count(*) FROM intake.incident i WHERE" FILTER_SQL;
 
 static const char is_of_0_1_sql[] = "SELECT EXISTS (SELECT FROM pg_class WHERE relkind = 'r' AND oid = "

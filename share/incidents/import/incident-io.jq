@@ -6,17 +6,18 @@
 def plain_name: {"Impact started at": "impact started", "Reported at": "reported", "Accepted at": "accepted",
   "Identified at": "identified", "Fixed at": "fixed", "Resolved at": "resolved", "Closed at": "closed"}[.]
   // (ascii_downcase | rtrimstr(" at"));
-def timestamps: reduce (.incident_timestamp_values[]? | select(.value.value?)) as $one
-  ({}; {($one.incident_timestamp.name | plain_name): $one.value.value} + .);
-if {"declined": true, "merged": true, "canceled": true}[.incident_status.category? // ""]
-   or {"test": true, "tutorial": true}[.mode // ""] then empty
+def timestamps: reduce .incident_timestamp_values[]? as $one
+  ({}; {($one.incident_timestamp.name | plain_name): $one.value.value?} + .);
+(.incident_status.category? // "") as $category
+| if $category == "declined" or $category == "merged" or $category == "canceled"
+   or .mode == "test" or .mode == "tutorial" then empty
 else timestamps as $at | {
   reference_id: .id,
   name,
   priority: .severity.name?,
   source_url: .permalink,
   started_at: ($at["impact started"] // $at.started // $at.reported // .created_at),
-  resolved_at: (if {"triage": true, "live": true, "paused": true}[.incident_status.category? // ""] then null
+  resolved_at: (if $category == "triage" or $category == "live" or $category == "paused" then null
                 else $at.resolved // $at.fixed // $at.closed end),
   services: services(.custom_field_entries[]? | select(.custom_field.name | contains("ervice") or contains("SERVICE")) | .values[]?
     | if .value_catalog_entry? then .value_catalog_entry | {identifier: .id, name}

@@ -4,7 +4,7 @@
 # last update may be a note of years later. A CSV file has no such time: there a closed alert ends with its last
 # update. Not checked against a description of Opsgenie's own: that closeTime counts milliseconds. Not checked against
 # a published description: the columns of the CSV, which are as a public reader of it has them; priority in it.
-def closed: (.status // "" | ascii_downcase) == "closed";
+def closed: .status == "closed" or .status == "Closed" or .status == "CLOSED";
 if .alert_id then {
   reference_id: .alert_id,
   name: .message,

@@ -24,7 +24,7 @@ static const rlim_t FILTER_GROWTH_MAX = (rlim_t)1024 * 1024 * 1024;
 
 /* The filter that runs: a signal handler has no other way to know. There is one thread that runs them. */
 static struct {
-    volatile sig_atomic_t seconds;
+    volatile sig_atomic_t seconds; /* of processor time, for this output; negative while none is awaited */
     volatile unsigned long long line;
     bool is_bounded;
 } running;
@@ -56,7 +56,7 @@ static void give_up(const char *why)
 static void count_second(int signal_number)
 {
     (void)signal_number;
-    running.seconds = running.seconds + 1;
+    running.seconds = running.seconds + (running.seconds >= 0);
     if (running.seconds >= FILTER_SECONDS_MAX) {
         give_up("took 5 seconds of processor time");
     }
@@ -67,13 +67,6 @@ static void give_up_for_memory(void *context)
 {
     (void)context;
     give_up("asked for more memory than 1 GiB, or than there is,");
-}
-
-static void set_timer(long seconds)
-{
-    const struct itimerval timer = {.it_interval.tv_sec = seconds, .it_value.tv_sec = seconds};
-
-    setitimer(ITIMER_PROF, &timer, NULL);
 }
 
 /* What the process may have for its data: what it has, and the bound. proc_pid_statm(5) counts in pages;
@@ -100,8 +93,11 @@ static void bound_memory(void)
 static void set_bounds(void)
 {
     struct sigaction action = {.sa_handler = count_second, .sa_flags = SA_RESTART};
+    const struct itimerval timer = {.it_interval.tv_sec = 1, .it_value.tv_sec = 1};
 
+    running.seconds = -1;
     sigaction(SIGPROF, &action, NULL);
+    setitimer(ITIMER_PROF, &timer, NULL);
     bound_memory();
     running.is_bounded = true;
 }
@@ -276,9 +272,8 @@ enum filtered jq_filter_next(struct jq_filter *filter, struct slice *output, str
     jv result;
 
     running.seconds = 0;
-    set_timer(1);
     result = jq_next(filter->jq);
-    set_timer(0);
+    running.seconds = -1;
     if (!jv_is_valid(result)) {
         return take_end(filter, result, error);
     }

@@ -159,8 +159,11 @@ static void append(struct buffer *text, jv value, unsigned depth)
     case JV_KIND_STRING:
         append_string(text, value);
         break;
+    case JV_KIND_NULL:
+        buffer_append_text(text, "null");
+        break;
     default:
-        append_as_libjq_does(text, depth > JSON_DEPTH_MAX ? jv_null() : jv_copy(value));
+        append_as_libjq_does(text, jv_copy(value));
     }
     jv_free(value);
 }

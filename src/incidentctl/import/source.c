@@ -283,13 +283,38 @@ static enum look look_at(struct source *source, char byte)
     return LOOK_ON;
 }
 
+/* How many bytes from there on change nothing, wherever they stand: within a string, or blanks in a
+ * container.
+ */
+static size_t count_plain(const struct source *source, const char *at, size_t left)
+{
+    size_t count = 0;
+
+    if (source->values.in_string && !source->values.is_escaped) {
+        while (count < left && at[count] != '"' && at[count] != '\\') {
+            count++;
+        }
+    } else if (source->values.depth > 0) {
+        while (count < left && source_is_space(at[count])) {
+            count++;
+        }
+    }
+    return count;
+}
+
 /* Looks at what is in memory of the value at the start. */
 static enum look look_for_end(struct source *source)
 {
     while (source->start + source->values.seen < source->len) {
-        enum look look = look_at(source, source->data[source->start + source->values.seen]);
+        const char *at = source->data + source->start + source->values.seen;
+        size_t plain = count_plain(source, at, source->len - source->start - source->values.seen);
+        enum look look = LOOK_ON;
 
-        source->values.seen += look != LOOK_END_BEFORE;
+        source->values.seen += plain;
+        if (plain == 0) {
+            look = look_at(source, *at);
+            source->values.seen += look != LOOK_END_BEFORE;
+        }
         if (look != LOOK_ON) {
             return look;
         }

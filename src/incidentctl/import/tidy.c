@@ -22,14 +22,13 @@ static bool is_blank(jv value)
     }
 }
 
-/* Without members that are null, or, where all blanks go, "", [] or {}. */
-static jv without_blanks(jv object, bool all_go)
+static jv without_nulls(jv object)
 {
     jv kept = jv_object();
 
     jv_object_foreach(object, key, value)
     {
-        if (all_go ? is_blank(value) : jv_get_kind(value) == JV_KIND_NULL) {
+        if (jv_get_kind(value) == JV_KIND_NULL) {
             jv_free(key);
             jv_free(value);
         } else {
@@ -71,30 +70,48 @@ static jv tame_key(jv key)
     return tamed;
 }
 
-/* All keys of a value, as deep as the body of an upsert may be. */
-static jv tame_keys(jv value, unsigned depth)
+static jv tame_keys(jv value, unsigned depth);
+
+static jv tame_object(jv object, unsigned depth)
 {
     jv tamed = jv_object();
 
-    if (depth > JSON_DEPTH_MAX) {
-        jv_free(tamed);
-        return value;
+    jv_object_foreach(object, key, member)
+    {
+        tamed = jv_object_set(tamed, tame_key(key), tame_keys(member, depth + 1));
     }
-    if (jv_get_kind(value) == JV_KIND_ARRAY) {
+    jv_free(object);
+    return tamed;
+}
+
+/* All keys of a value, as deep as the body of an upsert may be. */
+static jv tame_keys(jv value, unsigned depth)
+{
+    jv_kind kind = depth > JSON_DEPTH_MAX ? JV_KIND_NULL : jv_get_kind(value);
+
+    if (kind == JV_KIND_ARRAY) {
         for (int i = 0, count = jv_array_length(jv_copy(value)); i < count; i++) {
             value = jv_array_set(value, i, tame_keys(jv_array_get(jv_copy(value), i), depth + 1));
         }
     }
-    if (jv_get_kind(value) != JV_KIND_OBJECT) {
-        jv_free(tamed);
-        return value;
-    }
-    jv_object_foreach(value, key, member)
+    return kind == JV_KIND_OBJECT ? tame_object(value, depth) : value;
+}
+
+static jv tidy_metadata(jv metadata)
+{
+    jv kept = jv_object();
+
+    jv_object_foreach(metadata, key, value)
     {
-        tamed = jv_object_set(tamed, tame_key(key), tame_keys(member, depth + 1));
+        if (is_blank(value)) {
+            jv_free(key);
+            jv_free(value);
+        } else {
+            kept = jv_object_set(kept, tame_key(key), tame_keys(value, 1));
+        }
     }
-    jv_free(value);
-    return tamed;
+    jv_free(metadata);
+    return kept;
 }
 
 static bool has_identifier(jv service)
@@ -117,7 +134,7 @@ static jv tidy_services(jv services)
         if (is_object ? !has_identifier(service) : is_blank(service)) {
             jv_free(service);
         } else {
-            kept = jv_array_append(kept, is_object ? without_blanks(service, false) : service);
+            kept = jv_array_append(kept, is_object ? without_nulls(service) : service);
         }
     }
     jv_free(services);
@@ -130,7 +147,7 @@ static jv tidy_member(const char *name, jv value, bool with_metadata)
     if (strcmp(name, "services") == 0 && jv_get_kind(value) == JV_KIND_ARRAY) {
         value = tidy_services(value);
     } else if (strcmp(name, "metadata") == 0 && with_metadata && jv_get_kind(value) == JV_KIND_OBJECT) {
-        value = tame_keys(without_blanks(value, true), 0);
+        value = tidy_metadata(value);
     } else {
         return value;
     }
