@@ -542,7 +542,7 @@ static void wrong_arguments_are_refused_by_name(void **state)
         int status;
     } cases[] = {
         {{NULL}, "one file", 2},
-        {{"-", "-", NULL}, "one file", 2},
+        {{"-", "other", NULL}, "no second argument \"other\"", 2},
         {{"--format", "xml", "-", NULL}, "--format", 2},
         {{"--skip", "-1", "-", NULL}, "--skip", 2},
         {{"--separator", "", "-", NULL}, "--separator", 2},
