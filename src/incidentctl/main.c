@@ -11,6 +11,7 @@
 #include "base/suggest.h"
 #include "incidentctl/command.h"
 #include "incidentctl/help.h"
+#include "incidentctl/support/login_hint.h"
 #include "incidentctl/support/print_error.h"
 
 static const struct {
@@ -171,6 +172,7 @@ static int run(int argc, char **argv)
     if (i == COMMANDS) {
         return EXIT_USAGE;
     }
+    login_hint_note_command(commands[i].run == command_report);
     return help_is_wanted(argc - 1, argv + 1) ? print_help(1, argv + 1) : commands[i].run(argc - 1, argv + 1);
 }
 

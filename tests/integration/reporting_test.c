@@ -899,6 +899,38 @@ static void the_dashboard_can_be_of_some_services_and_priorities(void **state)
     close_dashboard(dashboard);
 }
 
+/* As the report does. An incident has several reasons to be suspicious, and is one. */
+static void the_dashboard_counts_an_incident_once_and_tells_services_of_one_name_apart(void **state)
+{
+    struct json_object *dashboard = open_dashboard();
+    PGresult *result;
+    int none = 0;
+
+    stack_query(&stack,
+                "INSERT INTO intake.incident (reference_id, started_at, resolved_at, services, priority, "
+                "created_at, updated_at) VALUES ('INC-3001', '1970-01-01', '1970-01-01', NULL, NULL, now(), "
+                "now()), ('twin-1', now() - interval '2 hours', NULL, '[[\"shop\", \"Shop\"]]', '', now(), "
+                "now()), ('twin-2', now() - interval '3 hours', NULL, '[[\"shop2\", \"Shop\"]]', NULL, "
+                "now(), now())");
+    assert_string_equal(
+        stack_query(&stack, "SELECT count(*) > 1 FROM reporting.suspicious WHERE source_id = 'INC-3001'"),
+        "t");
+    expect_number(dashboard, "Suspicious", "''", "''", "SELECT count(DISTINCT id) FROM reporting.suspicious");
+    result = run_panel(dashboard, "By service", "'shop','shop2'", "''");
+    assert_int_equal(PQntuples(result), 2);
+    assert_int_equal(strncmp(PQgetvalue(result, 0, 0), "Shop (shop", 10), 0);
+    assert_int_equal(strncmp(PQgetvalue(result, 1, 0), "Shop (shop", 10), 0);
+    assert_string_not_equal(PQgetvalue(result, 0, 0), PQgetvalue(result, 1, 0));
+    PQclear(result);
+    result = run_panel(dashboard, "By priority", "''", "''");
+    for (int row = 0; row < PQntuples(result); row++) {
+        none += strcmp(PQgetvalue(result, row, 0), "(none)") == 0;
+    }
+    assert_int_equal(none, 1);
+    PQclear(result);
+    close_dashboard(dashboard);
+}
+
 static void connect_analyst(void)
 {
     char url[STACK_PATH_MAX];
@@ -950,6 +982,7 @@ int main(void)
         cmocka_unit_test(the_statements_of_the_documentation_run),
         cmocka_unit_test(the_queries_of_the_dashboard_run),
         cmocka_unit_test(the_dashboard_can_be_of_some_services_and_priorities),
+        cmocka_unit_test(the_dashboard_counts_an_incident_once_and_tells_services_of_one_name_apart),
     };
 
     return fixture_run(&fixture, cases, sizeof cases / sizeof cases[0]);

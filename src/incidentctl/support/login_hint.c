@@ -10,29 +10,48 @@
 
 enum { ASK_AGAIN_MS = 2000 };
 
-static const char insufficient_privilege[] = "42501";
+static const char insufficient_privilege[] = "42501", no_such_database[] = "3D000";
 
 static char source[SETTINGS_PATH_MAX + 32]; /* of the login */
+static bool reads_reports_alone;
 
 void login_hint_note_source(const struct settings *settings, bool is_from_environment)
 {
     if (is_from_environment) {
         snprintf(source, sizeof source, "DATABASE_URL in the environment");
     } else if (settings->database_url[0] != '\0') {
-        snprintf(source, sizeof source, "%s, which is the worker's", settings->file);
+        snprintf(source, sizeof source, "%s", settings->file);
     } else {
         snprintf(source, sizeof source, "libpq's variables (PGUSER ...)");
     }
 }
 
-static void print_owner(const PGconn *session)
+void login_hint_note_command(bool reads_reports)
+{
+    reads_reports_alone = reads_reports;
+}
+
+/* The least that the command takes: nobody should give a web server's user the owner's login for a report. */
+static void print_login(const PGconn *session)
 {
     const char *user = PQuser(session);
 
+    fprintf(stderr, "HINT:  This is the login %s, from %s. It takes %s\n", user == NULL ? "" : user, source,
+            reads_reports_alone
+                ? "that of a member of incidents_reader (or the group role that migrate "
+                  "--reader-role named): export DATABASE_URL=postgresql://grafana@localhost/incidents"
+                : "that of the schema's owner: "
+                  "export DATABASE_URL=postgresql://incidents_owner@localhost/incidents");
+}
+
+static void print_database(const PGconn *session)
+{
+    const char *name = PQdb(session);
+
     fprintf(stderr,
-            "HINT:  This is the login %s, from %s. It takes that of the schema's owner: "
-            "export DATABASE_URL=postgresql://incidents_owner@localhost/incidents\n",
-            user == NULL ? "" : user, source);
+            "HINT:  The name of the database, %s, is from %s. psql -l lists the databases of a server; "
+            "docs/install.md says how to create one.\n",
+            name == NULL ? "" : name, source);
 }
 
 /* libpq tells the SQLSTATE of a login to who has asked for it before, which PQconnectdbParams gives no
@@ -62,7 +81,9 @@ void login_hint_print_for_login(const char *const *keywords, const char *const *
     }
     /* Class 28: invalid authorization. */
     if (strncmp(sqlstate, "28", 2) == 0 || strcmp(sqlstate, insufficient_privilege) == 0) {
-        print_owner(session);
+        print_login(session);
+    } else if (strcmp(sqlstate, no_such_database) == 0) {
+        print_database(session);
     }
     PQfinish(session);
 }
@@ -76,7 +97,7 @@ void login_hint_print_for_statement(const PGconn *session, const char *sqlstate)
         return;
     }
     if (strcmp(sqlstate, insufficient_privilege) == 0) {
-        print_owner(session);
+        print_login(session);
         return;
     }
     for (size_t i = 0; i < sizeof undefined / sizeof undefined[0]; i++) {
