@@ -52,7 +52,7 @@ static const char json_sql[] =
 
 static bool print_history(PGconn *session, const char *id, bool as_json)
 {
-    static const struct column columns[] = {{"changed_at", COLUMN_TEXT, 0},
+    static const struct column columns[] = {{"changed_at", COLUMN_TIME, 0},
                                             {"changed_by", COLUMN_TEXT, 0},
                                             {"action", COLUMN_TEXT, 0},
                                             {"what", COLUMN_TEXT, 0}};

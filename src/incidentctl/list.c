@@ -17,10 +17,11 @@ enum { LIMIT_DEFAULT = 50, LIMIT_MAX = 1000000 };
     "intake.timestamp_text(i.created_at) AS created_at, intake.timestamp_text(i.updated_at) AS updated_at,"  \
     " i.updated_by"
 
-/* One line each: what is long is cut, and what is longest comes last. */
-static const struct column columns[] = {{"reference_id", COLUMN_TEXT, 12}, {"started_at", COLUMN_TEXT, 0},
-                                        {"resolved_at", COLUMN_TEXT, 0},   {"priority", COLUMN_TEXT, 4},
-                                        {"services", COLUMN_TEXT, 8},      {"name", COLUMN_TEXT, 12}};
+/* One line each: what is long is cut, and what is longest comes last. The reference_id is whole, as show and
+ * delete take it. */
+static const struct column columns[] = {{"reference_id", COLUMN_TEXT, 0}, {"started_at", COLUMN_TIME, 0},
+                                        {"resolved_at", COLUMN_TIME, 0},  {"priority", COLUMN_TEXT, 4},
+                                        {"services", COLUMN_TEXT, 8},     {"name", COLUMN_TEXT, 12}};
 
 /* Filtered first: to format an incident costs more than to read it. */
 #define FILTERED                                                                                             \

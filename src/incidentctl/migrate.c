@@ -116,7 +116,7 @@ static bool print_status(const PGresult *applied, bool as_json)
     static const struct column columns[] = {{"version", COLUMN_NUMBER, 0},
                                             {"name", COLUMN_TEXT, 0},
                                             {"state", COLUMN_TEXT, 0},
-                                            {"applied_at", COLUMN_TEXT, 0}};
+                                            {"applied_at", COLUMN_TIME, 0}};
     struct table *table = table_new(columns, sizeof columns / sizeof columns[0]);
     bool ok = table != NULL;
 

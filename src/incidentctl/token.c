@@ -233,8 +233,8 @@ static bool list(PGconn *session, const struct token_options *options)
 {
     static const struct column columns[] = {
         {"id", COLUMN_NUMBER, 0},       {"label", COLUMN_TEXT, 0},      {"prefix", COLUMN_TEXT, 0},
-        {"scopes", COLUMN_LIST, 0},     {"state", COLUMN_TEXT, 0},      {"created_at", COLUMN_TEXT, 0},
-        {"expires_at", COLUMN_TEXT, 0}, {"revoked_at", COLUMN_TEXT, 0}, {"last_used_at", COLUMN_TEXT, 0}};
+        {"scopes", COLUMN_LIST, 0},     {"state", COLUMN_TEXT, 0},      {"created_at", COLUMN_TIME, 0},
+        {"expires_at", COLUMN_TIME, 0}, {"revoked_at", COLUMN_TIME, 0}, {"last_used_at", COLUMN_TIME, 0}};
     PGresult *result = session_query(
         session,
         "SELECT token_id, label, prefix, array_to_string(scopes, ','),"

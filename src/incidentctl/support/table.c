@@ -12,7 +12,7 @@
 
 enum {
     GAP = 2,        /* between columns */
-    DATE_WIDTH = 11 /* of a date, and the sign that something is missing */
+    DATE_WIDTH = 10 /* of 2024-01-01 */
 };
 
 struct table {
@@ -168,23 +168,23 @@ static size_t terminal_width(FILE *stream)
     return ioctl(fileno(stream), TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
 }
 
-/* To which a column may be cut; where whole columns leave no room, a time is cut to its date. */
-static size_t least_width(const struct column *column, bool are_cut)
-{
-    return column->least_width == 0 && are_cut && column->type == COLUMN_TEXT ? DATE_WIDTH
-                                                                              : column->least_width;
-}
-
-/* Narrows columns that may be narrowed, the last first, until a line fits. How much it is too long still. */
-static size_t narrow(const struct table *table, size_t *widths, size_t limit, bool are_cut)
+static size_t total_width(const struct table *table, const size_t *widths)
 {
     size_t total = 0;
 
     for (size_t i = 0; i < table->column_count; i++) {
         total += widths[i] + (i > 0 ? GAP : 0);
     }
+    return total;
+}
+
+/* Narrows columns that may be narrowed, the last first, until a line fits. Whether it does. */
+static bool narrow(const struct table *table, size_t *widths, size_t limit)
+{
+    size_t total = total_width(table, widths);
+
     for (size_t i = table->column_count; i-- > 0 && total > limit;) {
-        size_t least = least_width(&table->columns[i], are_cut);
+        size_t least = table->columns[i].least_width;
 
         if (least > 0 && widths[i] > least) {
             size_t less = widths[i] - least < total - limit ? widths[i] - least : total - limit;
@@ -193,20 +193,33 @@ static size_t narrow(const struct table *table, size_t *widths, size_t limit, bo
             total -= less;
         }
     }
-    return total > limit ? total - limit : 0;
+    return total <= limit;
 }
 
-/* Makes a line fit. Where it cannot, the terminal wraps it, and times stay whole. */
-static void fit(const struct table *table, size_t *widths, size_t limit)
+static void cut_times(const struct table *table, size_t *widths)
 {
-    size_t cut[TABLE_COLUMNS_MAX];
+    for (size_t i = 0; i < table->column_count; i++) {
+        size_t least = strlen(table->columns[i].name);
 
-    if (narrow(table, widths, limit, false) > 0 && table->column_count <= TABLE_COLUMNS_MAX) {
-        memcpy(cut, widths, table->column_count * sizeof *widths);
-        if (narrow(table, cut, limit, true) == 0) {
-            memcpy(widths, cut, table->column_count * sizeof *widths);
+        least = least < DATE_WIDTH ? DATE_WIDTH : least;
+        if (table->columns[i].type == COLUMN_TIME && widths[i] > least) {
+            widths[i] = least;
         }
     }
+}
+
+/* Makes a line fit: by cutting texts, else also times to their dates. False where it cannot. */
+static bool fit(const struct table *table, size_t *widths, size_t limit)
+{
+    size_t whole[TABLE_COLUMNS_MAX];
+
+    memcpy(whole, widths, table->column_count * sizeof *widths);
+    if (narrow(table, widths, limit)) {
+        return true;
+    }
+    memcpy(widths, whole, table->column_count * sizeof *widths);
+    cut_times(table, widths);
+    return narrow(table, widths, limit);
 }
 
 static void print_bytes(const char *text, size_t len, FILE *stream)
@@ -227,22 +240,21 @@ void table_print_text(const char *text, FILE *stream)
     }
 }
 
-static void print_cell(const char *text, size_t width, bool is_last, FILE *stream)
+/* A text in so many cells; how many it took. Of a time that is cut its date is left. */
+static size_t print_cut(const char *text, enum column_type type, size_t width, FILE *stream)
 {
     size_t used = width_of(text);
 
-    if (used > width) {
-        size_t len = measure(text, width - 1, &used);
-
-        print_bytes(text, len, stream);
+    if (used <= width) {
+        table_print_text(text, stream);
+    } else if (type == COLUMN_TIME && width >= DATE_WIDTH) {
+        print_bytes(text, measure(text, DATE_WIDTH, &used), stream);
+    } else {
+        print_bytes(text, measure(text, width - 1, &used), stream);
         fputs("…", stream);
         used++;
-    } else {
-        table_print_text(text, stream);
     }
-    if (!is_last) {
-        fprintf(stream, "%*s", (int)(width - used + GAP), "");
-    }
+    return used;
 }
 
 /* For wcwidth, which knows what the locale does. In a container that is ASCII, but what is written is UTF-8.
@@ -254,30 +266,68 @@ static void know_widths(void)
     }
 }
 
-static bool print_table(const struct table *table, FILE *stream)
+static void print_rows(const struct table *table, const size_t *widths, FILE *stream)
 {
-    size_t columns = table->column_count, limit = terminal_width(stream);
-    size_t *widths = calloc(columns, sizeof *widths);
+    size_t columns = table->column_count;
 
-    if (widths == NULL) {
-        return false;
-    }
-    know_widths();
-    for (size_t i = 0; i < columns; i++) {
-        widths[i] = column_width(table, i);
-    }
-    if (limit > 0) {
-        fit(table, widths, limit);
-    }
     for (size_t row = 0; row <= table->cell_count / columns; row++) {
         for (size_t i = 0; i < columns; i++) {
             const char *text = row == 0 ? table->columns[i].name : table->cells[(row - 1) * columns + i];
+            size_t used = print_cut(text, row == 0 ? COLUMN_TEXT : table->columns[i].type, widths[i], stream);
 
-            print_cell(text, widths[i], i == columns - 1, stream);
+            if (i < columns - 1) {
+                fprintf(stream, "%*s", (int)(widths[i] - used + GAP), "");
+            }
         }
         fputc('\n', stream);
     }
-    free(widths);
+}
+
+/* A row as lines, for a terminal on which it is no line: its first cell, and the others with their names.
+ * What may not be cut is whole, though the terminal wraps it. */
+static void print_lines(const struct table *table, size_t limit, FILE *stream)
+{
+    size_t columns = table->column_count, indent = 0;
+
+    for (size_t i = 1; i < columns; i++) {
+        size_t len = GAP + strlen(table->columns[i].name) + GAP;
+
+        indent = len > indent ? len : indent;
+    }
+    for (size_t i = 0; i < table->cell_count; i++) {
+        const struct column *column = &table->columns[i % columns];
+        const char *text = table->cells[i];
+
+        if (i % columns == 0) {
+            table_print_text(text, stream);
+        } else if (text != NULL && *text != '\0') {
+            bool is_whole = column->least_width == 0 && column->type != COLUMN_TIME;
+
+            fprintf(stream, "%*s%-*s", GAP, "", (int)indent - GAP, column->name);
+            print_cut(text, column->type, is_whole ? SIZE_MAX : limit > indent ? limit - indent : 1, stream);
+        } else {
+            continue;
+        }
+        fputc('\n', stream);
+    }
+}
+
+static bool print_table(const struct table *table, FILE *stream)
+{
+    size_t limit = terminal_width(stream), widths[TABLE_COLUMNS_MAX];
+
+    if (table->column_count > TABLE_COLUMNS_MAX) {
+        return false;
+    }
+    know_widths();
+    for (size_t i = 0; i < table->column_count; i++) {
+        widths[i] = column_width(table, i);
+    }
+    if (limit == 0 || fit(table, widths, limit)) {
+        print_rows(table, widths, stream);
+    } else {
+        print_lines(table, limit, stream);
+    }
     return true;
 }
 
@@ -305,6 +355,7 @@ static struct json_object *cell_to_json(const char *text, enum column_type type)
     case COLUMN_LIST:
         return list_to_json(text);
     case COLUMN_TEXT:
+    case COLUMN_TIME:
         break;
     }
     return json_object_new_string(text);

@@ -10,7 +10,12 @@
 struct table;
 
 /* What a cell is in JSON; in a table all are text. */
-enum column_type { COLUMN_TEXT, COLUMN_NUMBER, COLUMN_LIST /* comma-separated words, an array in JSON */ };
+enum column_type {
+    COLUMN_TEXT,
+    COLUMN_TIME, /* as ISO 8601, cut to its date where a terminal is narrow */
+    COLUMN_NUMBER,
+    COLUMN_LIST /* comma-separated words, an array in JSON */
+};
 
 struct column {
     const char *name;
@@ -26,9 +31,10 @@ struct table *table_new(const struct column *columns, size_t count);
 bool table_add(struct table *table, const char *const *cells);
 
 /* Prints all rows. In a table on a terminal that is too narrow, columns that may be cut are, the last first;
- * then times to their dates, if that makes it fit.
- * In a table, control characters are shown as '?', so that no stored text can command the terminal. False
- * when it could not be written. */
+ * then times to their dates. Where that is not enough, each row is a few lines: its first cell, and the
+ * others with their names. What may not be cut is always whole, so that it can be copied. In a table, control
+ * characters are shown as '?', so that no stored text can command the terminal. False when it could not be
+ * written. */
 bool table_print(const struct table *table, bool as_json, FILE *stream);
 
 void table_free(struct table *table);
