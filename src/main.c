@@ -106,6 +106,9 @@ static bool set_up(const struct start *start, bool as_worker)
     } else if (settings->metrics_token[0] != '\0' && !metrics_open(settings->metrics_token, as_worker)) {
         log_error("unable to open shared memory for metrics: %s; /metrics is off", strerror(errno));
     }
+    if (start->is_loaded && as_worker) {
+        metrics_add(METRICS_QUEUE_LIMIT, settings->queue_max);
+    }
     return is_open;
 }
 

@@ -247,6 +247,7 @@ static void append_all(struct buffer *text)
     append_head(text, "batch_size", "histogram", "Requests that shared a transaction.");
     append_histogram(text, "batch_size", "", &batches, metrics_batch_bounds, 1);
     append_gauge(text, "queue_length", METRICS_QUEUE, "Requests that wait to be sent to the database.");
+    append_gauge(text, "queue_limit", METRICS_QUEUE_LIMIT, "Requests that may wait, at most; more get 503.");
     append_gauge(text, "processes", METRICS_PROCESSES, "FastCGI workers that run.");
     append_gauge(text, "processes_without_database", METRICS_WITHOUT_DATABASE,
                  "Workers that do not reach the database.");

@@ -22,7 +22,7 @@
 #include "base/label_table.h"
 
 enum {
-    LAYOUT_VERSION = 3,
+    LAYOUT_VERSION = 4,
     SLOTS = METRICS_SLOTS,
     NO_SLOT = -1,
     OTHER_TOKENS = LABEL_TABLE_ROWS, /* rows behind those that have a label of their own */

@@ -28,6 +28,7 @@ enum metrics_counter {
 /* What is so at present, summed over the processes that are alive. */
 enum metrics_gauge {
     METRICS_QUEUE,            /* requests that wait to be sent to the database */
+    METRICS_QUEUE_LIMIT,      /* so many may wait at most */
     METRICS_CONNECTIONS,      /* that are open */
     METRICS_WITHOUT_DATABASE, /* 1 in a process that does not reach the database */
     METRICS_PROCESSES,        /* FastCGI workers */

@@ -22,7 +22,8 @@ static struct stack stack;
 
 static struct stack_metrics metrics;
 static const char *const settings[] = {metrics.setting, "INCIDENTS_REQUEST_TIMEOUT_MS=3000", NULL};
-static const char *const patient[] = {metrics.setting, "INCIDENTS_REQUEST_TIMEOUT_MS=50000", NULL};
+static const char *const patient[] = {metrics.setting, "INCIDENTS_REQUEST_TIMEOUT_MS=50000",
+                                      "INCIDENTS_QUEUE_MAX=400", NULL};
 
 static const struct call scrape = {.verb = "GET", .path = "metrics", .authorization = metrics.authorization};
 
@@ -458,6 +459,7 @@ static void requests_that_wait_are_the_queue(void **state)
 
     stack_stop_worker(&stack);
     stack_start_worker(&stack, patient);
+    assert_true(value_of("incidents_queue_limit") == 400); /* that of the one that runs */
     locker = stack_hold(&stack, "LOCK TABLE intake.incident IN EXCLUSIVE MODE");
     load = load_start(&stack, 12, send_queued, NULL);
     limit_ms = clock_now_ms() + 20000;
