@@ -88,7 +88,9 @@ static void each_key_figure_has_its_change_against_the_time_before(void **state)
     expect_figure(2, 1, "6"); /* resolved by now: tomorrow's is not, and is suspicious */
     expect_figure(2, 2, "2");
     expect_figure(2, 3, "3");
-    expect_figure(2, 4, "-33 %");
+    expect_figure(2, 4, "–"); /* those of the time before have had more time */
+    page_expect("string(//main/div[1]//tbody/tr[2]/th)", "Resolved of these, by now");
+    page_expect("contains(//main/p[1], 'incidents that started in it: 3')", "true");
     expect_figure(3, 2, "1");
     expect_figure(3, 3, "1"); /* f */
     expect_figure(4, 2, "90 min");
@@ -107,6 +109,62 @@ static void each_key_figure_has_its_change_against_the_time_before(void **state)
     assert_null(strstr(page, "90 days</th>"));
     assert_null(strstr(report(NULL, NULL, NULL, NULL), "3 months"));
     assert_non_null(strstr(report("--since", "15d", NULL, NULL), "since then      before"));
+}
+
+/* What has been open for too long by now, or was in the end, was plausible then. */
+static void what_was_open_then_is_judged_by_the_rule_of_that_day(void **state)
+{
+    store("first", NULL, "now() - interval '300 days'", "now() - interval '299 days'", NULL, NULL);
+    store("long", "P1", "now() - interval '100 days'", NULL, CHECKOUT, NULL);
+    store("lasted", "P2", "now() - interval '170 days'", "now() - interval '10 days'", NULL, NULL);
+    store("too long then", NULL, "now() - interval '181 days'", NULL, NULL, NULL);
+    store("over", NULL, "now() - interval '100 days'", "now() - interval '95 days'", NULL, NULL);
+    store("future", NULL, "now() - interval '100 days'", "now() + interval '1 day'", NULL, NULL);
+    store("clock", NULL, "'1970-01-01Z'", NULL, NULL, NULL);
+    store("now", NULL, "now() - interval '20 days'", NULL, NULL, NULL);
+    page_make(&stack, NULL);
+    expect_figure(3, 1, "1");
+    expect_figure(3, 2, "1");
+    expect_figure(3, 3, "2");
+    page_make(&stack, "--since", "30d", NULL);
+    expect_figure(3, 2, "1"); /* long */
+    page_make(&stack, "--service", "Checkout", "--priority", "P1", NULL);
+    expect_figure(3, 3, "1");
+}
+
+/* A resolution counts in its week, whenever its incident started. */
+static void weeks_since_then_have_all_their_resolutions(void **state)
+{
+    store("before", "P1", WEDNESDAY("30"), WEDNESDAY("0"), NULL, NULL);
+    store("other", "P2", WEDNESDAY("31"), WEDNESDAY("0"), NULL, NULL);
+    store("in it", "P1", WEDNESDAY("1"), WEDNESDAY("0"), NULL, NULL);
+    store("over", "P1", WEDNESDAY("30"), WEDNESDAY("28"), NULL, NULL);
+    page_make(&stack, "--since", "20d", NULL);
+    page_expect("sum(//section[@aria-labelledby='weeks']//tbody/tr/td[1]/data/@value)", "1");
+    page_expect("sum(//section[@aria-labelledby='weeks']//tbody/tr/td[2]/data/@value)", "3");
+    page_expect("string(//dl/div[2]/dd[1])", "1");
+    assert_non_null(strstr(report("--csv", "weeks", "--since", "20d"), ",1,3,t\r\n"));
+    page_make(&stack, "--since", "20d", "--priority", "P1", NULL);
+    page_expect("sum(//section[@aria-labelledby='weeks']//tbody/tr/td[2]/data/@value)", "2");
+}
+
+/* 17 min 40 s and 18 min 20 s are both 18 min, and no change; 17 min 29 s are 17. */
+static void changes_agree_with_the_figures_as_shown(void **state)
+{
+    store("a", NULL, "now() - interval '10 days'", "now() - interval '10 days' + interval '1060 s'", NULL,
+          NULL);
+    store("b", NULL, "now() - interval '100 days'", "now() - interval '100 days' + interval '1100 s'", NULL,
+          NULL);
+    store("first", NULL, "now() - interval '190 days'", "now() - interval '189 days'", NULL, NULL);
+    page_make(&stack, NULL);
+    expect_figure(5, 2, "18 min");
+    expect_figure(5, 3, "18 min");
+    expect_figure(5, 4, "0 %");
+    stack_query(&stack, "UPDATE intake.incident SET resolved_at = started_at + interval '1049 s' "
+                        "WHERE reference_id = 'a'");
+    page_make(&stack, NULL);
+    expect_figure(5, 2, "17 min");
+    expect_figure(5, 4, "-6 %");
 }
 
 /* What began before the first incident cannot be compared with. */
@@ -387,7 +445,10 @@ static void what_no_report_can_be_of_is_refused(void **state)
         int status;
     } cases[] = {{"--time-zone", "UTC+2", "Etc/GMT-2", 1},
                  {"--time-zone", "CEST", "CEST", 1},
+                 {"--time-zone", "Europe/Nowhere", "pg_timezone_names", 1},
                  {"--service", "nowhere", "--service", 1},
+                 {"--since", "2999-01-01", "--since", 1},
+                 {"--since", "2999-01-01T00:00Z", "--since", 1},
                  {"--csv", "incidents", "suspicious", 2}};
 
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -406,6 +467,9 @@ int main(void)
     static const struct fixture fixture = {.stack = &stack, .extent = FIXTURE_MIGRATED};
     static const struct CMUnitTest cases[] = {
         cmocka_unit_test(each_key_figure_has_its_change_against_the_time_before),
+        cmocka_unit_test(what_was_open_then_is_judged_by_the_rule_of_that_day),
+        cmocka_unit_test(weeks_since_then_have_all_their_resolutions),
+        cmocka_unit_test(changes_agree_with_the_figures_as_shown),
         cmocka_unit_test(a_change_needs_a_whole_time_before),
         cmocka_unit_test(spans_are_as_long_in_every_time_zone_of_clients),
         cmocka_unit_test(out_of_hours_is_a_share_of_what_started),

@@ -6,6 +6,7 @@
 
 #include "incidentctl/report/query.h"
 #include "incidentctl/report/report.h"
+#include "incidentctl/report/scale.h"
 #include "incidentctl/support/print_error.h"
 #include "incidentctl/support/session.h"
 
@@ -52,10 +53,20 @@ static struct report_times times_at(const PGresult *result, int row, int column)
                                  .p90 = number_at(result, row, column + 3)};
 }
 
-struct report_change report_change(const struct report *report, double now, double before, bool is_share)
+/* As it is printed. */
+static double round_as_shown(double value, enum report_unit unit)
 {
-    bool is_known = report->before_is_whole && !isnan(now) && (is_share ? !isnan(before) : before > 0);
+    return unit == REPORT_DURATION ? scale_round_duration(value) : rint(value);
+}
 
+struct report_change report_change(const struct report *report, double now, double before,
+                                   enum report_unit unit)
+{
+    bool is_share = unit == REPORT_SHARE, is_known;
+
+    now = round_as_shown(now, unit);
+    before = round_as_shown(before, unit);
+    is_known = report->before_is_whole && !isnan(now) && (is_share ? !isnan(before) : before > 0);
     return (struct report_change){.amount = !is_known  ? NAN
                                             : is_share ? now - before
                                                        : 100 * (now - before) / before,

@@ -101,7 +101,7 @@ static void put_header(struct buffer *out, const struct report *report, const ch
     if (report->since != NULL) {
         page_put(out, " Those that started since ");
         page_put_time(out, report->since);
-        page_put(out, "; what is open or suspicious, whenever it started.");
+        page_put(out, "; what is resolved per week, open or suspicious, whenever it started.");
     }
     put_filter(out, "service", report->service);
     put_filter(out, "priority", report->priority);
@@ -142,7 +142,7 @@ static void put_tiles(struct buffer *out, const struct report *report)
 {
     const char *span = report->since != NULL ? "since then" : "in the last 90 days";
     struct report_change change =
-        report_change(report, report->recent.times.median, report->before.times.median, false);
+        report_change(report, report->recent.times.median, report->before.times.median, REPORT_DURATION);
 
     page_put(out, "<dl class=\"tiles\">\n");
     open_tile(out, "Open now");
@@ -171,11 +171,16 @@ static void put_tiles(struct buffer *out, const struct report *report)
 
 typedef void put_function(struct buffer *out, double value);
 
+static enum report_unit unit_of(put_function *put)
+{
+    return put == put_percent ? REPORT_SHARE : put == page_put_duration ? REPORT_DURATION : REPORT_COUNT;
+}
+
 /* A key figure: of everything where nothing bounds it, lately, before that, and by how much it changed. */
 static void put_figure(struct buffer *out, const struct report *report, const char *name,
                        const double values[3], put_function *put)
 {
-    struct report_change change = report_change(report, values[1], values[2], put == put_percent);
+    struct report_change change = report_change(report, values[1], values[2], unit_of(put));
 
     buffer_append_format(out, "<tr><th scope=\"row\">%s</th>", name);
     for (int i = report->since != NULL ? 1 : 0; i < 3; i++) {
@@ -188,6 +193,20 @@ static void put_figure(struct buffer *out, const struct report *report, const ch
     page_put(out, "</td></tr>\n");
 }
 
+/* Of those that started then. It has no change: those of the time before have had more time. */
+static void put_resolved(struct buffer *out, const struct report *report)
+{
+    const struct report_totals *const spans[] = {&report->all, &report->recent, &report->before};
+
+    page_put(out, "<tr><th scope=\"row\">Resolved of these, by now</th>");
+    for (int i = report->since != NULL ? 1 : 0; i < 3; i++) {
+        page_put(out, "<td>");
+        page_put_number(out, spans[i]->times.incidents);
+        page_put(out, "</td>");
+    }
+    page_put(out, "<td>\xe2\x80\x93</td></tr>\n");
+}
+
 static void put_figures(struct buffer *out, const struct report *report)
 {
     const struct report_totals *all = &report->all, *now = &report->recent, *before = &report->before;
@@ -197,9 +216,7 @@ static void put_figures(struct buffer *out, const struct report *report)
                                           : "Started|At any time|Last 90 days|90 days before|Change");
     put_figure(out, report, "Incidents", (double[]){all->incidents, now->incidents, before->incidents},
                page_put_number);
-    put_figure(out, report, "Resolved",
-               (double[]){all->times.incidents, now->times.incidents, before->times.incidents},
-               page_put_number);
+    put_resolved(out, report);
     put_figure(out, report, "Open at the end", (double[]){all->open, now->open, before->open},
                page_put_number);
     put_figure(out, report, "Mean time to resolve",
@@ -214,9 +231,12 @@ static void put_figures(struct buffer *out, const struct report *report)
     page_close_table(out);
     page_put(out, "<p class=\"soft\">The time before began at ");
     page_put_time(out, report->before_from);
+    page_put(out, "; incidents that started in it: ");
+    page_put_number(out, before->incidents);
     page_put(out, report->before_is_whole || report->week_total == 0
                       ? "."
-                      : ", before the first incident: it is not whole, so no change is shown.");
+                      : ". It began before the first incident: it is not whole, so no change is shown.");
+    page_put(out, " Its incidents have had more time to be resolved, so their number is not compared.");
     page_put(out, " Out of hours: started before 8 or from 18 o&#39;clock, on a Saturday or a Sunday.</p>\n");
 }
 

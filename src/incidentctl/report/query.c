@@ -58,6 +58,8 @@ const char query_facts[] =
              " (SELECT count(*) AS total FROM weeks w WHERE w.ends_at > $1) w,"
              " (SELECT count(*) AS total FROM months m WHERE m.ends_at > $1) m";
 
+/* What is suspicious now, because it has been open for too long, was not yet so when the time before ended.
+ * Such an incident has one reason, and so one row. */
 const char query_totals[] =
     "WITH " SPAN ","
     " figures AS (SELECT 0 AS number, count(*) AS incidents, " TIMES ", NULL::bigint AS out_of_hours"
@@ -72,19 +74,32 @@ const char query_totals[] =
              " i.started_at < s.since AND (i.resolved_at IS NULL OR i.resolved_at >= s.since)) AS then FROM "
              "span s"
              " CROSS JOIN longest_incident() l (longest) JOIN plausible_incidents i"
-             " ON i.started_at >= least(s.since, now()) - " HOURS("l.longest") " AND " MATCHES(
-                 "i") ")"
-                      " SELECT n.span, coalesce(f.incidents, 0) AS incidents, coalesce(f.resolved, 0) AS "
-                      "resolved,"
-                      " f.mean_seconds, f.median_seconds, f.p90_seconds,"
-                      " CASE WHEN n.number > 0 THEN coalesce(f.out_of_hours, 0) END AS out_of_hours,"
-                      " CASE WHEN n.number = 2 THEN o.then ELSE o.now END AS open_at_end,"
-                      " CASE n.number WHEN 0 THEN true WHEN 1 THEN s.since_is_whole ELSE s.before_is_whole "
-                      "END"
-                      " AS is_whole"
-                      " FROM (VALUES (0, 'all'), (1, 'recent'), (2, 'before')) n (number, span)"
-                      " LEFT JOIN figures f USING (number) CROSS JOIN open o CROSS JOIN span s ORDER BY "
-                      "n.number";
+             " ON i.started_at >= s.since - " HOURS("l.longest") " AND " MATCHES(
+                 "i") "), doubted AS (SELECT count(*) AS then FROM span s"
+                      " CROSS JOIN longest_incident() l (longest) JOIN suspicious i"
+                      " ON i.started_at >= s.since - " HOURS(
+                          "l.longest") " AND i.started_at < s.since"
+                                       " AND i.started_at >= '1971-01-01 00:00Z' AND (i.resolved_at IS NULL"
+                                       " OR i.resolved_at >= s.since AND i.resolved_at <= now()) "
+                                       "AND " MATCHES(
+                                           "i") ")"
+                                                " SELECT n.span, coalesce(f.incidents, 0) AS incidents, "
+                                                "coalesce(f.resolved, 0) AS "
+                                                "resolved,"
+                                                " f.mean_seconds, f.median_seconds, f.p90_seconds,"
+                                                " CASE WHEN n.number > 0 THEN coalesce(f.out_of_hours, 0) "
+                                                "END AS out_of_hours,"
+                                                " CASE WHEN n.number = 2 THEN o.then + d.then ELSE o.now END "
+                                                "AS open_at_end,"
+                                                " CASE n.number WHEN 0 THEN true WHEN 1 THEN "
+                                                "s.since_is_whole ELSE s.before_is_whole "
+                                                "END"
+                                                " AS is_whole"
+                                                " FROM (VALUES (0, 'all'), (1, 'recent'), (2, 'before')) n "
+                                                "(number, span)"
+                                                " LEFT JOIN figures f USING (number) CROSS JOIN open o CROSS "
+                                                "JOIN doubted d CROSS JOIN span s ORDER BY "
+                                                "n.number";
 
 /* The last ones, and the times at which they start, of which one ends where the next begins. An index yields
  * incidents in the order of a period each on another page, which takes twice the time: so they are read once,
@@ -96,15 +111,16 @@ const char query_totals[] =
     " starts AS MATERIALIZED (SELECT array_agg(s.starts_at ORDER BY s.number) AS times FROM shown s)"
 #define IS_WHOLE "w.ends_at <= now() AND w.starts_at >= greatest($1, f.started_at) AS is_whole"
 
-/* As opened_and_resolved_by_week. */
+/* As opened_and_resolved_by_week: what was resolved since then counts, whenever it started. */
 const char query_weeks[] = "WITH " SHOWN(
     "weeks") " SELECT w.period AS week_from, coalesce(o.opened, 0) AS opened,"
              " coalesce(r.resolved, 0) AS resolved, " IS_WHOLE " FROM shown w CROSS JOIN first f"
              " LEFT JOIN (SELECT width_bucket(i.started_at, s.times) AS number, count(*) AS opened"
              " FROM starts s JOIN " INCIDENTS " i ON i.started_at >= s.times[1] GROUP BY 1) o USING (number)"
              " LEFT JOIN (SELECT width_bucket(i.resolved_at, s.times) AS number, count(*) AS resolved"
-             " FROM starts s JOIN " INCIDENTS " i ON i.resolved_at >= s.times[1] GROUP BY 1) r USING (number)"
-             " ORDER BY 1";
+             " FROM starts s JOIN plausible_incidents i ON i.resolved_at >= greatest(s.times[1], $1) "
+             "AND " MATCHES("i") " GROUP BY 1) r USING (number)"
+                                 " ORDER BY 1";
 
 /* As time_to_resolve_by_month. */
 const char query_months[] =
@@ -212,20 +228,8 @@ const char query_reasons[] =
     " FROM doubted i WHERE $1::timestamptz IS NOT NULL AND " MATCHES(
         "i") " GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT $4";
 
-static bool has_views(PGconn *session)
-{
-    PGresult *result =
-        session_query(session, "SELECT to_regclass('reporting.plausible_incidents') IS NOT NULL", 0, NULL);
-    bool found = result != NULL && *PQgetvalue(result, 0, 0) == 't';
-
-    if (result != NULL && !found) {
-        print_error("the views that the report reads are not there: incidentctl migrate makes them");
-    }
-    PQclear(result);
-    return found;
-}
-
-/* A setting of ours takes any text; time_zone() refuses what is no name. */
+/* A setting of ours takes any text; time_zone() refuses what is no name, but takes each Region/City unread.
+ */
 static bool set_time_zone(PGconn *session, const char *time_zone)
 {
     PGresult *result =
@@ -234,22 +238,32 @@ static bool set_time_zone(PGconn *session, const char *time_zone)
                                           1, &time_zone);
 
     PQclear(result);
-    return (time_zone == NULL || result != NULL) && session_run(session, "SELECT time_zone()");
+    if ((time_zone != NULL && result == NULL) || !session_run(session, "SELECT time_zone()")) {
+        return false;
+    }
+    if (!session_run(session, "SELECT now() AT TIME ZONE time_zone()")) {
+        fputs("HINT:  Names are like Europe/Berlin; the view pg_timezone_names has all of them.\n", stderr);
+        return false;
+    }
+    return true;
 }
 
 static bool settle(PGconn *session, const struct report_scope *scope, struct query_scope *settled)
 {
     /* A text first: a parameter has the type of its first cast, and a timestamp becomes a timestamptz by the
      * client's TimeZone. */
-    static const char sql[] =
-        "SELECT CASE WHEN $2::boolean THEN first_instant($1::text::timestamp, time_zone())"
-        " ELSE coalesce($1::text::timestamptz, '-infinity') END";
+    static const char sql[] = "SELECT t.since, t.since > now() FROM (SELECT CASE WHEN $2::boolean"
+                              " THEN first_instant($1::text::timestamp, time_zone())"
+                              " ELSE coalesce($1::text::timestamptz, '-infinity') END AS since) t";
     const char *const values[] = {scope->since, scope->since_is_local ? "true" : "false"};
     PGresult *result = session_query(session, sql, 2, values);
 
     settled->result = result;
     if (result == NULL) {
         return false;
+    }
+    if (*PQgetvalue(result, 0, 1) == 't') {
+        return print_error("--since lies in the future: a report is of what has been");
     }
     settled->from = PQgetvalue(result, 0, 0);
     settled->priority = scope->priority;
@@ -267,7 +281,8 @@ static bool settle(PGconn *session, const struct report_scope *scope, struct que
 bool query_begin(PGconn *session, const struct report_scope *scope, struct query_scope *settled)
 {
     *settled = (struct query_scope){0};
-    return session_run(session, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY") && has_views(session) &&
+    return session_run(session, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY") &&
+           session_run(session, "SELECT FROM reporting.plausible_incidents LIMIT 0") &&
            session_run(session, "SET LOCAL search_path = reporting, pg_temp") &&
            session_run(session, "SET LOCAL jit = off") && session_run(session, "SET LOCAL datestyle = ISO") &&
            set_time_zone(session, scope->time_zone) && settle(session, scope, settled);

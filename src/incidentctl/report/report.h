@@ -128,7 +128,11 @@ struct report_change {
 
 enum { REPORT_CHANGE_MAX = 48 };
 
-struct report_change report_change(const struct report *report, double now, double before, bool is_share);
+enum report_unit { REPORT_COUNT, REPORT_DURATION, REPORT_SHARE };
+
+/* Of the figures as they are shown: rounded first. */
+struct report_change report_change(const struct report *report, double now, double before,
+                                   enum report_unit unit);
 
 /* "+12 %", "-1 point", or a dash. */
 void report_describe_change(const struct report_change *change, char text[REPORT_CHANGE_MAX]);

@@ -118,23 +118,33 @@ static void two_units(long long smalls, int many, const char *large, const char 
     }
 }
 
-void scale_duration(double seconds, char text[SCALE_TEXT_MAX])
+double scale_round_duration(double seconds)
 {
     double minutes = round(seconds / (double)MINUTE), hours = round(seconds / (double)HOUR);
+
+    return round(seconds) < 2 * MINUTE ? round(seconds)
+           : minutes < 48 * 60         ? minutes * (double)MINUTE
+           : hours < 100 * 24          ? hours * (double)HOUR
+                                       : round(seconds / (double)DAY) * (double)DAY;
+}
+
+void scale_duration(double seconds, char text[SCALE_TEXT_MAX])
+{
+    double shown = scale_round_duration(seconds);
     char number[SCALE_TEXT_MAX];
 
     if (isnan(seconds)) {
         scale_number(seconds, text);
-    } else if (round(seconds) < 2 * MINUTE) {
-        snprintf(text, SCALE_TEXT_MAX, "%.0f s", seconds);
-    } else if (minutes < 120) {
-        snprintf(text, SCALE_TEXT_MAX, "%.0f min", minutes);
-    } else if (minutes < 48 * 60) {
-        two_units((long long)minutes, 60, "h", "min", text);
-    } else if (hours < 100 * 24) {
-        two_units((long long)hours, 24, "d", "h", text);
+    } else if (shown < 2 * MINUTE) {
+        snprintf(text, SCALE_TEXT_MAX, "%.0f s", shown);
+    } else if (shown < 2 * HOUR) {
+        snprintf(text, SCALE_TEXT_MAX, "%.0f min", shown / (double)MINUTE);
+    } else if (shown < 2 * DAY) {
+        two_units((long long)(shown / (double)MINUTE), 60, "h", "min", text);
+    } else if (shown < 100 * DAY) {
+        two_units((long long)(shown / (double)HOUR), 24, "d", "h", text);
     } else {
-        scale_number(round(seconds / (double)DAY), number);
+        scale_number(shown / (double)DAY, number);
         snprintf(text, SCALE_TEXT_MAX, "%.*s d", SCALE_TEXT_MAX - 3, number);
     }
 }

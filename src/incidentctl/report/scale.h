@@ -27,6 +27,9 @@ void scale_label(const struct scale *scale, double value, char text[SCALE_TEXT_M
 /* A whole number with commas, 15,292; a dash for NAN. */
 void scale_number(double value, char text[SCALE_TEXT_MAX]);
 
+/* As many seconds as scale_duration shows; NAN for NAN. */
+double scale_round_duration(double seconds);
+
 /* Seconds as people say them: 95 s, 95 min, 3 h 20 min, 4 d 9 h, 1,200 d; a dash for NAN. */
 void scale_duration(double seconds, char text[SCALE_TEXT_MAX]);
 

@@ -194,7 +194,10 @@ typedef void print_function(const struct terminal *terminal, double value, int w
 static void print_change(const struct terminal *terminal, const struct report *report, const char *name,
                          double now, double before, print_function *print)
 {
-    struct report_change change = report_change(report, now, before, print == print_percent);
+    enum report_unit unit = print == print_percent    ? REPORT_SHARE
+                            : print == print_duration ? REPORT_DURATION
+                                                      : REPORT_COUNT;
+    struct report_change change = report_change(report, now, before, unit);
     char text[REPORT_CHANGE_MAX];
 
     print_cell(terminal, name, 16);
