@@ -6,12 +6,12 @@
 if .fields then {
   reference_id: .key,
   name: .fields.summary,
-  priority: .fields.priority.name?,
+  priority: (.fields.priority | part(.name)),
   started_at: .fields.created,
   resolved_at: .fields.resolutiondate,
-  services: services(.fields.components[]? | {identifier: .id, name}),
-  metadata: ({issue_type: .fields.issuetype.name?, status: .fields.status.name?,
-              resolution: .fields.resolution.name?, labels: .fields.labels} | metadata)
+  services: services(.fields.components | texts[] | part(given(.name; .id))),
+  metadata: ({issue_type: (.fields.issuetype | part(.name)), status: (.fields.status | part(.name)),
+              resolution: (.fields.resolution | part(.name)), labels: .fields.labels} | metadata)
 } else {
   reference_id: given(.issue_key; .key),
   name: .summary,

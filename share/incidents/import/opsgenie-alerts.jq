@@ -18,8 +18,9 @@ if .alert_id then {
   priority,
   started_at: .createdAt,
   resolved_at: (if closed | not then null
-                elif .report.closeTime? then (.createdAt | to_ms) + .report.closeTime
+                elif (.report | type) == "object" and (.report.closeTime | filled) != null
+                then (.createdAt | to_ms) + (.report.closeTime | tonumber)
                 else .updatedAt end),
   metadata: ({alias, tinyId, source, owner, count, tags,
-              teams: [.teams[]?.id], integration: .integration.name?} | metadata)
+              teams: [.teams | texts[] | part(.id)], integration: (.integration | part(.name))} | metadata)
 } end | incident

@@ -7,13 +7,14 @@
   reference_id: .id,
   name: .message,
   priority,
-  source_url: (.links.web? // .links.api? // .links_web),
-  started_at: (.impactStartDate // .impact_start_date // .createdAt // .created_at),
+  source_url: given(.links | part(given(.web; .api)); .links_web),
+  started_at: given(.impactStartDate; .impact_start_date; .createdAt; .created_at),
   resolved_at: (if .status == "open" then null
-                else .impactEndDate // .impact_end_date //
-                  (if .status == "resolved" or .status == "closed" then .updatedAt // .updated_at else null end) end),
-  services: ((.impactedServices // .impacted_services // .serviceId // .service_id)
+                else given(.impactEndDate; .impact_end_date;
+                           if .status == "resolved" or .status == "closed" then given(.updatedAt; .updated_at)
+                           else null end) end),
+  services: (given(.impactedServices; .impacted_services; .serviceId; .service_id)
     | if type == "string" then pieces($separator) else . end),
   metadata: ((.extraProperties | if type == "object" then . else {extraProperties: .} end)
-    + {tinyId: (.tinyId // .tiny_id), ownerTeam: (.ownerTeam // .owner_team), tags})
+    + {tinyId: given(.tinyId; .tiny_id), ownerTeam: given(.ownerTeam; .owner_team), tags})
 } | incident

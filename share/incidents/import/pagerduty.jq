@@ -5,12 +5,13 @@
 {
   reference_id: .id,
   name: given(.title; .description),
-  priority: (.priority.summary? // .priority.name? // .priority_name // .priority_summary),
+  priority: given(.priority | part(given(.summary; .name)); .priority_name; .priority_summary),
   source_url: .html_url,
-  started_at: (.created_at // .created_on),
-  resolved_at: (.resolved_at // .resolved_on //
-                (if .status == "resolved" then .last_status_change_at else null end)),
-  services: [if .service.id? then {identifier: .service.id, name: .service.summary}
-             else {identifier: (.service_id // .service_name), name: (.service_name // .service_summary)} end],
+  started_at: given(.created_at; .created_on),
+  resolved_at: given(.resolved_at; .resolved_on;
+                     if .status == "resolved" then .last_status_change_at else null end),
+  services: [given(.service | part(select(.id | filled) | {identifier: .id, name: given(.summary; .name)});
+                   {identifier: given(.service_id; .service_name; .service_summary),
+                    name: given(.service_name; .service_summary)})],
   metadata: {incident_number, urgency}
 } | incident

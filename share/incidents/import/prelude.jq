@@ -15,6 +15,13 @@ def pieces(s): if . == null then [] elif type == "array" then . elif type == "st
 # Of a column that the header repeats, all texts; of any other, the one.
 def texts: if . == null then [] elif type == "array" then . else [.] end;
 
+# Of an object what f takes of it. A text, which it may be as well, stays, and so does null: `.x.y?` would be nothing
+# there, and so would be the object around it.
+def part(f): if type == "object" then f else . end;
+
+# A service by its identifier, or by its name where it has none; a text is either.
+def service: if type == "object" then {identifier: given(.id; .name), name} else . end;
+
 # Values of metadata, and services, each an identifier or an object with one: `incident` looks through them.
 def metadata: .;
 def services(f): [f];
@@ -34,5 +41,6 @@ def incident: . + {"": true};
 # The same, but metadata stays as it is.
 def incident_with_all_metadata: . + {"": false};
 
-# Milliseconds since 1970 of a timestamp in UTC: 2024-01-01T11:22:33.5Z.
-def to_ms: if type != "string" then error("a time must be a text, and is \(tojson)") else (.[:19] + "Z" | fromdate) * 1000 + ((.[20:] | rtrimstr("Z")) + "000" | .[:3] | tonumber) end;
+# Milliseconds since 1970 of a timestamp: 2024-01-01T11:22:33.5Z, or with an offset. Without either it is UTC.
+def offset_ms: (if startswith("-") then -1 else 1 end) * ((.[1:3] | tonumber) * 60 + (.[3:] | ltrimstr(":") | if . == "" then 0 else tonumber end)) * 60000;
+def to_ms: if type != "string" then error("a time must be a text, and is \(tojson)") else . as $time | try ((.[:10] + "T" + .[11:19] + "Z" | fromdate) * 1000 + (.[19:] | rtrimstr("Z") | (index("+") // index("-")) as $zone | if $zone == null then .[1:] + "000" | .[:3] | tonumber else (.[1:$zone] + "000" | .[:3] | tonumber) - (.[$zone:] | offset_ms) end)) catch error("\($time | tojson) is no timestamp such as 2024-01-01T11:22:33Z") end;

@@ -8,6 +8,8 @@
 # c_ExportDateAndTimeInformation.md there says that a CSV has stored ones): --time-zone, --date-format. Not checked
 # against a published description: the labels of fields.
 def raw: if type == "object" then given(.value; .display_value) else . end;
+# With sysparm_display_value=true a reference has no value; its link ends with it, a sys_id.
+def referred: given(.value; .link | if type == "string" then split("/")[-1] | select(length == 32) else . end; .display_value);
 def shown: if type == "object" then given(.display_value; .value) else . end;
 {
   reference_id: (.number | raw),
@@ -16,7 +18,7 @@ def shown: if type == "object" then given(.display_value; .value) else . end;
   started_at: given(.opened_at | raw; .opened | raw; .sys_created_on | raw; .created | raw),
   resolved_at: given(.resolved_at | raw; .resolved | raw; .closed_at | raw; .closed | raw),
   services: services([.business_service, .service, .cmdb_ci, .configuration_item][]
-    | if type == "object" then {identifier: raw, name: .display_value} else {identifier: filled} end),
+    | if type == "object" then {identifier: referred, name: .display_value} else {identifier: filled} end),
   metadata: ({sys_id: (.sys_id | raw), state: given(.state | shown; .incident_state | shown),
               category: (.category | shown), assignment_group: (.assignment_group | shown),
               close_code: given(.close_code | shown; .resolution_code | shown)} | metadata)

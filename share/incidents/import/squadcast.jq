@@ -8,7 +8,6 @@
 def by_duration: given(."ttr (ms)"; .ttr_ms)
   as $ms | if .status == "resolved" and $ms != null then
     (given(.created_at; .triggered_at) | to_ms) + ($ms | tonumber) | from_ms else null end;
-def named: if type == "object" then {identifier: given(.id; .name), name} else . end;
 {
   reference_id: given(.id; .incident_id),
   name: given(.title; .message),
@@ -17,7 +16,7 @@ def named: if type == "object" then {identifier: given(.id; .name), name} else .
   started_at: given(.created_at; .triggered_at),
   resolved_at: ((.resolved_at | if . == "" or . == null or startswith("0001-01-01") then null else . end)
                 // by_duration),
-  services: services(.service | named),
+  services: services(.service | service),
   metadata: ({status, alert_source: (.alert_source | if type == "object" then given(.type; .name) else . end)}
     | metadata)
 } | incident

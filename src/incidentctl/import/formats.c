@@ -119,7 +119,7 @@ jv format_unwrap(jv record)
 static const struct signature {
     const char *format; /* NULL for our own */
     const char *all[4];
-    const char *one[4];
+    const char *one[6];
     const char *attribute; /* that the object "attributes" has, of JSON:API; NULL for none */
 } signatures[] = {
     {NULL, {"reference_id"}, {NULL}, NULL},
@@ -128,7 +128,10 @@ static const struct signature {
      {"id", "tinyId", "message"},
      {"alias", "lastOccurredAt", "acknowledged", "report"},
      NULL},
-    {"opsgenie", {"id", "message"}, {"tinyId", "tiny_id"}, NULL},
+    {"opsgenie",
+     {"id", "message"},
+     {"tinyId", "tiny_id", "impactStartDate", "impact_start_date", "impactedServices", "impacted_services"},
+     NULL},
     {"servicenow", {"number", "short_description"}, {NULL}, NULL},
     {"pagerduty", {"id", "incident_number"}, {NULL}, NULL},
     {"statuspage", {"id", "impact"}, {"shortlink", "incident_updates", "components"}, NULL},
