@@ -575,8 +575,24 @@ CREATE FUNCTION reporting.is_plausible(started_at timestamp with time zone, reso
 COMMENT ON FUNCTION reporting.is_plausible(started_at timestamp with time zone, resolved_at timestamp with time zone, longest interval) IS 'Whether an incident''s times can be right: it started, and was resolved after that if at all, between 1971 and now, and it is open, or lasted, for no longer than the interval.';
 
 CREATE FUNCTION reporting.longest_incident() RETURNS interval
-    LANGUAGE sql STABLE PARALLEL SAFE
-    RETURN (COALESCE(NULLIF(current_setting('reporting.longest_incident'::text, true), ''::text), '90 days'::text))::interval;
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+DECLARE
+    given text := coalesce(nullif(current_setting('reporting.longest_incident', true), ''), '90 days');
+    seconds double precision;
+BEGIN
+    IF given !~ '^[^[:alpha:]:]*$' THEN
+        seconds := date_part('epoch', given::interval);
+    END IF;
+    IF (seconds > 0) IS NOT TRUE THEN
+        RAISE EXCEPTION 'reporting.longest_incident is "%", which is not a time with its unit', given
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'Write it like ''90 days''.';
+    END IF;
+    RETURN justify_hours(make_interval(secs => seconds));
+END
+$_$;
 
 COMMENT ON FUNCTION reporting.longest_incident() IS 'What is open, or lasted, for longer is suspicious: SET reporting.longest_incident; 90 days where it is not set.';
 

@@ -7,10 +7,27 @@ BEGIN;
 
 -- ---- Which times can be right ----
 
--- The setting's value is an interval: ALTER DATABASE incidents SET reporting.longest_incident = '180 days'.
+-- The setting's value is an interval: ALTER DATABASE incidents SET reporting.longest_incident = '180 days'. Postgres takes a bare
+-- number for seconds, and compares a year as 360 days: what is returned has days of 24 hours alone, as differences of times have.
 CREATE FUNCTION reporting.longest_incident() RETURNS interval
-    LANGUAGE sql STABLE PARALLEL SAFE
-    RETURN coalesce(nullif(current_setting('reporting.longest_incident', true), ''), '90 days')::interval;
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    given text := coalesce(nullif(current_setting('reporting.longest_incident', true), ''), '90 days');
+    seconds double precision;
+BEGIN
+    IF given !~ '^[^[:alpha:]:]*$' THEN
+        seconds := date_part('epoch', given::interval);
+    END IF;
+    IF (seconds > 0) IS NOT TRUE THEN
+        RAISE EXCEPTION 'reporting.longest_incident is "%", which is not a time with its unit', given
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'Write it like ''90 days''.';
+    END IF;
+    RETURN justify_hours(make_interval(secs => seconds));
+END
+$$;
 COMMENT ON FUNCTION reporting.longest_incident() IS
     'What is open, or lasted, for longer is suspicious: SET reporting.longest_incident; 90 days where it is not set.';
 

@@ -411,6 +411,32 @@ static void what_cannot_be_right_is_listed_with_its_reason(void **state)
     check("SET reporting.longest_incident = '1 day 12:00'; SELECT source_id, reason FROM suspicious "
           "WHERE source_id LIKE 'fine%' ORDER BY 1",
           "fine|open for more than 1 day 12:00:00\nfine too|lasted more than 1 day 12:00:00\n");
+    /* 31,557,600 seconds, and not the 360 days that Postgres compares a year as. */
+    check("SET reporting.longest_incident = '1 year'; SELECT longest_incident(), "
+          "is_plausible(now() - interval '365 days', now(), longest_incident()), "
+          "is_plausible(now() - interval '366 days', now(), longest_incident()), "
+          "is_plausible(now() - interval '366 days', NULL, longest_incident())",
+          "365 days 06:00:00|t|f|f\n");
+    PQclear(run("RESET reporting.longest_incident"));
+}
+
+/* Postgres takes a bare number for seconds: all that lasted for a minute and a half would be suspicious. */
+static void a_bound_without_a_unit_is_refused(void **state)
+{
+    static const char *const bounds[] = {"90", " 90.5 ", "-90", "-90 days", "0 days"};
+
+    store("a", NULL, "'2024-01-01Z'", NULL, NULL);
+    for (size_t i = 0; i < sizeof bounds / sizeof bounds[0]; i++) {
+        char sql[128];
+        PGresult *result;
+
+        snprintf(sql, sizeof sql, "SET reporting.longest_incident = '%s'", bounds[i]);
+        PQclear(run(sql));
+        result = PQexec(analyst, "SELECT count(*) FROM plausible_incidents");
+        assert_string_equal(PQresultErrorField(result, PG_DIAG_SQLSTATE), "22023");
+        assert_non_null(strstr(PQresultErrorField(result, PG_DIAG_MESSAGE_HINT), "'90 days'"));
+        PQclear(result);
+    }
     PQclear(run("RESET reporting.longest_incident"));
 }
 
@@ -969,6 +995,7 @@ int main(void)
         cmocka_unit_test(open_incidents_have_an_age),
         cmocka_unit_test(minutes_of_overlapping_incidents_count_once),
         cmocka_unit_test(what_cannot_be_right_is_listed_with_its_reason),
+        cmocka_unit_test(a_bound_without_a_unit_is_refused),
         cmocka_unit_test(a_clock_that_lost_the_time_makes_no_mean_of_years),
         cmocka_unit_test(an_incident_is_in_the_figures_or_suspicious),
         cmocka_unit_test(a_service_has_the_name_that_it_was_last_sent_with),
