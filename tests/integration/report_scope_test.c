@@ -300,6 +300,28 @@ static void a_report_can_be_of_a_service_or_a_priority(void **state)
                "P1,2,1,1,600,600,600\r\n");
 }
 
+/* The page and the terminal show both as (none); CSV tells them apart. */
+static void an_empty_priority_is_none(void **state)
+{
+    store("a", "", WEDNESDAY("0"), WEDNESDAY("0") " + interval '10 minutes'", NULL, NULL);
+    store("b", NULL, WEDNESDAY("1"), WEDNESDAY("1") " + interval '30 minutes'", NULL, NULL);
+    store("c", "P1", "now() - interval '1 hour'", NULL, NULL, NULL);
+    store("d", "", "now() - interval '2 hours'", NULL, NULL, NULL);
+    page_make(&stack, NULL);
+    page_expect("count(//section[@aria-labelledby='priorities']//tbody/tr)", "2");
+    page_expect("string(//section[@aria-labelledby='priorities']//tbody/tr[2]/th)", "(none)");
+    page_expect("string(//section[@aria-labelledby='priorities']//tbody/tr[2]/td[1])", "3");
+    page_expect("string(//section[@aria-labelledby='priorities']//tbody/tr[2]/td[5])", "20 min");
+    page_expect("string(//section[@aria-labelledby='open']//tbody/tr[2]//a)", "Name of d");
+    page_expect("string(//section[@aria-labelledby='open']//tbody/tr[2]/td[1])", "–");
+    assert_non_null(strstr(report(NULL, NULL, NULL, NULL), "  (none)           3        20 min"));
+    assert_non_null(strstr(report("--csv", "priorities", NULL, NULL),
+                           "\r\n\"\",2,1,1,600,600,600\r\nP1,1,1,0,,,\r\n,1,0,1,1800,1800,1800\r\n"));
+    page_make(&stack, "--priority", "", NULL);
+    page_expect("string(//dl/div[2]/dd[1])", "3");
+    page_expect("contains(//header, 'Of the priority (none) alone')", "true");
+}
+
 static void every_table_comes_as_csv(void **state)
 {
     store("a,\"1\"", "P1", WEDNESDAY("0"), WEDNESDAY("0") " + interval '10 minutes'", BOTH, NULL);
@@ -447,6 +469,7 @@ static void what_no_report_can_be_of_is_refused(void **state)
                  {"--time-zone", "CEST", "CEST", 1},
                  {"--time-zone", "Europe/Nowhere", "pg_timezone_names", 1},
                  {"--service", "nowhere", "--service", 1},
+                 {"--priority", "P9", "--priority", 1},
                  {"--since", "2999-01-01", "--since", 1},
                  {"--since", "2999-01-01T00:00Z", "--since", 1},
                  {"--csv", "incidents", "suspicious", 2}};
@@ -476,6 +499,7 @@ int main(void)
         cmocka_unit_test(open_incidents_come_by_priority_and_then_by_age),
         cmocka_unit_test(causes_are_counted),
         cmocka_unit_test(a_report_can_be_of_a_service_or_a_priority),
+        cmocka_unit_test(an_empty_priority_is_none),
         cmocka_unit_test(every_table_comes_as_csv),
         cmocka_unit_test(tables_of_nothing_have_their_names),
         cmocka_unit_test(long_texts_are_whole_in_csv),

@@ -173,7 +173,8 @@ static struct report_incident incident_at(const PGresult *result, int row)
 {
     return (struct report_incident){.source_id = text_at(result, row, 1),
                                     .name = text_at(result, row, 2),
-                                    .priority = text_at(result, row, 3),
+                                    .priority =
+                                        *PQgetvalue(result, row, 3) == '\0' ? NULL : text_at(result, row, 3),
                                     .services = text_at(result, row, 4),
                                     .url = text_at(result, row, 5),
                                     .started = text_at(result, row, 6),
@@ -277,6 +278,9 @@ bool report_read(PGconn *session, const struct report_scope *scope, struct repor
     bool ok;
 
     *report = (struct report){.priority = scope->priority};
+    if (scope->priority != NULL && *scope->priority == '\0') {
+        report->priority = "(none)";
+    }
     ok = query_begin(session, scope, &settled) && keep_service(report, &settled) &&
          read_totals(session, &settled, report) && read_periods(session, &settled, report) &&
          read_groups(session, query_services, &settled, report, report->services, REPORT_SERVICES_MAX,

@@ -109,7 +109,7 @@ void page_put_period_cell(struct buffer *out, const struct report_period *period
 
 const char *page_name_of(const struct report_group *group)
 {
-    return group->name == NULL ? "none" : *group->name == '\0' ? "\"\"" : group->name;
+    return group->name == NULL ? "(none)" : *group->name == '\0' ? "\"\"" : group->name;
 }
 
 /* "The last 53 of 120 weeks. " or nothing. */

@@ -21,7 +21,8 @@
 /* Incident i is of the service and the priority that are asked for. */
 #define MATCHES(i)                                                                                           \
     "($2::text[] IS NULL OR jsonb_path_exists(" i ".services_json, 'strict $[*] ? (@[0] == $service[*])',"   \
-    " jsonb_build_object('service', $2::text[]), true)) AND ($3::text IS NULL OR " i ".priority = $3)"
+    " jsonb_build_object('service', $2::text[]), true)) AND ($3::text IS NULL OR coalesce(" i                \
+    ".priority, '') = $3)"
 
 /* The incidents that the report is of. */
 #define INCIDENTS                                                                                            \
@@ -146,7 +147,7 @@ const char query_months[] =
     "AS times"                                                                                               \
     " FROM (SELECT i.identifier, i.started_at, i.resolved_at, " SECONDS " FROM incident_with_service i"      \
     " WHERE i.started_at >= $1::timestamptz AND ($2::text[] IS NULL OR i.identifier = ANY ($2))"             \
-    " AND ($3::text IS NULL OR i.priority = $3) ORDER BY 2) t GROUP BY 1) g"                                 \
+    " AND ($3::text IS NULL OR coalesce(i.priority, '') = $3) ORDER BY 2) t GROUP BY 1) g"                   \
     " ORDER BY minutes DESC, g.incidents DESC, g.identifier LIMIT $4) s"                                     \
     " CROSS JOIN LATERAL (SELECT " TIMES " FROM unnest(s.seconds) t (seconds)) v" names                      \
     " ORDER BY s.minutes DESC, s.incidents DESC, s.identifier"
@@ -154,14 +155,16 @@ const char query_months[] =
 const char query_services[] = SERVICES("NULL", "");
 const char query_named_services[] = SERVICES("n.service", " LEFT JOIN service_names n USING (identifier)");
 
-/* As time_to_resolve_by_priority. The most frequent ones, in the order of their names; hashed, as services
- * are.
+/* As time_to_resolve_by_priority, but for the page an empty priority is none. The most frequent ones, in the
+ * order of their names; hashed, as services are.
  */
 const char query_priorities[] = "SELECT " CUT(
     "p.priority", 60,
     "$5") " AS priority, p.incidents, p.open, NULL AS \"-\", v.resolved,"
           " v.mean_seconds, v.median_seconds, v.p90_seconds, p.total AS \"-\""
-          " FROM (SELECT t.priority COLLATE \"C\" AS priority, count(*) AS incidents,"
+          " FROM (SELECT CASE WHEN $5::boolean THEN nullif(t.priority, '') ELSE t.priority END COLLATE \"C\" "
+          "AS priority,"
+          " count(*) AS incidents,"
           " count(*) FILTER (WHERE t.resolved_at IS NULL) AS open, array_agg(t.seconds) AS seconds,"
           " count(*) OVER () AS total FROM (SELECT i.*, " SECONDS " FROM " INCIDENTS " i) t"
           " GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT $4) p"
@@ -192,7 +195,7 @@ const char query_incidents[] =
         "SELECT " COLUMNS
         ", date_part('epoch', now() - i.started_at) AS seconds, true AS is_open, NULL::text"
         " AS reasons FROM plausible_incidents i WHERE i.resolved_at IS NULL AND "
-        MATCHES("i") " ORDER BY i.priority COLLATE \"C\" NULLS LAST, i.started_at, i.source_id LIMIT $4")
+        MATCHES("i") " ORDER BY nullif(i.priority, '') COLLATE \"C\" NULLS LAST, i.started_at, i.source_id LIMIT $4")
     " UNION ALL " LISTED("longest",
         "SELECT " COLUMNS
         ", date_part('epoch', coalesce(i.resolved_at, now()) - i.started_at), i.resolved_at IS NULL,"
@@ -248,6 +251,25 @@ static bool set_time_zone(PGconn *session, const char *time_zone)
     return true;
 }
 
+static bool is_known_priority(PGconn *session, const char *priority)
+{
+    PGresult *result;
+    bool is_known;
+
+    if (priority == NULL) {
+        return true;
+    }
+    result = session_query(
+        session, "SELECT EXISTS (SELECT FROM incidents i WHERE coalesce(i.priority, '') = $1::text)", 1,
+        &priority);
+    is_known = result != NULL && *PQgetvalue(result, 0, 0) == 't';
+    if (result != NULL && !is_known) {
+        print_error("no incident has the priority that --priority gives; an empty one is of those without");
+    }
+    PQclear(result);
+    return is_known;
+}
+
 static bool settle(PGconn *session, const struct report_scope *scope, struct query_scope *settled)
 {
     /* A text first: a parameter has the type of its first cast, and a timestamp becomes a timestamptz by the
@@ -267,6 +289,9 @@ static bool settle(PGconn *session, const struct report_scope *scope, struct que
     }
     settled->from = PQgetvalue(result, 0, 0);
     settled->priority = scope->priority;
+    if (!is_known_priority(session, scope->priority)) {
+        return false;
+    }
     if (scope->service == NULL) {
         return true;
     }

@@ -69,8 +69,8 @@ struct report_group {
 
 struct report_incident {
     const char *source_id;
-    const char *name; /* this and the next three may be NULL */
-    const char *priority;
+    const char *name;     /* this and the next three may be NULL */
+    const char *priority; /* never empty */
     const char *services;
     const char *url;
     const char *started; /* YYYY-MM-DD HH:MM */

@@ -251,6 +251,11 @@ static void print_times(const struct terminal *terminal, const struct report *re
     print_times_row(terminal, report->since != NULL ? "  since then" : "  at any time", &report->all.times);
 }
 
+static const char *name_of(const struct report_group *group)
+{
+    return group->name == NULL ? "(none)" : *group->name == '\0' ? "\"\"" : group->name;
+}
+
 /* How wide the names are at most, up to a third of the line. */
 static int names_width(const struct terminal *terminal, const struct report_group *groups, size_t count)
 {
@@ -258,7 +263,7 @@ static int names_width(const struct terminal *terminal, const struct report_grou
         widest = 8;
 
     for (size_t i = 0; i < count; i++) {
-        int columns = fit_text(groups[i].name == NULL ? "none" : groups[i].name, most, NULL);
+        int columns = fit_text(name_of(&groups[i]), most, NULL);
 
         widest = columns > widest ? columns : widest;
     }
@@ -297,7 +302,7 @@ static void print_groups(const struct terminal *terminal, const struct report_gr
         double value = value_of(&groups[i], measure);
 
         fputs("  ", terminal->stream);
-        print_cell(terminal, groups[i].name == NULL ? "none" : groups[i].name, names);
+        print_cell(terminal, name_of(&groups[i]), names);
         print_number(terminal, groups[i].incidents, 10);
         print_duration(terminal, value, 14);
         if (room >= BAR_MIN && value > 0) {
