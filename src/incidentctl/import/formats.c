@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/suggest.h"
 #include "incidentctl/import/show.h"
 #include "incidentctl/support/print_error.h"
 
@@ -50,7 +51,8 @@ bool format_is_filtered(const struct format *format)
     return format->kind >= FORMAT_FILTERED;
 }
 
-void format_list_names(char *text, size_t size)
+/* Writes the names, with commas between them and "or" before the last. */
+static void list_names(char *text, size_t size)
 {
     size_t used = 0;
 
@@ -60,6 +62,21 @@ void format_list_names(char *text, size_t size)
 
         used += (size_t)snprintf(text + used, size - used, "%s%s", before, formats[i].name);
     }
+}
+
+bool format_print_misspelt(const char *name)
+{
+    struct suggestion best = {0};
+    char known[512];
+
+    for (size_t i = 0; i < FORMATS; i++) {
+        suggest_consider(&best, name, formats[i].name);
+    }
+    if (best.known != NULL) {
+        return print_error("there is no format \"%s\"; did you mean %s?", name, best.known);
+    }
+    list_names(known, sizeof known);
+    return print_error("--format must be %s; see incidentctl --help", known);
 }
 
 bool format_print_unknown(const char *input, const char *what, jv names)
@@ -82,7 +99,7 @@ bool format_print_unknown(const char *input, const char *what, jv names)
                                : jv_array_length(jv_copy(names)) > NAMES_SHOWN ? "\" ..."
                                                                                : "\"");
     jv_free(names);
-    format_list_names(known, sizeof known);
+    list_names(known, sizeof known);
     print_error("unable to tell the format of %s: its %s are %s; looked for reference_id and started_at, "
                 "and for those of %s; name the format by --format, or map it by --jq FILE",
                 input, what, shown.data, strstr(known, "dx"));

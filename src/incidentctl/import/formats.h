@@ -28,8 +28,8 @@ extern const struct format format_of_caller;
 
 bool format_is_filtered(const struct format *format);
 
-/* Writes the names, with commas between them and "or" before the last. */
-void format_list_names(char *text, size_t size);
+/* Says on standard error that no format has that name, and which one is meant or which there are. False. */
+bool format_print_misspelt(const char *name);
 
 /* Whether web APIs give its records, in pages or one by one. */
 bool format_is_page(const struct format *format);

@@ -34,13 +34,10 @@ static bool read_delimiter(const char *text, char *delimiter)
 
 static bool read_option(int letter, struct import_options *options)
 {
-    char known[512];
-
     switch (letter) {
     case 'f':
         options->format = format_by_name(optarg);
-        format_list_names(known, sizeof known);
-        return options->format != NULL || print_error("--format must be %s; see incidentctl --help", known);
+        return options->format != NULL || format_print_misspelt(optarg);
     case 'd':
         return read_delimiter(optarg, &options->delimiter);
     case 'z':
