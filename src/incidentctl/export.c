@@ -59,18 +59,21 @@ static const char keys_sql[] =
 
 static const char head_sql[] =
     "SELECT ARRAY['source_id', 'name', 'priority', 'source_url', 'started_at', 'resolved_at', 'services']"
-    " || ARRAY(SELECT 'metadata.' || k.key FROM unnest($1::text[]) WITH ORDINALITY k (key, n) ORDER BY k.n)";
+    " || ARRAY(SELECT 'metadata.' || k.key FROM unnest($1::text[]) WITH ORDINALITY k (key, n) ORDER BY k.n)"
+    " || ARRAY['services_json', 'metadata']";
 
 #define SERVICES FILTER_IDENTIFIERS(";")
 
-/* A row is one array of text, whatever its columns are. */
+/* A row is one array of text, whatever its columns are. Text for readers loses what a service is called,
+ * which type a value has, and null; so services and metadata stand at the end as JSON, which import takes. */
 static const char cells_sql[] =
     "SELECT ARRAY[i.reference_id, i.name, i.priority, i.source_url, intake.timestamp_text(i.started_at),"
     " intake.timestamp_text(i.resolved_at), " SERVICES "]::text[] || ARRAY("
     " SELECT CASE WHEN jsonb_typeof(m.value) <> 'object' OR m.value = '{}' THEN m.value #>> '{}' END"
     " FROM unnest($8::jsonpath[]) WITH ORDINALITY AS p (path, n)"
     " CROSS JOIN LATERAL (SELECT jsonb_path_query_first(i.metadata, p.path, '{}', true)) AS m (value)"
-    " ORDER BY p.n) FROM intake.incident i WHERE" FILTER_SQL "ORDER BY i.reference_id";
+    " ORDER BY p.n) || ARRAY[" FILTER_SERVICES_JSON "::text, nullif(i.metadata, '{}')::text]"
+    " FROM intake.incident i WHERE" FILTER_SQL "ORDER BY i.reference_id";
 
 /* What is written, and how much of it. */
 struct export

@@ -1,5 +1,5 @@
-/* incidentctl export: what it writes comes back through the API as it was, in the memory of one incident, and
- * a file is whole or not there. */
+/* incidentctl export: what it writes comes back through the API and by an import as it was, in the memory of
+ * one incident, and a file is whole or not there. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -123,13 +123,153 @@ static void csv_has_a_column_for_each_key(void **state)
     assert_string_equal(stack_control(&stack, NULL, "export", "--format", "csv", NULL)->out,
                         "source_id,name,priority,source_url,started_at,resolved_at,services,metadata.a,"
                         "metadata.a.0,metadata.b,"
-                        "metadata.b.c,metadata.n\r\n"
-                        "one,\"a \"\"b\"\", c\nd\",\"\",,2024-01-01T00:00:00.000000Z,,x;y,1.10,,,=1,\r\n"
-                        "three,,,,2024-01-03T00:00:00.000000Z,,,\"[5, 6]\",,,,\r\n"
-                        "two,,,,2024-01-02T00:00:00.000000Z,,,,deep,\"[\"\"e\"\"]\",,\r\n");
+                        "metadata.b.c,metadata.n,services_json,metadata\r\n"
+                        "one,\"a \"\"b\"\", c\nd\",\"\",,2024-01-01T00:00:00.000000Z,,x;y,1.10,,,=1,,"
+                        "\"[{\"\"identifier\"\":\"\"x\"\",\"\"name\"\":null},{\"\"identifier\"\":\"\"y\"\","
+                        "\"\"name\"\":null}]\","
+                        "\"{\"\"a\"\": 1.10, \"\"b\"\": {\"\"c\"\": \"\"=1\"\"}, \"\"n\"\": null}\"\r\n"
+                        "three,,,,2024-01-03T00:00:00.000000Z,,,\"[5, 6]\",,,,,,\"{\"\"a\"\": [5, 6]}\"\r\n"
+                        "two,,,,2024-01-02T00:00:00.000000Z,,,,deep,\"[\"\"e\"\"]\",,,,"
+                        "\"{\"\"a\"\": {\"\"0\"\": \"\"deep\"\"}, \"\"b\"\": [\"\"e\"\"]}\"\r\n");
     assert_string_equal(
         stack_control(&stack, NULL, "export", "--format", "csv", "--until", "2024-01-01", NULL)->out,
-        "source_id,name,priority,source_url,started_at,resolved_at,services\r\n");
+        "source_id,name,priority,source_url,started_at,resolved_at,services,services_json,metadata\r\n");
+}
+
+/* What text for readers cannot say. */
+static const char *const nasty[] = {
+    "{\"reference_id\":\" n;1 \",\"started_at\":\"2024-01-01\",\"services\":[{\"identifier\":\"s;1\","
+    "\"name\":\"Se\"},\"s2\",{\"identifier\":\" s3 "
+    "\",\"name\":\"\"},\";\",\"\\\"q\\\",\\\\\"],\"metadata\":{\"n\":"
+    "18446744073709551616,\"d\":1.10,\"b\":true,\"f\":false,\"z\":null,\"l\":[1,\"a, b\",{\"k\":[null]}],"
+    "\"e\":{},\"le\":[],\"s\":\"\",\"t\":\"true\",\"nt\":\"null\",\"num\":\"1.10\",\"js\":\"[1]\",\"blank\":"
+    "\" x \"}}",
+    "{\"reference_id\":\"n2\",\"started_at\":\"2024-01-01\",\"metadata\":{\"n\":{\"d\":{\"x\":null,\"y\":{}},"
+    "\"e-1_\":-1.5e-7},\"l\":\"a\\r\\n\\\"b\\\",\\tc\\u00e9\\ud83d\\ude00\\u2028\",\"e\":null,\"b\":\"TRUE\"}"
+    "}",
+    "{\"reference_id\":\"n3\",\"started_at\":\"2024-01-01\",\"services\":[],\"metadata\":{}}",
+    "{\"reference_id\":\"n4\",\"started_at\":\"2024-01-01\",\"metadata\":{\"only\":{\"null\":null}}}",
+    "{\"reference_id\":\"n5\",\"started_at\":\"2024-01-01\",\"services\":[\"a\"],\"metadata\":{\"e\":{\"0\":["
+    "{}]}}}",
+};
+
+static void import_file(const char *path, int status, const char *out, const char *err)
+{
+    const struct outcome *outcome = stack_control(&stack, NULL, "import", path, NULL);
+
+    if (outcome->status != status || strstr(outcome->out, out) == NULL || strstr(outcome->err, err) == NULL) {
+        fail_msg("status %d: %s%s", outcome->status, outcome->out, outcome->err);
+    }
+}
+
+static void csv_comes_back_as_it_was(void **state)
+{
+    char *before, *text, path[256];
+
+    store_odd();
+    for (size_t i = 0; i < sizeof nasty / sizeof nasty[0]; i++) {
+        upsert(nasty[i], 0);
+    }
+    before = strdup(stack_query(&stack, digest));
+    snprintf(path, sizeof path, "%s", place("nasty.csv"));
+    for (int round = 0; round < 2; round++) {
+        assert_int_equal(stack_control(&stack, NULL, "export", "--format", "csv", path, NULL)->status, 0);
+        import_file(path, 0, "(0 created, 0 updated, 12 unchanged), 0 invalid", "");
+    }
+    text = read_whole_file(path);
+    stack_query(&stack, "TRUNCATE intake.incident");
+    import_file(path, 0, "(12 created, 0 updated, 0 unchanged), 0 invalid", "");
+    assert_string_equal(stack_query(&stack, digest), before);
+    assert_string_equal(stack_control(&stack, NULL, "export", "--format", "csv", NULL)->out, text);
+    free(before);
+    free(text);
+}
+
+static void write_text(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "we");
+
+    assert_non_null(file);
+    assert_true(fputs(text, file) >= 0);
+    assert_int_equal(fclose(file), 0);
+}
+
+#define EXPORTED                                                                                             \
+    "source_id,started_at,services,metadata.a,metadata.a.b,metadata.t,metadata.l,services_json,metadata\n"
+
+static void csv_that_was_edited_in_one_place_alone_is_refused(void **state)
+{
+#define SERVICES ",\"[{\"\"identifier\"\":\"\"x\"\"},\"\"y;z\"\"]\""
+#define METADATA ",\"{\"\"a\"\":{\"\"b\"\":\"\"c\"\"},\"\"t\"\":true,\"\"l\"\":[1, 2],\"\"n\"\":null}\"\n"
+    static const struct {
+        const char *row, *complaint;
+    } cases[] = {
+        {",2024-01-01,x;y;z,,c,true,\"[1, 2]\"" SERVICES METADATA, NULL},
+        {",2024-01-01,x;y;z,,c,TRUE,\"[1,2]\"" SERVICES METADATA, NULL}, /* as spreadsheets write it */
+        {",2024-01-01,x;y;z,,d,true,\"[1, 2]\"" SERVICES METADATA,
+         "metadata_invalid: the column \"metadata.a.b\" has \"d\" where the column \"metadata\" has \"c\": "
+         "change both, or delete the column that is wrong"},
+        {",2024-01-01,x;y;z,,,true,\"[1, 2]\"" SERVICES METADATA, "\"metadata.a.b\" has \"\" where"},
+        {",2024-01-01,x;y;z,q,c,true,\"[1, 2]\"" SERVICES METADATA,
+         "\"metadata.a\" has \"q\" where the column \"metadata\" has \"\""},
+        {",2024-01-01,x;y;z,,c,false,\"[1, 2]\"" SERVICES METADATA, "\"metadata.t\" has \"false\" where"},
+        {",2024-01-01,x;y;z,,c,true,\"[1, 3]\"" SERVICES METADATA, "\"metadata.l\" has \"[1, 3]\" where"},
+        {",2024-01-01,x;y;z,,c,true,\"[1, 2, 3]\"" SERVICES METADATA, "\"metadata.l\" has"},
+        {",2024-01-01,x;w,,c,true,\"[1, 2]\"" SERVICES METADATA,
+         "invalid_arguments: the column \"services\" has \"x;w\" where the column \"services_json\" has "
+         "\"x;y;z\": change both, or delete the column that is wrong"},
+        {",2024-01-01,,,c,true,\"[1, 2]\"" SERVICES METADATA, "\"services\" has \"\" where"},
+        {",2024-01-01,x,q,,,,[],[]\n", "\"services\" has \"x\" where the column \"services_json\" has \"\""},
+        {",2024-01-01,,q,,,,,[]\n", "\"metadata.a\" has \"q\" where the column \"metadata\" has \"\""},
+        {",2024-01-01,x,,,,,5,\n", "services_json must be a JSON array"},
+        {",2024-01-01,x,,,,,\"[\"\"x\",\n", "services_json is not valid JSON"},
+        {",2024-01-01,,q,,,,,\"{\"\"a\\u0000\"\":1}\"\n", "\"metadata.a\" has \"q\" where"},
+    };
+    enum { COUNT = sizeof cases / sizeof cases[0] };
+    const struct outcome *outcome;
+    char text[COUNT * 256] = EXPORTED;
+
+    for (size_t i = 0; i < COUNT; i++) {
+        size_t len = strlen(text);
+
+        snprintf(text + len, sizeof text - len, "%zu%s", i, cases[i].row);
+    }
+    write_text(place("edited.csv"), text);
+    outcome = stack_control(&stack, NULL, "import", place("edited.csv"), NULL);
+    assert_int_equal(outcome->status, 1);
+    assert_non_null(
+        strstr(outcome->out, "read 15: 2 stored (2 created, 0 updated, 0 unchanged), 13 invalid"));
+    for (size_t i = 0; i < COUNT; i++) {
+        if (cases[i].complaint != NULL && strstr(outcome->err, cases[i].complaint) == NULL) {
+            fail_msg("%s: %s", cases[i].row, outcome->err);
+        }
+    }
+    assert_string_equal(stack_query(&stack, "SELECT count(*) FROM intake.incident WHERE services = "
+                                            "'[[\"x\", null], [\"y;z\", null]]' AND metadata->'t' = 'true'"),
+                        "2");
+#undef SERVICES
+#undef METADATA
+}
+
+/* Cells of the columns for readers count where there is no JSON in the row. */
+static void csv_without_its_json_reads_as_text(void **state)
+{
+    static const char *const texts[] = {
+        "source_id,started_at,services,metadata.a.b,metadata.t\nr,2024-01-01,x; y,c,true\n",
+        "source_id,started_at,services,metadata.a,metadata.a.b,metadata.t,services_json,metadata\n"
+        "r,2024-01-01,x; y,,c,true,,\n",
+    };
+    char path[256];
+
+    snprintf(path, sizeof path, "%s", place("text.csv"));
+    for (size_t i = 0; i < 2; i++) {
+        stack_query(&stack, "TRUNCATE intake.incident");
+        write_text(path, texts[i]);
+        import_file(path, 0, "read 1: 1 stored (1 created", "");
+        assert_string_equal(
+            stack_query(&stack, "SELECT services::text || metadata::text FROM intake.incident"),
+            "[[\"x\", null], [\"y\", null]]{\"a\": {\"b\": \"c\"}, \"t\": \"true\"}");
+    }
 }
 
 static size_t entries_like(const char *prefix)
@@ -257,6 +397,9 @@ int main(void)
         cmocka_unit_test(what_is_exported_comes_back_as_it_was),
         cmocka_unit_test(every_line_names_every_field),
         cmocka_unit_test(csv_has_a_column_for_each_key),
+        cmocka_unit_test(csv_comes_back_as_it_was),
+        cmocka_unit_test(csv_that_was_edited_in_one_place_alone_is_refused),
+        cmocka_unit_test(csv_without_its_json_reads_as_text),
         cmocka_unit_test(a_file_is_whole_or_as_it_was),
         cmocka_unit_test(a_link_stays_one),
         cmocka_unit_test(a_device_is_written_to_and_not_replaced),

@@ -572,7 +572,6 @@ static void a_header_must_make_sense(void **state)
         {"reference_id,name\n", "\"started_at\""},
         {"reference_id,started_at,name,name\n", "two columns for \"name\""},
         {"reference_id,started_at,metadata.a,metadata.a.b\n", "exclude each other"},
-        {"reference_id,started_at,metadata,metadata.a\n", "exclude each other"},
         {"reference_id,\"started_at\n", "not closed"},
         {"reference_id,started_at,metadata.\xff\nr,2024-01-01,x\n", "iconv -f WINDOWS-1252 -t UTF-8"},
     };

@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #include "incidentctl/import/columns.h"
+#include "incidentctl/import/csv_check.h"
 #include "incidentctl/import/rejects.h"
 #include "incidentctl/import/row_object.h"
 #include "incidentctl/import/show.h"
@@ -31,6 +32,7 @@ void csv_table_free(struct csv_table *table)
     }
     free(table->columns);
     free(table->leaves);
+    free(table->leaf_columns);
     csv_row_free(&table->row);
     buffer_free(&table->texts);
     csv_table_init(table, table->separator);
@@ -52,7 +54,8 @@ static bool make_columns(struct csv_table *table, size_t count)
 {
     table->columns = calloc(count, sizeof table->columns[0]);
     table->leaves = calloc(count, sizeof table->leaves[0]);
-    table->count = table->columns != NULL && table->leaves != NULL ? count : 0;
+    table->leaf_columns = calloc(count, sizeof table->leaf_columns[0]);
+    table->count = table->columns != NULL && table->leaves != NULL && table->leaf_columns != NULL ? count : 0;
     return table->count > 0 || complain(table, "out of memory for the columns", (struct slice){.data = ""});
 }
 
@@ -85,6 +88,7 @@ static const struct argument {
     {"priority", "priority", COLUMN_MEMBER},
     {"source_url", "source_url", COLUMN_MEMBER},
     {"services", "services", COLUMN_SERVICES},
+    {"services_json", "services", COLUMN_SERVICES_JSON},
     {"metadata", "metadata", COLUMN_METADATA},
 };
 
@@ -106,24 +110,33 @@ static enum column_role role_of(struct slice *name)
     return COLUMN_LEFT_OUT;
 }
 
-/* Whether the columns leave one place for each value of the metadata. */
+static int compare_names(const void *one, const void *other)
+{
+    const struct csv_table_column *const *a = one, *const *b = other;
+
+    return strcmp((*a)->name, (*b)->name);
+}
+
+/* Whether the columns leave one place for each value of the metadata. Those of an export need not: it has the
+ * metadata as JSON too. */
 static bool check_metadata(struct csv_table *table)
 {
     struct error error;
     struct buffer unused;
-    size_t count = 0;
     bool is_whole = false, ok;
 
     for (size_t i = 0; i < table->count; i++) {
         is_whole = is_whole || table->columns[i].role == COLUMN_METADATA;
         if (table->columns[i].role == COLUMN_METADATA_LEAF) {
-            table->leaves[count++] =
+            table->leaves[table->leaf_count] =
                 (struct leaf){.path = table->columns[i].name, .json = {.data = "0", .len = 1}};
+            table->leaf_columns[table->leaf_count++] = &table->columns[i];
         }
     }
+    qsort(table->leaf_columns, table->leaf_count, sizeof table->leaf_columns[0], compare_names);
     buffer_init(&unused, TEXTS_MAX);
-    sort_leaves(table->leaves, count);
-    ok = append_leaves(&unused, table->leaves, count, &error) && !(is_whole && count > 0);
+    sort_leaves(table->leaves, table->leaf_count);
+    ok = is_whole || append_leaves(&unused, table->leaves, table->leaf_count, &error);
     buffer_free(&unused);
     return ok || complain(table, "the header has columns that exclude each other below",
                           (struct slice){.data = "metadata", .len = 8});
@@ -168,6 +181,30 @@ bool csv_table_set_arguments(struct csv_table *table, const char *input, const s
     return check_metadata(table);
 }
 
+static bool is_there(const struct csv_cell *cell)
+{
+    return cell->is_quoted || cell->text.len > 0;
+}
+
+const struct csv_table_column *csv_table_find_column(const struct csv_table *table, enum column_role role)
+{
+    for (size_t i = 0; i < table->count; i++) {
+        if (table->columns[i].role == role) {
+            return &table->columns[i];
+        }
+    }
+    return NULL;
+}
+
+/* The row's cell in the one column of that role, where it is there; else NULL. */
+static const struct csv_cell *find_cell(const struct csv_table *table, enum column_role role)
+{
+    const struct csv_table_column *column = csv_table_find_column(table, role);
+    const struct csv_cell *cell = column == NULL ? NULL : &table->row.cells[column - table->columns];
+
+    return cell != NULL && is_there(cell) ? cell : NULL;
+}
+
 static struct slice without_blanks(struct slice text)
 {
     while (text.len > 0 && isspace((unsigned char)text.data[0])) {
@@ -180,7 +217,7 @@ static struct slice without_blanks(struct slice text)
 }
 
 /* Blanks around a separator are nobody's, and a separator at the end separates nothing. */
-static void append_services(const struct csv_table *table, struct slice cell, struct buffer *json)
+static void append_identifiers(const struct csv_table *table, struct slice cell, struct buffer *json)
 {
     size_t len = strlen(table->separator);
     bool is_first = true;
@@ -210,7 +247,7 @@ static void append_services(const struct csv_table *table, struct slice cell, st
 
 /* The leaves' JSON, one behind the other in table->texts, which moves as it grows: so their data comes last.
  */
-static bool append_metadata(struct csv_table *table, struct buffer *json, struct error *error)
+static bool append_metadata_leaves(struct csv_table *table, struct buffer *json, struct error *error)
 {
     size_t count = 0, at = 0;
 
@@ -218,7 +255,7 @@ static bool append_metadata(struct csv_table *table, struct buffer *json, struct
     for (size_t i = 0; i < table->count; i++) {
         const struct csv_cell *cell = &table->row.cells[i];
 
-        if (table->columns[i].role == COLUMN_METADATA_LEAF && (cell->is_quoted || cell->text.len > 0)) {
+        if (table->columns[i].role == COLUMN_METADATA_LEAF && is_there(cell)) {
             size_t before = table->texts.len;
 
             buffer_append_json_string(&table->texts, cell->text.data, cell->text.len);
@@ -242,15 +279,43 @@ static bool append_metadata(struct csv_table *table, struct buffer *json, struct
 }
 
 /* The cell must be one JSON text, so that nothing behind its end becomes a member of the incident. */
-static bool append_whole_metadata(struct slice cell, struct buffer *json, struct error *error)
+static bool check_json(struct slice cell, const char *column, struct error *error)
 {
     struct json_reader reader;
 
     json_reader_init(&reader, cell);
-    if (!json_read_to_end(&reader)) {
-        return error_set(error, ERROR_INVALID_JSON, "metadata is not valid JSON: %s", reader.fault);
+    return json_read_to_end(&reader) ||
+           error_set(error, ERROR_INVALID_JSON, "%s is not valid JSON: %s", column, reader.fault);
+}
+
+static bool append_services(struct csv_table *table, struct buffer *json, struct error *error)
+{
+    const struct csv_cell *whole = find_cell(table, COLUMN_SERVICES_JSON);
+    const struct csv_cell *identifiers = find_cell(table, COLUMN_SERVICES);
+
+    if (whole != NULL) {
+        if (!check_json(whole->text, "services_json", error) ||
+            !csv_check_services(table, whole->text, error)) {
+            return false;
+        }
+        append_json_member(json, "services", whole->text);
+    } else if (identifiers != NULL) {
+        append_identifiers(table, identifiers->text, json);
     }
-    append_json_member(json, "metadata", cell);
+    return true;
+}
+
+static bool append_metadata(struct csv_table *table, struct buffer *json, struct error *error)
+{
+    const struct csv_cell *whole = find_cell(table, COLUMN_METADATA);
+
+    if (whole == NULL) {
+        return append_metadata_leaves(table, json, error);
+    }
+    if (!check_json(whole->text, "metadata", error) || !csv_check_metadata(table, whole->text, error)) {
+        return false;
+    }
+    append_json_member(json, "metadata", whole->text);
     return true;
 }
 
@@ -261,21 +326,13 @@ bool csv_table_read(struct csv_table *table, struct slice text, struct buffer *j
     }
     buffer_append_text(json, "{");
     for (size_t i = 0; i < table->count; i++) {
-        const struct csv_table_column *column = &table->columns[i];
         const struct csv_cell *cell = &table->row.cells[i];
 
-        if (!cell->is_quoted && cell->text.len == 0) {
-            continue;
-        }
-        if (column->role == COLUMN_MEMBER) {
-            append_text_member(json, column->name, cell->text);
-        } else if (column->role == COLUMN_SERVICES) {
-            append_services(table, cell->text, json);
-        } else if (column->role == COLUMN_METADATA && !append_whole_metadata(cell->text, json, error)) {
-            return false;
+        if (table->columns[i].role == COLUMN_MEMBER && is_there(cell)) {
+            append_text_member(json, table->columns[i].name, cell->text);
         }
     }
-    if (!append_metadata(table, json, error)) {
+    if (!append_services(table, json, error) || !append_metadata(table, json, error)) {
         return false;
     }
     buffer_append_text(json, "}");

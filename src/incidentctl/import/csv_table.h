@@ -12,6 +12,7 @@ enum column_role {
     COLUMN_LEFT_OUT,
     COLUMN_MEMBER,        /* a member of the object, as text */
     COLUMN_SERVICES,      /* identifiers, separated */
+    COLUMN_SERVICES_JSON, /* the argument itself, as JSON */
     COLUMN_METADATA,      /* an object, as JSON */
     COLUMN_METADATA_LEAF, /* one value of the metadata, as text, by the column's path */
 };
@@ -20,6 +21,7 @@ struct csv_table_column {
     enum column_role role;
     char *name;  /* of the member; of a leaf the path behind "metadata." */
     char *title; /* as the header has it */
+    bool is_met; /* csv_check_metadata's: the row's JSON has this leaf */
 };
 
 struct csv_table {
@@ -28,7 +30,9 @@ struct csv_table {
     struct csv_row row;
     struct csv_table_column *columns;
     size_t count;
-    struct leaf *leaves; /* as many as columns */
+    struct leaf *leaves;                    /* as many as columns */
+    struct csv_table_column **leaf_columns; /* those of a leaf, by name */
+    size_t leaf_count;
     struct buffer texts; /* the leaves' JSON */
 };
 
@@ -40,7 +44,11 @@ void csv_table_free(struct csv_table *table);
  */
 bool csv_table_set_arguments(struct csv_table *table, const char *input, const struct csv_row *header);
 
-/* Appends a row as one JSON object. An empty cell without quotes has no member. False with the reason where
+/* The first column of that role; NULL where the header has none. */
+const struct csv_table_column *csv_table_find_column(const struct csv_table *table, enum column_role role);
+
+/* Appends a row as one JSON object. An empty cell without quotes has no member. Where a row has services or
+ * metadata both as JSON and as text, the JSON is taken, and the text must agree. False with the reason where
  * the row is invalid. */
 bool csv_table_read(struct csv_table *table, struct slice text, struct buffer *json, struct error *error);
 

@@ -45,15 +45,18 @@ struct filter {
 /* Incident i's services; NULL where somebody has stored by hand what is no array. */
 #define FILTER_SERVICES "CASE WHEN jsonb_typeof(i.services) = 'array' THEN i.services END"
 
+/* The services as the API takes them; NULL where there are none. No line feeds in it. */
+#define FILTER_SERVICES_JSON                                                                                 \
+    "(SELECT array_to_json(array_agg(row_to_json(l))) FROM (SELECT s->>0 AS identifier,"                     \
+    " s->>1 AS name FROM jsonb_array_elements(" FILTER_SERVICES                                              \
+    ") WITH ORDINALITY AS _ (s, n) ORDER BY n) l)"
+
 /* What a client can send of incident i but its metadata, as columns for row_to_json, which then is JSON that
  * the API takes back. No line feeds in it. */
 #define FILTER_FIELDS                                                                                        \
     "i.reference_id, i.name, i.priority, i.source_url, intake.timestamp_text(i.started_at) AS started_at,"   \
     " intake.timestamp_text(i.resolved_at) AS resolved_at,"                                                  \
-    " coalesce((SELECT array_to_json(array_agg(row_to_json(l))) FROM (SELECT s->>0 AS identifier,"           \
-    " s->>1 AS name FROM jsonb_array_elements(" FILTER_SERVICES                                              \
-    ") WITH ORDINALITY AS _ (s, n) ORDER BY n) l), '[]')"                                                    \
-    " AS services"
+    " coalesce(" FILTER_SERVICES_JSON ", '[]') AS services"
 
 /* The identifiers of incident i's services. */
 #define FILTER_IDENTIFIERS(separator)                                                                        \
