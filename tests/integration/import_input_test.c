@@ -171,7 +171,10 @@ static void times_are_read_in_the_zone_and_the_format_that_is_said(void **state)
                       "--date-format", "%d/%m/%Y %H:%M", NULL),
         1, ":1: invalid_timestamp: started_at names a date that does not exist: it is \"30/2/2016 01:16\"");
     check_says(stack_control(&stack, "", "import", "-", "--time-zone", "UTC+2", NULL), 2,
-               "there is no UTC+2");
+               "there is no UTC+2; an offset is read with either sign, so it is none: Etc/GMT-2 is two hours "
+               "east of Greenwich\n");
+    check_says(stack_control(&stack, "", "import", "-", "--time-zone", "America/Port-au-Prinz", NULL), 2,
+               "there is no America/Port-au-Prinz\n");
     check_says(stack_control(&stack, "", "import", "-", "--time-zone", "../etc", NULL), 2,
                "there is no ../etc");
     check_says(stack_control(&stack, "", "import", "-", "--time-zone", "Europe", NULL), 2,
@@ -196,7 +199,7 @@ static void what_is_no_text_or_has_nothing_in_it_is_said_to_be_so(void **state)
         {"\xFF\xFEr\0e\0", 6, "it is UTF-16: make UTF-8 of it by iconv -f UTF-16 -t UTF-8"},
         {"r\0e\0f\0\n\0", 8, "iconv -f UTF-16LE -t UTF-8"},
         {"\0r\0e\0f\0\n", 8, "iconv -f UTF-16BE -t UTF-8"},
-        {"\x1F\x8B\x08\n\n", 5, "it is compressed by gzip: unpack it, zcat FILE | incidentctl import -"},
+        {"\x1F\x8B\x08\n\n", 5, "it is compressed by gzip: unpack it, zcat /"},
         {"PK\x03\x04", 4, "it is a zip archive, or a workbook of Excel"},
         {"[]\n", 3, "nothing was read from"},
         {"\n\n", 2, "nothing was read from"},
@@ -222,6 +225,34 @@ static void what_is_no_text_or_has_nothing_in_it_is_said_to_be_so(void **state)
     check_says(stack_control(&stack, "", "import", "--dry-run", "-", NULL), 0, "read 0");
 }
 
+/* It names the file as a shell reads it. */
+static void a_hint_can_be_pasted(void **state)
+{
+    static const struct {
+        const char *name, *bytes;
+        size_t len;
+        const char *command, *end;
+    } cases[] = {
+        {"it's a \"list\" $1.csv", "reference_id,started_at\n\xE9,2024-01-01\n", 37,
+         "iconv -f WINDOWS-1252 -t UTF-8 '", "/it'\\''s a \"list\" $1.csv' | incidentctl import -\n"},
+        {"list.csv", "reference_id,started_at,\xE9\nr,2024-01-01,\n", 41, "iconv -f WINDOWS-1252 -t UTF-8 /",
+         "/list.csv | incidentctl import -\n"},
+        {"list.csv", "\xFF\xFE{\0", 4, "iconv -f UTF-16 -t UTF-8 /", "/list.csv | incidentctl import -\n"},
+        {"list.csv", "{\0", 2, "iconv -f UTF-16LE -t UTF-8 /", "/list.csv | incidentctl import -\n"},
+        {"list.gz", "\x1F\x8B\x08\n", 4, "zcat /", "/list.gz | incidentctl import -\n"},
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const char *path = write_bytes(cases[i].name, cases[i].bytes, cases[i].len);
+        const struct outcome *outcome = stack_control(&stack, NULL, "import", "--dry-run", path, NULL);
+
+        check_says(outcome, 1, cases[i].command);
+        check_says(outcome, 1, cases[i].end);
+    }
+    check_says(stack_control(&stack, "\x1F\x8B\x08\n", "import", "--dry-run", "-", NULL), 1,
+               "unpack it, zcat | incidentctl import -\n");
+}
+
 static void messages_have_the_value_its_column_and_what_helps(void **state)
 {
     static const struct {
@@ -237,10 +268,9 @@ static void messages_have_the_value_its_column_and_what_helps(void **state)
          "started_at names a date that does not exist: it is "
          "\"2024-02-30\"\n"},
         {"reference_id,started_at\na,2024-01-01\n\xE9t\xE9,2024-01-01\n",
-         "3: invalid_json: the record is not UTF-8: its byte 1 is 0xE9; if the file is in Windows-1252 or "
-         "Latin-1, iconv "
-         "-f WINDOWS-1252 -t UTF-8 FILE makes UTF-8 of it"},
-        {"{\"reference_id\":\"a\",\"started_at\":\"2024-01-01\",\"name\":\"\xE9\"}", "its byte 55 is 0xE9"},
+         "3: invalid_json: the record is not UTF-8: byte 1 of it is 0xE9; if the file is in Windows-1252 or "
+         "Latin-1, iconv -f WINDOWS-1252 -t UTF-8 | incidentctl import -\n"},
+        {"{\"reference_id\":\"a\",\"started_at\":\"2024-01-01\",\"name\":\"\xE9\"}", "byte 55 of it is 0xE9"},
         {"{\"reference_id\":\"a\",\"started_at\":\"x\"}",
          "note: times that are not in ISO 8601 are read by --date-format"},
     };
@@ -251,6 +281,11 @@ static void messages_have_the_value_its_column_and_what_helps(void **state)
     check_says(
         stack_control(&stack, "{\"id\":\"a\"}", "import", "--dry-run", "--format", "servicenow", "-", NULL),
         1, "reference_id is required: the record has nothing of which the filter of servicenow makes it");
+    check_says(stack_control(&stack,
+                             "{\"id\":\"a\",\"status\":\"closed\",\"createdAt\":\"yesterday\",\"report\":"
+                             "{\"closeTime\":1}}",
+                             "import", "--dry-run", "--format", "opsgenie-alerts", "-", NULL),
+               1, "\"yesterday\" is no timestamp such as 2024-01-01T11:22:33Z\n");
     check_says(stack_control(&stack, cases[0].text, "import", "--dry-run", "--skip", "2", "-", NULL), 1,
                "--skip 2 is more than the 1 records of standard input");
 }
@@ -284,7 +319,8 @@ static void the_same_mistake_is_said_ten_times_and_counted(void **state)
     check_says(outcome, 1, "read 50001: 0 valid, 50001 invalid");
     assert_int_equal(count_of(outcome->err, ": started_at must be"), 10 + 1);
     check_says(outcome, 1,
-               "incidentctl: 49990 more like these: invalid_timestamp: started_at must be an ISO-#");
+               "incidentctl: 49990 more like the first: invalid_timestamp: started_at must be an ISO-8601 "
+               "timestamp such as 2024-01-01T11:22:33Z: it is \"0.1.2024\", in the column \"started_at\"\n");
     check_says(outcome, 1, "same:50002: invalid_arguments: reference_id is required\n");
 }
 
@@ -296,10 +332,13 @@ static void unknown_keys_are_noted_once_with_their_number(void **state)
         &stack,
         "{\"reference_id\":\"a\",\"started_at\":\"2024-01-01\",\"severity\":{\"name\":1},\"x\\\"\":[1]}\n"
         "{\"severity\":\"]{\\\\\",\"reference_id\":\"b\",\"started_at\":\"2024-01-01\",\"metadata\":"
-        "{\"inner\":1}}\n",
+        "{\"inner\":1}}\n"
+        "{\"severity\":1,\"reference_id\":\"\",\"started_at\":\"2024-01-01\"}\n" /* invalid for another reason
+                                                                                  */
+        "{\"severity\":1,",
         "import", "--dry-run", "-", NULL);
-    check_says(outcome, 0, "note: nothing is known of the key \"severity\", it is left out of 2 incidents\n");
-    check_says(outcome, 0, "the key \"x\\\"\", it is left out of 1 incidents\n");
+    check_says(outcome, 1, "note: nothing is known of the key \"severity\" of 3 incidents: it is left out\n");
+    check_says(outcome, 1, "the key \"x\\\"\" of 1 incident: it is left out\n");
     assert_null(strstr(outcome->err, "inner"));
     assert_null(strstr(outcome->err, "name"));
 }
@@ -444,6 +483,7 @@ int main(void)
         cmocka_unit_test(lists_in_cells_may_be_written_loosely),
         cmocka_unit_test(times_are_read_in_the_zone_and_the_format_that_is_said),
         cmocka_unit_test(what_is_no_text_or_has_nothing_in_it_is_said_to_be_so),
+        cmocka_unit_test(a_hint_can_be_pasted),
         cmocka_unit_test(messages_have_the_value_its_column_and_what_helps),
         cmocka_unit_test(the_same_mistake_is_said_ten_times_and_counted),
         cmocka_unit_test(unknown_keys_are_noted_once_with_their_number),

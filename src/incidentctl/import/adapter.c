@@ -3,7 +3,9 @@
 
 #include "base/utf8.h"
 #include "incidentctl/import/columns.h"
+#include "incidentctl/import/explain.h"
 #include "incidentctl/import/jq_value.h"
+#include "incidentctl/import/show.h"
 #include "incidentctl/support/print_error.h"
 
 enum { KEEP_BYTES = 256 * 1024 };
@@ -65,6 +67,19 @@ static bool print_unknown(const char *name, const struct csv_row *header)
     return format_print_unknown(name, "columns", names);
 }
 
+static bool print_foreign_header(const struct source *source)
+{
+    struct buffer command;
+
+    buffer_init(&command, 1024);
+    append_command(&command, ICONV_LATIN, source->path);
+    print_error("%s: the first row, the header, is not valid UTF-8: if the file is in Windows-1252 or "
+                "Latin-1, %s",
+                source->name, command.data == NULL ? ICONV_LATIN : command.data);
+    buffer_free(&command);
+    return false;
+}
+
 bool adapter_take_header(struct adapter *adapter, const struct source *source, struct slice text)
 {
     struct csv_row header;
@@ -73,11 +88,10 @@ bool adapter_take_header(struct adapter *adapter, const struct source *source, s
 
     csv_row_init(&header);
     header.delimiter = source->rows.delimiter;
-    fault =
-        utf8_is_valid(text.data, text.len)
-            ? csv_split(&header, text)
-            : "is not valid UTF-8: if the file is in Windows-1252 or Latin-1, iconv -f WINDOWS-1252 -t UTF-8 "
-              "makes UTF-8 of it";
+    if (!utf8_is_valid(text.data, text.len)) {
+        return print_foreign_header(source);
+    }
+    fault = csv_split(&header, text);
     ok = (fault == NULL || print_error("%s: the first row, the header, %s", source->name, fault)) &&
          row_objects_set_header(&adapter->objects, &header);
     if (ok && adapter->format == NULL) {

@@ -47,12 +47,13 @@ static struct complaint_kind *find_kind(struct complaints *complaints, const str
     if (complaints->count == COMPLAINT_KINDS_MAX) {
         kind = &complaints->kinds[COMPLAINT_KINDS_MAX];
         kind->code = ERROR_NONE;
-        snprintf(kind->text, sizeof kind->text, "other mistakes");
+        snprintf(kind->first, sizeof kind->first, "other mistakes");
         return kind;
     }
     kind = &complaints->kinds[complaints->count++];
     kind->code = error->code;
     memcpy(kind->text, text, sizeof text);
+    snprintf(kind->first, sizeof kind->first, "%s", error->message);
     return kind;
 }
 
@@ -65,13 +66,13 @@ void complaints_print_rest(const struct complaints *complaints)
 {
     for (size_t i = 0; i <= COMPLAINT_KINDS_MAX; i++) {
         const struct complaint_kind *kind = &complaints->kinds[i];
-        const struct slice text = {.data = kind->text, .len = strlen(kind->text)};
+        const struct slice text = {.data = kind->first, .len = strlen(kind->first)};
         struct buffer shown;
 
         if (kind->count > COMPLAINTS_OF_A_KIND) {
             buffer_init(&shown, 4096);
             append_shown(&shown, text, text.len);
-            print_error("%llu more like these: %s%s%s",
+            print_error("%llu more like the first: %s%s%s",
                         (unsigned long long)(kind->count - COMPLAINTS_OF_A_KIND),
                         kind->code == ERROR_NONE ? "" : error_code_text(kind->code),
                         kind->code == ERROR_NONE ? "" : ": ", shown.data);

@@ -16,6 +16,7 @@ struct complaints {
     struct complaint_kind {
         enum error_code code;
         char text[COMPLAINT_KIND_BYTES]; /* the sentence without its numbers and quoted values */
+        char first[sizeof((struct error *)NULL)->message]; /* the first of the kind, as it was said */
         uint64_t count;
     } kinds[COMPLAINT_KINDS_MAX + 1]; /* the last one is all for which there is no room */
     size_t count;

@@ -79,7 +79,7 @@ void explain_filter(struct error *error, const char *format)
     }
 }
 
-void explain_encoding(struct error *error, struct slice record)
+void explain_encoding(struct error *error, struct slice record, const char *path)
 {
     const unsigned char *bytes = (const unsigned char *)record.data;
     size_t i = 0, len = 1;
@@ -89,10 +89,15 @@ void explain_encoding(struct error *error, struct slice record)
         i += len;
     }
     if (error->code == ERROR_INVALID_JSON && i < record.len) {
-        error_set(
-            error, ERROR_INVALID_JSON,
-            "the record is not UTF-8: its byte %zu is 0x%02X; if the file is in Windows-1252 or Latin-1, "
-            "iconv -f WINDOWS-1252 -t UTF-8 FILE makes UTF-8 of it",
-            i + 1, bytes[i]);
+        struct buffer more;
+
+        error_set(error, ERROR_INVALID_JSON,
+                  "the record is not UTF-8: byte %zu of it is 0x%02X; if the file is in Windows-1252 or "
+                  "Latin-1, ",
+                  i + 1, bytes[i]);
+        buffer_init(&more, sizeof error->message);
+        append_command(&more, ICONV_LATIN, path);
+        append(error, &more);
+        buffer_free(&more);
     }
 }

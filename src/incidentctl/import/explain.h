@@ -13,7 +13,11 @@ void explain_value(struct error *error, struct slice body, const struct csv_tabl
 /* Where a filter has made no reference_id: that it looked for other names than the record has. */
 void explain_filter(struct error *error, const char *format);
 
-/* Where a record is no UTF-8: the byte, and what makes UTF-8 of the file. Other errors stay as they are. */
-void explain_encoding(struct error *error, struct slice record);
+/* What makes UTF-8 of the files of Windows. */
+#define ICONV_LATIN "iconv -f WINDOWS-1252 -t UTF-8"
+
+/* Where a record is no UTF-8: the byte, and what makes UTF-8 of the file, which is standard input where path
+ * is NULL. Other errors stay as they are. */
+void explain_encoding(struct error *error, struct slice record, const char *path);
 
 #endif

@@ -95,16 +95,19 @@ void import_take_done(void *context, const struct window_record *record)
 
 static enum window_state validate(struct import *import, struct slice body, struct window_record *record)
 {
-    if (!incident_read(body, RULES_UPSERT, &record->incident, &record->error)) {
+    bool is_valid = incident_read(body, RULES_UPSERT, &record->incident, &record->error);
+
+    if ((is_valid || record->error.code != ERROR_INVALID_JSON) &&
+        (import->source.kind != SOURCE_ROWS || format_is_filtered(import->adapter.format))) {
+        unknown_keys_count(&import->unknown_keys, body);
+    }
+    if (!is_valid) {
         explain_value(&record->error, import->adapter.unadjusted,
                       import->source.kind == SOURCE_ROWS ? &import->adapter.table : NULL);
         if (format_is_filtered(import->adapter.format)) {
             explain_filter(&record->error, import->adapter.format->name);
         }
         return WINDOW_INVALID;
-    }
-    if (import->source.kind != SOURCE_ROWS || format_is_filtered(import->adapter.format)) {
-        unknown_keys_count(&import->unknown_keys, body);
     }
     if (!import->options->is_dry_run && !op_upsert(&record->op, import->token_hash, &record->incident)) {
         error_set(&record->error, ERROR_INTERNAL, "out of memory");
@@ -156,7 +159,7 @@ static bool take_incidents(struct taking *taking)
             }
             record->state = validate(import, body, record);
             if (record->state == WINDOW_INVALID) {
-                explain_encoding(&record->error, taking->read->text);
+                explain_encoding(&record->error, taking->read->text, import->source.path);
             }
         }
     }
@@ -168,7 +171,7 @@ static bool take_incidents(struct taking *taking)
         }
         record->state = filtered == FILTERED_INVALID ? WINDOW_INVALID : WINDOW_LEFT_OUT;
         record->error = error;
-        explain_encoding(&record->error, taking->read->text);
+        explain_encoding(&record->error, taking->read->text, import->source.path);
     }
     return true;
 }

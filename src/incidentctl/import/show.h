@@ -10,4 +10,8 @@ enum { SHOWN_BYTES_MAX = 200 };
  * and after max bytes "..." for the rest. */
 void append_shown(struct buffer *message, struct slice text, size_t max);
 
+/* Appends a command for a shell: that one with the file as its last argument, or with standard input where
+ * path is NULL, and an import behind it. A long path is FILE. */
+void append_command(struct buffer *message, const char *command, const char *path);
+
 #endif

@@ -21,6 +21,7 @@ bool source_open(struct source *source, const char *path, int stop_fd)
     if (strcmp(path, "-") == 0) {
         source->name = "standard input";
     } else {
+        source->path = path;
         source->fd = open(path, O_RDONLY | O_CLOEXEC);
     }
     if (source->fd < 0 || fstat(source->fd, &status) != 0) {

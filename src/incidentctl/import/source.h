@@ -36,6 +36,7 @@ struct source_record {
 /* Set it up with source_open; the fields are its own, but for those that its functions' comments name. */
 struct source {
     const char *name; /* as messages have it */
+    const char *path; /* NULL for standard input */
     int fd;
     int stop_fd;
     uint64_t size; /* of the whole input in bytes; 0 where that is not known */
@@ -61,6 +62,7 @@ struct source {
     } values;
     bool looks_into_wrappers;
     const char *fault;
+    char fault_of_text[512]; /* one that names the file */
 };
 
 /* Opens a file by its path, "-" for standard input. False, with a message on standard error, where that

@@ -1,7 +1,9 @@
 /* What the first bytes of an import's input say: whether it is text at all, how its lines end, what it is. */
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
+#include "incidentctl/import/show.h"
 #include "incidentctl/import/source.h"
 
 static struct slice rest_of(const struct source *source)
@@ -14,40 +16,67 @@ static bool begins_with(struct slice text, const char *bytes, size_t len)
     return text.len >= len && memcmp(text.data, bytes, len) == 0;
 }
 
-/* What a file is that is no text, and how to make one of it; NULL for a text. */
-static const char *find_fault(struct slice text)
+/* What a file is that is no text, and the command that makes one of it. */
+struct foreign {
+    const char *bytes;
+    size_t len;
+    const char *fault, *command; /* NULL where there is none */
+};
+
+/* The first bytes say it; NULL for a text. */
+static const struct foreign *find_foreign(struct slice text)
 {
-    static const struct {
-        const char *bytes;
-        size_t len;
-        const char *fault;
-    } marks[] = {
-        {"\xFF\xFE", 2, "it is UTF-16: make UTF-8 of it by iconv -f UTF-16 -t UTF-8"},
-        {"\xFE\xFF", 2, "it is UTF-16: make UTF-8 of it by iconv -f UTF-16 -t UTF-8"},
-        {"\x1F\x8B", 2, "it is compressed by gzip: unpack it, zcat FILE | incidentctl import -"},
-        {"\x28\xB5\x2F\xFD", 4, "it is compressed by zstd: unpack it, zstdcat FILE | incidentctl import -"},
+    static const char from_utf16[] = "it is UTF-16: make UTF-8 of it by ";
+    static const char unmarked[] = "it is UTF-16 without a mark: make UTF-8 of it by ";
+    static const struct foreign marks[] = {
+        {"\xFF\xFE", 2, from_utf16, "iconv -f UTF-16 -t UTF-8"},
+        {"\xFE\xFF", 2, from_utf16, "iconv -f UTF-16 -t UTF-8"},
+        {"\x1F\x8B", 2, "it is compressed by gzip: unpack it, ", "zcat"},
+        {"\x28\xB5\x2F\xFD", 4, "it is compressed by zstd: unpack it, ", "zstdcat"},
         {"\xFD"
          "7zXZ",
-         5, "it is compressed by xz: unpack it, xzcat FILE | incidentctl import -"},
-        {"PK\x03\x04", 4, "it is a zip archive, or a workbook of Excel: unpack it, or save it as CSV UTF-8"},
+         5, "it is compressed by xz: unpack it, ", "xzcat"},
+        {"PK\x03\x04", 4, "it is a zip archive, or a workbook of Excel: unpack it, or save it as CSV UTF-8",
+         NULL},
     };
+    static const struct foreign page = {
+        NULL, 0, "it is HTML or XML, perhaps a page to log in: export it as JSON or CSV", NULL};
+    static const struct foreign big_endian = {NULL, 0, unmarked, "iconv -f UTF-16BE -t UTF-8"};
+    static const struct foreign little_endian = {NULL, 0, unmarked, "iconv -f UTF-16LE -t UTF-8"};
 
     for (size_t i = 0; i < sizeof marks / sizeof marks[0]; i++) {
         if (begins_with(text, marks[i].bytes, marks[i].len)) {
-            return marks[i].fault;
+            return &marks[i];
         }
     }
     for (size_t i = 0; i < text.len && (text.data[i] == '<' || source_is_space(text.data[i])); i++) {
         if (text.data[i] == '<') {
-            return "it is HTML or XML, perhaps a page to log in: export it as JSON or CSV";
+            return &page;
         }
     }
-    if (text.len >= 2 && text.data[0] == '\0' && text.data[1] != '\0') {
-        return "it is UTF-16 without a mark: make UTF-8 of it by iconv -f UTF-16BE -t UTF-8";
+    if (text.len >= 2 && (text.data[0] == '\0') != (text.data[1] == '\0')) {
+        return text.data[0] == '\0' ? &big_endian : &little_endian;
     }
-    return text.len >= 2 && text.data[0] != '\0' && text.data[1] == '\0'
-               ? "it is UTF-16 without a mark: make UTF-8 of it by iconv -f UTF-16LE -t UTF-8"
-               : NULL;
+    return NULL;
+}
+
+static void look_at_text(struct source *source)
+{
+    const struct foreign *foreign = find_foreign(rest_of(source));
+    struct buffer fault;
+
+    if (foreign == NULL) {
+        return;
+    }
+    buffer_init(&fault, sizeof source->fault_of_text);
+    buffer_append_text(&fault, foreign->fault);
+    if (foreign->command != NULL) {
+        append_command(&fault, foreign->command, source->path);
+    }
+    snprintf(source->fault_of_text, sizeof source->fault_of_text, "%s",
+             fault.data == NULL ? foreign->fault : fault.data);
+    source->fault = source->fault_of_text;
+    buffer_free(&fault);
 }
 
 /* How the first line ends: with CR alone, as old spreadsheets of the Mac have it, or not. */
@@ -91,7 +120,7 @@ static enum source_result begin(struct source *source)
         source->consumed += sizeof mark - 1;
     }
     source->newline = find_newline(rest_of(source));
-    source->fault = find_fault(rest_of(source));
+    look_at_text(source);
     return source->fault != NULL ? SOURCE_BROKEN : SOURCE_RECORD;
 }
 

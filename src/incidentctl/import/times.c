@@ -30,6 +30,14 @@ static bool is_zone_file(const char *path)
     return is_zone;
 }
 
+/* UTC+2, GMT-03:00, +02:00: POSIX reads the sign of most of them the other way round. */
+static bool is_offset(const char *name)
+{
+    const char *sign = strpbrk(name, "+-");
+
+    return sign != NULL && sign[1] >= '0' && sign[1] <= '9';
+}
+
 bool times_set_zone(const char *name)
 {
     const char *directory = getenv("TZDIR");
@@ -41,8 +49,11 @@ bool times_set_zone(const char *name)
     if (!is_name || !is_zone_file(path)) {
         return print_error(
             "--time-zone must be a name of the system's time zones, such as Europe/Berlin or UTC, "
-            "and there is no %s",
-            name);
+            "and there is no %s%s",
+            name,
+            is_offset(name) ? "; an offset is read with either sign, so it is none: Etc/GMT-2 is two hours "
+                              "east of Greenwich"
+                            : "");
     }
     if (setenv("TZ", name, 1) != 0) {
         return print_error("out of memory for the time zone");

@@ -43,7 +43,7 @@ static const char *find_string_end(const char *at, const char *end)
     }
 }
 
-/* The body is valid, so that strings and brackets are all there is to look at: a string of
+/* The body is valid JSON, so that strings and brackets are all there is to look at: a string of
  * the outermost object behind which a colon stands is a key. */
 void unknown_keys_count(struct unknown_keys *unknown, struct slice body)
 {
@@ -77,8 +77,9 @@ void unknown_keys_print(const struct unknown_keys *unknown)
         buffer_init(&shown, 1024);
         append_shown(&shown, (struct slice){.data = unknown->keys[i].name, .len = unknown->keys[i].len},
                      UNKNOWN_KEY_BYTES);
-        print_error("note: nothing is known of the key \"%s\", it is left out of %llu incidents",
-                    shown.data == NULL ? "" : shown.data, (unsigned long long)unknown->keys[i].count);
+        print_error("note: nothing is known of the key \"%s\" of %llu incident%s: it is left out",
+                    shown.data == NULL ? "" : shown.data, (unsigned long long)unknown->keys[i].count,
+                    unknown->keys[i].count == 1 ? "" : "s");
         buffer_free(&shown);
     }
     if (unknown->others > 0) {

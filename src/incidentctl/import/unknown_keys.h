@@ -19,7 +19,7 @@ struct unknown_keys {
     uint64_t others; /* of names for which there is no room */
 };
 
-/* Counts those of a body that is a valid JSON object. */
+/* Counts those of a body that is valid JSON, whether or not it is a valid incident. */
 void unknown_keys_count(struct unknown_keys *unknown, struct slice body);
 
 /* Says each once, with its number, on standard error. */
