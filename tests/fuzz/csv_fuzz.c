@@ -36,6 +36,12 @@ static void open_pieces(struct source *source, struct slice text, size_t pieces)
     source_set_kind(source, SOURCE_ROWS, false);
 }
 
+/* A row of nothing else is passed over. */
+static bool is_blank(char byte, char delimiter)
+{
+    return byte == delimiter || (byte != '\0' && strchr(" \t\r\n", byte) != NULL);
+}
+
 /* The next record of the whole text, found by the scanner alone; the text moves behind it. */
 static int find_row(const struct source *source, struct slice *text, uint64_t *line, struct slice *row)
 {
@@ -47,7 +53,7 @@ static int find_row(const struct source *source, struct slice *text, uint64_t *l
         MUST(len >= 1 && len <= text->len);
         *row = (struct slice){.data = text->data, .len = len};
         *text = (struct slice){.data = text->data + len, .len = text->len - len};
-        while (blanks < row->len && strchr(" \t\r\n", row->data[blanks]) != NULL && row->data[blanks] != 0) {
+        while (blanks < row->len && is_blank(row->data[blanks], scanner.delimiter)) {
             blanks++;
         }
         if (blanks < row->len) {

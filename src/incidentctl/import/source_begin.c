@@ -8,7 +8,9 @@
 
 static struct slice rest_of(const struct source *source)
 {
-    return (struct slice){.data = source->data + source->start, .len = source->len - source->start};
+    const char *data = source->data == NULL ? "" : source->data + source->start;
+
+    return (struct slice){.data = data, .len = source->len - source->start};
 }
 
 static bool begins_with(struct slice text, const char *bytes, size_t len)
