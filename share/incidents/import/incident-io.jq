@@ -7,8 +7,8 @@ def plain_name: {"Impact started at": "impact started", "Reported at": "reported
   "Identified at": "identified", "Fixed at": "fixed", "Resolved at": "resolved", "Closed at": "closed"}[.]
   // (ascii_downcase | rtrimstr(" at"));
 def timestamps: reduce .incident_timestamp_values[]? as $one
-  ({}; {($one.incident_timestamp.name | plain_name): ($one.value | part(.value))} + .);
-((.incident_status | part(.category)) // "") as $category
+  ({}; {($one.incident_timestamp.name | plain_name): $one.value.value} + .);
+(.incident_status.category? // "") as $category
 | if $category == "declined" or $category == "merged" or $category == "canceled"
    or .mode == "test" or .mode == "tutorial" then empty
 else timestamps as $at | {
@@ -20,7 +20,7 @@ else timestamps as $at | {
   resolved_at: (if $category == "triage" or $category == "live" or $category == "paused" then null
                 else given($at.resolved; $at.fixed; $at.closed) end),
   services: services(.custom_field_entries[]? | select(.custom_field.name | contains("ervice") or contains("SERVICE")) | .values[]?
-    | if .value_catalog_entry then .value_catalog_entry | service
+    | if .value_catalog_entry then .value_catalog_entry | {identifier: .id, name}
       elif .value_option then .value_option | {identifier: .id, name: .value}
       else given(.value_text; .value_link) end),
   metadata: ({reference, status: (.incident_status | part(.name)),
