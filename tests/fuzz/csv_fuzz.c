@@ -187,9 +187,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         source_close(&source);
         return 0;
     }
-    if (text.len >= 3 && memcmp(text.data, "\xEF\xBB\xBF", 3) == 0) {
-        text = (struct slice){.data = text.data + 3, .len = text.len - 3};
-    }
+    /* A byte-order mark, and a line that tells the delimiter. */
+    text = (struct slice){.data = text.data + source.consumed, .len = text.len - source.consumed};
+    line = source.line;
     while (find_row(&source, &text, &line, &row)) {
         struct error error = {.code = ERROR_NONE};
         struct slice body;

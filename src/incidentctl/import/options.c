@@ -4,6 +4,7 @@
 
 #include "incidentctl/command.h"
 #include "incidentctl/import/import.h"
+#include "incidentctl/support/csv.h"
 #include "incidentctl/support/options.h"
 #include "incidentctl/support/print_error.h"
 
@@ -28,7 +29,7 @@ static bool read_delimiter(const char *text, char *delimiter)
         return true;
     }
     *delimiter = text[0];
-    return (strlen(text) == 1 && strchr("\"\r\n", text[0]) == NULL) ||
+    return (csv_may_delimit(text[0]) && text[1] == '\0') ||
            usage_error("--delimiter must be one character, or tab");
 }
 

@@ -5,6 +5,7 @@
 
 #include "incidentctl/import/show.h"
 #include "incidentctl/import/source.h"
+#include "incidentctl/support/csv.h"
 
 static struct slice rest_of(const struct source *source)
 {
@@ -156,6 +157,7 @@ static void take_delimiter_line(struct source *source)
     size_t len = end != NULL ? (size_t)(end - text.data) : text.len;
 
     if (len >= LENGTH && strncasecmp(text.data, "sep=", LENGTH - 1) == 0 &&
+        csv_may_delimit(text.data[LENGTH - 1]) &&
         (len == LENGTH || (len == LENGTH + 1 && text.data[LENGTH] == '\r'))) {
         source->delimiter = source->delimiter != 0 ? source->delimiter : text.data[LENGTH - 1];
         source->start += len + (end != NULL);

@@ -11,6 +11,11 @@ static char or_else(char chosen, char usual)
     return chosen != 0 ? chosen : usual;
 }
 
+bool csv_may_delimit(char byte)
+{
+    return byte != '"' && byte != '\r' && byte != '\n' && byte != '\0';
+}
+
 bool csv_scan(struct csv_scanner *scanner, struct slice text, size_t *row_len)
 {
     const char delimiter = or_else(scanner->delimiter, ','), newline = or_else(scanner->newline, '\n');

@@ -10,6 +10,9 @@
 
 enum { CSV_CELLS_MAX = 10000 };
 
+/* Whether cells may be told apart by that byte: it is no quote, line end or NUL. */
+bool csv_may_delimit(char byte);
+
 /* Where a search for a row's end stands; state and at are zero at the beginning of a row. */
 struct csv_scanner {
     enum { CSV_AT_CELL, CSV_IN_PLAIN, CSV_IN_QUOTES, CSV_AFTER_QUOTE } state;
