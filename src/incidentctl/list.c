@@ -28,25 +28,25 @@ static const struct column columns[] = {{"reference_id", COLUMN_TEXT, 0}, {"star
     "WITH i AS (SELECT * FROM intake.incident i WHERE" FILTER_SQL                                            \
     "ORDER BY i.started_at DESC, i.id DESC LIMIT $8::bigint) "
 
-/* As a line has little room; --json has all digits. */
+/* A line has little room; --json has all digits. */
 #define TO_THE_SECOND(time) "regexp_replace(intake.timestamp_text(" time "), '\\.[0-9]+', '')"
+#define CUT(text, cells)    "regexp_replace(" text ", '^(.{" cells "}).{2,}$', '\\1…')"
 
-/* With the names of services, which take a look at all incidents. Written so that Citus can run it too: the
- * names are joined, not looked up. */
-static const char table_sql[] =
-    FILTERED "SELECT i.reference_id, " TO_THE_SECOND("i.started_at") ", " TO_THE_SECOND(
-        "i.resolved_at") ","
-                         " regexp_replace(i.priority, '^(.{19}).{2,}$', '\\1…'),"
-                         " regexp_replace(v.services, '^(.{39}).{2,}$', '\\1…'),"
-                         " regexp_replace(i.name, '^(.{79}).{2,}$', '\\1…')"
-                         " FROM i LEFT JOIN (SELECT e.id, string_agg(coalesce(n.service, e.identifier), ', ' "
-                         "ORDER BY"
-                         " e.position) AS services FROM (SELECT i.id, (s.service->>0) COLLATE \"C\" AS "
-                         "identifier,"
-                         " s.position FROM i CROSS JOIN LATERAL jsonb_array_elements(" FILTER_SERVICES
-                         ") WITH ORDINALITY AS s (service, position)) e LEFT JOIN reporting.service_names n "
-                         "USING (identifier)"
-                         " GROUP BY e.id) v USING (id) ORDER BY i.started_at DESC, i.id DESC";
+/* The services of the rows, each by its one name, which takes a look at all incidents. Written so that Citus
+ * can run it too: names are joined, not looked up. */
+#define NAMED_SERVICES                                                                                       \
+    "SELECT e.id, string_agg(coalesce(n.service, e.identifier), ', ' ORDER BY e.position) AS services"       \
+    " FROM (SELECT i.id, (s.service->>0) COLLATE \"C\" AS identifier, s.position FROM i"                     \
+    " CROSS JOIN LATERAL jsonb_array_elements(" FILTER_SERVICES                                              \
+    ") WITH ORDINALITY AS s (service, position)) e"                                                          \
+    " LEFT JOIN reporting.service_names n USING (identifier) GROUP BY e.id"
+
+#define TABLE_COLUMNS                                                                                        \
+    "i.reference_id, " TO_THE_SECOND("i.started_at") ", " TO_THE_SECOND("i.resolved_at") ", " CUT(           \
+        "i.priority", "19") ", " CUT("v.services", "39") ", " CUT("i.name", "79")
+
+static const char table_sql[] = FILTERED "SELECT " TABLE_COLUMNS " FROM i LEFT JOIN (" NAMED_SERVICES
+                                         ") v USING (id) ORDER BY i.started_at DESC, i.id DESC";
 
 static const char json_sql[] = FILTERED "SELECT row_to_json(one) FROM (SELECT " FILTER_FIELDS ", " STAMPS
                                         " FROM i ORDER BY i.started_at DESC, i.id DESC) AS one";
