@@ -7,7 +7,7 @@ def plain_name: {"Impact started at": "impact started", "Reported at": "reported
   "Identified at": "identified", "Fixed at": "fixed", "Resolved at": "resolved", "Closed at": "closed"}[.]
   // (ascii_downcase | rtrimstr(" at"));
 def timestamps: reduce .incident_timestamp_values[]? as $one
-  ({}; {($one.incident_timestamp.name | plain_name): $one.value.value} + .);
+  ({}; {($one.incident_timestamp.name | plain_name): ($one.value.value | filled)} + .);
 (.incident_status.category? // "") as $category
 | if $category == "declined" or $category == "merged" or $category == "canceled"
    or .mode == "test" or .mode == "tutorial" then empty
@@ -16,9 +16,9 @@ else timestamps as $at | {
   name,
   priority: (.severity | part(.name)),
   source_url: .permalink,
-  started_at: given($at["impact started"]; $at.started; $at.reported; .created_at),
+  started_at: ($at["impact started"] // $at.started // $at.reported // .created_at),
   resolved_at: (if $category == "triage" or $category == "live" or $category == "paused" then null
-                else given($at.resolved; $at.fixed; $at.closed) end),
+                else $at.resolved // $at.fixed // $at.closed end),
   services: services(.custom_field_entries[]? | select(.custom_field.name | contains("ervice") or contains("SERVICE")) | .values[]?
     | if .value_catalog_entry then .value_catalog_entry | {identifier: .id, name}
       elif .value_option then .value_option | {identifier: .id, name: .value}

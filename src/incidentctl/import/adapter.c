@@ -4,7 +4,6 @@
 #include "base/utf8.h"
 #include "incidentctl/import/columns.h"
 #include "incidentctl/import/explain.h"
-#include "incidentctl/import/jq_value.h"
 #include "incidentctl/import/show.h"
 #include "incidentctl/support/print_error.h"
 
@@ -14,6 +13,7 @@ void adapter_init(struct adapter *adapter, const char *separator)
 {
     *adapter = (struct adapter){.separator = separator};
     csv_table_init(&adapter->table, separator);
+    jq_keys_init(&adapter->keys);
     buffer_init(&adapter->flat, 8 * SOURCE_RECORD_MAX);
     buffer_init(&adapter->adjusted, 8 * SOURCE_RECORD_MAX);
 }
@@ -23,6 +23,7 @@ void adapter_free(struct adapter *adapter)
     jq_filter_close(&adapter->filter);
     csv_table_free(&adapter->table);
     row_objects_free(&adapter->objects);
+    jq_keys_free(&adapter->keys);
     buffer_free(&adapter->flat);
     buffer_free(&adapter->adjusted);
     dx_rows_free(&adapter->services);
@@ -130,7 +131,7 @@ bool adapter_begin(struct adapter *adapter, enum source_kind kind, const struct 
     if (format_is_filtered(adapter->format)) {
         jq_filter_expect(record->line);
         if (!(kind == SOURCE_ROWS ? row_objects_read(&adapter->objects, record->text, &object, error)
-                                  : jq_value_read(record->text, &object, error))) {
+                                  : jq_value_read(record->text, &adapter->keys, &object, error))) {
             return false;
         }
         if (kind != SOURCE_ROWS && format_is_page(adapter->format)) {

@@ -8,6 +8,7 @@
 #include "incidentctl/import/dx.h"
 #include "incidentctl/import/formats.h"
 #include "incidentctl/import/jq_filter.h"
+#include "incidentctl/import/jq_value.h"
 #include "incidentctl/import/row_object.h"
 #include "incidentctl/import/source.h"
 #include "incidentctl/import/times.h"
@@ -18,6 +19,7 @@ struct adapter {
     struct jq_filter filter;
     struct csv_table table;     /* where rows are bodies */
     struct row_objects objects; /* where they go through the filter */
+    struct jq_keys keys;        /* of records of JSON that do */
     struct buffer flat;         /* a row as a body */
     struct times times;         /* the caller sets what he asked for */
     struct buffer adjusted;     /* a body with other times, */

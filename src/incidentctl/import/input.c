@@ -49,7 +49,7 @@ static const struct format *recognise(const struct import *import, struct slice 
     struct error error;
     jv record;
 
-    if (is_own(text) || !jq_value_read(text, &record, &error)) {
+    if (is_own(text) || !jq_value_read(text, NULL, &record, &error)) {
         return own;
     }
     format = format_recognise(jv_copy(record), own);

@@ -26,6 +26,48 @@ static jv read_string(struct slice quoted)
     return string;
 }
 
+void jq_keys_init(struct jq_keys *keys)
+{
+    for (size_t i = 0; i < JQ_KEYS; i++) {
+        keys->strings[i] = jv_invalid();
+    }
+}
+
+void jq_keys_free(struct jq_keys *keys)
+{
+    for (size_t i = 0; i < JQ_KEYS; i++) {
+        jv_free(keys->strings[i]);
+    }
+}
+
+/* Of the few names that an export has, any two differ in one of these nearly always. */
+static size_t slot_of(struct slice quoted)
+{
+    const unsigned char *text = (const unsigned char *)quoted.data;
+
+    return (quoted.len * 61 + text[1] * 31U + text[quoted.len / 2] * 7U + text[quoted.len - 2]) % JQ_KEYS;
+}
+
+static bool is_key(jv string, struct slice quoted)
+{
+    return jv_is_valid(string) && (size_t)jv_string_length_bytes(jv_copy(string)) == quoted.len - 2 &&
+           memcmp(jv_string_value(string), quoted.data + 1, quoted.len - 2) == 0;
+}
+
+static jv read_key(struct jq_keys *keys, struct slice quoted)
+{
+    jv *known = keys != NULL ? &keys->strings[slot_of(quoted)] : NULL;
+
+    if (known == NULL || memchr(quoted.data, '\\', quoted.len) != NULL) {
+        return read_string(quoted);
+    }
+    if (!is_key(*known, quoted)) {
+        jv_free(*known);
+        *known = read_string(quoted);
+    }
+    return jv_copy(*known);
+}
+
 /* libjq's own reading keeps what it can of digits: from 1.7 on more than a double has. */
 static jv read_number(struct slice text)
 {
@@ -40,11 +82,11 @@ static jv read_number(struct slice text)
     return jv_number((double)integer);
 }
 
-static jv read_value(struct json_reader *reader, const struct json_token *token);
+static jv read_value(struct json_reader *reader, struct jq_keys *keys, const struct json_token *token);
 
 /* The rest of an object or an array; invalid where the text is, or without memory. The reader bounds the
  * depth. */
-static jv read_members(struct json_reader *reader, bool is_object)
+static jv read_members(struct json_reader *reader, struct jq_keys *keys, bool is_object)
 {
     jv container = is_object ? jv_object() : jv_array();
     struct json_token token;
@@ -53,10 +95,10 @@ static jv read_members(struct json_reader *reader, bool is_object)
         jv key = jv_null(), value;
 
         if (token.event == JSON_KEY) {
-            key = read_string(token.text);
+            key = read_key(keys, token.text);
             json_next(reader, &token);
         }
-        value = read_value(reader, &token);
+        value = read_value(reader, keys, &token);
         if (!jv_is_valid(key) || !jv_is_valid(value)) {
             jv_free(container);
             jv_free(key);
@@ -68,12 +110,12 @@ static jv read_members(struct json_reader *reader, bool is_object)
     return container;
 }
 
-static jv read_value(struct json_reader *reader, const struct json_token *token)
+static jv read_value(struct json_reader *reader, struct jq_keys *keys, const struct json_token *token)
 {
     switch (token->event) {
     case JSON_OBJECT_BEGIN:
     case JSON_ARRAY_BEGIN:
-        return read_members(reader, token->event == JSON_OBJECT_BEGIN);
+        return read_members(reader, keys, token->event == JSON_OBJECT_BEGIN);
     case JSON_STRING:
         return read_string(token->text);
     case JSON_NUMBER:
@@ -88,14 +130,14 @@ static jv read_value(struct json_reader *reader, const struct json_token *token)
     }
 }
 
-bool jq_value_read(struct slice text, jv *value, struct error *error)
+bool jq_value_read(struct slice text, struct jq_keys *keys, jv *value, struct error *error)
 {
     struct json_reader reader;
     struct json_token token;
 
     json_reader_init(&reader, text);
     json_next(&reader, &token);
-    *value = read_value(&reader, &token);
+    *value = read_value(&reader, keys, &token);
     if (jv_is_valid(*value) && json_next(&reader, &token) == JSON_END_OF_TEXT) {
         return true;
     }
