@@ -88,7 +88,7 @@ static void count_row(struct export *export)
 {
     export->rows++;
     if (export->shows_progress) {
-        progress_show(&export->progress, export->rows, export->progress.total == 0 ? 0 : export->rows);
+        progress_show(&export->progress, export->rows, export->rows);
     }
 }
 

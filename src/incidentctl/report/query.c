@@ -59,48 +59,45 @@ const char query_facts[] =
              " (SELECT count(*) AS total FROM weeks w WHERE w.ends_at > $1) w,"
              " (SELECT count(*) AS total FROM months m WHERE m.ends_at > $1) m";
 
+/* Of all that is plausible, and of each span. */
+#define FIGURES                                                                                              \
+    "figures AS (SELECT 0 AS number, count(*) AS incidents, " TIMES ", NULL::bigint AS out_of_hours"         \
+    " FROM (SELECT " SECONDS " FROM " INCIDENTS " i) t"                                                      \
+    " UNION ALL SELECT t.number, count(*), " TIMES                                                           \
+    ", count(*) FILTER (WHERE extract(isodow FROM t.local) > 5"                                              \
+    " OR extract(hour FROM t.local) NOT BETWEEN 8 AND 17)"                                                   \
+    " FROM (SELECT CASE WHEN i.started_at >= s.since THEN 1 ELSE 2 END AS number, " SECONDS                  \
+    ", i.started_at AT TIME ZONE z.zone AS local FROM span s JOIN plausible_incidents i"                     \
+    " ON i.started_at >= s.before AND " MATCHES("i") " CROSS JOIN time_zone() z (zone)) t GROUP BY 1)"
+
+/* Those of a view that may have been open when the time before ended. */
+#define FROM_THEN(view)                                                                                      \
+    " FROM span s CROSS JOIN longest_incident() l (longest) JOIN " view                                      \
+    " i ON i.started_at >= s.since - " HOURS("l.longest")
+
+#define OPEN                                                                                                 \
+    "open AS (SELECT count(*) FILTER (WHERE i.resolved_at IS NULL) AS now, count(*) FILTER (WHERE"           \
+    " i.started_at < s.since AND (i.resolved_at IS NULL OR i.resolved_at >= s.since)) AS then" FROM_THEN(    \
+        "plausible_incidents") " AND " MATCHES("i") ")"
+
 /* What is suspicious now, because it has been open for too long, was not yet so when the time before ended.
  * Such an incident has one reason, and so one row. */
+#define DOUBTED                                                                                              \
+    "doubted AS (SELECT count(*) AS then" FROM_THEN(                                                         \
+        "suspicious") " AND i.started_at < s.since AND i.started_at >= '1971-01-01 00:00Z' AND "             \
+                      "(i.resolved_at IS NULL"                                                               \
+                      " OR i.resolved_at >= s.since AND i.resolved_at <= now()) AND " MATCHES("i") ")"
+
 const char query_totals[] =
-    "WITH " SPAN ","
-    " figures AS (SELECT 0 AS number, count(*) AS incidents, " TIMES ", NULL::bigint AS out_of_hours"
-    " FROM (SELECT " SECONDS " FROM " INCIDENTS " i) t"
-    " UNION ALL SELECT t.number, count(*), " TIMES ", count(*) FILTER (WHERE extract(isodow FROM t.local) > 5"
-    " OR extract(hour FROM t.local) NOT BETWEEN 8 AND 17)"
-    " FROM (SELECT CASE WHEN i.started_at >= s.since THEN 1 ELSE 2 END AS number, " SECONDS ","
-    " i.started_at AT TIME ZONE z.zone AS local FROM span s JOIN plausible_incidents i"
-    " ON i.started_at >= s.before AND " MATCHES(
-        "i") " CROSS JOIN time_zone() z (zone)) t GROUP BY 1),"
-             " open AS (SELECT count(*) FILTER (WHERE i.resolved_at IS NULL) AS now, count(*) FILTER (WHERE"
-             " i.started_at < s.since AND (i.resolved_at IS NULL OR i.resolved_at >= s.since)) AS then FROM "
-             "span s"
-             " CROSS JOIN longest_incident() l (longest) JOIN plausible_incidents i"
-             " ON i.started_at >= s.since - " HOURS("l.longest") " AND " MATCHES(
-                 "i") "), doubted AS (SELECT count(*) AS then FROM span s"
-                      " CROSS JOIN longest_incident() l (longest) JOIN suspicious i"
-                      " ON i.started_at >= s.since - " HOURS(
-                          "l.longest") " AND i.started_at < s.since"
-                                       " AND i.started_at >= '1971-01-01 00:00Z' AND (i.resolved_at IS NULL"
-                                       " OR i.resolved_at >= s.since AND i.resolved_at <= now()) "
-                                       "AND " MATCHES(
-                                           "i") ")"
-                                                " SELECT n.span, coalesce(f.incidents, 0) AS incidents, "
-                                                "coalesce(f.resolved, 0) AS "
-                                                "resolved,"
-                                                " f.mean_seconds, f.median_seconds, f.p90_seconds,"
-                                                " CASE WHEN n.number > 0 THEN coalesce(f.out_of_hours, 0) "
-                                                "END AS out_of_hours,"
-                                                " CASE WHEN n.number = 2 THEN o.then + d.then ELSE o.now END "
-                                                "AS open_at_end,"
-                                                " CASE n.number WHEN 0 THEN true WHEN 1 THEN "
-                                                "s.since_is_whole ELSE s.before_is_whole "
-                                                "END"
-                                                " AS is_whole"
-                                                " FROM (VALUES (0, 'all'), (1, 'recent'), (2, 'before')) n "
-                                                "(number, span)"
-                                                " LEFT JOIN figures f USING (number) CROSS JOIN open o CROSS "
-                                                "JOIN doubted d CROSS JOIN span s ORDER BY "
-                                                "n.number";
+    "WITH " SPAN ", " FIGURES ", " OPEN ", " DOUBTED
+    " SELECT n.span, coalesce(f.incidents, 0) AS incidents, coalesce(f.resolved, 0) AS resolved,"
+    " f.mean_seconds, f.median_seconds, f.p90_seconds,"
+    " CASE WHEN n.number > 0 THEN coalesce(f.out_of_hours, 0) END AS out_of_hours,"
+    " CASE WHEN n.number = 2 THEN o.then + d.then ELSE o.now END AS open_at_end,"
+    " CASE n.number WHEN 0 THEN true WHEN 1 THEN s.since_is_whole ELSE s.before_is_whole END AS is_whole"
+    " FROM (VALUES (0, 'all'), (1, 'recent'), (2, 'before')) n (number, span)"
+    " LEFT JOIN figures f USING (number) CROSS JOIN open o CROSS JOIN doubted d CROSS JOIN span s"
+    " ORDER BY n.number";
 
 /* The last ones, and the times at which they start, of which one ends where the next begins. An index yields
  * incidents in the order of a period each on another page, which takes twice the time: so they are read once,
